@@ -1,0 +1,61 @@
+//! The only source of the current time, so that tests can set it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use uuid::{ContextV7, Timestamp, Uuid};
+
+/// Tells the time. Cheap to clone; clones share one manual time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    manual: Option<Arc<Mutex<DateTime<Utc>>>>,
+    /// Keeps ids made within one millisecond in order.
+    context: Arc<Mutex<ContextV7>>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self {
+            manual: None,
+            context: Arc::default(),
+        }
+    }
+
+    /// A clock that stands still until [`Clock::advance`] moves it.
+    #[cfg(feature = "testing")]
+    pub fn manual(now: DateTime<Utc>) -> Self {
+        Self {
+            manual: Some(Arc::new(Mutex::new(now))),
+            context: Arc::default(),
+        }
+    }
+
+    /// Moves a manual clock forward; does nothing to the machine's clock.
+    #[cfg(feature = "testing")]
+    pub fn advance(&self, by: chrono::Duration) {
+        if let Some(now) = &self.manual {
+            *now.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.manual {
+            Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+            None => Utc::now(),
+        }
+    }
+
+    /// A new identifier (RFC 9562, version 7); later ones of this process sort after earlier ones.
+    pub fn uuid_v7(&self) -> Uuid {
+        let now = self.now();
+        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+        let context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(Timestamp::from_unix(
+            &*context,
+            seconds,
+            now.timestamp_subsec_nanos(),
+        ))
+    }
+}

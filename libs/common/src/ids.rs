@@ -1,0 +1,156 @@
+//! Typed identifiers: a UUID in the database, `prefix_` and 26 letters on the wire.
+//!
+//! The form is that of TypeID 0.3: the prefix, an underscore, and the UUID in
+//! Crockford's base 32, lower case, so that ids sort by time as text too.
+
+use uuid::Uuid;
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const LENGTH: usize = 26;
+
+/// The 26 letters of a UUID, most significant first.
+pub fn encode(uuid: Uuid) -> String {
+    let value = uuid.as_u128();
+    (0..LENGTH)
+        .map(|place| {
+            let shift = 5 * (LENGTH - 1 - place);
+            char::from(ALPHABET[usize::try_from((value >> shift) & 31).unwrap_or(0)])
+        })
+        .collect()
+}
+
+/// The UUID behind 26 letters, or `None`. One spelling only: lower case, no look-alikes.
+pub fn decode(text: &str) -> Option<Uuid> {
+    if text.len() != LENGTH || text.as_bytes()[0] > b'7' {
+        return None;
+    }
+    text.bytes()
+        .try_fold(0_u128, |value, letter| {
+            let digit = ALPHABET.iter().position(|known| *known == letter)?;
+            Some((value << 5) | u128::try_from(digit).ok()?)
+        })
+        .map(Uuid::from_u128)
+}
+
+/// Why a text is not an id of the wanted kind.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("must be {prefix}_ followed by 26 lower-case letters and digits")]
+pub struct InvalidId {
+    pub prefix: &'static str,
+}
+
+/// Defines an id type: `typed_id!(pub AssetId, "ast");`.
+#[macro_export]
+macro_rules! typed_id {
+    ($(#[$meta:meta])* $vis:vis $name:ident, $prefix:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, $crate::__private::sqlx::Type)]
+        #[sqlx(transparent)]
+        $vis struct $name(::uuid::Uuid);
+
+        #[allow(dead_code, reason = "not every kind of id needs every conversion")]
+        impl $name {
+            $vis const PREFIX: &'static str = $prefix;
+
+            /// A new id that sorts after the earlier ones of this process.
+            $vis fn new(clock: &$crate::clock::Clock) -> Self {
+                Self(clock.uuid_v7())
+            }
+
+            $vis fn uuid(self) -> ::uuid::Uuid {
+                self.0
+            }
+        }
+
+        impl From<::uuid::Uuid> for $name {
+            fn from(uuid: ::uuid::Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}_{}", $prefix, $crate::ids::encode(self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::ids::InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.strip_prefix(concat!($prefix, "_"))
+                    .and_then($crate::ids::decode)
+                    .map(Self)
+                    .ok_or($crate::ids::InvalidId { prefix: $prefix })
+            }
+        }
+
+        impl $crate::__private::serde::Serialize for $name {
+            fn serialize<S: $crate::__private::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> $crate::__private::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::__private::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <String as $crate::__private::serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err($crate::__private::serde::de::Error::custom)
+            }
+        }
+
+        impl $crate::__private::utoipa::PartialSchema for $name {
+            fn schema() -> $crate::__private::utoipa::openapi::RefOr<$crate::__private::utoipa::openapi::schema::Schema> {
+                $crate::ids::schema($prefix)
+            }
+        }
+
+        impl $crate::__private::utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    };
+}
+
+/// The OpenAPI schema of an id with this prefix.
+pub fn schema(prefix: &str) -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+    utoipa::openapi::schema::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .pattern(Some(format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")))
+        .examples([format!("{prefix}_01jd6x8rv3fq4t2m8n5k7c9e1z")])
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_uuid_survives_and_only_one_spelling_is_taken() {
+        for value in [0, 1, u128::MAX, 0x0190_1234_5678_7abc_8def_0123_4567_89ab] {
+            let uuid = Uuid::from_u128(value);
+            assert_eq!(decode(&encode(uuid)), Some(uuid));
+        }
+        let good = encode(Uuid::from_u128(77));
+        assert_eq!(decode(&good.to_uppercase().replace('0', "O")), None);
+        assert_eq!(
+            decode("80000000000000000000000000"),
+            None,
+            "130 bits do not fit"
+        );
+        assert_eq!(decode(""), None);
+        assert_eq!(decode("ü0000000000000000000000000"), None);
+    }
+
+    #[test]
+    fn text_sorts_like_the_uuid() {
+        let (a, b) = (Uuid::from_u128(1 << 90), Uuid::from_u128(1 << 91));
+        assert!(encode(a) < encode(b));
+    }
+}

@@ -1,0 +1,145 @@
+//! Lists by opaque cursor: `?limit=20&cursor=...` gives `{data, next_cursor, has_more}`.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::problem::Problem;
+
+pub const DEFAULT_LIMIT: u32 = 20;
+pub const MAX_LIMIT: u32 = 100;
+/// Longer texts are not cursors of ours.
+const MAX_CURSOR_BYTES: usize = 512;
+
+/// The part of a query string that every list understands.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Items per page, 1 to 100; values outside are moved to the nearest bound.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    /// Give it as `cursor` to get the next page; null on the last page.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+impl PageQuery {
+    pub fn limit(&self) -> u32 {
+        clamp(self.limit)
+    }
+
+    /// # Errors
+    /// 400 `invalid_parameter` naming `cursor` when it is not a cursor of this list.
+    pub fn after<C: DeserializeOwned>(&self, kind: &str) -> Result<Option<C>, Problem> {
+        self.cursor
+            .as_deref()
+            .map(|cursor| decode_cursor(kind, cursor))
+            .transpose()
+    }
+}
+
+/// A limit within its bounds.
+pub fn clamp(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT)
+}
+
+impl<T> Page<T> {
+    /// Makes a page of `limit` items from up to `limit + 1` rows.
+    pub fn from_rows<C: Serialize>(
+        mut rows: Vec<T>,
+        limit: u32,
+        kind: &str,
+        cursor_of: impl Fn(&T) -> C,
+    ) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows
+            .last()
+            .filter(|_| has_more)
+            .map(|last| encode_cursor(kind, &cursor_of(last)));
+        Self {
+            data: rows,
+            next_cursor,
+            has_more,
+        }
+    }
+
+    pub fn map<U>(self, to: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            data: self.data.into_iter().map(to).collect(),
+            next_cursor: self.next_cursor,
+            has_more: self.has_more,
+        }
+    }
+}
+
+/// Packs a position; `kind` names the list, so that a cursor of another list is refused.
+pub fn encode_cursor<C: Serialize>(kind: &str, position: &C) -> String {
+    let text = serde_json::to_string(&(kind, position))
+        .expect("a position is plain data with string keys");
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// # Errors
+/// 400 `invalid_parameter` naming `cursor`.
+pub fn decode_cursor<C: DeserializeOwned>(kind: &str, cursor: &str) -> Result<C, Problem> {
+    let wrong = || {
+        Problem::invalid_parameter(
+            "cursor",
+            "invalid_cursor",
+            "must be the next_cursor of a page of this list",
+        )
+    };
+    if cursor.len() > MAX_CURSOR_BYTES {
+        return Err(wrong());
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
+    let (found, position): (String, C) = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+    if found == kind {
+        Ok(position)
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extra_row_becomes_has_more_and_a_cursor_that_leads_on() {
+        let page = Page::from_rows(vec![1, 2, 3], 2, "numbers", |n| *n);
+        assert_eq!(page.data, [1, 2]);
+        assert!(page.has_more);
+        let cursor = page.next_cursor.unwrap();
+        assert_eq!(decode_cursor::<i32>("numbers", &cursor).unwrap(), 2);
+        assert_eq!(
+            decode_cursor::<i32>("letters", &cursor).unwrap_err().code,
+            "invalid_parameter"
+        );
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        let page = Page::from_rows(vec![1, 2], 2, "numbers", |n| *n);
+        assert!(!page.has_more && page.next_cursor.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "!", "AAAA", &"A".repeat(5000)] {
+            assert!(decode_cursor::<i32>("numbers", text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Errors on the wire: problem details of RFC 9457, the same from every service.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong, told to the client; the cause stays in `source` for the log.
+///
+/// Turning it into a response is pure: the problem rides in the response's
+/// extensions, and [`crate::layers`] renders the body and logs it once.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// Stable machine-readable name, such as `invalid_body`.
+    pub code: &'static str,
+    /// The same sentence for every problem with this code.
+    pub title: Cow<'static, str>,
+    /// What is special about this occurrence.
+    pub detail: Option<String>,
+    /// Every field that breaks a rule, where the request was at fault.
+    pub errors: Vec<FieldError>,
+    pub headers: HeaderMap,
+    /// Never shown to a client.
+    pub source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// One field of the request and the rule that it breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) into the request body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/size_bytes")]
+    pub pointer: Option<String>,
+    /// Name of the path, query or header parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// Stable name of the rule.
+    #[schema(value_type = String, example = "too_large")]
+    pub code: &'static str,
+    /// The rule in words, with its bound.
+    #[schema(example = "must be at most 5368709120 bytes")]
+    pub detail: String,
+}
+
+/// A rule that a value breaks, before it is known which field held the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// Body of every error response, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Identifies the kind of problem: `urn:quartet:problem:{code}`.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:quartet:problem:invalid_body")]
+    pub kind: String,
+    /// The same sentence for every problem of this kind.
+    #[schema(value_type = String, example = "The request body breaks a rule")]
+    pub title: Cow<'static, str>,
+    /// The HTTP status code.
+    #[schema(example = 422, minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// Stable machine-readable name of the problem.
+    #[schema(value_type = String, example = "invalid_body")]
+    pub code: &'static str,
+    /// What is special about this occurrence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Path of the request.
+    #[schema(example = "/v1/media/presign")]
+    pub instance: String,
+    /// Equal to the `x-request-id` header; names the request in the logs.
+    #[schema(example = "019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10")]
+    pub request_id: String,
+    /// Every field that breaks a rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title: title.into(),
+            detail: None,
+            errors: Vec::new(),
+            headers: HeaderMap::new(),
+            source: None,
+        }
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn field(mut self, error: FieldError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Adds `Retry-After` in whole seconds, at least one.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    #[must_use]
+    pub fn source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// 401 with the `WWW-Authenticate` challenge of RFC 6750.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "A valid access token is needed",
+        )
+        .detail(detail)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "The caller may not do this",
+        )
+    }
+
+    /// 404; `what` is the noun, such as `asset`.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such resource",
+        )
+        .detail(format!(
+            "there is no such {what}, or it belongs to somebody else"
+        ))
+    }
+
+    pub fn internal(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something broke on our side",
+        )
+        .source(source)
+    }
+
+    /// 503 with `Retry-After: 1`: the same request may work soon.
+    pub fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "A part that this needs does not answer just now",
+        )
+        .retry_after(1)
+        .source(source)
+    }
+
+    /// 422 naming every field of the body that breaks a rule.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_body",
+            "The request body breaks a rule",
+        );
+        problem.errors = errors;
+        problem
+    }
+
+    /// 400 for a path, query or header parameter.
+    pub fn invalid_parameter(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_parameter",
+            "A path, query or header parameter breaks a rule",
+        )
+        .field(FieldError::parameter(name, code, detail))
+    }
+
+    /// The body as it goes over the wire.
+    pub fn to_body(&self, request_id: &str, instance: &str) -> ProblemBody {
+        ProblemBody {
+            kind: format!("urn:quartet:problem:{}", self.code),
+            title: self.title.clone(),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail.clone(),
+            instance: instance.to_owned(),
+            request_id: request_id.to_owned(),
+            errors: self.errors.clone(),
+        }
+    }
+
+    /// The chain of causes in one line, for the log.
+    pub fn causes(&self) -> Option<String> {
+        let mut cause: Option<&(dyn Error + 'static)> = self
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static));
+        let mut line = String::new();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.ends_with(&text) {
+                if !line.is_empty() {
+                    line.push_str(": ");
+                }
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+impl FieldError {
+    pub fn body(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: Some(pointer.into()),
+            parameter: None,
+            code,
+            detail: detail.into(),
+        }
+    }
+
+    pub fn parameter(
+        name: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            pointer: None,
+            parameter: Some(name.into()),
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl Rule {
+    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl Error for Rule {}
+
+/// Collects every broken rule of one request body, so that a client hears of all at once.
+#[derive(Debug, Default)]
+pub struct Checks(Vec<FieldError>);
+
+impl Checks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the value, or notes which field broke which rule.
+    pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, Rule>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(rule) => {
+                self.0
+                    .push(FieldError::body(pointer, rule.code, rule.detail));
+                None
+            }
+        }
+    }
+
+    pub fn push(&mut self, error: FieldError) {
+        self.0.push(error);
+    }
+
+    /// # Errors
+    /// 422 `invalid_body` with every broken rule.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.0))
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.headers_mut().extend(self.headers.clone());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.title)?;
+        self.detail
+            .as_ref()
+            .map_or(Ok(()), |detail| write!(f, " ({detail})"))
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if crate::db::is_transient(&error) {
+            let mut problem = Self::unavailable(error);
+            problem.code = "database_unavailable";
+            problem.title = "The database does not answer just now".into();
+            return problem;
+        }
+        Self::internal(error)
+    }
+}

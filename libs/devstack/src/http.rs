@@ -1,0 +1,61 @@
+//! A blocking HTTP GET, enough to ask a service whether it is ready.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const BODY_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// A response to [`get`].
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    /// At most 1 MiB.
+    pub body: String,
+}
+
+/// Fetches `path` from a plain HTTP server; connecting and each read may take `timeout`.
+pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    // HTTP/1.0, so that the body is never chunked and the server closes.
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut bytes = Vec::new();
+    stream.take(BODY_LIMIT_BYTES).read_to_end(&mut bytes)?;
+    parse(&String::from_utf8_lossy(&bytes))
+}
+
+fn parse(text: &str) -> io::Result<Response> {
+    let not_http = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
+    let status = text
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split_ascii_whitespace().nth(1))
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(not_http)?;
+    let body = text
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
+    Ok(Response { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn reads_status_and_body() {
+        let response = parse("HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nnot yet").unwrap();
+        assert_eq!((response.status, response.body.as_str()), (503, "not yet"));
+    }
+
+    #[test]
+    fn refuses_what_is_not_http() {
+        assert!(parse("SSH-2.0-OpenSSH\r\n").is_err());
+        assert!(parse("").is_err());
+    }
+}

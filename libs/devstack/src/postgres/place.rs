@@ -1,0 +1,120 @@
+//! Where a server's files lie. Postgres refuses to run as root, so as root they
+//! have to be where another user can reach them.
+
+use std::env;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Say;
+use crate::error::{Doing as _, Error, Result};
+use crate::user::User;
+
+/// A directory that is removed with everything in it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The directory for kept data, made when it is not there.
+pub(crate) fn kept(root: &Path, user: Option<&User>, say: Say) -> Result<PathBuf> {
+    let [here, elsewhere] = places(root);
+    let Some(user) = user else {
+        make(&here, 0o700)?;
+        return Ok(here);
+    };
+    if user.reaches(&here) {
+        make(&here, 0o711)?;
+        return Ok(here);
+    }
+    say(&format!(
+        "Postgres: cannot run as root, and user {} cannot reach {}: its data is in {}",
+        user.name,
+        here.display(),
+        elsewhere.display()
+    ));
+    make(&elsewhere, 0o711)?;
+    require_own(elsewhere.parent().unwrap_or(&elsewhere))?;
+    Ok(elsewhere)
+}
+
+/// All places that [`kept`] may choose.
+pub(crate) fn candidates(root: &Path) -> Vec<PathBuf> {
+    places(root).to_vec()
+}
+
+/// A new directory for a throw-away server.
+pub(crate) fn throw_away(user: Option<&User>) -> Result<Scratch> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("quartet-test-{}-{number}", std::process::id());
+    let parent = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()]
+        .into_iter()
+        .find(|parent| parent.is_dir() && user.is_none_or(|user| user.reaches(parent)))
+        .ok_or_else(|| Error::other("no temporary directory is open to the server's user"))?;
+    let path = parent.join(name);
+    // Left by an earlier process with the same id.
+    let _ = fs::remove_dir_all(&path);
+    DirBuilder::new()
+        .mode(if user.is_some() { 0o711 } else { 0o700 })
+        .create(&path)
+        .doing(|| format!("make {}", path.display()))?;
+    Ok(Scratch(path))
+}
+
+fn places(root: &Path) -> [PathBuf; 2] {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+    let hash = fnv1a(root.as_os_str().as_encoded_bytes());
+    [
+        root.join("postgres"),
+        PathBuf::from(format!("/var/tmp/quartet-{hash:016x}/postgres")),
+    ]
+}
+
+fn make(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .doing(|| format!("make {}", path.display()))
+}
+
+/// Refuses a directory that somebody else put in our place in /var/tmp.
+fn require_own(path: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(path).doing(|| format!("look at {}", path.display()))?;
+    if metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let source = io::Error::from(io::ErrorKind::PermissionDenied);
+    Err(source).doing(|| format!("{} belongs to somebody else", path.display()))
+}
+
+/// A hash that stays the same from one compiler version to the next.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fnv1a;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

@@ -71,7 +71,7 @@ pub struct Runtime {
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments {
-    /// TOML file with settings; the variable QUARTET_CONFIG names one too.
+    /// TOML file with settings; the variable `QUARTET_CONFIG` names one too.
     #[arg(long, short, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]

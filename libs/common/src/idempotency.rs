@@ -2,7 +2,7 @@
 //!
 //! The key belongs to the caller; the answer is kept for 24 hours. A second request
 //! while the first still runs gets 409; the same key with another request gets 422.
-//! Server errors are not kept: the request may be tried again. When the process dies
+//! Only successes are kept: after an error the same key may be tried again. When the process dies
 //! between its work and the keeping of the answer, the key frees itself after a
 //! minute and the request is done again: the handler's own constraints decide then.
 //!
@@ -34,8 +34,8 @@ use crate::{
 
 pub static HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-const LOCKED: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_hours(24);
+const LOCKED: Duration = Duration::from_mins(1);
 const MAX_KEY_BYTES: usize = 255;
 /// Larger answers are not kept.
 const MAX_BODY_BYTES: usize = 256 * 1024;

@@ -158,7 +158,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         let metadata = event.metadata();
         let mut line = Map::new();
         line.insert("timestamp".into(), timestamp().into());
-        line.insert("level".into(), level(metadata.level()).into());
+        line.insert("level".into(), level(*metadata.level()).into());
         line.insert("msg".into(), fields.message.unwrap_or_default().into());
         line.append(&mut fields.rest);
         line.insert("service".into(), self.service.into());
@@ -194,8 +194,8 @@ fn timestamp() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-fn level(level: &Level) -> &'static str {
-    match *level {
+fn level(level: Level) -> &'static str {
+    match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
         Level::INFO => "info",

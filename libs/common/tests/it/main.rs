@@ -1,5 +1,7 @@
 //! The shared parts, seen through a real socket and a real Postgres.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod idempotency;
 mod jwt;
 mod layers;

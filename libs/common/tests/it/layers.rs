@@ -17,20 +17,17 @@ struct Order {
     count: u8,
 }
 
+async fn broken() {
+    panic!("s3cret cause");
+}
+
 fn router() -> Router {
     Router::new()
         .route(
             "/orders",
             post(|Json(order): Json<Order>| async move { order.count.to_string() }),
         )
-        .route(
-            "/panic",
-            post(|| async {
-                if true {
-                    panic!("s3cret cause")
-                }
-            }),
-        )
+        .route("/panic", post(broken))
         .route(
             "/slow",
             post(|| async { std::future::pending::<()>().await }),
@@ -95,28 +92,31 @@ async fn every_wrong_request_gets_a_problem_with_the_request_id() {
         ("POST", "/panic", "application/json", "", 500, "internal"),
     ];
     for (method, path, content_type, body, status, code) in cases {
-        let response = http
+        let request = http
             .request(method.parse().unwrap(), running.url(path))
             .header("content-type", content_type)
             .header("x-request-id", "given-id")
-            .body(body.to_owned())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), status, "{code}");
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/problem+json"
-        );
-        assert_eq!(response.headers()["x-request-id"], "given-id");
-        let text = response.text().await.unwrap();
-        assert!(!text.contains("s3cret"), "{text}");
-        let problem: Value = serde_json::from_str(&text).unwrap();
+            .body(body.to_owned());
+        let problem = problem_of(request, status).await;
         assert_eq!(problem["code"], code, "{problem}");
-        assert_eq!(problem["request_id"], "given-id");
-        assert_eq!(problem["status"], status);
         assert_eq!(problem["instance"], path);
     }
+}
+
+async fn problem_of(request: reqwest::RequestBuilder, status: u16) -> Value {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    assert_eq!(response.headers()["x-request-id"], "given-id");
+    let text = response.text().await.unwrap();
+    assert!(!text.contains("s3cret"), "{text}");
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["request_id"], "given-id");
+    assert_eq!(problem["status"], status);
+    problem
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn shutdown_answers_what_is_in_flight_and_takes_nothing_new() {
 
 #[tokio::test]
 async fn a_request_that_outlives_the_grace_time_is_reported() {
-    let router = Router::new().route("/work", get(|| std::future::pending::<()>()));
+    let router = Router::new().route("/work", get(std::future::pending::<()>));
     let running = start(router, |server| server.shutdown_grace_seconds = 0).await;
     let request = tokio::spawn(reqwest::get(running.url("/work")));
     // The request is in flight once it is counted.

@@ -1,1 +1,78 @@
-fn main(){}
+//! `cargo xtask`: the commands of a developer. `cargo xtask --help` lists them.
+
+mod bench;
+mod cargo;
+mod check;
+mod db;
+mod generate;
+mod signals;
+mod test;
+mod up;
+
+use std::env;
+use std::process::ExitCode;
+
+use signals::Signals;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  up [--fresh] [--release]   build and start everything; Ctrl-C stops it
+                             --fresh    first remove all data in .quartet
+                             --release  optimised binaries
+                             DATABASE_URL, if set, names the Postgres to use
+  test [ARGUMENTS]           every test, with what it needs started and stopped;
+                             arguments go to the test runner: `-p quartet-core`, a name
+  e2e [ARGUMENTS]            only the end-to-end tests
+  gen [--check]              write the generated files anew; --check: fail if one is stale
+  check                      formatting, lints, generated files
+  bench [NAMES]              the benchmarks, with optimised binaries
+  db                         only the development Postgres, with roles and schemas
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
+    let Some((&command, rest)) = words.split_first() else {
+        eprint!("{HELP}");
+        return Ok(ExitCode::from(2));
+    };
+    if command == "help" || command == "--help" || rest.first() == Some(&"--help") {
+        print!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let signals = Signals::install()?;
+    let outcome = match command {
+        "up" => up::run(rest, &signals),
+        "test" => test::run(rest, &signals),
+        "e2e" => test::end_to_end(rest, &signals),
+        "gen" => generate::run(rest, &signals),
+        "check" => check::run(rest, &signals),
+        "bench" => bench::run(rest, &signals),
+        "db" => db::run(rest, &signals),
+        other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
+    };
+    match outcome {
+        // Ctrl-C is no error, but no success either.
+        Err(_) if signals.received() => Ok(ExitCode::from(130)),
+        other => other,
+    }
+}
+
+/// Fails on arguments that a command does not know.
+fn refuse_unknown(words: &[&str], known: &[&str]) -> anyhow::Result<()> {
+    match words.iter().find(|word| !known.contains(word)) {
+        Some(word) => anyhow::bail!("`{word}` is not known here; see `cargo xtask --help`"),
+        None => Ok(()),
+    }
+}

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod roles;
 pub mod secret;
 mod service;
+pub mod stack;
 mod user;
 pub mod workspace;
 

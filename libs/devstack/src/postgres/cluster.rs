@@ -1,10 +1,11 @@
 //! One cluster: its files, its first initialisation, its start.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) max_connections: u32,
     /// Set for a throw-away cluster: everything lies in it.
     pub(crate) scratch: Option<Scratch>,
+    pub(crate) held: Option<Arc<File>>,
 }
 
 impl Cluster {
@@ -158,7 +160,7 @@ impl Cluster {
             group: true,
         };
         let scratch = self.scratch.as_ref().map(Scratch::path);
-        let lifeline = Lifeline::attach(child.id(), ending, scratch, None)?;
+        let lifeline = Lifeline::attach(child.id(), ending, scratch, self.held.as_deref())?;
         let output = child.wait_with_output();
         lifeline.release();
         let output = output.doing(|| "wait for initdb".to_owned())?;

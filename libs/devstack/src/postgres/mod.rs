@@ -9,8 +9,9 @@ mod psql;
 mod server;
 mod url;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Doing as _, Error, Result};
@@ -37,6 +38,7 @@ pub struct Options {
     max_connections: u32,
     say: Say,
     cancel: Cancel,
+    held: Option<Arc<File>>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ impl Options {
             max_connections: 100,
             say: silent,
             cancel: Cancel::default(),
+            held: None,
         }
     }
 
@@ -92,6 +95,13 @@ impl Options {
     #[must_use]
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
+        self
+    }
+
+    /// Keeps this (locked) file open until the server is gone, also when the caller is killed.
+    #[must_use]
+    pub fn holding(mut self, file: Arc<File>) -> Self {
+        self.held = Some(file);
         self
     }
 
@@ -285,6 +295,7 @@ fn make_cluster(options: &Options, programs: Vec<Programs>, user: Option<User>) 
                 max_connections: options.max_connections,
                 user,
                 scratch: None,
+                held: options.held.clone(),
             })
         }
         Kind::ThrowAway => {
@@ -298,6 +309,7 @@ fn make_cluster(options: &Options, programs: Vec<Programs>, user: Option<User>) 
                 max_connections: options.max_connections,
                 user,
                 scratch: Some(scratch),
+                held: options.held.clone(),
             })
         }
     }

@@ -46,7 +46,7 @@ impl Server {
             group: false,
         };
         let scratch = cluster.scratch.as_ref().map(Scratch::path);
-        match Lifeline::attach(child.id(), ending, scratch, None) {
+        match Lifeline::attach(child.id(), ending, scratch, cluster.held.as_deref()) {
             Ok(lifeline) => Ok(Self {
                 child,
                 lifeline: Some(lifeline),

@@ -1,0 +1,218 @@
+//! The parts of a whole Quartet on one machine: which binary, with which
+//! settings, listening where. Used by `cargo xtask up` and by whatever wants
+//! the same elsewhere, on other ports.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::postgres::PostgresUrl;
+use crate::roles::{self, Passwords};
+use crate::service::ServiceSpec;
+use crate::{port, secret};
+
+/// Where the parts listen, all on loopback.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub gateway: u16,
+    pub admin: u16,
+    pub core: u16,
+    pub media: u16,
+    pub links: u16,
+    pub store: u16,
+}
+
+impl Ports {
+    /// The ports of the contract.
+    pub const CONTRACT: Self = Self {
+        gateway: 8080,
+        admin: 9080,
+        core: 8081,
+        media: 8082,
+        links: 8083,
+        store: 9000,
+    };
+
+    /// Ports that nobody listens on now.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            gateway: port::free()?,
+            admin: port::free()?,
+            core: port::free()?,
+            media: port::free()?,
+            links: port::free()?,
+            store: port::free()?,
+        })
+    }
+
+    /// Each port with the part that wants it.
+    pub fn wanted(&self) -> [(u16, &'static str); 6] {
+        [
+            (self.gateway, "quartet-gateway"),
+            (self.admin, "quartet-gateway (its admin side)"),
+            (self.core, "quartet-core"),
+            (self.media, "quartet-media"),
+            (self.links, "quartet-links"),
+            (self.store, "quartet-devstore (the development S3)"),
+        ]
+    }
+
+    fn of(&self, service: &str) -> u16 {
+        match service {
+            "core" => self.core,
+            "media" => self.media,
+            _ => self.links,
+        }
+    }
+}
+
+/// The key pair of the development S3.
+#[derive(Clone)]
+pub struct StoreKeys {
+    access: String,
+    secret: String,
+}
+
+impl StoreKeys {
+    /// The keys kept in `secrets`, made when they are missing.
+    pub fn load_or_create(secrets: &Path) -> Result<Self> {
+        Ok(Self {
+            access: "quartet".to_owned(),
+            secret: secret::load_or_create(secrets, "s3")?,
+        })
+    }
+
+    pub fn access(&self) -> &str {
+        &self.access
+    }
+
+    /// The secret key. Never print it.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+}
+
+impl fmt::Debug for StoreKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("StoreKeys(hidden)")
+    }
+}
+
+/// What all parts need to know of each other.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Directory of the binaries.
+    pub programs: PathBuf,
+    /// Data, secrets and logs lie below it; usually `.quartet`. Absolute.
+    pub root: PathBuf,
+    pub ports: Ports,
+    pub database: PostgresUrl,
+    pub passwords: Passwords,
+    pub store_keys: StoreKeys,
+}
+
+impl Stack {
+    /// The public address, as people write it.
+    pub fn public_url(&self) -> String {
+        format!("http://localhost:{}", self.ports.gateway)
+    }
+
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// The development S3, with the buckets of media.
+    pub fn store(&self) -> ServiceSpec {
+        let address = loopback(self.ports.store);
+        self.spec("quartet-devstore")
+            .env("QUARTET_DEVSTORE_LISTEN", address.to_string())
+            .env("QUARTET_DEVSTORE_DATA", self.root.join("s3"))
+            .env("QUARTET_DEVSTORE_ACCESS_KEY", &self.store_keys.access)
+            .env("QUARTET_DEVSTORE_SECRET_KEY", &self.store_keys.secret)
+            .ready_at(address, "/health")
+    }
+
+    /// Brings the schema of `core`, `media` or `links` up to date.
+    pub fn migration(&self, service: &str) -> Result<ServiceSpec> {
+        let mut spec = self.settings_of(service)?.arg("migrate");
+        spec.name = format!("quartet-{service} migrate");
+        Ok(spec)
+    }
+
+    /// `core`, `media` or `links`.
+    pub fn service(&self, service: &str) -> Result<ServiceSpec> {
+        let address = loopback(self.ports.of(service));
+        Ok(self
+            .settings_of(service)?
+            .arg("serve")
+            .ready_at(address, "/ready"))
+    }
+
+    /// The gateway in front of one replica of each service.
+    pub fn gateway(&self) -> ServiceSpec {
+        let admin = loopback(self.ports.admin);
+        let mut spec = self
+            .spec("quartet-gateway")
+            .arg("serve")
+            .env(
+                "QUARTET_SERVER_LISTEN",
+                loopback(self.ports.gateway).to_string(),
+            )
+            .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
+            .env("QUARTET_JWT_ISSUER", self.public_url())
+            .env("QUARTET_JWT_JWKS_URL", self.jwks_url())
+            .ready_at(admin, "/ready");
+        for service in roles::SERVICES {
+            let name = format!("QUARTET_UPSTREAMS_{}_ADDRESSES", service.to_uppercase());
+            let address = loopback(self.ports.of(service));
+            spec = spec.env(name, address.to_string());
+        }
+        spec
+    }
+
+    fn settings_of(&self, service: &str) -> Result<ServiceSpec> {
+        let url = roles::url(&self.database, service, &self.passwords)?;
+        let spec = self
+            .spec(&format!("quartet-{service}"))
+            .env(
+                "QUARTET_SERVER_LISTEN",
+                loopback(self.ports.of(service)).to_string(),
+            )
+            .env("QUARTET_DATABASE_URL", url.reveal())
+            .env("QUARTET_JWT_ISSUER", self.public_url());
+        Ok(match service {
+            "core" => spec,
+            "media" => self.media_settings(spec),
+            _ => self.links_settings(spec),
+        })
+    }
+
+    fn media_settings(&self, spec: ServiceSpec) -> ServiceSpec {
+        spec.env("QUARTET_JWT_JWKS_URL", self.jwks_url())
+    }
+
+    fn links_settings(&self, spec: ServiceSpec) -> ServiceSpec {
+        spec.env("QUARTET_JWT_JWKS_URL", self.jwks_url())
+            .env(
+                "QUARTET_PUBLIC_SHORT_URL",
+                format!("{}/s/", self.public_url()),
+            )
+            .env("QUARTET_CLICKS_LOG_DIR", self.root.join("links/clicks"))
+    }
+
+    fn jwks_url(&self) -> OsString {
+        let core = loopback(self.ports.core);
+        format!("http://{core}/.well-known/jwks.json").into()
+    }
+
+    fn spec(&self, binary: &str) -> ServiceSpec {
+        let log = self.root.join("logs").join(format!("{binary}.log"));
+        ServiceSpec::new(binary, self.programs.join(binary), log)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// Generated files by their path from the root, and directories that hold nothing else.
+#[derive(Default)]
+pub(crate) struct Generated {
+    files: BTreeMap<String, Vec<u8>>,
+    directories: Vec<String>,
+}
+
+impl Generated {
+    pub(crate) fn add(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>) {
+        self.files.insert(path.into(), content.into());
+    }
+
+    /// All files of `from`, to stand in `directory` and nothing else with them.
+    pub(crate) fn add_directory(&mut self, directory: &str, from: &Path) -> anyhow::Result<()> {
+        for name in names(from)? {
+            self.add(format!("{directory}/{name}"), fs::read(from.join(&name))?);
+        }
+        self.directories.push(directory.to_owned());
+        Ok(())
+    }
+
+    /// Paths whose content differs, is missing, or should not be there.
+    pub(crate) fn stale(&self, root: &Path) -> anyhow::Result<Vec<String>> {
+        let mut stale: Vec<String> = self
+            .files
+            .iter()
+            .filter(|(path, content)| fs::read(root.join(path)).ok().as_ref() != Some(content))
+            .map(|(path, _)| path.clone())
+            .collect();
+        stale.extend(self.superfluous(root)?);
+        stale.sort();
+        Ok(stale)
+    }
+
+    /// Writes what is stale; every file appears whole.
+    pub(crate) fn write(&self, root: &Path) -> anyhow::Result<()> {
+        for path in self.stale(root)? {
+            let target = root.join(&path);
+            match self.files.get(&path) {
+                Some(content) => write_whole(&target, content),
+                None => fs::remove_file(&target),
+            }
+            .with_context(|| format!("write {path}"))?;
+            println!("  {path}");
+        }
+        Ok(())
+    }
+
+    fn superfluous(&self, root: &Path) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for directory in &self.directories {
+            for name in names(&root.join(directory))? {
+                let path = format!("{directory}/{name}");
+                if !self.files.contains_key(&path) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The files of a directory; none when it is not there.
+fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn write_whole(target: &Path, content: &[u8]) -> std::io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut name = target.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = target.with_file_name(name);
+    fs::write(&partial, content)?;
+    fs::rename(&partial, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Generated;
+
+    #[test]
+    fn tells_and_mends_what_is_stale() {
+        let root = std::env::temp_dir().join(format!("quartet-generated-{}", std::process::id()));
+        let from = root.join("from");
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(root.join("queries")).unwrap();
+        fs::write(from.join("a.json"), "a").unwrap();
+        fs::write(root.join("queries/old.json"), "old").unwrap();
+        fs::write(root.join("same.md"), "same").unwrap();
+
+        let mut generated = Generated::default();
+        generated.add_directory("queries", &from).unwrap();
+        generated.add("same.md", "same");
+        generated.add("docs/new.md", "new");
+        let stale = generated.stale(&root).unwrap();
+        generated.write(&root).unwrap();
+        let left = generated.stale(&root).unwrap();
+        let old_is_gone = !root.join("queries/old.json").exists();
+        fs::remove_dir_all(&root).unwrap();
+
+        assert_eq!(stale, ["docs/new.md", "queries/a.json", "queries/old.json"]);
+        assert!(left.is_empty(), "{left:?}");
+        assert!(old_is_gone);
+    }
+}

@@ -1,0 +1,63 @@
+//! The generated files: query data, specifications, the reference of settings.
+
+mod documents;
+mod files;
+mod queries;
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use quartet_devstack::workspace;
+
+use crate::cargo::build_for_tests;
+use crate::refuse_unknown;
+use crate::signals::Signals;
+use files::Generated;
+
+/// Writes every generated file anew; with `--check` only tells which are stale.
+pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
+    refuse_unknown(words, &["--check"])?;
+    let check = words.contains(&"--check");
+    let root = workspace::root();
+    let scratch = workspace::profile_dir()?.join("generated");
+    let _ = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
+
+    println!("Checking every query against a new database");
+    let mut generated = Generated::default();
+    queries::generate(&root, &scratch, &mut generated, signals)?;
+    if check {
+        // The specifications come from binaries, which do not build on stale query data.
+        let stale = generated.stale(&root)?;
+        if !stale.is_empty() {
+            return Ok(report(&stale));
+        }
+    } else {
+        generated.write(&root)?;
+    }
+
+    println!("Building");
+    build_for_tests(signals)?;
+    println!("Writing specifications and references");
+    let mut documents = Generated::default();
+    documents::generate(&mut documents)?;
+    if check {
+        return Ok(report(&documents.stale(&root)?));
+    }
+    documents.write(&root)?;
+    println!("The generated files are up to date");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(stale: &[String]) -> ExitCode {
+    if stale.is_empty() {
+        println!("The generated files are fresh");
+        return ExitCode::SUCCESS;
+    }
+    for path in stale {
+        eprintln!("stale: {path}");
+    }
+    eprintln!("error: run `cargo xtask gen` and commit what it writes");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,98 @@
+//! The data for checked queries (`services/X/.sqlx`): what a real database says
+//! about each query, committed, so that a fresh clone builds without one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use quartet_devstack::roles::{self, Passwords};
+use quartet_devstack::{Options, Postgres, PostgresUrl};
+
+use super::files::Generated;
+use crate::cargo::{cargo, succeed};
+use crate::signals::Signals;
+
+/// Crate roots: when one is newer, all macros of its crate run again.
+const CRATE_ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"];
+
+pub(crate) fn generate(
+    root: &Path,
+    scratch: &Path,
+    generated: &mut Generated,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    let options = Options::throw_away()
+        .saying(|line| println!("{line}"))
+        .cancelled_by(signals.cancel());
+    let postgres = Postgres::find_or_start(&options)?;
+    let database = postgres.create_database("generate")?;
+    let passwords = Passwords::random()?;
+    roles::apply(&postgres, &database, &passwords)?;
+    for service in roles::SERVICES {
+        let migrations = migrations(&root.join("db/schemas").join(service))?;
+        if migrations.is_empty() {
+            continue;
+        }
+        // As the service's own role: a query on something of others fails here too.
+        let url = roles::url(&database, service, &passwords)?;
+        for file in migrations {
+            migrate(&postgres, &url, &file)?;
+        }
+        let fresh = scratch.join(service);
+        check_queries(root, service, &url, &fresh, signals)?;
+        generated.add_directory(&format!("services/{service}/.sqlx"), &fresh)?;
+    }
+    Ok(())
+}
+
+/// The migrations in their order. By psql and not by the binary, which may not
+/// build before this has run.
+fn migrations(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    Ok(files)
+}
+
+fn migrate(postgres: &Postgres, url: &PostgresUrl, file: &Path) -> anyhow::Result<()> {
+    let atomic = !fs::read_to_string(file)?.starts_with("-- no-transaction");
+    Ok(postgres.run_file(url, file, atomic, &[])?)
+}
+
+/// Compiles the service with its queries checked against the database, which writes `fresh`.
+fn check_queries(
+    root: &Path,
+    service: &str,
+    url: &PostgresUrl,
+    fresh: &Path,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(fresh)?;
+    for crate_root in CRATE_ROOTS {
+        touch(&root.join("services").join(service).join(crate_root))?;
+    }
+    let package = format!("quartet-{service}");
+    let mut command = cargo(["check", "--quiet", "--all-targets", "--package", &package]);
+    command
+        .env("SQLX_OFFLINE", "false")
+        .env("SQLX_OFFLINE_DIR", fresh)
+        .env("DATABASE_URL", url.reveal());
+    succeed(command, signals).context("a query does not fit the schema; see above")
+}
+
+fn touch(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        fs::File::options()
+            .append(true)
+            .open(path)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .with_context(|| format!("touch {}", path.display()))?;
+    }
+    Ok(())
+}

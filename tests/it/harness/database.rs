@@ -1,0 +1,119 @@
+//! A database of one test, in the shared throw-away cluster or in one of its own.
+
+use std::path::Path;
+
+use quartet_devstack::roles::{self, Passwords};
+use quartet_devstack::{Options, Postgres, PostgresUrl, secret};
+use tokio::task::block_in_place;
+
+/// Names a superuser's connection to a Postgres for tests.
+const ADMIN_URL: &str = "QUARTET_TEST_DATABASE_URL";
+/// Roles belong to a whole cluster: whoever shares it has to use the same passwords.
+const SHARED_PASSWORD: &str = "test";
+
+/// Dropped with all that is in it at the end of the test.
+#[derive(Debug)]
+pub(crate) struct Database {
+    postgres: Postgres,
+    url: PostgresUrl,
+    passwords: Passwords,
+}
+
+impl Database {
+    /// A database in the cluster that `cargo xtask test` started.
+    pub(crate) fn shared(directory: &Path) -> Self {
+        let named = std::env::var(ADMIN_URL)
+            .unwrap_or_else(|_| panic!("{ADMIN_URL} is not set; run `cargo xtask e2e`"));
+        let named = named.parse().expect("an address of a Postgres server");
+        let postgres = Postgres::find_or_start(&Options::throw_away().named(Some(named))).unwrap();
+        for service in roles::SERVICES {
+            let file = directory.join(format!("postgres-{service}"));
+            secret::write(&file, SHARED_PASSWORD).unwrap();
+        }
+        Self::make(postgres, Passwords::load_or_create(directory).unwrap())
+    }
+
+    /// A server of the test's own, which can be stopped, killed and started again.
+    pub(crate) fn own() -> Self {
+        let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
+        Self::make(postgres, Passwords::random().unwrap())
+    }
+
+    fn make(postgres: Postgres, passwords: Passwords) -> Self {
+        let name = format!("e2e_{:016x}", rand::random::<u64>());
+        let url = postgres.create_database(&name).unwrap();
+        roles::apply(&postgres, &url, &passwords).unwrap();
+        Self {
+            postgres,
+            url,
+            passwords,
+        }
+    }
+
+    /// The address for a service in its own role.
+    pub(crate) fn url_of(&self, service: &str) -> String {
+        roles::url(&self.url, service, &self.passwords)
+            .unwrap()
+            .reveal()
+    }
+
+    /// Runs SQL as the superuser, past row-level security; rows are unaligned lines.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        let rows = block_in_place(|| self.postgres.query(&self.url, sql)).unwrap();
+        rows.trim().to_owned()
+    }
+
+    /// A query that gives one number.
+    pub(crate) fn count(&self, sql: &str) -> u64 {
+        let text = self.query(sql);
+        text.parse()
+            .unwrap_or_else(|_| panic!("not a count: {text} ({sql})"))
+    }
+
+    /// How many rows each table of the services holds, but for the bookkeeping of `except`.
+    pub(crate) fn row_counts(&self, except: &[&str]) -> Vec<(String, u64)> {
+        let tables = self.query(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables
+             WHERE table_schema IN ('core', 'media', 'links') AND table_type = 'BASE TABLE'
+             ORDER BY 1",
+        );
+        let kept = tables
+            .lines()
+            .filter(|table| !except.contains(table))
+            .map(str::to_owned);
+        kept.map(|table| {
+            let count = self.count(&format!("SELECT count(*) FROM {table}"));
+            (table, count)
+        })
+        .collect()
+    }
+
+    /// SIGKILL to the server and its return, with `meanwhile` in between. Own servers only.
+    pub(crate) async fn outage<F: Future<Output = ()>>(&mut self, kill: bool, meanwhile: F) {
+        block_in_place(|| {
+            if kill {
+                self.postgres.kill()
+            } else {
+                self.postgres.stop()
+            }
+        })
+        .unwrap();
+        meanwhile.await;
+        block_in_place(|| self.postgres.start()).unwrap();
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.postgres.is_ours() {
+            return;
+        }
+        let sql = format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            self.url.database()
+        );
+        if let Err(error) = self.postgres.query(self.postgres.admin_url(), &sql) {
+            eprintln!("{} could not be dropped: {error}", self.url.database());
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! An upstream that says what reached it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// What one request looked like behind the gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+type Log = Arc<Mutex<Vec<Seen>>>;
+
+/// Answers every request with 200 and a description of it.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    pub(crate) address: SocketAddr,
+    log: Log,
+    task: JoinHandle<()>,
+}
+
+impl Echo {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Log::default();
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router).await.unwrap();
+        });
+        Self { address, log, task }
+    }
+
+    /// Everything that arrived so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Gateway settings that bring `/echo/*` here: public, optional and with a token.
+    pub(crate) fn settings(&self) -> String {
+        let address = self.address;
+        let route = |name: &str, auth: &str| {
+            format!(
+                "[routes.echo_{name}]\npaths = [\"/echo/{name}/*\"]\nupstream = \"echo\"\nauth = \"{auth}\"\n"
+            )
+        };
+        format!(
+            "[upstreams.echo]\naddresses = [\"{address}\"]\n{}{}{}",
+            route("public", "public"),
+            route("optional", "optional"),
+            route("required", "required"),
+        )
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(
+    State(log): State<Log>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> impl IntoResponse {
+    let path = uri.to_string();
+    let described: Vec<Value> = headers
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    let pause = headers
+        .get("x-pause-ms")
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Duration::from_millis);
+    let answer = json!({ "method": method.as_str(), "path": path, "headers": described });
+    log.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Seen {
+            method,
+            path,
+            headers,
+            body,
+        });
+    if let Some(pause) = pause {
+        // What a slow upstream does; no test waits for this time itself.
+        tokio::time::sleep(pause).await;
+    }
+    Json(answer)
+}

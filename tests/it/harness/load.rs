@@ -1,0 +1,127 @@
+//! Requests in the background while something is being broken.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::task::JoinSet;
+
+use super::wait::eventually;
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) started: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) failures: Vec<String>,
+}
+
+#[derive(Default)]
+struct Counts {
+    stop: AtomicBool,
+    started: AtomicU64,
+    succeeded: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+/// Workers that repeat one request until they are stopped.
+pub(crate) struct Load {
+    counts: Arc<Counts>,
+    workers: JoinSet<()>,
+}
+
+impl Load {
+    /// Starts `workers` tasks; `request` gets a number that no other request of this load has.
+    pub(crate) fn start<F, Fut>(workers: usize, request: F) -> Self
+    where
+        F: Fn(u64) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let counts = Arc::new(Counts::default());
+        let request = Arc::new(request);
+        let mut tasks = JoinSet::new();
+        for _ in 0..workers {
+            let (counts, request) = (Arc::clone(&counts), Arc::clone(&request));
+            tasks.spawn(async move {
+                while !counts.stop.load(Ordering::Relaxed) {
+                    let number = counts.started.fetch_add(1, Ordering::Relaxed);
+                    match request(number).await {
+                        Ok(()) => {
+                            counts.succeeded.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(failure) => counts.note(failure).await,
+                    }
+                }
+            });
+        }
+        Self {
+            counts,
+            workers: tasks,
+        }
+    }
+
+    /// Waits until this many more requests have succeeded.
+    pub(crate) async fn progress(&self, more: u64) {
+        let goal = self.counts.succeeded.load(Ordering::Relaxed) + more;
+        eventually(
+            &format!("{more} more requests of the load succeed"),
+            || async { (self.counts.succeeded.load(Ordering::Relaxed) >= goal).then_some(()) },
+        )
+        .await;
+    }
+
+    /// Waits until a request has failed that was not failed yet.
+    pub(crate) async fn next_failure(&self) {
+        let before = self.counts.failures().len();
+        eventually("a request of the load fails", || async {
+            (self.counts.failures().len() > before).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets every worker finish its request. A worker that panicked fails the test.
+    pub(crate) async fn finish(mut self) -> Tally {
+        self.counts.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.workers.join_next().await {
+            ended.unwrap();
+        }
+        Tally {
+            started: self.counts.started.load(Ordering::Relaxed),
+            succeeded: self.counts.succeeded.load(Ordering::Relaxed),
+            failures: self.counts.failures(),
+        }
+    }
+}
+
+impl Counts {
+    async fn note(&self, failure: String) {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(failure);
+        // A server that refuses at once must not turn the load into a busy loop.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    fn failures(&self) -> Vec<String> {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Tally {
+    /// Fails the test unless every request succeeded.
+    #[track_caller]
+    pub(crate) fn expect_no_failure(&self) {
+        let shown = &self.failures[..self.failures.len().min(10)];
+        assert!(
+            self.failures.is_empty(),
+            "{} of {} requests failed: {shown:#?}",
+            self.failures.len(),
+            self.started
+        );
+    }
+}

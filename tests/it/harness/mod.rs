@@ -1,0 +1,27 @@
+//! A whole stack on the real binaries, and the tools to use and to break it.
+
+pub(crate) mod client;
+pub(crate) mod database;
+pub(crate) mod dns;
+pub(crate) mod echo;
+pub(crate) mod files;
+pub(crate) mod graphql;
+pub(crate) mod load;
+pub(crate) mod logs;
+pub(crate) mod options;
+mod plan;
+mod ports;
+pub(crate) mod raw;
+pub(crate) mod secrets;
+pub(crate) mod spec;
+pub(crate) mod stack;
+pub(crate) mod user;
+pub(crate) mod wait;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use echo::Echo;
+pub(crate) use load::Load;
+pub(crate) use options::Options;
+pub(crate) use stack::Stack;
+pub(crate) use user::User;
+pub(crate) use wait::eventually;

@@ -1,0 +1,231 @@
+//! A whole Quartet of one test's own.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::thread;
+use std::time::Duration;
+
+use quartet_devstack::{Cancel, Service, ServiceSpec};
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+
+use super::client::Client;
+use super::database::Database;
+use super::dns::Dns;
+use super::logs;
+use super::options::Options;
+use super::plan::{Plan, SERVICES};
+use super::secrets::Secrets;
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+const TAIL_LINES: usize = 25;
+
+/// Four services, Postgres, S3 and DNS; everything ends when it is dropped.
+///
+/// At the end of every test the logs are searched for secrets and panics.
+pub(crate) struct Stack {
+    pub(crate) database: Database,
+    pub(crate) dns: Dns,
+    pub(crate) secrets: Secrets,
+    nodes: BTreeMap<String, Node>,
+    plan: Plan,
+    // The last field: its files are needed until everything else is gone.
+    _directory: TempDir,
+}
+
+struct Node {
+    spec: ServiceSpec,
+    service: Option<Service>,
+}
+
+impl Stack {
+    /// Starts everything and waits until it is ready.
+    pub(crate) async fn start(options: Options) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("quartet-e2e-")
+            .tempdir()
+            .unwrap();
+        let dns = Dns::start().await;
+        let plan = Plan::new(directory.path(), dns.address(), &options);
+        let database = block_in_place(|| {
+            if options.own_postgres {
+                Database::own()
+            } else {
+                Database::shared(&directory.path().join("secrets"))
+            }
+        });
+        let secrets = Secrets::default();
+        plan.secrets().iter().for_each(|secret| secrets.add(secret));
+        let nodes = BTreeMap::new();
+        let mut stack = Self {
+            database,
+            dns,
+            secrets,
+            nodes,
+            plan,
+            _directory: directory,
+        };
+        block_in_place(|| stack.bring_up(&options));
+        stack
+    }
+
+    /// The usual small stack.
+    pub(crate) async fn small() -> Self {
+        Self::start(Options::default()).await
+    }
+
+    fn bring_up(&mut self, options: &Options) {
+        self.launch(self.plan.store());
+        thread::scope(|scope| {
+            for service in SERVICES {
+                let spec = self.plan.migration(service, &self.database);
+                scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error}")));
+            }
+        });
+        for service in SERVICES {
+            for replica in 1..=options.count(service) {
+                self.launch(self.plan.replica(service, replica, &self.database));
+            }
+            self.announce(service, &(1..=options.count(service)).collect::<Vec<_>>());
+        }
+        self.launch(self.plan.gateway(options));
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        names.iter().for_each(|name| self.wait_ready(name));
+    }
+
+    fn launch(&mut self, spec: ServiceSpec) {
+        let service = spec.start().unwrap_or_else(|error| panic!("{error}"));
+        self.nodes.insert(
+            spec.name.clone(),
+            Node {
+                spec,
+                service: Some(service),
+            },
+        );
+    }
+
+    fn wait_ready(&mut self, name: &str) {
+        let service = self.node(name).service.as_mut().expect("a started service");
+        if let Err(error) = service.wait_ready(START, &Cancel::default()) {
+            panic!("{error}");
+        }
+    }
+
+    fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// The public door, without a token.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.gateway(), &self.secrets)
+    }
+
+    /// A replica's own address, counted from 1; for looking behind the gateway.
+    pub(crate) fn replica(&self, service: &str, number: u8) -> SocketAddr {
+        self.plan.address(service, number)
+    }
+
+    pub(crate) fn gateway(&self) -> SocketAddr {
+        self.plan.address("gateway", 1)
+    }
+
+    pub(crate) fn gateway_admin(&self) -> SocketAddr {
+        self.plan.address("admin", 1)
+    }
+
+    /// The log of `gateway`, `store`, `core-1`, `media-2`...
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.plan.log(name)
+    }
+
+    /// Says by DNS that a service has these replicas.
+    pub(crate) fn announce(&self, service: &str, replicas: &[u8]) {
+        let addresses: Vec<Ipv4Addr> = replicas
+            .iter()
+            .map(|number| match self.plan.address(service, *number).ip() {
+                IpAddr::V4(address) => address,
+                IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
+            })
+            .collect();
+        self.dns.set(service, &addresses);
+    }
+
+    /// Starts another replica; DNS does not know it yet.
+    pub(crate) fn add_replica(&mut self, service: &'static str, number: u8) {
+        block_in_place(|| {
+            self.launch(self.plan.replica(service, number, &self.database));
+            self.wait_ready(&format!("{service}-{number}"));
+        });
+    }
+
+    /// SIGKILL: nothing is flushed.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let mut service = self.node(name).service.take().expect("a running service");
+        block_in_place(|| service.kill()).unwrap();
+    }
+
+    /// SIGTERM without waiting.
+    pub(crate) fn terminate(&mut self, name: &str) {
+        self.node(name)
+            .service
+            .as_mut()
+            .expect("a running service")
+            .terminate();
+    }
+
+    /// SIGTERM and the end of the process.
+    pub(crate) fn stop(&mut self, name: &str) -> ExitStatus {
+        let mut service = self.node(name).service.take().expect("a running service");
+        block_in_place(|| service.stop(STOP)).unwrap()
+    }
+
+    /// Starts a stopped or killed service again with the same settings and files.
+    pub(crate) fn restart(&mut self, name: &str) {
+        block_in_place(|| {
+            let spec = self.node(name).spec.clone();
+            self.launch(spec);
+            self.wait_ready(name);
+        });
+    }
+
+    /// The process id, while it runs.
+    pub(crate) fn pid(&mut self, name: &str) -> u32 {
+        let service = self.node(name).service.as_mut().expect("a running service");
+        assert!(
+            service.exited().unwrap().is_none(),
+            "{name} has ended by itself"
+        );
+        service.pid()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    fn logs(&self) -> Vec<PathBuf> {
+        self.nodes.keys().map(|name| self.plan.log(name)).collect()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let failed = thread::panicking();
+        for node in self.nodes.values_mut() {
+            if let Some(mut service) = node.service.take() {
+                // Already gone is fine too.
+                let _ = service.kill();
+            }
+        }
+        if failed {
+            logs::print_tails(&self.logs(), TAIL_LINES);
+            return;
+        }
+        let faults = logs::faults(&self.logs(), &self.secrets);
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+}

@@ -72,6 +72,7 @@ pub struct Server {
     pub request_timeout_seconds: u64,
     pub body_timeout_seconds: u64,
     pub header_timeout_seconds: u64,
+    pub drain_seconds: u64,
     pub shutdown_grace_seconds: u64,
     pub max_connections: usize,
     pub trusted_proxies: Vec<IpNet>,

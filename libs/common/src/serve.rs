@@ -28,8 +28,8 @@ const MAX_HEADERS: usize = 100;
 /// After an accept error such as too many open files: do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `shutdown` is cancelled; then answers 503 on `/ready`, accepts
-/// nothing new, and waits for requests in flight for at most the grace time.
+/// Serves `router` until `shutdown` is cancelled. Then `/ready` answers 503 at once; after the
+/// drain time nothing new is accepted, and requests in flight have the grace time to finish.
 ///
 /// # Errors
 /// When the grace time ran out before every request was answered.
@@ -78,7 +78,6 @@ pub async fn serve(
             drop(slot);
         });
     }
-    readiness.set_draining();
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
     tokio::time::timeout(grace, graceful.shutdown())

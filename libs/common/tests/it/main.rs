@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod db;
 mod idempotency;
 mod jwt;
 mod layers;
 mod serve;
 mod support;
+mod telemetry;

@@ -20,10 +20,9 @@ pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Res
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     // HTTP/1.0, so that the body is never chunked and the server closes.
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    // In one piece: a simple server may answer after its first read.
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(BODY_LIMIT_BYTES).read_to_end(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes))

@@ -1,34 +1,42 @@
 //! Loopback ports: picking a free one, and naming who holds a taken one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Error, Result};
+
+/// Below the ports that Linux and macOS give to outgoing connections: one of
+/// those could take a port between here and the start of whoever gets it.
+const FREE: RangeInclusive<u16> = 15_000..=32_000;
+const ATTEMPTS: u32 = 1000;
 
 /// A loopback port that nobody listens on, never the same one twice in a process.
 pub fn free() -> Result<u16> {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let given = given.get_or_insert_default();
-    loop {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(|| "find a free port".to_owned())?;
-        let port = listener
-            .local_addr()
-            .doing(|| "read the port".to_owned())?
-            .port();
-        if given.insert(port) {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..ATTEMPTS {
+        let port = random_port();
+        if !is_taken(port) && given.insert(port) {
             return Ok(port);
         }
     }
+    Err(Error::other("no free port was found"))
+}
+
+fn random_port() -> u16 {
+    // The standard library's keys for hash maps are random.
+    let random = RandomState::new().build_hasher().finish();
+    let count = u64::from(FREE.end() - FREE.start()) + 1;
+    let offset = u16::try_from(random % count).expect("less than the count of ports");
+    FREE.start() + offset
 }
 
 /// Fails with the port, who wants it and who holds it, unless the port is free.

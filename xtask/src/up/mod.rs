@@ -5,7 +5,7 @@ mod prepare;
 mod running;
 mod welcome;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,6 +21,8 @@ use running::Running;
 
 /// Where the development Postgres listens.
 pub(crate) const POSTGRES_PORT: u16 = 5433;
+/// Seven ports, for the tests of this command; everybody else has the contract's.
+const PORTS_VARIABLE: &str = "XTASK_UP_PORTS";
 
 pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
     refuse_unknown(words, &["--fresh", "--release"])?;
@@ -28,17 +30,23 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     let root = data_root();
     let lock = Lock::take(&root, signals)?;
     let named = named_server()?;
-    require_ports(named.is_none())?;
+    let (ports, postgres_port) = ports()?;
+    require_ports(&ports, named.is_none().then_some(postgres_port))?;
     println!(
         "Building the services{}",
         if release { " (release)" } else { "" }
     );
     build_parts(release, signals)?;
     let begin = Instant::now();
+    let options = Options::kept(&root, postgres_port)
+        .named(named)
+        .saying(|line| println!("{line}"))
+        .cancelled_by(signals.cancel())
+        .holding(lock.file());
     if fresh {
-        prepare::wipe(&root, named.is_some())?;
+        prepare::wipe(&root, &options)?;
     }
-    match start(&root, named, release, &lock, signals) {
+    match start(&root, &options, ports, release, &lock, signals) {
         Ok(mut running) => {
             welcome::print(running.stack(), begin.elapsed());
             let outcome = running.watch(signals);
@@ -70,11 +78,9 @@ pub(crate) fn named_server() -> anyhow::Result<Option<PostgresUrl>> {
 }
 
 /// Before anything is built or started: a taken port is the commonest mishap.
-fn require_ports(own_postgres: bool) -> anyhow::Result<()> {
-    let mut wanted = Ports::CONTRACT.wanted().to_vec();
-    if own_postgres {
-        wanted.push((POSTGRES_PORT, "Postgres"));
-    }
+fn require_ports(ports: &Ports, postgres: Option<u16>) -> anyhow::Result<()> {
+    let mut wanted = ports.wanted().to_vec();
+    wanted.extend(postgres.map(|port| (port, "Postgres")));
     let taken: Vec<String> = wanted
         .into_iter()
         .filter_map(|(port, part)| port::require_free(port, part).err())
@@ -84,21 +90,40 @@ fn require_ports(own_postgres: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn ports() -> anyhow::Result<(Ports, u16)> {
+    let Ok(text) = std::env::var(PORTS_VARIABLE) else {
+        return Ok((Ports::CONTRACT, POSTGRES_PORT));
+    };
+    let numbers: Vec<u16> = text
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .context(PORTS_VARIABLE)?;
+    let [gateway, admin, core, media, links, store, postgres] = numbers[..] else {
+        anyhow::bail!("{PORTS_VARIABLE} wants seven ports");
+    };
+    let ports = Ports {
+        gateway,
+        admin,
+        core,
+        media,
+        links,
+        store,
+    };
+    Ok((ports, postgres))
+}
+
 /// Starts one part after the other; whatever was started stops when one fails.
 fn start(
-    root: &std::path::Path,
-    named: Option<PostgresUrl>,
+    root: &Path,
+    options: &Options,
+    ports: Ports,
     release: bool,
     lock: &Lock,
     signals: &Signals,
 ) -> anyhow::Result<Running> {
-    let options = Options::kept(root, POSTGRES_PORT)
-        .named(named)
-        .saying(|line| println!("{line}"))
-        .cancelled_by(signals.cancel())
-        .holding(lock.file());
-    let postgres = Postgres::find_or_start(&options)?;
-    let stack = prepare::stack(root, &postgres, release)?;
+    let postgres = Postgres::find_or_start(options)?;
+    let stack = prepare::stack(root, &postgres, ports, release)?;
     prepare::roles(&stack, &postgres)?;
     let mut running = Running::new(stack, postgres, lock);
     running.start_all(signals)?;

@@ -8,14 +8,11 @@ use quartet_devstack::roles::{self, Passwords};
 use quartet_devstack::stack::{Ports, Stack, StoreKeys};
 use quartet_devstack::{Options, Postgres, workspace};
 
-use super::POSTGRES_PORT;
-
 /// The database of a server that was started here.
 const DATABASE: &str = "quartet";
 
 /// Removes all data of development, and says what.
-pub(crate) fn wipe(root: &Path, named: bool) -> anyhow::Result<()> {
-    let options = Options::kept(root, POSTGRES_PORT).saying(|line| println!("{line}"));
+pub(crate) fn wipe(root: &Path, options: &Options) -> anyhow::Result<()> {
     for directory in options.data_directories() {
         println!("Removing {}", directory.display());
     }
@@ -27,14 +24,19 @@ pub(crate) fn wipe(root: &Path, named: bool) -> anyhow::Result<()> {
             fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
         }
     }
-    if named {
+    if options.names_a_server() {
         println!("The database that DATABASE_URL names is left as it is");
     }
     Ok(())
 }
 
 /// Ports, secrets and places of all parts.
-pub(crate) fn stack(root: &Path, postgres: &Postgres, release: bool) -> anyhow::Result<Stack> {
+pub(crate) fn stack(
+    root: &Path,
+    postgres: &Postgres,
+    ports: Ports,
+    release: bool,
+) -> anyhow::Result<Stack> {
     let secrets = root.join("secrets");
     let database = if postgres.is_ours() {
         postgres.ensure_database(DATABASE)?
@@ -44,7 +46,7 @@ pub(crate) fn stack(root: &Path, postgres: &Postgres, release: bool) -> anyhow::
     Ok(Stack {
         programs: programs(release)?,
         root: root.to_path_buf(),
-        ports: Ports::CONTRACT,
+        ports,
         database,
         passwords: Passwords::load_or_create(&secrets)?,
         store_keys: StoreKeys::load_or_create(&secrets)?,

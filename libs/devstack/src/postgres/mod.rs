@@ -84,6 +84,11 @@ impl Options {
         self
     }
 
+    /// Whether a server is named, and so none will be started.
+    pub fn names_a_server(&self) -> bool {
+        self.named.is_some()
+    }
+
     /// Tells what is being done while it takes time.
     #[must_use]
     pub fn saying(mut self, say: Say) -> Self {

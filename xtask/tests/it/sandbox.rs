@@ -1,0 +1,164 @@
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use quartet_devstack::{port, workspace};
+
+use crate::stand_in;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A source tree of its own with a copy of xtask and stand-ins for the services.
+pub(crate) struct Sandbox {
+    root: PathBuf,
+    pub(crate) ports: [u16; 7],
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("quartet-xtask-{}-{number}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let programs = root.join("target/debug");
+        fs::create_dir_all(&programs).unwrap();
+        fs::create_dir_all(root.join("db")).unwrap();
+        fs::write(root.join("Cargo.lock"), "").unwrap();
+        let roles = workspace::root().join("db/roles.sql");
+        fs::copy(roles, root.join("db/roles.sql")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_xtask"), programs.join("xtask")).unwrap();
+        for service in ["devstore", "core", "media", "links", "gateway"] {
+            let program = programs.join(format!("quartet-{service}"));
+            fs::write(&program, stand_in::SCRIPT).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let ports = [(); 7].map(|()| port::free().unwrap());
+        Self { root, ports }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.root.join(".quartet")
+    }
+
+    /// Address of the part: gateway, admin, core, media, links, store, Postgres.
+    pub(crate) fn address(&self, part: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[part]).into()
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Run {
+        let ports = self.ports.map(|port| port.to_string()).join(",");
+        let mut child = Command::new(self.root.join("target/debug/xtask"))
+            .args(arguments)
+            .env("CARGO_MANIFEST_DIR", &self.root)
+            .env("CARGO", "true")
+            .env("XTASK_UP_PORTS", ports)
+            .env(stand_in::PROGRAM, std::env::current_exe().unwrap())
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Run { child, lines }
+    }
+
+    /// Whether nobody listens on any of the ports.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.ports.iter().any(|&port| port::is_taken(port))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        remove(&self.root);
+    }
+}
+
+fn remove(root: &Path) {
+    let _ = fs::remove_dir_all(root);
+}
+
+/// A started xtask.
+pub(crate) struct Run {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Run {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until a line of its output holds the text; gives what came until then.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen = format!("{seen}{line}\n"),
+                Err(error) => panic!("{error}: no `{text}` in:\n{seen}\n{}", self.errors()),
+            }
+        }
+        seen
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end; gives the status, and what it wrote to standard error.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, self.errors());
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn errors(&mut self) -> String {
+        // Only after its end is there an end of this stream.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let mut text = String::new();
+        if let Some(mut errors) = self.child.stderr.take() {
+            errors.read_to_string(&mut text).unwrap();
+        }
+        text
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until the condition holds.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}

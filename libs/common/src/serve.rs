@@ -49,14 +49,20 @@ pub async fn serve(
         .header_read_timeout(Duration::from_secs(settings.header_timeout_seconds))
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
+    let stop = async {
+        shutdown.cancelled().await;
+        readiness.set_draining();
+        tokio::time::sleep(Duration::from_secs(settings.drain_seconds)).await;
+    };
+    tokio::pin!(stop);
     loop {
-        let slot = Arc::clone(&slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore stays open");
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => break,
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot.expect("the semaphore stays open"), listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
+            () = &mut stop => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

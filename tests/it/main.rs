@@ -6,4 +6,12 @@
 
 mod harness;
 
-mod smoke;
+mod access;
+mod bad_input;
+mod crashes;
+mod departures;
+mod door;
+mod identity;
+mod journey;
+mod limits;
+mod replicas;

@@ -45,7 +45,7 @@ impl Client {
     }
 
     /// The same server seen from another loopback address.
-    pub(crate) fn from_address(&self, source: IpAddr) -> Self {
+    pub(crate) fn seen_from(&self, source: IpAddr) -> Self {
         Self {
             token: self.token.clone(),
             ..Self::build(self.server, Some(source), &self.secrets)

@@ -13,7 +13,6 @@ use super::wait::eventually;
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) started: u64,
-    pub(crate) succeeded: u64,
     pub(crate) failures: Vec<String>,
 }
 
@@ -88,7 +87,6 @@ impl Load {
         }
         Tally {
             started: self.counts.started.load(Ordering::Relaxed),
-            succeeded: self.counts.succeeded.load(Ordering::Relaxed),
             failures: self.counts.failures(),
         }
     }

@@ -75,7 +75,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> 
 pub(crate) async fn read(stream: &mut TcpStream) -> RawAnswer {
     let mut bytes = Vec::new();
     let reading = async {
-        let mut chunk = [0_u8; 16 * 1024];
+        let mut chunk = vec![0_u8; 16 * 1024];
         while !is_whole(&bytes) {
             match stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => break,

@@ -19,7 +19,7 @@ use super::options::Options;
 use super::plan::{Plan, SERVICES};
 use super::secrets::Secrets;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 const TAIL_LINES: usize = 25;
 
@@ -93,7 +93,9 @@ impl Stack {
         }
         self.launch(self.plan.gateway(options));
         let names: Vec<String> = self.nodes.keys().cloned().collect();
-        names.iter().for_each(|name| self.wait_ready(name));
+        for name in &names {
+            self.wait_ready(name);
+        }
     }
 
     fn launch(&mut self, spec: ServiceSpec) {
@@ -136,6 +138,11 @@ impl Stack {
 
     pub(crate) fn gateway_admin(&self) -> SocketAddr {
         self.plan.address("admin", 1)
+    }
+
+    /// The gateway's settings file.
+    pub(crate) fn gateway_file(&self) -> PathBuf {
+        self.plan.directory.join("gateway.toml")
     }
 
     /// The log of `gateway`, `store`, `core-1`, `media-2`...

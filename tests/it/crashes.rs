@@ -1,0 +1,180 @@
+//! Processes that die without notice while people use them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::Method;
+use serde_json::json;
+
+use crate::harness::graphql::{self, Link};
+use crate::harness::{Client, Load, Options, Stack, User, eventually, files};
+
+/// Follows a link; counts what was sent and what was answered by a redirect.
+#[derive(Clone, Default)]
+struct Follower {
+    sent: Arc<AtomicU64>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Follower {
+    async fn follow(self, door: Client, path: String) -> Result<(), String> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        match door.call(Method::GET, &path).try_send().await {
+            Ok(answer) if answer.status == 302 => {
+                self.answered.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            Ok(answer) if matches!(answer.status, 502..=504) => Err(answer.status.to_string()),
+            Ok(answer) => panic!("{path}: {answer:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn load(&self, door: &Client, link: &Link, workers: usize) -> Load {
+        let (this, door, path) = (self.clone(), door.clone(), link.path());
+        Load::start(workers, move |_| {
+            this.clone().follow(door.clone(), path.clone())
+        })
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (
+            self.answered.load(Ordering::SeqCst),
+            self.sent.load(Ordering::SeqCst),
+        )
+    }
+}
+
+/// Waits until every answered click is counted, and checks that none is counted twice.
+async fn settle(stack: &Stack, owner: &Client, link: &Link, follower: &Follower) {
+    let (answered, sent) = follower.counts();
+    eventually("every answered click is counted", || async {
+        (graphql::clicks(owner, link).await.0 >= answered).then_some(())
+    })
+    .await;
+    // A click after all the others: when it is there, so is whatever came before it.
+    let marker = graphql::create_link(owner, "https://example.org/marker").await;
+    stack.client().get(&marker.path()).await.expect(302);
+    eventually("the marker is counted", || async {
+        (graphql::clicks(owner, &marker).await.0 == 1).then_some(())
+    })
+    .await;
+    let (total, unique) = graphql::clicks(owner, link).await;
+    assert!(
+        (answered..=sent).contains(&total),
+        "{answered} answered, {sent} sent, {total} counted"
+    );
+    assert_eq!(unique, 1, "all came from one address with one user agent");
+    let rows = stack.database.count(&format!(
+        "SELECT count(*) FROM links.clicks c JOIN links.links l ON l.id = c.link_id WHERE l.slug = '{}'",
+        link.slug
+    ));
+    assert_eq!(rows, total, "single clicks and totals agree");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_killed_under_load_loses_no_answered_click() {
+    let mut stack = Stack::small().await;
+    let ada = User::sign_up(&stack.client()).await;
+    let link = graphql::create_link(&ada.client, "https://example.org/hot").await;
+    let follower = Follower::default();
+    let load = follower.load(&stack.client(), &link, 8);
+    for _ in 0..3 {
+        load.progress(150).await;
+        stack.kill("links-1");
+        load.next_failure().await;
+        stack.restart("links-1");
+    }
+    load.progress(150).await;
+    load.finish().await;
+    settle(&stack, &ada.client, &link, &follower).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clicks_of_a_replica_that_never_returns_are_counted_by_another() {
+    let options = Options::default()
+        .replicas("links", 2)
+        .set("links", "clicks.adopt_interval_seconds", "1")
+        .set("links", "clicks.batch_wait_ms", "2000");
+    let mut stack = Stack::start(options).await;
+    let ada = User::sign_up(&stack.client()).await;
+    let link = graphql::create_link(&ada.client, "https://example.org/orphan").await;
+    let follower = Follower::default();
+    let load = follower.load(&stack.client(), &link, 8);
+    load.progress(200).await;
+    stack.kill("links-2");
+    load.progress(200).await;
+    load.finish().await;
+    settle(&stack, &ada.client, &link, &follower).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_killed_under_load_recovers_without_a_restart() {
+    postgres_goes_and_returns(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_restarted_under_load_recovers_without_a_restart() {
+    postgres_goes_and_returns(false).await;
+}
+
+async fn postgres_goes_and_returns(kill: bool) {
+    let mut stack = Stack::start(Options::default().own_postgres()).await;
+    let names = stack.names();
+    let before: Vec<u32> = names.iter().map(|name| stack.pid(name)).collect();
+    let ada = User::sign_up(&stack.client()).await;
+    files::upload(&ada.client, "public").await;
+    let link = graphql::create_link(&ada.client, "https://example.org/steady").await;
+    let follower = Follower::default();
+    let clicks = follower.load(&stack.client(), &link, 2);
+    let client = ada.client.clone();
+    let reads = Load::start(4, move |number| read(client.clone(), number));
+    reads.progress(40).await;
+    clicks.progress(40).await;
+
+    let during = async {
+        reads.next_failure().await;
+        // Redirects that are remembered go on, and their clicks wait in the log.
+        clicks.progress(40).await;
+    };
+    stack.database.outage(kill, during).await;
+
+    for path in ["/v1/core/users/me", "/v1/media/assets"] {
+        eventually(&format!("{path} answers again"), || async {
+            (ada.client.get(path).await.status == 200).then_some(())
+        })
+        .await;
+    }
+    reads.progress(60).await;
+    User::sign_up(&stack.client()).await;
+    files::upload(&ada.client, "private").await;
+    reads.finish().await;
+    clicks.finish().await;
+    settle(&stack, &ada.client, &link, &follower).await;
+    let after: Vec<u32> = names.iter().map(|name| stack.pid(name)).collect();
+    assert_eq!(after, before, "nothing was restarted");
+}
+
+/// Reads from every service; while the database is away the only answer is a 503.
+async fn read(client: Client, number: u64) -> Result<(), String> {
+    let answer = match number % 3 {
+        0 => client.get("/v1/core/users/me").await,
+        1 => client.get("/v1/media/assets").await,
+        _ => {
+            let query = json!({ "query": "{ links { edges { node { id } } } }" });
+            let answer = client.post(graphql::PATH, &query).await;
+            if answer.status == 200 && answer.json().get("errors").is_some() {
+                let body = answer.json();
+                let code = &body["errors"][0]["extensions"]["code"];
+                assert!(code != "INTERNAL", "{body:#}");
+                return Err(code.to_string());
+            }
+            answer
+        }
+    };
+    match answer.status {
+        200 => Ok(()),
+        503 => Err("503".into()),
+        other => panic!("{other}: {}", answer.text()),
+    }
+}

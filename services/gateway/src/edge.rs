@@ -1,0 +1,164 @@
+//! The only rooms that know pingora: one file per phase of a request.
+//!
+//! A connection meets [`front`], which reads request heads within their limits; then
+//! each request goes through [`request`], [`peer`], [`upstream_request`], [`body`],
+//! [`response`] and [`logging`], or [`failure`] when something breaks. Answers of our
+//! own are built in [`reply`] alone.
+
+mod body;
+mod ctx;
+mod failure;
+mod front;
+mod head;
+mod logging;
+mod peer;
+mod reply;
+mod request;
+mod response;
+pub(crate) mod server;
+mod upstream_request;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::{
+    Error, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use crate::state::State;
+use ctx::Ctx;
+
+/// The proxy. Everything it knows is in the shared state.
+#[derive(Debug)]
+struct Edge {
+    state: Arc<State>,
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    /// Boxed: the proxy's futures carry it around.
+    type CTX = Box<Ctx>;
+
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Ctx::new(self.state.snapshot()))
+    }
+
+    /// None: compression would hold back events.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
+        ctx.identify(session, &self.state);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        request::filter(session, ctx, &self.state).await
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Self::CTX,
+    ) -> Result<Box<HttpPeer>> {
+        peer::choose(ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        body::count_request(body.as_ref(), ctx)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        upstream_request::filter(session, upstream_request, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        _upstream_response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        response::answered(ctx);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        response::filter(response, ctx);
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Self::CTX,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        error.set_retry(failure::to_connect(ctx, &self.state));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Self::CTX,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let retry = failure::while_proxying(session, ctx, &self.state, &error, client_reused);
+        error.set_retry(retry);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Self::CTX,
+    ) -> FailToProxy {
+        failure::answer(session, ctx, error).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        logging::finish(session, error, ctx, &self.state);
+    }
+
+    /// The access line says it all, once.
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Self::CTX,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+/// How long an answer that came before the end of the request waits for that end.
+const LINGER: Duration = Duration::from_secs(2);

@@ -1,0 +1,40 @@
+//! Phase 2: which replica is asked next. Runs again for every retry.
+
+use std::time::Instant;
+
+use pingora::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
+
+use super::ctx::Ctx;
+
+/// Every replica was tried, or none is known.
+pub(super) const NOBODY: ErrorType = ErrorType::Custom("no replica can be reached");
+
+pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let now = Instant::now();
+    let upstream = ctx
+        .attempts
+        .upstream
+        .clone()
+        .ok_or_else(|| Error::new(NOBODY))?;
+    let replica = upstream
+        .pick(&ctx.attempts.tried, now)
+        .ok_or_else(|| Error::new_up(NOBODY))?;
+    let mut peer = Box::new(HttpPeer::new(replica.address, false, String::new()));
+    let options = &mut peer.options;
+    options.connection_timeout = Some(upstream.config.connect_timeout);
+    options.total_connection_timeout = Some(upstream.config.connect_timeout);
+    options.idle_timeout = Some(upstream.config.idle_timeout);
+    if let Some(matched) = &ctx.matched {
+        let route = &matched.route;
+        let wait = if ctx.streaming {
+            route.stream_timeout
+        } else {
+            route.response_timeout
+        };
+        options.read_timeout = wait;
+        options.write_timeout = wait;
+    }
+    ctx.attempts.current = Some(replica);
+    ctx.attempts.began = Some(now);
+    Ok(peer)
+}

@@ -1,0 +1,386 @@
+//! Finds the best route without looking at all of them, and without allocating.
+
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+
+use http::{HeaderMap, Method};
+
+use super::{HostPattern, PathPattern, Route, pattern::Segment};
+
+/// All routes, searchable by path.
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    routes: Vec<Arc<Route>>,
+    /// Every combination of a route's hosts and paths, best first.
+    entries: Vec<Entry>,
+    root: Node,
+}
+
+#[derive(Debug)]
+struct Entry {
+    route: usize,
+    host: Option<HostPattern>,
+    pattern: Arc<str>,
+}
+
+/// One path segment; its children are the next ones.
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node>,
+    any: Option<Box<Node>>,
+    /// Entries whose path ends here, best first.
+    exact: Vec<usize>,
+    /// Entries that take everything from here on, best first.
+    prefix: Vec<usize>,
+}
+
+/// What the table says about a request.
+#[derive(Debug)]
+pub(crate) enum Match<'t> {
+    Found {
+        route: &'t Arc<Route>,
+        pattern: &'t Arc<str>,
+    },
+    /// Something is there, but not for this method; these would do.
+    WrongMethod(Vec<Method>),
+    Nothing,
+}
+
+/// The parts of a request that choose the route.
+struct Wanted<'r> {
+    host: &'r str,
+    method: &'r Method,
+    headers: &'r HeaderMap,
+}
+
+/// What the search has found so far.
+#[derive(Default)]
+struct Best {
+    entry: Option<usize>,
+    /// The best entry that fits but for the method.
+    other_method: bool,
+}
+
+impl RouteTable {
+    pub(crate) fn new(routes: Vec<Route>) -> Self {
+        let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
+        let mut combinations: Vec<(usize, Option<&HostPattern>, &PathPattern)> = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            for path in &route.paths {
+                if route.hosts.is_empty() {
+                    combinations.push((index, None, path));
+                }
+                combinations.extend(route.hosts.iter().map(|host| (index, Some(host), path)));
+            }
+        }
+        combinations.sort_by_key(|&(index, host, path)| {
+            let route = &routes[index];
+            Reverse((
+                route.priority,
+                host.map_or(0, HostPattern::weight),
+                path.segments.len(),
+                Reverse(path.wildcards()),
+                !path.prefix,
+                route.headers.len(),
+                !route.methods.is_empty(),
+                Reverse(route.name.clone()),
+            ))
+        });
+        let mut root = Node::default();
+        let mut entries = Vec::with_capacity(combinations.len());
+        for (rank, (route, host, path)) in combinations.into_iter().enumerate() {
+            root.insert(path, rank);
+            entries.push(Entry {
+                route,
+                host: host.cloned(),
+                pattern: path.text.clone(),
+            });
+        }
+        Self {
+            routes,
+            entries,
+            root,
+        }
+    }
+
+    /// All routes in the order of the settings.
+    pub(crate) fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// `host` may carry a port; `path` starts with a slash and has no query.
+    pub(crate) fn find(
+        &self,
+        host: &str,
+        path: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Match<'_> {
+        let lowered: String;
+        let host = without_port(host);
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lowered = host.to_ascii_lowercase();
+            &lowered
+        } else {
+            host
+        };
+        let wanted = Wanted {
+            host,
+            method,
+            headers,
+        };
+        let mut best = Best::default();
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        self.search(&self.root, Some(rest), &wanted, &mut best);
+        match best.entry {
+            Some(entry) => {
+                let entry = &self.entries[entry];
+                Match::Found {
+                    route: &self.routes[entry.route],
+                    pattern: &entry.pattern,
+                }
+            }
+            None if best.other_method => {
+                let mut methods = Vec::new();
+                self.allowed(&self.root, Some(rest), &wanted, &mut methods);
+                Match::WrongMethod(methods)
+            }
+            None => Match::Nothing,
+        }
+    }
+
+    /// `rest` is `None` once the path is used up.
+    fn search(&self, node: &Node, rest: Option<&str>, wanted: &Wanted<'_>, best: &mut Best) {
+        self.consider(&node.prefix, wanted, best);
+        let Some(rest) = rest else {
+            self.consider(&node.exact, wanted, best);
+            return;
+        };
+        let (segment, next) = split(rest);
+        if let Some(child) = node.literals.get(segment) {
+            self.search(child, next, wanted, best);
+        }
+        if let Some(child) = &node.any
+            && !segment.is_empty()
+        {
+            self.search(child, next, wanted, best);
+        }
+    }
+
+    fn consider(&self, entries: &[usize], wanted: &Wanted<'_>, best: &mut Best) {
+        for &rank in entries {
+            if best.entry.is_some_and(|found| found < rank) {
+                return;
+            }
+            let entry = &self.entries[rank];
+            if !self.fits(entry, wanted) {
+                continue;
+            }
+            if self.routes[entry.route].takes(wanted.method) {
+                best.entry = Some(rank);
+                return;
+            }
+            best.other_method = true;
+        }
+    }
+
+    /// Everything but the method.
+    fn fits(&self, entry: &Entry, wanted: &Wanted<'_>) -> bool {
+        entry
+            .host
+            .as_ref()
+            .is_none_or(|host| host.matches(wanted.host))
+            && self.routes[entry.route]
+                .headers
+                .iter()
+                .all(|(name, value)| {
+                    wanted
+                        .headers
+                        .get_all(name)
+                        .iter()
+                        .any(|sent| sent == value)
+                })
+    }
+
+    fn allowed(
+        &self,
+        node: &Node,
+        rest: Option<&str>,
+        wanted: &Wanted<'_>,
+        methods: &mut Vec<Method>,
+    ) {
+        let here = if rest.is_none() { &node.exact[..] } else { &[] };
+        for &rank in node.prefix.iter().chain(here) {
+            if self.fits(&self.entries[rank], wanted) {
+                for method in &self.routes[self.entries[rank].route].methods {
+                    if !methods.contains(method) {
+                        methods.push(method.clone());
+                    }
+                }
+            }
+        }
+        let Some(rest) = rest else { return };
+        let (segment, next) = split(rest);
+        for child in node
+            .literals
+            .get(segment)
+            .into_iter()
+            .chain(node.any.as_deref())
+        {
+            self.allowed(child, next, wanted, methods);
+        }
+    }
+}
+
+impl Node {
+    fn insert(&mut self, path: &PathPattern, rank: usize) {
+        let mut node = self;
+        for segment in &path.segments {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Any => node.any.get_or_insert_default(),
+            };
+        }
+        if path.prefix {
+            node.prefix.push(rank);
+        } else {
+            node.exact.push(rank);
+        }
+    }
+}
+
+fn split(rest: &str) -> (&str, Option<&str>) {
+    match rest.split_once('/') {
+        Some((segment, next)) => (segment, Some(next)),
+        None => (rest, None),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::config::load::Sources;
+
+    fn table(text: &str) -> RouteTable {
+        let text = format!("shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n{text}");
+        let sources = Sources {
+            file: Some("test.toml".into()),
+            environment: Vec::new(),
+        };
+        sources.load_text(&text).unwrap().routes
+    }
+
+    fn route(name: &str, rest: &str) -> String {
+        format!("[routes.{name}]\nupstream = \"u\"\n{rest}\n")
+    }
+
+    fn found(table: &RouteTable, method: Method, host: &str, path: &str) -> String {
+        found_with(table, method, host, path, &HeaderMap::new())
+    }
+
+    fn found_with(
+        table: &RouteTable,
+        method: Method,
+        host: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> String {
+        match table.find(host, path, &method, headers) {
+            Match::Found { route, .. } => route.name.to_string(),
+            Match::WrongMethod(methods) => methods
+                .iter()
+                .map(Method::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
+            Match::Nothing => "-".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins_and_prefixes_take_whole_segments() {
+        let table = table(
+            &[
+                route("all", "paths = [\"/*\"]"),
+                route("api", "paths = [\"/v1/core/*\"]"),
+                route("users", "paths = [\"/v1/core/users\"]"),
+                route("user", "paths = [\"/v1/core/users/{id}\"]"),
+                route("me", "paths = [\"/v1/core/users/me\"]"),
+            ]
+            .concat(),
+        );
+        let at = |path| found(&table, Method::GET, "h", path);
+        assert_eq!(at("/"), "all");
+        assert_eq!(at("/v1/corex"), "all");
+        assert_eq!(at("/v1/core"), "api");
+        assert_eq!(at("/v1/core/"), "api");
+        assert_eq!(at("/v1/core/users"), "users");
+        assert_eq!(at("/v1/core/users/"), "api");
+        assert_eq!(at("/v1/core/users/7"), "user");
+        assert_eq!(at("/v1/core/users/me"), "me");
+        assert_eq!(at("/v1/core/users/me/x"), "api");
+    }
+
+    #[test]
+    fn hosts_headers_methods_and_priority_decide_in_that_order() {
+        let table = table(
+            &[
+                route("any", "paths = [\"/a\"]"),
+                route("wild", "paths = [\"/*\"]\nhosts = [\"*.example.org\"]"),
+                route("exact", "paths = [\"/*\"]\nhosts = [\"www.example.org\"]"),
+                route("post", "paths = [\"/a\"]\nmethods = [\"POST\"]"),
+                route("header", "paths = [\"/a\"]\nheaders = { x-beta = \"1\" }"),
+                route("first", "paths = [\"/urgent/*\"]\npriority = 1"),
+            ]
+            .concat(),
+        );
+        let at = |method, host, path| found(&table, method, host, path);
+        assert_eq!(at(Method::GET, "other", "/a"), "any");
+        assert_eq!(at(Method::POST, "other", "/a"), "post");
+        assert_eq!(at(Method::GET, "WWW.example.org:8080", "/a"), "exact");
+        assert_eq!(at(Method::GET, "b.example.org", "/a"), "wild");
+        assert_eq!(at(Method::GET, "www.example.org", "/urgent/x"), "first");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-beta", HeaderValue::from_static("1"));
+        assert_eq!(
+            found_with(&table, Method::POST, "other", "/a", &headers),
+            "header"
+        );
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_from_a_wrong_path() {
+        let table = table(
+            &[
+                route("read", "paths = [\"/a\"]\nmethods = [\"GET\"]"),
+                route("write", "paths = [\"/a\"]\nmethods = [\"PUT\", \"GET\"]"),
+            ]
+            .concat(),
+        );
+        assert_eq!(found(&table, Method::HEAD, "h", "/a"), "read");
+        assert_eq!(found(&table, Method::PUT, "h", "/a"), "write");
+        assert_eq!(found(&table, Method::DELETE, "h", "/a"), "GET,PUT");
+        assert_eq!(found(&table, Method::DELETE, "h", "/b"), "-");
+    }
+
+    #[test]
+    fn equal_routes_are_tried_by_name() {
+        let table = table(
+            &[
+                route("b", "paths = [\"/a\"]"),
+                route("a", "paths = [\"/a\"]"),
+            ]
+            .concat(),
+        );
+        assert_eq!(found(&table, Method::GET, "h", "/a"), "a");
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod command_line;
+mod generate;
 mod sandbox;
 mod stand_in;
 mod up;

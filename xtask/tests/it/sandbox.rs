@@ -43,6 +43,10 @@ impl Sandbox {
         Self { root, ports }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.root.join(".quartet")
     }
@@ -84,12 +88,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        remove(&self.root);
+        let _ = fs::remove_dir_all(&self.root);
     }
-}
-
-fn remove(root: &Path) {
-    let _ = fs::remove_dir_all(root);
 }
 
 /// A started xtask.

@@ -19,8 +19,8 @@ set -e
 export DEBIAN_FRONTEND=noninteractive
 apt-get install -y --no-install-recommends postgresql-common
 conf=/etc/postgresql-common/createcluster.d/quartet.conf
-mkdir -p /etc/postgresql-common/createcluster.d
-trap 'rm -f $conf' EXIT
+mkdir -p ${conf%/*}
+trap 'rm -f $conf; rmdir ${conf%/*} 2>/dev/null || true' EXIT
 echo 'create_main_cluster = false' > $conf
 apt-get install -y --no-install-recommends postgresql
 ";

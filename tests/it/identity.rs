@@ -31,14 +31,17 @@ const SPOOFED: [(&str, &str); 18] = [
 ];
 
 fn spoofed_request(path: &str, token: Option<&str>) -> String {
-    let mut request = format!("GET {path} HTTP/1.1\r\nhost: gateway.example\r\n");
-    for (name, value) in SPOOFED {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if let Some(token) = token {
-        request.push_str(&format!("authorization: Bearer {token}\r\n"));
-    }
-    request + "\r\n"
+    let mut lines = vec![
+        format!("GET {path} HTTP/1.1"),
+        "host: gateway.example".to_owned(),
+    ];
+    lines.extend(
+        SPOOFED
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    lines.extend(token.map(|token| format!("authorization: Bearer {token}")));
+    lines.join("\r\n") + "\r\n\r\n"
 }
 
 fn header(seen: &Seen, name: &str) -> Option<String> {

@@ -19,8 +19,8 @@ async fn answered(server: SocketAddr) -> u64 {
         .unwrap();
     text.lines()
         .filter(|line| line.starts_with("http_server_requests_total") && line.contains("/v1/"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum::<f64>() as u64
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }
 
 /// An idempotent request that must answer 200.

@@ -5,65 +5,53 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Stack, User, graphql};
 
-/// GraphQL documents, each with what the first error has to name.
-fn documents() -> Vec<(String, Value, &'static str)> {
+/// A document, its variables, and what the errors have to name.
+type Case = (String, Value, &'static str);
+
+/// Documents that are refused whatever the variables are.
+fn documents() -> Vec<Case> {
     let chain = repeat(22, |n| {
         format!("fragment f{n} on Query {{ ...f{m} ...f{m} }} ", m = n + 1)
     });
-    let nested = format!("{{ {} {} }}", "a { ".repeat(200), "}".repeat(200));
-    let aliases: String = (0..200).map(|n| format!("a{n}: __typename ")).collect();
-    let directives = format!("{{ __typename {} }}", "@a ".repeat(3000));
-    let create = |input: Value| (graphql::CREATE.to_owned(), json!({ "input": input }));
-    let mut documents = vec![
-        (String::new(), json!({}), ""),
-        ("{".to_owned(), json!({}), ""),
-        ("{ nothing }".to_owned(), json!({}), "nothing"),
+    let aliases = repeat(200, |n| format!("a{n}: __typename "));
+    let documents = [
+        ("", ""),
+        ("{", ""),
+        ("{ nothing }", "nothing"),
+        ("query A { __typename } query B { __typename }", ""),
+        ("{ ...f } fragment f on Query { ...f }", ""),
         (
-            "query A { __typename } query B { __typename }".to_owned(),
-            json!({}),
+            &format!("{{ ...f0 }} {chain} fragment f22 on Query {{ __typename }}"),
             "",
         ),
         (
-            "{ ...f } fragment f on Query { ...f }".to_owned(),
-            json!({}),
+            &format!("{{ {} {} }}", "a { ".repeat(200), "}".repeat(200)),
             "",
         ),
+        (&format!("{{ {aliases} }}"), ""),
+        (&format!("{{ __typename {} }}", "@a ".repeat(3000)), ""),
+        ("{ links(first: -1) { edges { node { id } } } }", "first"),
         (
-            format!("{{ ...f0 }} {chain} fragment f22 on Query {{ __typename }}"),
-            json!({}),
-            "",
-        ),
-        (nested, json!({}), ""),
-        (format!("{{ {aliases} }}"), json!({}), ""),
-        (directives, json!({}), ""),
-        (
-            "{ links(first: -1) { edges { node { id } } } }".to_owned(),
-            json!({}),
+            "{ links(first: 100000) { edges { node { id } } } }",
             "first",
         ),
         (
-            "{ links(first: 100000) { edges { node { id } } } }".to_owned(),
-            json!({}),
-            "first",
-        ),
-        (
-            "{ links(after: \"nonsense\") { edges { node { id } } } }".to_owned(),
-            json!({}),
+            "{ links(after: \"nonsense\") { edges { node { id } } } }",
             "after",
         ),
-        (
-            "{ link(id: \"nonsense\") { id } }".to_owned(),
-            json!({}),
-            "id",
-        ),
-        (graphql::TOTALS.to_owned(), json!({}), "id"),
-        (
-            graphql::TOTALS.to_owned(),
-            json!({ "id": { "a": 1 } }),
-            "id",
-        ),
+        ("{ link(id: \"nonsense\") { id } }", "id"),
+        (graphql::TOTALS, "id"),
     ];
-    for url in [
+    documents
+        .map(|(query, names)| (query.to_owned(), json!({}), names))
+        .to_vec()
+}
+
+/// Wrong inputs of `createLink`.
+fn inputs() -> Vec<Case> {
+    let case = |input: Value, names| (graphql::CREATE.to_owned(), json!({ "input": input }), names);
+    let long = format!("https://example.org/{}", "a".repeat(9000));
+    let urls = [
         "",
         "nonsense",
         "javascript:alert(1)",
@@ -74,14 +62,10 @@ fn documents() -> Vec<(String, Value, &'static str)> {
         "https://exa mple.org",
         "data:text/html,x",
         "http://localhost:8080/s/a",
-    ] {
-        let (query, variables) = create(json!({ "url": url }));
-        documents.push((query, variables, "url"));
-    }
-    let long = format!("https://example.org/{}", "a".repeat(9000));
-    let (query, variables) = create(json!({ "url": long }));
-    documents.push((query, variables, "url"));
-    for slug in [
+        &long,
+    ];
+    let endless = "x".repeat(500);
+    let slugs = [
         "",
         "a/b",
         "a b",
@@ -90,14 +74,21 @@ fn documents() -> Vec<(String, Value, &'static str)> {
         "gr\u{f6}\u{df}e",
         "p\u{430}ypal",
         "admin",
-        &"x".repeat(500),
-    ] {
-        let (query, variables) = create(json!({ "url": "https://example.org", "slug": slug }));
-        documents.push((query, variables, "slug"));
-    }
-    let (query, variables) = create(json!({ "url": "https://example.org", "owner": "usr_other" }));
-    documents.push((query, variables, "owner"));
-    documents
+        &endless,
+    ];
+    let url = "https://example.org";
+    let mut cases = vec![
+        case(json!({}), "url"),
+        case(json!({ "url": 7 }), "url"),
+        case(json!({ "url": url, "owner": "usr_other" }), "owner"),
+    ];
+    cases.extend(urls.map(|url| case(json!({ "url": url }), "url")));
+    cases.extend(slugs.map(|slug| case(json!({ "url": url, "slug": slug }), "slug")));
+    cases
+}
+
+fn repeat(times: usize, part: impl Fn(usize) -> String) -> String {
+    (0..times).map(part).collect::<Vec<_>>().concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +96,7 @@ async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let before = stack.database.row_counts(&[]);
-    for (query, variables, names) in documents() {
+    for (query, variables, names) in documents().into_iter().chain(inputs()) {
         let begin = std::time::Instant::now();
         let errors = graphql::errors(&ada.client, &query, &variables).await;
         let shown: String = query.chars().take(120).collect();

@@ -7,84 +7,82 @@ use super::{Case, get, no_bodies, post};
 use crate::harness::files;
 
 pub(super) fn core() -> Vec<Case> {
-    const USERS: &str = "/v1/core/users";
-    const SESSIONS: &str = "/v1/core/sessions";
-    let good = "a long enough password 1";
-    let mut cases = no_bodies(USERS);
-    cases.extend(no_bodies(SESSIONS));
+    [sign_up(), sessions(), profile()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn sign_up() -> Vec<Case> {
+    const PATH: &str = "/v1/core/users";
+    let case = |body: &Value, names| post(PATH, body, names);
+    let (address, good) = ("a@example.org", "a long enough password 1");
+    let mut cases = no_bodies(PATH);
     cases.extend([
-        post(USERS, &json!({}), "email"),
-        post(USERS, &json!({ "email": "a@example.org" }), "password"),
-        post(
-            USERS,
-            &json!({ "email": "a@example.org", "password": "short" }),
+        case(&json!({}), "email"),
+        case(&json!({ "email": address }), "password"),
+        case(
+            &json!({ "email": address, "password": "short" }),
             "/password",
         ),
-        post(
-            USERS,
-            &json!({ "email": "a@example.org", "password": "x".repeat(5000) }),
+        case(
+            &json!({ "email": address, "password": "x".repeat(5000) }),
             "/password",
         ),
-        post(
-            USERS,
-            &json!({ "email": "a@example.org", "password": 7 }),
-            "/password",
-        ),
-        post(USERS, &json!({ "email": null, "password": good }), "/email"),
-        post(
-            USERS,
-            &json!({ "email": "a@example.org", "password": good, "admin": true }),
+        case(&json!({ "email": address, "password": 7 }), "/password"),
+        case(&json!({ "email": null, "password": good }), "/email"),
+        case(
+            &json!({ "email": address, "password": good, "admin": true }),
             "admin",
         ),
-        post(SESSIONS, &json!({}), "email"),
-        post(
-            SESSIONS,
-            &json!({ "email": "a@example.org", "password": ["x"] }),
-            "/password",
-        ),
-        post("/v1/core/sessions/refresh", &json!({}), "refresh_token"),
-        post(
-            "/v1/core/sessions/refresh",
-            &json!({ "refresh_token": 1 }),
-            "/refresh_token",
-        ),
     ]);
-    for email in [
+    let long = format!("{}@example.org", "a".repeat(300));
+    let wrong = [
         "",
         "a",
         "a@",
         "@b",
         "a b@example.org",
         "a@b@c",
-        "a\r\nb@example.org",
+        "a\r\nb@c.org",
         "\u{0}@x.y",
-    ] {
-        cases.push(post(
-            USERS,
-            &json!({ "email": email, "password": good }),
-            "/email",
-        ));
-    }
-    let long = format!("{}@example.org", "a".repeat(300));
-    cases.push(post(
-        USERS,
-        &json!({ "email": long, "password": good }),
-        "/email",
-    ));
-    for id in [
+        &long,
+    ];
+    cases.extend(wrong.map(|email| case(&json!({ "email": email, "password": good }), "/email")));
+    cases
+}
+
+fn sessions() -> Vec<Case> {
+    const PATH: &str = "/v1/core/sessions";
+    const REFRESH: &str = "/v1/core/sessions/refresh";
+    let mut cases = no_bodies(PATH);
+    cases.extend([
+        post(PATH, &json!({}), "email"),
+        post(
+            PATH,
+            &json!({ "email": "a@b.org", "password": ["x"] }),
+            "/password",
+        ),
+        post(REFRESH, &json!({}), "refresh_token"),
+        post(REFRESH, &json!({ "refresh_token": 1 }), "/refresh_token"),
+    ]);
+    let wrong_case = "ses_01H455VB4PEX5VSKNK084SN02Q";
+    let ids = [
         "x",
         "ses_",
         "ast_01h455vb4pex5vsknk084sn02q",
-        "ses_01H455VB4PEX5VSKNK084SN02Q",
+        wrong_case,
         "%00",
-    ] {
-        cases.push(get(&format!("/v1/core/sessions/{id}"), "id").by(Method::DELETE));
-    }
-    for query in ["limit=x", "limit=-1", "limit=1.5", "limit=99999999999"] {
-        cases.push(get(&format!("/v1/core/sessions?{query}"), "limit"));
-    }
+    ];
+    cases.extend(ids.map(|id| get(&format!("{PATH}/{id}"), "id").by(Method::DELETE)));
+    let queries = ["limit=x", "limit=-1", "limit=1.5", "limit=99999999999"];
+    cases.extend(queries.map(|query| get(&format!("{PATH}?{query}"), "limit")));
+    cases
+}
+
+fn profile() -> Vec<Case> {
     let patch = |body: &Value, names| post("/v1/core/users/me", body, names).by(Method::PATCH);
-    cases.extend([
+    vec![
         patch(&json!({ "id": "usr_other" }), "id"),
         patch(&json!({ "display_name": 7 }), "/display_name"),
         patch(
@@ -95,71 +93,62 @@ pub(super) fn core() -> Vec<Case> {
             &json!({ "display_name": "line\nbreak\u{0}" }),
             "/display_name",
         ),
-    ]);
-    cases
+    ]
 }
 
 pub(super) fn media() -> Vec<Case> {
-    const PRESIGN: &str = "/v1/media/presign";
-    let with = |name: &str, value: Value| {
+    [presign(), assets()].into_iter().flatten().collect()
+}
+
+fn presign() -> Vec<Case> {
+    const PATH: &str = "/v1/media/presign";
+    let wrong = |field: &'static str, value: Value| {
         let mut body = files::presign_body("public");
-        body[name] = value;
-        body
+        body[field] = value;
+        post(PATH, &body, field)
     };
-    let mut cases = no_bodies(PRESIGN);
-    cases.extend([
-        post(PRESIGN, &json!({}), "file_name"),
-        post(PRESIGN, &with("size_bytes", json!(0)), "/size_bytes"),
-        post(PRESIGN, &with("size_bytes", json!(-1)), "/size_bytes"),
-        post(PRESIGN, &with("size_bytes", json!(1.5)), "/size_bytes"),
-        post(PRESIGN, &with("size_bytes", json!("7")), "/size_bytes"),
-        post(PRESIGN, &with("size_bytes", json!(u64::MAX)), "/size_bytes"),
-        post(PRESIGN, &with("content_type", json!("")), "/content_type"),
-        post(
-            PRESIGN,
-            &with("content_type", json!("image/png\r\nx: y")),
-            "/content_type",
-        ),
-        post(
-            PRESIGN,
-            &with("content_type", json!("application/x-unheard-of")),
-            "/content_type",
-        ),
-        post(PRESIGN, &with("visibility", json!("secret")), "/visibility"),
-        post(PRESIGN, &with("file_name", json!("")), "/file_name"),
-        post(
-            PRESIGN,
-            &with("file_name", json!("x".repeat(5000))),
-            "/file_name",
-        ),
-        post(PRESIGN, &with("file_name", json!("a\u{0}b")), "/file_name"),
-        post(PRESIGN, &with("owner", json!("usr_other")), "owner"),
-    ]);
+    let mut cases = no_bodies(PATH);
+    cases.push(post(PATH, &json!({}), "file_name"));
+    let sizes = [
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("7"),
+        json!(u64::MAX),
+        json!(null),
+    ];
+    cases.extend(sizes.map(|size| wrong("size_bytes", size)));
+    let types = ["", "image", "image/png\r\nx: y", "application/x-unheard-of"];
+    cases.extend(types.map(|kind| wrong("content_type", json!(kind))));
+    let long = "x".repeat(5000);
+    let names = ["", "a\u{0}b", &long];
+    cases.extend(names.map(|name| wrong("file_name", json!(name))));
+    cases.push(wrong("visibility", json!("secret")));
+    cases.push(wrong("owner", json!("usr_other")));
+    cases
+}
+
+fn assets() -> Vec<Case> {
+    const PATH: &str = "/v1/media/assets";
+    let mut cases = Vec::new();
+    let not_base32 = "ast_01h455vb4pex5vsknk084sn02u";
     for id in [
         "x",
         "ast_",
         "ses_01h455vb4pex5vsknk084sn02q",
-        "ast_01h455vb4pex5vsknk084sn02u",
+        not_base32,
         "%F0%9F",
     ] {
-        cases.push(get(&format!("/v1/media/assets/{id}"), "id"));
-        cases.push(get(&format!("/v1/media/assets/{id}"), "id").by(Method::DELETE));
-        cases.push(get(&format!("/v1/media/assets/{id}/download"), "id"));
+        cases.push(get(&format!("{PATH}/{id}"), "id"));
+        cases.push(get(&format!("{PATH}/{id}"), "id").by(Method::DELETE));
+        cases.push(get(&format!("{PATH}/{id}/download"), "id"));
     }
     let of_another_list = "WyJvdGhlciIsIjEiXQ";
-    for cursor in [
-        "x",
-        "%20",
-        "AAAA",
-        "bnVsbA",
-        of_another_list,
-        &"A".repeat(3000),
-    ] {
-        cases.push(get(&format!("/v1/media/assets?cursor={cursor}"), "cursor"));
-    }
-    for query in ["limit=x", "limit=-1", "limit=", "limit=99999999999999"] {
-        cases.push(get(&format!("/v1/media/assets?{query}"), "limit"));
-    }
-    cases.push(get("/v1/media/assets?colour=red", "colour"));
+    let long = "A".repeat(3000);
+    let cursors = ["x", "%20", "AAAA", "bnVsbA", of_another_list, &long];
+    cases.extend(cursors.map(|cursor| get(&format!("{PATH}?cursor={cursor}"), "cursor")));
+    let queries = ["limit=x", "limit=-1", "limit=", "limit=99999999999999"];
+    cases.extend(queries.map(|query| get(&format!("{PATH}?{query}"), "limit")));
+    cases.push(get(&format!("{PATH}?colour=red"), "colour"));
     cases
 }

@@ -116,7 +116,7 @@ async fn another_persons_rows_do_not_exist() {
         (("core", "session_id"), ada.session_id()),
         (("media", "asset_id"), text(&asset, "/id")),
     ]);
-    let before = stack.database.row_counts(&[]);
+    let before = stack.database().row_counts();
     let mut tried = 0;
     for operation in spec::operations()
         .iter()
@@ -152,7 +152,7 @@ async fn another_persons_rows_do_not_exist() {
     );
     let sessions = eve.client.get("/v1/core/sessions").await.json_of(200);
     assert_eq!(sessions["data"].as_array().unwrap().len(), 1);
-    assert_eq!(stack.database.row_counts(&[]), before);
+    assert_eq!(stack.database().row_counts(), before);
     let path = format!("/v1/media/assets/{}", text(&asset, "/id"));
     ada.client.get(&path).await.expect(200);
     ada.client.get("/v1/core/sessions").await.expect(200);

@@ -65,7 +65,7 @@ async fn settle(stack: &Stack, owner: &Client, link: &Link, follower: &Follower)
         "{answered} answered, {sent} sent, {total} counted"
     );
     assert_eq!(unique, 1, "all came from one address with one user agent");
-    let rows = stack.database.count(&format!(
+    let rows = stack.database().count(&format!(
         "SELECT count(*) FROM links.clicks c JOIN links.links l ON l.id = c.link_id WHERE l.slug = '{}'",
         link.slug
     ));
@@ -137,7 +137,7 @@ async fn postgres_goes_and_returns(kill: bool) {
         // Redirects that are remembered go on, and their clicks wait in the log.
         clicks.progress(40).await;
     };
-    stack.database.outage(kill, during).await;
+    stack.database_mut().outage(kill, during).await;
 
     for path in ["/v1/core/users/me", "/v1/media/assets"] {
         eventually(&format!("{path} answers again"), || async {

@@ -51,7 +51,7 @@ async fn settled(stack: &Stack, service: &str, path: &str, count: usize) {
 async fn half_a_request_leaves_no_row() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
-    let before = stack.database.row_counts(&[]);
+    let before = stack.database().row_counts();
     for (service, path, body) in writes() {
         let token = (service != "core").then(|| ada.client.token());
         let already = requests_to(&stack, path);
@@ -66,7 +66,7 @@ async fn half_a_request_leaves_no_row() {
         }
         // The first cut is no request yet, so nobody has to note it.
         settled(&stack, service, path, already + cuts.len() - 1).await;
-        assert_eq!(stack.database.row_counts(&[]), before, "{path}");
+        assert_eq!(stack.database().row_counts(), before, "{path}");
     }
     stack
         .client()

@@ -13,7 +13,7 @@ const INSIDE: [&str; 6] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_admin_paths_are_not_public() {
-    let stack = Stack::small().await;
+    let stack = Stack::start(Options::gateway_only()).await;
     for path in INSIDE {
         stack.client().get(path).await.problem(404, "no_route");
     }
@@ -66,7 +66,7 @@ async fn no_spelling_of_a_path_reaches_what_is_inside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_can_be_read_in_two_ways_are_refused() {
-    let stack = Stack::small().await;
+    let stack = Stack::start(Options::gateway_only()).await;
     for headers in [
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
         "content-length: 5\r\ncontent-length: 6\r\n",
@@ -96,7 +96,7 @@ async fn requests_that_can_be_read_in_two_ways_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upgrades_pass_only_where_a_route_allows_them() {
-    let stack = Stack::small().await;
+    let stack = Stack::start(Options::gateway_only()).await;
     let request = "GET /v1/core/users/me HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\n\
         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     let answer = raw::exchange(stack.gateway(), request).await;
@@ -107,7 +107,7 @@ async fn upgrades_pass_only_where_a_route_allows_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_read_again_while_requests_pass() {
     use crate::harness::{Load, eventually};
-    let stack = Stack::start(Options::default()).await;
+    let stack = Stack::start(Options::gateway_only()).await;
     let file = stack.gateway_file();
     let before = std::fs::read_to_string(&file).unwrap();
     let door = stack.client();

@@ -124,7 +124,7 @@ async fn spoofed_identity_headers_change_nothing_in_the_services() {
 async fn a_spoofed_address_earns_no_limit_of_its_own() {
     let settings = "[limits.tight]\nrequests = 3\nwindow_seconds = 60\n\
         [routes.tight]\npaths = [\"/tight\"]\nserve = \"health\"\nauth = \"public\"\nlimit = \"tight\"";
-    let stack = Stack::start(Options::default().gateway(settings)).await;
+    let stack = Stack::start(Options::gateway_only().gateway(settings)).await;
     let mut statuses = Vec::new();
     for number in 0..6 {
         let call = stack.client().call(Method::GET, "/tight");
@@ -202,7 +202,7 @@ async fn a_request_is_followed_by_its_ids_into_the_services_log_lines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_makes_request_ids_and_traces_of_its_own() {
     let echo = Echo::start().await;
-    let stack = Stack::start(Options::default().gateway(&echo.settings())).await;
+    let stack = Stack::start(Options::gateway_only().gateway(&echo.settings())).await;
     let mut ids = std::collections::BTreeSet::new();
     for sent in [
         None,

@@ -132,7 +132,7 @@ async fn clients_without_a_token_are_counted_by_address() {
 async fn too_large_is_413_and_nothing_is_written() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
-    let before = stack.database.row_counts(&[]);
+    let before = stack.database().row_counts();
     let huge = json!({ "file_name": "x".repeat(1024 * 1024) }).to_string();
     for path in ["/v1/media/presign", "/v1/core/users", graphql::PATH] {
         let call = ada
@@ -153,12 +153,12 @@ async fn too_large_is_413_and_nothing_is_written() {
         let call = call.body(reqwest::Body::wrap_stream(stream));
         call.send().await.problem(413, "body_too_large");
     }
-    assert_eq!(stack.database.row_counts(&[]), before);
+    assert_eq!(stack.database().row_counts(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_long_a_head_is_431() {
-    let stack = Stack::small().await;
+    let stack = Stack::start(Options::gateway_only()).await;
     let head = "GET /health HTTP/1.1\r\nhost: gateway\r\n";
     let long_header = format!("{head}x-long: {}\r\n\r\n", "a".repeat(80_000));
     let long_path = format!(
@@ -183,7 +183,7 @@ async fn too_slow_is_408_and_nothing_is_written() {
         .set("gateway", "defaults.body_timeout_seconds", "1");
     let stack = Stack::start(options).await;
     let ada = User::sign_up(&stack.client()).await;
-    let before = stack.database.row_counts(&[]);
+    let before = stack.database().row_counts();
 
     let mut half_a_head = raw::connect(stack.gateway()).await;
     half_a_head
@@ -203,7 +203,7 @@ async fn too_slow_is_408_and_nothing_is_written() {
         .await
         .unwrap();
     raw::read(&mut half_a_body).await.problem(408);
-    assert_eq!(stack.database.row_counts(&[]), before);
+    assert_eq!(stack.database().row_counts(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +213,7 @@ async fn a_slow_upstream_is_answered_for() {
         "[routes.echo_public]\n",
         "[routes.echo_public]\nresponse_timeout_seconds = 1\n",
     );
-    let stack = Stack::start(Options::default().gateway(&settings)).await;
+    let stack = Stack::start(Options::gateway_only().gateway(&settings)).await;
     let begin = std::time::Instant::now();
     let slow = stack
         .client()

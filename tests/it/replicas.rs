@@ -1,13 +1,13 @@
 //! Several replicas behind one name: all serve, any may die, and none knows more than the others.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use http::Method;
 use serde_json::json;
 
 use crate::harness::graphql::{self, Socket};
-use crate::harness::{Client, Load, Options, Stack, User, eventually, files};
+use crate::harness::{Client, Echo, Load, Options, Stack, User, eventually, files};
 
 /// Requests that a service answered below `/v1/`, by its own count.
 async fn answered(server: SocketAddr) -> u64 {
@@ -120,9 +120,65 @@ async fn each_service_restarts_under_load_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_follows_dns_and_outlives_it() {
+    let port = crate::harness::ports::take();
+    let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let mut echoes = Vec::new();
+    for address in addresses {
+        echoes.push(Echo::start_at((address, port).into()).await);
+    }
+    let settings = Echo::settings_for(&format!("echo:{port}"));
+    let options = Options::gateway_only().gateway(&settings);
+    let stack = Stack::start(options.set("gateway", "discovery.timeout_ms", "100")).await;
+    let counts = || {
+        echoes
+            .iter()
+            .map(|echo| echo.seen().len())
+            .collect::<Vec<_>>()
+    };
+    let serve = async |only: &[usize]| {
+        eventually("exactly these replicas serve", || async {
+            let before = counts();
+            for _ in 0..6 {
+                stack
+                    .client()
+                    .call(Method::GET, "/echo/public/a")
+                    .try_send()
+                    .await
+                    .ok()?;
+            }
+            let grown = before
+                .iter()
+                .zip(counts())
+                .map(|(before, after)| after > *before);
+            let serving: Vec<_> = grown
+                .enumerate()
+                .filter_map(|(at, yes)| yes.then_some(at))
+                .collect();
+            (serving == only).then_some(())
+        })
+        .await;
+    };
+    stack.dns.set("echo", &addresses[..1]);
+    serve(&[0]).await;
+    stack.dns.set("echo", &addresses);
+    serve(&[0, 1, 2]).await;
+    stack.dns.set("echo", &addresses[1..]);
+    serve(&[1, 2]).await;
+    stack.dns.set_silent(true);
+    serve(&[1, 2]).await;
+    // An answer without any address is no reason to serve nobody.
+    stack.dns.set("echo", &[]);
+    stack.dns.set_silent(false);
+    serve(&[1, 2]).await;
+    stack.dns.set("echo", &addresses[..1]);
+    serve(&[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_finishes_what_is_in_flight() {
-    let echo = crate::harness::Echo::start().await;
-    let options = Options::default().gateway(&echo.settings()).set(
+    let echo = Echo::start().await;
+    let options = Options::gateway_only().gateway(&echo.settings()).set(
         "gateway",
         "server.drain_delay_seconds",
         "1",
@@ -254,11 +310,6 @@ async fn a_subscription_sees_the_clicks_that_another_replica_took() {
     socket
         .subscribe("far", query, &json!({ "id": link.id }))
         .await;
-    socket
-        .subscribe("fence", "{ __typename }", &json!({}))
-        .await;
-    socket.event("fence").await;
-    socket.receive().await;
-    there.get(&link.path()).await.expect(302);
-    assert!(socket.event("far").await["clicks"].is_object());
+    let (event, _) = socket.click_until_told("far", &there, &link).await;
+    assert!(event["clicks"].is_object(), "{event:#}");
 }

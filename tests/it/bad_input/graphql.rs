@@ -95,7 +95,7 @@ fn repeat(times: usize, part: impl Fn(usize) -> String) -> String {
 async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
-    let before = stack.database.row_counts(&[]);
+    let before = stack.database().row_counts();
     for (query, variables, names) in documents().into_iter().chain(inputs()) {
         let begin = std::time::Instant::now();
         let errors = graphql::errors(&ada.client, &query, &variables).await;
@@ -115,7 +115,7 @@ async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
             "{what}: does not name {names}: {everything}"
         );
     }
-    assert_eq!(stack.database.row_counts(&[]), before);
+    assert_eq!(stack.database().row_counts(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

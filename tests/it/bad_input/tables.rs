@@ -20,6 +20,7 @@ fn sign_up() -> Vec<Case> {
     let mut cases = no_bodies(PATH);
     cases.extend([
         case(&json!({}), "email"),
+        case(&json!(["a@example.org", "a long enough password 1"]), ""),
         case(&json!({ "email": address }), "password"),
         case(
             &json!({ "email": address, "password": "short" }),

@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::secrets::Secrets;
 use super::spec;
 
+/// Clicks without a browser's name count as those of a robot.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Talks to one server, usually the gateway. Clones share connections.
@@ -64,6 +66,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .user_agent(BROWSER)
             .timeout(TIMEOUT)
             .local_address(source)
             .build()

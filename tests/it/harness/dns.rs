@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UdpSocket;
@@ -18,6 +19,7 @@ type Names = Arc<Mutex<BTreeMap<String, Vec<Ipv4Addr>>>>;
 pub(crate) struct Dns {
     address: SocketAddr,
     names: Names,
+    silent: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -26,10 +28,12 @@ impl Dns {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let names = Names::default();
-        let task = tokio::spawn(serve(socket, Arc::clone(&names)));
+        let silent = Arc::<AtomicBool>::default();
+        let task = tokio::spawn(serve(socket, Arc::clone(&names), Arc::clone(&silent)));
         Self {
             address,
             names,
+            silent,
             task,
         }
     }
@@ -43,6 +47,11 @@ impl Dns {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert(name.to_owned(), addresses.to_vec());
     }
+
+    /// Whether queries stay without an answer, as when the server is gone.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Dns {
@@ -51,12 +60,15 @@ impl Drop for Dns {
     }
 }
 
-async fn serve(socket: UdpSocket, names: Names) {
+async fn serve(socket: UdpSocket, names: Names, silent: Arc<AtomicBool>) {
     let mut buffer = [0_u8; 1500];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
+        if silent.load(Ordering::Relaxed) {
+            continue;
+        }
         let answer = {
             let names = names.lock().unwrap_or_else(PoisonError::into_inner);
             answer(&buffer[..length], &names)

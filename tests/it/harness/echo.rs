@@ -31,7 +31,12 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// The same at an address of one's choice.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Log::default();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
@@ -51,7 +56,11 @@ impl Echo {
 
     /// Gateway settings that bring `/echo/*` here: public, optional and with a token.
     pub(crate) fn settings(&self) -> String {
-        let address = self.address;
+        Self::settings_for(&self.address.to_string())
+    }
+
+    /// The same for an upstream with another name.
+    pub(crate) fn settings_for(address: &str) -> String {
         let route = |name: &str, auth: &str| {
             format!(
                 "[routes.echo_{name}]\npaths = [\"/echo/{name}/*\"]\nupstream = \"echo\"\nauth = \"{auth}\"\n"

@@ -175,16 +175,32 @@ impl Socket {
         }
     }
 
-    /// The data of the next `next` message of this subscription.
-    pub(crate) async fn event(&mut self, id: &str) -> Value {
-        let message = self.receive().await;
-        assert_eq!(
-            (&message["type"], &message["id"]),
-            (&json!("next"), &json!(id)),
-            "{message}"
-        );
-        let payload = &message["payload"];
-        assert!(payload.get("errors").is_none(), "{message:#}");
-        payload["data"].clone()
+    /// Follows a link until its subscription tells of a click; gives the event and how often
+    /// it was followed. The first visits may come before the subscription is in force.
+    pub(crate) async fn click_until_told(
+        &mut self,
+        id: &str,
+        visitor: &Client,
+        link: &Link,
+    ) -> (Value, u64) {
+        for visits in 1..=20 {
+            assert_eq!(visitor.get(&link.path()).await.status, 302);
+            let message = tokio::time::timeout(Duration::from_secs(2), self.receive());
+            if let Ok(message) = message.await {
+                return (data_of(&message, id), visits);
+            }
+        }
+        panic!("20 clicks and no event");
     }
+}
+
+fn data_of(message: &Value, id: &str) -> Value {
+    assert_eq!(
+        (&message["type"], &message["id"]),
+        (&json!("next"), &json!(id)),
+        "{message}"
+    );
+    let payload = &message["payload"];
+    assert!(payload.get("errors").is_none(), "{message:#}");
+    payload["data"].clone()
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::wait::eventually;
 
@@ -27,7 +27,7 @@ struct Counts {
 /// Workers that repeat one request until they are stopped.
 pub(crate) struct Load {
     counts: Arc<Counts>,
-    workers: JoinSet<()>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 impl Load {
@@ -39,10 +39,10 @@ impl Load {
     {
         let counts = Arc::new(Counts::default());
         let request = Arc::new(request);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Vec::new();
         for _ in 0..workers {
             let (counts, request) = (Arc::clone(&counts), Arc::clone(&request));
-            tasks.spawn(async move {
+            tasks.push(tokio::spawn(async move {
                 while !counts.stop.load(Ordering::Relaxed) {
                     let number = counts.started.fetch_add(1, Ordering::Relaxed);
                     match request(number).await {
@@ -52,7 +52,7 @@ impl Load {
                         Err(failure) => counts.note(failure).await,
                     }
                 }
-            });
+            }));
         }
         Self {
             counts,
@@ -65,7 +65,10 @@ impl Load {
         let goal = self.counts.succeeded.load(Ordering::Relaxed) + more;
         eventually(
             &format!("{more} more requests of the load succeed"),
-            || async { (self.counts.succeeded.load(Ordering::Relaxed) >= goal).then_some(()) },
+            || async {
+                self.check_workers();
+                (self.counts.succeeded.load(Ordering::Relaxed) >= goal).then_some(())
+            },
         )
         .await;
     }
@@ -74,16 +77,31 @@ impl Load {
     pub(crate) async fn next_failure(&self) {
         let before = self.counts.failures().len();
         eventually("a request of the load fails", || async {
+            self.check_workers();
             (self.counts.failures().len() > before).then_some(())
         })
         .await;
     }
 
+    /// Workers end by themselves only by a panic, which has told what is wrong.
+    fn check_workers(&self) {
+        let running = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.is_finished())
+            .count();
+        assert_eq!(
+            running,
+            self.workers.len(),
+            "a worker of the load has ended"
+        );
+    }
+
     /// Lets every worker finish its request. A worker that panicked fails the test.
-    pub(crate) async fn finish(mut self) -> Tally {
+    pub(crate) async fn finish(self) -> Tally {
         self.counts.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.workers.join_next().await {
-            ended.unwrap();
+        for worker in self.workers {
+            worker.await.unwrap();
         }
         Tally {
             started: self.counts.started.load(Ordering::Relaxed),

@@ -10,7 +10,7 @@ pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod options;
 mod plan;
-mod ports;
+pub(crate) mod ports;
 pub(crate) mod raw;
 pub(crate) mod secrets;
 pub(crate) mod spec;

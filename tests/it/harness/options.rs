@@ -8,11 +8,20 @@ pub(crate) struct Options {
     pub(super) replicas: BTreeMap<&'static str, u8>,
     pub(super) shipped_limits: bool,
     pub(super) own_postgres: bool,
+    pub(super) gateway_only: bool,
     pub(super) gateway_settings: String,
     pub(super) env: Vec<(&'static str, String, String)>,
 }
 
 impl Options {
+    /// No service and no database: for what the gateway does alone.
+    pub(crate) fn gateway_only() -> Self {
+        Self {
+            gateway_only: true,
+            ..Self::default()
+        }
+    }
+
     /// Several replicas of `core`, `media` or `links` behind one name.
     #[must_use]
     pub(crate) fn replicas(mut self, service: &'static str, count: u8) -> Self {

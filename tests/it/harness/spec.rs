@@ -88,6 +88,9 @@ pub(crate) fn check(
     body: &[u8],
 ) {
     let path = path.split('?').next().unwrap_or_default();
+    if !path.starts_with("/v1/") {
+        return;
+    }
     // A literal segment is more exact than a parameter.
     let operation = SPECS
         .operations

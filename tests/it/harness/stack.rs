@@ -27,9 +27,9 @@ const TAIL_LINES: usize = 25;
 ///
 /// At the end of every test the logs are searched for secrets and panics.
 pub(crate) struct Stack {
-    pub(crate) database: Database,
     pub(crate) dns: Dns,
     pub(crate) secrets: Secrets,
+    database: Option<Database>,
     nodes: BTreeMap<String, Node>,
     plan: Plan,
     // The last field: its files are needed until everything else is gone.
@@ -50,20 +50,18 @@ impl Stack {
             .unwrap();
         let dns = Dns::start().await;
         let plan = Plan::new(directory.path(), dns.address(), &options);
-        let database = block_in_place(|| {
-            if options.own_postgres {
-                Database::own()
-            } else {
-                Database::shared(&directory.path().join("secrets"))
-            }
+        let database = block_in_place(|| match &options {
+            options if options.gateway_only => None,
+            options if options.own_postgres => Some(Database::own()),
+            _ => Some(Database::shared(&directory.path().join("secrets"))),
         });
         let secrets = Secrets::default();
         plan.secrets().iter().for_each(|secret| secrets.add(secret));
         let nodes = BTreeMap::new();
         let mut stack = Self {
-            database,
             dns,
             secrets,
+            database,
             nodes,
             plan,
             _directory: directory,
@@ -78,23 +76,30 @@ impl Stack {
     }
 
     fn bring_up(&mut self, options: &Options) {
+        for service in SERVICES {
+            self.announce(service, &(1..=options.count(service)).collect::<Vec<_>>());
+        }
+        if !options.gateway_only {
+            self.bring_up_services(options);
+        }
+        self.launch(self.plan.gateway(options));
+        for name in self.names() {
+            self.wait_ready(&name);
+        }
+    }
+
+    fn bring_up_services(&mut self, options: &Options) {
         self.launch(self.plan.store());
         thread::scope(|scope| {
             for service in SERVICES {
-                let spec = self.plan.migration(service, &self.database);
+                let spec = self.plan.migration(service, self.database());
                 scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error}")));
             }
         });
         for service in SERVICES {
             for replica in 1..=options.count(service) {
-                self.launch(self.plan.replica(service, replica, &self.database));
+                self.launch(self.plan.replica(service, replica, self.database()));
             }
-            self.announce(service, &(1..=options.count(service)).collect::<Vec<_>>());
-        }
-        self.launch(self.plan.gateway(options));
-        let names: Vec<String> = self.nodes.keys().cloned().collect();
-        for name in &names {
-            self.wait_ready(name);
         }
     }
 
@@ -120,6 +125,14 @@ impl Stack {
         self.nodes
             .get_mut(name)
             .unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("a stack with services")
+    }
+
+    pub(crate) fn database_mut(&mut self) -> &mut Database {
+        self.database.as_mut().expect("a stack with services")
     }
 
     /// The public door, without a token.
@@ -165,7 +178,7 @@ impl Stack {
     /// Starts another replica; DNS does not know it yet.
     pub(crate) fn add_replica(&mut self, service: &'static str, number: u8) {
         block_in_place(|| {
-            self.launch(self.plan.replica(service, number, &self.database));
+            self.launch(self.plan.replica(service, number, self.database()));
             self.wait_ready(&format!("{service}-{number}"));
         });
     }

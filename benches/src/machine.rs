@@ -1,0 +1,54 @@
+//! The machine that was measured on, without anything that names or dates it.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+use crate::bench::Bench;
+use crate::tools::version;
+
+/// A Markdown list.
+pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
+    let cores = bench.cores.others.len() + 1;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel")?;
+    let processor =
+        field("/proc/cpuinfo", "model name", ':').unwrap_or_else(|| "unknown".to_owned());
+    let system =
+        field("/etc/os-release", "PRETTY_NAME", '=').unwrap_or_else(|| "unknown".to_owned());
+    let programs = [
+        ("haproxy", "-v"),
+        ("nginx", "-v"),
+        ("caddy", "version"),
+        ("wrk", "-v"),
+        ("rustc", "--version"),
+    ]
+    .into_iter()
+    .filter_map(|(program, argument)| Some(format!("{program} {}", version(program, argument)?)))
+    .collect::<Vec<_>>();
+    Ok(format!(
+        "- Processor: {processor}, {cores} cores; the measured server has one of them, the load, \
+         the upstream and Postgres have the other{}\n\
+         - Memory: {}\n\
+         - System: {}, Linux {}\n\
+         - Programs: {}\n",
+        if cores == 2 { "" } else { "s" },
+        memory().unwrap_or_else(|| "unknown".to_owned()),
+        system.trim_matches('"'),
+        kernel.trim(),
+        programs.join(", ")
+    ))
+}
+
+fn field(file: &str, name: &str, separator: char) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines()
+        .filter_map(|line| line.split_once(separator))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim().to_owned())
+}
+
+fn memory() -> Option<String> {
+    let text = field("/proc/meminfo", "MemTotal", ':')?;
+    let kib: u64 = text.split(' ').next()?.parse().ok()?;
+    Some(format!("{} GiB", (kib + (1 << 19)) >> 20))
+}

@@ -1,0 +1,137 @@
+//! An issuer of access tokens, for the gateway and its peers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quartet_devstack::secret;
+use serde_json::json;
+
+const KEY_ID: &str = "bench";
+const LIFETIME: Duration = Duration::from_hours(1);
+
+/// Keys of all three kinds; made anew for each run.
+pub(crate) struct Issuer {
+    ed25519: EncodingKey,
+    p256: EncodingKey,
+    hmac: EncodingKey,
+    secret: String,
+    /// The public Ed25519 key as a JWKS document.
+    pub(crate) jwks: String,
+    /// The public P-256 key.
+    pub(crate) p256_pem: String,
+}
+
+impl Issuer {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let random = SystemRandom::new();
+        let failed = |_| anyhow!("a key could not be made");
+        let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).map_err(failed)?;
+        let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+            .map_err(failed)?;
+        let ed25519_pair = Ed25519KeyPair::from_pkcs8(ed25519.as_ref())?;
+        let p256_pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, p256.as_ref())?;
+        let public: PublicKeyX509Der<'_> = p256_pair.public_key().as_der().map_err(failed)?;
+        let secret = secret::random_hex()?;
+        Ok(Self {
+            jwks: jwks(ed25519_pair.public_key().as_ref()),
+            p256_pem: pem(public.as_ref()),
+            ed25519: EncodingKey::from_ed_der(ed25519.as_ref()),
+            p256: EncodingKey::from_ec_der(p256.as_ref()),
+            hmac: EncodingKey::from_secret(secret.as_bytes()),
+            secret,
+        })
+    }
+
+    /// The shared secret of HS256.
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Tokens as core issues them, for so many users.
+    pub(crate) fn tokens(&self, algorithm: Algorithm, users: usize) -> anyhow::Result<Vec<String>> {
+        let key = match algorithm {
+            Algorithm::EdDSA => &self.ed25519,
+            Algorithm::ES256 => &self.p256,
+            _ => &self.hmac,
+        };
+        let mut header = Header::new(algorithm);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(KEY_ID.to_owned());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .context("the clock is before 1970")?;
+        (0..users)
+            .map(|user| {
+                let claims = json!({
+                    "iss": "http://bench.test",
+                    "aud": "quartet",
+                    "sub": format!("usr_{user:026}"),
+                    "sid": format!("ses_{user:026}"),
+                    "jti": format!("{user:032x}"),
+                    "iat": now.as_secs(),
+                    "nbf": now.as_secs(),
+                    "exp": (now + LIFETIME).as_secs(),
+                });
+                jsonwebtoken::encode(&header, &claims, key).context("sign a token")
+            })
+            .collect()
+    }
+}
+
+fn jwks(public_key: &[u8]) -> String {
+    let key = json!({
+        "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": KEY_ID,
+        "x": URL_SAFE_NO_PAD.encode(public_key),
+    });
+    json!({ "keys": [key] }).to_string()
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        lines.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+    use serde_json::Value;
+
+    use super::Issuer;
+
+    #[test]
+    fn what_is_published_verifies_what_is_signed() {
+        let issuer = Issuer::new().unwrap();
+        let keys: JwkSet = serde_json::from_str(&issuer.jwks).unwrap();
+        let public = DecodingKey::from_jwk(&keys.keys[0]).unwrap();
+        let elliptic = DecodingKey::from_ec_pem(issuer.p256_pem.as_bytes()).unwrap();
+        let shared = DecodingKey::from_secret(issuer.secret().as_bytes());
+        let kinds = [
+            (Algorithm::EdDSA, public),
+            (Algorithm::ES256, elliptic),
+            (Algorithm::HS256, shared),
+        ];
+        for (algorithm, key) in kinds {
+            let mut rules = Validation::new(algorithm);
+            rules.set_audience(&["quartet"]);
+            for token in issuer.tokens(algorithm, 2).unwrap() {
+                jsonwebtoken::decode::<Value>(&token, &key, &rules).unwrap();
+            }
+        }
+    }
+}

@@ -53,6 +53,11 @@ impl ProxyHttp for Edge {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         ctx.identify(session, &self.state);
+        if self.state.is_draining() {
+            // Good-bye with every answer, so that no client sends a request into a
+            // connection that is about to close.
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use quartet_gateway::config::{DEFAULTS, load::Sources};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// TOML file with settings; also QUARTET_CONFIG.
+    /// TOML file with settings, else the one that `QUARTET_CONFIG` names.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
 }

@@ -76,7 +76,7 @@ impl Sources {
         let model: Model =
             serde_path_to_error::deserialize(layers.settings.clone()).map_err(|error| {
                 let key = error.path().to_string();
-                let message = error.into_inner().to_string().trim_end().to_owned();
+                let message = error.into_inner().message().to_owned();
                 Mistakes(vec![layers.diagnose(&key, message)])
             })?;
         validate(model, self.file.clone()).map_err(|found| {

@@ -60,27 +60,11 @@ impl Front {
                     return None;
                 }
             };
-            let session = self.session(stream, head, *shutdown.borrow());
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelined_prefix(head);
             let reused = self.proxy.process_new_http(session, shutdown).await?;
             (stream, _) = reused.consume();
         }
-    }
-
-    fn session(&self, stream: Stream, head: BytesMut, ending: bool) -> ServerSession {
-        let mut session = ServerSession::new_http1(stream);
-        let keep = self
-            .state
-            .snapshot()
-            .config
-            .model
-            .server
-            .keepalive_timeout_seconds;
-        // A draining process says good-bye with every answer, so that no client sends a
-        // request into a connection that is about to close.
-        let ending = ending || self.state.is_draining();
-        session.set_keepalive((!ending).then_some(keep));
-        session.set_pipelined_prefix(head);
-        session
     }
 
     async fn http2(

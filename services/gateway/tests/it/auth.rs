@@ -1,0 +1,133 @@
+//! Tokens: public, optional, required; keys from a real JWKS address.
+
+use quartet_common::{clock::Clock, testing::Issuer};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, client, echo, free_address, problem, route, serve, upstream};
+
+async fn settings(issuer: &Issuer) -> String {
+    let jwks = issuer.serve().await;
+    let address = serve(echo()).await;
+    [
+        upstream(&[address]),
+        format!("[jwt]\njwks_url = \"http://{jwks}/.well-known/jwks.json\"\nleeway_seconds = 0\n"),
+        route("public", "/public", ""),
+        route("optional", "/optional", "").replace("\"public\"", "\"optional\""),
+        route("required", "/required", "upgrade = true").replace("\"public\"", "\"required\""),
+    ]
+    .concat()
+}
+
+async fn call(gateway: &Gateway, path: &str, authorization: Option<&str>) -> reqwest::Response {
+    let mut request = client().get(gateway.url(path));
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    request.send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_rule_lets_pass_whom_it_should() {
+    let issuer = Issuer::new(Clock::system());
+    let gateway = Gateway::start(&settings(&issuer).await).await;
+    let good = format!("Bearer {}", issuer.token("usr_1"));
+    let answer = call(&gateway, "/required", Some(&good)).await;
+    assert_eq!(answer.status(), 200);
+    let echoed: Value = answer.json().await.unwrap();
+    let sent = echoed["headers"].to_string();
+    assert!(sent.contains(r#"["x-user-id","usr_1"]"#), "{sent}");
+    assert!(sent.contains(r#"["x-session-id","ses_test"]"#), "{sent}");
+    assert!(
+        sent.contains(&format!(r#"["authorization","{good}"]"#)),
+        "{sent}"
+    );
+    assert_eq!(gateway.access_line("/required").await["caller_id"], "usr_1");
+    let echoed: Value = call(&gateway, "/optional", Some(&good))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert!(
+        echoed["headers"]
+            .to_string()
+            .contains(r#"["x-user-id","usr_1"]"#)
+    );
+    // A public route does not look at tokens, good or bad.
+    let echoed: Value = call(&gateway, "/public", Some(&good))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert!(!echoed["headers"].to_string().contains("x-user-id"));
+    assert_eq!(
+        call(&gateway, "/public", Some("Bearer bad")).await.status(),
+        200
+    );
+    assert_eq!(call(&gateway, "/optional", None).await.status(), 200);
+    let answer = call(&gateway, "/required", None).await;
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+    problem(answer, 401, "unauthenticated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_tokens_are_refused_wherever_they_are_looked_at() {
+    let clock = Clock::system();
+    let issuer = Issuer::new(clock.clone());
+    let gateway = Gateway::start(&settings(&issuer).await).await;
+    let now = clock.now().timestamp();
+    let good = issuer.token("usr_1");
+    let bad = [
+        issuer.token_with("usr_1", json!({ "exp": now - 1 })),
+        issuer.token_with("usr_1", json!({ "nbf": now + 60 })),
+        issuer.token_with("usr_1", json!({ "aud": "another" })),
+        issuer.token_with("usr_1", json!({ "iss": "http://elsewhere" })),
+        issuer.token_with("usr_1", json!({ "exp": null })),
+        Issuer::new(clock).token("usr_1"),
+        good[..good.len() - 6].to_owned(),
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c3JfMSJ9.".to_owned(),
+        String::new(),
+    ];
+    for token in &bad {
+        for path in ["/required", "/optional"] {
+            let answer = call(&gateway, path, Some(&format!("Bearer {token}"))).await;
+            problem(answer, 401, "unauthenticated").await;
+        }
+    }
+    let answer = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
+    problem(answer, 401, "unauthenticated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_nobody_is_called_a_liar() {
+    let issuer = Issuer::new(Clock::system());
+    let settings = settings(&issuer).await;
+    let first_url = settings
+        .lines()
+        .find(|line| line.starts_with("jwks_url"))
+        .unwrap();
+    let unreachable = format!("jwks_url = \"http://{}/jwks.json\"", free_address());
+    let gateway = Gateway::start(&settings.replace(first_url, &unreachable)).await;
+    let token = format!("Bearer {}", issuer.token("usr_1"));
+    let answer = call(&gateway, "/required", Some(&token)).await;
+    assert!(answer.headers().contains_key("retry-after"));
+    problem(answer, 503, "unavailable").await;
+    assert_eq!(call(&gateway, "/public", Some(&token)).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_does_not_pass_by_the_policies() {
+    let issuer = Issuer::new(Clock::system());
+    let gateway = Gateway::start(&settings(&issuer).await).await;
+    let url = format!("ws://{}/required", gateway.public);
+    let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(answer.status(), 401);
+    let url = format!("ws://{}/optional", gateway.public);
+    let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(answer.status(), 400, "the route does not allow upgrades");
+}

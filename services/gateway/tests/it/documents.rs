@@ -1,0 +1,119 @@
+//! The merged document and the page that shows it.
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, free_address, problem, serve};
+
+fn document(service: &str) -> Router {
+    let path = format!("/v1/{service}/things");
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": { "title": service, "version": "1" },
+        "paths": { path: { "get": { "operationId": format!("list_{service}"), "responses": {
+            "default": { "content": { "application/problem+json": { "schema": {
+                "$ref": "#/components/schemas/Problem" } } } } } } } },
+        "components": { "schemas": { "Problem": { "type": "object" } } },
+    });
+    let own = format!("/v1/{service}/openapi.json");
+    Router::new().route(&own, get(move || async move { Json(document) }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_merged_and_kept_when_a_service_is_gone() {
+    let core = serve(document("core")).await;
+    let mut media = crate::support::free_address();
+    let variables = |media: std::net::SocketAddr| {
+        [
+            ("QUARTET_UPSTREAMS_CORE_ADDRESSES", core.to_string()),
+            ("QUARTET_UPSTREAMS_MEDIA_ADDRESSES", media.to_string()),
+            (
+                "QUARTET_UPSTREAMS_LINKS_ADDRESSES",
+                free_address().to_string(),
+            ),
+            ("QUARTET_DOCUMENTS_REFRESH_SECONDS", "0".to_owned()),
+        ]
+    };
+    let set = variables(media);
+    let set: Vec<(&str, &str)> = set
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let gateway = Gateway::with_variables("", &set).await;
+    let merged: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+    assert_eq!(merged["openapi"], "3.1.0");
+    assert!(merged["paths"].get("/v1/core/things").is_some(), "{merged}");
+    assert!(
+        merged["paths"].get("/v1/media/things").is_none(),
+        "{merged}"
+    );
+    media = crate::support::serve_on(media, document("media")).await;
+    assert_ne!(media.port(), 0);
+    let merged: Value = crate::support::eventually("the other service's part comes", || async {
+        let merged: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+        merged["paths"]
+            .get("/v1/media/things")
+            .is_some()
+            .then_some(merged)
+    })
+    .await;
+    assert_eq!(
+        merged["components"]["schemas"].as_object().unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let gateway = Gateway::start("").await;
+    let answer = gateway.get("/docs").await;
+    assert_eq!(answer.status(), 301);
+    assert_eq!(answer.headers()["location"], "/docs/");
+    let page = gateway.get("/docs/").await;
+    assert_eq!(page.status(), 200);
+    assert!(
+        page.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/html")
+    );
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("http"), "{policy}");
+    let set_up = gateway.get("/docs/swagger-initializer.js").await;
+    let text = set_up.text().await.unwrap();
+    assert!(
+        text.contains("/openapi.json") && text.contains("tryItOutEnabled"),
+        "{text}"
+    );
+    for file in [
+        "swagger-ui.css",
+        "swagger-ui-bundle.js",
+        "swagger-ui-standalone-preset.js",
+    ] {
+        assert_eq!(
+            gateway.get(&format!("/docs/{file}")).await.status(),
+            200,
+            "{file}"
+        );
+    }
+    problem(
+        gateway.get("/docs/../../etc/passwd.js").await,
+        404,
+        "no_route",
+    )
+    .await;
+    problem(gateway.get("/docs/nothing.js").await, 404, "no_route").await;
+    // No service is there, so there is no document yet.
+    problem(
+        gateway.get("/openapi.json").await,
+        503,
+        "upstream_unreachable",
+    )
+    .await;
+    let health = gateway.get("/health").await;
+    assert_eq!(health.json::<Value>().await.unwrap()["status"], "ok");
+}

@@ -1,0 +1,224 @@
+//! Settings with mistakes, reloads without loss, and an end without loss.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use tokio::sync::Semaphore;
+
+use crate::support::{Gateway, client, command, eventually, problem, route, serve, upstream};
+
+/// An upstream whose answer to `/held` waits for a permit.
+async fn held() -> (SocketAddr, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let wait = Arc::clone(&permits);
+    let router = Router::new()
+        .route(
+            "/held",
+            get(move || async move {
+                wait.acquire().await.unwrap().forget();
+                "released"
+            }),
+        )
+        .fallback(get(|| async { "ok" }));
+    (serve(router).await, permits)
+}
+
+/// Sends a request to `/held` and comes back once the upstream has it.
+async fn in_flight(gateway: &Gateway) -> tokio::task::JoinHandle<reqwest::Response> {
+    let url = gateway.url("/held");
+    let request = tokio::spawn(async move { client().get(url).send().await.unwrap() });
+    eventually("the request is in flight", || async {
+        let start = "http_server_active_requests{service=\"gateway\",http_request_method=\"GET\"}";
+        (gateway.metric(start).await >= 1.0).then_some(())
+    })
+    .await;
+    request
+}
+
+#[test]
+fn mistakes_are_found_with_line_and_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gateway.toml");
+    let check = |text: &str, variables: &[(&str, &str)]| {
+        std::fs::write(&file, text).unwrap();
+        let output = command()
+            .args(["check", "--config", file.to_str().unwrap()])
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code(),
+            said.replace(file.to_str().unwrap(), "FILE"),
+        )
+    };
+    assert_eq!(check("", &[]).0, Some(0), "the shipped settings are good");
+    let cases = [
+        ("[server", "FILE:1:8: "),
+        (
+            "[server]\nlisten = \"nowhere\"\n",
+            "FILE:2:1: server.listen: ",
+        ),
+        (
+            "[server]\n\n  lisen = 1\n",
+            "FILE:3:3: server.lisen: unknown field",
+        ),
+        (
+            "[routes.core]\nupstream = \"cor\"\n",
+            "FILE:2:1: routes.core.upstream: there is no upstream `cor`",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a\", \"b\"]\nserve = \"health\"\n",
+            "FILE:2:16: routes.x.paths[1]: must be a path",
+        ),
+        (
+            "[limits.core]\nrequests = 0\n",
+            "FILE:2:1: limits.core.requests: must be from 1",
+        ),
+        (
+            "[upstreams.x]\naddresses = [\"core\"]\n",
+            "FILE:2:14: upstreams.x.addresses[0]: must be",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a\"]\n",
+            "FILE:1:9: routes.x: must have `upstream` or `serve`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let (code, said) = check(text, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(said.contains(expected), "{text}\nsaid {said}");
+    }
+    let (code, said) = check("", &[("QUARTET_SERVER_THREADS", "many")]);
+    assert!(
+        code == Some(1) && said.contains("QUARTET_SERVER_THREADS"),
+        "{said}"
+    );
+    assert!(!said.contains("many"), "a value may be a secret: {said}");
+    let (code, said) = check("", &[("QUARTET_SERVER_THRAEDS", "1")]);
+    assert!(
+        code == Some(1) && said.contains("QUARTET_SERVER_THRAEDS"),
+        "{said}"
+    );
+    // All mistakes of one kind at once.
+    let (_, said) = check("[limits.core]\nrequests = 0\nwindow_seconds = 0\n", &[]);
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_is_read_again_without_dropping_a_request() {
+    let (address, permits) = held().await;
+    let first = [upstream(&[address]), route("all", "/held", "")].concat();
+    let gateway = Gateway::start(&first).await;
+    problem(gateway.get("/new").await, 404, "no_route").await;
+    let request = in_flight(&gateway).await;
+    // A change of the content is enough.
+    let second = [first.clone(), route("new", "/new", "")].concat();
+    std::fs::write(gateway.file(), &second).unwrap();
+    eventually("the new route answers", || async {
+        (gateway.get("/new").await.status() == 200).then_some(())
+    })
+    .await;
+    // A file with a mistake changes nothing, and is heard of.
+    std::fs::write(gateway.file(), format!("{second}[routes.bad]\npaths = 1\n")).unwrap();
+    eventually("the mistake is logged", || async {
+        gateway.lines().into_iter().find(|line| {
+            line["level"] == "error" && line["error"].to_string().contains("routes.bad.paths")
+        })
+    })
+    .await;
+    assert_eq!(gateway.get("/new").await.status(), 200);
+    assert!(
+        gateway
+            .metric("gateway_config_reloads_total{service=\"gateway\",outcome=\"refused\"}")
+            .await
+            >= 1.0
+    );
+    // SIGHUP reads at once.
+    std::fs::write(gateway.file(), &first).unwrap();
+    gateway.signal("HUP");
+    eventually("the route is gone", || async {
+        (gateway.get("/new").await.status() == 404).then_some(())
+    })
+    .await;
+    permits.add_permits(1);
+    let answer = request.await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "released");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_waits_for_what_is_in_flight_and_no_longer() {
+    let (address, permits) = held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ndrain_delay_seconds = 1\nshutdown_grace_seconds = 60\n".to_owned(),
+        route("all", "/*", ""),
+    ]
+    .concat();
+    let mut gateway = Gateway::start(&settings).await;
+    assert_eq!(gateway.admin("/ready").await.status(), 200);
+    let request = in_flight(&gateway).await;
+    gateway.signal("TERM");
+    eventually("it is not ready any more", || async {
+        (gateway.admin("/ready").await.status() == 503).then_some(())
+    })
+    .await;
+    // New requests are still taken for a moment, and told that the connection ends.
+    let answer = gateway.get("/late").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["connection"], "close");
+    eventually("nobody is let in any more", || async {
+        tokio::net::TcpStream::connect(gateway.public)
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await;
+    permits.add_permits(1);
+    assert_eq!(request.await.unwrap().text().await.unwrap(), "released");
+    let began = std::time::Instant::now();
+    assert!(gateway.ended().await.success());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it does not sleep the grace time out"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_does_not_hold_up_the_end() {
+    let (address, _) = held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ndrain_delay_seconds = 0\nshutdown_grace_seconds = 60\n".to_owned(),
+        route("all", "/*", ""),
+    ]
+    .concat();
+    let mut gateway = Gateway::start(&settings).await;
+    let mut stream = tokio::net::TcpStream::connect(gateway.public)
+        .await
+        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(crate::support::read_answer(&mut stream).await.status, 200);
+    gateway.signal("TERM");
+    assert!(gateway.ended().await.success());
+}
+
+#[test]
+fn a_taken_port_is_said_at_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = command()
+        .arg("serve")
+        .env("QUARTET_SERVER_LISTEN", &address)
+        .env("QUARTET_SERVER_ADMIN_LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&address) && said.contains("cannot be listened on"),
+        "{said}"
+    );
+}

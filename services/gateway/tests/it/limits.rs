@@ -1,0 +1,128 @@
+//! Rate limits: exact under concurrency, per user or address, and said in headers.
+
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use quartet_common::{clock::Clock, testing::Issuer};
+
+use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
+
+const LIMIT: &str = "[limits.core]\nrequests = 100\nwindow_seconds = 60\n[limits.other]\nrequests = 5\nwindow_seconds = 60\n";
+
+fn settings(address: SocketAddr) -> String {
+    [
+        upstream(&[address]),
+        LIMIT.to_owned(),
+        route("a", "/a", "limit = \"core\""),
+        route("b", "/b", "limit = \"core\""),
+        route("other", "/other", "limit = \"other\""),
+        route("free", "/free", ""),
+    ]
+    .concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_is_exact_under_concurrency() {
+    let gateway = Gateway::start(&settings(serve(echo()).await)).await;
+    let client = client();
+    let calls = (0..160).map(|number| {
+        let path = if number % 2 == 0 { "/a" } else { "/b" };
+        client.get(gateway.url(path)).send()
+    });
+    let answers: Vec<_> = join_all(calls)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let passed = answers
+        .iter()
+        .filter(|answer| answer.status() == 200)
+        .count();
+    assert_eq!(passed, 100);
+    let mut left: Vec<u32> = answers
+        .iter()
+        .filter(|answer| answer.status() == 200)
+        .map(|answer| {
+            assert_eq!(answer.headers()["ratelimit-policy"], "\"core\";q=100;w=60");
+            let state = answer.headers()["ratelimit"].to_str().unwrap();
+            let rest = state.strip_prefix("\"core\";r=").unwrap();
+            rest.split(';').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, (0..100).collect::<Vec<_>>());
+    for refused in answers.into_iter().filter(|answer| answer.status() != 200) {
+        let retry: u64 = refused.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=63).contains(&retry), "{retry}");
+        assert!(
+            refused.headers()["ratelimit"]
+                .to_str()
+                .unwrap()
+                .starts_with("\"core\";r=0;t=")
+        );
+        problem(refused, 429, "rate_limited").await;
+    }
+    // Another limit, and a route without one, are not touched.
+    assert_eq!(gateway.get("/other").await.status(), 200);
+    let free = gateway.get("/free").await;
+    assert!(free.status() == 200 && !free.headers().contains_key("ratelimit"));
+    assert!(
+        gateway
+            .metric("gateway_rate_limited_total{service=\"gateway\",limit=\"core\"}")
+            .await
+            >= 60.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_have_quotas_of_their_own_and_so_have_addresses() {
+    let issuer = Issuer::new(Clock::system());
+    let jwks = issuer.serve().await;
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        format!("[jwt]\njwks_url = \"http://{jwks}/.well-known/jwks.json\"\n"),
+        "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n".to_owned(),
+        "[limits.few]\nrequests = 2\nwindow_seconds = 60\n".to_owned(),
+        route("a", "/a", "limit = \"few\"").replace("\"public\"", "\"optional\""),
+    ]
+    .concat();
+    let gateway = Gateway::start(&settings).await;
+    let call = async |token: Option<&str>, from: &str| {
+        let mut request = client()
+            .get(gateway.url("/a"))
+            .header("x-forwarded-for", from);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let (ada, eve) = (issuer.token("usr_ada"), issuer.token("usr_eve"));
+    for (token, from, expected) in [
+        (Some(&ada), "192.0.2.1", 200),
+        (Some(&ada), "192.0.2.2", 200),
+        (Some(&ada), "192.0.2.3", 429),
+        (Some(&eve), "192.0.2.1", 200),
+        (None, "192.0.2.1", 200),
+        (None, "192.0.2.1", 200),
+        (None, "192.0.2.1", 429),
+        (None, "192.0.2.9", 200),
+        (None, "2001:db8::1", 200),
+        (None, "2001:db8::2", 200),
+        (None, "2001:db8::3", 429),
+        (None, "2001:db8:0:1::1", 200),
+    ] {
+        assert_eq!(
+            call(token.map(String::as_str), from).await,
+            expected,
+            "{from}"
+        );
+    }
+    // Guessing tokens is counted for the address, too.
+    for expected in [401, 401, 429] {
+        assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);
+    }
+}

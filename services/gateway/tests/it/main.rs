@@ -1,0 +1,12 @@
+//! The gateway's binary on loopback ports, in front of small upstreams.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod auth;
+mod documents;
+mod hostile;
+mod lifecycle;
+mod limits;
+mod replicas;
+mod routing;
+mod streams;
+mod support;

@@ -1,0 +1,217 @@
+//! Several replicas behind one name: turns, deaths, DNS.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::support::{Dns, Gateway, Replica, client, eventually, route, upstream};
+
+fn ip(replica: &Replica) -> Ipv4Addr {
+    match replica.address.ip() {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(_) => panic!("replicas are on IPv4"),
+    }
+}
+
+fn by_name(dns: &Dns, replicas: &[Replica]) -> String {
+    let port = replicas[0].address.port();
+    format!(
+        "shipped_routes = false\n[discovery]\nnameserver = \"{}\"\ninterval_ms = 50\n\
+         timeout_ms = 500\n[upstreams.u]\naddresses = [\"media:{port}\"]\n{}",
+        dns.address,
+        route("all", "/*", "")
+    )
+}
+
+async fn all_serve(gateway: &Gateway, replicas: &[&Replica]) {
+    let before: Vec<usize> = replicas.iter().map(|replica| replica.served()).collect();
+    eventually("every replica serves", || async {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+        let all = replicas
+            .iter()
+            .zip(&before)
+            .all(|(r, before)| r.served() > *before);
+        all.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_looked_up_again_and_the_last_good_answer_stays() {
+    let dns = Dns::start().await;
+    let replicas = Replica::start_several(3);
+    dns.set("media", &[ip(&replicas[0])]);
+    let gateway = Gateway::start(&by_name(&dns, &replicas)).await;
+    all_serve(&gateway, &[&replicas[0]]).await;
+    assert_eq!(replicas[1].served() + replicas[2].served(), 0);
+    dns.set(
+        "media",
+        &[ip(&replicas[0]), ip(&replicas[1]), ip(&replicas[2])],
+    );
+    all_serve(&gateway, &[&replicas[0], &replicas[1], &replicas[2]]).await;
+    // The name is gone: nobody is forgotten, and the admin port says why.
+    dns.forget("media");
+    let error = eventually("the failed look-up is shown", || async {
+        let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
+        let target = &shown["upstreams"][0]["targets"][0];
+        assert_eq!(target["addresses"].as_array().unwrap().len(), 3, "{shown}");
+        target["error"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(!error.is_empty());
+    all_serve(&gateway, &[&replicas[0], &replicas[1], &replicas[2]]).await;
+    dns.set("media", &[ip(&replicas[2])]);
+    eventually("the others are left alone", || async {
+        let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
+        let known = shown["upstreams"][0]["replicas"].as_array().unwrap().len();
+        (known == 1).then_some(())
+    })
+    .await;
+    let before = replicas[0].served();
+    all_serve(&gateway, &[&replicas[2]]).await;
+    assert_eq!(replicas[0].served(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_take_turns() {
+    let replicas = Replica::start_several(3);
+    let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
+    let gateway = Gateway::start(&[upstream(&addresses), route("all", "/*", "")].concat()).await;
+    for _ in 0..30 {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+    }
+    let served: Vec<usize> = replicas.iter().map(Replica::served).collect();
+    assert_eq!(served, [10, 10, 10]);
+}
+
+/// Killed, and started again: no idempotent request may notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_killed_under_load_loses_no_idempotent_request() {
+    let mut replicas = Replica::start_several(3);
+    let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
+    let gateway = Gateway::start(&[upstream(&addresses), route("all", "/*", "")].concat()).await;
+    let (done, stop) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let workers: Vec<_> = (0..16)
+        .map(|number| {
+            let (done, stop) = (Arc::clone(&done), Arc::clone(&stop));
+            let url = gateway.url("/a");
+            let client = client();
+            tokio::spawn(async move {
+                let mut failures = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let request = match number % 4 {
+                        0 => client.put(&url).body("whole body"),
+                        1 => client.delete(&url),
+                        _ => client.get(&url),
+                    };
+                    match request.send().await {
+                        Ok(answer) if answer.status() == 200 => {
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
+                        other => failures.push(format!("{other:?}")),
+                    }
+                }
+                failures
+            })
+        })
+        .collect();
+    let progress = async |count: usize| {
+        let goal = done.load(Ordering::Relaxed) + count;
+        eventually("requests pass", || async {
+            (done.load(Ordering::Relaxed) >= goal).then_some(())
+        })
+        .await;
+    };
+    progress(100).await;
+    for _ in 0..2 {
+        let address = replicas[1].address;
+        replicas[1].kill();
+        progress(200).await;
+        replicas[1] = eventually("the port is free again", || async {
+            Replica::start(address.ip(), address.port())
+        })
+        .await;
+        eventually("the new replica serves", || async {
+            (replicas[1].served() > 0).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        let failures = worker.await.unwrap();
+        assert!(failures.is_empty(), "{failures:?}");
+    }
+    let retries = "gateway_upstream_retries_total{service=\"gateway\",upstream=\"u\"}";
+    assert!(gateway.metric(retries).await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_is_sent_once_unless_nothing_was_sent() {
+    // One replica takes the request and hangs up; the other one counts.
+    let broken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (broken_address, count) = (broken.local_addr().unwrap(), Arc::clone(&taken));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = broken.accept().await {
+            stream.readable().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    let good = Replica::start([127, 0, 0, 1].into(), 0).unwrap();
+    let nobody = crate::support::free_address();
+    let settings = format!(
+        "{}connect_timeout_ms = 500\neject_min_ms = 1\neject_max_ms = 1\n{}",
+        upstream(&[broken_address, nobody, good.address]),
+        route("all", "/*", "")
+    );
+    let gateway = Gateway::start(&settings).await;
+    let mut sent = 0;
+    let mut broke = 0;
+    while broke < 3 || good.served() < 3 {
+        sent += 1;
+        let answer = client()
+            .post(gateway.url("/a"))
+            .body("once")
+            .send()
+            .await
+            .unwrap();
+        match answer.status().as_u16() {
+            200 => {}
+            502 => broke += 1,
+            other => panic!("{other}: {}", answer.text().await.unwrap()),
+        }
+    }
+    // Where nobody listened another one was asked; where one had listened, nobody else.
+    assert_eq!(taken.load(Ordering::Relaxed), broke);
+    assert_eq!(good.served(), sent - broke);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_too_slow_is_a_504() {
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = slow.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = slow.accept().await {
+            kept.push(stream);
+        }
+    });
+    let settings = [
+        upstream(&[address]),
+        route("all", "/*", "response_timeout_seconds = 1"),
+    ]
+    .concat();
+    let gateway = Gateway::start(&settings).await;
+    let began = std::time::Instant::now();
+    crate::support::problem(gateway.get("/a").await, 504, "upstream_timeout").await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,168 @@
+//! Which request goes where, and with which headers.
+
+use serde_json::Value;
+
+use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
+
+/// The headers that the upstream got, by name.
+fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
+    echoed["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|pair| pair[0] == name)
+        .map(|pair| pair[1].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_hosts_and_methods_choose_the_route() {
+    let address = serve(echo()).await;
+    let settings = [
+        upstream(&[address]),
+        route("all", "/api/*", ""),
+        route("read", "/doc", "methods = [\"GET\"]"),
+        route("host", "/*", "hosts = [\"only.example\"]"),
+    ]
+    .concat();
+    let gateway = Gateway::start(&settings).await;
+    let echoed: Value = gateway
+        .get("/api/a%20b?x=1&y=%2F")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(echoed["path"], "/api/a%20b?x=1&y=%2F");
+    let answer = client()
+        .get(gateway.url("/elsewhere"))
+        .header("host", "only.example")
+        .send();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    problem(gateway.get("/elsewhere").await, 404, "no_route").await;
+    let answer = client().post(gateway.url("/doc")).send().await.unwrap();
+    assert_eq!(answer.headers()["allow"], "GET, HEAD");
+    problem(answer, 405, "method_not_allowed").await;
+    let answer = client().head(gateway.url("/doc")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    for path in ["/metrics", "/ready", "/routes", "/upstreams"] {
+        problem(gateway.get(path).await, 404, "no_route").await;
+        assert_eq!(gateway.admin(path).await.status(), 200, "{path}");
+    }
+    let routes: Value = gateway.admin("/routes").await.json().await.unwrap();
+    assert_eq!(routes["routes"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_and_line_carries_the_request_and_the_trace() {
+    let address = serve(echo()).await;
+    let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let answer = client()
+        .get(gateway.url("/traced"))
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .header("x-request-id", "chosen-by-the-client")
+        .send()
+        .await
+        .unwrap();
+    let id = answer.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_ne!(id, "chosen-by-the-client");
+    let parent = answer.headers()["traceparent"].to_str().unwrap().to_owned();
+    let echoed: Value = answer.json().await.unwrap();
+    assert_eq!(headers(&echoed, "x-request-id"), [id.as_str()]);
+    assert_eq!(headers(&echoed, "traceparent"), [parent.as_str()]);
+    assert!(parent.starts_with(&format!("00-{trace}-")) && !parent.contains("00f067aa0ba902b7"));
+    let line = gateway.access_line("/traced").await;
+    assert_eq!(line["request_id"], id);
+    assert_eq!(line["trace_id"], trace);
+    assert_eq!(line["span_id"], parent.split('-').nth(2).unwrap());
+    assert_eq!(line["method"], "GET");
+    assert_eq!(line["route"], "/*");
+    assert_eq!(line["service"], "gateway");
+    assert_eq!(line["upstream"], address.to_string());
+    assert_eq!(line["level"], "info");
+    assert!(line["duration_ms"].is_number() && line["upstream_ms"].is_number());
+    assert!(line["bytes"].as_u64().unwrap() > 0);
+    let metric = "http_server_request_duration_seconds_count{service=\"gateway\"";
+    assert!(gateway.metric(metric).await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_of_itself_is_not_passed_on() {
+    let address = serve(echo()).await;
+    let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
+    let forged = [
+        "x-user-id",
+        "x_user_id",
+        "X-User-Email",
+        "x_session-id",
+        "x-quartet-role",
+        "x_quartet_role",
+        "forwarded",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-forwarded-proto",
+        "x-forwarded-anything",
+        "x_request_id",
+    ];
+    let mut request = client().get(gateway.url("/a")).header("x-kept", "1");
+    for name in forged {
+        request = request.header(name, "forged");
+    }
+    let echoed: Value = request.send().await.unwrap().json().await.unwrap();
+    assert!(
+        !echoed["headers"].to_string().contains("forged"),
+        "{echoed}"
+    );
+    assert_eq!(headers(&echoed, "x-kept"), ["1"]);
+    assert_eq!(headers(&echoed, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(headers(&echoed, "x-forwarded-proto"), ["http"]);
+    assert_eq!(
+        headers(&echoed, "x-forwarded-host"),
+        [gateway.public.to_string()]
+    );
+    assert!(headers(&echoed, "x-user-id").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed() {
+    let address = serve(echo()).await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n".to_owned(),
+        route("all", "/*", ""),
+    ]
+    .concat();
+    let gateway = Gateway::start(&settings).await;
+    let answer = client()
+        .get(gateway.url("/a"))
+        .header("x-forwarded-for", "203.0.113.9, 198.51.100.7")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", "www.example.org")
+        .header("x-request-id", "from-the-proxy")
+        .header("x-user-id", "forged")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["x-request-id"], "from-the-proxy");
+    let echoed: Value = answer.json().await.unwrap();
+    assert_eq!(headers(&echoed, "x-forwarded-for"), ["198.51.100.7"]);
+    assert_eq!(headers(&echoed, "x-forwarded-proto"), ["https"]);
+    assert_eq!(headers(&echoed, "x-forwarded-host"), ["www.example.org"]);
+    assert_eq!(headers(&echoed, "x-request-id"), ["from-the-proxy"]);
+    assert!(headers(&echoed, "x-user-id").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_nobody_answers_for_is_a_problem() {
+    let nobody = crate::support::free_address();
+    let gateway = Gateway::start(&[upstream(&[nobody]), route("all", "/*", "")].concat()).await;
+    let answer = gateway.get("/a").await;
+    assert_eq!(answer.headers()["retry-after"], "1");
+    problem(answer, 503, "upstream_unreachable").await;
+    let line = gateway.access_line("/a").await;
+    assert_eq!(line["code"], "upstream_unreachable");
+    assert_eq!(line["level"], "error");
+}

@@ -1,0 +1,99 @@
+//! WebSocket and event streams pass through without being held back.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    response::Response,
+    routing::get,
+};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+use crate::support::{Gateway, client, eventually, route, serve, upstream};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_echoes_through() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                let (mut sink, mut stream) = socket.split();
+                while let Some(Ok(message)) = stream.next().await {
+                    if message.is_text() || message.is_binary() {
+                        sink.send(message).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    // The time-out for ordinary answers must not end a quiet socket.
+    let more = "upgrade = true\nbody_limit_bytes = 16\nresponse_timeout_seconds = 1\nbody_timeout_seconds = 1";
+    let gateway = Gateway::start(&[upstream(&[address]), route("ws", "/ws", more)].concat()).await;
+    let request = format!("ws://{}/ws", gateway.public)
+        .into_client_request()
+        .unwrap();
+    let (mut socket, answer) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    assert!(answer.headers().contains_key("x-request-id"));
+    for round in 0..3 {
+        let text = format!("{round} {}", "x".repeat(1000));
+        socket.send(Message::text(text.clone())).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
+    }
+    let quiet_since = std::time::Instant::now();
+    eventually(
+        "the socket was quiet for longer than a request may be",
+        || async { (quiet_since.elapsed().as_millis() > 1_500).then_some(()) },
+    )
+    .await;
+    socket.send(Message::text("still there")).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::text("still there")
+    );
+    socket.close(None).await.unwrap();
+    let line = gateway.access_line("/ws").await;
+    assert_eq!(line["status"], 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_arrives_when_it_is_sent() {
+    let (send, receive) = mpsc::channel::<Bytes>(1);
+    let receive = std::sync::Arc::new(tokio::sync::Mutex::new(Some(receive)));
+    let router = Router::new().route(
+        "/events",
+        get(move || async move {
+            let receive = receive.lock().await.take().unwrap();
+            let events = stream::unfold(receive, |mut receive| async {
+                let event = receive.recv().await?;
+                Some((Ok::<_, std::io::Error>(event), receive))
+            });
+            Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(Body::from_stream(events))
+                .unwrap()
+        }),
+    );
+    let address = serve(router).await;
+    let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
+    let answer = client()
+        .get(gateway.url("/events"))
+        .header("accept", "text/event-stream")
+        .header("accept-encoding", "gzip, br")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut events = answer.bytes_stream();
+    for number in 0..5 {
+        let event = format!("data: {number}\n\n");
+        send.send(event.clone().into()).await.unwrap();
+        // The next event is sent only once this one has arrived.
+        assert_eq!(events.next().await.unwrap().unwrap(), event.as_bytes());
+    }
+    drop(send);
+    assert!(events.next().await.is_none());
+}

@@ -1,0 +1,230 @@
+//! A gateway process per test, upstreams in the test's own process.
+
+mod dns;
+mod raw;
+mod upstream;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) use dns::Dns;
+pub(crate) use raw::{exchange, read_answer};
+pub(crate) use upstream::{Replica, echo, serve, serve_on};
+
+/// Nothing here takes longer unless it is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running gateway; ends with the test.
+pub(crate) struct Gateway {
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// Only what the text says: no shipped upstreams, limits and routes.
+    pub(crate) async fn start(settings: &str) -> Self {
+        Self::with_variables(settings, &[]).await
+    }
+
+    pub(crate) async fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (public, admin) = (free_address(), free_address());
+        let file = directory.path().join("gateway.toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut command = command();
+        command
+            .args(["serve", "--config", file.to_str().unwrap()])
+            .env("QUARTET_SERVER_LISTEN", public.to_string())
+            .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
+            .env("QUARTET_SERVER_THREADS", "2")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let output = child.stdout.take().unwrap();
+        std::thread::spawn({
+            let lines = Arc::clone(&lines);
+            move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                    lines.lock().unwrap().push(line);
+                }
+            }
+        });
+        let gateway = Self {
+            public,
+            admin,
+            child,
+            lines,
+            directory,
+        };
+        eventually("the gateway listens", || async {
+            tokio::net::TcpStream::connect(gateway.public).await.ok()
+        })
+        .await;
+        gateway
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        client().get(self.url(path)).send().await.unwrap()
+    }
+
+    pub(crate) async fn admin(&self, path: &str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.admin);
+        client().get(url).send().await.unwrap()
+    }
+
+    /// The number that the metric has; 0 while it does not exist.
+    pub(crate) async fn metric(&self, start: &str) -> f64 {
+        let text = self.admin("/metrics").await.text().await.unwrap();
+        text.lines()
+            .find(|line| line.starts_with(start))
+            .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0.0)
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("gateway.toml")
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The access line of the first request to this path, once it is written.
+    pub(crate) async fn access_line(&self, path: &str) -> Value {
+        eventually("the access line is written", || async {
+            self.lines()
+                .into_iter()
+                .find(|line| line["path"] == path && line["status"].is_number())
+        })
+        .await
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway still runs");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for line in self.lines() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+/// The binary, with no settings from the environment of the test.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-gateway"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("QUARTET_") || name.starts_with("OTEL_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Asks until there is an answer; the condition itself sets the pace.
+pub(crate) async fn eventually<T, F, Fut>(what: &str, mut ask: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        // Lets a single core do what is waited for.
+        tokio::task::spawn_blocking(|| std::thread::park_timeout(Duration::from_millis(5)))
+            .await
+            .unwrap();
+    }
+}
+
+/// Every request on a connection of its own: nothing is retried behind the test's back.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(DEADLINE)
+        .build()
+        .unwrap()
+}
+
+/// A problem body, checked for the form that all of them have.
+pub(crate) async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(answer.status(), status);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let id = answer.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(answer.headers().contains_key("traceparent"));
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["code"], code, "{body}");
+    assert_eq!(body["status"], status, "{body}");
+    assert_eq!(body["request_id"], id, "{body}");
+    assert_eq!(body["type"], format!("urn:quartet:problem:{code}"));
+    body
+}
+
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// `shipped_routes = false` and an upstream `u` with these addresses.
+pub(crate) fn upstream(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
+    format!(
+        "shipped_routes = false\n[upstreams.u]\naddresses = [{}]\n",
+        addresses.join(", ")
+    )
+}
+
+/// A public route to `u`; `more` are further lines.
+pub(crate) fn route(name: &str, path: &str, more: &str) -> String {
+    format!("[routes.{name}]\npaths = [\"{path}\"]\nupstream = \"u\"\nauth = \"public\"\n{more}\n")
+}

@@ -1,0 +1,73 @@
+//! HTTP as bytes, for what no client library would send.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::DEADLINE;
+
+#[derive(Debug)]
+pub(crate) struct RawAnswer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl RawAnswer {
+    pub(crate) fn problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.head.contains("application/problem+json"), "{self:?}");
+        let body: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(body["code"], code, "{self:?}");
+        let id = format!("x-request-id: {}", body["request_id"].as_str().unwrap());
+        assert!(self.head.contains(&id), "{self:?}");
+        assert!(self.head.contains("traceparent: 00-"), "{self:?}");
+    }
+}
+
+/// Sends the bytes and reads one answer.
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    read_answer(&mut stream).await
+}
+
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> RawAnswer {
+    timeout(DEADLINE, read(stream))
+        .await
+        .expect("an answer in time")
+}
+
+async fn read(stream: &mut TcpStream) -> RawAnswer {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        assert!(
+            stream.read_buf(&mut bytes).await.unwrap() > 0,
+            "closed without an answer"
+        );
+    };
+    let head = String::from_utf8(bytes[..head_end].to_vec())
+        .unwrap()
+        .to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    while bytes.len() < head_end + length {
+        assert!(
+            stream.read_buf(&mut bytes).await.unwrap() > 0,
+            "half an answer: {head}"
+        );
+    }
+    let body = String::from_utf8(bytes[head_end..head_end + length].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    RawAnswer { status, head, body }
+}

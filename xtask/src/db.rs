@@ -7,7 +7,7 @@ use quartet_devstack::{Options, Postgres};
 
 use crate::refuse_unknown;
 use crate::signals::Signals;
-use crate::up::{POSTGRES_PORT, data_root};
+use crate::up::{Lock, POSTGRES_PORT, data_root};
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -15,9 +15,11 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
     refuse_unknown(words, &[])?;
     let root = data_root();
+    let lock = Lock::take(&root, signals)?;
     let options = Options::kept(&root, POSTGRES_PORT)
         .saying(|line| println!("{line}"))
-        .cancelled_by(signals.cancel());
+        .cancelled_by(signals.cancel())
+        .holding(lock.file());
     let mut postgres = Postgres::find_or_start(&options)?;
     let database = postgres.ensure_database("quartet")?;
     let secrets = root.join("secrets");

@@ -14,6 +14,11 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Clears the flag, to tell a second signal from the first.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// The flag itself, for a signal handler that stores `true` in it.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)

@@ -222,9 +222,14 @@ impl Service {
 
     /// SIGTERM, then SIGKILL when it is still there after `grace`.
     pub fn stop(&mut self, grace: Duration) -> Result<ExitStatus> {
+        self.stop_unless(grace, &Cancel::default())
+    }
+
+    /// The same, with SIGKILL at once when the flag is set.
+    pub fn stop_unless(&mut self, grace: Duration, hurry: &Cancel) -> Result<ExitStatus> {
         self.terminate();
         let deadline = Instant::now() + grace;
-        while Instant::now() < deadline {
+        while Instant::now() < deadline && !hurry.is_set() {
             if let Some(status) = self.exited()? {
                 return Ok(status);
             }

@@ -13,6 +13,10 @@ use crate::roles::{self, Passwords};
 use crate::service::ServiceSpec;
 use crate::{port, secret};
 
+/// Shorter than in production: an open browser tab may hold a stream, and a
+/// developer waits for the end.
+const GRACE_SECONDS: &str = "5";
+
 /// Where the parts listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -161,6 +165,7 @@ impl Stack {
                 loopback(self.ports.gateway).to_string(),
             )
             .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
+            .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
             .env("QUARTET_JWT_ISSUER", self.public_url())
             .env("QUARTET_JWT_JWKS_URL", self.jwks_url())
             .ready_at(admin, "/ready");
@@ -180,6 +185,7 @@ impl Stack {
                 "QUARTET_SERVER_LISTEN",
                 loopback(self.ports.of(service)).to_string(),
             )
+            .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
             .env("QUARTET_DATABASE_URL", url.reveal())
             .env("QUARTET_JWT_ISSUER", self.public_url());
         Ok(match service {

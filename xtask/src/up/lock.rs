@@ -53,7 +53,7 @@ fn wait_for(file: &mut File, root: &Path, signals: &Signals) -> anyhow::Result<(
         }
         if let Some(holder) = living_holder(file)? {
             bail!(
-                "`cargo xtask up` already runs in this source tree (process {holder}); \
+                "`cargo xtask up` or `db` already runs in this source tree (process {holder}); \
                  stop it with Ctrl-C there, or by `kill {holder}`"
             );
         }

@@ -16,7 +16,7 @@ use quartet_devstack::{Options, Postgres, PostgresUrl, port, workspace};
 use crate::cargo::build_parts;
 use crate::refuse_unknown;
 use crate::signals::Signals;
-use lock::Lock;
+pub(crate) use lock::Lock;
 use running::Running;
 
 /// Where the development Postgres listens.
@@ -50,8 +50,9 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
         Ok(mut running) => {
             welcome::print(running.stack(), begin.elapsed());
             let outcome = running.watch(signals);
-            println!("Stopping");
-            running.stop();
+            println!("Stopping (Ctrl-C again: at once)");
+            signals.cancel().clear();
+            running.stop(signals.cancel());
             outcome?;
             println!("Stopped; the data is kept in {}", root.display());
             Ok(ExitCode::SUCCESS)

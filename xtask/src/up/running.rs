@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use quartet_devstack::stack::Stack;
-use quartet_devstack::{Postgres, Service, ServiceSpec, roles};
+use quartet_devstack::{Cancel, Postgres, Service, ServiceSpec, roles};
 
 use super::lock::Lock;
 use crate::signals::Signals;
@@ -91,9 +91,10 @@ impl Running {
     }
 
     /// The gateway first, so that nobody is sent to what is going away; Postgres last.
-    pub(crate) fn stop(&mut self) {
+    /// With `hurry` set it waits for nobody but Postgres.
+    pub(crate) fn stop(&mut self, hurry: &Cancel) {
         while let Some(mut service) = self.services.pop() {
-            match service.stop(STOP_GRACE) {
+            match service.stop_unless(STOP_GRACE, hurry) {
                 Ok(status) if status.success() => {}
                 Ok(status) => println!("{} ended with {status}", service.name()),
                 Err(error) => println!("{}: {error}", service.name()),
@@ -107,6 +108,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(&Cancel::default());
     }
 }

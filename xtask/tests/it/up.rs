@@ -158,3 +158,15 @@ fn ctrl_c_while_it_starts_leaves_nothing() {
     run.end();
     assert!(sandbox.is_quiet());
 }
+
+#[test]
+fn db_does_not_disturb_a_running_up() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.start(&["up"]);
+    run.wait_for("Ctrl-C stops everything.");
+    let (status, errors) = sandbox.start(&["db"]).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(errors.contains("already runs"), "{errors}");
+    run.signal("INT");
+    assert!(run.end().0.success());
+}

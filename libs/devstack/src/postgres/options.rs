@@ -26,6 +26,8 @@ pub(super) enum Kind {
 impl Options {
     /// A server whose data stays in `root/postgres`, its secrets in
     /// `root/secrets` and its log in `root/logs`; `root` is usually `.quartet`.
+    /// A server that already runs on this data counts as left behind and is
+    /// stopped, so callers keep a lock on `root`.
     pub fn kept(root: impl Into<PathBuf>, port: u16) -> Self {
         Self::new(Kind::Kept {
             root: root.into(),

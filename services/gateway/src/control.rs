@@ -1,6 +1,6 @@
-//! What goes on beside the requests: look-ups, reloads, sweeps, the admin port.
+//! What goes on beside the requests: look-ups, reloads, sweeps.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -9,7 +9,6 @@ use tokio::{
 };
 
 use crate::{
-    admin,
     state::State,
     upstream::discovery::{self, Resolver},
 };
@@ -18,14 +17,11 @@ const FILE_CHECK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts everything on the current runtime; resolves after the first round of look-ups.
-pub(crate) fn start(state: &Arc<State>, admin: Option<TcpListener>) -> oneshot::Receiver<()> {
+pub(crate) fn start(state: &Arc<State>) -> oneshot::Receiver<()> {
     let (first, looked_up) = oneshot::channel();
     tokio::spawn(look_up(Arc::clone(state), first));
     tokio::spawn(watch_settings(Arc::clone(state)));
     tokio::spawn(sweep(Arc::clone(state)));
-    if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, Arc::clone(state)));
-    }
     looked_up
 }
 

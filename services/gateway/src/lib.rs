@@ -39,12 +39,6 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
     let admin = std::net::TcpListener::bind(server.admin_listen)
         .with_context(|| format!("{} cannot be listened on", server.admin_listen))?;
     let state = state::State::new(config, sources)?;
-    tracing::info!(
-        address = %server.listen,
-        admin = %server.admin_listen,
-        version = env!("CARGO_PKG_VERSION"),
-        "listening"
-    );
     let ended = edge::server::run(&state, admin);
     if ended.is_ok() {
         tracing::info!("stopped");

@@ -59,7 +59,9 @@ pub(super) async fn problem(session: &mut Session, ctx: &mut Ctx, problem: Probl
 
 /// Answers with a whole page.
 pub(super) async fn page(session: &mut Session, ctx: &mut Ctx, page: Page) -> Result<()> {
-    let whole = swallow(session).await;
+    // A client that was too slow is not waited for again.
+    let late = page.status == StatusCode::REQUEST_TIMEOUT;
+    let whole = !late && swallow(session).await;
     if !whole {
         session.set_keepalive(None);
     }
@@ -76,7 +78,7 @@ pub(super) async fn page(session: &mut Session, ctx: &mut Ctx, page: Page) -> Re
     if !bodiless {
         session.write_response_body(Some(page.body), true).await?;
     }
-    if !whole {
+    if !whole && !late {
         linger(session).await;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The process's server: listeners, worker threads, signals, and an end without loss.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -23,12 +24,13 @@ use pingora::{
     },
 };
 use tokio::{
+    net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
 
 use super::{Edge, front::Front};
-use crate::{control, state::State};
+use crate::{admin, control, state::State};
 
 /// A whole retry loop is bounded by the upstream's own setting; this is a last resort.
 const MOST_ATTEMPTS: usize = 16;
@@ -179,6 +181,34 @@ struct Control {
     ended: mpsc::Sender<Ended>,
 }
 
+impl Control {
+    /// pingora does not tell when its listener stands.
+    async fn listening(&self) {
+        let server = &self.state.snapshot().config.model.server;
+        let address = reachable(server.listen);
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        tracing::info!(
+            target: "quartet",
+            address = %server.listen,
+            admin = %server.admin_listen,
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+    }
+}
+
+/// The address under which this process reaches its own listener.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
 #[async_trait]
 impl BackgroundService for Control {
     async fn start_with_ready_notifier(
@@ -187,9 +217,15 @@ impl BackgroundService for Control {
         ready: ServiceReadyNotifier,
     ) {
         let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());
-        let looked_up = control::start(&self.state, admin);
+        let looked_up = control::start(&self.state);
         let _ = timeout(FIRST_LOOKUP, looked_up).await;
         ready.notify_ready();
+        // Who hears that the gateway is ready must be able to reach it. Until then a
+        // probe waits.
+        self.listening().await;
+        if let Some(admin) = admin {
+            tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
+        }
         let begun = shutdown.wait_for(|&begun| begun).await.map(drop);
         if begun.is_ok() {
             self.state.connections.none_left().await;

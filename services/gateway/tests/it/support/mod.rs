@@ -9,7 +9,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
+    ended: Arc<AtomicBool>,
     directory: TempDir,
 }
 
@@ -39,6 +43,26 @@ impl Gateway {
     }
 
     pub(crate) async fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
+        // A port that was free a moment ago may be taken by another test.
+        for _ in 0..5 {
+            let mut gateway = Self::spawn(settings, variables);
+            let stands = eventually("the gateway listens or ends", || async {
+                let listens = gateway
+                    .lines()
+                    .iter()
+                    .any(|line| line["msg"] == "listening");
+                let ended = gateway.has_ended();
+                (listens || ended).then_some(listens)
+            });
+            if stands.await {
+                return gateway;
+            }
+            gateway.child.wait().unwrap();
+        }
+        panic!("the gateway does not start: {settings}");
+    }
+
+    fn spawn(settings: &str, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (public, admin) = (free_address(), free_address());
         let file = directory.path().join("gateway.toml");
@@ -53,28 +77,31 @@ impl Gateway {
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
+        let ended = Arc::new(AtomicBool::new(false));
         let output = child.stdout.take().unwrap();
         std::thread::spawn({
-            let lines = Arc::clone(&lines);
+            let (lines, ended) = (Arc::clone(&lines), Arc::clone(&ended));
             move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                     lines.lock().unwrap().push(line);
                 }
+                ended.store(true, Ordering::Relaxed);
             }
         });
-        let gateway = Self {
+        Self {
             public,
             admin,
             child,
             lines,
+            ended,
             directory,
-        };
-        eventually("the gateway listens", || async {
-            tokio::net::TcpStream::connect(gateway.public).await.ok()
-        })
-        .await;
-        gateway
+        }
+    }
+
+    /// It has closed its output.
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -127,14 +154,11 @@ impl Gateway {
 
     /// Waits for the process to end by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the gateway still runs");
-            tokio::task::yield_now().await;
-        }
+        eventually("the gateway ends", || async {
+            self.has_ended().then_some(())
+        })
+        .await;
+        self.child.wait().unwrap()
     }
 }
 

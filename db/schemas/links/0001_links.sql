@@ -1,0 +1,176 @@
+-- Links, their owners' rows guarded by row-level security.
+--
+-- Every table forces row-level security, so that it holds for the owning role too.
+-- A transaction sees a user's rows after set_config('quartet.user_id', subject, true)
+-- and nothing before. Paths that serve nobody in particular (the redirect, the click
+-- writer, the jobs) go through functions of this schema, which switch quartet.system
+-- on for the time of the call. Both settings end with the transaction at the latest,
+-- so they are safe behind a pooler in transaction mode. (A SET clause on the function
+-- would say the same, but for a custom setting only a superuser may write one.)
+
+CREATE TABLE links.links (
+    id              uuid PRIMARY KEY,
+    owner           text NOT NULL CHECK (owner <> ''),
+    slug            text NOT NULL COLLATE "C",
+    url             text NOT NULL,
+    title           text,
+    enabled         boolean NOT NULL DEFAULT true,
+    redirect_status smallint NOT NULL DEFAULT 302 CHECK (redirect_status IN (301, 302, 307, 308)),
+    expires_at      timestamptz,
+    max_clicks      integer CHECK (max_clicks > 0),
+    -- How many of max_clicks are taken. Only counted while there is a maximum.
+    uses            integer NOT NULL DEFAULT 0,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    CONSTRAINT links_slug_key UNIQUE (slug)
+);
+
+CREATE INDEX links_owner_created_at_idx ON links.links (owner, created_at DESC, id DESC);
+
+-- Running totals, one row for each link that was ever clicked. `batch` counts the
+-- batches that touched the link. It is raised first in the transaction that writes a
+-- batch, so the row's lock puts the batches of a link in the order in which they
+-- become visible: a reader that has seen batch n misses nothing at or below n.
+CREATE TABLE links.click_totals (
+    link_id uuid PRIMARY KEY REFERENCES links.links (id) ON DELETE CASCADE,
+    batch   bigint NOT NULL,
+    people  bigint NOT NULL DEFAULT 0,
+    uniques bigint NOT NULL DEFAULT 0,
+    bots    bigint NOT NULL DEFAULT 0,
+    last_at timestamptz
+);
+
+-- Hourly rollups, UTC. A visitor counts as unique in the hour of the first visit of the day.
+CREATE TABLE links.click_hours (
+    link_id uuid NOT NULL REFERENCES links.links (id) ON DELETE CASCADE,
+    hour    timestamptz NOT NULL,
+    people  bigint NOT NULL,
+    uniques bigint NOT NULL,
+    bots    bigint NOT NULL,
+    PRIMARY KEY (link_id, hour)
+);
+
+-- Every click, one partition for each UTC day. `at` is the time inside the id
+-- (UUIDv7), so a click that is written twice has the same key twice.
+CREATE TABLE links.clicks (
+    id            uuid NOT NULL,
+    at            timestamptz NOT NULL,
+    link_id       uuid NOT NULL,
+    batch         bigint NOT NULL,
+    visitor       bytea,
+    country       text,
+    referrer_host text,
+    device        text NOT NULL,
+    -- Why this visit is not a person's; null for people.
+    bot           text,
+    PRIMARY KEY (id, at)
+) PARTITION BY RANGE (at);
+
+CREATE INDEX clicks_at_idx ON links.clicks USING brin (at);
+CREATE INDEX clicks_link_id_at_idx ON links.clicks (link_id, at);
+
+-- Who came on which day, as keyed hashes whose key is deleted after two days.
+CREATE TABLE links.visitors (
+    day     date NOT NULL,
+    link_id uuid NOT NULL,
+    visitor bytea NOT NULL,
+    hour    timestamptz NOT NULL,
+    PRIMARY KEY (day, link_id, visitor)
+) PARTITION BY RANGE (day);
+
+-- Nets for days that have no partition yet.
+CREATE TABLE links.clicks_default PARTITION OF links.clicks DEFAULT;
+CREATE TABLE links.visitors_default PARTITION OF links.visitors DEFAULT;
+
+-- The keys of the visitor hashes.
+CREATE TABLE links.salts (
+    day  date PRIMARY KEY,
+    salt bytea NOT NULL CHECK (length(salt) = 16)
+);
+
+-- Deleted links whose clicks are still to be removed.
+CREATE TABLE links.purges (
+    link_id uuid PRIMARY KEY
+);
+
+-- Row-level security.
+CREATE FUNCTION links.is_system() RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT coalesce(current_setting('quartet.system', true), '') = 'on' $$;
+
+ALTER TABLE links.links ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.links FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.click_totals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.click_totals FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.click_hours ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.click_hours FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.clicks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.clicks FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.clicks_default ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.clicks_default FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.visitors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.visitors FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.visitors_default ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.visitors_default FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.salts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.salts FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.purges ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.purges FORCE ROW LEVEL SECURITY;
+
+-- An unset subject is null or '', and no row is owned by ''.
+CREATE POLICY owners ON links.links
+    USING (owner = (SELECT current_setting('quartet.user_id', true)))
+    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+CREATE POLICY system ON links.links
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+
+-- The rows of a link are visible to whoever sees the link; users never write them.
+CREATE POLICY owners ON links.click_totals FOR SELECT
+    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
+CREATE POLICY owners ON links.click_hours FOR SELECT
+    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
+CREATE POLICY owners ON links.clicks FOR SELECT
+    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
+CREATE POLICY system ON links.click_totals
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.click_hours
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.clicks
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.clicks_default
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.visitors
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.visitors_default
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.salts
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+-- Whoever deletes a link leaves its purge behind, and nobody but the job reads it.
+CREATE POLICY owners ON links.purges FOR INSERT
+    WITH CHECK (coalesce(current_setting('quartet.user_id', true), '') <> '');
+CREATE POLICY system ON links.purges
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+
+-- Replicas forget what they have cached when a link changes, whoever changed it.
+-- Taking a use is not a change: NOTIFY takes a lock of the whole database at commit.
+CREATE FUNCTION links.tell_of_edit() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM pg_notify('links_edits', json_build_object('slugs', ARRAY[NEW.slug])::text);
+    ELSIF TG_OP = 'DELETE' THEN
+        PERFORM pg_notify('links_edits',
+            json_build_object('slugs', ARRAY[OLD.slug], 'deleted', OLD.id)::text);
+    ELSIF (OLD.slug, OLD.url, OLD.enabled, OLD.redirect_status, OLD.expires_at, OLD.max_clicks)
+        IS DISTINCT FROM
+        (NEW.slug, NEW.url, NEW.enabled, NEW.redirect_status, NEW.expires_at, NEW.max_clicks) THEN
+        PERFORM pg_notify('links_edits',
+            json_build_object('slugs', ARRAY[OLD.slug, NEW.slug])::text);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER tell_of_edit AFTER INSERT OR UPDATE OR DELETE ON links.links
+    FOR EACH ROW EXECUTE FUNCTION links.tell_of_edit();

@@ -1,0 +1,252 @@
+-- What the redirect, the click writer and the jobs do. These functions see every row:
+-- each begins by switching quartet.system on and ends by switching it off.
+
+-- What the redirect needs to know of a slug.
+CREATE FUNCTION links.find_redirect(wanted text)
+    RETURNS TABLE (id uuid, url text, enabled boolean, redirect_status smallint,
+                   expires_at timestamptz, max_clicks integer)
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    RETURN QUERY
+    SELECT l.id, l.url, l.enabled, l.redirect_status, l.expires_at, l.max_clicks
+    FROM links.links AS l WHERE l.slug = wanted;
+    PERFORM set_config('quartet.system', 'off', true);
+END
+$$;
+
+-- Takes one of a link's limited uses. Gives nothing when none is left.
+CREATE FUNCTION links.take_use(wanted uuid, at timestamptz)
+    RETURNS TABLE (url text, redirect_status smallint)
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    RETURN QUERY
+    UPDATE links.links AS l SET uses = l.uses + 1
+    WHERE l.id = wanted AND l.enabled
+      AND (l.max_clicks IS NULL OR l.uses < l.max_clicks)
+      AND (l.expires_at IS NULL OR l.expires_at > at)
+    RETURNING l.url, l.redirect_status;
+    PERFORM set_config('quartet.system', 'off', true);
+END
+$$;
+
+-- Writes a batch of clicks with its rollups and tells the subscribers; gives the
+-- number of clicks that were new. A click that is there already changes nothing,
+-- nor does a click of a link that is gone.
+CREATE FUNCTION links.record_clicks(
+    ids uuid[], ats timestamptz[], link_ids uuid[], visitors bytea[], countries text[],
+    referrer_hosts text[], devices text[], bots text[]
+) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    fresh_count bigint;
+    told json;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    -- Locks in the order of the ids: first the links, so that none goes away meanwhile,
+    -- then their totals.
+    PERFORM FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id FOR KEY SHARE;
+    INSERT INTO links.click_totals AS t (link_id, batch)
+    SELECT l.id, 1 FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id
+    ON CONFLICT (link_id) DO UPDATE SET batch = t.batch + 1;
+
+    WITH fresh AS (
+        INSERT INTO links.clicks AS c
+            (id, at, link_id, batch, visitor, country, referrer_host, device, bot)
+        SELECT i.id, i.at, i.link_id, t.batch, i.visitor, i.country, i.referrer_host, i.device, i.bot
+        FROM unnest(ids, ats, link_ids, visitors, countries, referrer_hosts, devices, bots)
+            AS i (id, at, link_id, visitor, country, referrer_host, device, bot)
+        JOIN links.click_totals AS t ON t.link_id = i.link_id
+        ON CONFLICT DO NOTHING
+        RETURNING c.link_id, c.at, date_trunc('hour', c.at, 'UTC') AS hour, c.visitor, c.bot
+    ), newcomers AS (
+        INSERT INTO links.visitors AS v (day, link_id, visitor, hour)
+        SELECT DISTINCT ON (1, 2, 3) (f.at AT TIME ZONE 'UTC')::date, f.link_id, f.visitor, f.hour
+        FROM fresh AS f WHERE f.visitor IS NOT NULL AND f.bot IS NULL
+        ORDER BY 1, 2, 3, f.at
+        ON CONFLICT DO NOTHING
+        RETURNING v.link_id, v.hour
+    ), tally AS (
+        SELECT s.link_id, s.hour, sum(s.people)::bigint AS people, sum(s.uniques)::bigint AS uniques,
+               sum(s.bots)::bigint AS bots, max(s.at) AS last_at
+        FROM (
+            SELECT f.link_id, f.hour, (f.bot IS NULL)::int AS people, 0 AS uniques,
+                   (f.bot IS NOT NULL)::int AS bots, f.at FROM fresh AS f
+            UNION ALL
+            SELECT n.link_id, n.hour, 0, 1, 0, NULL FROM newcomers AS n
+        ) AS s
+        GROUP BY s.link_id, s.hour
+    ), hours AS (
+        INSERT INTO links.click_hours AS h (link_id, hour, people, uniques, bots)
+        SELECT t.link_id, t.hour, t.people, t.uniques, t.bots FROM tally AS t
+        ON CONFLICT (link_id, hour) DO UPDATE SET
+            people = h.people + excluded.people, uniques = h.uniques + excluded.uniques,
+            bots = h.bots + excluded.bots
+    ), totals AS (
+        UPDATE links.click_totals AS t SET
+            people = t.people + s.people, uniques = t.uniques + s.uniques, bots = t.bots + s.bots,
+            last_at = greatest(t.last_at, s.last_at)
+        FROM (
+            SELECT y.link_id, sum(y.people) AS people, sum(y.uniques) AS uniques,
+                   sum(y.bots) AS bots, max(y.last_at) AS last_at
+            FROM tally AS y GROUP BY y.link_id
+        ) AS s
+        WHERE t.link_id = s.link_id
+    )
+    SELECT count(*), json_build_object(
+        'since', (extract(epoch FROM min(f.at)) * 1000)::bigint,
+        -- A notification holds 8000 bytes. Null: any link.
+        'links', CASE WHEN count(DISTINCT f.link_id) <= 150 THEN json_agg(DISTINCT f.link_id) END)
+    INTO fresh_count, told FROM fresh AS f;
+
+    -- One for each batch, never one for each click.
+    IF fresh_count > 0 THEN
+        PERFORM pg_notify('links_clicks', told::text);
+    END IF;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN fresh_count;
+END
+$$;
+
+-- The clicks of some links that came after the given batches, oldest batch first, with
+-- the running totals. `since` only bounds the search.
+CREATE FUNCTION links.clicks_after(
+    wanted uuid[], batches bigint[], since timestamptz, row_limit integer
+) RETURNS TABLE (id uuid, at timestamptz, link_id uuid, batch bigint, country text,
+                 referrer_host text, device text, bot text, people bigint, uniques bigint,
+                 bots bigint)
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    RETURN QUERY
+    SELECT c.id, c.at, c.link_id, c.batch, c.country, c.referrer_host, c.device, c.bot,
+           t.people, t.uniques, t.bots
+    FROM unnest(wanted, batches) AS w (link_id, batch)
+    JOIN links.click_totals AS t ON t.link_id = w.link_id AND t.batch > w.batch
+    CROSS JOIN LATERAL (
+        SELECT * FROM links.clicks AS k
+        WHERE k.link_id = w.link_id AND k.at >= since AND k.batch > w.batch
+        ORDER BY k.batch DESC, k.at DESC, k.id DESC LIMIT row_limit
+    ) AS c
+    ORDER BY c.link_id, c.batch, c.at, c.id;
+    PERFORM set_config('quartet.system', 'off', true);
+END
+$$;
+
+-- The salt of a day, made by the first who asks.
+CREATE FUNCTION links.salt_of(wanted date, proposed bytea) RETURNS bytea
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    found bytea;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    INSERT INTO links.salts (day, salt) VALUES (wanted, proposed) ON CONFLICT DO NOTHING;
+    SELECT s.salt INTO found FROM links.salts AS s WHERE s.day = wanted;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN found;
+END
+$$;
+
+-- Deletes the salts of days that began before `before`.
+CREATE FUNCTION links.drop_salts(before timestamptz) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    gone bigint;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    DELETE FROM links.salts AS s WHERE s.day::timestamp AT TIME ZONE 'UTC' <= before;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN gone;
+END
+$$;
+
+-- Makes the partition of one day. Rows of that day that the net caught move into it.
+CREATE FUNCTION links.make_partition(parent text, wanted date) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    child text := parent || '_' || to_char(wanted, 'YYYYMMDD');
+    key text := CASE parent WHEN 'clicks' THEN 'at' WHEN 'visitors' THEN 'day' END;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('links.partitions'));
+    IF key IS NULL OR to_regclass(format('links.%I', child)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('quartet.system', 'on', true);
+    EXECUTE format('CREATE TABLE links.%I (LIKE links.%I INCLUDING ALL)', child, parent);
+    EXECUTE format('LOCK TABLE links.%I IN ACCESS EXCLUSIVE MODE', parent || '_default');
+    EXECUTE format(
+        'WITH moved AS (DELETE FROM links.%I WHERE %I >= %L AND %I < %L RETURNING *) '
+        'INSERT INTO links.%I SELECT * FROM moved',
+        parent || '_default', key, wanted, key, wanted + 1, child);
+    EXECUTE format('ALTER TABLE links.%I ATTACH PARTITION links.%I FOR VALUES FROM (%L) TO (%L)',
+        parent, child, wanted, wanted + 1);
+    -- Nobody reads a partition but through its parent.
+    EXECUTE format('ALTER TABLE links.%I ENABLE ROW LEVEL SECURITY', child);
+    EXECUTE format('ALTER TABLE links.%I FORCE ROW LEVEL SECURITY', child);
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN true;
+END
+$$;
+
+-- Drops the partitions of the days before `before`, and gives their number.
+CREATE FUNCTION links.drop_partitions(parent text, before date) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    child text;
+    dropped bigint := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('links.partitions'));
+    FOR child IN
+        SELECT c.relname FROM pg_inherits AS i
+        JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = to_regclass(format('links.%I', parent))
+          AND c.relname ~ ('^' || parent || '_[0-9]{8}$')
+          AND to_date(right(c.relname, 8), 'YYYYMMDD') < before
+    LOOP
+        EXECUTE format('DROP TABLE links.%I', child);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
+
+-- Removes clicks of deleted links, a bounded number at a time; gives how many.
+CREATE FUNCTION links.purge_clicks(row_limit integer) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    wanted uuid;
+    gone bigint;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    SELECT p.link_id INTO wanted FROM links.purges AS p
+    ORDER BY p.link_id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF wanted IS NULL THEN
+        gone := 0;
+    ELSE
+        DELETE FROM links.clicks AS c USING (
+            SELECT k.id, k.at FROM links.clicks AS k WHERE k.link_id = wanted LIMIT row_limit
+        ) AS d WHERE c.id = d.id AND c.at = d.at;
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        IF gone < row_limit THEN
+            DELETE FROM links.visitors AS v WHERE v.link_id = wanted;
+            DELETE FROM links.purges AS p WHERE p.link_id = wanted;
+            -- There may be another link to purge.
+            gone := gone + 1;
+        END IF;
+    END IF;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN gone;
+END
+$$;

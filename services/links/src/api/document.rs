@@ -1,0 +1,54 @@
+//! `/v1/links/openapi.json`: the REST side of this service, described.
+
+use std::sync::LazyLock;
+
+use axum::response::IntoResponse;
+use http::header;
+use quartet_common::openapi::finish;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::state::AppState;
+
+const DESCRIPTION: &str = "Short links with durable click counts. Links are made, changed, listed and \
+watched by GraphQL at `/v1/links/graphql` (POST, GET, server-sent events, and WebSocket with the \
+sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` redirects.";
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+
+#[derive(OpenApi)]
+#[openapi(tags(
+    (name = "redirects", description = "Following short links"),
+    (name = "graphql", description = "Making and watching links"),
+    (name = "documents", description = "What this service can do"),
+))]
+struct Base;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_openapi))
+}
+
+/// The document as pretty JSON.
+pub(crate) fn openapi() -> String {
+    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
+        .merge(super::routes())
+        .split_for_parts();
+    finish(document, "Quartet links", DESCRIPTION)
+}
+
+/// Describe this service
+///
+/// The OpenAPI 3.1 document of the links service.
+#[utoipa::path(
+    get,
+    path = "/v1/links/openapi.json",
+    operation_id = "get_links_openapi",
+    tag = "documents",
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+)]
+async fn get_openapi() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
+}

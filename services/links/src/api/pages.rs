@@ -1,0 +1,94 @@
+//! What a browser is shown where there is nothing to redirect to.
+
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use quartet_common::problem::Problem;
+
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// Why a short link does not lead anywhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Notice {
+    NotFound,
+    Disabled,
+    Expired,
+    Exhausted,
+    PrefetchRefused,
+}
+
+impl Notice {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "link_not_found",
+                "There is no such short link",
+            ),
+            Self::Disabled => (
+                StatusCode::GONE,
+                "link_disabled",
+                "This short link has been switched off",
+            ),
+            Self::Expired => (
+                StatusCode::GONE,
+                "link_expired",
+                "This short link has expired",
+            ),
+            Self::Exhausted => (
+                StatusCode::GONE,
+                "link_exhausted",
+                "This short link has been used up",
+            ),
+            Self::PrefetchRefused => (
+                StatusCode::FORBIDDEN,
+                "prefetch_refused",
+                "This short link counts its uses and cannot be fetched ahead",
+            ),
+        }
+    }
+}
+
+/// A page for browsers, a problem for programs.
+pub(super) fn notice(headers: &HeaderMap, notice: Notice) -> Response {
+    let (status, code, title) = notice.parts();
+    if wants_html(headers) {
+        return page(status, title);
+    }
+    let mut response = Problem::new(status, code, title).into_response();
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// For programs that look at a link with a maximum: no target, and no use is taken.
+pub(super) fn people_only() -> Response {
+    page(
+        StatusCode::OK,
+        "This short link counts its uses. Open it in a browser to follow it.",
+    )
+}
+
+fn page(status: StatusCode, text: &str) -> Response {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"robots\" content=\"noindex\">\
+         <title>{text}</title><style>body{{font:1.2rem system-ui;margin:20vh auto;max-width:30rem;\
+         padding:0 1rem;text-align:center;color-scheme:light dark}}</style><h1>{}</h1><p>{text}.</p></html>\n",
+        status.as_u16(),
+        text = text.trim_end_matches('.'),
+    );
+    let headers = [
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::VARY, "accept"),
+    ];
+    (status, headers, Html(html)).into_response()
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}

@@ -1,0 +1,141 @@
+//! The service put together: log, database, jobs, routes.
+
+use std::time::Duration;
+
+use axum::Router;
+use quartet_common::{
+    clock::Clock, config::Server, db, health, health::Readiness, jwt::JwtVerifier, layers,
+    layers::Stack, metrics::Metrics, serve::serve,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    config::Config,
+    domain::clicks::ClickLog,
+    jobs::{self, Flusher},
+    metrics::LinkMetrics,
+    state::{AppState, Parts},
+    wal::{Directory, Wal},
+};
+
+/// A replica that is ready to serve.
+pub struct App {
+    state: AppState,
+    clock: Clock,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+    directory: Directory,
+    flushing: JoinHandle<std::io::Result<()>>,
+    stop_jobs: CancellationToken,
+    jobs: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Opens the log, prepares the database and starts the jobs. `shutdown` ends it all.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the log cannot be written, or the database does not answer.
+    pub async fn start(
+        config: Config,
+        clock: Clock,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        config.validate()?;
+        let verifier = JwtVerifier::new(&config.jwt, clock.clone())?;
+        let pool = db::pool(&config.database, "quartet-links")?;
+        let root = &config.clicks.log_dir;
+        let directory = Directory::create(root, &clock.uuid_v7().to_string())
+            .with_context(|| format!("the click log {} cannot be made", root.display()))?;
+        let wal = Wal::start(directory.path().to_owned(), config.clicks.wal())
+            .with_context(|| format!("the click log {} cannot be written", root.display()))?;
+        let log = ClickLog {
+            wal: wal.clone(),
+            when_full: config.clicks.when_log_is_full,
+        };
+        let counts = LinkMetrics::default();
+        counts.register(&metrics);
+        let (rows, wait) = (config.clicks.batch_rows, config.clicks.batch_wait_ms);
+        let parts = Parts {
+            config,
+            clock: clock.clone(),
+            verifier,
+            pool,
+            log,
+            metrics: counts.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let state = AppState::new(parts)?;
+        state.register(&metrics);
+        jobs::maintain(&state, clock.now()).await?;
+        let flusher = Flusher {
+            wal,
+            directory: directory.path().to_owned(),
+            batches: state.batches(),
+            clock: clock.clone(),
+            rows,
+            wait: Duration::from_millis(wait),
+            metrics: counts,
+        };
+        let flushing = tokio::spawn(flusher.run());
+        let stop_jobs = CancellationToken::new();
+        let jobs = jobs::start(&state, &stop_jobs);
+        Ok(Self {
+            state,
+            clock,
+            metrics,
+            shutdown,
+            directory,
+            flushing,
+            stop_jobs,
+            jobs,
+        })
+    }
+
+    /// Serves until the token given to [`App::start`] is cancelled, then brings what is in
+    /// the log into the database. What does not get there in time stays in the log for the
+    /// next replica that looks.
+    ///
+    /// # Errors
+    /// When requests were cut off at the end of the grace time.
+    pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        let server: Server = self.state.config.server.clone();
+        let readiness = Readiness::new().database(self.state.links.pool.clone());
+        let router = self.router(&server, &readiness);
+        let served = serve(listener, router, &server, &readiness, self.shutdown.clone()).await;
+        let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
+        if tokio::time::timeout(grace, self.drain()).await.is_err() {
+            tracing::warn!("clicks stay in the log: the database took too long");
+        }
+        Ok(served?)
+    }
+
+    fn router(&self, server: &Server, readiness: &Readiness) -> Router {
+        let stack = Stack::new(self.clock.clone(), self.metrics.clone(), server);
+        layers::standard(api::router(self.state.clone()), stack, server)
+            .merge(health::router(readiness.clone(), self.metrics.clone()))
+    }
+
+    async fn drain(self) {
+        self.state.visits.log.wal.close().await;
+        let flushed = self.flushing.await;
+        self.stop_jobs.cancel();
+        for job in self.jobs {
+            // A job that panicked has said so.
+            let _ = job.await;
+        }
+        match flushed {
+            Ok(Ok(())) => {
+                if let Err(error) = self.directory.remove() {
+                    tracing::warn!(%error, "the empty log could not be removed");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the log could not be read"),
+            Err(error) => tracing::error!(%error, "the flusher failed"),
+        }
+        self.state.links.pool.close().await;
+    }
+}

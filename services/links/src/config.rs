@@ -1,0 +1,227 @@
+//! The settings, read once and checked once.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::HeaderName;
+use quartet_common::{
+    cli::Settings,
+    config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none},
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::wal::{self, Fsync};
+
+/// Every setting of the service; `default.toml` says what each means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub database: Database,
+    pub jwt: Jwt,
+    pub telemetry: Telemetry,
+    pub public: Public,
+    pub redirects: Redirects,
+    pub clicks: Clicks,
+    pub graphql: GraphQl,
+    pub events: Events,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    pub short_url: Url,
+    pub own_hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirects {
+    pub cache_entries: u64,
+    pub cache_ttl_seconds: u64,
+    pub unknown_entries: u64,
+    pub unknown_ttl_seconds: u64,
+    pub permanent_max_age_seconds: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clicks {
+    pub log_dir: PathBuf,
+    pub fsync: FsyncMode,
+    pub fsync_interval_ms: u64,
+    pub segment_bytes: u64,
+    pub log_limit_bytes: u64,
+    pub when_log_is_full: WhenLogIsFull,
+    pub batch_rows: usize,
+    pub batch_wait_ms: u64,
+    pub adopt_interval_seconds: u64,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub country_header: Option<String>,
+    pub retention_days: u32,
+}
+
+/// When a click is forced onto the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FsyncMode {
+    Group,
+    Interval,
+    Off,
+}
+
+/// What becomes of a redirect whose click cannot be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenLogIsFull {
+    Redirect,
+    Refuse,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphQl {
+    pub introspection: bool,
+    pub max_document_bytes: usize,
+    pub max_tokens: usize,
+    pub max_depth: u64,
+    pub max_nodes: u64,
+    pub max_aliases: u64,
+    pub max_root_fields: u64,
+    pub max_directives: usize,
+    pub max_fragments: usize,
+    pub max_errors: usize,
+    pub max_cost: usize,
+    pub init_timeout_seconds: u64,
+    pub keep_alive_seconds: u64,
+    pub max_subscriptions_per_socket: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    #[serde(deserialize_with = "empty_as_none")]
+    pub listen_url: Option<SecretString>,
+}
+
+impl Config {
+    /// Checks what the types alone cannot hold.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] naming the first setting that is out of bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.public.validate()?;
+        let ttl = self.redirects.cache_ttl_seconds;
+        within("redirects.cache_ttl_seconds", ttl, 1, 60)?;
+        let ttl = self.redirects.unknown_ttl_seconds;
+        within("redirects.unknown_ttl_seconds", ttl, 1, 60)?;
+        let max_age = self.redirects.permanent_max_age_seconds;
+        within("redirects.permanent_max_age_seconds", max_age, 0, 86_400)?;
+        self.clicks.validate()?;
+        within(
+            "graphql.init_timeout_seconds",
+            self.graphql.init_timeout_seconds,
+            1,
+            300,
+        )?;
+        within(
+            "graphql.keep_alive_seconds",
+            self.graphql.keep_alive_seconds,
+            1,
+            300,
+        )?;
+        // Fields are resolved recursively: a deeper document could exhaust the stack.
+        within("graphql.max_depth", self.graphql.max_depth, 1, 32)
+    }
+}
+
+impl Public {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let url = &self.short_url;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path().ends_with('/')
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if plain {
+            return Ok(());
+        }
+        let rule = "must be an http or https address whose path ends in a slash";
+        Err(ConfigError::invalid("public.short_url", rule))
+    }
+}
+
+impl Clicks {
+    fn validate(&self) -> Result<(), ConfigError> {
+        within(
+            "clicks.fsync_interval_ms",
+            self.fsync_interval_ms,
+            1,
+            60_000,
+        )?;
+        within("clicks.segment_bytes", self.segment_bytes, 4096, 1 << 30)?;
+        within(
+            "clicks.log_limit_bytes",
+            self.log_limit_bytes,
+            self.segment_bytes,
+            u64::MAX,
+        )?;
+        within("clicks.batch_rows", self.batch_rows as u64, 1, 5000)?;
+        within("clicks.batch_wait_ms", self.batch_wait_ms, 1, 10_000)?;
+        within(
+            "clicks.adopt_interval_seconds",
+            self.adopt_interval_seconds,
+            1,
+            3600,
+        )?;
+        self.country_header().map(drop)
+    }
+
+    /// The header that holds the visitor's country, where there is one.
+    ///
+    /// # Errors
+    /// When the setting is no header name.
+    pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
+        let name = self.country_header.as_deref().map(str::parse).transpose();
+        name.map_err(|_| ConfigError::invalid("clicks.country_header", "must be a header name"))
+    }
+
+    pub(crate) fn wal(&self) -> wal::Settings {
+        let fsync = match self.fsync {
+            FsyncMode::Group => Fsync::Group,
+            FsyncMode::Interval => Fsync::Interval(Duration::from_millis(self.fsync_interval_ms)),
+            FsyncMode::Off => Fsync::Off,
+        };
+        let (segment_bytes, limit_bytes) = (self.segment_bytes, self.log_limit_bytes);
+        wal::Settings {
+            fsync,
+            segment_bytes,
+            limit_bytes,
+        }
+    }
+}
+
+impl Settings for Config {
+    fn server(&self) -> &Server {
+        &self.server
+    }
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}
+
+fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        format!("must be between {least} and {most}"),
+    ))
+}

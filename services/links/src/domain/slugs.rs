@@ -1,0 +1,181 @@
+//! Slugs: what a short link ends in.
+
+use quartet_common::problem::Rule;
+use rand::RngExt;
+
+/// Base 58 (no look-alikes 0 O I l) without vowels, so that no words come out.
+const ALPHABET: &[u8; 50] = b"123456789bcdfghjkmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ";
+const MIN_CHARS: usize = 3;
+const MAX_CHARS: usize = 64;
+/// How long the random slugs of one creation are: five tries, then longer ones.
+const LENGTHS: [usize; 8] = [7, 7, 7, 7, 7, 8, 10, 12];
+/// Names that gateways, browsers and we ourselves use or may come to use.
+const RESERVED: [&str; 36] = [
+    "about",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "apple-app-site-association",
+    "assets",
+    "auth",
+    "blog",
+    "console",
+    "dashboard",
+    "docs",
+    "favicon",
+    "graphql",
+    "health",
+    "help",
+    "index",
+    "links",
+    "login",
+    "logout",
+    "metrics",
+    "new",
+    "null",
+    "oauth",
+    "openapi",
+    "ready",
+    "robots",
+    "root",
+    "settings",
+    "sitemap",
+    "static",
+    "status",
+    "support",
+    "undefined",
+    "well-known",
+    "www",
+];
+
+/// A slug that may be looked up: 3 to 64 letters, digits, dashes and underscores of ASCII.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Slug(String);
+
+/// Where random slugs come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlugSource {
+    /// How much of the alphabet is used; tests take less, to see collisions.
+    pub(super) letters: usize,
+}
+
+impl Default for SlugSource {
+    fn default() -> Self {
+        Self {
+            letters: ALPHABET.len(),
+        }
+    }
+}
+
+impl Slug {
+    /// A slug as somebody asks for it in an address.
+    pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
+        if !(MIN_CHARS..=MAX_CHARS).contains(&text.chars().count()) {
+            let detail = format!("must have {MIN_CHARS} to {MAX_CHARS} characters");
+            return Err(Rule::new("invalid_length", detail));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if !text.bytes().all(allowed) {
+            let detail = "must hold only the letters a to z and A to Z, digits, - and _";
+            return Err(Rule::new("invalid_characters", detail));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// A slug that somebody chooses for a link.
+    pub(crate) fn chosen(text: &str) -> Result<Self, Rule> {
+        let slug = Self::parse(text)?;
+        let ends = [text.as_bytes()[0], text.as_bytes()[text.len() - 1]];
+        if !ends.iter().all(u8::is_ascii_alphanumeric) {
+            let detail = "must begin and end with a letter or a digit";
+            return Err(Rule::new("invalid_characters", detail));
+        }
+        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+            return Err(Rule::new("reserved", "is a reserved word"));
+        }
+        Ok(slug)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SlugSource {
+    /// Slugs to try one after the other until one is free.
+    pub(crate) fn candidates(self) -> impl Iterator<Item = Slug> {
+        LENGTHS.into_iter().map(move |length| self.random(length))
+    }
+
+    fn random(self, length: usize) -> Slug {
+        // The thread's generator is cryptographically secure (ChaCha, seeded by the system).
+        let mut random = rand::rng();
+        let letter = |_| char::from(ALPHABET[random.random_range(0..self.letters)]);
+        Slug((0..length).map(letter).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn random_slugs_have_seven_letters_and_no_vowels_and_are_allowed() {
+        for slug in (0..500).flat_map(|_| SlugSource::default().candidates().take(5)) {
+            assert_eq!(slug.as_str().len(), 7);
+            assert!(
+                !slug
+                    .as_str()
+                    .contains(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U', '0', 'l'])
+            );
+            assert_eq!(Slug::chosen(slug.as_str()), Ok(slug));
+        }
+    }
+
+    #[test]
+    fn after_five_tries_they_get_longer() {
+        let lengths: Vec<usize> = SlugSource::default()
+            .candidates()
+            .map(|slug| slug.as_str().len())
+            .collect();
+        assert_eq!(lengths, LENGTHS);
+        assert!(lengths[5..].iter().all(|length| *length > 7));
+    }
+
+    #[test]
+    fn chosen_slugs_are_held_to_the_rules() {
+        for good in ["abc", "A-b_9", "sale2026", &"x".repeat(64)] {
+            assert!(Slug::chosen(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(65);
+        let cases = [
+            ("", "invalid_length"),
+            ("ab", "invalid_length"),
+            (long.as_str(), "invalid_length"),
+            ("a b", "invalid_characters"),
+            ("päper", "invalid_characters"),
+            ("раypal", "invalid_characters"),
+            ("a/b", "invalid_characters"),
+            ("-abc", "invalid_characters"),
+            ("abc_", "invalid_characters"),
+            ("a\0b", "invalid_characters"),
+            ("Admin", "reserved"),
+            ("graphql", "reserved"),
+        ];
+        for (text, code) in cases {
+            assert_eq!(Slug::chosen(text).unwrap_err().code, code, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+            if let Ok(slug) = Slug::chosen(&text) {
+                prop_assert_eq!(slug.as_str(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong, and what a client is told of it.
+
+use http::StatusCode;
+use quartet_common::{
+    db,
+    problem::{FieldError, Problem},
+};
+
+use crate::wal::AppendError;
+
+/// Everything that the rooms below the API may answer instead of a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("there is no such link, or it belongs to somebody else")]
+    LinkNotFound,
+    #[error("the slug is taken")]
+    SlugTaken { pointer: &'static str },
+    #[error("no free slug was found")]
+    NoFreeSlug,
+    #[error("the input breaks a rule")]
+    Invalid(Vec<FieldError>),
+    #[error("the click cannot be kept")]
+    LogUnavailable(#[source] AppendError),
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// One field of the input and the rule that it breaks.
+    pub(crate) fn field(
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::Invalid(vec![FieldError::body(pointer, code, detail)])
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if db::constraint(&error) == Some("links_slug_key") {
+            return Self::SlugTaken {
+                pointer: "/input/slug",
+            };
+        }
+        Self::Database(error)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::LinkNotFound => Self::not_found("link"),
+            Error::SlugTaken { pointer } => Self::new(
+                StatusCode::CONFLICT,
+                "slug_taken",
+                "Another link has this slug",
+            )
+            .field(FieldError::body(
+                pointer,
+                "taken",
+                "is taken; choose another",
+            )),
+            Error::NoFreeSlug => Self::unavailable(error),
+            Error::Invalid(errors) => {
+                let mut problem = Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "invalid_input",
+                    "The input breaks a rule",
+                );
+                problem.errors = errors;
+                problem
+            }
+            Error::LogUnavailable(source) => {
+                let mut problem = Self::unavailable(source);
+                problem.code = "click_log_unavailable";
+                problem.title = "Clicks cannot be kept just now".into();
+                problem
+            }
+            Error::Database(source) => source.into(),
+        }
+    }
+}

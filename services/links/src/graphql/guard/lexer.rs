@@ -1,0 +1,120 @@
+//! Counts tokens and nesting before anything is parsed: the parser is recursive.
+
+/// Deeper brackets, braces and parentheses are refused.
+const MAX_NESTING: usize = 40;
+
+/// What was found too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    Tokens,
+    Nesting,
+}
+
+/// Scans a document once, from left to right.
+pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, Excess> {
+    let mut rest = text.as_bytes();
+    let (mut tokens, mut nesting) = (0, 0_usize);
+    while let Some(&byte) = rest.first() {
+        let length = match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
+                rest = &rest[1..];
+                continue;
+            }
+            b'#' => {
+                rest = &rest[rest
+                    .iter()
+                    .position(|b| matches!(b, b'\n' | b'\r'))
+                    .unwrap_or(rest.len())..];
+                continue;
+            }
+            b'"' => string_length(rest),
+            _ if is_word(byte) => rest.iter().position(|b| !is_word(*b)).unwrap_or(rest.len()),
+            _ => 1,
+        };
+        match byte {
+            b'{' | b'(' | b'[' => nesting += 1,
+            b'}' | b')' | b']' => nesting = nesting.saturating_sub(1),
+            _ => {}
+        }
+        tokens += 1;
+        if tokens > max_tokens {
+            return Err(Excess::Tokens);
+        }
+        if nesting > MAX_NESTING {
+            return Err(Excess::Nesting);
+        }
+        rest = &rest[length..];
+    }
+    Ok(tokens)
+}
+
+/// Names and numbers.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b'+'
+}
+
+/// Length of the string or block string at the start, or of everything when it does not end.
+fn string_length(text: &[u8]) -> usize {
+    let quote: &[u8] = if text.starts_with(b"\"\"\"") {
+        b"\"\"\""
+    } else {
+        b"\""
+    };
+    let is_block = quote.len() == 3;
+    let mut at = quote.len();
+    while at < text.len() {
+        if text[at] == b'\\' {
+            at += if is_block && text[at + 1..].starts_with(quote) {
+                4
+            } else {
+                1 + usize::from(!is_block)
+            };
+        } else if text[at..].starts_with(quote) {
+            return at + quote.len();
+        } else if !is_block && matches!(text[at], b'\n' | b'\r') {
+            return at;
+        } else {
+            at += 1;
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_counted_and_strings_and_comments_hide_what_is_in_them() {
+        let cases = [
+            ("", 0),
+            ("{ a }", 3),
+            ("{a,b , c}", 5),
+            ("query Q($a: Int = -1) { a }", 13),
+            ("# {{{{ \n{ a }", 3),
+            (r#"{ a(b: "}}} \" {{{") }"#, 8),
+            ("{ a(b: \"\"\"{{ \" \\\"\"\" }}\"\"\") }", 8),
+            ("...f", 4),
+        ];
+        for (text, tokens) in cases {
+            assert_eq!(scan(text, 100), Ok(tokens), "{text}");
+        }
+    }
+
+    #[test]
+    fn too_many_tokens_and_too_deep_nesting_are_told_apart() {
+        assert_eq!(scan(&"a ".repeat(11), 10), Err(Excess::Tokens));
+        assert_eq!(scan(&"{a".repeat(5000), 100_000), Err(Excess::Nesting));
+        assert_eq!(scan(&"[".repeat(5000), 100_000), Err(Excess::Nesting));
+        assert_eq!(scan(&"{}".repeat(500), 1000), Ok(1000));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\"\\\\{}a# \n\u{e9}.]{0,60}") {
+            let _ = scan(&text, 1000);
+        }
+    }
+}

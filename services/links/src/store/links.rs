@@ -1,0 +1,158 @@
+//! Links, in transactions of [`super::begin_as`].
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+/// A link with its running totals.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct LinkRow {
+    pub(crate) id: Uuid,
+    pub(crate) slug: String,
+    pub(crate) url: String,
+    pub(crate) title: Option<String>,
+    pub(crate) enabled: bool,
+    pub(crate) redirect_status: i16,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) max_clicks: Option<i32>,
+    pub(crate) uses: i32,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) people: i64,
+    pub(crate) uniques: i64,
+    pub(crate) bots: i64,
+    pub(crate) last_click_at: Option<DateTime<Utc>>,
+}
+
+/// Inserts the link unless its slug is taken; tells whether it did.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    owner: &str,
+    link: &LinkRow,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "INSERT INTO links.links (id, owner, slug, url, title, enabled, redirect_status, expires_at,
+             max_clicks, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+         ON CONFLICT (slug) DO NOTHING",
+        link.id,
+        owner,
+        link.slug,
+        link.url,
+        link.title,
+        link.enabled,
+        link.redirect_status,
+        link.expires_at,
+        link.max_clicks,
+        link.created_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn by_id(
+    connection: &mut PgConnection,
+    owner: &str,
+    id: Uuid,
+) -> Result<Option<LinkRow>, sqlx::Error> {
+    sqlx::query_as!(
+        LinkRow,
+        r#"SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at,
+               l.max_clicks, l.uses, l.created_at, l.updated_at,
+               coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
+               coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
+           FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
+           WHERE l.id = $1 AND l.owner = $2"#,
+        id,
+        owner,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(crate) async fn by_slug(
+    connection: &mut PgConnection,
+    owner: &str,
+    slug: &str,
+) -> Result<Option<LinkRow>, sqlx::Error> {
+    sqlx::query_as!(
+        LinkRow,
+        r#"SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at,
+               l.max_clicks, l.uses, l.created_at, l.updated_at,
+               coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
+               coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
+           FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
+           WHERE l.slug = $1 AND l.owner = $2"#,
+        slug,
+        owner,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The same as [`by_id`], and nobody else changes the link until the transaction ends.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    owner: &str,
+    id: Uuid,
+) -> Result<Option<LinkRow>, sqlx::Error> {
+    let locked = sqlx::query_scalar!(
+        "SELECT l.id FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
+        id,
+        owner,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    match locked {
+        Some(id) => by_id(connection, owner, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Writes every column that may change.
+pub(crate) async fn update(
+    connection: &mut PgConnection,
+    owner: &str,
+    link: &LinkRow,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE links.links SET slug = $3, url = $4, title = $5, enabled = $6, redirect_status = $7,
+             expires_at = $8, max_clicks = $9, updated_at = $10
+         WHERE id = $1 AND owner = $2",
+        link.id,
+        owner,
+        link.slug,
+        link.url,
+        link.title,
+        link.enabled,
+        link.redirect_status,
+        link.expires_at,
+        link.max_clicks,
+        link.updated_at,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes the link with its rollups and leaves its clicks to the purge; gives its slug.
+pub(crate) async fn delete(
+    connection: &mut PgConnection,
+    owner: &str,
+    id: Uuid,
+) -> Result<Option<String>, sqlx::Error> {
+    let slug = sqlx::query_scalar!(
+        "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
+        id,
+        owner,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if slug.is_some() {
+        sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id)
+            .execute(connection)
+            .await?;
+    }
+    Ok(slug)
+}

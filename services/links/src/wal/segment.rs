@@ -1,0 +1,253 @@
+//! Segments: numbered files of frames behind a mark that names the format.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::frame::{self, MAX_FRAME_BYTES, Parsed};
+
+const MARK: &[u8; 8] = b"QLCLICK1";
+const START: u64 = MARK.len() as u64;
+/// Read at once. Holds at least one whole frame.
+const CHUNK_BYTES: usize = 512 * 1024;
+const _: () = assert!(CHUNK_BYTES > MAX_FRAME_BYTES);
+
+pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:010}.wal"))
+}
+
+/// The number in a segment's file name.
+pub(super) fn number(name: &str) -> Option<u64> {
+    name.strip_suffix(".wal")?.parse().ok()
+}
+
+/// Makes a segment; gives it with the offset at which its first frame goes.
+pub(super) fn create(directory: &Path, number: u64) -> io::Result<(File, u64)> {
+    let path = path(directory, number);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    if let Err(error) = file.write_all(MARK) {
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok((file, START))
+}
+
+/// Reads a segment from the start, while it may still grow.
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    file: File,
+    path: PathBuf,
+    offset: u64,
+}
+
+/// Some payloads in the order in which they were written.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) payloads: Vec<Vec<u8>>,
+    pub(crate) ending: Ending,
+}
+
+/// Why a batch ends where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// There is more.
+    More,
+    /// Everything up to the bound was read.
+    Done,
+    /// The rest is no frame: the tail that a power cut tore off, in bytes.
+    Torn(u64),
+}
+
+impl SegmentReader {
+    pub(crate) fn open(directory: &Path, number: u64) -> io::Result<Self> {
+        let path = path(directory, number);
+        Ok(Self {
+            file: File::open(&path)?,
+            path,
+            offset: 0,
+        })
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads at most `rows` payloads that lie before `bound`, or before the end of the file.
+    pub(crate) fn read(&mut self, bound: Option<u64>, rows: usize) -> io::Result<Batch> {
+        let bound = match bound {
+            Some(bound) => bound,
+            None => self.file.metadata()?.len(),
+        };
+        let mut batch = Batch {
+            payloads: Vec::new(),
+            ending: Ending::More,
+        };
+        if self.offset < START && !self.skip_mark(bound)? {
+            batch.ending = Ending::Torn(bound);
+            return Ok(batch);
+        }
+        while batch.payloads.len() < rows {
+            let chunk = self.chunk(bound)?;
+            if chunk.is_empty() {
+                batch.ending = Ending::Done;
+                break;
+            }
+            let before = self.offset;
+            let broken = self.take_frames(&chunk, rows, &mut batch.payloads);
+            if broken || self.offset == before {
+                batch.ending = Ending::Torn(bound - self.offset);
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Deletes the file. What was read from it must be safe elsewhere.
+    pub(crate) fn delete(self) -> io::Result<()> {
+        std::fs::remove_file(self.path)
+    }
+
+    /// Takes whole frames off a chunk; true when what follows them cannot be one.
+    fn take_frames(&mut self, chunk: &[u8], rows: usize, into: &mut Vec<Vec<u8>>) -> bool {
+        let mut rest = chunk;
+        while into.len() < rows {
+            match frame::parse(rest) {
+                Parsed::Frame { payload, length } => {
+                    into.push(payload.to_vec());
+                    self.offset += length as u64;
+                    rest = &rest[length..];
+                }
+                Parsed::Incomplete => return false,
+                Parsed::Broken => return true,
+            }
+        }
+        false
+    }
+
+    fn skip_mark(&mut self, bound: u64) -> io::Result<bool> {
+        let mut mark = [0; MARK.len()];
+        if bound < START {
+            return Ok(false);
+        }
+        self.file.read_exact_at(&mut mark, 0)?;
+        self.offset = START;
+        Ok(&mark == MARK)
+    }
+
+    fn chunk(&self, bound: u64) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(bound.saturating_sub(self.offset)).unwrap_or(CHUNK_BYTES);
+        let mut chunk = vec![0; left.min(CHUNK_BYTES)];
+        self.file.read_exact_at(&mut chunk, self.offset)?;
+        Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(payloads: &[Vec<u8>], tail: &[u8]) -> (tempfile::TempDir, SegmentReader) {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut file, _) = create(directory.path(), 1).unwrap();
+        for payload in payloads {
+            file.write_all(&frame::encode(payload).unwrap()).unwrap();
+        }
+        file.write_all(tail).unwrap();
+        let reader = SegmentReader::open(directory.path(), 1).unwrap();
+        (directory, reader)
+    }
+
+    fn read_all(reader: &mut SegmentReader, rows: usize) -> (Vec<Vec<u8>>, Ending) {
+        let mut all = Vec::new();
+        loop {
+            let batch = reader.read(None, rows).unwrap();
+            all.extend(batch.payloads);
+            if batch.ending != Ending::More {
+                return (all, batch.ending);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_torn_tail_costs_nothing_that_was_whole(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..40),
+            cut in any::<prop::sample::Index>(),
+            rows in 1_usize..20,
+        ) {
+            let (directory, _) = written(&payloads, &[]);
+            let path = path(directory.path(), 1);
+            let bytes = std::fs::read(&path).unwrap();
+            let keep = cut.index(bytes.len() + 1);
+            std::fs::write(&path, &bytes[..keep]).unwrap();
+
+            let mut end = MARK.len();
+            let whole = payloads.iter().take_while(|p| { end += 8 + p.len(); end <= keep }).count();
+            let mut reader = SegmentReader::open(directory.path(), 1).unwrap();
+            let (read, ending) = read_all(&mut reader, rows);
+            prop_assert_eq!(&read[..], &payloads[..whole]);
+            let kept: usize = MARK.len() + payloads[..whole].iter().map(|p| 8 + p.len()).sum::<usize>();
+            let torn = if keep < MARK.len() { keep } else { keep - kept };
+            let expected = if keep >= MARK.len() && torn == 0 { Ending::Done } else { Ending::Torn(torn as u64) };
+            prop_assert_eq!(ending, expected);
+        }
+
+        #[test]
+        fn a_broken_byte_ends_the_reading_and_nothing_false_is_read(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..60), 1..20),
+            place in any::<prop::sample::Index>(),
+        ) {
+            let (directory, _) = written(&payloads, &[]);
+            let path = path(directory.path(), 1);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let index = MARK.len() + place.index(bytes.len() - MARK.len());
+            bytes[index] = !bytes[index];
+            std::fs::write(&path, &bytes).unwrap();
+            let mut reader = SegmentReader::open(directory.path(), 1).unwrap();
+            let (read, ending) = read_all(&mut reader, 7);
+            prop_assert!(matches!(ending, Ending::Torn(_)));
+            prop_assert_eq!(&read[..], &payloads[..read.len()]);
+        }
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_a_torn_tail() {
+        let (_directory, mut reader) = written(&[b"one".to_vec()], &[0; 100]);
+        assert_eq!(
+            read_all(&mut reader, 10),
+            (vec![b"one".to_vec()], Ending::Torn(100))
+        );
+    }
+
+    #[test]
+    fn a_bound_hides_what_lies_behind_it() {
+        let payloads = [b"one".to_vec(), b"two".to_vec()];
+        let (_directory, mut reader) = written(&payloads, &[]);
+        let bound = START + 8 + 3;
+        let first = reader.read(Some(bound), 10).unwrap();
+        assert_eq!(
+            (first.payloads, first.ending),
+            (vec![b"one".to_vec()], Ending::Done)
+        );
+        let second = reader.read(Some(bound + 11), 10).unwrap();
+        assert_eq!(second.payloads, [b"two".to_vec()]);
+    }
+
+    #[test]
+    fn payloads_longer_than_a_chunk_altogether_are_all_read() {
+        let payloads: Vec<Vec<u8>> = (0..400_u16).map(|n| vec![(n % 251) as u8; 4000]).collect();
+        let (_directory, mut reader) = written(&payloads, &[]);
+        assert_eq!(read_all(&mut reader, 150), (payloads, Ending::Done));
+    }
+}

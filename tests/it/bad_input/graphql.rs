@@ -61,7 +61,6 @@ fn inputs() -> Vec<Case> {
         "https://user:secret@example.org",
         "https://exa mple.org",
         "data:text/html,x",
-        "http://localhost:8080/s/a",
         &long,
     ];
     let endless = "x".repeat(500);

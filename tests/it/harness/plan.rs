@@ -11,6 +11,7 @@ use super::ports;
 
 pub(super) const SERVICES: [&str; 3] = ["core", "media", "links"];
 const PUBLIC_BUCKET: &str = "public";
+const STORE_KEY: &str = "quartet";
 const PRIVATE_BUCKET: &str = "private";
 
 /// The addresses, files and secrets of one stack.
@@ -113,12 +114,22 @@ impl Plan {
         spec
     }
 
-    fn media(&self, spec: ServiceSpec) -> ServiceSpec {
-        set(spec, "jwt.jwks_url", &self.jwks_url())
+    fn media(&self, mut spec: ServiceSpec) -> ServiceSpec {
+        let endpoint = format!("http://{}", self.address("store", 1));
+        spec = set(spec, "jwt.jwks_url", &self.jwks_url());
+        spec = set(spec, "s3.endpoint", &endpoint);
+        spec = set(spec, "s3.access_key", STORE_KEY);
+        spec = set(spec, "s3.secret_key", &self.store_secret);
+        spec = set(spec, "s3.private_bucket", PRIVATE_BUCKET);
+        set(spec, "s3.public_bucket", PUBLIC_BUCKET)
     }
 
-    fn links(&self, spec: ServiceSpec) -> ServiceSpec {
-        set(spec, "jwt.jwks_url", &self.jwks_url())
+    fn links(&self, mut spec: ServiceSpec) -> ServiceSpec {
+        let short_url = format!("http://{}/s/", self.address("gateway", 1));
+        let clicks = self.directory.join("clicks").display().to_string();
+        spec = set(spec, "jwt.jwks_url", &self.jwks_url());
+        spec = set(spec, "public.short_url", &short_url);
+        set(spec, "clicks.log_dir", &clicks)
     }
 
     fn jwks_url(&self) -> String {
@@ -131,7 +142,7 @@ impl Plan {
         ServiceSpec::new("store", binary("quartet-devstore"), self.log("store"))
             .env("QUARTET_DEVSTORE_LISTEN", address.to_string())
             .env("QUARTET_DEVSTORE_DATA", self.directory.join("store"))
-            .env("QUARTET_DEVSTORE_ACCESS_KEY", "quartet")
+            .env("QUARTET_DEVSTORE_ACCESS_KEY", STORE_KEY)
             .env("QUARTET_DEVSTORE_SECRET_KEY", &self.store_secret)
             .env("QUARTET_DEVSTORE_BUCKETS", PRIVATE_BUCKET)
             .env("QUARTET_DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET)

@@ -26,6 +26,9 @@ const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
 /// What a file may add entries to.
 const OPEN_TABLES: [&str; 3] = ["upstreams", "limits", "routes"];
 
+/// Whether the tables above start with what is shipped.
+const SHIPPED: &str = "shipped_routes";
+
 /// Every mistake that was found.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
@@ -71,7 +74,7 @@ impl Sources {
     pub fn load_text(&self, text: &str) -> Result<Config, Mistakes> {
         let path = self.file.as_ref().map(|path| path.display().to_string());
         let file = path.map(|path| (path, text));
-        let mut layers = Layers::merge(file)?;
+        let mut layers = Layers::merge(file, &self.environment)?;
         layers.apply(&self.environment)?;
         let model: Model =
             serde_path_to_error::deserialize(layers.settings.clone()).map_err(|error| {
@@ -91,12 +94,16 @@ impl Sources {
 }
 
 impl<'a> Layers<'a> {
-    fn merge(file: Option<(String, &'a str)>) -> Result<Self, Mistakes> {
+    fn merge(
+        file: Option<(String, &'a str)>,
+        environment: &[(String, String)],
+    ) -> Result<Self, Mistakes> {
         let mut settings: Table = DEFAULTS
             .parse()
             .expect("the embedded defaults are valid TOML; a test reads them");
+        let mut own = Table::new();
         if let Some((path, text)) = &file {
-            let layer: Table = text.parse().map_err(|error: toml::de::Error| {
+            own = text.parse().map_err(|error: toml::de::Error| {
                 Mistakes(vec![Diagnostic {
                     origin: path.clone(),
                     position: error.span().map(|span| position(text, span.start)),
@@ -104,13 +111,21 @@ impl<'a> Layers<'a> {
                     message: error.message().to_owned(),
                 }])
             })?;
-            if layer.get("shipped_routes").and_then(Value::as_bool) == Some(false) {
-                for name in OPEN_TABLES {
-                    settings.remove(name);
-                }
-            }
-            merge(&mut settings, layer);
         }
+        let variable = variable(SHIPPED);
+        let shipped = environment
+            .iter()
+            .find(|(name, _)| *name == variable)
+            .map_or_else(
+                || own.get(SHIPPED).and_then(Value::as_bool),
+                |(_, v)| v.trim().parse().ok(),
+            );
+        if shipped == Some(false) {
+            for name in OPEN_TABLES {
+                settings.remove(name);
+            }
+        }
+        merge(&mut settings, own);
         Ok(Self {
             settings,
             file,

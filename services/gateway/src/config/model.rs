@@ -160,7 +160,7 @@ fn connect_timeout_ms() -> u64 {
 }
 
 fn idle_timeout_seconds() -> u64 {
-    50
+    8
 }
 
 fn retries() -> u32 {

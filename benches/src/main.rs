@@ -52,6 +52,9 @@ fn run(words: &[String], cancel: &Cancel) -> anyhow::Result<()> {
     let bench = Bench::prepare(plan, cancel.clone())?;
     let machine = machine::describe(&bench)?;
     println!("{machine}");
+    if cfg!(debug_assertions) {
+        println!("A debug build: the figures of Quartet mean nothing.\n");
+    }
     let sections = measures::run_all(&bench)?;
     baseline::conclude(&bench, &machine, &sections)
 }

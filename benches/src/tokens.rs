@@ -14,6 +14,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use quartet_devstack::secret;
 use serde_json::json;
 
+/// The `iss` of its tokens.
+pub(crate) const ISSUER: &str = "http://bench.test";
 const KEY_ID: &str = "bench";
 const LIFETIME: Duration = Duration::from_hours(1);
 
@@ -71,7 +73,7 @@ impl Issuer {
         (0..users)
             .map(|user| {
                 let claims = json!({
-                    "iss": "http://bench.test",
+                    "iss": ISSUER,
                     "aud": "quartet",
                     "sub": format!("usr_{user:026}"),
                     "sid": format!("ses_{user:026}"),

@@ -1,6 +1,7 @@
 //! Programs of others: finding them, installing them, running them.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
@@ -59,7 +60,7 @@ fn may_install() -> bool {
 /// # Errors
 /// With everything it wrote, unless it succeeded.
 pub(crate) fn output(command: &mut Command, cancel: &Cancel) -> anyhow::Result<Output> {
-    let name = command.get_program().to_string_lossy().into_owned();
+    let name = in_words(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -106,4 +107,12 @@ pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
         })
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
         .map(str::to_owned)
+}
+
+fn in_words(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -8,13 +8,14 @@ mod upstream;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use quartet_devstack::ServiceSpec;
+use quartet_devstack::{Service, ServiceSpec};
 
 use crate::bench::Bench;
+use crate::tokens::Issuer;
 
 pub(crate) use hashing::HashParameters;
 
-pub(crate) const UPSTREAM: &str = "helper-upstream";
+const UPSTREAM: &str = "helper-upstream";
 pub(crate) const REDIRECT: &str = "helper-redirect";
 pub(crate) const HASHING: &str = "helper-hashing";
 
@@ -45,6 +46,14 @@ pub(crate) fn server(
         .arg(name)
         .arg(port.to_string())
         .arg(file))
+}
+
+/// Starts the tiny upstream, which is also where the issuer's keys are.
+pub(crate) fn start_upstream(bench: &Bench, issuer: &Issuer, port: u16) -> anyhow::Result<Service> {
+    let jwks = bench.work().join("jwks.json");
+    std::fs::write(&jwks, &issuer.jwks).context("write the public keys")?;
+    let spec = server(bench, UPSTREAM, port, jwks)?;
+    bench.start(&spec.ready_at(([127, 0, 0, 1], port).into(), "/ready"))
 }
 
 /// Port and content of the file that the words name.

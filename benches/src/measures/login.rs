@@ -32,7 +32,7 @@ enum Subject {
 const SUBJECTS: [Subject; 3] = [Subject::Logins, Subject::Hashes, Subject::Refreshes];
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let core = bench.start(&bench.pinned(backend.service("core")?))?;
+    let core = bench.start(&bench.pinned(backend.stack.service("core")?))?;
     let port = backend.stack.ports.core;
     let people = (0..PEOPLE)
         .map(|number| Person::sign_up(port, &format!("login{number}")))
@@ -138,9 +138,7 @@ fn log_in(person: &Person) -> wrk::Request {
 
 fn refresh_tokens(port: u16, people: &[Person]) -> anyhow::Result<Vec<String>> {
     let sessions = people.iter().cycle().take(REFRESHES);
-    sessions
-        .map(|person| Ok(person.log_in(port)?.refresh_token))
-        .collect()
+    sessions.map(|person| person.log_in(port)).collect()
 }
 
 fn hashes(bench: &Bench, parameters: HashParameters, seconds: u32) -> anyhow::Result<Round> {

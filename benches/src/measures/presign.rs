@@ -1,13 +1,17 @@
 //! Presigned uploads beside pgbench with the same statements.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
+use jsonwebtoken::Algorithm;
 use quartet_devstack::roles;
 use serde_json::json;
 
 use super::{CONNECTIONS, percent};
-use crate::backend::{Backend, Person};
+use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::plan::Measure;
 use crate::report::{Section, Table};
@@ -29,9 +33,8 @@ enum Subject {
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     tools::require("pgbench", "postgresql-contrib")?;
-    let core = bench.start(&backend.service("core")?)?;
     let _store = bench.start(&backend.stack.store())?;
-    let media = bench.start(&bench.pinned(backend.service("media")?))?;
+    let media = bench.start(&bench.pinned(backend.trusting(backend.stack.service("media")?)))?;
     let port = backend.stack.ports.media;
     let load = Load::cycle(bench, "presign", CONNECTIONS, &requests(backend)?)?;
     let script = bench.work().join("presign.sql");
@@ -43,13 +46,20 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     };
 
     let pace = bench.plan.slow_pace();
-    load.run(bench, port, media.pid(), 1)?;
-    pgbench.run(1)?;
+    let written = rows_of_each(backend, || load.run(bench, port, media.pid(), 1))?;
+    let compared = rows_of_each(backend, || pgbench.run(1))?;
+    ensure!(
+        written == compared,
+        "media writes {written:?} rows for each presign, benches/pgbench/presign.sql {compared:?}: \
+         read the statements anew from services/media/src/store"
+    );
     let results = alternate(
         bench,
         pace.rounds,
         &[Subject::Presign, Subject::Pgbench],
         |subject| {
+            // Both begin with an empty table and an empty cache of it.
+            backend.query("TRUNCATE media.assets")?;
             backend.settle()?;
             match subject {
                 Subject::Presign => load.run(bench, port, media.pid(), pace.seconds),
@@ -57,23 +67,24 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
             }
         },
     )?;
-    drop(core);
-
     Ok(Section {
         measure: Measure::Presign,
         title: "Presign",
         how: format!(
             "{} rounds of {} s. wrk with {CONNECTIONS} connections and tokens of {PEOPLE} users; media has a pool of \
              {CLIENTS} connections to Postgres. pgbench runs the same statements (benches/pgbench/presign.sql) as the \
-             same role, prepared, over {CLIENTS} connections, on the core that media has otherwise. Postgres {} with \
+             same role, prepared, over {CLIENTS} connections, on the core that media has otherwise; each round begins with an empty table. Postgres {} with \
              fsync on the other core.",
             pace.rounds, pace.seconds, backend.version
         ),
         table: table(&results[0], &results[1]),
-        notes: vec![format!(
-            "Presigned uploads to pgbench's transactions: {:.2}",
-            results[0].ratio_to(&results[1])
-        )],
+        notes: vec![
+            format!(
+                "Presigned uploads to pgbench's transactions: {:.2}",
+                results[0].ratio_to(&results[1])
+            ),
+            format!("Both write the same rows: {}.", in_words(&written)),
+        ],
     })
 }
 
@@ -109,24 +120,59 @@ fn table(presign: &Rounds, pgbench: &Rounds) -> Table {
 }
 
 fn requests(backend: &Backend) -> anyhow::Result<Vec<wrk::Request>> {
-    let core = backend.stack.ports.core;
     let body = json!({
         "file_name": "photo.png",
         "content_type": "image/png",
         "size_bytes": 123_456,
         "visibility": "private",
     });
-    (0..PEOPLE)
-        .map(|number| {
-            let session = Person::sign_up(core, &format!("presign{number}"))?.log_in(core)?;
-            Ok(wrk::Request {
-                method: "POST",
-                path: "/v1/media/presign".to_owned(),
-                token: Some(session.access_token),
-                body: Some(body.to_string()),
-            })
+    let tokens = backend.issuer.tokens(Algorithm::EdDSA, PEOPLE)?;
+    let requests = tokens.into_iter().map(|token| wrk::Request {
+        method: "POST",
+        path: "/v1/media/presign".to_owned(),
+        token: Some(token),
+        body: Some(body.to_string()),
+    });
+    Ok(requests.collect())
+}
+
+/// How many rows one request adds to each table of media.
+fn rows_of_each(
+    backend: &Backend,
+    run: impl FnOnce() -> anyhow::Result<Round>,
+) -> anyhow::Result<BTreeMap<String, u64>> {
+    let before = rows(backend)?;
+    let round = run()?;
+    let added = rows(backend)?.into_iter().map(|(table, rows)| {
+        let added = rows.saturating_sub(before.get(&table).copied().unwrap_or_default());
+        // Rounded: wrk hangs up on a few requests that are carried out all the same.
+        let each = (added + round.requests / 2) / round.requests.max(1);
+        (table, each)
+    });
+    Ok(added.filter(|&(_, each)| each > 0).collect())
+}
+
+fn rows(backend: &Backend) -> anyhow::Result<BTreeMap<String, u64>> {
+    let counts = backend.query(
+        "SELECT string_agg(format('SELECT %L, count(*) FROM media.%I', tablename, tablename), ' UNION ALL ') \
+         FROM pg_tables WHERE schemaname = 'media'",
+    )?;
+    let lines = backend.query(&counts)?;
+    lines
+        .lines()
+        .map(|line| {
+            let (table, rows) = line.split_once('|').context("a table and its rows")?;
+            Ok((table.to_owned(), rows.parse()?))
         })
         .collect()
+}
+
+fn in_words(rows: &BTreeMap<String, u64>) -> String {
+    let tables: Vec<String> = rows
+        .iter()
+        .map(|(table, rows)| format!("{rows} in {table}"))
+        .collect();
+    tables.join(", ")
 }
 
 struct Pgbench<'a> {
@@ -146,6 +192,7 @@ impl Pgbench<'_> {
             .and_then(|(_, rest)| rest.split_once(':')?.1.split_once('@'))
             .map(|(password, _)| password)
             .context("the role has a password")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let mut command = Command::new("taskset");
         command
             .args(["-c", &self.bench.cores.server.to_string(), "pgbench"])
@@ -153,6 +200,8 @@ impl Pgbench<'_> {
             .arg(format!("--client={CLIENTS}"))
             .arg(format!("--time={seconds}"))
             .arg(format!("--file={}", self.script))
+            .arg("--define=step=0")
+            .arg(format!("--define=start={}", now.as_millis()))
             .arg(url.without_password())
             .env("PGPASSWORD", password);
         let output = tools::output(&mut command, &self.bench.cancel)?;
@@ -161,26 +210,35 @@ impl Pgbench<'_> {
             text.contains("number of failed transactions: 0 "),
             "pgbench said\n{text}"
         );
-        let per_second = tps(&text).with_context(|| format!("pgbench said\n{text}"))?;
+        let said = || format!("pgbench said\n{text}");
+        let per_second = number_after(&text, "tps = ").with_context(said)?;
+        let processed = "number of transactions actually processed: ";
         Ok(Round {
             per_second,
+            requests: number_after(&text, processed).with_context(said)?,
             ..Round::default()
         })
     }
 }
 
-fn tps(text: &str) -> Option<f64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix("tps = "))?;
-    rest.split(' ').next()?.parse().ok()
+fn number_after<T: FromStr>(text: &str, words: &str) -> Option<T> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(words))?;
+    rest.split([' ', '/']).next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tps;
+    use super::number_after;
 
     #[test]
     fn reads_what_pgbench_prints() {
-        let text = "latency average = 4.9 ms\ntps = 2039.571 (without initial connection time)\n";
-        assert!(tps(text).is_some_and(|tps| (tps - 2039.571).abs() < 1e-6));
+        let text = "number of transactions actually processed: 2040\n\
+                    tps = 2039.5 (without initial connection time)\n";
+        assert_eq!(number_after(text, "tps = "), Some(2039.5));
+        assert_eq!(
+            number_after(text, "number of transactions actually processed: "),
+            Some(2040)
+        );
+        assert_eq!(number_after::<u64>(text, "latency = "), None);
     }
 }

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use jsonwebtoken::Algorithm;
 use quartet_devstack::stack::{Ports, Stack};
 use quartet_devstack::{Service, port};
 use serde_json::json;
 
 use super::{BUSY, CONNECTIONS, percent};
-use crate::backend::{Backend, DRAIN_TIMEOUT, Person};
+use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::helpers;
 use crate::http::{Request, Response};
@@ -20,6 +21,8 @@ use crate::wrk::{self, Load, count};
 
 const LINKS: usize = 100;
 const TARGET: &str = "https://example.com/a/page/that/somebody/shared";
+/// How long the clicks of one round may take to be written.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
 /// What differs from one answer to the next, or is made by the server itself.
 const NOT_COPIED: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
@@ -42,8 +45,7 @@ struct Clicks<'a> {
 }
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let core = bench.start(&backend.service("core")?)?;
-    let pinned = bench.pinned(backend.service("links")?);
+    let pinned = bench.pinned(backend.trusting(backend.stack.service("links")?));
     let links = Subject {
         name: "quartet-links, synced each 0.1 s",
         service: bench.start(&pinned)?,
@@ -51,7 +53,6 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         counts_clicks: true,
     };
     let slugs = make_links(backend)?;
-    drop(core);
     let group = start_group(bench, backend)?;
     let clicks = Clicks {
         bench,
@@ -90,8 +91,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
 }
 
 fn make_links(backend: &Backend) -> anyhow::Result<Vec<String>> {
-    let ports = backend.stack.ports;
-    let session = Person::sign_up(ports.core, "redirect")?.log_in(ports.core)?;
+    let tokens = backend.issuer.tokens(Algorithm::EdDSA, 1)?;
     (0..LINKS)
         .map(|number| {
             let slug = format!("bench{number:03}");
@@ -100,10 +100,10 @@ fn make_links(backend: &Backend) -> anyhow::Result<Vec<String>> {
                 "variables": { "input": { "url": TARGET, "slug": slug } },
             });
             let answer = Request {
-                port: ports.links,
+                port: backend.stack.ports.links,
                 method: "POST",
                 path: "/v1/links/graphql",
-                token: Some(&session.access_token),
+                token: Some(&tokens[0]),
                 body: Some(&body),
             }
             .expect(200)?;
@@ -128,7 +128,7 @@ fn start_group(bench: &Bench, backend: &Backend) -> anyhow::Result<Subject> {
     let spec = stack.service("links")?.env("QUARTET_CLICKS_FSYNC", "group");
     Ok(Subject {
         name: "quartet-links, synced before the answer",
-        service: bench.start(&bench.pinned(spec))?,
+        service: bench.start(&bench.pinned(backend.trusting(spec)))?,
         port: links,
         counts_clicks: true,
     })

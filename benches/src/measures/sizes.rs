@@ -87,7 +87,7 @@ fn goal(what: &str, value: f64, goal: f64, unit: &str) -> String {
 fn spec(bench: &Bench, backend: &Backend, name: &str) -> anyhow::Result<ServiceSpec> {
     Ok(bench.free(match name {
         "gateway" => backend.stack.gateway(),
-        service => backend.service(service)?,
+        service => backend.stack.service(service)?,
     }))
 }
 

@@ -1,1 +1,7 @@
-fn main() {}
+//! `quartet-media`: presigned uploads and assets.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quartet_common::cli::main::<quartet_media::Media>()
+}

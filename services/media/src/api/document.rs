@@ -1,0 +1,58 @@
+//! `/v1/media/openapi.json`: this service, described.
+
+use std::sync::LazyLock;
+
+use axum::response::IntoResponse;
+use http::header;
+use quartet_common::openapi::finish;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{assets, uploads},
+    state::AppState,
+};
+
+const DESCRIPTION: &str = "Uploads and assets. Presign an upload, send the file to the signed \
+address, complete it: then the file has been verified to be what was promised.";
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+
+#[derive(OpenApi)]
+#[openapi(tags(
+    (name = "uploads", description = "Bringing files in"),
+    (name = "assets", description = "Files that are in"),
+    (name = "documents", description = "What this service can do"),
+))]
+struct Base;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_openapi))
+}
+
+/// The document as pretty JSON.
+pub(crate) fn openapi() -> String {
+    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
+        .merge(uploads::router(None))
+        .merge(assets::router())
+        .merge(router())
+        .split_for_parts();
+    finish(document, "Quartet media", DESCRIPTION)
+}
+
+/// Describe this service
+///
+/// The OpenAPI 3.1 document of the media service.
+#[utoipa::path(
+    get,
+    path = "/v1/media/openapi.json",
+    operation_id = "get_media_openapi",
+    tag = "documents",
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+)]
+async fn get_openapi() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
+}

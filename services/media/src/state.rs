@@ -1,0 +1,90 @@
+//! What every request needs, put together once.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use quartet_common::{
+    clock::Clock, health::Readiness, idempotency::Idempotency, jwt::JwtVerifier, metrics::Metrics,
+};
+use sqlx::PgPool;
+
+use crate::{config::Config, metrics::MediaMetrics, objects::Objects};
+
+/// Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) pool: PgPool,
+    pub(crate) verifier: JwtVerifier,
+    pub(crate) objects: Objects,
+    pub(crate) metrics: MediaMetrics,
+}
+
+impl AppState {
+    /// # Errors
+    /// When a setting breaks a rule; the message names it.
+    pub fn new(
+        config: Config,
+        pool: PgPool,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        config.validate()?;
+        let verifier = JwtVerifier::new(&config.jwt, clock.clone())?;
+        let objects = Objects::new(&config.s3);
+        let metrics = MediaMetrics::register(metrics);
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            pool,
+            verifier,
+            objects,
+            metrics,
+        })
+    }
+
+    /// Makes missing buckets where the settings say so.
+    ///
+    /// # Errors
+    /// When the S3 API refuses.
+    pub async fn prepare_buckets(&self) -> anyhow::Result<()> {
+        if self.config.s3.create_buckets {
+            self.objects.create_buckets().await?;
+        }
+        Ok(())
+    }
+
+    /// Ready when Postgres and both buckets answer.
+    pub fn readiness(&self) -> Readiness {
+        let objects = self.objects.clone();
+        Readiness::new()
+            .database(self.pool.clone())
+            .check("s3", move || {
+                let objects = objects.clone();
+                async move { objects.probe().await.map_err(|error| error.to_string()) }
+            })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn idempotency(&self) -> Idempotency {
+        Idempotency {
+            pool: self.pool.clone(),
+            clock: self.clock.clone(),
+            verifier: self.verifier.clone(),
+        }
+    }
+}
+
+impl FromRef<AppState> for JwtVerifier {
+    fn from_ref(state: &AppState) -> Self {
+        state.verifier.clone()
+    }
+}

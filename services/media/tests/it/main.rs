@@ -1,0 +1,11 @@
+//! The media service through its public door, with a real Postgres and the development S3 server.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod assets;
+mod complete;
+mod isolation;
+mod layers;
+mod presign;
+mod support;
+mod sweep;

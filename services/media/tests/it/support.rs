@@ -1,0 +1,263 @@
+use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
+
+use chrono::{DateTime, Utc};
+use quartet_common::{
+    cli::Service,
+    clock::Clock,
+    config::{self, COMMON_DEFAULTS},
+    db,
+    metrics::Metrics,
+    serve::serve,
+    testing::{Issuer, TestDatabase},
+};
+use quartet_media::{AppState, Config, MIGRATOR, Media, app};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
+const ACCESS_KEY: &str = "test-access";
+const SECRET_KEY: &str = "test-secret-key";
+
+/// A service with a database, an object store, a clock and an issuer of its own.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: AppState,
+    pub(crate) clock: Clock,
+    pub(crate) issuer: Issuer,
+    pub(crate) database: TestDatabase,
+    pub(crate) store: Store,
+    http: reqwest::Client,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+/// An object store that can be stopped and started again on the same address and data.
+pub(crate) struct Store {
+    pub(crate) address: SocketAddr,
+    data: TempDir,
+    stop: CancellationToken,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut this = Self {
+            address: listener.local_addr().unwrap(),
+            data: tempfile::tempdir().unwrap(),
+            stop: CancellationToken::new(),
+            running: None,
+        };
+        this.run(listener);
+        this
+    }
+
+    fn run(&mut self, listener: TcpListener) {
+        let mut options = quartet_devstore::Options::new(self.data.path(), ACCESS_KEY, SECRET_KEY);
+        options.buckets = vec!["quartet-private".into()];
+        options.public_buckets = vec!["quartet-public".into()];
+        self.stop = CancellationToken::new();
+        let stop = self.stop.clone();
+        self.running = Some(tokio::spawn(async move {
+            quartet_devstore::serve(listener, options, stop)
+                .await
+                .unwrap();
+        }));
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        self.running.take().unwrap().await.unwrap();
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.run(listener);
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::create("media", &MIGRATOR).await;
+        let store = Store::new().await;
+        // The store checks signatures by the real time.
+        let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
+        let issuer = Issuer::new(clock.clone());
+        let mut config: Config =
+            config::load(&[COMMON_DEFAULTS, Media::DEFAULTS], None, []).unwrap();
+        config.database = database.settings();
+        config.jwt = issuer.settings(issuer.serve().await);
+        config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();
+        config.s3.access_key = SecretString::from(ACCESS_KEY);
+        config.s3.secret_key = SecretString::from(SECRET_KEY);
+        change(&mut config);
+        let server = config.server.clone();
+        let pool = db::pool(&config.database, "test").unwrap();
+        let metrics = Metrics::new("media");
+        let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
+        let readiness = state.readiness();
+        let router = app(state.clone(), metrics, readiness.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        let http = reqwest::Client::new();
+        Self {
+            address,
+            state,
+            clock,
+            issuer,
+            database,
+            store,
+            http,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str, subject: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("http://{}{path}", self.address))
+            .bearer_auth(self.issuer.token(subject))
+    }
+
+    pub(crate) async fn get(&self, path: &str, subject: &str) -> Response {
+        self.request(Method::GET, path, subject)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str, subject: &str) -> Response {
+        self.request(Method::DELETE, path, subject)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, subject: &str, body: &Value) -> Response {
+        self.request(Method::POST, path, subject)
+            .json(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn presign(&self, subject: &str, body: &Value) -> Value {
+        json_of(self.post("/v1/media/presign", subject, body).await, 201).await
+    }
+
+    pub(crate) async fn complete(&self, subject: &str, id: &str) -> Response {
+        self.post(
+            &format!("/v1/media/assets/{id}/complete"),
+            subject,
+            &json!({}),
+        )
+        .await
+    }
+
+    /// Sends bytes where a presign answer says, with headers changed; an empty value removes one.
+    pub(crate) async fn put(
+        &self,
+        presigned: &Value,
+        bytes: &[u8],
+        changed: &[(&str, &str)],
+    ) -> StatusCode {
+        let upload = &presigned["upload"];
+        let mut headers: BTreeMap<String, String> =
+            serde_json::from_value(upload["headers"].clone()).unwrap();
+        headers.remove("content-length");
+        for (name, value) in changed {
+            headers.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let method = upload["method"].as_str().unwrap().parse().unwrap();
+        let mut request = self
+            .http
+            .request(method, upload["url"].as_str().unwrap())
+            .body(bytes.to_vec());
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(name, value);
+        }
+        request.send().await.unwrap().status()
+    }
+
+    /// A whole upload of [`PNG`]; gives the ready asset.
+    pub(crate) async fn upload(&self, subject: &str, visibility: &str) -> Value {
+        let presigned = self.presign(subject, &png(visibility)).await;
+        assert_eq!(self.put(&presigned, PNG, &[]).await, 200);
+        json_of(
+            self.complete(subject, id_of(&presigned["asset"])).await,
+            200,
+        )
+        .await
+    }
+
+    /// A superuser's look at all rows: status by id.
+    pub(crate) async fn rows(&self) -> BTreeMap<String, String> {
+        let mut admin = self.database.connect_as_admin().await;
+        let rows: Vec<(uuid::Uuid, String)> = sqlx::query_as("SELECT id, status FROM media.assets")
+            .fetch_all(&mut admin)
+            .await
+            .unwrap();
+        rows.into_iter()
+            .map(|(id, status)| (id.to_string(), status))
+            .collect()
+    }
+
+    pub(crate) async fn role_pool(&self) -> PgPool {
+        PgPool::connect(&self.database.url()).await.unwrap()
+    }
+
+    /// The status with which the store answers an unsigned GET of a public object.
+    pub(crate) async fn fetch(&self, url: &str) -> StatusCode {
+        self.http.get(url).send().await.unwrap().status()
+    }
+}
+
+pub(crate) fn png(visibility: &str) -> Value {
+    json!({
+        "file_name": "pixel.png",
+        "content_type": "image/png",
+        "size_bytes": PNG.len(),
+        "visibility": visibility,
+    })
+}
+
+pub(crate) fn id_of(asset: &Value) -> &str {
+    asset["id"].as_str().unwrap()
+}
+
+pub(crate) async fn json_of(response: Response, status: u16) -> Value {
+    let found = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(found, status, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A problem with this code; gives its fields: pointer or parameter, and rule.
+pub(crate) async fn problem_of(
+    response: Response,
+    status: u16,
+    code: &str,
+) -> Vec<(String, String)> {
+    let problem = json_of(response, status).await;
+    assert_eq!(problem["code"], code, "{problem}");
+    assert!(problem["request_id"].is_string(), "{problem}");
+    let fields = problem["errors"].as_array().cloned().unwrap_or_default();
+    let named = |field: &Value| {
+        let name = field["pointer"]
+            .as_str()
+            .or(field["parameter"].as_str())
+            .unwrap();
+        (name.to_owned(), field["code"].as_str().unwrap().to_owned())
+    };
+    fields.iter().map(named).collect()
+}

@@ -16,6 +16,8 @@ use crate::{port, secret};
 /// Shorter than in production: an open browser tab may hold a stream, and a
 /// developer waits for the end.
 const GRACE_SECONDS: &str = "5";
+const PRIVATE_BUCKET: &str = "quartet-private";
+const PUBLIC_BUCKET: &str = "quartet-public";
 
 /// Where the parts listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,8 @@ impl Stack {
             .env("QUARTET_DEVSTORE_DATA", self.root.join("s3"))
             .env("QUARTET_DEVSTORE_ACCESS_KEY", &self.store_keys.access)
             .env("QUARTET_DEVSTORE_SECRET_KEY", &self.store_keys.secret)
+            .env("QUARTET_DEVSTORE_BUCKETS", PRIVATE_BUCKET)
+            .env("QUARTET_DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET)
             .ready_at(address, "/health")
     }
 
@@ -196,7 +200,13 @@ impl Stack {
     }
 
     fn media_settings(&self, spec: ServiceSpec) -> ServiceSpec {
+        let store = format!("http://{}", loopback(self.ports.store));
         spec.env("QUARTET_JWT_JWKS_URL", self.jwks_url())
+            .env("QUARTET_S3_ENDPOINT", store)
+            .env("QUARTET_S3_ACCESS_KEY", &self.store_keys.access)
+            .env("QUARTET_S3_SECRET_KEY", &self.store_keys.secret)
+            .env("QUARTET_S3_PRIVATE_BUCKET", PRIVATE_BUCKET)
+            .env("QUARTET_S3_PUBLIC_BUCKET", PUBLIC_BUCKET)
     }
 
     fn links_settings(&self, spec: ServiceSpec) -> ServiceSpec {

@@ -25,6 +25,8 @@ struct Server {
 
 impl Server {
     fn start(options: Options) -> anyhow::Result<Self> {
+        // What a run that was killed has left: its passwords are gone.
+        options.wipe()?;
         let mut server = Self {
             postgres: None,
             options,

@@ -71,10 +71,10 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         measure: Measure::Presign,
         title: "Presign",
         how: format!(
-            "{} rounds of {} s. wrk with {CONNECTIONS} connections and tokens of {PEOPLE} users; media has a pool of \
-             {CLIENTS} connections to Postgres. pgbench runs the same statements (benches/pgbench/presign.sql) as the \
-             same role, prepared, over {CLIENTS} connections, on the core that media has otherwise; each round begins with an empty table. Postgres {} with \
-             fsync on the other core.",
+            "{} rounds of {} s, each with an empty table. wrk with {CONNECTIONS} connections and tokens of {PEOPLE} \
+             users; media has a pool of {CLIENTS} connections to Postgres. pgbench runs the same statements \
+             (benches/pgbench/presign.sql) as the same role, prepared, over {CLIENTS} connections, on the core that \
+             media has otherwise. Postgres {} with fsync off that core.",
             pace.rounds, pace.seconds, backend.version
         ),
         table: table(&results[0], &results[1]),

@@ -134,6 +134,8 @@ impl AppState {
             "Redirects looked up in Postgres",
             loads,
         );
+        let watchers = self.feeds.watchers.clone();
+        metrics.register("links_subscriptions", "Subscriptions that run", watchers);
     }
 }
 

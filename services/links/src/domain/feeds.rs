@@ -10,6 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Duration, Utc};
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub(crate) const CATCH_UP: Duration = Duration::hours(1);
 pub(crate) struct Feeds {
     pool: PgPool,
     feeds: Arc<Mutex<HashMap<Uuid, Feed>>>,
+    /// Subscriptions that run on this replica.
+    pub(crate) watchers: Gauge,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub(crate) struct Watch {
     link_id: Uuid,
     receiver: broadcast::Receiver<Arc<Vec<WatchedRow>>>,
     feeds: Feeds,
+    started: bool,
 }
 
 impl Feeds {
@@ -64,6 +68,7 @@ impl Feeds {
         Self {
             pool,
             feeds: Arc::default(),
+            watchers: Gauge::default(),
         }
     }
 
@@ -82,15 +87,18 @@ impl Feeds {
         F: Future<Output = Result<i64, Error>>,
     {
         let receiver = self.subscribe(link_id);
-        let watch = Watch {
+        let mut watch = Watch {
             link_id,
             receiver,
             feeds: self.clone(),
+            started: false,
         };
         let batch = start.await?;
         if self.begin_at(link_id, batch) {
             self.read(&[link_id], now - CATCH_UP).await?;
         }
+        watch.started = true;
+        self.watchers.inc();
         Ok((watch, batch))
     }
 
@@ -209,6 +217,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if self.started {
+            self.feeds.watchers.dec();
+        }
         let mut feeds = self.feeds.lock();
         // This one still counts itself.
         if feeds

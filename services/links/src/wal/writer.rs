@@ -340,12 +340,14 @@ mod tests {
         ] {
             let directory = tempfile::tempdir().unwrap();
             let wal = Wal::start(directory.path().to_owned(), settings(fsync)).unwrap();
-            let appends = (0..100_u32).map(|n| {
-                let wal = wal.clone();
-                async move { wal.append(&n.to_le_bytes()).await }
-            });
-            for outcome in futures_util::future::join_all(appends).await {
-                outcome.unwrap();
+            for round in 0..5_u32 {
+                let appends = (0..20_u32).map(|n| {
+                    let wal = wal.clone();
+                    async move { wal.append(&(round * 20 + n).to_le_bytes()).await }
+                });
+                for outcome in futures_util::future::join_all(appends).await {
+                    outcome.unwrap();
+                }
             }
             let position = *wal.written().borrow();
             assert!(

@@ -1,0 +1,426 @@
+//! GraphQL over HTTP: media types, status codes, methods, limits, event streams.
+
+use futures_util::StreamExt;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{ALICE, Replica, World, eventually, header, in_time, problem};
+
+const RESPONSE: &str = "application/graphql-response+json";
+const LEGACY: &str = "application/json";
+
+async fn post(replica: &Replica, accept: &str, body: Value) -> Response {
+    let request = replica
+        .client
+        .post(replica.url("/v1/links/graphql"))
+        .bearer_auth(replica.token(ALICE));
+    request
+        .header("accept", accept)
+        .json(&body)
+        .send()
+        .await
+        .unwrap()
+}
+
+fn media(response: &Response) -> &str {
+    header(response, "content-type").split(';').next().unwrap()
+}
+
+#[tokio::test]
+async fn the_status_tells_what_happened_only_in_the_new_media_type() {
+    let replica = Replica::alone().await;
+    let cases = [
+        (json!({"query": "{ links { totalCount } }"}), 200, 200),
+        (
+            json!({"query": "{ links { totalCount } }", "variables": null, "operationName": null, "extensions": {}}),
+            200,
+            200,
+        ),
+        (json!({"query": "{ link(id: \"x\") { id } }"}), 200, 200),
+        (json!({"query": "{"}), 400, 200),
+        (json!({"query": "{ nothing }"}), 400, 200),
+        (
+            json!({"query": "query($a: Int!) { links(first: $a) { totalCount } }"}),
+            400,
+            200,
+        ),
+        (
+            json!({"query": "query A { links { totalCount } }", "operationName": "B"}),
+            400,
+            200,
+        ),
+        (json!({}), 400, 400),
+        (json!([{"query": "{ links { totalCount } }"}]), 400, 400),
+        (json!("text"), 400, 400),
+        (json!({"query": 1}), 400, 400),
+        (
+            json!({"query": "{ links { totalCount } }", "variables": []}),
+            400,
+            400,
+        ),
+        (
+            json!({"query": "{ links { totalCount } }", "operationName": 1}),
+            400,
+            400,
+        ),
+        (
+            json!({"extensions": {"persistedQuery": {"version": 1}}}),
+            400,
+            400,
+        ),
+    ];
+    for (body, response_status, legacy_status) in cases {
+        for (accept, status) in [(RESPONSE, response_status), (LEGACY, legacy_status)] {
+            let response = post(&replica, accept, body.clone()).await;
+            assert_eq!(response.status(), status, "{accept} {body}");
+            assert_eq!(media(&response), accept);
+            let answer: Value = response.json().await.unwrap();
+            if let Some(error) = answer.get("errors") {
+                assert!(error[0]["extensions"]["code"].is_string(), "{answer}");
+            }
+            let was_executed = response_status == 200;
+            assert_eq!(answer.get("data").is_some(), was_executed, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
+    let replica = Replica::alone().await;
+    let send = async |content_type: Option<&str>, accept: &str| {
+        let request = replica
+            .client
+            .post(replica.url("/v1/links/graphql"))
+            .bearer_auth(replica.token(ALICE));
+        let request = request
+            .header("accept", accept)
+            .body("{\"query\":\"{ links { totalCount } }\"}");
+        let request = match content_type {
+            Some(kind) => request.header("content-type", kind),
+            None => request,
+        };
+        request.send().await.unwrap()
+    };
+    for kind in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=\"UTF-8\"",
+    ] {
+        assert_eq!(send(Some(kind), RESPONSE).await.status(), 200, "{kind}");
+    }
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("multipart/form-data; boundary=x"),
+        Some("application/json; charset=latin1"),
+    ] {
+        let refused = problem(send(kind, RESPONSE).await).await;
+        assert_eq!(refused, (415, "unsupported_media_type".into()), "{kind:?}");
+    }
+    assert_eq!(
+        problem(send(Some(LEGACY), "image/png").await).await,
+        (406, "not_acceptable".into())
+    );
+    assert_eq!(media(&send(Some(LEGACY), "*/*").await), LEGACY);
+}
+
+#[tokio::test]
+async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
+    let replica = Replica::alone().await;
+    let request = replica
+        .post(ALICE)
+        .header("content-type", LEGACY)
+        .body("{\"query\": ")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(request.status(), 400);
+    let answer: Value = request.json().await.unwrap();
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "MALFORMED_JSON");
+    assert!(
+        answer["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("line 1")
+    );
+
+    let large = replica
+        .post(ALICE)
+        .json(&json!({"query": "a".repeat(1 << 21)}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(problem(large).await, (413, "body_too_large".into()));
+
+    let mut doubling = String::from("{ ...f0 }");
+    for n in 0..40 {
+        doubling += &format!(" fragment f{n} on Query {{ ...f{0} ...f{0} }}", n + 1);
+    }
+    doubling += " fragment f40 on Query { __typename }";
+    let nested = format!("{{{}", "a{".repeat(20_000));
+    let costly = "{ links(first: 100) { nodes { clicks { a: series(by: DAY) { total } b: series(by: HOUR) { total } } } } }";
+    let cases = [
+        (doubling.as_str(), "TOO_MANY_ROOT_FIELDS"),
+        (nested.as_str(), "TOO_DEEP"),
+        (costly, "GRAPHQL_VALIDATION_FAILED"),
+        (&"#".repeat(70_000), "DOCUMENT_TOO_LARGE"),
+        (
+            &format!("{{ links {{ totalCount {} }} }}", "@x ".repeat(60)),
+            "TOO_MANY_DIRECTIVES",
+        ),
+    ];
+    for (query, code) in cases {
+        let error = replica.error(ALICE, query, json!({})).await;
+        assert_eq!(error["extensions"]["code"], code, "{error}");
+    }
+    let unknown: String = (0..200).map(|n| format!("f{n} ")).collect();
+    let answer = replica
+        .execute(ALICE, &format!("{{ links {{ {unknown} }} }}"), json!({}))
+        .await;
+    assert_eq!(
+        answer["errors"].as_array().unwrap().len(),
+        20,
+        "the list of errors is cut"
+    );
+}
+
+#[tokio::test]
+async fn without_a_good_token_nothing_is_executed() {
+    let world = World::new().await;
+    let replica = world.start().await;
+    let expired = world.issuer.token_with(ALICE, json!({"exp": 1}));
+    let foreign = quartet_common::testing::Issuer::new(world.clock.clone()).token(ALICE);
+    let wrong = world.issuer.token_with(ALICE, json!({"aud": "other"}));
+    let tokens = [
+        None,
+        Some("x"),
+        Some(expired.as_str()),
+        Some(foreign.as_str()),
+        Some(wrong.as_str()),
+    ];
+    for token in tokens {
+        for accept in [RESPONSE, LEGACY, "text/event-stream"] {
+            for method in [Method::POST, Method::GET] {
+                let url = replica.url("/v1/links/graphql?query=%7B__typename%7D");
+                let mut request = replica
+                    .client
+                    .request(method.clone(), url)
+                    .header("accept", accept);
+                if method == Method::POST {
+                    request = request.json(&json!({"query": "{ __typename }"}));
+                }
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let response = request.header("x-user-id", ALICE).send().await.unwrap();
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+                assert!(header(&response, "www-authenticate").starts_with("Bearer"));
+                let answer: Value = response.json().await.unwrap();
+                assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+                assert_eq!(answer.get("data"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn queries_may_come_by_get_and_mutations_may_not() {
+    let replica = Replica::alone().await;
+    let get = async |pairs: &[(&str, &str)]| {
+        let request = replica
+            .client
+            .get(replica.url("/v1/links/graphql"))
+            .query(pairs);
+        request
+            .bearer_auth(replica.token(ALICE))
+            .header("accept", RESPONSE)
+            .send()
+            .await
+            .unwrap()
+    };
+    let named = "query A($n: Int) { links(first: $n) { totalCount } } query B { __typename }";
+    let answer = get(&[
+        ("query", named),
+        ("operationName", "A"),
+        ("variables", "{\"n\": 1}"),
+    ])
+    .await;
+    assert_eq!(
+        answer.json::<Value>().await.unwrap(),
+        json!({"data": {"links": {"totalCount": 0}}})
+    );
+    let cases: [&[(&str, &str)]; 4] = [
+        &[("operationName", "A")],
+        &[("query", named)],
+        &[("query", "{ __typename }"), ("variables", "{")],
+        &[("query", "{ __typename }"), ("query", "{ __typename }")],
+    ];
+    for pairs in cases {
+        let response = get(pairs).await;
+        assert_eq!(response.status(), 400, "{pairs:?}");
+        assert!(
+            response.json::<Value>().await.unwrap()["errors"][0]["extensions"]["field"].is_string()
+        );
+    }
+    let mutation = "mutation { createLink(input: {url: \"https://example.com/\"}) { id } }";
+    let refused = get(&[("query", mutation)]).await;
+    assert_eq!(header(&refused, "allow"), "POST");
+    assert_eq!(problem(refused).await, (405, "mutation_by_get".into()));
+    let count = replica
+        .data(ALICE, "{ links { totalCount } }", json!({}))
+        .await;
+    assert_eq!(count["links"]["totalCount"], 0);
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let response = replica
+            .client
+            .request(method, replica.url("/v1/links/graphql"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(header(&response, "allow"), "GET,HEAD,POST");
+        assert_eq!(problem(response).await.0, 405);
+    }
+}
+
+#[tokio::test]
+async fn browsers_get_a_page_that_loads_nothing_from_elsewhere() {
+    let replica = Replica::alone().await;
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = replica
+        .client
+        .get(replica.url("/v1/links/graphql"))
+        .header("accept", accept);
+    let page = page.send().await.unwrap();
+    let policy = header(&page, "content-security-policy").to_owned();
+    assert!(
+        policy.starts_with("default-src 'none'; connect-src 'self'; script-src 'sha256-"),
+        "{policy}"
+    );
+    let html = page.text().await.unwrap();
+    assert!(html.contains("<script>") && !html.contains("src=") && !html.contains("href="));
+    // The example in the page is an address, and the only one.
+    assert_eq!(html.matches("://").count(), 1);
+}
+
+#[tokio::test]
+async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
+    let replica = World::new()
+        .await
+        .start_with(&[("QUARTET_GRAPHQL_INTROSPECTION", "false")])
+        .await;
+    let answer = replica
+        .execute(ALICE, "{ __schema { types { name } } }", json!({}))
+        .await;
+    assert!(!answer.to_string().contains("CreateLinkInput"), "{answer}");
+    let error = replica.error(ALICE, "{ linkz { id } }", json!({})).await;
+    assert!(
+        !error["message"].as_str().unwrap().contains("links"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_introspection_of_common_tools_keeps_to_the_limits() {
+    let replica = Replica::alone().await;
+    let mut reference = String::from("kind name");
+    for _ in 0..9 {
+        reference = format!("kind name ofType {{ {reference} }}");
+    }
+    let query = format!(
+        "query IntrospectionQuery {{ __schema {{ description queryType {{ name kind }} mutationType {{ name kind }}
+        subscriptionType {{ name kind }} types {{ ...FullType }} directives {{ name description isRepeatable
+        locations args(includeDeprecated: true) {{ ...InputValue }} }} }} }}
+        fragment FullType on __Type {{ kind name description specifiedByURL
+        fields(includeDeprecated: true) {{ name description args(includeDeprecated: true) {{ ...InputValue }}
+        type {{ ...TypeRef }} isDeprecated deprecationReason }} inputFields(includeDeprecated: true) {{ ...InputValue }}
+        interfaces {{ ...TypeRef }} enumValues(includeDeprecated: true) {{ name description isDeprecated deprecationReason }}
+        possibleTypes {{ ...TypeRef }} }}
+        fragment InputValue on __InputValue {{ name description type {{ ...TypeRef }} defaultValue isDeprecated deprecationReason }}
+        fragment TypeRef on __Type {{ {reference} }}"
+    );
+    let data = replica.data(ALICE, &query, json!({})).await;
+    assert!(data["__schema"]["types"].as_array().unwrap().len() > 20);
+}
+
+#[tokio::test]
+async fn subscriptions_come_as_events_where_the_client_takes_them() {
+    let replica = Replica::alone().await;
+    let (id, slug) = replica.link().await;
+    let body = json!({"query": format!("subscription {{ clicks(linkId: \"{id}\") {{ bot totals {{ total }} }} }}")});
+    let refused = post(&replica, RESPONSE, body.clone()).await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(
+        refused.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"],
+        "STREAM_NEEDED"
+    );
+
+    let stream = post(&replica, "text/event-stream", body).await;
+    assert_eq!(
+        (stream.status().as_u16(), media(&stream)),
+        (200, "text/event-stream")
+    );
+    eventually(async || (replica.metric("links_subscriptions").await == 1).then_some(())).await;
+    replica.follow(&slug).await;
+    let mut chunks = stream.bytes_stream();
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        text += std::str::from_utf8(&in_time(chunks.next()).await.unwrap().unwrap()).unwrap();
+    }
+    let expected = json!({"data": {"clicks": {"bot": false, "totals": {"total": 1}}}});
+    let data = text.trim().strip_prefix("event: next\ndata: ").unwrap();
+    assert_eq!(serde_json::from_str::<Value>(data).unwrap(), expected);
+    drop(chunks);
+    eventually(async || (replica.metric("links_subscriptions").await == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn queries_and_failures_come_as_events_too_and_streams_end() {
+    let replica = Replica::alone().await;
+    let read = async |query: &str| {
+        post(&replica, "text/event-stream", json!({"query": query}))
+            .await
+            .text()
+            .await
+            .unwrap()
+    };
+    let done = "event: complete\ndata\n\n";
+    let answer = read("{ links { totalCount } }").await;
+    assert_eq!(
+        answer.replace("data: \n", "data\n"),
+        format!("event: next\ndata: {{\"data\":{{\"links\":{{\"totalCount\":0}}}}}}\n\n{done}")
+    );
+    let missing =
+        read("subscription { clicks(linkId: \"lnk_01jd6x8rv3fq4t2m8n5k7c9e1z\") { id } }").await;
+    assert!(
+        missing.contains("NOT_FOUND") && missing.ends_with("\n\n"),
+        "{missing}"
+    );
+    assert!(
+        read("{ nothing }")
+            .await
+            .contains("GRAPHQL_VALIDATION_FAILED")
+    );
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_token() {
+    let world = World::new().await;
+    let replica = world.start().await;
+    let (id, _) = replica.link().await;
+    let soon = world.clock.now().timestamp() + 2;
+    let token = world.issuer.token_with(ALICE, json!({"exp": soon}));
+    let query = format!("subscription {{ clicks(linkId: \"{id}\") {{ id }} }}");
+    let request = replica
+        .client
+        .post(replica.url("/v1/links/graphql"))
+        .bearer_auth(token);
+    let stream = request
+        .header("accept", "text/event-stream")
+        .json(&json!({"query": query}));
+    let text = in_time(stream.send()).await.unwrap().text().await.unwrap();
+    assert!(
+        text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
+        "{text}"
+    );
+}

@@ -1,0 +1,17 @@
+//! The service through its public door, with a database for each test.
+
+mod bad_input;
+mod clicks;
+mod documents;
+mod graphql_http;
+mod layers;
+mod lists;
+mod mutations;
+mod outages;
+mod redirects;
+mod replicas;
+mod row_security;
+mod support;
+mod survival;
+mod watching;
+mod websocket;

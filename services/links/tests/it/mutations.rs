@@ -1,0 +1,166 @@
+//! Making, changing and deleting links.
+
+use serde_json::{Value, json};
+
+use crate::support::{ALICE, BOB, Replica, header, text};
+
+const UPDATE: &str =
+    "mutation($id: ID!, $input: UpdateLinkInput!) { updateLink(id: $id, input: $input) {
+    id slug url title enabled redirectStatus expiresAt maxClicks status } }";
+const DELETE: &str = "mutation($id: ID!) { deleteLink(id: $id) { id } }";
+
+#[tokio::test]
+async fn a_link_is_made_with_defaults_and_a_random_slug() {
+    let replica = Replica::alone().await;
+    let link = replica
+        .create(json!({"url": "HTTPS://Example.com/a b"}))
+        .await;
+    let slug = text(&link["slug"]);
+    assert_eq!(slug.len(), 7);
+    assert!(text(&link["id"]).starts_with("lnk_"));
+    assert_eq!(link["shortUrl"], format!("http://localhost:8080/s/{slug}"));
+    assert_eq!(link["url"], "https://example.com/a%20b");
+    let rest = [
+        "title",
+        "enabled",
+        "redirectStatus",
+        "expiresAt",
+        "maxClicks",
+        "uses",
+        "status",
+    ];
+    let rest: Vec<&Value> = rest.iter().map(|name| &link[name]).collect();
+    assert_eq!(
+        json!(rest),
+        json!([null, true, 302, null, null, 0, "ACTIVE"])
+    );
+    let query = "query($id: ID!, $slug: String!) { link(id: $id) { slug createdAt } linkBySlug(slug: $slug) { id } }";
+    let read = replica
+        .data(ALICE, query, json!({"id": link["id"], "slug": slug}))
+        .await;
+    assert_eq!(
+        read["link"],
+        json!({"slug": slug, "createdAt": link["createdAt"]})
+    );
+    assert_eq!(read["linkBySlug"]["id"], link["id"]);
+}
+
+#[tokio::test]
+async fn everything_can_be_chosen_and_changed_and_cleared() {
+    let replica = Replica::alone().await;
+    let link = replica
+        .create(json!({
+            "url": "https://example.com/", "slug": "my-Slug_1", "title": "Größe", "enabled": false,
+            "redirectStatus": 307, "expiresAt": "2100-01-02T03:04:05Z", "maxClicks": 5,
+        }))
+        .await;
+    assert_eq!(link["slug"], "my-Slug_1");
+    assert_eq!(
+        (&link["status"], &link["expiresAt"]),
+        (&json!("DISABLED"), &json!("2100-01-02T03:04:05+00:00"))
+    );
+
+    let input = json!({
+        "url": "https://example.org/x", "slug": "other", "title": null, "enabled": true,
+        "redirectStatus": 302, "expiresAt": null, "maxClicks": null,
+    });
+    let changed = replica
+        .data(ALICE, UPDATE, json!({"id": link["id"], "input": input}))
+        .await;
+    let expected = json!({
+        "id": link["id"], "slug": "other", "url": "https://example.org/x", "title": null, "enabled": true,
+        "redirectStatus": 302, "expiresAt": null, "maxClicks": null, "status": "ACTIVE",
+    });
+    assert_eq!(changed["updateLink"], expected);
+    let kept = replica
+        .data(ALICE, UPDATE, json!({"id": link["id"], "input": {}}))
+        .await;
+    assert_eq!(kept["updateLink"], expected, "what is left out stays");
+    assert_eq!(replica.follow("my-Slug_1").await.status(), 404);
+    assert_eq!(
+        header(&replica.follow("other").await, "location"),
+        "https://example.org/x"
+    );
+}
+
+#[tokio::test]
+async fn a_taken_slug_is_refused_at_create_and_update_and_nothing_changes() {
+    let replica = Replica::alone().await;
+    let first = replica
+        .create(json!({"url": "https://a.example/", "slug": "taken"}))
+        .await;
+    let query = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
+    let input = json!({"input": {"url": "https://b.example/", "slug": "taken"}});
+    let error = replica.error(BOB, query, input).await;
+    assert_eq!(error["extensions"]["code"], "SLUG_TAKEN");
+    assert_eq!(error["extensions"]["field"], "input.slug");
+
+    let second = replica.create(json!({"url": "https://b.example/"})).await;
+    let variables = json!({"id": second["id"], "input": {"slug": "taken", "title": "changed"}});
+    let error = replica.error(ALICE, UPDATE, variables).await;
+    assert_eq!(error["extensions"]["code"], "SLUG_TAKEN");
+    let query = "query($id: ID!) { link(id: $id) { slug title } }";
+    let same = replica
+        .data(ALICE, query, json!({"id": second["id"]}))
+        .await;
+    assert_eq!(same["link"], json!({"slug": second["slug"], "title": null}));
+    assert_eq!(
+        header(&replica.follow("taken").await, "location"),
+        text(&first["url"])
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_link_is_gone_with_its_clicks_and_its_slug_is_free() {
+    let replica = Replica::alone().await;
+    let link = replica
+        .create(json!({"url": "https://example.com/", "slug": "short-lived"}))
+        .await;
+    let id = text(&link["id"]);
+    replica.follow("short-lived").await;
+    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    let deleted = replica.data(ALICE, DELETE, json!({"id": id})).await;
+    assert_eq!(deleted["deleteLink"]["id"], link["id"]);
+    assert_eq!(replica.follow("short-lived").await.status(), 404);
+    let again = replica.error(ALICE, DELETE, json!({"id": id})).await;
+    assert_eq!(again["extensions"]["code"], "NOT_FOUND");
+    replica
+        .create(json!({"url": "https://example.org/", "slug": "short-lived"}))
+        .await;
+}
+
+#[tokio::test]
+async fn another_users_links_are_invisible_and_cannot_be_touched() {
+    let replica = Replica::alone().await;
+    let (id, slug) = replica.link().await;
+    let query = "query($id: ID!, $slug: String!) { link(id: $id) { id } linkBySlug(slug: $slug) { id } links { totalCount nodes { id } } }";
+    let seen = replica
+        .data(BOB, query, json!({"id": id, "slug": slug}))
+        .await;
+    let nothing =
+        json!({"link": null, "linkBySlug": null, "links": {"totalCount": 0, "nodes": []}});
+    assert_eq!(seen, nothing);
+    let update = json!({"id": id, "input": {"url": "https://evil.example/"}});
+    for (query, variables) in [(UPDATE, update), (DELETE, json!({"id": id}))] {
+        let error = replica.error(BOB, query, variables).await;
+        assert_eq!(error["extensions"]["code"], "NOT_FOUND");
+    }
+    assert_eq!(
+        header(&replica.follow(&slug).await, "location"),
+        "https://example.com/"
+    );
+}
+
+#[tokio::test]
+async fn each_mutation_of_a_document_stands_alone() {
+    let replica = Replica::alone().await;
+    let query =
+        "mutation { a: createLink(input: {url: \"https://a.example/\", slug: \"first\"}) { slug }
+        b: createLink(input: {url: \"https://b.example/\", slug: \"first\"}) { slug } }";
+    let error = replica.error(ALICE, query, json!({})).await;
+    assert_eq!(error["path"], json!(["b"]));
+    assert_eq!(
+        header(&replica.follow("first").await, "location"),
+        "https://a.example/"
+    );
+}

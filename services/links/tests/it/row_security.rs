@@ -1,0 +1,201 @@
+//! Row-level security, by SQL as the service's own role: the second lock holds alone.
+
+use serde_json::json;
+use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use crate::support::{ALICE, Replica};
+
+const TABLES: [&str; 7] = [
+    "links",
+    "click_totals",
+    "click_hours",
+    "clicks",
+    "visitors",
+    "salts",
+    "purges",
+];
+
+/// Rows of a table that a transaction of this subject sees.
+async fn seen(role: &mut PgConnection, subject: Option<&str>, table: &str) -> i64 {
+    run(role, "BEGIN").await.unwrap();
+    if let Some(subject) = subject {
+        let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(subject);
+        set.execute(&mut *role).await.unwrap();
+    }
+    let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM links.{table}"));
+    let row: PgRow = sqlx::query(query).fetch_one(&mut *role).await.unwrap();
+    run(role, "COMMIT").await.unwrap();
+    row.get(0)
+}
+
+async fn run(role: &mut PgConnection, statement: &'static str) -> Result<u64, sqlx::Error> {
+    sqlx::query(statement)
+        .execute(role)
+        .await
+        .map(|done| done.rows_affected())
+}
+
+async fn with_clicks() -> (Replica, String) {
+    let replica = Replica::alone().await;
+    let (id, slug) = replica.link().await;
+    replica.follow(&slug).await;
+    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    (replica, id)
+}
+
+#[tokio::test]
+async fn a_transaction_sees_its_subjects_rows_and_without_one_nothing() {
+    let (replica, _) = with_clicks().await;
+    let mut role = replica.world.database.connect_as_role().await;
+    let mut admin = replica.world.database.connect_as_admin().await;
+    for table in &TABLES[..6] {
+        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM links.{table}"));
+        let rows: i64 = sqlx::query_scalar(query)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        assert!(rows > 0, "{table} has rows");
+    }
+    for table in TABLES {
+        for subject in [
+            None,
+            Some(""),
+            Some("usr_bob"),
+            Some("%"),
+            Some("' OR true --"),
+        ] {
+            assert_eq!(
+                seen(&mut role, subject, table).await,
+                0,
+                "{table} for {subject:?}"
+            );
+        }
+        let own = ["links", "click_totals", "click_hours", "clicks"].contains(&table);
+        assert_eq!(
+            seen(&mut role, Some(ALICE), table).await,
+            i64::from(own),
+            "{table}"
+        );
+    }
+    assert_eq!(
+        seen(&mut role, None, "links").await,
+        0,
+        "the subject ended with its transaction"
+    );
+}
+
+#[tokio::test]
+async fn no_foreign_row_can_be_written() {
+    let (replica, _) = with_clicks().await;
+    let mut role = replica.world.database.connect_as_role().await;
+    for subject in [
+        "SET quartet.user_id = ''",
+        "SET quartet.user_id = 'usr_bob'",
+    ] {
+        run(&mut role, subject).await.unwrap();
+        assert_eq!(
+            run(
+                &mut role,
+                "UPDATE links.links SET url = 'https://evil.example/'"
+            )
+            .await
+            .unwrap(),
+            0
+        );
+        assert_eq!(run(&mut role, "DELETE FROM links.links").await.unwrap(), 0);
+        assert_eq!(
+            run(&mut role, "UPDATE links.click_totals SET people = 1000")
+                .await
+                .unwrap(),
+            0
+        );
+        for insert in [
+            "INSERT INTO links.links (id, owner, slug, url, created_at, updated_at) VALUES (gen_random_uuid(), 'usr_alice', 'forged', 'https://evil.example/', now(), now())",
+            "INSERT INTO links.salts (day, salt) VALUES ('2000-01-01', decode(repeat('00', 16), 'hex'))",
+            "INSERT INTO links.clicks (id, at, link_id, batch, device) VALUES (gen_random_uuid(), now(), gen_random_uuid(), 1, 'other')",
+        ] {
+            let error = run(&mut role, insert).await.unwrap_err();
+            let code = error
+                .as_database_error()
+                .and_then(|error| error.code().map(|code| code.into_owned()));
+            assert_eq!(code.as_deref(), Some("42501"), "{error}");
+        }
+    }
+    run(&mut role, "SET quartet.user_id = 'usr_bob'")
+        .await
+        .unwrap();
+    let own = "INSERT INTO links.links (id, owner, slug, url, created_at, updated_at) VALUES (gen_random_uuid(), 'usr_bob', 'own', 'https://b.example/', now(), now())";
+    assert_eq!(run(&mut role, own).await.unwrap(), 1);
+    assert!(
+        run(&mut role, "UPDATE links.links SET owner = 'usr_alice'")
+            .await
+            .is_err(),
+        "nothing is given away"
+    );
+}
+
+#[tokio::test]
+async fn partitions_cannot_be_read_past_their_table() {
+    let (replica, _) = with_clicks().await;
+    let mut role = replica.world.database.connect_as_role().await;
+    let query = "SELECT i.inhrelid::regclass::text FROM pg_inherits AS i WHERE i.inhparent IN ('links.clicks'::regclass, 'links.visitors'::regclass)";
+    let partitions: Vec<String> = sqlx::query_scalar(query)
+        .fetch_all(&mut role)
+        .await
+        .unwrap();
+    assert!(partitions.len() > 10, "made ahead");
+    run(&mut role, "SET quartet.user_id = 'usr_alice'")
+        .await
+        .unwrap();
+    for partition in partitions {
+        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {partition}"));
+        let rows: i64 = sqlx::query_scalar(query)
+            .fetch_one(&mut role)
+            .await
+            .unwrap();
+        assert_eq!(rows, 0, "{partition}");
+    }
+}
+
+#[tokio::test]
+async fn the_functions_for_system_paths_open_nothing_behind_them() {
+    let (replica, _) = with_clicks().await;
+    let mut role = replica.world.database.connect_as_role().await;
+    run(&mut role, "BEGIN").await.unwrap();
+    run(&mut role, "SELECT * FROM links.find_redirect('none')")
+        .await
+        .unwrap();
+    run(&mut role, "SELECT links.drop_salts('2000-01-01')")
+        .await
+        .unwrap();
+    run(
+        &mut role,
+        "SELECT links.record_clicks('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+    )
+    .await
+    .unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM links.links")
+        .fetch_one(&mut role)
+        .await
+        .unwrap();
+    assert_eq!(rows, 0, "in the same transaction");
+    run(&mut role, "COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn every_table_of_the_schema_is_forced() {
+    let replica = Replica::alone().await;
+    let mut admin = replica.world.database.connect_as_admin().await;
+    let query =
+        "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = 'links'::regnamespace
+        AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)";
+    let open: Vec<String> = sqlx::query_scalar(query)
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(open, ["_sqlx_migrations"]);
+    let data = replica
+        .data("usr_carol", "{ links { totalCount } }", json!({}))
+        .await;
+    assert_eq!(data["links"]["totalCount"], 0);
+}

@@ -1,0 +1,315 @@
+//! Replicas on loopback ports, and how to talk to them.
+
+mod proxy;
+mod socket;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use quartet_common::{
+    clock::Clock,
+    config::{self, COMMON_DEFAULTS},
+    metrics::Metrics,
+    testing::{Issuer, TestDatabase},
+};
+use quartet_links::{App, Config, DEFAULTS, MIGRATOR};
+use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use proxy::Proxy;
+pub(crate) use socket::Socket;
+
+pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0";
+pub(crate) const ALICE: &str = "usr_alice";
+pub(crate) const BOB: &str = "usr_bob";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What replicas share.
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) volume: tempfile::TempDir,
+    pub(crate) issuer: Issuer,
+    pub(crate) keys: SocketAddr,
+    pub(crate) clock: Clock,
+}
+
+/// One replica. Dropping it is not a clean stop: see [`Replica::stop`].
+pub(crate) struct Replica {
+    pub(crate) world: Arc<World>,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+    shutdown: CancellationToken,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Arc<Self> {
+        Self::at(Clock::system()).await
+    }
+
+    pub(crate) async fn at(clock: Clock) -> Arc<Self> {
+        let issuer = Issuer::new(clock.clone());
+        let keys = issuer.serve().await;
+        Arc::new(Self {
+            database: TestDatabase::create("links", &MIGRATOR).await,
+            volume: tempfile::tempdir().unwrap(),
+            issuer,
+            keys,
+            clock,
+        })
+    }
+
+    pub(crate) fn config(&self, settings: &[(&str, &str)]) -> Config {
+        config::load(
+            &[COMMON_DEFAULTS, DEFAULTS],
+            None,
+            self.environment(settings),
+        )
+        .unwrap()
+    }
+
+    /// The settings of a replica as variables.
+    pub(crate) fn environment(&self, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+        let log = self.volume.path().join("clicks");
+        let keys = format!("http://{}/.well-known/jwks.json", self.keys);
+        let own = [
+            ("DATABASE_URL", self.database.url()),
+            ("QUARTET_JWT_JWKS_URL", keys),
+            ("QUARTET_JWT_LEEWAY_SECONDS", "0".into()),
+            ("QUARTET_CLICKS_LOG_DIR", log.display().to_string()),
+            ("QUARTET_CLICKS_BATCH_WAIT_MS", "10".into()),
+            ("QUARTET_CLICKS_ADOPT_INTERVAL_SECONDS", "1".into()),
+            ("QUARTET_CLICKS_COUNTRY_HEADER", "cf-ipcountry".into()),
+            ("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8".into()),
+        ];
+        let own = own
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        let given = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        own.chain(given).collect()
+    }
+
+    pub(crate) async fn start(self: &Arc<Self>) -> Replica {
+        self.start_with(&[]).await
+    }
+
+    /// Starts a replica whose settings differ.
+    pub(crate) async fn start_with(self: &Arc<Self>, settings: &[(&str, &str)]) -> Replica {
+        let shutdown = CancellationToken::new();
+        let metrics = Metrics::new("links");
+        let config = self.config(settings);
+        let app = App::start(config, self.clock.clone(), metrics, shutdown.clone())
+            .await
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(app.serve(listener));
+        Replica {
+            world: Arc::clone(self),
+            address,
+            client: client(),
+            shutdown,
+            serving,
+        }
+    }
+}
+
+/// A client that follows no redirects.
+pub(crate) fn client() -> Client {
+    Client::builder()
+        .redirect(Policy::none())
+        .timeout(DEADLINE)
+        .build()
+        .unwrap()
+}
+
+impl Replica {
+    /// A world of its own with one replica.
+    pub(crate) async fn alone() -> Self {
+        World::new().await.start().await
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn token(&self, subject: &str) -> String {
+        self.world.issuer.token(subject)
+    }
+
+    /// A POST that is yet to be given a body.
+    pub(crate) fn post(&self, subject: &str) -> RequestBuilder {
+        self.client
+            .post(self.url("/v1/links/graphql"))
+            .bearer_auth(self.token(subject))
+            .header("accept", "application/graphql-response+json")
+    }
+
+    /// The whole answer to a document.
+    pub(crate) async fn execute(&self, subject: &str, query: &str, variables: Value) -> Value {
+        let body = json!({"query": query, "variables": variables});
+        let response = self.post(subject).json(&body).send().await.unwrap();
+        assert!(
+            response.status().as_u16() < 500,
+            "{query}: {}",
+            response.status()
+        );
+        response.json().await.unwrap()
+    }
+
+    /// The data of a document that has no errors.
+    pub(crate) async fn data(&self, subject: &str, query: &str, variables: Value) -> Value {
+        let mut answer = self.execute(subject, query, variables).await;
+        assert_eq!(answer.get("errors"), None, "{query}");
+        answer["data"].take()
+    }
+
+    /// The first error of a document that has some.
+    pub(crate) async fn error(&self, subject: &str, query: &str, variables: Value) -> Value {
+        let mut answer = self.execute(subject, query, variables).await;
+        assert!(answer["errors"].is_array(), "{query}: {answer}");
+        answer["errors"][0].take()
+    }
+
+    /// Makes a link of Alice's.
+    pub(crate) async fn create(&self, input: Value) -> Value {
+        let query = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id slug shortUrl url \
+             title enabled redirectStatus expiresAt maxClicks uses status createdAt updatedAt } }";
+        self.data(ALICE, query, json!({"input": input})).await["createLink"].take()
+    }
+
+    /// Makes a link to example.com and gives its id and its slug.
+    pub(crate) async fn link(&self) -> (String, String) {
+        let link = self.create(json!({"url": "https://example.com/"})).await;
+        (text(&link["id"]), text(&link["slug"]))
+    }
+
+    /// Follows a link as a browser does.
+    pub(crate) async fn follow(&self, slug: &str) -> Response {
+        self.visit(slug).send().await.unwrap()
+    }
+
+    pub(crate) fn visit(&self, slug: &str) -> RequestBuilder {
+        self.client
+            .get(self.url(&format!("/s/{slug}")))
+            .header("user-agent", BROWSER)
+    }
+
+    /// `[total, people, unique, bots]` of a link of Alice's.
+    pub(crate) async fn counts(&self, id: &str) -> [i64; 4] {
+        let query = "query($id: ID!) { link(id: $id) { clicks { total people unique bots } } }";
+        let data = self.data(ALICE, query, json!({"id": id})).await;
+        let clicks = &data["link"]["clicks"];
+        ["total", "people", "unique", "bots"].map(|name| clicks[name].as_i64().unwrap())
+    }
+
+    /// Waits until the counts are these.
+    pub(crate) async fn counts_become(&self, id: &str, expected: [i64; 4]) {
+        let counts = eventually(async || {
+            let counts = self.counts(id).await;
+            (counts[0] >= expected[0]).then_some(counts)
+        });
+        assert_eq!(counts.await, expected);
+    }
+
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
+        let text = self
+            .client
+            .get(self.url("/metrics"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}{{")));
+        let value = line
+            .and_then(|line| line.rsplit(' ').next())
+            .unwrap_or_else(|| panic!("{name}: {text}"));
+        value.parse().unwrap()
+    }
+
+    pub(crate) async fn socket(&self) -> Socket {
+        Socket::open(self.address).await
+    }
+
+    /// A socket on which this subject is known.
+    pub(crate) async fn socket_of(&self, subject: &str) -> Socket {
+        let mut socket = self.socket().await;
+        socket.initialise(&self.token(subject)).await;
+        socket
+    }
+
+    /// Stops as SIGTERM does.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(DEADLINE, self.serving)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Begins to stop.
+    pub(crate) fn begin_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Asks again until there is an answer, up to a deadline.
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asking)
+        .await
+        .expect("the condition comes true in time")
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .expect("it happens in time")
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is a text"))
+        .to_owned()
+}
+
+/// Status, and the code of the problem.
+pub(crate) async fn problem(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let kind = response
+        .headers()
+        .get("content-type")
+        .map(|kind| kind.to_str().unwrap().to_owned());
+    assert_eq!(
+        kind.as_deref(),
+        Some("application/problem+json"),
+        "{status}"
+    );
+    let body: Value = response.json().await.unwrap();
+    assert!(!text(&body["request_id"]).is_empty());
+    (status, text(&body["code"]))
+}
+
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}

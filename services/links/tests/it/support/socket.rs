@@ -1,0 +1,106 @@
+//! A client that speaks graphql-transport-ws word by word.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+use super::in_time;
+
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self::open_with(
+            address,
+            &[("sec-websocket-protocol", "graphql-transport-ws")],
+        )
+        .await
+    }
+
+    pub(crate) async fn open_with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = format!("ws://{address}/v1/links/graphql")
+            .into_client_request()
+            .unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        Self(in_time(connect_async(request)).await.unwrap().0)
+    }
+
+    pub(crate) async fn say(&mut self, message: Value) {
+        self.send(Message::text(message.to_string())).await;
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        in_time(self.0.send(message)).await.unwrap();
+    }
+
+    /// The next message; pings are passed over.
+    pub(crate) async fn hear(&mut self) -> Value {
+        match self.next().await {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?} is not a text"),
+        }
+    }
+
+    /// The code with which the server closes.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        match self.next().await {
+            Message::Close(Some(frame)) => frame.code.into(),
+            other => panic!("{other:?} is not a close"),
+        }
+    }
+
+    pub(crate) async fn initialise(&mut self, token: &str) {
+        let payload = json!({"authorization": format!("Bearer {token}")});
+        self.say(json!({"type": "connection_init", "payload": payload}))
+            .await;
+        assert_eq!(self.hear().await, json!({"type": "connection_ack"}));
+    }
+
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
+        self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}}))
+            .await;
+    }
+
+    /// Watches a link. The subscription is running when this returns: operations on a socket
+    /// are begun in order, and an answer to a later one has come.
+    pub(crate) async fn watch(&mut self, id: &str, link: &str) {
+        let query = format!(
+            "subscription {{ clicks(linkId: \"{link}\") {{ id at country referrerHost device bot botReason \
+             totals {{ total people unique bots }} }} }}"
+        );
+        self.subscribe(id, &query).await;
+    }
+
+    /// The data of the next result of an operation.
+    pub(crate) async fn next_of(&mut self, id: &str) -> Value {
+        let mut message = self.hear().await;
+        assert_eq!(
+            (&message["type"], &message["id"]),
+            (&json!("next"), &json!(id)),
+            "{message}"
+        );
+        assert_eq!(message["payload"].get("errors"), None, "{message}");
+        message["payload"]["data"].take()
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            match in_time(self.0.next())
+                .await
+                .expect("the socket is open")
+                .unwrap()
+            {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
+        }
+    }
+}

@@ -1,17 +1,26 @@
 //! Server-sent events: the distinct-connections mode of graphql-sse.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::Pin, time::Duration};
 
-use axum::response::{
-    IntoResponse, Response, Sse,
-    sse::{Event, KeepAlive},
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
 };
-use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderValue, header};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use http::header;
 use quartet_common::{auth::Caller, jwt::JwtError};
+use tokio::time::{Instant, Interval, Sleep, interval_at};
 
 use super::execute::{Answer, Prepared};
 use crate::state::AppState;
+
+/// A comment, so that proxies and clients see that somebody is there.
+const ALIVE: &str = ":\n\n";
+/// With an empty `data`: browsers pass over events that have none.
+const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// Answers with one `next` event for each result and a `complete` event at the end.
 ///
@@ -22,53 +31,64 @@ pub(super) fn respond(prepared: Prepared, caller: &Caller, state: &AppState) -> 
         .exp
         .saturating_sub(state.clock.now().timestamp());
     let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
-    let shutdown = state.shutdown.clone().cancelled_owned();
-    let expired = {
-        let state = state.clone();
-        async move {
-            tokio::time::sleep(left).await;
-            Answer::problem(&JwtError::Expired.into(), &state)
-        }
+    let pause = Duration::from_secs(state.config.graphql.keep_alive_seconds);
+    let run = Run {
+        results: Box::pin(prepared.stream(state)),
+        expiry: Box::pin(tokio::time::sleep(left)),
+        ticks: interval_at(Instant::now() + pause, pause),
+        state: state.clone(),
     };
-    let results = prepared
-        .stream(state)
-        .take_until(shutdown)
-        .map(Some)
-        .chain(stream::iter([None]));
-    let expiry = stream::once(expired).flat_map(|answer| stream::iter([Some(answer), None]));
-    // Whichever says first that there is nothing more.
-    let events = stream::select(results, expiry)
-        .scan(false, |ended, answer| {
-            let before = std::mem::replace(ended, answer.is_none());
-            std::future::ready((!before).then_some(answer))
-        })
-        .map(event);
-    let seconds = state.config.graphql.keep_alive_seconds;
-    with_headers(events, Duration::from_secs(seconds))
+    let events = stream::unfold(Phase::Running(run), |phase| async move {
+        let (event, next) = phase.step().await?;
+        Some((Ok::<String, Infallible>(event), next))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "private, no-store"),
+        // Proxies that buffer would hold events back.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
 }
 
-fn with_headers<S>(events: S, pause: Duration) -> Response
-where
-    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
-{
-    let mut response = Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(pause))
-        .into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-store"),
-    );
-    // Proxies that buffer would hold events back.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+/// An operation whose results are being sent.
+struct Run {
+    results: BoxStream<'static, Answer>,
+    expiry: Pin<Box<Sleep>>,
+    ticks: Interval,
+    state: AppState,
 }
 
-fn event(answer: Option<Answer>) -> Result<Event, Infallible> {
-    Ok(match answer {
-        Some(answer) => Event::default()
-            .event("next")
-            .data(answer.into_json().to_string()),
-        None => Event::default().event("complete").data(""),
-    })
+enum Phase {
+    Running(Run),
+    /// Only `complete` is left to say.
+    Ending,
+    Ended,
+}
+
+impl Phase {
+    async fn step(self) -> Option<(String, Self)> {
+        let mut run = match self {
+            Self::Running(run) => run,
+            Self::Ending => return Some((COMPLETE.to_owned(), Self::Ended)),
+            Self::Ended => return None,
+        };
+        tokio::select! {
+            answer = run.results.next() => Some(match answer {
+                Some(answer) => (next(answer), Self::Running(run)),
+                None => (COMPLETE.to_owned(), Self::Ended),
+            }),
+            _ = run.ticks.tick() => Some((ALIVE.to_owned(), Self::Running(run))),
+            () = &mut run.expiry => {
+                let answer = Answer::problem(&JwtError::Expired.into(), &run.state);
+                Some((next(answer), Self::Ending))
+            }
+            () = run.state.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),
+        }
+    }
+}
+
+/// JSON on one line: line ends within texts are escaped.
+fn next(answer: Answer) -> String {
+    format!("event: next\ndata: {}\n\n", answer.into_json())
 }

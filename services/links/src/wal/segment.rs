@@ -10,7 +10,7 @@ use std::{
 use super::frame::{self, MAX_FRAME_BYTES, Parsed};
 
 const MARK: &[u8; 8] = b"QLCLICK1";
-const START: u64 = MARK.len() as u64;
+pub(super) const START: u64 = MARK.len() as u64;
 /// Read at once. Holds at least one whole frame.
 const CHUNK_BYTES: usize = 512 * 1024;
 const _: () = assert!(CHUNK_BYTES > MAX_FRAME_BYTES);

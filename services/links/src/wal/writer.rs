@@ -78,6 +78,8 @@ enum Message {
         frame: Vec<u8>,
         done: oneshot::Sender<Result<(), Arc<io::Error>>>,
     },
+    /// Closes the segment, if there is anything in it.
+    Seal,
     Close,
 }
 
@@ -125,6 +127,8 @@ impl Wal {
         let frame = frame::encode(payload).ok_or(AppendError::Payload { bytes })?;
         let held = self.held_bytes.load(Ordering::Relaxed);
         if held + frame.len() as u64 > self.limit_bytes {
+            // Only closed segments are deleted: without this a full log could stay full.
+            let _ = self.queue.try_send(Message::Seal);
             return Err(AppendError::Full {
                 limit_bytes: self.limit_bytes,
             });
@@ -187,6 +191,7 @@ impl Writer {
                         bytes.extend_from_slice(&frame);
                         waiting.push(done);
                     }
+                    Message::Seal => self.seal(),
                     Message::Close => open = false,
                 }
                 if waiting.len() < GROUP && open {
@@ -225,6 +230,16 @@ impl Writer {
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let _ = self.publish.send(self.position);
         Ok(())
+    }
+
+    fn seal(&mut self) {
+        if self.position.offset <= segment::START {
+            return;
+        }
+        match self.rotate() {
+            Ok(()) => drop(self.publish.send(self.position)),
+            Err(error) => tracing::warn!(%error, "a full click log could not begin a new segment"),
+        }
     }
 
     fn force(&self) -> io::Result<()> {

@@ -97,11 +97,11 @@ async fn a_new_day_has_a_new_salt_and_old_salts_are_deleted() {
 
 #[tokio::test]
 async fn series_show_hours_and_days_with_zeros_between() {
-    let world = World::at(Clock::manual("2026-05-01T22:10:00Z".parse().unwrap())).await;
+    let world = World::at(Clock::manual("2026-05-01T22:50:00Z".parse().unwrap())).await;
     let replica = world.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    world.clock.advance(Duration::hours(1));
+    world.clock.advance(Duration::minutes(30));
     replica.follow(&slug).await;
     replica
         .client
@@ -110,21 +110,26 @@ async fn series_show_hours_and_days_with_zeros_between() {
         .await
         .unwrap();
     world.clock.advance(Duration::hours(2));
-    replica.follow(&slug).await;
-    replica.counts_become(&id, [4, 3, 2, 1]).await;
+    // Another replica has the new day's salt.
+    let other = world.start().await;
+    other.follow(&slug).await;
+    other.counts_become(&id, [4, 3, 2, 1]).await;
     let query = "query($id: ID!) { link(id: $id) { clicks { lastAt
         hours: series(by: HOUR, from: \"2026-05-01T22:00:00Z\") { at total people unique bots }
         days: series(by: DAY, from: \"2026-04-30T12:00:00Z\") { at total unique } } } }";
     let data = replica.data(ALICE, query, json!({"id": id})).await;
     let clicks = &data["link"]["clicks"];
-    let point = |at: &str, total: i64, people: i64, unique: i64, bots: i64| json!({"at": format!("2026-05-{at}:00:00+00:00"), "total": total, "people": people, "unique": unique, "bots": bots});
+    let point = |at: &str, counts: [i64; 4]| {
+        let [total, people, unique, bots] = counts;
+        json!({"at": format!("2026-05-{at}:00:00+00:00"), "total": total, "people": people, "unique": unique, "bots": bots})
+    };
     assert_eq!(
         clicks["hours"],
         json!([
-            point("01T22", 1, 1, 1, 0),
-            point("01T23", 2, 1, 0, 1),
-            point("02T00", 0, 0, 0, 0),
-            point("02T01", 1, 1, 1, 0),
+            point("01T22", [1, 1, 1, 0]),
+            point("01T23", [2, 1, 0, 1]),
+            point("02T00", [0, 0, 0, 0]),
+            point("02T01", [1, 1, 1, 0]),
         ])
     );
     assert_eq!(
@@ -135,7 +140,7 @@ async fn series_show_hours_and_days_with_zeros_between() {
             {"at": "2026-05-02T00:00:00+00:00", "total": 1, "unique": 1},
         ])
     );
-    assert_eq!(clicks["lastAt"], "2026-05-02T01:10:00+00:00");
+    assert_eq!(clicks["lastAt"], "2026-05-02T01:20:00+00:00");
 }
 
 #[tokio::test]
@@ -144,6 +149,7 @@ async fn clicks_lie_in_the_partition_of_their_day_and_the_net_is_emptied() {
     let replica = world.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
+    replica.counts_become(&id, [1, 1, 1, 0]).await;
     // Beyond the partitions that were made ahead.
     world.clock.advance(Duration::days(20));
     replica.follow(&slug).await;

@@ -198,6 +198,18 @@ impl Replica {
             .header("user-agent", BROWSER)
     }
 
+    /// Follows links until they are remembered for good: their creation may be heard of late.
+    pub(crate) async fn remember(&self, slugs: &[&str]) {
+        eventually(async || {
+            let before = self.metric("links_redirect_loads_total").await;
+            for slug in slugs {
+                self.follow(slug).await;
+            }
+            (self.metric("links_redirect_loads_total").await == before).then_some(())
+        })
+        .await;
+    }
+
     /// `[total, people, unique, bots]` of a link of Alice's.
     pub(crate) async fn counts(&self, id: &str) -> [i64; 4] {
         let query = "query($id: ID!) { link(id: $id) { clicks { total people unique bots } } }";

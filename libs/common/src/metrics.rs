@@ -21,7 +21,6 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] = [
 ];
 
 /// The names of the OpenTelemetry convention, dots written as underscores.
-#[expect(clippy::struct_field_names, reason = "the convention's names")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     http_request_method: &'static str,

@@ -58,7 +58,10 @@ pub async fn serve(
     loop {
         let next = async {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot.expect("the semaphore stays open"), listener.accept().await)
+            (
+                slot.expect("the semaphore stays open"),
+                listener.accept().await,
+            )
         };
         let (slot, accepted) = tokio::select! {
             next = next => next,

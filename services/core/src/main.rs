@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `quartet-core`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quartet_common::cli::main::<quartet_core::Core>()
+}

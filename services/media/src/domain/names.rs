@@ -1,5 +1,7 @@
 //! What a client may promise: file names, checksums, sizes.
 
+use std::fmt::Write as _;
+
 use quartet_common::problem::Rule;
 
 const MAX_NAME_BYTES: usize = 255;
@@ -39,7 +41,10 @@ pub(crate) fn checksum(text: &str) -> Result<Vec<u8>, Rule> {
 
 /// 64 lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 pub(crate) fn size_bytes(size: u64, max: u64) -> Result<i64, Rule> {

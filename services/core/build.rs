@@ -1,0 +1,4 @@
+fn main() {
+    // Without this a new migration is not compiled in: the directory lies outside the crate.
+    println!("cargo:rerun-if-changed=../../db/schemas/core");
+}

@@ -1,0 +1,61 @@
+//! `/v1/core/openapi.json`: this service, described.
+
+use std::sync::LazyLock;
+
+use axum::response::IntoResponse;
+use http::header;
+use quartet_common::openapi::finish;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{keys, sessions, users},
+    state::AppState,
+};
+
+const DESCRIPTION: &str = "Users, their sessions, and the public keys that verify their access \
+tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh it \
+before it ends.";
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+
+#[derive(OpenApi)]
+#[openapi(tags(
+    (name = "users", description = "One's own account"),
+    (name = "sessions", description = "Logging in, staying in, logging out"),
+    (name = "keys", description = "What verifies access tokens"),
+    (name = "documents", description = "What this service can do"),
+))]
+struct Base;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_openapi))
+}
+
+/// The document as pretty JSON.
+pub(crate) fn openapi() -> String {
+    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
+        .merge(users::router(None))
+        .merge(sessions::router())
+        .merge(keys::router())
+        .merge(router())
+        .split_for_parts();
+    finish(document, "Quartet core", DESCRIPTION)
+}
+
+/// Describe this service
+///
+/// The OpenAPI 3.1 document of the core service.
+#[utoipa::path(
+    get,
+    path = "/v1/core/openapi.json",
+    operation_id = "get_core_openapi",
+    tag = "documents",
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+)]
+async fn get_openapi() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
+}

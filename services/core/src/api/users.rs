@@ -1,0 +1,305 @@
+//! Users: sign up, and one's own account.
+
+use axum::{
+    extract::State,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use http::{StatusCode, header};
+use quartet_common::{
+    extract::{IfMatch, IfNoneMatch, Json},
+    idempotency::idempotent,
+    layers::ClientAddress,
+    problem::{Checks, Problem},
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    auth::SignedIn,
+    config::Config,
+    domain::{
+        display_name::DisplayName,
+        email::Email,
+        password::{self, NewPassword},
+        throttle::Attempt,
+        users::{self, Desk, NewUser, UserChange},
+    },
+    error::Error,
+    state::AppState,
+    store::users::{UserId, UserRow},
+};
+
+/// Without a state only the description is wanted. Only sign-up takes an Idempotency-Key: the
+/// answers of the token endpoints are secrets and are kept nowhere.
+pub(super) fn router(state: Option<&AppState>) -> OpenApiRouter<AppState> {
+    let sign_up = OpenApiRouter::new().routes(routes!(create_user));
+    let sign_up = match state {
+        Some(state) => sign_up.route_layer(from_fn_with_state(state.idempotency(), idempotent)),
+        None => sign_up,
+    };
+    sign_up.merge(OpenApiRouter::new().routes(routes!(get_me, update_me, delete_me)))
+}
+
+/// Somebody who wants an account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SignUp {
+    #[schema(example = "ada@example.com", format = "email", max_length = 254)]
+    email: String,
+    /// 15 to 256 characters of any kind. Common and easily guessed ones are refused.
+    #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 15, max_length = 256)]
+    password: SecretString,
+    /// 1 to 100 characters.
+    #[serde(default)]
+    #[schema(example = "Ada Lovelace", min_length = 1, max_length = 100)]
+    display_name: Option<String>,
+}
+
+/// What to change (merge patch, RFC 7396): absent fields stay, null clears.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UserPatch {
+    /// Needs `current_password`.
+    #[serde(default)]
+    #[schema(
+        example = "ada@example.org",
+        format = "email",
+        max_length = 254,
+        nullable = false
+    )]
+    email: Option<String>,
+    /// Null clears it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100)]
+    display_name: Option<Option<String>>,
+    /// Needs `current_password` and ends every other session.
+    #[serde(default)]
+    #[schema(value_type = String, format = "password", min_length = 15, max_length = 256, nullable = false, required = false)]
+    password: Option<SecretString>,
+    #[serde(default)]
+    #[schema(value_type = String, format = "password", max_length = 256, nullable = false, required = false)]
+    current_password: Option<SecretString>,
+}
+
+/// A person with an account.
+#[derive(Debug, Serialize, ToSchema)]
+struct User {
+    id: UserId,
+    #[schema(example = "ada@example.com", format = "email")]
+    email: String,
+    #[schema(example = "Ada Lovelace")]
+    display_name: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Sign up
+///
+/// Makes an account. An address belongs to one account, whatever its case.
+#[utoipa::path(
+    post,
+    path = "/v1/core/users",
+    operation_id = "create_user",
+    tag = "users",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours", example = "7f1c9a52")),
+    request_body = SignUp,
+    responses(
+        (status = 201, description = "The account is there", body = User, headers(("Location" = String, description = "Path of the account"))),
+        (status = 409, description = "Another account has this address, or a request with this Idempotency-Key is still running"),
+    )
+)]
+async fn create_user(
+    State(state): State<AppState>,
+    Json(request): Json<SignUp>,
+) -> Result<Response, Problem> {
+    let new = request.check(&state.config)?;
+    let user = users::sign_up(desk(&state), new).await?;
+    state.metrics.sign_ups.inc();
+    let location = [(header::LOCATION, "/v1/core/users/me")];
+    Ok((StatusCode::CREATED, location, User::respond(user)).into_response())
+}
+
+/// Read one's own account
+///
+/// With a strong `ETag`; `If-None-Match` saves the body.
+#[utoipa::path(
+    get,
+    path = "/v1/core/users/me",
+    operation_id = "get_me",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "Entity tag that the client has")),
+    responses(
+        (status = 200, description = "The account", body = User, headers(("ETag" = String, description = "Changes when the account does"))),
+        (status = 304, description = "The client has this version"),
+    )
+)]
+async fn get_me(
+    State(state): State<AppState>,
+    caller: SignedIn,
+    known: Option<IfNoneMatch>,
+) -> Result<Response, Error> {
+    let user = users::find(&state.pool, caller.user).await?;
+    let tag = entity_tag(&user);
+    if known.is_some_and(|known| known.has(&tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(User::respond(user))
+}
+
+/// Change one's own account
+///
+/// Merge patch: absent fields stay as they are. A new address or password needs
+/// `current_password`; a new password ends every other session. With `If-Match` the change is
+/// made only if nobody else has changed the account since.
+#[utoipa::path(
+    patch,
+    path = "/v1/core/users/me",
+    operation_id = "update_me",
+    tag = "users",
+    security(("bearer" = [])),
+    params(("If-Match" = Option<String>, Header, description = "Entity tag of the version that the change is meant for")),
+    request_body(content(
+        (UserPatch = "application/json"),
+        (UserPatch = "application/merge-patch+json"),
+    )),
+    responses(
+        (status = 200, description = "The changed account", body = User, headers(("ETag" = String, description = "Of the new version"))),
+        (status = 403, description = "The current password is missing or wrong"),
+        (status = 409, description = "Another account has this address"),
+        (status = 412, description = "The account has changed since it was read"),
+    )
+)]
+async fn update_me(
+    State(state): State<AppState>,
+    caller: SignedIn,
+    ClientAddress(address): ClientAddress,
+    wanted: Option<IfMatch>,
+    Json(patch): Json<UserPatch>,
+) -> Result<Response, Problem> {
+    let change = patch.check(&state.config)?;
+    let check = |user: &UserRow| match &wanted {
+        Some(wanted) => wanted.check(&entity_tag(user)).map_err(Error::from),
+        None => Ok(()),
+    };
+    let attempt_of = |email: &str| Attempt::new(&state.master_key, email, address);
+    let whose = (caller.user, caller.session);
+    let user = users::update(desk(&state), attempt_of, whose, change, check).await?;
+    Ok(User::respond(user))
+}
+
+/// Delete one's own account
+///
+/// Needs a login that is at most an hour old. All sessions end, the address is free again, and
+/// the rest is removed after 30 days. Assets and links are not removed by this.
+#[utoipa::path(
+    delete,
+    path = "/v1/core/users/me",
+    operation_id = "delete_me",
+    tag = "users",
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "The account is gone"),
+        (status = 403, description = "The login is too long ago"),
+    )
+)]
+async fn delete_me(State(state): State<AppState>, caller: SignedIn) -> Result<StatusCode, Error> {
+    users::delete(desk(&state), caller.user, caller.since).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn desk(state: &AppState) -> Desk<'_> {
+    Desk {
+        pool: &state.pool,
+        hasher: &state.hasher,
+        clock: &state.clock,
+        config: &state.config,
+    }
+}
+
+fn entity_tag(user: &UserRow) -> String {
+    format!("\"{}\"", user.version)
+}
+
+/// Tells null (`Some(None)`) from absent (`None`).
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+impl SignUp {
+    fn check(self, config: &Config) -> Result<NewUser, Problem> {
+        let mut checks = Checks::new();
+        let email = checks.take("/email", Email::parse(&self.email));
+        let display_name = self
+            .display_name
+            .map(|name| checks.take("/display_name", DisplayName::parse(&name)));
+        let local = email
+            .as_ref()
+            .map(|email| email.local_part().to_owned())
+            .unwrap_or_default();
+        let name = display_name
+            .as_ref()
+            .and_then(Option::as_ref)
+            .map_or("", DisplayName::as_str);
+        let password = checks.take(
+            "/password",
+            NewPassword::parse(&self.password, &config.passwords, &[&local, name]),
+        );
+        checks.finish()?;
+        let display_name = display_name.flatten();
+        match (email, password) {
+            (Some(email), Some(password)) => Ok(NewUser {
+                email,
+                display_name,
+                password,
+            }),
+            _ => Err(Problem::forbidden()),
+        }
+    }
+}
+
+impl UserPatch {
+    fn check(self, config: &Config) -> Result<UserChange, Problem> {
+        let mut checks = Checks::new();
+        let email = self
+            .email
+            .map(|text| checks.take("/email", Email::parse(&text)));
+        let display_name = self.display_name.map(|name| {
+            name.and_then(|text| checks.take("/display_name", DisplayName::parse(&text)))
+        });
+        for (pointer, secret) in [
+            ("/password", &self.password),
+            ("/current_password", &self.current_password),
+        ] {
+            if let Some(secret) = secret {
+                checks.take(pointer, password::check_size(secret, &config.passwords));
+            }
+        }
+        checks.finish()?;
+        Ok(UserChange {
+            email: email.flatten(),
+            display_name,
+            password: self.password,
+            current_password: self.current_password,
+        })
+    }
+}
+
+impl User {
+    /// The account with its entity tag.
+    fn respond(row: UserRow) -> Response {
+        let tag = [(header::ETAG, entity_tag(&row))];
+        let body = Self {
+            id: row.id,
+            email: row.email,
+            display_name: row.display_name,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        (tag, Json(body)).into_response()
+    }
+}

@@ -1,0 +1,47 @@
+//! Who calls: the token is verified, and its session is looked up each time.
+
+use axum::extract::FromRequestParts;
+use chrono::{DateTime, Utc};
+use http::request::Parts;
+use quartet_common::{auth::Caller, problem::Problem};
+
+use crate::{
+    error::Error,
+    state::AppState,
+    store::{
+        sessions::{self, SessionId},
+        users::UserId,
+    },
+};
+
+/// The signed-in caller. A revoked session, a deleted user: 401 at once, however long the token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
+    pub(crate) since: DateTime<Utc>,
+}
+
+impl FromRequestParts<AppState> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller =
+            <Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
+        let ended = || Problem::from(Error::SessionEnded);
+        let user: UserId = caller.subject().parse().map_err(|_| ended())?;
+        let session = caller
+            .session_id()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(ended)?;
+        let mut db = state.pool.acquire().await?;
+        let since = sessions::live_since(&mut db, user, session, state.clock.now()).await?;
+        since
+            .map(|since| Self {
+                user,
+                session,
+                since,
+            })
+            .ok_or_else(ended)
+    }
+}

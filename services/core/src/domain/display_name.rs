@@ -1,0 +1,96 @@
+//! The name that a user shows to others.
+
+use quartet_common::problem::Rule;
+use unicode_normalization::UnicodeNormalization;
+
+const MAX_CHARACTERS: usize = 100;
+
+/// 1 to 100 characters without control characters, trimmed, in Unicode's form NFC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DisplayName(String);
+
+impl DisplayName {
+    /// # Errors
+    /// The rule that the name breaks: `empty`, `too_long` or `control_character`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
+        // Composing can lengthen a text only a few times: this bounds the work before it is done.
+        if text.len() > MAX_CHARACTERS * 16 {
+            return Err(too_long());
+        }
+        let name: String = text.trim().nfc().collect();
+        if name.is_empty() {
+            return Err(Rule::new(
+                "empty",
+                "must hold a visible character; null clears the name",
+            ));
+        }
+        if name.chars().count() > MAX_CHARACTERS {
+            return Err(too_long());
+        }
+        if name
+            .chars()
+            .any(|c| c.is_control() || is_invisible_format(c))
+        {
+            return Err(Rule::new(
+                "control_character",
+                "must not hold control characters or direction marks",
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Line separators, and marks that make a name read differently from what it is.
+fn is_invisible_format(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn too_long() -> Rule {
+    Rule::new(
+        "too_long",
+        format!("must have at most {MAX_CHARACTERS} characters"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_composed() {
+        assert_eq!(
+            DisplayName::parse("  Zoe\u{308} ").unwrap().as_str(),
+            "Zo\u{eb}"
+        );
+        assert_eq!(
+            DisplayName::parse(&"名".repeat(100))
+                .unwrap()
+                .as_str()
+                .chars()
+                .count(),
+            100
+        );
+    }
+
+    #[test]
+    fn what_would_break_a_page_is_refused() {
+        let long = "x".repeat(101);
+        let huge = "x".repeat(100_000);
+        for text in [
+            "",
+            "  ",
+            "a\nb",
+            "a\u{0}b",
+            "a\u{202e}b",
+            "a\u{7f}",
+            &long,
+            &huge,
+        ] {
+            assert!(DisplayName::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

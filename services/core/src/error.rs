@@ -1,0 +1,139 @@
+//! What can go wrong, and what a client is told of it.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use quartet_common::{
+    db,
+    problem::{FieldError, Problem},
+};
+
+/// Everything that the rooms below the API may answer instead of a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the address belongs to an account already")]
+    EmailTaken,
+    #[error("the address or the password is wrong")]
+    InvalidCredentials,
+    #[error("the current password is wrong")]
+    WrongPassword,
+    #[error("the current password is missing")]
+    PasswordNeeded,
+    #[error("too many failed attempts")]
+    Throttled { retry_after_seconds: u64 },
+    #[error("too many passwords wait to be hashed")]
+    TooBusy,
+    #[error("the refresh token is wrong, spent, or its session has ended")]
+    InvalidRefreshToken,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("the login is too long ago")]
+    StaleLogin,
+    #[error("there is no such session, or it belongs to somebody else")]
+    SessionNotFound,
+    #[error("the user was changed meanwhile")]
+    Changed,
+    #[error("the input breaks a rule")]
+    Problem(Problem),
+    #[error("no signing key can be used")]
+    NoSigningKey,
+    #[error("a secret could not be made or opened: {0}")]
+    Crypto(&'static str),
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if db::constraint(&error) == Some("users_email_key") {
+            return Self::EmailTaken;
+        }
+        Self::Database(error)
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "Another account has this address",
+            )
+            .field(FieldError::body(
+                "/email",
+                "taken",
+                "must not belong to an account yet",
+            )),
+            Error::Throttled {
+                retry_after_seconds,
+            } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "There were too many failed attempts",
+            )
+            .retry_after(retry_after_seconds),
+            Error::Changed => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The resource has changed since it was read",
+            ),
+            Error::SessionNotFound => Self::not_found("session"),
+            Error::Problem(problem) => problem,
+            Error::TooBusy => Self::unavailable(error),
+            Error::Database(error) => error.into(),
+            Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
+            Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => confirm(&error),
+            Error::InvalidCredentials | Error::InvalidRefreshToken | Error::SessionEnded => {
+                unauthenticated(&error)
+            }
+        }
+    }
+}
+
+/// 401: who calls is not known.
+fn unauthenticated(error: &Error) -> Problem {
+    let (code, title) = match error {
+        Error::InvalidCredentials => (
+            "invalid_credentials",
+            "The address or the password is wrong",
+        ),
+        Error::InvalidRefreshToken => (
+            "invalid_refresh_token",
+            "The refresh token is wrong or spent, or its session has ended",
+        ),
+        _ => ("unauthenticated", "A valid access token is needed"),
+    };
+    let mut problem = Problem::unauthenticated(error.to_string());
+    problem.code = code;
+    problem.title = title.into();
+    problem
+}
+
+/// 403: who calls is known, but has to prove it again.
+fn confirm(error: &Error) -> Problem {
+    let refused = |code, title: &'static str| Problem::new(StatusCode::FORBIDDEN, code, title);
+    let field = |code, detail: &str| FieldError::body("/current_password", code, detail);
+    match error {
+        Error::WrongPassword => refused("wrong_password", "The current password is wrong")
+            .field(field("wrong", "must be the current password")),
+        Error::PasswordNeeded => refused("password_needed", "The current password is needed")
+            .field(field(
+                "missing",
+                "is needed to change the address or the password",
+            )),
+        _ => refused("stale_login", "The login is too long ago")
+            .detail("log in again, then repeat the request with the new access token"),
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}

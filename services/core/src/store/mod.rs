@@ -1,0 +1,7 @@
+//! Checked SQL in plain functions.
+
+pub(crate) mod refresh_tokens;
+pub(crate) mod sessions;
+pub(crate) mod signing_keys;
+pub(crate) mod throttles;
+pub(crate) mod users;

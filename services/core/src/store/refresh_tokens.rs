@@ -1,0 +1,112 @@
+//! Rows of `core.refresh_tokens`: hashes only.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::store::{sessions::SessionId, users::UserId};
+
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshTokenRow {
+    pub(crate) token_hash: Vec<u8>,
+    pub(crate) session_id: SessionId,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// A token of a live session.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundToken {
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: UserId,
+    /// `None`: never used.
+    pub(crate) spent: Option<Spent>,
+}
+
+/// What became of a used token.
+#[derive(Clone, Debug)]
+pub(crate) struct Spent {
+    pub(crate) used_at: DateTime<Utc>,
+    pub(crate) successor_salt: Vec<u8>,
+    pub(crate) successor_used: bool,
+}
+
+pub(crate) async fn insert(
+    db: &mut PgConnection,
+    token: &RefreshTokenRow,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($1, $2, $3)",
+        token.token_hash,
+        token.session_id.uuid(),
+        token.created_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Locks the session of a token and then reads the token, so that it is seen as the last holder
+/// of the lock left it. `None` when there is no such token or its session has ended.
+pub(crate) async fn lock(
+    db: &mut PgConnection,
+    token_hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<Option<FoundToken>, sqlx::Error> {
+    let session = sqlx::query!(
+        r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId"
+           FROM core.refresh_tokens AS t
+           JOIN core.sessions AS s ON s.id = t.session_id
+           JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+           WHERE t.token_hash = $1 AND s.revoked_at IS NULL
+             AND s.expires_at > $2 AND s.idle_expires_at > $2
+           FOR UPDATE OF s"#,
+        token_hash,
+        now,
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(session) = session else {
+        return Ok(None);
+    };
+    let token = sqlx::query!(
+        r#"SELECT t.used_at, t.successor_salt, n.used_at IS NOT NULL AS "successor_used!"
+           FROM core.refresh_tokens AS t
+           LEFT JOIN core.refresh_tokens AS n ON n.token_hash = t.successor_hash
+           WHERE t.token_hash = $1"#,
+        token_hash,
+    )
+    .fetch_one(db)
+    .await?;
+    let spent = token
+        .used_at
+        .zip(token.successor_salt)
+        .map(|(used_at, successor_salt)| Spent {
+            used_at,
+            successor_salt,
+            successor_used: token.successor_used,
+        });
+    Ok(Some(FoundToken {
+        session_id: session.id,
+        user_id: session.user_id,
+        spent,
+    }))
+}
+
+pub(crate) async fn spend(
+    db: &mut PgConnection,
+    token_hash: &[u8],
+    successor_salt: &[u8],
+    successor_hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE core.refresh_tokens
+         SET used_at = $4, successor_salt = $2, successor_hash = $3 WHERE token_hash = $1",
+        token_hash,
+        successor_salt,
+        successor_hash,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Rows of `core.signing_keys`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+#[derive(Clone)]
+pub(crate) struct SigningKeyRow {
+    pub(crate) kid: String,
+    pub(crate) sealed_private_key: Vec<u8>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) activates_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for SigningKeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKeyRow")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Until the end of the transaction nobody else changes the keys.
+pub(crate) async fn lock(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('core.signing_keys'))")
+        .fetch_one(db)
+        .await?;
+    Ok(())
+}
+
+/// The one that takes over first comes first.
+pub(crate) async fn all(db: &mut PgConnection) -> Result<Vec<SigningKeyRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SigningKeyRow,
+        "SELECT kid, sealed_private_key, created_at, activates_at
+         FROM core.signing_keys ORDER BY activates_at",
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(crate) async fn insert(db: &mut PgConnection, key: &SigningKeyRow) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO core.signing_keys (kid, algorithm, sealed_private_key, created_at, activates_at)
+         VALUES ($1, 'EdDSA', $2, $3, $4)",
+        key.kid,
+        key.sealed_private_key,
+        key.created_at,
+        key.activates_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Removes keys whose successor took over before `before`.
+pub(crate) async fn delete_superseded(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM core.signing_keys AS k WHERE EXISTS (
+             SELECT FROM core.signing_keys AS n
+             WHERE n.activates_at > k.activates_at AND n.activates_at < $1)",
+        before,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete_all(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM core.signing_keys")
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Rows of `core.throttles`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+#[derive(Clone, Debug)]
+pub(crate) struct ThrottleRow {
+    pub(crate) key: String,
+    pub(crate) failures: i32,
+    pub(crate) last_failure_at: DateTime<Utc>,
+}
+
+pub(crate) async fn by_keys(
+    pool: &PgPool,
+    keys: [&String; 2],
+) -> Result<Vec<ThrottleRow>, sqlx::Error> {
+    let keys = keys.map(Clone::clone);
+    sqlx::query_as!(
+        ThrottleRow,
+        "SELECT key, failures, last_failure_at FROM core.throttles WHERE key = ANY ($1)",
+        &keys,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Counts one failure under each key; failures before `forgotten` do not count any more.
+pub(crate) async fn add_failure(
+    pool: &PgPool,
+    keys: [&String; 2],
+    now: DateTime<Utc>,
+    forgotten: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let keys = keys.map(Clone::clone);
+    // In the order of the keys: two attempts at once must not wait for each other.
+    sqlx::query!(
+        "INSERT INTO core.throttles AS t (key, failures, last_failure_at)
+         SELECT key, 1, $2 FROM unnest($1::text[]) AS key ORDER BY key
+         ON CONFLICT (key) DO UPDATE SET
+             failures = CASE WHEN t.last_failure_at < $3 THEN 1
+                             ELSE least(t.failures, 1000000) + 1 END,
+             last_failure_at = $2",
+        &keys,
+        now,
+        forgotten,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete(pool: &PgPool, key: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM core.throttles WHERE key = $1", key)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Removes rows whose last failure was before `before`; gives how many.
+pub(crate) async fn purge(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM core.throttles WHERE key IN (
+             SELECT key FROM core.throttles WHERE last_failure_at < $1
+             LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        before,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(purged.rows_affected())
+}

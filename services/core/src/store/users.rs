@@ -1,0 +1,154 @@
+//! Rows of `core.users`. A deleted user is not found.
+
+use chrono::{DateTime, Utc};
+use quartet_common::typed_id;
+use sqlx::PgConnection;
+
+typed_id!(
+    /// A person with an account.
+    pub(crate) UserId,
+    "usr"
+);
+
+#[derive(Clone)]
+pub(crate) struct UserRow {
+    pub(crate) id: UserId,
+    pub(crate) email: String,
+    pub(crate) password_hash: String,
+    pub(crate) display_name: Option<String>,
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for UserRow {
+    /// Neither the address nor the hash belongs into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRow")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) async fn insert(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO core.users
+             (id, email, password_hash, display_name, version, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        user.id.uuid(),
+        user.email,
+        user.password_hash,
+        user.display_name,
+        user.version,
+        user.created_at,
+        user.updated_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn by_id(
+    db: &mut PgConnection,
+    id: UserId,
+) -> Result<Option<UserRow>, sqlx::Error> {
+    sqlx::query_as!(
+        UserRow,
+        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+                  updated_at
+           FROM core.users WHERE id = $1 AND deleted_at IS NULL"#,
+        id.uuid(),
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Without regard to case.
+pub(crate) async fn by_email(
+    db: &mut PgConnection,
+    email: &str,
+) -> Result<Option<UserRow>, sqlx::Error> {
+    sqlx::query_as!(
+        UserRow,
+        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+                  updated_at
+           FROM core.users WHERE lower(email) = lower($1) AND deleted_at IS NULL"#,
+        email,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// False when the user has another version than `expected`, or is gone.
+pub(crate) async fn update(
+    db: &mut PgConnection,
+    user: &UserRow,
+    expected: i64,
+) -> Result<bool, sqlx::Error> {
+    let updated = sqlx::query!(
+        "UPDATE core.users
+         SET email = $3, password_hash = $4, display_name = $5, version = $6, updated_at = $7
+         WHERE id = $1 AND version = $2 AND deleted_at IS NULL",
+        user.id.uuid(),
+        expected,
+        user.email,
+        user.password_hash,
+        user.display_name,
+        user.version,
+        user.updated_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Unless somebody has set another password meanwhile.
+pub(crate) async fn replace_hash(
+    db: &mut PgConnection,
+    id: UserId,
+    old: &str,
+    new: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE core.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+        id.uuid(),
+        old,
+        new,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete(
+    db: &mut PgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE core.users SET deleted_at = $2, updated_at = $2, version = version + 1
+         WHERE id = $1 AND deleted_at IS NULL",
+        id.uuid(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Removes users that were deleted before `before`; gives how many.
+pub(crate) async fn purge(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM core.users WHERE id IN (
+             SELECT id FROM core.users WHERE deleted_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        before,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(purged.rows_affected())
+}

@@ -1,0 +1,62 @@
+//! The store: objects as files, names hashed, every change one atomic rename.
+//!
+//! ```text
+//! lock                                     held by the server that owns the directory
+//! tmp/                                     drafts; emptied at start
+//! buckets/<name>/bucket.json               creation time and CORS rules
+//! buckets/<name>/objects/<aa>/<sha256>     one object: content, metadata, footer
+//! buckets/<name>/uploads/<id>/upload.json  one multipart upload
+//! buckets/<name>/uploads/<id>/part-00001   one part, same format as an object
+//! ```
+
+mod bucket;
+mod draft;
+mod record;
+mod store;
+mod uploads;
+
+pub(crate) use bucket::Bucket;
+pub(crate) use draft::{Promised, receive};
+pub(crate) use record::{Checksums, Headers, Meta, Record};
+pub(crate) use store::{Store, Write};
+pub(crate) use uploads::{PartRef, Upload};
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use s3s::{S3Error, S3Result};
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Runs blocking file work away from the async threads.
+pub(crate) async fn blocking<T, F>(work: F) -> S3Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> S3Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(S3Error::internal_error)?
+}
+
+/// Makes a rename or a removal inside `directory` durable.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// `Ok(None)` where the thing does not exist.
+fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+/// What one server needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory that holds everything; made when absent, owned by one server at a time.
+    pub data: PathBuf,
+    pub access_key: String,
+    pub secret_key: String,
+    /// Buckets that exist from the start.
+    pub buckets: Vec<String>,
+    /// Buckets whose objects anybody may read; they exist from the start as well.
+    pub public_buckets: Vec<String>,
+    /// Origins that browsers may come from where a bucket has no CORS rules; `*` is any.
+    pub cors_origins: Vec<String>,
+}
+
+impl Options {
+    /// Options for `data` with the given key pair, no buckets, any origin.
+    pub fn new(
+        data: impl Into<PathBuf>,
+        access_key: impl Into<String>,
+        secret_key: impl Into<String>,
+    ) -> Self {
+        Self {
+            data: data.into(),
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+            buckets: Vec::new(),
+            public_buckets: Vec::new(),
+            cors_origins: vec!["*".to_owned()],
+        }
+    }
+
+    pub(crate) fn is_public(&self, bucket: &str) -> bool {
+        self.public_buckets.iter().any(|name| name == bucket)
+    }
+}

@@ -190,13 +190,22 @@ impl Stack {
                 loopback(self.ports.of(service)).to_string(),
             )
             .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
+            // The gateway tells them who the client is.
+            .env("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128")
             .env("QUARTET_DATABASE_URL", url.reveal())
             .env("QUARTET_JWT_ISSUER", self.public_url());
         Ok(match service {
-            "core" => spec,
+            "core" => self.core_settings(spec)?,
             "media" => self.media_settings(spec),
             _ => self.links_settings(spec),
         })
+    }
+
+    fn core_settings(&self, spec: ServiceSpec) -> Result<ServiceSpec> {
+        const MASTER_KEY: &str = "core-master-key";
+        secret::load_or_create(&self.secrets(), MASTER_KEY)?;
+        let file = self.secrets().join(MASTER_KEY);
+        Ok(spec.env("QUARTET_KEYS_MASTER_KEY_FILE", file))
     }
 
     fn media_settings(&self, spec: ServiceSpec) -> ServiceSpec {

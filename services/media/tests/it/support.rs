@@ -63,7 +63,7 @@ impl Store {
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.running = Some(tokio::spawn(async move {
-            quartet_devstore::serve(listener, options, stop)
+            quartet_devstore::serve(listener, options, stop.cancelled_owned())
                 .await
                 .unwrap();
         }));

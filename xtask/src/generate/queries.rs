@@ -83,7 +83,9 @@ fn check_queries(
         .env("SQLX_OFFLINE", "false")
         .env("SQLX_OFFLINE_DIR", fresh)
         .env("DATABASE_URL", url.reveal());
-    succeed(command, signals).context("a query does not fit the schema; see above")
+    succeed(command, signals).context(
+        "with its queries checked against the schema the service does not build; see above",
+    )
 }
 
 fn touch(path: &Path) -> anyhow::Result<()> {

@@ -19,16 +19,18 @@ use axum::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use sqlx::{PgPool, Row};
 
 use crate::{
     auth::bearer_token,
     clock::Clock,
     extract::Body as WholeBody,
-    jwt::JwtVerifier,
+    jwt::{JwtError, JwtVerifier},
+    layers::ClientAddress,
     problem::{FieldError, Problem},
 };
 
@@ -52,6 +54,9 @@ pub struct Idempotency {
     pub pool: PgPool,
     pub clock: Clock,
     pub verifier: JwtVerifier,
+    /// Keys the hash that is kept of a request: its body may hold a password, and a plain hash of
+    /// it would be quick to guess.
+    pub hash_key: [u8; 32],
 }
 
 /// The layer. Requests without the header pass untouched.
@@ -67,13 +72,13 @@ pub async fn idempotent(
         return Ok(next.run(request).await);
     };
     let key = parse_key(key)?;
-    let principal = principal(&state, request.headers()).await?;
     let (parts, body) = request.into_parts();
+    let principal = principal(&state, &parts).await?;
     let mut reading = Request::new(body);
     *reading.extensions_mut() = parts.extensions.clone();
     let WholeBody(bytes) =
         <WholeBody as axum::extract::FromRequest<()>>::from_request(reading, &()).await?;
-    let hash = request_hash(parts.method.as_str(), parts.uri.path(), &bytes);
+    let hash = request_hash(&state.hash_key, &parts, &bytes);
     let slot = Slot {
         state: &state,
         principal,
@@ -118,23 +123,32 @@ fn parse_key(value: &HeaderValue) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// Keys of different callers never meet; a caller without a token shares one space, where the
-/// request's hash still keeps answers apart.
-async fn principal(state: &Idempotency, headers: &HeaderMap) -> Result<String, Problem> {
-    match bearer_token(headers) {
+/// Keys of different callers never meet; a caller without a token is known by the address.
+async fn principal(state: &Idempotency, request: &Parts) -> Result<String, Problem> {
+    match bearer_token(&request.headers) {
         Ok(token) => Ok(state.verifier.verify(token).await?.sub.clone()),
-        Err(crate::jwt::JwtError::Missing) => Ok("anonymous".into()),
+        Err(JwtError::Missing) => {
+            let address = request.extensions.get::<ClientAddress>();
+            Ok(format!(
+                "anonymous {}",
+                address.map_or(String::new(), |client| client.0.to_string())
+            ))
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn request_hash(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    for part in [method.as_bytes(), path.as_bytes(), body] {
-        hash.update(part.len().to_be_bytes());
+fn request_hash(key: &[u8; 32], request: &Parts, body: &[u8]) -> Vec<u8> {
+    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length is a key");
+    for part in [
+        request.method.as_str().as_bytes(),
+        request.uri.path().as_bytes(),
+        body,
+    ] {
+        hash.update(&part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().to_vec()
+    hash.finalize().into_bytes().to_vec()
 }
 
 struct Slot<'a> {

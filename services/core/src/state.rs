@@ -61,6 +61,7 @@ impl AppState {
             pool: self.pool.clone(),
             clock: self.clock.clone(),
             verifier: self.keys.verifier().clone(),
+            hash_key: self.master_key.derive("idempotency", &[]),
         }
     }
 }

@@ -39,6 +39,7 @@ async fn world() -> World {
         pool: pool.clone(),
         clock: clock.clone(),
         verifier,
+        hash_key: [7; 32],
     };
     let done = Arc::new(AtomicUsize::new(0));
     let gate = Gate::default();

@@ -72,7 +72,7 @@ async fn half_a_request_leaves_no_row() {
         .client()
         .get("/s/gone-away")
         .await
-        .problem(404, "not_found");
+        .problem(404, "link_not_found");
     let retry = json!({ "email": "gone@example.org", "password": "a password nobody waits for" });
     stack
         .client()

@@ -1,6 +1,5 @@
 //! What a person does from the first visit to the last.
 
-use http::Method;
 use serde_json::json;
 
 use crate::harness::files::{self, PNG};
@@ -128,12 +127,7 @@ async fn leaves_nothing_behind(stack: &Stack, ada: &User) {
         1,
         "{sessions:#}"
     );
-    let leave = ada.client.call(Method::DELETE, "/v1/core/users/me");
-    leave
-        .json(&json!({ "password": ada.password }))
-        .send()
-        .await
-        .expect(204);
+    ada.client.delete("/v1/core/users/me").await.expect(204);
     let body = json!({ "email": ada.email, "password": ada.password });
     stack
         .client()

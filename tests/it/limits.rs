@@ -107,7 +107,10 @@ async fn clients_without_a_token_are_counted_by_address() {
     let other = stack
         .client()
         .seen_from(Ipv4Addr::new(127, 0, 0, 22).into());
-    other.get("/s/not-there").await.problem(404, "not_found");
+    other
+        .get("/s/not-there")
+        .await
+        .problem(404, "link_not_found");
     // A limit of one kind leaves the others alone.
     visitor.get("/openapi.json").await.expect(200);
     // Wrong tokens do not earn the address a second quota: they are refused, and counted.

@@ -286,7 +286,10 @@ async fn an_edit_on_one_replica_reaches_the_redirects_of_the_other() {
     }
     // A slug that was unknown to both is not remembered as unknown once it exists.
     for replica in &replicas {
-        replica.get("/s/soon-there").await.problem(404, "not_found");
+        replica
+            .get("/s/soon-there")
+            .await
+            .problem(404, "link_not_found");
     }
     let input = json!({ "input": { "url": "https://example.org/new", "slug": "soon-there" } });
     graphql::data(&first, graphql::CREATE, &input).await;

@@ -39,7 +39,14 @@ impl Database {
     /// A server of the test's own, which can be stopped, killed and started again.
     pub(crate) fn own() -> Self {
         let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
-        Self::make(postgres, Passwords::random().unwrap())
+        let this = Self::make(postgres, Passwords::random().unwrap());
+        // Throw-away servers answer before a commit is written. One that is killed must not.
+        let sql = format!(
+            "ALTER DATABASE {} SET synchronous_commit = on",
+            this.url.database()
+        );
+        this.postgres.query(&this.url, &sql).unwrap();
+        this
     }
 
     fn make(postgres: Postgres, passwords: Passwords) -> Self {

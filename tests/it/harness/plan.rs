@@ -111,7 +111,7 @@ impl Plan {
     }
 
     fn core(&self, spec: ServiceSpec) -> ServiceSpec {
-        spec
+        set(spec, "keys.master_key", &self.core_secret)
     }
 
     fn media(&self, mut spec: ServiceSpec) -> ServiceSpec {

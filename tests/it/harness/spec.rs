@@ -88,7 +88,8 @@ pub(crate) fn check(
     body: &[u8],
 ) {
     let path = path.split('?').next().unwrap_or_default();
-    if !path.starts_with("/v1/") {
+    let described = ["/v1/", "/s/", "/.well-known/"];
+    if !described.iter().any(|start| path.starts_with(start)) {
         return;
     }
     // A literal segment is more exact than a parameter.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_SECURITY_POLICY, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,8 +24,10 @@ use crate::s3::Api;
 
 /// How long open requests may take to finish once the shutdown began.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a client may take to send its request head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send its request head. An idle connection counts as
+/// waiting for one, and clients keep those for up to 90 seconds: closing earlier would
+/// now and then meet a request on its way.
+const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Serves S3 on `listener` until `shutdown` resolves; open requests get five seconds to finish.
 ///
@@ -138,6 +140,11 @@ impl App {
         if request.method() == Method::OPTIONS {
             return self.preflight(&request);
         }
+        if is_form(&request) {
+            // R2 has no uploads by form either, and s3s would hold the file in memory
+            // before it asks who sends it.
+            return status(StatusCode::NOT_IMPLEMENTED);
+        }
         let cors = request.headers().contains_key(ORIGIN).then(|| {
             let rules = self.rules(request.uri().path());
             cors::response_headers(&rules, request.headers(), request.method().as_str())
@@ -188,6 +195,15 @@ impl App {
             .and_then(|bucket| bucket.cors());
         own.unwrap_or_else(|| self.default_rules.clone())
     }
+}
+
+fn is_form(request: &Request<Incoming>) -> bool {
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    *request.method() == Method::POST
+        && kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data"))
 }
 
 fn status(status: StatusCode) -> Response<Body> {

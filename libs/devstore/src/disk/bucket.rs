@@ -1,12 +1,15 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use s3s::crypto::{Checksum as _, Sha256};
+use s3s::{S3Error, S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
 use super::draft::hex;
+use super::record::{Meta, Record};
 use super::{now_ms, sync_directory};
 use crate::cors::Rule;
 
@@ -69,6 +72,33 @@ impl Bucket {
         write_file(&self.directory, &file)?;
         *held = file.cors;
         Ok(())
+    }
+
+    /// Opens an object, or `NoSuchKey`.
+    pub(crate) fn get(&self, key: &str) -> S3Result<Record> {
+        Record::open(&self.object(key))
+            .map_err(S3Error::internal_error)?
+            .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+    }
+
+    /// Metadata of every object whose key starts with `prefix`, in key order.
+    pub(crate) fn list(&self, prefix: &str) -> S3Result<BTreeMap<String, Meta>> {
+        let collect = || -> io::Result<BTreeMap<String, Meta>> {
+            let mut found = BTreeMap::new();
+            for shard in fs::read_dir(self.objects())? {
+                for entry in fs::read_dir(shard?.path())? {
+                    // Deleted since the directory was read: not listed.
+                    let Some(record) = Record::open(&entry?.path())? else {
+                        continue;
+                    };
+                    if record.meta.key.starts_with(prefix) {
+                        found.insert(record.meta.key.clone(), record.meta);
+                    }
+                }
+            }
+            Ok(found)
+        };
+        collect().map_err(S3Error::internal_error)
     }
 
     pub(super) fn objects(&self) -> PathBuf {

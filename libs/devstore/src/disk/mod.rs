@@ -16,8 +16,8 @@ mod store;
 mod uploads;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use draft::{Promised, receive};
-pub(crate) use record::{Checksums, Headers, Meta, Record};
+pub(crate) use draft::{Draft, Promised, receive};
+pub(crate) use record::{Checksums, Headers, Meta, Record, timestamp};
 pub(crate) use store::{Store, Write};
 pub(crate) use uploads::{PartRef, Upload};
 

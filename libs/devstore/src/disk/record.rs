@@ -17,7 +17,7 @@ use super::optional;
 
 const MAGIC: [u8; 8] = *b"QDSTORE1";
 /// Length of the metadata (4 bytes, little endian), then the magic.
-const FOOTER_BYTES: u64 = 12;
+const FOOTER_BYTES: usize = 12;
 const META_LIMIT_BYTES: u64 = 1 << 20;
 
 /// Headers that come back as they were given.
@@ -155,8 +155,10 @@ pub(super) fn append_meta(file: &mut File, meta: &Meta) -> io::Result<()> {
 
 fn read_meta(file: &File) -> io::Result<Meta> {
     let length = file.metadata()?.len();
-    let start = length.checked_sub(FOOTER_BYTES).ok_or_else(damaged)?;
-    let mut footer = [0; FOOTER_BYTES as usize];
+    let start = length
+        .checked_sub(FOOTER_BYTES as u64)
+        .ok_or_else(damaged)?;
+    let mut footer = [0; FOOTER_BYTES];
     file.read_exact_at(&mut footer, start)?;
     let [a, b, c, d, magic @ ..] = footer;
     let meta_bytes = u64::from(u32::from_le_bytes([a, b, c, d]));

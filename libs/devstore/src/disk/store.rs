@@ -121,13 +121,6 @@ impl Store {
         Draft::create(&self.root.join("tmp"), algorithms).map_err(S3Error::internal_error)
     }
 
-    /// Opens an object, or `NoSuchKey`.
-    pub(crate) fn get(&self, bucket: &Bucket, key: &str) -> S3Result<Record> {
-        Record::open(&bucket.object(key))
-            .map_err(S3Error::internal_error)?
-            .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
-    }
-
     /// Gives a sealed draft its name if the condition holds for what is there at that moment.
     pub(crate) fn put(&self, write: &Write<'_>, sealed: Sealed) -> S3Result<Meta> {
         let target = write.bucket.object(&sealed.meta.key);
@@ -165,26 +158,6 @@ impl Store {
             sync_directory(shard).map_err(S3Error::internal_error)?;
         }
         Ok(())
-    }
-
-    /// Metadata of every object whose key starts with `prefix`, in key order.
-    pub(crate) fn list(&self, bucket: &Bucket, prefix: &str) -> S3Result<BTreeMap<String, Meta>> {
-        let collect = || -> io::Result<BTreeMap<String, Meta>> {
-            let mut found = BTreeMap::new();
-            for shard in fs::read_dir(bucket.objects())? {
-                for entry in fs::read_dir(shard?.path())? {
-                    // Deleted since the directory was read: not listed.
-                    let Some(record) = Record::open(&entry?.path())? else {
-                        continue;
-                    };
-                    if record.meta.key.starts_with(prefix) {
-                        found.insert(record.meta.key.clone(), record.meta);
-                    }
-                }
-            }
-            Ok(found)
-        };
-        collect().map_err(S3Error::internal_error)
     }
 
     pub(super) fn lock_upload(&self, id: &str) -> MutexGuard<'_, ()> {

@@ -55,22 +55,22 @@ impl Upload {
     }
 }
 
-impl Store {
-    pub(crate) fn create_upload(&self, bucket: &Bucket, upload: &Upload) -> S3Result<()> {
-        let directory = bucket.uploads().join(&upload.id);
+impl Bucket {
+    pub(crate) fn create_upload(&self, upload: &Upload) -> S3Result<()> {
+        let directory = self.uploads().join(&upload.id);
         let create = || -> io::Result<()> {
             fs::create_dir(&directory)?;
             let path = directory.join("upload.json");
             fs::write(&path, serde_json::to_vec(upload)?)?;
             fs::File::open(&path)?.sync_all()?;
             sync_directory(&directory)?;
-            sync_directory(&bucket.uploads())
+            sync_directory(&self.uploads())
         };
         create().map_err(S3Error::internal_error)
     }
 
     /// The upload `id` of `key`, or `NoSuchUpload`.
-    pub(crate) fn upload(&self, bucket: &Bucket, id: &str, key: &str) -> S3Result<Upload> {
+    pub(crate) fn upload(&self, id: &str, key: &str) -> S3Result<Upload> {
         let missing = || {
             s3_error!(
                 NoSuchUpload,
@@ -81,7 +81,7 @@ impl Store {
         if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(missing());
         }
-        let path = bucket.uploads().join(id).join("upload.json");
+        let path = self.uploads().join(id).join("upload.json");
         let json = optional(fs::read(path))
             .map_err(S3Error::internal_error)?
             .ok_or_else(missing)?;
@@ -93,10 +93,10 @@ impl Store {
         }
     }
 
-    pub(crate) fn list_uploads(&self, bucket: &Bucket) -> S3Result<Vec<Upload>> {
+    pub(crate) fn list_uploads(&self) -> S3Result<Vec<Upload>> {
         let collect = || -> io::Result<Vec<Upload>> {
             let mut found = Vec::new();
-            for entry in fs::read_dir(bucket.uploads())? {
+            for entry in fs::read_dir(self.uploads())? {
                 if let Some(json) = optional(fs::read(entry?.path().join("upload.json")))? {
                     found.push(serde_json::from_slice(&json)?);
                 }
@@ -104,33 +104,17 @@ impl Store {
             Ok(found)
         };
         let mut found = collect().map_err(S3Error::internal_error)?;
-        found.sort_by(|a: &Upload, b| (&a.key, a.created_ms).cmp(&(&b.key, b.created_ms)));
+        found.sort_by(|a: &Upload, b| {
+            (&a.key, a.created_ms, &a.id).cmp(&(&b.key, b.created_ms, &b.id))
+        });
         Ok(found)
     }
 
-    pub(crate) fn put_part(
-        &self,
-        bucket: &Bucket,
-        upload: &Upload,
-        number: i32,
-        part: Sealed,
-    ) -> S3Result<Meta> {
-        let _guard = self.lock_upload(&upload.id);
-        // It may have been completed or aborted while the part was on its way.
-        self.upload(bucket, &upload.id, &upload.key)?;
-        part.commit(&part_path(bucket, upload, number))
-            .map_err(S3Error::internal_error)
-    }
-
     /// The parts that have arrived, by number.
-    pub(crate) fn list_parts(
-        &self,
-        bucket: &Bucket,
-        upload: &Upload,
-    ) -> S3Result<Vec<(i32, Meta)>> {
+    pub(crate) fn list_parts(&self, upload: &Upload) -> S3Result<Vec<(i32, Meta)>> {
         let collect = || -> io::Result<Vec<(i32, Meta)>> {
             let mut found = Vec::new();
-            for entry in fs::read_dir(bucket.uploads().join(&upload.id))? {
+            for entry in fs::read_dir(self.uploads().join(&upload.id))? {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let Some(number) = name.strip_prefix("part-") else {
@@ -146,6 +130,22 @@ impl Store {
         let mut found = collect().map_err(S3Error::internal_error)?;
         found.sort_by_key(|(number, _)| *number);
         Ok(found)
+    }
+}
+
+impl Store {
+    pub(crate) fn put_part(
+        &self,
+        bucket: &Bucket,
+        upload: &Upload,
+        number: i32,
+        part: Sealed,
+    ) -> S3Result<Meta> {
+        let _guard = self.lock_upload(&upload.id);
+        // It may have been completed or aborted while the part was on its way.
+        bucket.upload(&upload.id, &upload.key)?;
+        part.commit(&part_path(bucket, upload, number))
+            .map_err(S3Error::internal_error)
     }
 
     pub(crate) fn abort_upload(&self, bucket: &Bucket, upload: &Upload) -> S3Result<()> {
@@ -164,7 +164,7 @@ impl Store {
         promised: &Promised,
     ) -> S3Result<Meta> {
         let guard = self.lock_upload(&upload.id);
-        self.upload(write.bucket, &upload.id, &upload.key)?;
+        write.bucket.upload(&upload.id, &upload.key)?;
         let records = open_parts(write.bucket, upload, parts)?;
         let algorithms: Vec<String> = upload
             .algorithm

@@ -1,15 +1,25 @@
+//! Buckets and their CORS rules.
+
 use std::sync::Arc;
 
-use s3s::dto::*;
-use s3s::{S3Error, S3Result, s3_error};
+use s3s::dto::{
+    Bucket, CORSRule, CreateBucketInput, CreateBucketOutput, DeleteBucketCorsInput,
+    DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput, GetBucketCorsInput,
+    GetBucketCorsOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
+    HeadBucketOutput, ListBucketsInput, ListBucketsOutput, PutBucketCorsInput, PutBucketCorsOutput,
+};
+use s3s::{S3Error, S3Request, S3Result, s3_error};
 
 use crate::cors::Rule;
-use crate::disk::{Store, blocking};
+use crate::disk::{Store, blocking, timestamp};
+
+const CORS_RULES: std::ops::RangeInclusive<usize> = 1..=100;
 
 pub(super) async fn create(
-    store: Arc<Store>,
-    input: CreateBucketInput,
+    store: &Arc<Store>,
+    request: S3Request<CreateBucketInput>,
 ) -> S3Result<CreateBucketOutput> {
+    let (store, input) = (Arc::clone(store), request.input);
     let location = format!("/{}", input.bucket);
     let made = blocking(move || {
         store
@@ -38,14 +48,15 @@ pub(super) async fn create(
 }
 
 pub(super) async fn delete(
-    store: Arc<Store>,
-    input: DeleteBucketInput,
+    store: &Arc<Store>,
+    request: S3Request<DeleteBucketInput>,
 ) -> S3Result<DeleteBucketOutput> {
+    let (store, input) = (Arc::clone(store), request.input);
     blocking(move || store.delete_bucket(&input.bucket)).await?;
     Ok(DeleteBucketOutput {})
 }
 
-pub(super) fn head(store: &Store, input: &HeadBucketInput) -> S3Result<HeadBucketOutput> {
+pub(super) fn head(store: &Store, input: HeadBucketInput) -> S3Result<HeadBucketOutput> {
     store.bucket(&input.bucket)?;
     Ok(HeadBucketOutput {
         bucket_region: Some("auto".to_owned()),
@@ -53,24 +64,40 @@ pub(super) fn head(store: &Store, input: &HeadBucketInput) -> S3Result<HeadBucke
     })
 }
 
-pub(super) fn list(store: &Store) -> ListBucketsOutput {
+pub(super) fn location(
+    store: &Store,
+    input: GetBucketLocationInput,
+) -> S3Result<GetBucketLocationOutput> {
+    store.bucket(&input.bucket)?;
+    Ok(GetBucketLocationOutput::default())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "an operation like the others")]
+pub(super) fn list(store: &Store, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+    let prefix = input.prefix;
     let buckets = store
         .list_buckets()
         .iter()
+        .filter(|bucket| {
+            prefix
+                .as_deref()
+                .is_none_or(|prefix| bucket.name.starts_with(prefix))
+        })
         .map(|bucket| Bucket {
             creation_date: Some(timestamp(bucket.created_ms)),
             name: Some(bucket.name.clone()),
             ..Default::default()
         })
         .collect();
-    ListBucketsOutput {
+    Ok(ListBucketsOutput {
         buckets: Some(buckets),
+        prefix,
         ..Default::default()
-    }
+    })
 }
 
-pub(super) fn get_cors(store: &Store, bucket: &str) -> S3Result<GetBucketCorsOutput> {
-    let rules = store.bucket(bucket)?.cors().ok_or_else(|| {
+pub(super) fn get_cors(store: &Store, input: GetBucketCorsInput) -> S3Result<GetBucketCorsOutput> {
+    let rules = store.bucket(&input.bucket)?.cors().ok_or_else(|| {
         s3_error!(
             NoSuchCORSConfiguration,
             "The CORS configuration does not exist"
@@ -93,15 +120,18 @@ pub(super) fn get_cors(store: &Store, bucket: &str) -> S3Result<GetBucketCorsOut
 }
 
 pub(super) async fn put_cors(
-    store: Arc<Store>,
-    input: PutBucketCorsInput,
+    store: &Arc<Store>,
+    request: S3Request<PutBucketCorsInput>,
 ) -> S3Result<PutBucketCorsOutput> {
-    let rules = input
-        .cors_configuration
-        .cors_rules
-        .into_iter()
-        .map(rule)
-        .collect::<S3Result<_>>()?;
+    let (store, input) = (Arc::clone(store), request.input);
+    let given = input.cors_configuration.cors_rules;
+    if !CORS_RULES.contains(&given.len()) {
+        return Err(s3_error!(
+            MalformedXML,
+            "A CORS configuration has 1 to 100 rules"
+        ));
+    }
+    let rules = given.into_iter().map(rule).collect::<S3Result<_>>()?;
     blocking(move || {
         store
             .bucket(&input.bucket)?
@@ -109,13 +139,14 @@ pub(super) async fn put_cors(
             .map_err(S3Error::internal_error)
     })
     .await?;
-    Ok(PutBucketCorsOutput {})
+    Ok(PutBucketCorsOutput::default())
 }
 
 pub(super) async fn delete_cors(
-    store: Arc<Store>,
-    input: DeleteBucketCorsInput,
+    store: &Arc<Store>,
+    request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<DeleteBucketCorsOutput> {
+    let (store, input) = (Arc::clone(store), request.input);
     blocking(move || {
         store
             .bucket(&input.bucket)?
@@ -139,6 +170,19 @@ fn rule(rule: CORSRule) -> S3Result<Rule> {
             method
         ));
     }
+    let patterns = rule
+        .allowed_origins
+        .iter()
+        .chain(rule.allowed_headers.iter().flatten());
+    for pattern in patterns {
+        if pattern.matches('*').count() > 1 {
+            return Err(s3_error!(
+                InvalidRequest,
+                "{} can not have more than one wildcard.",
+                pattern
+            ));
+        }
+    }
     Ok(Rule {
         id: rule.id,
         origins: rule.allowed_origins,
@@ -151,8 +195,4 @@ fn rule(rule: CORSRule) -> S3Result<Rule> {
 
 fn some_list(values: Vec<String>) -> Option<Vec<String>> {
     (!values.is_empty()).then_some(values)
-}
-
-fn timestamp(ms: u64) -> Timestamp {
-    Timestamp::from(std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms))
 }

@@ -1,56 +1,64 @@
 //! Conditional headers, in the order of RFC 9110 section 13.2.2.
 
+use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
 use crate::disk::Meta;
 
-/// The four conditions of a read.
-pub(super) struct Read<'a> {
-    pub(super) if_match: Option<&'a ETagCondition>,
-    pub(super) if_none_match: Option<&'a ETagCondition>,
-    pub(super) if_modified_since: Option<&'a Timestamp>,
-    pub(super) if_unmodified_since: Option<&'a Timestamp>,
+/// What a read asks of the object.
+#[derive(Default)]
+pub(super) struct ForRead {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) if_unmodified_since: Option<Timestamp>,
+    pub(super) if_none_match: Option<ETagCondition>,
+    pub(super) if_modified_since: Option<Timestamp>,
 }
 
-impl Read<'_> {
+impl ForRead {
     /// `PreconditionFailed`, `NotModified`, or nothing to object.
     pub(super) fn check(&self, meta: &Meta) -> S3Result<()> {
-        match (self.if_match, self.if_unmodified_since) {
-            (Some(condition), _) if !covers(condition, meta) => return Err(failed("If-Match")),
-            (None, Some(time)) if modified_after(meta, time) => {
-                return Err(failed("If-Unmodified-Since"));
-            }
+        // Dates on the wire have whole seconds.
+        let modified = meta.modified_to_the_second();
+        match (&self.if_match, &self.if_unmodified_since) {
+            (Some(condition), _) if !is_exactly(condition, meta) => return Err(failed("If-Match")),
+            (None, Some(time)) if modified > *time => return Err(failed("If-Unmodified-Since")),
             _ => {}
         }
-        match (self.if_none_match, self.if_modified_since) {
+        match (&self.if_none_match, &self.if_modified_since) {
             (Some(condition), _) if covers(condition, meta) => Err(not_modified(meta)),
-            (None, Some(time)) if !modified_after(meta, time) => Err(not_modified(meta)),
+            (None, Some(time)) if modified <= *time => Err(not_modified(meta)),
             _ => Ok(()),
         }
     }
 }
 
-/// The two conditions of a write, against the object that is there.
-pub(super) fn check_write(
-    present: Option<&Meta>,
-    if_match: Option<&ETagCondition>,
-    if_none_match: Option<&ETagCondition>,
-) -> S3Result<()> {
-    if let Some(condition) = if_match {
-        match present {
-            None => return Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
-            Some(meta) if !covers(condition, meta) => return Err(failed("If-Match")),
-            Some(_) => {}
+/// What a write asks of the object that it would replace.
+#[derive(Default)]
+pub(super) struct ForWrite {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) if_none_match: Option<ETagCondition>,
+}
+
+impl ForWrite {
+    pub(super) fn check(&self, present: Option<&Meta>) -> S3Result<()> {
+        match (&self.if_match, present) {
+            (Some(_), None) => {
+                return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+            }
+            (Some(condition), Some(meta)) if !is_exactly(condition, meta) => {
+                return Err(failed("If-Match"));
+            }
+            _ => {}
+        }
+        match (&self.if_none_match, present) {
+            (Some(condition), Some(meta)) if covers(condition, meta) => {
+                Err(failed("If-None-Match"))
+            }
+            _ => Ok(()),
         }
     }
-    if let Some(condition) = if_none_match
-        && present.is_some_and(|meta| covers(condition, meta))
-    {
-        return Err(failed("If-None-Match"));
-    }
-    Ok(())
 }
 
 pub(super) fn failed(condition: &str) -> S3Error {
@@ -61,25 +69,32 @@ pub(super) fn failed(condition: &str) -> S3Error {
     )
 }
 
+fn is_exactly(condition: &ETagCondition, meta: &Meta) -> bool {
+    condition
+        .as_etag()
+        .is_none_or(|etag| etag.strong_cmp(&meta.etag()))
+}
+
 fn covers(condition: &ETagCondition, meta: &Meta) -> bool {
     condition
         .as_etag()
-        .is_none_or(|etag| etag.value() == meta.etag)
-}
-
-/// HTTP dates have whole seconds, so the object's time is cut to them first.
-fn modified_after(meta: &Meta, time: &Timestamp) -> bool {
-    let seconds = meta.modified_ms / 1000;
-    let cut = Timestamp::from(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-    cut > *time
+        .is_none_or(|etag| etag.weak_cmp(&meta.etag()))
 }
 
 fn not_modified(meta: &Meta) -> S3Error {
-    let mut error = s3_error!(NotModified);
     let mut headers = HeaderMap::new();
-    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", meta.etag)) {
-        headers.insert(http::header::ETAG, etag);
+    if let Ok(etag) = meta.etag().to_http_header() {
+        headers.insert(ETAG, etag);
     }
+    let cache = meta
+        .headers
+        .cache_control
+        .as_deref()
+        .map(HeaderValue::from_str);
+    if let Some(Ok(cache)) = cache {
+        headers.insert(CACHE_CONTROL, cache);
+    }
+    let mut error = s3_error!(NotModified);
     error.set_headers(headers);
     error
 }

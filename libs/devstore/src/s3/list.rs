@@ -1,22 +1,33 @@
 //! Listings: objects by prefix and delimiter, open uploads.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use s3s::dto::*;
-use s3s::{S3Result, s3_error};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::{
+    CommonPrefix, EncodingType, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, Object, ObjectStorageClass,
+};
+use s3s::{S3Request, S3Result, s3_error};
 
-use super::objects::signed;
-use crate::disk::{Meta, Store, Upload, blocking};
+use super::wire;
+use crate::disk::{Meta, Store, Upload, blocking, timestamp};
 
 const PAGE_LIMIT: i32 = 1000;
+/// What `encoding-type=url` leaves as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
 
 pub(super) async fn objects(
-    store: Arc<Store>,
-    input: ListObjectsV2Input,
+    store: &Arc<Store>,
+    request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
+    let (store, input) = (Arc::clone(store), request.input);
     let limit = page_limit(input.max_keys)?;
     let marker = match &input.continuation_token {
         Some(token) => decode_token(token)?,
@@ -28,7 +39,7 @@ pub(super) async fn objects(
         let bucket = input.bucket.clone();
         let prefix = prefix.clone();
         move || {
-            let found = store.list(&*store.bucket(&bucket)?, &prefix)?;
+            let found = store.bucket(&bucket)?.list(&prefix)?;
             Ok(Page::cut(found, &prefix, &delimiter, &marker, limit))
         }
     })
@@ -37,9 +48,10 @@ pub(super) async fn objects(
 }
 
 pub(super) async fn uploads(
-    store: Arc<Store>,
-    input: ListMultipartUploadsInput,
+    store: &Arc<Store>,
+    request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<ListMultipartUploadsOutput> {
+    let (store, input) = (Arc::clone(store), request.input);
     if input
         .delimiter
         .as_deref()
@@ -52,7 +64,7 @@ pub(super) async fn uploads(
     }
     let limit = page_limit(input.max_uploads)?;
     let bucket = input.bucket.clone();
-    let all = blocking(move || store.list_uploads(&*store.bucket(&bucket)?)).await?;
+    let all = blocking(move || store.bucket(&bucket)?.list_uploads()).await?;
     let prefix = input.prefix.clone().unwrap_or_default();
     let mut rest = after_marker(all, &input).filter(|upload| upload.key.starts_with(&prefix));
     let page: Vec<Upload> = rest.by_ref().take(limit).collect();
@@ -65,9 +77,9 @@ pub(super) async fn uploads(
         bucket: Some(input.bucket),
         encoding_type: input.encoding_type,
         is_truncated: Some(truncated),
-        key_marker: input.key_marker,
+        key_marker: input.key_marker.map(|key| encoded(&key, url)),
         max_uploads: i32::try_from(limit).ok(),
-        prefix: input.prefix,
+        prefix: input.prefix.map(|prefix| encoded(&prefix, url)),
         upload_id_marker: input.upload_id_marker,
         uploads: Some(
             page.into_iter()
@@ -102,9 +114,8 @@ fn after_marker(
 }
 
 fn listed_upload(upload: &Upload, url: bool) -> MultipartUpload {
-    let initiated = std::time::UNIX_EPOCH + std::time::Duration::from_millis(upload.created_ms);
     MultipartUpload {
-        initiated: Some(Timestamp::from(initiated)),
+        initiated: Some(timestamp(upload.created_ms)),
         key: Some(encoded(&upload.key, url)),
         upload_id: Some(upload.id.clone()),
         ..Default::default()
@@ -164,7 +175,7 @@ fn output(input: ListObjectsV2Input, page: Page, limit: usize) -> ListObjectsV2O
         e_tag: Some(meta.etag()),
         key: Some(encoded(&key, url)),
         last_modified: Some(meta.modified()),
-        size: Some(signed(meta.size)),
+        size: Some(wire(meta.size)),
         storage_class: Some(ObjectStorageClass::from_static(
             ObjectStorageClass::STANDARD,
         )),
@@ -183,9 +194,9 @@ fn output(input: ListObjectsV2Input, page: Page, limit: usize) -> ListObjectsV2O
         next_continuation_token: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
         contents: Some(page.contents.into_iter().map(object).collect()),
         common_prefixes: Some(page.prefixes.into_iter().map(common).collect()),
-        delimiter: input.delimiter,
+        delimiter: input.delimiter.map(|delimiter| encoded(&delimiter, url)),
         encoding_type: input.encoding_type,
-        start_after: input.start_after,
+        start_after: input.start_after.map(|key| encoded(&key, url)),
         request_charged: None,
     }
 }
@@ -212,18 +223,10 @@ fn is_url(encoding: Option<&EncodingType>) -> bool {
     encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL)
 }
 
-/// Percent-encodes all but unreserved characters and `/`, where the client asked for it.
 fn encoded(text: &str, url: bool) -> String {
-    if !url {
-        return text.to_owned();
+    if url {
+        utf8_percent_encode(text, PLAIN).to_string()
+    } else {
+        text.to_owned()
     }
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                let _ = write!(out, "%{byte:02X}");
-            }
-            out
-        })
 }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts, OptionalFromRequestParts, Request,
+        FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
         path::ErrorKind,
         rejection::{BytesRejection, FailedToBufferBody, PathRejection},
     },
@@ -81,6 +81,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
         let Body(bytes) = Body::from_request(request, state).await?;
+        refuse_array(&bytes)?;
         from_json(&bytes).map(Self)
     }
 }
@@ -117,6 +118,16 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
         "unsupported_media_type",
         "must be application/json",
     )))
+}
+
+/// Every body is an object; serde would read an array into a struct too, field by field.
+fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let rule = FieldError::body("", "invalid_value", "must be an object");
+        return Err(Problem::invalid(vec![rule]));
+    }
+    Ok(())
 }
 
 /// Reads JSON so that a wrong field is named by its pointer.
@@ -193,11 +204,27 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let taken =
             <axum::extract::Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
-        taken.map(|path| Self(path.0)).map_err(path_problem)
+        match taken {
+            Ok(path) => Ok(Self(path.0)),
+            Err(rejection) => Err(path_problem(rejection, &only_parameter(parts).await)),
+        }
     }
 }
 
-fn path_problem(rejection: PathRejection) -> Problem {
+/// The name of the path's parameter where there is one only: its own parser does not know it.
+async fn only_parameter(parts: &mut Parts) -> String {
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok();
+    let mut names = parameters
+        .iter()
+        .flat_map(RawPathParams::iter)
+        .map(|(name, _)| name);
+    match (names.next(), names.next()) {
+        (Some(name), None) => name.to_owned(),
+        _ => "path".to_owned(),
+    }
+}
+
+fn path_problem(rejection: PathRejection, only: &str) -> Problem {
     let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
         return Problem::internal(rejection);
     };
@@ -211,7 +238,7 @@ fn path_problem(rejection: PathRejection) -> Problem {
         ErrorKind::InvalidUtf8InPathParam { key } => {
             Problem::invalid_parameter(key, "invalid_utf8", "must be UTF-8")
         }
-        ErrorKind::Message(message) => Problem::invalid_parameter("path", "invalid_value", message),
+        ErrorKind::Message(message) => Problem::invalid_parameter(only, "invalid_value", message),
         _ => Problem::invalid_parameter("path", "invalid_value", failed.body_text()),
     }
 }
@@ -348,6 +375,19 @@ mod tests {
         assert_eq!(problem.errors[0].detail, "must be u64");
         let unknown = read(r#"{"outr": 1}"#);
         assert!(unknown.errors[0].detail.starts_with("unknown field `outr`"));
+    }
+
+    #[tokio::test]
+    async fn an_array_is_no_object() {
+        let request = |text: &'static str| {
+            let kind = (header::CONTENT_TYPE, "application/json");
+            let request = Request::builder().header(kind.0, kind.1);
+            request.body(axum::body::Body::from(text)).unwrap()
+        };
+        let outcome = Json::<Sample>::from_request(request(" [[]]"), &()).await;
+        assert_eq!(outcome.unwrap_err().errors[0].detail, "must be an object");
+        let outcome = Json::<Sample>::from_request(request("{\"outer\": []}"), &()).await;
+        assert!(outcome.is_ok());
     }
 
     #[test]

@@ -113,7 +113,8 @@ pub async fn purge(pool: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx
 
 fn parse_key(value: &HeaderValue) -> Result<String, Problem> {
     let text = value.to_str().unwrap_or_default();
-    if text.is_empty() || text.len() > MAX_KEY_BYTES {
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() || text.len() > MAX_KEY_BYTES || !visible {
         return Err(Problem::invalid_parameter(
             HEADER.as_str(),
             "invalid_idempotency_key",

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 /// Tells the time. Cheap to clone; clones share one manual time.
@@ -39,12 +39,14 @@ impl Clock {
         }
     }
 
+    /// Now, in whole microseconds: what Postgres keeps of a time is then all of it.
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.manual {
+        let now = match &self.manual {
             Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
             #[expect(clippy::disallowed_methods, reason = "this is the clock")]
             None => Utc::now(),
-        }
+        };
+        now.trunc_subsecs(6)
     }
 
     /// A new identifier (RFC 9562, version 7); later ones of this process sort after earlier ones.

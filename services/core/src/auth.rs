@@ -3,9 +3,14 @@
 use axum::extract::FromRequestParts;
 use chrono::{DateTime, Utc};
 use http::request::Parts;
-use quartet_common::{auth::Caller, problem::Problem};
+use quartet_common::{
+    auth::{Caller, bearer_token},
+    jwt::JwtError,
+    problem::Problem,
+};
 
 use crate::{
+    domain::desk,
     error::Error,
     state::AppState,
     store::{
@@ -26,8 +31,7 @@ impl FromRequestParts<AppState> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller =
-            <Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
+        let caller = caller(bearer_token(&parts.headers)?, state).await?;
         let ended = || Problem::from(Error::SessionEnded);
         let user: UserId = caller.subject().parse().map_err(|_| ended())?;
         let session = caller
@@ -35,7 +39,7 @@ impl FromRequestParts<AppState> for SignedIn {
             .and_then(|id| id.parse().ok())
             .ok_or_else(ended)?;
         let mut db = state.pool.acquire().await?;
-        let since = sessions::live_since(&mut db, user, session, state.clock.now()).await?;
+        let since = sessions::live_since(&mut db, user, session, desk::now(&state.clock)).await?;
         since
             .map(|since| Self {
                 user,
@@ -43,5 +47,17 @@ impl FromRequestParts<AppState> for SignedIn {
                 since,
             })
             .ok_or_else(ended)
+    }
+}
+
+/// A key that another replica has just made is read at once.
+async fn caller(token: &str, state: &AppState) -> Result<Caller, Problem> {
+    let verifier = state.keys.verifier();
+    match Caller::from_token(verifier, token).await {
+        Err(JwtError::UnknownKey) => {
+            state.keys.reload(&state.pool).await?;
+            Ok(Caller::from_token(verifier, token).await?)
+        }
+        result => Ok(result?),
     }
 }

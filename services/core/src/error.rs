@@ -24,6 +24,8 @@ pub(crate) enum Error {
     TooBusy,
     #[error("the refresh token is wrong, spent, or its session has ended")]
     InvalidRefreshToken,
+    #[error("the refresh token is not one of ours")]
+    MalformedRefreshToken,
     #[error("the session has ended")]
     SessionEnded,
     #[error("the login is too long ago")]
@@ -89,9 +91,10 @@ impl From<Error> for Problem {
             Error::Database(error) => error.into(),
             Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
             Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => confirm(&error),
-            Error::InvalidCredentials | Error::InvalidRefreshToken | Error::SessionEnded => {
-                unauthenticated(&error)
-            }
+            Error::InvalidCredentials
+            | Error::InvalidRefreshToken
+            | Error::MalformedRefreshToken
+            | Error::SessionEnded => unauthenticated(&error),
         }
     }
 }
@@ -103,7 +106,7 @@ fn unauthenticated(error: &Error) -> Problem {
             "invalid_credentials",
             "The address or the password is wrong",
         ),
-        Error::InvalidRefreshToken => (
+        Error::InvalidRefreshToken | Error::MalformedRefreshToken => (
             "invalid_refresh_token",
             "The refresh token is wrong or spent, or its session has ended",
         ),
@@ -112,6 +115,10 @@ fn unauthenticated(error: &Error) -> Problem {
     let mut problem = Problem::unauthenticated(error.to_string());
     problem.code = code;
     problem.title = title.into();
+    if matches!(error, Error::MalformedRefreshToken) {
+        let rule = "must be `qrt_ref_` and the 51 characters that came with it";
+        return problem.field(FieldError::body("/refresh_token", "malformed", rule));
+    }
     problem
 }
 

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use crate::{
     config::Config,
-    domain::{hasher::Hasher, keys::SigningKeys, secrets::MasterKey},
+    domain::{desk::Desk, hasher::Hasher, keys::SigningKeys, secrets::MasterKey},
     metrics::CoreMetrics,
 };
 
@@ -54,6 +54,18 @@ impl AppState {
             master_key,
             metrics,
         })
+    }
+
+    pub(crate) fn desk(&self) -> Desk<'_> {
+        Desk {
+            pool: &self.pool,
+            hasher: &self.hasher,
+            keys: &self.keys,
+            master_key: &self.master_key,
+            metrics: &self.metrics,
+            clock: &self.clock,
+            config: &self.config,
+        }
     }
 
     pub(crate) fn idempotency(&self) -> Idempotency {

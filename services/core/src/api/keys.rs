@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::AppState;
-
-const CACHED: &str = "public, max-age=300";
+use crate::{config::JWKS_CACHED_SECONDS, state::AppState};
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -55,6 +53,8 @@ struct OpenIdConfiguration {
     #[schema(format = "uri")]
     jwks_uri: String,
     response_types_supported: Vec<String>,
+    /// None: sessions are opened at `/v1/core/sessions`, not by OAuth.
+    grant_types_supported: Vec<String>,
     subject_types_supported: Vec<String>,
     #[schema(example = json!(["EdDSA"]))]
     id_token_signing_alg_values_supported: Vec<String>,
@@ -85,7 +85,7 @@ async fn get_jwks(State(state): State<AppState>, known: Option<IfNoneMatch>) -> 
     let tag = URL_SAFE_NO_PAD.encode(Sha256::digest(ids.join(",")));
     let tag = format!("\"{}\"", &tag[..16]);
     let headers = [
-        (header::CACHE_CONTROL, CACHED.to_owned()),
+        (header::CACHE_CONTROL, cached()),
         (header::ETAG, tag.clone()),
     ];
     if known.is_some_and(|known| known.has(&tag)) {
@@ -110,8 +110,13 @@ async fn get_openid_configuration(State(state): State<AppState>) -> Response {
         jwks_uri: format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
         issuer,
         response_types_supported: Vec::new(),
+        grant_types_supported: Vec::new(),
         subject_types_supported: vec!["public".into()],
         id_token_signing_alg_values_supported: vec!["EdDSA".into()],
     };
-    ([(header::CACHE_CONTROL, CACHED)], Json(body)).into_response()
+    ([(header::CACHE_CONTROL, cached())], Json(body)).into_response()
+}
+
+fn cached() -> String {
+    format!("public, max-age={JWKS_CACHED_SECONDS}")
 }

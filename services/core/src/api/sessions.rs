@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::users::desk,
     auth::SignedIn,
     config::Config,
     domain::{
@@ -68,8 +67,8 @@ struct Tokens {
     access_token: String,
     #[schema(example = "Bearer")]
     token_type: String,
-    /// How long the access token is valid, in seconds.
-    #[schema(example = 900, minimum = 1)]
+    /// How long the access token is valid, in seconds. It does not outlive the session.
+    #[schema(example = 900, minimum = 0)]
     expires_in: u64,
     refresh_token: String,
     session_id: SessionId,
@@ -95,7 +94,8 @@ struct Session {
 /// Open a session
 ///
 /// Logs in with address and password. A wrong address and a wrong password get the same answer
-/// after the same work. After several failures there are pauses, told by `Retry-After`.
+/// after the same work. After several failures there are pauses, told by `Retry-After`. A user has
+/// at most 50 sessions: with one more, the oldest ends.
 #[utoipa::path(
     post,
     path = "/v1/core/sessions",
@@ -115,15 +115,8 @@ async fn create_session(
 ) -> Result<Response, Problem> {
     let credentials = request.check(&state.config)?;
     let origin = origin(address, &headers);
-    let opened = sessions::log_in(
-        desk(&state),
-        &state.master_key,
-        &state.metrics,
-        origin,
-        credentials,
-    )
-    .await?;
-    tokens(&state, StatusCode::CREATED, &opened)
+    let opened = sessions::log_in(state.desk(), origin, credentials).await?;
+    Ok(tokens(StatusCode::CREATED, opened))
 }
 
 /// Refresh a session
@@ -149,16 +142,8 @@ async fn refresh_session(
     Json(request): Json<RefreshRequest>,
 ) -> Result<Response, Problem> {
     let origin = origin(address, &headers);
-    let token = &request.refresh_token;
-    let opened = sessions::refresh(
-        desk(&state),
-        &state.master_key,
-        &state.metrics,
-        origin,
-        token,
-    )
-    .await?;
-    tokens(&state, StatusCode::OK, &opened)
+    let opened = sessions::refresh(state.desk(), origin, &request.refresh_token).await?;
+    Ok(tokens(StatusCode::OK, opened))
 }
 
 /// List sessions
@@ -179,7 +164,7 @@ async fn list_sessions(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Session>>, Problem> {
     let (limit, before) = (query.limit(), query.after(CURSOR)?);
-    let now = state.clock.now();
+    let now = state.desk().now();
     let mut db = state.pool.acquire().await?;
     let rows =
         store::sessions::list(&mut db, caller.user, before, now, i64::from(limit) + 1).await?;
@@ -216,7 +201,8 @@ async fn delete_session(
                 Problem::invalid_parameter("id", "invalid_value", format!("{error}, or `current`"))
             })?,
     };
-    sessions::revoke(&state.pool, &state.clock, caller.user, session).await?;
+    let own = (caller.user, caller.session);
+    sessions::revoke(&state.pool, &state.clock, own, session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -229,19 +215,15 @@ fn origin(address: std::net::IpAddr, headers: &HeaderMap) -> Origin {
     )
 }
 
-fn tokens(state: &AppState, status: StatusCode, opened: &Opened) -> Result<Response, Problem> {
-    let (access_token, expires_in) = state
-        .keys
-        .access_token(opened.user, opened.session)
-        .map_err(Problem::from)?;
+fn tokens(status: StatusCode, opened: Opened) -> Response {
     let body = Tokens {
-        access_token,
+        access_token: opened.access_token,
         token_type: "Bearer".into(),
-        expires_in,
+        expires_in: opened.expires_in_seconds,
         refresh_token: opened.refresh_token.expose_secret().to_owned(),
         session_id: opened.session,
     };
-    Ok((status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
 impl Credentials {

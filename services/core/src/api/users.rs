@@ -6,12 +6,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use http::{StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 use quartet_common::{
     extract::{IfMatch, IfNoneMatch, Json},
     idempotency::idempotent,
     layers::ClientAddress,
-    problem::{Checks, Problem},
+    problem::{Checks, FieldError, Problem},
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -25,8 +25,7 @@ use crate::{
         display_name::DisplayName,
         email::Email,
         password::{self, NewPassword},
-        throttle::Attempt,
-        users::{self, Desk, NewUser, UserChange},
+        users::{self, Asker, NewUser, UserChange},
     },
     error::Error,
     state::AppState,
@@ -64,25 +63,20 @@ struct SignUp {
 #[serde(deny_unknown_fields)]
 struct UserPatch {
     /// Needs `current_password`.
-    #[serde(default)]
-    #[schema(
-        example = "ada@example.org",
-        format = "email",
-        max_length = 254,
-        nullable = false
-    )]
-    email: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, example = "ada@example.org", format = "email", max_length = 254, nullable = false, required = false)]
+    email: Option<Option<String>>,
     /// Null clears it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100)]
     display_name: Option<Option<String>>,
     /// Needs `current_password` and ends every other session.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, format = "password", min_length = 15, max_length = 256, nullable = false, required = false)]
-    password: Option<SecretString>,
-    #[serde(default)]
+    password: Option<Option<SecretString>>,
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, format = "password", max_length = 256, nullable = false, required = false)]
-    current_password: Option<SecretString>,
+    current_password: Option<Option<SecretString>>,
 }
 
 /// A person with an account.
@@ -99,7 +93,8 @@ struct User {
 
 /// Sign up
 ///
-/// Makes an account. An address belongs to one account, whatever its case.
+/// Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
+/// taken addresses has to pause, told by `Retry-After`.
 #[utoipa::path(
     post,
     path = "/v1/core/users",
@@ -114,10 +109,11 @@ struct User {
 )]
 async fn create_user(
     State(state): State<AppState>,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<SignUp>,
 ) -> Result<Response, Problem> {
     let new = request.check(&state.config)?;
-    let user = users::sign_up(desk(&state), new).await?;
+    let user = users::sign_up(state.desk(), new, address).await?;
     state.metrics.sign_ups.inc();
     let location = [(header::LOCATION, "/v1/core/users/me")];
     Ok((StatusCode::CREATED, location, User::respond(user)).into_response())
@@ -146,7 +142,7 @@ async fn get_me(
     let user = users::find(&state.pool, caller.user).await?;
     let tag = entity_tag(&user);
     if known.is_some_and(|known| known.has(&tag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, own(tag)).into_response());
     }
     Ok(User::respond(user))
 }
@@ -182,13 +178,13 @@ async fn update_me(
     Json(patch): Json<UserPatch>,
 ) -> Result<Response, Problem> {
     let change = patch.check(&state.config)?;
-    let check = |user: &UserRow| match &wanted {
-        Some(wanted) => wanted.check(&entity_tag(user)).map_err(Error::from),
-        None => Ok(()),
+    let asker = Asker {
+        user: caller.user,
+        session: caller.session,
+        address,
     };
-    let attempt_of = |email: &str| Attempt::new(&state.master_key, email, address);
-    let whose = (caller.user, caller.session);
-    let user = users::update(desk(&state), attempt_of, whose, change, check).await?;
+    let check = |user: &UserRow| check_version(wanted.as_ref(), user);
+    let user = users::update(state.desk(), asker, change, check).await?;
     Ok(User::respond(user))
 }
 
@@ -202,32 +198,55 @@ async fn update_me(
     operation_id = "delete_me",
     tag = "users",
     security(("bearer" = [])),
+    params(("If-Match" = Option<String>, Header, description = "Entity tag of the version that is to be deleted")),
     responses(
         (status = 204, description = "The account is gone"),
         (status = 403, description = "The login is too long ago"),
+        (status = 412, description = "The account has changed since it was read"),
     )
 )]
-async fn delete_me(State(state): State<AppState>, caller: SignedIn) -> Result<StatusCode, Error> {
-    users::delete(desk(&state), caller.user, caller.since).await?;
+async fn delete_me(
+    State(state): State<AppState>,
+    caller: SignedIn,
+    wanted: Option<IfMatch>,
+) -> Result<StatusCode, Error> {
+    let check = |user: &UserRow| check_version(wanted.as_ref(), user);
+    users::delete(state.desk(), caller.user, caller.since, check).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) fn desk(state: &AppState) -> Desk<'_> {
-    Desk {
-        pool: &state.pool,
-        hasher: &state.hasher,
-        clock: &state.clock,
-        config: &state.config,
-    }
+fn check_version(wanted: Option<&IfMatch>, user: &UserRow) -> Result<(), Error> {
+    wanted.map_or(Ok(()), |wanted| Ok(wanted.check(&entity_tag(user))?))
 }
 
+/// Names the user too: everybody's account has the same path.
 fn entity_tag(user: &UserRow) -> String {
-    format!("\"{}\"", user.version)
+    format!("\"{}.{}\"", user.id, user.version)
+}
+
+/// No cache may show one user's account to another.
+fn own(tag: String) -> [(HeaderName, String); 3] {
+    [
+        (header::ETAG, tag),
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+        (header::VARY, "authorization".to_owned()),
+    ]
 }
 
 /// Tells null (`Some(None)`) from absent (`None`).
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
+}
+
+/// What stands in a field that cannot be cleared.
+fn not_null<T>(checks: &mut Checks, pointer: &str, field: Option<Option<T>>) -> Option<T> {
+    if matches!(field, Some(None)) {
+        let rule = "must not be null: it cannot be cleared";
+        checks.push(FieldError::body(pointer, "null", rule));
+    }
+    field.flatten()
 }
 
 impl SignUp {
@@ -265,15 +284,16 @@ impl SignUp {
 impl UserPatch {
     fn check(self, config: &Config) -> Result<UserChange, Problem> {
         let mut checks = Checks::new();
-        let email = self
-            .email
-            .map(|text| checks.take("/email", Email::parse(&text)));
+        let email = not_null(&mut checks, "/email", self.email)
+            .and_then(|text| checks.take("/email", Email::parse(&text)));
         let display_name = self.display_name.map(|name| {
             name.and_then(|text| checks.take("/display_name", DisplayName::parse(&text)))
         });
+        let password = not_null(&mut checks, "/password", self.password);
+        let current_password = not_null(&mut checks, "/current_password", self.current_password);
         for (pointer, secret) in [
-            ("/password", &self.password),
-            ("/current_password", &self.current_password),
+            ("/password", &password),
+            ("/current_password", &current_password),
         ] {
             if let Some(secret) = secret {
                 checks.take(pointer, password::check_size(secret, &config.passwords));
@@ -281,10 +301,10 @@ impl UserPatch {
         }
         checks.finish()?;
         Ok(UserChange {
-            email: email.flatten(),
+            email,
             display_name,
-            password: self.password,
-            current_password: self.current_password,
+            password,
+            current_password,
         })
     }
 }
@@ -292,7 +312,7 @@ impl UserPatch {
 impl User {
     /// The account with its entity tag.
     fn respond(row: UserRow) -> Response {
-        let tag = [(header::ETAG, entity_tag(&row))];
+        let headers = own(entity_tag(&row));
         let body = Self {
             id: row.id,
             email: row.email,
@@ -300,6 +320,6 @@ impl User {
             created_at: row.created_at,
             updated_at: row.updated_at,
         };
-        (tag, Json(body)).into_response()
+        (headers, Json(body)).into_response()
     }
 }

@@ -18,6 +18,7 @@ const ENOUGH_UNCOVERED: usize = 6;
 const MIN_REPEATED_PART: usize = 8;
 const MIN_RUN: usize = 3;
 const MIN_WORD: usize = 4;
+const MIN_CONTEXT_WORD: usize = 3;
 const KEYBOARD_ROWS: [&str; 6] = [
     "1234567890",
     "qwertyuiop",
@@ -38,7 +39,7 @@ static LONGEST: LazyLock<usize> =
 
 /// Whether the password is common, repetitive, or made of common and personal words.
 ///
-/// `context` holds what is known of the person and the product; words under four characters
+/// `context` holds what is known of the person and the product; words under three characters
 /// are passed over.
 pub(crate) fn is_easily_guessed(password: &str, context: &[&str]) -> bool {
     let letters: Vec<char> = password.to_lowercase().chars().collect();
@@ -64,7 +65,7 @@ fn context_words(context: &[&str]) -> Vec<Vec<char>> {
     words
         .into_iter()
         .map(|word| word.chars().collect::<Vec<char>>())
-        .filter(|word| word.len() >= MIN_WORD)
+        .filter(|word| word.len() >= MIN_CONTEXT_WORD)
         .collect()
 }
 

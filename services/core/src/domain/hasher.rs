@@ -1,4 +1,7 @@
 //! argon2id, bounded: as many hashes at once as there are cores, and a short queue.
+//!
+//! Who wants to hash takes a [`Turn`] first. What is done while it is held, the next one in the
+//! same lane sees: that is how guesses at one account are counted one after the other.
 
 use std::{fmt, sync::Arc};
 
@@ -9,9 +12,12 @@ use argon2::{
 use prometheus_client::metrics::counter::Counter;
 use quartet_common::config::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{config::Passwords, error::Error};
+
+/// Different accounts that share a lane only wait for each other a little.
+const LANES: usize = 256;
 
 /// Cheap to clone; clones share the bounds.
 #[derive(Clone)]
@@ -21,6 +27,7 @@ struct Inner {
     argon2: Argon2<'static>,
     running: Arc<Semaphore>,
     waiting: Semaphore,
+    lanes: Box<[Mutex<()>]>,
     /// Verified when there is no such user, so that both take the same time.
     decoy: String,
     count: Counter,
@@ -68,16 +75,46 @@ impl Hasher {
             argon2,
             running: Arc::new(Semaphore::new(at_once)),
             waiting: Semaphore::new(settings.max_waiting + at_once),
+            lanes: (0..LANES).map(|_| Mutex::default()).collect(),
             decoy,
             count,
         })))
     }
 
-    /// A PHC string with a new salt.
+    /// Waits for a turn. Turns with the same word follow each other; without one they only keep
+    /// the bound.
     ///
     /// # Errors
     /// `TooBusy` when the queue is full.
-    pub(crate) async fn hash(&self, password: SecretString) -> Result<String, Error> {
+    pub(crate) async fn turn(&self, lane: Option<&str>) -> Result<Turn<'_>, Error> {
+        let inner = &self.0;
+        let place = inner.waiting.try_acquire().map_err(|_| Error::TooBusy)?;
+        // The lane first: who waits for it must not keep others from hashing.
+        let lane = match lane {
+            Some(word) => Some(inner.lanes[lane_of(word)].lock().await),
+            None => None,
+        };
+        let running = Arc::clone(&inner.running).acquire_owned().await;
+        Ok(Turn {
+            inner: Arc::clone(inner),
+            running: Arc::new(running.expect("the semaphore stays open")),
+            _lane: lane,
+            _place: place,
+        })
+    }
+}
+
+/// The right to hash, one hash at a time, until it is dropped.
+pub(crate) struct Turn<'a> {
+    inner: Arc<Inner>,
+    running: Arc<OwnedSemaphorePermit>,
+    _lane: Option<MutexGuard<'a, ()>>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// A PHC string with a new salt.
+    pub(crate) async fn hash(&mut self, password: SecretString) -> Result<String, Error> {
         self.run(move |inner| {
             let hashed = inner
                 .argon2
@@ -90,11 +127,8 @@ impl Hasher {
     }
 
     /// Compares with a stored PHC string; without one the same work is done for nothing.
-    ///
-    /// # Errors
-    /// `TooBusy` when the queue is full.
     pub(crate) async fn verify(
-        &self,
+        &mut self,
         password: SecretString,
         stored: Option<String>,
     ) -> Result<Verdict, Error> {
@@ -115,24 +149,25 @@ impl Hasher {
     }
 
     async fn run<T: Send + 'static>(
-        &self,
+        &mut self,
         work: impl FnOnce(&Inner) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.0.waiting.try_acquire().map_err(|_| Error::TooBusy)?;
-        let turn = Arc::clone(&self.0.running).acquire_owned().await;
-        let turn = turn.expect("the semaphore stays open");
-        let inner = Arc::clone(&self.0);
-        // The turn ends with the work, not with the request: a client that goes away must not
-        // let more hashes run at once than there may.
+        let (inner, running) = (Arc::clone(&self.inner), Arc::clone(&self.running));
+        // The bound holds until the work ends, not only the request: a client that goes away must
+        // not let more hashes run at once than there may.
         tokio::task::spawn_blocking(move || {
             inner.count.inc();
             let result = work(&inner);
-            drop(turn);
+            drop(running);
             result
         })
         .await
         .map_err(|_| Error::Crypto("hashing panicked"))
     }
+}
+
+fn lane_of(word: &str) -> usize {
+    usize::try_from(crc32fast::hash(word.as_bytes())).unwrap_or(0) % LANES
 }
 
 fn is_current(stored: &str, argon2: &Argon2<'_>) -> bool {

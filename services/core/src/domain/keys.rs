@@ -2,6 +2,12 @@
 //!
 //! A key is published before it signs and as long as tokens that it signed may be valid. Which
 //! key signs follows from the time alone, so replicas that have read the same rows agree.
+//!
+//! `rotate-keys --now` is the exception: the new key signs before everybody has read it. A replica
+//! that meets an unknown key id reads the keys again at once, but not more often than every
+//! second. Until each replica has done that or its reload time is over, it still signs with a key
+//! that others refuse, and still publishes it. Other services keep keys for as long as their
+//! `jwt.jwks_refresh_seconds` say.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,10 +22,11 @@ use jsonwebtoken::{
 use quartet_common::{clock::Clock, jwt::JwtVerifier};
 use serde::Serialize;
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 use crate::{
-    config::Config,
-    domain::secrets::MasterKey,
+    config::{Config, TOKEN_TYPE},
+    domain::{desk, secrets::MasterKey},
     error::Error,
     store::{
         sessions::SessionId,
@@ -31,6 +38,8 @@ use crate::{
 /// Tokens may be this much older than their lifetime says: clocks differ.
 const RETIRED_MARGIN: Duration = Duration::from_mins(10);
 const KEY_ID_BYTES: usize = 9;
+/// Unknown key ids make the keys be read again, but not more often than this.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Cheap to clone; clones share the keys.
 #[derive(Clone)]
@@ -42,6 +51,8 @@ struct Inner {
     verifier: JwtVerifier,
     clock: Clock,
     ring: ArcSwap<Ring>,
+    /// When an unknown key id made the keys be read again.
+    reloaded_at: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// What was read of the table, oldest first.
@@ -84,13 +95,13 @@ impl SigningKeys {
         verifier: JwtVerifier,
         clock: Clock,
     ) -> Self {
-        let ring = ArcSwap::default();
         Self(Arc::new(Inner {
             config,
             master_key,
             verifier,
             clock,
-            ring,
+            ring: ArcSwap::default(),
+            reloaded_at: Mutex::default(),
         }))
     }
 
@@ -103,17 +114,20 @@ impl SigningKeys {
         self.0.ring.load().published.clone()
     }
 
-    /// An access token of this session, and its lifetime in seconds.
+    /// An access token of this session, and its lifetime in seconds. It does not outlive the
+    /// session.
     pub(crate) fn access_token(
         &self,
         user: UserId,
         session: SessionId,
+        session_expires_at: DateTime<Utc>,
     ) -> Result<(String, u64), Error> {
         let now = self.0.clock.now();
         let ring = self.0.ring.load();
         let active = ring.keys.iter().rev().find(|key| key.activates_at <= now);
         let active = active.ok_or(Error::NoSigningKey)?;
-        let ttl_seconds = self.0.config.sessions.access_token_ttl_seconds;
+        let ttl = Duration::from_secs(self.0.config.sessions.access_token_ttl_seconds);
+        let expires_at = (now + ttl).min(session_expires_at);
         let claims = AccessClaims {
             iss: self.0.config.jwt.issuer.as_deref().unwrap_or_default(),
             aud: self.0.config.jwt.audience.as_deref().unwrap_or_default(),
@@ -121,16 +135,30 @@ impl SigningKeys {
             sid: session.to_string(),
             iat: now.timestamp(),
             nbf: now.timestamp(),
-            exp: (now + Duration::from_secs(ttl_seconds)).timestamp(),
+            exp: expires_at.timestamp(),
             jti: self.0.clock.uuid_v7().to_string(),
             client_id: "quartet",
         };
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".into());
+        header.typ = Some(TOKEN_TYPE.into());
         header.kid = Some(active.kid.clone());
         let token = jsonwebtoken::encode(&header, &claims, &active.key)
             .map_err(|_| Error::Crypto("a token could not be signed"))?;
-        Ok((token, ttl_seconds))
+        let seconds = claims.exp - claims.iat;
+        Ok((token, u64::try_from(seconds).unwrap_or_default()))
+    }
+
+    /// Reads the keys again because a token named an unknown one.
+    pub(crate) async fn reload(&self, pool: &PgPool) -> Result<(), Error> {
+        let mut reloaded_at = self.0.reloaded_at.lock().await;
+        let now = self.0.clock.now();
+        if reloaded_at.is_some_and(|at| now < at + RELOAD_PAUSE) {
+            return Ok(());
+        }
+        *reloaded_at = Some(now);
+        let mut db = pool.acquire().await?;
+        let rows = signing_keys::all(&mut db).await?;
+        self.take(rows)
     }
 
     /// Makes the first key, or the next one when it is time, removes those that nobody needs any
@@ -138,7 +166,7 @@ impl SigningKeys {
     pub(crate) async fn maintain(&self, pool: &PgPool) -> Result<(), Error> {
         let mut tx = pool.begin().await?;
         signing_keys::lock(&mut tx).await?;
-        let now = self.0.clock.now();
+        let now = desk::now(&self.0.clock);
         let rows = signing_keys::all(&mut tx).await?;
         if let Some(activates_at) = self.next_activation(&rows, now) {
             signing_keys::insert(&mut tx, &self.generate(activates_at, now)?).await?;
@@ -157,7 +185,7 @@ impl SigningKeys {
         pool: &PgPool,
         immediately: bool,
     ) -> Result<SigningKeyRow, Error> {
-        let now = self.0.clock.now();
+        let now = desk::now(&self.0.clock);
         let ahead = Duration::from_secs(self.0.config.keys.publish_ahead_seconds);
         let made = self.generate(if immediately { now } else { now + ahead }, now)?;
         let mut tx = pool.begin().await?;

@@ -1,5 +1,6 @@
 //! The rules: who may become a user, who is let in, and what keeps them in.
 
+pub(crate) mod desk;
 pub(crate) mod display_name;
 pub(crate) mod email;
 mod guessing;

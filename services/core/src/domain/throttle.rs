@@ -1,54 +1,83 @@
 //! Pauses after failed logins, per account and per client address. Never a lock: a lock would let
-//! anybody shut anybody out.
+//! anybody shut anybody out. For the same reason the pause of an account does not hold for
+//! networks from which its owner was let in lately; theirs is only the pause of their address.
 //!
-//! Attempts that run at the same time are not counted against each other before they fail; the
-//! queue of the hasher bounds how many that can be.
+//! Attempts on one account follow each other within one replica (see [`Turn`]): each sees the
+//! failures before it. What can happen at the same time is one attempt per replica on one
+//! account, so with n replicas up to n guesses pass where one should; and attempts of one address
+//! on several accounts, as many as hashes run at once.
+//!
+//! [`Turn`]: crate::domain::hasher::Turn
 
 use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::{
     config,
-    domain::secrets::MasterKey,
+    domain::{desk::Desk, secrets::MasterKey},
     error::Error,
-    store::throttles::{self, ThrottleRow},
+    store::{
+        sessions,
+        throttles::{self, ThrottleRow},
+    },
 };
 
-/// The two keys under which one attempt is counted.
+/// Something that may fail, and under which keys its failure is counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    account: String,
-    address: String,
+    account: Option<Account>,
+    network: String,
+}
+
+#[derive(Clone, Debug)]
+struct Account {
+    email: String,
+    key: String,
 }
 
 impl Attempt {
-    /// The account is kept as a keyed hash: the table names no person.
-    pub(crate) fn new(master_key: &MasterKey, email: &str, address: IpAddr) -> Self {
+    /// Counted for the account and for the client's address. The account is kept as a keyed hash:
+    /// the table names no person.
+    pub(crate) fn on_account(master_key: &MasterKey, email: &str, address: IpAddr) -> Self {
         let email = email.to_ascii_lowercase();
         let hash = master_key.derive("throttle", &[email.as_bytes()]);
+        let key = format!("account:{}", URL_SAFE_NO_PAD.encode(hash));
         Self {
-            account: format!("account:{}", URL_SAFE_NO_PAD.encode(hash)),
-            address: format!("address:{}", network(address)),
+            account: Some(Account { email, key }),
+            network: network(address),
         }
+    }
+
+    /// Counted for the client's address alone.
+    pub(crate) fn from_address(address: IpAddr) -> Self {
+        Self {
+            account: None,
+            network: network(address),
+        }
+    }
+
+    /// The word by which attempts on one account take their turns.
+    pub(crate) fn lane(&self) -> Option<&str> {
+        self.account.as_ref().map(|account| account.key.as_str())
     }
 
     /// # Errors
     /// `Throttled` with the time to wait.
-    pub(crate) async fn check(
-        &self,
-        pool: &PgPool,
-        settings: &config::Throttle,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let rows = throttles::by_keys(pool, [&self.account, &self.address]).await?;
-        let wait = rows
-            .iter()
-            .map(|row| self.pause(row, settings, now))
-            .max()
-            .unwrap_or_default();
+    pub(crate) async fn check(&self, desk: Desk<'_>) -> Result<(), Error> {
+        let (settings, now) = (&desk.config.throttle, desk.now());
+        let mut db = desk.pool.acquire().await?;
+        let rows = throttles::by_keys(&mut db, &self.keys()).await?;
+        let mut wait = Duration::ZERO;
+        for row in &rows {
+            let on_account = self.lane() == Some(row.key.as_str());
+            let pause = pause(row, settings, on_account, now);
+            if pause > wait && !(on_account && self.is_known(&mut db, settings, now).await?) {
+                wait = pause;
+            }
+        }
         if wait.is_zero() {
             return Ok(());
         }
@@ -58,45 +87,72 @@ impl Attempt {
         })
     }
 
-    pub(crate) async fn failed(
-        &self,
-        pool: &PgPool,
-        settings: &config::Throttle,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let forgotten = now - Duration::from_secs(settings.forget_after_seconds);
-        throttles::add_failure(pool, [&self.account, &self.address], now, forgotten).await?;
+    pub(crate) async fn failed(&self, desk: Desk<'_>) -> Result<(), Error> {
+        let now = desk.now();
+        let forgotten = now - Duration::from_secs(desk.config.throttle.forget_after_seconds);
+        let mut db = desk.pool.acquire().await?;
+        throttles::add_failure(&mut db, &self.keys(), now, forgotten).await?;
         Ok(())
     }
 
     /// The account's failures are forgotten; those of the address are not, or one good account
     /// would let its owner try the passwords of others for ever.
-    pub(crate) async fn succeeded(&self, pool: &PgPool) -> Result<(), Error> {
-        throttles::delete(pool, &self.account).await?;
+    pub(crate) async fn succeeded(&self, db: &mut PgConnection) -> Result<(), Error> {
+        if let Some(key) = self.lane() {
+            throttles::delete(db, key).await?;
+        }
         Ok(())
     }
 
-    fn pause(
+    fn keys(&self) -> Vec<String> {
+        let address = format!("address:{}", self.network);
+        self.lane()
+            .map(str::to_owned)
+            .into_iter()
+            .chain([address])
+            .collect()
+    }
+
+    /// Whether the account was used from this network lately. Asked by address, so that an unknown
+    /// one costs the same.
+    async fn is_known(
         &self,
-        row: &ThrottleRow,
+        db: &mut PgConnection,
         settings: &config::Throttle,
         now: DateTime<Utc>,
-    ) -> Duration {
-        let (free, longest) = if row.key == self.account {
-            (
-                settings.account_free_failures,
-                settings.account_max_delay_seconds,
-            )
-        } else {
-            (
-                settings.address_free_failures,
-                settings.address_max_delay_seconds,
-            )
+    ) -> Result<bool, Error> {
+        let Some(account) = &self.account else {
+            return Ok(false);
         };
-        let delay = delay_seconds(row.failures, free, longest);
-        let until = row.last_failure_at + Duration::from_secs(delay.into());
-        (until - now).to_std().unwrap_or_default()
+        let since = now - Duration::from_secs(settings.known_address_seconds);
+        let known = sessions::addresses(db, &account.email, since).await?;
+        Ok(known
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .any(|address| network(address) == self.network))
     }
+}
+
+fn pause(
+    row: &ThrottleRow,
+    settings: &config::Throttle,
+    on_account: bool,
+    now: DateTime<Utc>,
+) -> Duration {
+    let (free, longest) = if on_account {
+        (
+            settings.account_free_failures,
+            settings.account_max_delay_seconds,
+        )
+    } else {
+        (
+            settings.address_free_failures,
+            settings.address_max_delay_seconds,
+        )
+    };
+    let delay = delay_seconds(row.failures, free, longest);
+    let until = row.last_failure_at + Duration::from_secs(delay.into());
+    (until - now).to_std().unwrap_or_default()
 }
 
 /// 0 up to the free failures, then 1, 2, 4, ... up to the longest.

@@ -1,18 +1,19 @@
 //! Becoming a user, changing, and going away.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use quartet_common::{clock::Clock, problem::Checks};
+use quartet_common::problem::Checks;
 use secrecy::SecretString;
 use sqlx::PgPool;
 
 use crate::{
-    config::{Config, Passwords},
+    config::Passwords,
     domain::{
+        desk::Desk,
         display_name::DisplayName,
         email::Email,
-        hasher::{Hasher, Verdict},
+        hasher::{Turn, Verdict},
         password::{self, NewPassword},
         throttle::Attempt,
     },
@@ -22,6 +23,9 @@ use crate::{
         users::{self, UserId, UserRow},
     },
 };
+
+/// How often a change looks again when the account changes under it.
+const UPDATE_TRIES: usize = 5;
 
 /// Somebody who wants to become a user, already checked.
 #[derive(Debug)]
@@ -40,20 +44,30 @@ pub(crate) struct UserChange {
     pub(crate) current_password: Option<SecretString>,
 }
 
-/// What the operations work with.
+/// Who asks for a change, and from where.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Desk<'a> {
-    pub(crate) pool: &'a PgPool,
-    pub(crate) hasher: &'a Hasher,
-    pub(crate) clock: &'a Clock,
-    pub(crate) config: &'a Config,
+pub(crate) struct Asker {
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
+    pub(crate) address: IpAddr,
 }
 
-/// Hashes first, then writes one row: whoever goes away meanwhile leaves nothing behind. That an
-/// address is taken is left to the database, so that a race makes one user.
-pub(crate) async fn sign_up(desk: Desk<'_>, new: NewUser) -> Result<UserRow, Error> {
-    let password_hash = desk.hasher.hash(new.password.into_secret()).await?;
-    let now = desk.clock.now();
+/// Hashes first, then writes one row: whoever goes away before the commit leaves nothing behind.
+/// That an address is taken is left to the database, so that a race makes one user.
+///
+/// Whoever asks for taken addresses is slowed down: each counts as a failure of the client's
+/// address.
+pub(crate) async fn sign_up(
+    desk: Desk<'_>,
+    new: NewUser,
+    address: IpAddr,
+) -> Result<UserRow, Error> {
+    let attempt = Attempt::from_address(address);
+    attempt.check(desk).await?;
+    let mut turn = desk.hasher.turn(None).await?;
+    attempt.check(desk).await?;
+    let password_hash = turn.hash(new.password.into_secret()).await?;
+    let now = desk.now();
     let user = UserRow {
         id: UserId::new(desk.clock),
         email: new.email.as_str().to_owned(),
@@ -63,9 +77,11 @@ pub(crate) async fn sign_up(desk: Desk<'_>, new: NewUser) -> Result<UserRow, Err
         created_at: now,
         updated_at: now,
     };
-    let mut db = desk.pool.acquire().await?;
-    users::insert(&mut db, &user).await?;
-    Ok(user)
+    let inserted = insert(desk.pool, &user).await;
+    if matches!(inserted, Err(Error::EmailTaken)) {
+        attempt.failed(desk).await?;
+    }
+    inserted.map(|()| user)
 }
 
 pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<UserRow, Error> {
@@ -75,50 +91,30 @@ pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<UserRow, Error> {
 
 /// Changes what is asked for. The address and the password need the current password; a new
 /// password ends every other session. `check` sees the version that is about to be changed.
+/// What changes nothing makes no new version.
 pub(crate) async fn update(
     desk: Desk<'_>,
-    attempt_of: impl Fn(&str) -> Attempt,
-    (id, session): (UserId, SessionId),
+    asker: Asker,
     change: UserChange,
     check: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<UserRow, Error> {
-    let before = find(desk.pool, id).await?;
-    check(&before)?;
-    let sensitive = change.password.is_some()
-        || change
-            .email
-            .as_ref()
-            .is_some_and(|email| !email.is_same_as(&before.email));
-    if sensitive {
-        let given = change
-            .current_password
-            .clone()
-            .ok_or(Error::PasswordNeeded)?;
-        confirm(desk, &attempt_of(&before.email), given, &before).await?;
+    for _ in 0..UPDATE_TRIES {
+        let before = find(desk.pool, asker.user).await?;
+        check(&before)?;
+        let confirmed = if change.is_sensitive_for(&before) {
+            Some(confirm(desk, asker.address, &change, &before).await?)
+        } else {
+            None
+        };
+        let written = write(desk, asker, &change, &check, confirmed.as_ref()).await;
+        if matches!(written, Err(Error::EmailTaken)) {
+            Attempt::from_address(asker.address).failed(desk).await?;
+        }
+        if let Some(user) = written? {
+            return Ok(user);
+        }
     }
-    let mut after = before.clone();
-    if let Some(email) = &change.email {
-        after.email = email.as_str().to_owned();
-    }
-    if let Some(name) = &change.display_name {
-        after.display_name = name.as_ref().map(|name| name.as_str().to_owned());
-    }
-    let new_password = change.password.is_some();
-    if let Some(given) = change.password {
-        let password = new_password_of(&given, &after, &desk.config.passwords)?;
-        after.password_hash = desk.hasher.hash(password.into_secret()).await?;
-    }
-    after.version += 1;
-    after.updated_at = desk.clock.now();
-    let mut tx = desk.pool.begin().await?;
-    if !users::update(&mut tx, &after, before.version).await? {
-        return Err(Error::Changed);
-    }
-    if new_password {
-        sessions::revoke_others(&mut tx, id, session, "password_changed", after.updated_at).await?;
-    }
-    tx.commit().await?;
-    Ok(after)
+    Err(Error::Changed)
 }
 
 /// Ends the account: every session ends at once, the row goes after the retention time. The
@@ -127,38 +123,121 @@ pub(crate) async fn delete(
     desk: Desk<'_>,
     id: UserId,
     logged_in_at: DateTime<Utc>,
+    check: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let now = desk.clock.now();
+    let now = desk.now();
     let fresh = Duration::from_secs(desk.config.sessions.fresh_login_seconds);
     if logged_in_at + fresh < now {
         return Err(Error::StaleLogin);
     }
     let mut tx = desk.pool.begin().await?;
+    let user = users::lock(&mut tx, id).await?.ok_or(Error::SessionEnded)?;
+    check(&user)?;
     users::delete(&mut tx, id, now).await?;
     sessions::revoke_all(&mut tx, id, "user_deleted", now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn confirm(
-    desk: Desk<'_>,
-    attempt: &Attempt,
-    given: SecretString,
+async fn insert(pool: &PgPool, user: &UserRow) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    users::insert(&mut tx, user).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The proof that the current password is known, and what it was given for.
+struct Confirmed<'a> {
+    stored_hash: String,
+    new_hash: Option<String>,
+    /// Held until the change is written: attempts on one account follow each other.
+    _turn: Turn<'a>,
+}
+
+async fn confirm<'a>(
+    desk: Desk<'a>,
+    address: IpAddr,
+    change: &UserChange,
     user: &UserRow,
-) -> Result<(), Error> {
-    let (settings, now) = (&desk.config.throttle, desk.clock.now());
-    attempt.check(desk.pool, settings, now).await?;
-    let given = password::normalised(&given);
-    if desk
-        .hasher
-        .verify(given, Some(user.password_hash.clone()))
-        .await?
-        == Verdict::Wrong
-    {
-        attempt.failed(desk.pool, settings, now).await?;
+) -> Result<Confirmed<'a>, Error> {
+    let given = change.current_password.as_ref();
+    let given = password::normalised(given.ok_or(Error::PasswordNeeded)?);
+    let attempt = Attempt::on_account(desk.master_key, &user.email, address);
+    attempt.check(desk).await?;
+    let mut turn = desk.hasher.turn(attempt.lane()).await?;
+    attempt.check(desk).await?;
+    let stored_hash = user.password_hash.clone();
+    if turn.verify(given, Some(stored_hash.clone())).await? == Verdict::Wrong {
+        attempt.failed(desk).await?;
         return Err(Error::WrongPassword);
     }
-    Ok(())
+    let new_hash = match &change.password {
+        Some(given) => {
+            let after = change.applied_to(user);
+            let password = new_password_of(given, &after, &desk.config.passwords)?;
+            Some(turn.hash(password.into_secret()).await?)
+        }
+        None => None,
+    };
+    Ok(Confirmed {
+        stored_hash,
+        new_hash,
+        _turn: turn,
+    })
+}
+
+/// `None` when the account has changed so that the proof does not hold for it.
+async fn write(
+    desk: Desk<'_>,
+    asker: Asker,
+    change: &UserChange,
+    check: impl Fn(&UserRow) -> Result<(), Error>,
+    confirmed: Option<&Confirmed<'_>>,
+) -> Result<Option<UserRow>, Error> {
+    let mut tx = desk.pool.begin().await?;
+    let locked = users::lock(&mut tx, asker.user).await?;
+    let before = locked.ok_or(Error::SessionEnded)?;
+    check(&before)?;
+    let proven = confirmed.is_some_and(|proof| proof.stored_hash == before.password_hash);
+    if change.is_sensitive_for(&before) && !proven {
+        return Ok(None);
+    }
+    let mut after = change.applied_to(&before);
+    let new_hash = confirmed.and_then(|proof| proof.new_hash.clone());
+    let new_password = new_hash.is_some();
+    if let Some(hash) = new_hash {
+        after.password_hash = hash;
+    } else if (&after.email, &after.display_name) == (&before.email, &before.display_name) {
+        return Ok(Some(before));
+    }
+    after.version += 1;
+    after.updated_at = desk.now();
+    users::update(&mut tx, &after).await?;
+    if new_password {
+        let (now, own) = (after.updated_at, asker.session);
+        sessions::revoke_others(&mut tx, asker.user, own, "password_changed", now).await?;
+    }
+    tx.commit().await?;
+    Ok(Some(after))
+}
+
+impl UserChange {
+    fn is_sensitive_for(&self, user: &UserRow) -> bool {
+        let other = |email: &Email| !email.is_same_as(&user.email);
+        self.password.is_some() || self.email.as_ref().is_some_and(other)
+    }
+
+    /// Address and name; the password needs hashing.
+    fn applied_to(&self, user: &UserRow) -> UserRow {
+        let mut after = user.clone();
+        if let Some(email) = &self.email {
+            email.as_str().clone_into(&mut after.email);
+        }
+        if let Some(name) = &self.display_name {
+            after.display_name = name.as_ref().map(|name| name.as_str().to_owned());
+        }
+        after
+    }
 }
 
 fn new_password_of(

@@ -17,6 +17,8 @@ pub(crate) struct RefreshTokenRow {
 pub(crate) struct FoundToken {
     pub(crate) session_id: SessionId,
     pub(crate) user_id: UserId,
+    /// When the session ends in any case.
+    pub(crate) session_expires_at: DateTime<Utc>,
     /// `None`: never used.
     pub(crate) spent: Option<Spent>,
 }
@@ -26,6 +28,7 @@ pub(crate) struct FoundToken {
 pub(crate) struct Spent {
     pub(crate) used_at: DateTime<Utc>,
     pub(crate) successor_salt: Vec<u8>,
+    pub(crate) successor_hash: Vec<u8>,
     pub(crate) successor_used: bool,
 }
 
@@ -52,7 +55,7 @@ pub(crate) async fn lock(
     now: DateTime<Utc>,
 ) -> Result<Option<FoundToken>, sqlx::Error> {
     let session = sqlx::query!(
-        r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId"
+        r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at
            FROM core.refresh_tokens AS t
            JOIN core.sessions AS s ON s.id = t.session_id
            JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
@@ -68,7 +71,8 @@ pub(crate) async fn lock(
         return Ok(None);
     };
     let token = sqlx::query!(
-        r#"SELECT t.used_at, t.successor_salt, n.used_at IS NOT NULL AS "successor_used!"
+        r#"SELECT t.used_at, t.successor_salt, t.successor_hash,
+                  n.used_at IS NOT NULL AS "successor_used!"
            FROM core.refresh_tokens AS t
            LEFT JOIN core.refresh_tokens AS n ON n.token_hash = t.successor_hash
            WHERE t.token_hash = $1"#,
@@ -79,14 +83,17 @@ pub(crate) async fn lock(
     let spent = token
         .used_at
         .zip(token.successor_salt)
-        .map(|(used_at, successor_salt)| Spent {
+        .zip(token.successor_hash)
+        .map(|((used_at, successor_salt), successor_hash)| Spent {
             used_at,
             successor_salt,
+            successor_hash,
             successor_used: token.successor_used,
         });
     Ok(Some(FoundToken {
         session_id: session.id,
         user_id: session.user_id,
+        session_expires_at: session.expires_at,
         spent,
     }))
 }
@@ -109,4 +116,24 @@ pub(crate) async fn spend(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Removes tokens of sessions that ended before `before`; gives how many.
+pub(crate) async fn purge(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query!(
+        "DELETE FROM core.refresh_tokens WHERE token_hash IN (
+             SELECT t.token_hash FROM core.refresh_tokens AS t
+             JOIN core.sessions AS s ON s.id = t.session_id
+             WHERE least(s.expires_at, s.idle_expires_at, s.revoked_at) < $1
+             LIMIT $2 FOR UPDATE OF t SKIP LOCKED)",
+        before,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(purged.rows_affected())
 }

@@ -111,6 +111,49 @@ pub(crate) async fn touch(
     Ok(())
 }
 
+/// From where an account was used since `since`, the latest first. Sessions that were ended by
+/// force do not count: they may have been somebody else's.
+pub(crate) async fn addresses(
+    db: &mut PgConnection,
+    email: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT s.client_address FROM core.sessions AS s
+         JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+         WHERE lower(u.email) = lower($1) AND s.last_used_at > $2
+           AND (s.revoked_reason IS NULL OR s.revoked_reason IN ('logged_out', 'displaced'))
+         ORDER BY s.id DESC LIMIT 100",
+        email,
+        since,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Ends all but the newest `kept` live sessions of a user.
+pub(crate) async fn revoke_oldest(
+    db: &mut PgConnection,
+    user: UserId,
+    kept: i64,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE core.sessions SET revoked_at = $3, revoked_reason = 'displaced'
+         WHERE id IN (
+             SELECT id FROM core.sessions
+             WHERE user_id = $1 AND revoked_at IS NULL
+               AND expires_at > $3 AND idle_expires_at > $3
+             ORDER BY id DESC OFFSET $2)",
+        user.uuid(),
+        kept,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// False when there is no live session of this user with this id.
 pub(crate) async fn revoke(
     db: &mut PgConnection,
@@ -121,7 +164,8 @@ pub(crate) async fn revoke(
 ) -> Result<bool, sqlx::Error> {
     let revoked = sqlx::query!(
         "UPDATE core.sessions SET revoked_at = $4, revoked_reason = $3
-         WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL",
+         WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
+           AND expires_at > $4 AND idle_expires_at > $4",
         session.uuid(),
         user.uuid(),
         reason,
@@ -170,7 +214,7 @@ pub(crate) async fn revoke_all(
     Ok(())
 }
 
-/// Removes sessions that ended before `before`, and their tokens; gives how many.
+/// Removes sessions that ended before `before`, once their tokens are gone; gives how many.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,
@@ -178,8 +222,9 @@ pub(crate) async fn purge(
 ) -> Result<u64, sqlx::Error> {
     let purged = sqlx::query!(
         "DELETE FROM core.sessions WHERE id IN (
-             SELECT id FROM core.sessions
-             WHERE least(expires_at, idle_expires_at, revoked_at) < $1
+             SELECT s.id FROM core.sessions AS s
+             WHERE least(s.expires_at, s.idle_expires_at, s.revoked_at) < $1
+               AND NOT EXISTS (SELECT FROM core.refresh_tokens WHERE session_id = s.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
         before,
         limit,

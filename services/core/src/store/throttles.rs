@@ -1,7 +1,7 @@
 //! Rows of `core.throttles`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ThrottleRow {
@@ -11,27 +11,25 @@ pub(crate) struct ThrottleRow {
 }
 
 pub(crate) async fn by_keys(
-    pool: &PgPool,
-    keys: [&String; 2],
+    db: &mut PgConnection,
+    keys: &[String],
 ) -> Result<Vec<ThrottleRow>, sqlx::Error> {
-    let keys = keys.map(Clone::clone);
     sqlx::query_as!(
         ThrottleRow,
         "SELECT key, failures, last_failure_at FROM core.throttles WHERE key = ANY ($1)",
-        &keys,
+        keys,
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 
 /// Counts one failure under each key; failures before `forgotten` do not count any more.
 pub(crate) async fn add_failure(
-    pool: &PgPool,
-    keys: [&String; 2],
+    db: &mut PgConnection,
+    keys: &[String],
     now: DateTime<Utc>,
     forgotten: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let keys = keys.map(Clone::clone);
     // In the order of the keys: two attempts at once must not wait for each other.
     sqlx::query!(
         "INSERT INTO core.throttles AS t (key, failures, last_failure_at)
@@ -40,18 +38,18 @@ pub(crate) async fn add_failure(
              failures = CASE WHEN t.last_failure_at < $3 THEN 1
                              ELSE least(t.failures, 1000000) + 1 END,
              last_failure_at = $2",
-        &keys,
+        keys,
         now,
         forgotten,
     )
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(())
 }
 
-pub(crate) async fn delete(pool: &PgPool, key: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn delete(db: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM core.throttles WHERE key = $1", key)
-        .execute(pool)
+        .execute(db)
         .await?;
     Ok(())
 }

@@ -79,18 +79,29 @@ pub(crate) async fn by_email(
     .await
 }
 
-/// False when the user has another version than `expected`, or is gone.
-pub(crate) async fn update(
+/// Reads a user and keeps others from changing or deleting it until the transaction ends.
+pub(crate) async fn lock(
     db: &mut PgConnection,
-    user: &UserRow,
-    expected: i64,
-) -> Result<bool, sqlx::Error> {
-    let updated = sqlx::query!(
+    id: UserId,
+) -> Result<Option<UserRow>, sqlx::Error> {
+    sqlx::query_as!(
+        UserRow,
+        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+                  updated_at
+           FROM core.users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"#,
+        id.uuid(),
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Writes what may change of a locked user.
+pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
+    sqlx::query!(
         "UPDATE core.users
-         SET email = $3, password_hash = $4, display_name = $5, version = $6, updated_at = $7
-         WHERE id = $1 AND version = $2 AND deleted_at IS NULL",
+         SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6
+         WHERE id = $1",
         user.id.uuid(),
-        expected,
         user.email,
         user.password_hash,
         user.display_name,
@@ -99,7 +110,7 @@ pub(crate) async fn update(
     )
     .execute(db)
     .await?;
-    Ok(updated.rows_affected() == 1)
+    Ok(())
 }
 
 /// Unless somebody has set another password meanwhile.
@@ -136,7 +147,7 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Removes users that were deleted before `before`; gives how many.
+/// Removes users that were deleted before `before`, once their sessions are gone; gives how many.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,
@@ -144,7 +155,10 @@ pub(crate) async fn purge(
 ) -> Result<u64, sqlx::Error> {
     let purged = sqlx::query!(
         "DELETE FROM core.users WHERE id IN (
-             SELECT id FROM core.users WHERE deleted_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+             SELECT u.id FROM core.users AS u
+             WHERE u.deleted_at < $1
+               AND NOT EXISTS (SELECT FROM core.sessions WHERE user_id = u.id)
+             LIMIT $2 FOR UPDATE SKIP LOCKED)",
         before,
         limit,
     )

@@ -30,7 +30,8 @@ pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
 /// The bytes behind 64 hexadecimal digits.
 pub(crate) fn checksum(text: &str) -> Result<Vec<u8>, Rule> {
     let wrong = || Rule::new("invalid_checksum", "must be 64 hexadecimal digits");
-    if text.len() != 64 || !text.is_ascii() {
+    // `from_str_radix` alone would take a sign.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     (0..64)

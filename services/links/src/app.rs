@@ -27,7 +27,7 @@ pub struct App {
     metrics: Metrics,
     shutdown: CancellationToken,
     directory: Directory,
-    flushing: JoinHandle<std::io::Result<()>>,
+    flushing: JoinHandle<anyhow::Result<()>>,
     stop_jobs: CancellationToken,
     jobs: Vec<JoinHandle<()>>,
 }
@@ -52,10 +52,7 @@ impl App {
             .with_context(|| format!("the click log {} cannot be made", root.display()))?;
         let wal = Wal::start(directory.path().to_owned(), config.clicks.wal())
             .with_context(|| format!("the click log {} cannot be written", root.display()))?;
-        let log = ClickLog {
-            wal: wal.clone(),
-            when_full: config.clicks.when_log_is_full,
-        };
+        let log = ClickLog::new(wal.clone(), config.clicks.when_log_is_full);
         let counts = LinkMetrics::default();
         counts.register(&metrics);
         let (rows, wait) = (config.clicks.batch_rows, config.clicks.batch_wait_ms);
@@ -80,7 +77,7 @@ impl App {
             wait: Duration::from_millis(wait),
             metrics: counts,
         };
-        let flushing = tokio::spawn(flusher.run());
+        let flushing = tokio::spawn(flush(flusher, shutdown.clone()));
         let stop_jobs = CancellationToken::new();
         let jobs = jobs::start(&state, &stop_jobs);
         Ok(Self {
@@ -107,7 +104,9 @@ impl App {
         let router = self.router(&server, &readiness);
         let served = serve(listener, router, &server, &readiness, self.shutdown.clone()).await;
         let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
-        if tokio::time::timeout(grace, self.drain()).await.is_err() {
+        if let Ok(drained) = tokio::time::timeout(grace, self.drain()).await {
+            drained?;
+        } else {
             tracing::warn!("clicks stay in the log: the database took too long");
         }
         Ok(served?)
@@ -119,23 +118,25 @@ impl App {
             .merge(health::router(readiness.clone(), self.metrics.clone()))
     }
 
-    async fn drain(self) {
+    async fn drain(self) -> anyhow::Result<()> {
         self.state.visits.log.wal.close().await;
         let flushed = self.flushing.await;
         self.stop_jobs.cancel();
         for job in self.jobs {
-            // A job that panicked has said so.
+            // A job that failed has said so.
             let _ = job.await;
         }
-        match flushed {
-            Ok(Ok(())) => {
-                if let Err(error) = self.directory.remove() {
-                    tracing::warn!(%error, "the empty log could not be removed");
-                }
-            }
-            Ok(Err(error)) => tracing::error!(%error, "the log could not be read"),
-            Err(error) => tracing::error!(%error, "the flusher failed"),
-        }
+        flushed??;
+        self.directory.remove()?;
         self.state.links.pool.close().await;
+        Ok(())
     }
+}
+
+/// Without it clicks would pile up in the log, so the replica stops when it fails.
+async fn flush(flusher: Flusher, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let stop = shutdown.drop_guard();
+    let flushed = flusher.run().await;
+    drop(stop);
+    flushed.map_err(|error| anyhow::Error::from(error).context("the click log cannot be read"))
 }

@@ -175,6 +175,12 @@ impl Clicks {
             1,
             3600,
         )?;
+        within(
+            "clicks.retention_days",
+            self.retention_days.into(),
+            0,
+            36_500,
+        )?;
         self.country_header().map(drop)
     }
 

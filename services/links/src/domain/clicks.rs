@@ -1,5 +1,10 @@
 //! Clicks: what the log holds of each answered redirect.
 
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,6 +16,8 @@ use crate::{
     wal::{AppendError, Wal},
 };
 
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// The record's form in the log. Forms are added, never changed: a replica may have to
 /// replay what an older one wrote.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +28,7 @@ enum Record {
 /// One answered redirect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Click {
-    /// A UUIDv7: names the click for ever and holds its time.
+    /// A `UUIDv7`: names the click for ever and holds its time.
     pub(crate) id: Uuid,
     pub(crate) link_id: Uuid,
     pub(crate) visitor: Option<[u8; 16]>,
@@ -36,6 +43,7 @@ pub(crate) struct Click {
 pub(crate) struct ClickLog {
     pub(crate) wal: Wal,
     pub(crate) when_full: WhenLogIsFull,
+    told: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Whether the click is safe.
@@ -81,6 +89,14 @@ impl Click {
 }
 
 impl ClickLog {
+    pub(crate) fn new(wal: Wal, when_full: WhenLogIsFull) -> Self {
+        Self {
+            wal,
+            when_full,
+            told: Arc::default(),
+        }
+    }
+
     /// Makes a click safe. Afterwards the redirect may be answered.
     ///
     /// # Errors
@@ -89,10 +105,19 @@ impl ClickLog {
         match self.wal.append(&click.encode()).await {
             Ok(()) => Ok(Kept::Safe),
             Err(error) if self.loses(&error) => {
-                tracing::error!(error = %describe(&error), "a click is lost");
+                self.tell(&error);
                 Ok(Kept::Lost)
             }
             Err(error) => Err(Error::LogUnavailable(error)),
+        }
+    }
+
+    /// Says it now and then: a full disk would otherwise be filled with the news of it.
+    fn tell(&self, error: &AppendError) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::error!(error = %describe(error), "clicks are being lost");
         }
     }
 

@@ -202,7 +202,7 @@ impl Links {
             },
         );
         required(&mut checks, "enabled", changes.enabled, Ok, |flag| {
-            link.enabled = flag
+            link.enabled = flag;
         });
         let status = changes.redirect_status;
         required(

@@ -306,6 +306,8 @@ mod tests {
     const CUBOT: &str = "Mozilla/5.0 (Linux; Android 10; CUBOT_X30) AppleWebKit/537.36 Chrome/129.0 Mobile Safari/537.36";
     const SALT: [u8; 16] = [7; 16];
 
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
             .iter()
@@ -347,7 +349,7 @@ mod tests {
     #[test]
     fn what_is_not_a_person_is_flagged_with_the_reason() {
         let agent = ("user-agent", FIREFOX);
-        let cases: [(&[(&'static str, &str)], bool, BotReason); 10] = [
+        let cases: [(Pairs<'_>, bool, BotReason); 10] = [
             (&[], false, BotReason::NoUserAgent),
             (&[("user-agent", "curl/8.5.0")], false, BotReason::Crawler),
             (

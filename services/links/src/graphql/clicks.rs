@@ -22,10 +22,6 @@ const DEFAULT_HOURS: i64 = 24;
 const DEFAULT_DAYS: i64 = 30;
 
 /// Who came through a link.
-///
-/// A visitor is recognised for one UTC day, by a keyed hash whose key is then thrown away;
-/// whoever comes on two days counts twice. Visitors who ask not to be tracked (DNT, GPC) are
-/// people, but never unique.
 pub(super) struct Clicks {
     pub(super) row: LinkRow,
 }
@@ -53,6 +49,11 @@ pub(super) struct ClickPoint {
     bots: i64,
 }
 
+/// Who came through a link.
+///
+/// A visitor is recognised for one UTC day, by a keyed hash whose key is then thrown away;
+/// whoever comes on two days counts twice. Visitors who ask not to be tracked (DNT, GPC) are
+/// people, but never unique.
 #[Object]
 impl Clicks {
     /// All answered visits: people and bots.

@@ -85,9 +85,8 @@ impl Parameters {
         for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
             let pointer = format!("/{name}");
             let value = match &*name {
-                "query" => Value::String(text.into_owned()),
                 "operationName" if text.is_empty() => Value::Null,
-                "operationName" => Value::String(text.into_owned()),
+                "query" | "operationName" => Value::String(text.into_owned()),
                 "variables" | "extensions" => serde_json::from_str(&text)
                     .map_err(|_| invalid(&pointer, "malformed_json", "must be a JSON object"))?,
                 _ => continue,
@@ -105,6 +104,10 @@ impl Parameters {
         let checked = guard::check(&self.query, name, &state.config.graphql)
             .map_err(|refusal| Answer::refused(error::from_refusal(&refusal), state))?;
         let owner: Arc<str> = caller.subject().into();
+        if owner.chars().any(char::is_control) {
+            let problem = Problem::unauthenticated("the token's subject holds control characters");
+            return Err(Answer::problem(&problem, state));
+        }
         let loader = SeriesLoader {
             links: state.links.clone(),
             owner: Arc::clone(&owner),

@@ -31,6 +31,7 @@ pub(super) enum Status {
     Exhausted,
 }
 
+/// A short link.
 #[Object]
 impl Link {
     async fn id(&self) -> ID {
@@ -43,6 +44,7 @@ impl Link {
     }
 
     /// The address to give away.
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn short_url(&self, ctx: &Context<'_>) -> Result<String> {
         let config = ctx.data::<Arc<Config>>()?;
         Ok(format!("{}{}", config.public.short_url, self.row.slug))
@@ -81,6 +83,7 @@ impl Link {
         self.row.uses
     }
 
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn status(&self, ctx: &Context<'_>) -> Result<Status> {
         let now = ctx.data::<Links>()?.clock.now();
         Ok(match self.row.status(now) {

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::domain::links::{self, Links};
 
-/// Each field is one transaction: it is done wholly or not at all.
+/// The root of mutations.
 pub(crate) struct Mutation;
 
+/// Each field is one transaction: it is done wholly or not at all.
 #[Object]
 impl Mutation {
     /// Makes a link.

@@ -99,11 +99,12 @@ pub(super) fn keys(terms: &[Term], link: &LinkRow) -> Vec<Key> {
 }
 
 /// Whether a key, as a client sends it back, may stand in the term.
-pub(super) fn fits(term: &Term, key: &Key) -> bool {
+pub(super) fn fits(term: Term, key: &Key) -> bool {
     match (term.column, key) {
-        (Column::Title, Key::Null) | (Column::ExpiresAt, Key::Null) => true,
+        (Column::Title | Column::ExpiresAt, Key::Null) | (Column::TotalClicks, Key::Number(_)) => {
+            true
+        }
         (Column::Slug | Column::Title, Key::Text(text)) => !text.contains('\0'),
-        (Column::TotalClicks, Key::Number(_)) => true,
         (Column::CreatedAt | Column::UpdatedAt | Column::ExpiresAt, Key::Time(at)) => {
             super::bounded_time(*at, "").is_ok()
         }

@@ -57,6 +57,7 @@ pub(super) struct PageInfo {
     end_cursor: Option<String>,
 }
 
+/// One page of links.
 #[Object]
 impl LinkConnection {
     async fn edges(&self) -> Vec<LinkEdge> {
@@ -216,7 +217,7 @@ fn decode(text: &str, terms: &[Term], pointer: &str) -> Result<Place, Error> {
         && terms
             .iter()
             .zip(&cursor.keys)
-            .all(|(term, key)| order::fits(term, key));
+            .all(|(term, key)| order::fits(*term, key));
     if fit {
         Ok(Place {
             keys: cursor.keys,

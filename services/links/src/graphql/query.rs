@@ -19,9 +19,10 @@ use crate::{
     store,
 };
 
-/// Everything here is the caller's own; nobody else's links can be seen.
+/// The root of queries.
 pub(crate) struct Query;
 
+/// Everything here is the caller's own; nobody else's links can be seen.
 #[Object]
 impl Query {
     /// A link by its id; null when there is none, or when it belongs to somebody else.

@@ -32,12 +32,12 @@ pub(super) fn respond(prepared: Prepared, caller: &Caller, state: &AppState) -> 
         .saturating_sub(state.clock.now().timestamp());
     let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
     let pause = Duration::from_secs(state.config.graphql.keep_alive_seconds);
-    let run = Run {
+    let run = Box::new(Run {
         results: Box::pin(prepared.stream(state)),
         expiry: Box::pin(tokio::time::sleep(left)),
         ticks: interval_at(Instant::now() + pause, pause),
         state: state.clone(),
-    };
+    });
     let events = stream::unfold(Phase::Running(run), |phase| async move {
         let (event, next) = phase.step().await?;
         Some((Ok::<String, Infallible>(event), next))
@@ -60,7 +60,7 @@ struct Run {
 }
 
 enum Phase {
-    Running(Run),
+    Running(Box<Run>),
     /// Only `complete` is left to say.
     Ending,
     Ended,

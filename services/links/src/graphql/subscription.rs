@@ -15,6 +15,7 @@ use crate::{
     store::{self, clicks::WatchedRow},
 };
 
+/// The root of subscriptions.
 pub(crate) struct Subscription;
 
 /// One click, and the counts after the batch in which it was written.
@@ -46,6 +47,7 @@ pub(super) struct ClickTotals {
     bots: i64,
 }
 
+/// What kind of machine asked, by its user agent.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "crate::domain::visits::Device")]
 pub(super) enum Device {
@@ -55,6 +57,7 @@ pub(super) enum Device {
     Other,
 }
 
+/// Why a visit is not a person's.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "crate::domain::visits::BotReason")]
 pub(super) enum BotReason {
@@ -68,6 +71,7 @@ pub(super) enum BotReason {
     Prefetch,
 }
 
+/// What is sent as it happens.
 #[GraphQlSubscription]
 impl Subscription {
     /// Every click on a link from now on, whichever replica takes it. Ends when the link is

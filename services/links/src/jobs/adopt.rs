@@ -33,20 +33,29 @@ async fn adopt_all(state: &AppState) -> io::Result<()> {
     let orphans = tokio::task::spawn_blocking(move || Directory::orphans(&root))
         .await
         .map_err(io::Error::other)??;
+    let mut outcome = Ok(());
     for orphan in orphans {
-        let segments = orphan.segments()?;
-        tracing::info!(
-            directory = %orphan.path().display(),
-            segments = segments.len(),
-            "replaying the log of a replica that is gone"
-        );
-        let batches = state.batches();
-        for number in segments {
-            replay(state, &batches, orphan.path(), number).await?;
+        // One that cannot be replayed must not keep the others waiting.
+        if let Err(error) = adopt(state, orphan).await {
+            outcome = Err(error);
         }
-        orphan.remove()?;
-        state.visits.metrics.logs_adopted.inc();
     }
+    outcome
+}
+
+async fn adopt(state: &AppState, orphan: Directory) -> io::Result<()> {
+    let segments = orphan.segments()?;
+    tracing::info!(
+        directory = %orphan.path().display(),
+        segments = segments.len(),
+        "replaying the log of a replica that is gone"
+    );
+    let batches = state.batches();
+    for number in segments {
+        replay(state, &batches, orphan.path(), number).await?;
+    }
+    orphan.remove()?;
+    state.visits.metrics.logs_adopted.inc();
     Ok(())
 }
 

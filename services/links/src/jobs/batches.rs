@@ -47,16 +47,15 @@ impl Batches {
                         .clicks_recorded
                         .inc_by(u64::try_from(new).unwrap_or(0));
                 }
-                Err(error) if is_about_data(&error) => match part {
-                    [click] => {
+                Err(error) if is_about_data(&error) => {
+                    if let [click] = part {
                         self.metrics.clicks_rejected.inc();
                         tracing::error!(id = %click.id, %error, "Postgres refuses a click");
-                    }
-                    _ => {
+                    } else {
                         let (one, other) = part.split_at(part.len() / 2);
                         stack.extend([other, one]);
                     }
-                },
+                }
                 Err(error) => return Err(error),
             }
         }

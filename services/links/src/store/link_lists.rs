@@ -68,7 +68,7 @@ pub(crate) async fn list(
          coalesce(t.uniques, 0) AS uniques, coalesce(t.bots, 0) AS bots, t.last_at AS last_click_at",
     );
     push_where(&mut query, owner, filter);
-    let reversed: Vec<Term> = order.iter().map(Term::reversed).collect();
+    let reversed: Vec<Term> = order.iter().copied().map(Term::reversed).collect();
     if let Some(place) = &stretch.after {
         push_behind(&mut query, order, place);
     }
@@ -96,15 +96,15 @@ pub(crate) async fn count(
 }
 
 impl Term {
-    fn reversed(&self) -> Self {
+    fn reversed(self) -> Self {
         Self {
             descending: !self.descending,
             nulls_first: !self.nulls_first,
-            ..*self
+            ..self
         }
     }
 
-    fn push_equal(&self, query: &mut QueryBuilder<Postgres>, key: &Key) {
+    fn push_equal(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
         query.push(self.column.sql());
         match key.value() {
             Some(value) => push_value(query.push(" = "), &value),
@@ -112,7 +112,7 @@ impl Term {
         }
     }
 
-    fn push_behind(&self, query: &mut QueryBuilder<Postgres>, key: &Key) {
+    fn push_behind(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
         let column = self.column.sql();
         match key.value() {
             Some(value) => {

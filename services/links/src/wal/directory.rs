@@ -37,11 +37,10 @@ impl Directory {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(root)? {
             let path = entry?.path();
+            // Its maker is about to lock it and must not be disturbed.
             let is_unborn = path.extension().is_some_and(|end| end == &UNBORN[1..]);
-            if let Some(directory) = Self::adopt(path)?
-                && !is_unborn
-            {
-                found.push(directory);
+            if !is_unborn {
+                found.extend(Self::adopt(path)?);
             }
         }
         Ok(found)

@@ -1,5 +1,7 @@
 //! GraphQL over HTTP: media types, status codes, methods, limits, event streams.
 
+use std::fmt::Write as _;
+
 use futures_util::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -155,7 +157,11 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
 
     let mut doubling = String::from("{ ...f0 }");
     for n in 0..40 {
-        doubling += &format!(" fragment f{n} on Query {{ ...f{0} ...f{0} }}", n + 1);
+        let _ = write!(
+            doubling,
+            " fragment f{n} on Query {{ ...f{0} ...f{0} }}",
+            n + 1
+        );
     }
     doubling += " fragment f40 on Query { __typename }";
     let nested = format!("{{{}", "a{".repeat(20_000));
@@ -174,7 +180,10 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         let error = replica.error(ALICE, query, json!({})).await;
         assert_eq!(error["extensions"]["code"], code, "{error}");
     }
-    let unknown: String = (0..200).map(|n| format!("f{n} ")).collect();
+    let unknown = (0..200)
+        .map(|n| format!("f{n}"))
+        .collect::<Vec<_>>()
+        .join(" ");
     let answer = replica
         .execute(ALICE, &format!("{{ links {{ {unknown} }} }}"), json!({}))
         .await;

@@ -1,4 +1,6 @@
 //! The service through its public door, with a database for each test.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![expect(clippy::too_many_lines, reason = "tables of cases are long")]
 
 mod bad_input;
 mod clicks;

@@ -117,7 +117,7 @@ async fn no_foreign_row_can_be_written() {
             let error = run(&mut role, insert).await.unwrap_err();
             let code = error
                 .as_database_error()
-                .and_then(|error| error.code().map(|code| code.into_owned()));
+                .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
             assert_eq!(code.as_deref(), Some("42501"), "{error}");
         }
     }

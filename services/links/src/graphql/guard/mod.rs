@@ -249,8 +249,14 @@ mod tests {
     #[test]
     fn each_limit_has_a_code_of_its_own() {
         let deep = format!("{}a{}", "{a".repeat(17), "}".repeat(17));
-        let aliases: String = (0..31).map(|n| format!("a{n}: x ")).collect();
-        let roots: String = (0..21).map(|n| format!("f{n} ")).collect();
+        let aliases = (0..31)
+            .map(|n| format!("a{n}: x"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let roots = (0..21)
+            .map(|n| format!("f{n}"))
+            .collect::<Vec<_>>()
+            .join(" ");
         let directives = "@x ".repeat(51);
         let nodes = format!("{{ a {{ {} }} }}", "b ".repeat(1600));
         let cases = [

@@ -1,4 +1,4 @@
-//! WebSockets that speak graphql-transport-ws.
+//! Sockets that speak graphql-transport-ws.
 
 mod message;
 mod session;

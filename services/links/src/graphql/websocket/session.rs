@@ -6,6 +6,7 @@ use axum::{
     Error,
     extract::ws::{CloseFrame, Message, WebSocket},
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use quartet_common::{
     auth::Caller,
@@ -139,7 +140,7 @@ impl Session {
                 Event::Tick if !heard => Err(None),
                 Event::Tick => {
                     heard = false;
-                    self.send(Message::Ping(Default::default())).await
+                    self.send(Message::Ping(Bytes::new())).await
                 }
                 Event::Close(close) => Err(Some(close)),
             };

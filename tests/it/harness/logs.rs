@@ -58,3 +58,21 @@ pub(crate) fn faults(logs: &[PathBuf], secrets: &Secrets) -> Vec<String> {
     }
     faults
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Secrets, faults};
+
+    #[test]
+    fn a_leaked_token_is_found() {
+        let secrets = Secrets::default();
+        secrets.collect(br#"{"access_token": "not-to-be-shown", "id": "may-be-shown-to-all"}"#);
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), "{\"a\":\"may-be-shown-to-all\"}\n").unwrap();
+        assert!(faults(&[log.path().to_owned()], &secrets).is_empty());
+        std::fs::write(log.path(), "{\"a\":\"Bearer not-to-be-shown\"}\n").unwrap();
+        assert_eq!(faults(&[log.path().to_owned()], &secrets).len(), 1);
+        std::fs::write(log.path(), "thread 'main' panicked at x.rs\n").unwrap();
+        assert_eq!(faults(&[log.path().to_owned()], &secrets).len(), 2);
+    }
+}

@@ -101,6 +101,8 @@ impl Plan {
         spec = set(spec, "server.listen", &address);
         spec = set(spec, "server.trusted_proxies", "127.0.0.0/8");
         spec = set(spec, "database.url", &database.url_of(service));
+        // Many stacks share one server, whose connections are counted.
+        spec = set(spec, "database.max_connections", "6");
         spec = set(spec, "telemetry.log", "info");
         spec = match service {
             "core" => self.core(spec),

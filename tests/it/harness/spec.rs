@@ -300,3 +300,46 @@ pub(crate) fn summary(operations: &[Operation]) -> BTreeMap<String, bool> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::{Value, json};
+
+    use super::check;
+
+    fn jwks(status: u16, body: &Value) {
+        let body = body.to_string();
+        let kind = Some("application/json");
+        check(
+            &Method::GET,
+            "/.well-known/jwks.json",
+            status,
+            kind,
+            body.as_bytes(),
+        );
+    }
+
+    #[test]
+    fn what_is_promised_passes() {
+        jwks(200, &json!({ "keys": [] }));
+    }
+
+    #[test]
+    #[should_panic(expected = "not what get_jwks")]
+    fn a_missing_member_is_found() {
+        jwks(200, &json!({}));
+    }
+
+    #[test]
+    #[should_panic(expected = "not what get_jwks")]
+    fn a_member_that_is_not_described_is_found() {
+        jwks(200, &json!({ "keys": [], "private": true }));
+    }
+
+    #[test]
+    #[should_panic(expected = "status not in get_jwks")]
+    fn a_status_that_is_not_described_is_found() {
+        jwks(202, &json!({ "keys": [] }));
+    }
+}

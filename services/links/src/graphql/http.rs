@@ -77,8 +77,14 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
             (GraphQlResponse = "application/json"),
             (String = "text/event-stream"),
         )),
-        (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content_type = "application/graphql-response+json", body = GraphQlResponse),
-        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content_type = "application/graphql-response+json", body = GraphQlResponse),
+        (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content(
+            (GraphQlResponse = "application/graphql-response+json"),
+            (GraphQlResponse = "application/json"),
+        )),
+        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content(
+            (GraphQlResponse = "application/graphql-response+json"),
+            (GraphQlResponse = "application/json"),
+        )),
         (status = 406, description = "None of the accepted media types can be sent"),
     )
 )]
@@ -128,8 +134,14 @@ async fn post_graphql(State(state): State<AppState>, request: Request) -> Respon
             (String = "text/event-stream"),
             (String = "text/html"),
         )),
-        (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content_type = "application/graphql-response+json", body = GraphQlResponse),
-        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content_type = "application/graphql-response+json", body = GraphQlResponse),
+        (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content(
+            (GraphQlResponse = "application/graphql-response+json"),
+            (GraphQlResponse = "application/json"),
+        )),
+        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content(
+            (GraphQlResponse = "application/graphql-response+json"),
+            (GraphQlResponse = "application/json"),
+        )),
         (status = 405, description = "Mutations need POST"),
         (status = 406, description = "None of the accepted media types can be sent"),
     )

@@ -186,7 +186,10 @@ impl Answer {
             self.header("x-request-id").is_some(),
             "no x-request-id: {self:?}"
         );
-        if self.status >= 400 && method != Method::HEAD && !path.contains("/graphql") {
+        // GraphQL has a form of its own for errors, which only the gateway does not use.
+        let problem = self.header("content-type") == Some("application/problem+json");
+        let graphql = path.starts_with(super::graphql::PATH);
+        if self.status >= 400 && method != Method::HEAD && (problem || !graphql) {
             self.check_problem();
         }
         spec::check(

@@ -1,7 +1,9 @@
 //! Who may do what: everything with a signature, reading public buckets without one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Result, s3_error};
 
@@ -25,11 +27,7 @@ impl S3Access for Access {
         if !(reads && public) {
             return Err(s3_error!(AccessDenied, "Signature is required"));
         }
-        if cx
-            .uri()
-            .query()
-            .is_some_and(|query| query.contains("response-"))
-        {
+        if query(cx).any(|(name, _)| name.starts_with("response-")) {
             return Err(s3_error!(
                 InvalidRequest,
                 "Request specific response headers cannot be used for anonymous GET requests"
@@ -42,19 +40,13 @@ impl S3Access for Access {
 /// S3 refuses `x-amz-*` headers that a presigned URL did not sign; without this check a
 /// holder of the URL could add metadata that the signer never saw.
 fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
-    let Some(query) = cx
-        .uri()
-        .query()
-        .filter(|query| query.contains("X-Amz-Signature="))
-    else {
+    if !query(cx).any(|(name, _)| name == "X-Amz-Signature") {
         return Ok(());
-    };
-    let signed = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("X-Amz-SignedHeaders="))
+    }
+    let signed = query(cx)
+        .find_map(|(name, value)| (name == "X-Amz-SignedHeaders").then_some(value))
         .unwrap_or_default()
-        .to_ascii_lowercase()
-        .replace("%3b", ";");
+        .to_ascii_lowercase();
     let unsigned = cx
         .headers()
         .keys()
@@ -72,4 +64,14 @@ fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
         )),
         None => Ok(()),
     }
+}
+
+/// Decoded names and values: the signature covers them, and not how they are written.
+fn query<'a>(cx: &'a S3AccessContext<'_>) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+    let pairs = cx.uri().query().unwrap_or_default().split('&');
+    pairs.map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
 }

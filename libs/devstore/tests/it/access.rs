@@ -1,0 +1,145 @@
+use crate::support::{PRIVATE, PUBLIC, Server, code, refusal, refused};
+
+#[tokio::test]
+async fn anybody_reads_public_objects_and_only_those() {
+    let server = Server::start().await;
+    server.put(PUBLIC, "k", b"open").await;
+    server.put(PRIVATE, "k", b"closed").await;
+    let url = |bucket: &str| server.url(&format!("{bucket}/k"));
+    let open = server.http.get(url(PUBLIC)).send().await.unwrap();
+    assert_eq!(open.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(open.text().await.unwrap(), "open");
+    assert_eq!(
+        server.http.head(url(PUBLIC)).send().await.unwrap().status(),
+        200
+    );
+    let denied = refused(403, "AccessDenied");
+    assert_eq!(
+        refusal(server.http.get(url(PRIVATE)).send().await.unwrap()).await,
+        denied
+    );
+    assert_eq!(
+        server
+            .http
+            .head(url(PRIVATE))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        403
+    );
+    // Whether an object exists is nobody's business either.
+    let absent = server.url(&format!("{PRIVATE}/none"));
+    assert_eq!(
+        refusal(server.http.get(absent).send().await.unwrap()).await,
+        denied
+    );
+}
+
+#[tokio::test]
+async fn without_a_signature_nothing_is_listed_or_changed() {
+    let server = Server::start().await;
+    server.put(PUBLIC, "k", b"open").await;
+    let object = server.url(&format!("{PUBLIC}/k"));
+    let bucket = server.url(PUBLIC);
+    let requests = [
+        server.http.get(&bucket),
+        server.http.get(format!("{bucket}?list-type=2")),
+        server.http.get(server.url("")),
+        server.http.put(&object).body("changed"),
+        server.http.delete(&object),
+        server.http.put(server.url("new-bucket")).body(""),
+        server
+            .http
+            .post(format!("{bucket}?delete"))
+            .body("<Delete/>"),
+        server.http.post(format!("{object}?uploads")).body(""),
+        server.http.get(format!("{object}?acl")),
+    ];
+    for request in requests {
+        let (status, _) = refusal(request.send().await.unwrap()).await;
+        assert_eq!(status, 403);
+    }
+    for name in ["response-content-type", "response%2Dcontent-type"] {
+        let changed = server.http.get(format!("{object}?{name}=text/html"));
+        let answer = changed.send().await.unwrap();
+        assert_eq!(refusal(answer).await, refused(400, "InvalidRequest"));
+    }
+    assert_eq!(server.read(PUBLIC, "k").await, b"open");
+}
+
+#[tokio::test]
+async fn a_wrong_secret_or_an_unknown_key_opens_nothing() {
+    let server = Server::start().await;
+    server.put(PUBLIC, "k", b"open").await;
+    let wrong = server.client_with("wrong", |settings| settings);
+    let answer = wrong.get_object().bucket(PUBLIC).key("k").send().await;
+    assert_eq!(code(answer), "SignatureDoesNotMatch");
+    let credentials = aws_sdk_s3::config::Credentials::new("nobody", "x", None, None, "test");
+    let unknown = server.client_with("x", |settings| settings.credentials_provider(credentials));
+    let answer = unknown.get_object().bucket(PUBLIC).key("k").send().await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.raw_response().unwrap().status().as_u16(), 403);
+}
+
+#[tokio::test]
+async fn uploads_by_form_are_refused_before_they_are_read() {
+    let server = Server::start().await;
+    let body = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--x--\r\n";
+    let request = server.http.post(server.url(PUBLIC)).body(body);
+    let request = request.header("content-type", "multipart/form-data; boundary=x");
+    assert_eq!(request.send().await.unwrap().status(), 501);
+}
+
+#[tokio::test]
+async fn buckets_are_made_once() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.head_bucket().bucket(PRIVATE).send().await.unwrap();
+    let absent = client.head_bucket().bucket("new-bucket").send().await;
+    assert!(absent.unwrap_err().into_service_error().is_not_found());
+    client
+        .create_bucket()
+        .bucket("new-bucket")
+        .send()
+        .await
+        .unwrap();
+    client
+        .head_bucket()
+        .bucket("new-bucket")
+        .send()
+        .await
+        .unwrap();
+    let again = client
+        .create_bucket()
+        .bucket("new-bucket")
+        .send()
+        .await
+        .unwrap_err();
+    assert!(again.into_service_error().is_bucket_already_owned_by_you());
+    let listed = client.list_buckets().send().await.unwrap();
+    let names: Vec<_> = listed
+        .buckets()
+        .iter()
+        .filter_map(|bucket| bucket.name())
+        .collect();
+    assert_eq!(names, ["new-bucket", PRIVATE, PUBLIC]);
+    server.put("new-bucket", "k", b"x").await;
+    let full = client.delete_bucket().bucket("new-bucket").send().await;
+    assert_eq!(code(full), "BucketNotEmpty");
+    client
+        .delete_object()
+        .bucket("new-bucket")
+        .key("k")
+        .send()
+        .await
+        .unwrap();
+    client
+        .delete_bucket()
+        .bucket("new-bucket")
+        .send()
+        .await
+        .unwrap();
+    let gone = client.head_bucket().bucket("new-bucket").send().await;
+    assert!(gone.unwrap_err().into_service_error().is_not_found());
+}

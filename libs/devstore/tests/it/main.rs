@@ -1,0 +1,14 @@
+//! The server over a real socket, spoken to by the SDK and by plain HTTP.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod access;
+mod binary;
+mod cors;
+mod durability;
+mod integrity;
+mod listing;
+mod multipart;
+mod objects;
+mod presigned;
+mod support;

@@ -94,6 +94,10 @@ impl Running {
     /// With `hurry` set it waits for nobody but Postgres.
     pub(crate) fn stop(&mut self, hurry: &Cancel) {
         while let Some(mut service) = self.services.pop() {
+            if let Ok(Some(_)) = service.exited() {
+                // The one that crashed: its own message says so.
+                continue;
+            }
             match service.stop_unless(STOP_GRACE, hurry) {
                 Ok(status) if status.success() => {}
                 Ok(status) => println!("{} ended with {status}", service.name()),

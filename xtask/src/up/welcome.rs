@@ -11,14 +11,14 @@ pub(crate) fn print(stack: &Stack, took: Duration) {
 Quartet is ready after {:.1} s: {url}
 
 1. Sign up and log in:
-   curl -s {url}/v1/core/users -H 'content-type: application/json' \
+   curl -s -w '\n' {url}/v1/core/users -H 'content-type: application/json' \
      -d '{{"email": "ada@example.org", "password": "a good long password"}}'
    TOKEN=$(curl -s {url}/v1/core/sessions -H 'content-type: application/json' \
      -d '{{"email": "ada@example.org", "password": "a good long password"}}' \
      | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
 
 2. Shorten a link and follow it:
-   curl -s {url}/v1/links/graphql -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
+   curl -s -w '\n' {url}/v1/links/graphql -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
      -d '{{"query": "mutation {{ createLink(input: {{url: \"https://www.rust-lang.org\", slug: \"rust\"}}) {{ shortUrl }} }}"}}'
    curl -si {url}/s/rust
 

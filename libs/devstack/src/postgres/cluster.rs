@@ -54,6 +54,10 @@ impl Cluster {
         }
         server::end_leftover(&self.data, say)?;
         port::require_free(self.port, "Postgres")?;
+        say(&format!(
+            "Postgres {}: starting on port {}",
+            self.programs.major, self.port
+        ));
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.start_once(deadline, cancel) {

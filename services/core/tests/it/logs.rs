@@ -1,0 +1,134 @@
+//! The real binary: what it writes holds no secret and no address of a person.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+};
+
+use quartet_common::testing::TestDatabase;
+use quartet_core::MIGRATOR;
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+
+use crate::support::{
+    ADA, MASTER_KEY, ME, PASSWORD, REFRESH, SESSIONS, Tokens, USERS, WRONG, credentials, json_of,
+};
+
+const NEW_PASSWORD: &str = "gravel-lantern-otter";
+
+/// A running service; ends with the test.
+struct Service {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    written: String,
+    url: String,
+    http: Client,
+}
+
+impl Service {
+    fn start(database: &TestDatabase) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
+            .arg("serve")
+            .env("DATABASE_URL", database.url())
+            .env("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)
+            .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
+            .env("QUARTET_TELEMETRY_LOG", "debug")
+            .env("QUARTET_PASSWORDS_MEMORY_KIB", "64")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut written = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert!(output.read_line(&mut line).unwrap() > 0, "{written}");
+            written.push_str(&line);
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = line["address"].as_str() {
+                break address.to_owned();
+            }
+        };
+        Self {
+            child,
+            output,
+            written,
+            url: format!("http://{address}"),
+            http: Client::new(),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, token: &str, body: &Value) -> Response {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        let request = request.bearer_auth(token).json(body);
+        request.send().await.unwrap()
+    }
+
+    /// Ends the process as an orchestrator does, and gives all that it wrote.
+    fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        self.output.read_to_string(&mut self.written).unwrap();
+        let mut errors = self.child.stderr.take().unwrap();
+        errors.read_to_string(&mut self.written).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{}", self.written);
+        std::mem::take(&mut self.written)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_and_no_address_is_logged() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    let service = Service::start(&database);
+    let post = async |path: &str, body: Value| service.send(Method::POST, path, "x", &body).await;
+    json_of(post(USERS, credentials(ADA, PASSWORD)).await, 201).await;
+    json_of(post(USERS, credentials(ADA, PASSWORD)).await, 409).await;
+    json_of(
+        post(USERS, json!({"email": ADA, "password": [WRONG]})).await,
+        422,
+    )
+    .await;
+    json_of(post(SESSIONS, credentials(ADA, WRONG)).await, 401).await;
+    let first = Tokens(json_of(post(SESSIONS, credentials(ADA, PASSWORD)).await, 201).await);
+    let refresh = json!({"refresh_token": first.refresh()});
+    let second = Tokens(json_of(post(REFRESH, refresh.clone()).await, 200).await);
+    let third = json!({"refresh_token": second.refresh()});
+    let third = Tokens(json_of(post(REFRESH, third).await, 200).await);
+    let change = json!({"password": NEW_PASSWORD, "current_password": PASSWORD});
+    let changed = service
+        .send(Method::PATCH, ME, third.access(), &change)
+        .await;
+    json_of(changed, 200).await;
+    let reused = post(REFRESH, refresh).await;
+    assert_eq!(reused.status(), 401, "and a warning is written");
+    let refused = service
+        .send(Method::GET, ME, third.access(), &json!({}))
+        .await;
+    assert_eq!(refused.status(), 401);
+    let written = service.stop();
+    assert!(written.contains("a spent refresh token was used again"));
+    assert!(written.contains("/v1/core/users/me"));
+    let mut secrets = vec![
+        ADA,
+        PASSWORD,
+        NEW_PASSWORD,
+        WRONG,
+        MASTER_KEY,
+        "$argon2id$v",
+    ];
+    for tokens in [&first, &second, &third] {
+        secrets.push(tokens.refresh());
+        secrets.push(tokens.access().rsplit('.').next().unwrap());
+    }
+    for secret in secrets {
+        let line = written.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} in {line:?}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The core service through its public door, with a real Postgres.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod keys;
+mod layers;
+mod login;
+mod logs;
+mod races;
+mod refresh;
+mod sessions;
+mod settings;
+mod sign_up;
+mod support;
+mod throttle;
+mod tokens;
+mod users;

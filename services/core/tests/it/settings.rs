@@ -1,0 +1,52 @@
+use quartet_common::{clock::Clock, db, metrics::Metrics};
+use quartet_core::{AppState, Config};
+use secrecy::SecretString;
+
+use crate::support::config;
+
+type Change = fn(&mut Config);
+
+#[tokio::test]
+async fn a_setting_that_breaks_a_rule_is_named() {
+    let cases: [(&str, Change); 14] = [
+        ("keys.master_key", |c| c.keys.master_key = "abc".into()),
+        ("keys.rotation_seconds", |c| c.keys.rotation_seconds = 0),
+        ("keys.publish_ahead_seconds", |c| {
+            c.keys.publish_ahead_seconds = c.keys.rotation_seconds;
+        }),
+        ("keys.publish_ahead_seconds", |c| {
+            c.keys.publish_ahead_seconds = 300;
+        }),
+        ("keys.publish_ahead_seconds", |c| {
+            c.keys.reload_seconds = c.keys.publish_ahead_seconds;
+        }),
+        ("passwords.min_length", |c| c.passwords.min_length = 7),
+        ("passwords.memory_kib", |c| c.passwords.memory_kib = 1),
+        ("sessions.max_per_user", |c| c.sessions.max_per_user = 0),
+        ("retention.ended_sessions_seconds", |c| {
+            c.retention.ended_sessions_seconds = c.retention.deleted_users_seconds + 1;
+        }),
+        ("jwt.issuer", |c| c.jwt.issuer = None),
+        ("jwt.audience", |c| c.jwt.audience = None),
+        ("jwt.token_type", |c| c.jwt.token_type = Some("JWT".into())),
+        ("jwt.jwks_url", |c| {
+            c.jwt.jwks_url = "http://localhost/jwks.json".parse().ok();
+        }),
+        ("jwt.hs256_secret", |c| {
+            c.jwt.hs256_secret = Some(SecretString::from("x".repeat(32)));
+        }),
+    ];
+    for (key, change) in cases {
+        let mut config = config();
+        change(&mut config);
+        let error = start(config).unwrap_err().to_string();
+        assert!(error.contains(key), "{key}: {error}");
+    }
+    assert!(start(config()).is_ok());
+}
+
+fn start(mut config: Config) -> anyhow::Result<AppState> {
+    config.database.url = SecretString::from("postgres://nobody@127.0.0.1:1/nothing");
+    let pool = db::pool(&config.database, "test")?;
+    AppState::new(config, pool, Clock::system(), &Metrics::new("core"))
+}

@@ -1,0 +1,337 @@
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    time::{Duration, Instant, SystemTime},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use quartet_common::{
+    cli::Service,
+    clock::Clock,
+    config::{self, COMMON_DEFAULTS},
+    db,
+    health::Readiness,
+    metrics::Metrics,
+    serve::serve,
+    testing::TestDatabase,
+};
+use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) const ADA: &str = "ada@example.com";
+pub(crate) const EVE: &str = "eve@example.com";
+pub(crate) const PASSWORD: &str = "tangerine-violin-moss";
+pub(crate) const WRONG: &str = "wrong wrong wrong wrong";
+pub(crate) const ME: &str = "/v1/core/users/me";
+pub(crate) const USERS: &str = "/v1/core/users";
+pub(crate) const SESSIONS: &str = "/v1/core/sessions";
+pub(crate) const REFRESH: &str = "/v1/core/sessions/refresh";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+pub(crate) const MASTER_KEY: &str =
+    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A service with a database and a clock of its own.
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) database: TestDatabase,
+    main: Replica,
+}
+
+/// One of several that share a database.
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: AppState,
+    metrics: Metrics,
+    http: reqwest::Client,
+    _stop: DropGuard,
+}
+
+impl Deref for World {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        &self.main
+    }
+}
+
+/// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
+/// client's address.
+pub(crate) fn config() -> Config {
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, Core::DEFAULTS], None, []).unwrap();
+    config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    config.keys.master_key = SecretString::from(MASTER_KEY);
+    config.passwords.memory_kib = 64;
+    config.passwords.iterations = 1;
+    config
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::create("core", &MIGRATOR).await;
+        let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
+        let main = Replica::start(&database, &clock, change).await;
+        run_jobs_once(&main.state).await.unwrap();
+        Self {
+            clock,
+            database,
+            main,
+        }
+    }
+
+    /// Another replica, which has read the keys if `change` leaves the master key.
+    pub(crate) async fn replica(&self, change: impl FnOnce(&mut Config)) -> Replica {
+        let replica = Replica::start(&self.database, &self.clock, change).await;
+        let _ = run_jobs_once(&replica.state).await;
+        replica
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// One number, as a superuser sees it.
+    pub(crate) async fn number(&self, statement: &'static str) -> i64 {
+        let mut admin = self.database.connect_as_admin().await;
+        sqlx::query_scalar(statement)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until somebody waits for a lock in this database.
+    pub(crate) async fn somebody_waits_for_a_lock(&self) {
+        self.until_zero(
+            "SELECT (count(*) = 0)::int::bigint FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await;
+    }
+
+    /// Waits until a statement counts nothing.
+    pub(crate) async fn until_zero(&self, statement: &'static str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut admin = self.database.connect_as_admin().await;
+        loop {
+            let counted: i64 = sqlx::query_scalar(statement)
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+            if counted == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{statement}: {counted}");
+        }
+    }
+
+    /// Waits until a condition holds.
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline, "the condition never held");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Replica {
+    /// Serves without having read the keys.
+    pub(crate) async fn start(
+        database: &TestDatabase,
+        clock: &Clock,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config();
+        config.database = database.settings();
+        change(&mut config);
+        let server = config.server.clone();
+        let pool = db::pool(&config.database, "test").unwrap();
+        let metrics = Metrics::new("core");
+        let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
+        let readiness = Readiness::new().database(pool);
+        let router = app(state.clone(), metrics.clone(), readiness.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        Self {
+            address,
+            state,
+            metrics,
+            http: reqwest::Client::new(),
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
+        let request = self.request(Method::GET, path).bearer_auth(token);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> Response {
+        let request = self.request(Method::DELETE, path).bearer_auth(token);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = self.request(Method::POST, path).json(body);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn patch(&self, token: &str, body: &Value) -> Response {
+        let request = self.request(Method::PATCH, ME).bearer_auth(token);
+        request.json(body).send().await.unwrap()
+    }
+
+    pub(crate) async fn sign_up(&self, email: &str) -> Value {
+        json_of(self.post(USERS, &credentials(email, PASSWORD)).await, 201).await
+    }
+
+    pub(crate) async fn try_log_in(&self, email: &str, password: &str) -> Response {
+        self.post(SESSIONS, &credentials(email, password)).await
+    }
+
+    pub(crate) async fn log_in_from(&self, client: &str, email: &str, password: &str) -> Response {
+        let request = self.request(Method::POST, SESSIONS);
+        let request = request.header("x-forwarded-for", client);
+        let request = request.json(&credentials(email, password));
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn log_in(&self, email: &str) -> Tokens {
+        Tokens(json_of(self.try_log_in(email, PASSWORD).await, 201).await)
+    }
+
+    /// Signs up and logs in.
+    pub(crate) async fn join(&self, email: &str) -> Tokens {
+        self.sign_up(email).await;
+        self.log_in(email).await
+    }
+
+    pub(crate) async fn try_refresh(&self, token: &str) -> Response {
+        self.post(REFRESH, &json!({ "refresh_token": token })).await
+    }
+
+    pub(crate) async fn refresh(&self, tokens: &Tokens) -> Tokens {
+        Tokens(json_of(self.try_refresh(tokens.refresh()).await, 200).await)
+    }
+
+    pub(crate) async fn me(&self, tokens: &Tokens) -> Value {
+        json_of(self.get(ME, tokens.access()).await, 200).await
+    }
+
+    pub(crate) async fn key_ids(&self) -> Vec<String> {
+        let response = self.request(Method::GET, JWKS).send().await.unwrap();
+        let keys = json_of(response, 200).await;
+        let ids = keys["keys"].as_array().unwrap().iter();
+        ids.map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Runs of argon2 up to now.
+    pub(crate) fn hashes(&self) -> u64 {
+        self.metric("core_password_hashes_total")
+    }
+
+    /// Requests with this method that are in flight.
+    pub(crate) fn active(&self, method: &str) -> u64 {
+        self.metric(&format!(
+            "http_server_active_requests{{service=\"core\",http_request_method=\"{method}\"}}"
+        ))
+    }
+
+    fn metric(&self, start: &str) -> u64 {
+        let text = self.metrics.render();
+        let line = text.lines().find(|line| line.starts_with(start));
+        let value = line.unwrap_or_else(|| panic!("{start} in {text}"));
+        value.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+/// The answer of a login or a refresh.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens(pub(crate) Value);
+
+impl Tokens {
+    pub(crate) fn access(&self) -> &str {
+        self.0["access_token"].as_str().unwrap()
+    }
+
+    pub(crate) fn refresh(&self) -> &str {
+        self.0["refresh_token"].as_str().unwrap()
+    }
+
+    pub(crate) fn session(&self) -> &str {
+        self.0["session_id"].as_str().unwrap()
+    }
+
+    /// Head and claims, unverified.
+    pub(crate) fn parts(&self) -> (Value, Value) {
+        let mut parts = self.access().split('.').map(|part| {
+            let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
+            serde_json::from_slice(&bytes).unwrap_or_default()
+        });
+        (parts.next().unwrap(), parts.next().unwrap())
+    }
+
+    pub(crate) fn key_id(&self) -> String {
+        self.parts().0["kid"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn credentials(email: &str, password: &str) -> Value {
+    json!({ "email": email, "password": password })
+}
+
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+pub(crate) async fn json_of(response: Response, status: u16) -> Value {
+    let found = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(found, status, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A problem with this code; gives its fields: pointer or parameter, and rule.
+pub(crate) async fn problem_of(
+    response: Response,
+    status: u16,
+    code: &str,
+) -> Vec<(String, String)> {
+    let problem = json_of(response, status).await;
+    assert_eq!(problem["code"], code, "{problem}");
+    assert!(problem["request_id"].is_string(), "{problem}");
+    let fields = problem["errors"].as_array().cloned().unwrap_or_default();
+    let named = |field: &Value| {
+        let name = field["pointer"].as_str().or(field["parameter"].as_str());
+        let rule = field["code"].as_str();
+        (name.unwrap().to_owned(), rule.unwrap().to_owned())
+    };
+    fields.iter().map(named).collect()
+}
+
+pub(crate) fn field(name: &str, rule: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), rule.to_owned())]
+}

@@ -5,6 +5,7 @@ mod files;
 mod queries;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,13 +21,11 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     refuse_unknown(words, &["--check"])?;
     let check = words.contains(&"--check");
     let root = workspace::root();
-    let scratch = workspace::profile_dir()?.join("generated");
-    let _ = fs::remove_dir_all(&scratch);
-    fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
+    let scratch = Scratch::new()?;
 
     println!("Checking every query against a new database");
     let mut generated = Generated::default();
-    queries::generate(&root, &scratch, &mut generated, signals)?;
+    queries::generate(&root, &scratch.0, &mut generated, signals)?;
     if check {
         // The specifications come from binaries, which do not build on stale query data.
         let stale = generated.stale(&root)?;
@@ -48,6 +47,24 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     documents.write(&root)?;
     println!("The generated files are up to date");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A directory of this run alone, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let name = format!("generated-{}", std::process::id());
+        let path = workspace::profile_dir()?.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 fn report(stale: &[String]) -> ExitCode {

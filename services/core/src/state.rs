@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRef;
 use quartet_common::{clock::Clock, idempotency::Idempotency, jwt::JwtVerifier, metrics::Metrics};
 use sqlx::PgPool;
 
@@ -75,11 +74,5 @@ impl AppState {
             verifier: self.keys.verifier().clone(),
             hash_key: self.master_key.derive("idempotency", &[]),
         }
-    }
-}
-
-impl FromRef<AppState> for JwtVerifier {
-    fn from_ref(state: &AppState) -> Self {
-        state.keys.verifier().clone()
     }
 }

@@ -3,11 +3,14 @@
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
 };
 
 use quartet_common::testing::TestDatabase;
 use quartet_core::MIGRATOR;
 use reqwest::{Client, Method, Response};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -19,8 +22,8 @@ const NEW_PASSWORD: &str = "gravel-lantern-otter";
 /// A running service; ends with the test.
 struct Service {
     child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    written: String,
+    /// Reads all the time, so that the service never waits for us.
+    written: Option<JoinHandle<String>>,
     url: String,
     http: Client,
 }
@@ -38,21 +41,24 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut written = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert!(output.read_line(&mut line).unwrap() > 0, "{written}");
-            written.push_str(&line);
-            let line: Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = line["address"].as_str() {
-                break address.to_owned();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (found, address) = mpsc::channel();
+        let written = thread::spawn(move || {
+            let mut written = String::new();
+            for line in output.lines().map(Result::unwrap) {
+                let value: Value = serde_json::from_str(&line).unwrap();
+                if let Some(address) = value["address"].as_str() {
+                    let _ = found.send(address.to_owned());
+                }
+                written.push_str(&line);
+                written.push('\n');
             }
-        };
+            written
+        });
+        let address = address.recv().expect("the service tells where it listens");
         Self {
             child,
-            output,
-            written,
+            written: Some(written),
             url: format!("http://{address}"),
             http: Client::new(),
         }
@@ -66,13 +72,12 @@ impl Service {
 
     /// Ends the process as an orchestrator does, and gives all that it wrote.
     fn stop(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-        self.output.read_to_string(&mut self.written).unwrap();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let mut written = self.written.take().unwrap().join().unwrap();
         let mut errors = self.child.stderr.take().unwrap();
-        errors.read_to_string(&mut self.written).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{}", self.written);
-        std::mem::take(&mut self.written)
+        errors.read_to_string(&mut written).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{written}");
+        written
     }
 }
 

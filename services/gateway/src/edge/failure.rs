@@ -36,7 +36,9 @@ pub(super) fn while_proxying(
     if !broke {
         return false;
     }
-    if !reused {
+    if reused {
+        avoid(ctx);
+    } else {
         // A connection that was idle may simply have been closed; a new one was not.
         blame(ctx, state);
     }
@@ -49,6 +51,22 @@ pub(super) fn while_proxying(
         ctx.body_bytes = 0;
     }
     retry
+}
+
+/// This request asks another replica next, if there is one: where one idle connection was
+/// dead the others may be as well, and each would cost a retry.
+fn avoid(ctx: &mut Ctx) {
+    let (Some(upstream), Some(replica)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
+        return;
+    };
+    let tried = &mut ctx.attempts.tried;
+    let another = upstream
+        .replicas()
+        .iter()
+        .any(|other| other.address != replica.address && !tried.contains(&other.address));
+    if another {
+        tried.push(replica.address);
+    }
 }
 
 /// The replica is left out for a while, and this request does not ask it again.

@@ -1,6 +1,7 @@
 //! Pauses after failed logins, per account and per client address. Never a lock: a lock would let
 //! anybody shut anybody out. For the same reason the pause of an account does not hold for
-//! networks from which its owner was let in lately; theirs is only the pause of their address.
+//! networks from which its owner was let in lately: there only the failures from that network
+//! count, by the same measure.
 //!
 //! Attempts on one account follow each other within one replica (see [`Turn`]): each sees the
 //! failures before it. What can happen at the same time is one attempt per replica on one
@@ -35,19 +36,29 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug)]
 struct Account {
     email: String,
+    /// For the failures from everywhere.
     key: String,
+    /// For the failures from this network.
+    key_here: String,
 }
 
 impl Attempt {
-    /// Counted for the account and for the client's address. The account is kept as a keyed hash:
-    /// the table names no person.
+    /// Counted for the account, for the account from this network, and for the client's address.
+    /// The account is kept as a keyed hash: the table names no person.
     pub(crate) fn on_account(master_key: &MasterKey, email: &str, address: IpAddr) -> Self {
-        let email = email.to_ascii_lowercase();
-        let hash = master_key.derive("throttle", &[email.as_bytes()]);
-        let key = format!("account:{}", URL_SAFE_NO_PAD.encode(hash));
+        let (email, network) = (email.to_ascii_lowercase(), network(address));
+        let hash = |parts: &[&[u8]]| {
+            let hash = master_key.derive("throttle", parts);
+            format!("account:{}", URL_SAFE_NO_PAD.encode(hash))
+        };
+        let account = Account {
+            key: hash(&[email.as_bytes()]),
+            key_here: hash(&[email.as_bytes(), network.as_bytes()]),
+            email,
+        };
         Self {
-            account: Some(Account { email, key }),
-            network: network(address),
+            account: Some(account),
+            network,
         }
     }
 
@@ -72,9 +83,9 @@ impl Attempt {
         let rows = throttles::by_keys(&mut db, &self.keys()).await?;
         let mut wait = Duration::ZERO;
         for row in &rows {
-            let on_account = self.lane() == Some(row.key.as_str());
-            let pause = pause(row, settings, on_account, now);
-            if pause > wait && !(on_account && self.is_known(&mut db, settings, now).await?) {
+            let of_account = self.lane() == Some(row.key.as_str());
+            let pause = pause(row, settings, row.key != self.address_key(), now);
+            if pause > wait && !(of_account && self.is_known(&mut db, settings, now).await?) {
                 wait = pause;
             }
         }
@@ -98,19 +109,27 @@ impl Attempt {
     /// The account's failures are forgotten; those of the address are not, or one good account
     /// would let its owner try the passwords of others for ever.
     pub(crate) async fn succeeded(&self, db: &mut PgConnection) -> Result<(), Error> {
-        if let Some(key) = self.lane() {
-            throttles::delete(db, key).await?;
+        if let Some(account) = &self.account {
+            // In the order in which failures are counted, or the two could wait for each other.
+            let mut keys = [&account.key, &account.key_here];
+            keys.sort_unstable();
+            for key in keys {
+                throttles::delete(db, key).await?;
+            }
         }
         Ok(())
     }
 
     fn keys(&self) -> Vec<String> {
-        let address = format!("address:{}", self.network);
-        self.lane()
-            .map(str::to_owned)
-            .into_iter()
-            .chain([address])
+        let account = self.account.iter();
+        account
+            .flat_map(|account| [account.key.clone(), account.key_here.clone()])
+            .chain([self.address_key()])
             .collect()
+    }
+
+    fn address_key(&self) -> String {
+        format!("address:{}", self.network)
     }
 
     /// Whether the account was used from this network lately. Asked by address, so that an unknown

@@ -30,14 +30,14 @@ pub(crate) async fn add_failure(
     now: DateTime<Utc>,
     forgotten: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    // In the order of the keys: two attempts at once must not wait for each other.
+    // In the order of the keys' bytes: two attempts at once must not wait for each other.
     sqlx::query!(
-        "INSERT INTO core.throttles AS t (key, failures, last_failure_at)
-         SELECT key, 1, $2 FROM unnest($1::text[]) AS key ORDER BY key
+        r#"INSERT INTO core.throttles AS t (key, failures, last_failure_at)
+         SELECT key, 1, $2 FROM unnest($1::text[]) AS key ORDER BY key COLLATE "C"
          ON CONFLICT (key) DO UPDATE SET
              failures = CASE WHEN t.last_failure_at < $3 THEN 1
                              ELSE least(t.failures, 1000000) + 1 END,
-             last_failure_at = $2",
+             last_failure_at = $2"#,
         keys,
         now,
         forgotten,

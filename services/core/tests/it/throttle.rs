@@ -106,6 +106,46 @@ async fn strangers_cannot_shut_the_owner_out() {
 }
 
 #[tokio::test]
+async fn at_home_guesses_are_counted_too() {
+    let world = World::start().await;
+    let home = "203.0.113.7";
+    world.sign_up(ADA).await;
+    assert_eq!(world.log_in_from(home, ADA, PASSWORD).await.status(), 201);
+    let guesses = (0..60).map(|_| world.log_in_from(home, ADA, WRONG));
+    let answers = join_all(guesses).await;
+    let told = answers.iter().filter(|answer| answer.status() == 401);
+    assert_eq!(told.count(), 6, "the same measure as for strangers");
+    world.advance(1);
+    assert_eq!(world.log_in_from(home, ADA, PASSWORD).await.status(), 201);
+    assert_eq!(world.log_in_from(home, ADA, WRONG).await.status(), 401);
+}
+
+#[tokio::test]
+async fn an_owner_who_gets_in_does_not_help_the_guesser() {
+    let world = World::start().await;
+    world.sign_up(ADA).await;
+    let guesser = "198.51.100.1";
+    assert_eq!(
+        world
+            .log_in_from("203.0.113.7", ADA, PASSWORD)
+            .await
+            .status(),
+        201
+    );
+    for _ in 0..6 {
+        assert_eq!(world.log_in_from(guesser, ADA, WRONG).await.status(), 401);
+    }
+    assert_eq!(
+        world
+            .log_in_from("203.0.113.7", ADA, PASSWORD)
+            .await
+            .status(),
+        201
+    );
+    retry_after(world.log_in_from(guesser, ADA, WRONG).await).await;
+}
+
+#[tokio::test]
 async fn an_address_whose_session_was_ended_by_force_is_a_stranger_again() {
     let world = World::start().await;
     let own = world.join(ADA).await;
@@ -182,7 +222,7 @@ async fn a_change_to_a_taken_address_counts_as_well() {
 
 #[tokio::test]
 async fn guesses_of_the_current_password_are_paused() {
-    let world = World::start_with(|config| config.throttle.address_free_failures = 5).await;
+    let world = World::start().await;
     let tokens = world.join(ADA).await;
     let body = json!({"password": "gravel-lantern-otter", "current_password": WRONG});
     for _ in 0..6 {

@@ -62,7 +62,13 @@ impl AppState {
             .database(self.pool.clone())
             .check("s3", move || {
                 let objects = objects.clone();
-                async move { objects.probe().await.map_err(|error| error.to_string()) }
+                async move {
+                    objects.probe().await.map_err(|error| {
+                        // The reason holds addresses; /ready tells only that it does not answer.
+                        tracing::warn!(%error, "the object store does not answer");
+                        "does not answer".to_owned()
+                    })
+                }
             })
     }
 

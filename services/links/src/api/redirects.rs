@@ -4,9 +4,11 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use quartet_common::{extract::Path, layers::ClientAddress, problem::Problem};
+use quartet_common::{extract::Path, layers::ClientAddress, problem::Problem, request_id};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::pages::{self, Notice};
 use crate::{
@@ -120,12 +122,30 @@ async fn answer(
         }
         Answer::PeopleOnly => return Ok(pages::people_only()),
     };
-    let click = Click::new(state.clock.uuid_v7(), found.link_id, visit);
+    let click = Click::new(click_id(state, headers, now), found.link_id, visit);
     match visits.log.keep(click).await? {
         Kept::Safe => visits.metrics.clicks_logged.inc(),
         Kept::Lost => visits.metrics.clicks_lost.inc(),
     };
     Ok(redirect(state, found))
+}
+
+/// The request's own id where the gateway made it (a version 7 UUID of this minute): a request that the
+/// gateway repeats, because a replica died before it answered, is then one click and not two.
+fn click_id(state: &AppState, headers: &HeaderMap, now: DateTime<Utc>) -> Uuid {
+    headers
+        .get(&request_id::HEADER)
+        .and_then(|value| Uuid::try_parse(value.to_str().ok()?).ok())
+        .filter(|id| is_recent(*id, now))
+        .unwrap_or_else(|| state.clock.uuid_v7())
+}
+
+fn is_recent(id: Uuid, now: DateTime<Utc>) -> bool {
+    let made = (id.get_version_num() == 7)
+        .then(|| id.get_timestamp())
+        .flatten();
+    made.and_then(|made| i64::try_from(made.to_unix().0).ok())
+        .is_some_and(|seconds| (now.timestamp() - seconds).abs() <= 60)
 }
 
 fn redirect(state: &AppState, found: Found) -> Response {

@@ -1,6 +1,12 @@
 //! For tests of the services: a database of their own, and an issuer of tokens.
 
-use std::{net::SocketAddr, str::FromStr, sync::Arc, thread};
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use axum::{Json, Router, routing::get};
 use jsonwebtoken::{
@@ -23,6 +29,8 @@ use crate::{
 
 /// Names a superuser's connection to a Postgres in which databases may be made and dropped.
 pub const ADMIN_URL: &str = "QUARTET_TEST_DATABASE_URL";
+/// A database that is not dropped by then goes with its throw-away server.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 const ROLE_PASSWORD: &str = "test";
 /// One at a time may make roles: they belong to the whole cluster.
 const ROLES_LOCK: i64 = 0x5155_4152_5445_5401;
@@ -146,21 +154,29 @@ async fn run(connection: &mut PgConnection, statement: String) {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (admin, name) = (self.admin.clone(), self.name.clone());
+        let (done, dropped) = mpsc::channel();
         // Dropping is not async: a thread with a runtime of its own does it.
-        let dropping = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
+        thread::spawn(move || {
+            let dropping = async {
                 let mut connection = admin.connect().await?;
                 let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 connection
                     .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
                     .await?;
                 anyhow::Ok(())
-            })
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let _ = done.send(
+                runtime
+                    .map_err(Into::into)
+                    .and_then(|it| it.block_on(dropping)),
+            );
         });
-        if let Ok(Err(error)) = dropping.join() {
+        // The test's runtime stands still meanwhile. If one of its connections is just logging in,
+        // Postgres would wait for that one until its authentication_timeout: a minute.
+        if let Ok(Err(error)) = dropped.recv_timeout(DROP_TIMEOUT) {
             eprintln!(
                 "test database {} could not be dropped: {error:#}",
                 self.name

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use crate::{
     config::{self, COMMON_DEFAULTS, ConfigError, Database, Server, Telemetry},
     db,
     metrics::Metrics,
+    openapi,
     serve::shutdown_signal,
     telemetry,
 };
@@ -31,6 +32,8 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 pub trait Service {
     /// `core`, `media`, `links`: names the binary `quartet-NAME` and the schema.
     const NAME: &'static str;
+    /// The service's own version: `env!("CARGO_PKG_VERSION")` in its crate.
+    const VERSION: &'static str;
     /// The service's own commented defaults; they may override the common ones.
     const DEFAULTS: &'static str;
     type Config: DeserializeOwned + Settings + Send + 'static;
@@ -69,7 +72,7 @@ pub struct Runtime {
 }
 
 #[derive(Parser)]
-#[command(version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments {
     /// TOML file with settings; the variable `QUARTET_CONFIG` names one too.
     #[arg(long, short, global = true)]
@@ -85,13 +88,36 @@ enum Command {
     /// Bring the service's schema up to date and exit.
     Migrate,
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi {
+        /// Version of OpenAPI to write it in; 3.0 is a copy for tools that need it.
+        #[arg(long, default_value = "3.1")]
+        version: OpenapiVersion,
+    },
     /// Print every setting as a Markdown table.
     Config,
     /// Exit 0 when the service on this machine answers, for container health checks.
     Healthcheck,
     #[command(external_subcommand)]
     Other(Vec<String>),
+}
+
+/// Versions of `OpenAPI` that documents are published in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OpenapiVersion {
+    #[value(name = "3.1")]
+    V3_1,
+    #[value(name = "3.0")]
+    V3_0,
+}
+
+impl OpenapiVersion {
+    /// The document, which is one of 3.1, in this version.
+    pub fn of(self, document: String) -> String {
+        match self {
+            Self::V3_1 => document,
+            Self::V3_0 => openapi::copy_in_3_0(&document),
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
@@ -101,6 +127,7 @@ pub fn main<S: Service>() -> ExitCode {
     let matches = Arguments::command()
         .name(name.clone())
         .bin_name(name.clone())
+        .version(S::VERSION)
         .after_long_help(config::render_help(&[COMMON_DEFAULTS, S::DEFAULTS]))
         .after_help("`--help` lists every setting.")
         .get_matches();
@@ -137,7 +164,7 @@ fn run<S: Service>(arguments: Arguments) -> anyhow::Result<()> {
         Command::Serve => serve::<S>(load()?),
         Command::Migrate => {
             let config = load()?;
-            let _telemetry = telemetry::init(S::NAME, config.telemetry())?;
+            let _telemetry = telemetry::init(S::NAME, S::VERSION, config.telemetry())?;
             let work = db::migrate(S::migrator(), config.database(), S::NAME);
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -146,7 +173,7 @@ fn run<S: Service>(arguments: Arguments) -> anyhow::Result<()> {
             tracing::info!("the schema is up to date");
             Ok(())
         }
-        Command::Openapi => print(S::openapi()),
+        Command::Openapi { version } => print(version.of(S::openapi())),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
         Command::Healthcheck => healthcheck(load()?.server().listen, "/health"),
         Command::Other(words) => S::other(&words, &load).unwrap_or_else(|| {
@@ -163,7 +190,7 @@ fn print(text: impl fmt::Display) -> anyhow::Result<()> {
 }
 
 fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
-    let telemetry = telemetry::init(S::NAME, config.telemetry())?;
+    let telemetry = telemetry::init(S::NAME, S::VERSION, config.telemetry())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -176,9 +203,18 @@ fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
         let pool = db::pool(config.database(), &format!("quartet-{}", S::NAME))?;
         db::ensure_current(S::migrator(), &pool, S::NAME).await?;
         pool.close().await;
-        tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let metrics = Metrics::new(S::NAME);
-        S::serve(config, Runtime { listener, clock: Clock::system(), metrics, shutdown }).await
+        S::serve(
+            config,
+            Runtime {
+                listener,
+                clock: Clock::system(),
+                metrics,
+                shutdown,
+            },
+        )
+        .await
     });
     if result.is_ok() {
         tracing::info!("stopped");

@@ -97,13 +97,24 @@ impl Drop for TelemetryGuard {
 ///
 /// # Errors
 /// When the log filter or the collector's address is wrong.
-pub fn init(service: &'static str, settings: &Telemetry) -> Result<TelemetryGuard, ConfigError> {
+pub fn init(
+    service: &'static str,
+    version: &'static str,
+    settings: &Telemetry,
+) -> Result<TelemetryGuard, ConfigError> {
     let filter = EnvFilter::try_new(&settings.log)
         .map_err(|error| ConfigError::invalid("telemetry.log", error.to_string()))?;
     let provider = settings
         .otlp_endpoint
         .as_ref()
-        .map(|endpoint| tracer_provider(service, endpoint.as_str(), settings.trace_sample_ratio))
+        .map(|endpoint| {
+            tracer_provider(
+                service,
+                version,
+                endpoint.as_str(),
+                settings.trace_sample_ratio,
+            )
+        })
         .transpose()?;
     let spans = provider
         .as_ref()
@@ -120,6 +131,7 @@ pub fn init(service: &'static str, settings: &Telemetry) -> Result<TelemetryGuar
 
 fn tracer_provider(
     service: &'static str,
+    version: &'static str,
     endpoint: &str,
     sample_ratio: f64,
 ) -> Result<SdkTracerProvider, ConfigError> {
@@ -132,7 +144,7 @@ fn tracer_provider(
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample_ratio)));
     let resource = Resource::builder()
         .with_service_name(format!("quartet-{service}"))
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.version", version))
         .build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)

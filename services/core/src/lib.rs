@@ -42,6 +42,7 @@ pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
 
 impl Service for Core {
     const NAME: &'static str = "core";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     type Config = Config;
 

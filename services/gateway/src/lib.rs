@@ -29,7 +29,11 @@ use config::load::Sources;
 /// When the settings have a mistake or an address cannot be listened on.
 pub fn serve(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
-    let telemetry = telemetry::init("gateway", &config.model.telemetry)?;
+    let telemetry = telemetry::init(
+        "gateway",
+        env!("CARGO_PKG_VERSION"),
+        &config.model.telemetry,
+    )?;
     logs::bridge();
     // Several libraries bring a provider each; the process must have one.
     rustls::crypto::aws_lc_rs::default_provider()

@@ -37,6 +37,7 @@ pub struct LinksService;
 
 impl Service for LinksService {
     const NAME: &'static str = "links";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = DEFAULTS;
     type Config = Config;
 

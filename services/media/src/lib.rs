@@ -42,6 +42,7 @@ pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
 
 impl Service for Media {
     const NAME: &'static str = "media";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     type Config = Config;
 

@@ -1,4 +1,4 @@
-//! The browsable API documentation. Nothing in it is loaded from elsewhere.
+//! The browsable API documentation, with a login. Nothing in it is loaded from elsewhere.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,51 +11,87 @@ use super::Page;
 use crate::error;
 
 const ROOT: &str = "/docs";
-/// The vendored page styles itself inline and draws its pictures from data addresses.
+/// Scripts come from here only and none is inline, so that nobody else's can read a token. The
+/// vendored page draws its pictures from data addresses.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
-    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
+    style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
 
-static UI: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::new(["/openapi.json"])
-        .try_it_out_enabled(true)
-        .persist_authorization(false)
-        .deep_linking(true)
-        .validator_url("none");
-    Arc::new(config)
-});
+/// Our own page around the vendored one: file, media type, content.
+const OWN: [(&str, &str, &str); 3] = [
+    (
+        "index.html",
+        "text/html; charset=utf-8",
+        include_str!("docs/index.html"),
+    ),
+    (
+        "docs.css",
+        "text/css; charset=utf-8",
+        include_str!("docs/docs.css"),
+    ),
+    (
+        "docs.js",
+        "text/javascript; charset=utf-8",
+        include_str!("docs/docs.js"),
+    ),
+];
+/// What the page uses of the vendored files; their own pages are not served.
+const VENDORED: [&str; 3] = [
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+    "favicon-32x32.png",
+];
+
+static VENDOR: LazyLock<Arc<Config<'static>>> = LazyLock::new(Arc::default);
 
 pub(super) fn page(path: &str) -> Result<Page, Problem> {
-    let Some(file) = path.strip_prefix(ROOT).filter(|rest| !rest.is_empty()) else {
+    match path.strip_prefix(ROOT).unwrap_or_default() {
         // The page names its parts relative to itself.
-        let mut page = Page::ok(HeaderValue::from_static("text/plain"), Bytes::new())
-            .with(header::LOCATION, HeaderValue::from_static("/docs/"));
-        page.status = StatusCode::MOVED_PERMANENTLY;
-        return Ok(page);
-    };
-    let file = utoipa_swagger_ui::serve(file.trim_start_matches('/'), Arc::clone(&UI))
+        "" => Ok(moved()),
+        "/" => file("index.html"),
+        rest => file(rest.trim_start_matches('/')),
+    }
+}
+
+fn moved() -> Page {
+    let mut page = Page::ok(HeaderValue::from_static("text/plain"), Bytes::new())
+        .with(header::LOCATION, HeaderValue::from_static("/docs/"));
+    page.status = StatusCode::MOVED_PERMANENTLY;
+    page
+}
+
+fn file(name: &str) -> Result<Page, Problem> {
+    if let Some((_, content_type, text)) = OWN.iter().find(|(own, _, _)| *own == name) {
+        let page = Page::ok(HeaderValue::from_static(content_type), text.as_bytes());
+        // The parts must be of one release.
+        return Ok(guarded(page, "no-cache"));
+    }
+    if !VENDORED.contains(&name) {
+        return Err(error::no_route());
+    }
+    let file = utoipa_swagger_ui::serve(name, Arc::clone(&VENDOR))
         .map_err(|_| error::internal())?
-        .ok_or_else(error::no_route)?;
+        .ok_or_else(error::internal)?;
     let content_type = HeaderValue::from_str(&file.content_type).map_err(|_| error::internal())?;
-    let mut page = Page::ok(content_type, file.bytes.into_owned())
-        .with(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(CONTENT_POLICY),
-        )
-        .with(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        )
-        .with(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        )
-        .with(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=3600"),
-        );
+    let mut page = guarded(
+        Page::ok(content_type, file.bytes.into_owned()),
+        "public, max-age=3600",
+    );
     if file.gzpipped {
         page = page.with(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     Ok(page)
+}
+
+fn guarded(page: Page, cache: &'static str) -> Page {
+    [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, cache),
+    ]
+    .into_iter()
+    .fold(page, |page, (name, value)| {
+        page.with(name, HeaderValue::from_static(value))
+    })
 }

@@ -77,6 +77,7 @@ impl Backend {
             database: server.postgres()?.ensure_database("quartet")?,
             passwords: Passwords::random()?,
             store_keys: StoreKeys::load_or_create(&secrets)?,
+            settings: Vec::new(),
         };
         let (issuer, keys_port) = (Issuer::new()?, port::free()?);
         let mut backend = Self {

@@ -1,6 +1,7 @@
 //! Running cargo.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -96,6 +97,10 @@ fn end(child: &mut Child, signals: &Signals) -> anyhow::Result<()> {
 }
 
 fn describe(command: &Command) -> String {
-    let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-    format!("cargo {}", words.join(" "))
+    let program = Path::new(command.get_program());
+    let words: Vec<_> = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    words.join(" ")
 }

@@ -5,8 +5,10 @@ mod cargo;
 mod check;
 mod db;
 mod generate;
+mod live;
 mod signals;
 mod test;
+mod tools;
 mod up;
 
 use std::env;
@@ -27,6 +29,11 @@ cargo xtask COMMAND
   gen [--check]              write the generated files anew; --check: fail if one is stale
   check                      formatting, lints, generated files
   bench [NAMES]              the benchmarks, with optimised binaries
+  live [OPTIONS] -- COMMAND  start a throw-away stack on free ports, run COMMAND with its
+                             address in QUARTET_URL, stop everything
+                             --set SERVICE.KEY=VALUE  a setting, as in docs/config.md
+                             --wide-limits            rate limits out of the way
+                             --no-build               the binaries as they are
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -58,6 +65,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "e2e" => test::end_to_end(rest, &signals),
         "gen" => generate::run(rest, &signals),
         "check" => check::run(rest, &signals),
+        "live" => live::run(rest, &signals),
         "bench" => bench::run(rest, &signals),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),

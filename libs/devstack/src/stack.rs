@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::postgres::PostgresUrl;
 use crate::roles::{self, Passwords};
 use crate::service::ServiceSpec;
@@ -117,6 +118,39 @@ pub struct Stack {
     pub database: PostgresUrl,
     pub passwords: Passwords,
     pub store_keys: StoreKeys,
+    /// What differs from the settings below.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting of one service, such as `core.sessions.access_token_ttl_seconds=3`.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    service: String,
+    variable: String,
+    value: String,
+}
+
+impl FromStr for Setting {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text
+            .split_once('=')
+            .and_then(|(name, value)| Some((name.split_once('.')?, value)));
+        let Some(((service, key), value)) = parts else {
+            return Err(Error::other(format!("`{text}` is not SERVICE.KEY=VALUE")));
+        };
+        if service != "gateway" && !roles::SERVICES.contains(&service) {
+            return Err(Error::other(format!(
+                "`{service}` in `{text}` is none of gateway, core, media, links"
+            )));
+        }
+        Ok(Self {
+            service: service.to_owned(),
+            variable: format!("QUARTET_{}", key.replace('.', "_").to_uppercase()),
+            value: value.to_owned(),
+        })
+    }
 }
 
 impl Stack {
@@ -178,7 +212,17 @@ impl Stack {
             let address = loopback(self.ports.of(service));
             spec = spec.env(name, address.to_string());
         }
-        spec
+        self.with_settings(spec, "gateway")
+    }
+
+    /// The later of two equal variables counts.
+    fn with_settings(&self, spec: ServiceSpec, service: &str) -> ServiceSpec {
+        self.settings
+            .iter()
+            .filter(|setting| setting.service == service)
+            .fold(spec, |spec, setting| {
+                spec.env(&setting.variable, &setting.value)
+            })
     }
 
     fn settings_of(&self, service: &str) -> Result<ServiceSpec> {
@@ -194,11 +238,12 @@ impl Stack {
             .env("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128")
             .env("QUARTET_DATABASE_URL", url.reveal())
             .env("QUARTET_JWT_ISSUER", self.public_url());
-        Ok(match service {
+        let spec = match service {
             "core" => self.core_settings(spec)?,
             "media" => self.media_settings(spec),
             _ => self.links_settings(spec),
-        })
+        };
+        Ok(self.with_settings(spec, service))
     }
 
     fn core_settings(&self, spec: ServiceSpec) -> Result<ServiceSpec> {

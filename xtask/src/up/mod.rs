@@ -1,7 +1,7 @@
 //! `cargo xtask up`: everything, from one command, until Ctrl-C.
 
 mod lock;
-mod prepare;
+pub(crate) mod prepare;
 mod running;
 mod welcome;
 
@@ -17,7 +17,7 @@ use crate::cargo::build_parts;
 use crate::refuse_unknown;
 use crate::signals::Signals;
 pub(crate) use lock::Lock;
-use running::Running;
+pub(crate) use running::Running;
 
 /// Where the development Postgres listens.
 pub(crate) const POSTGRES_PORT: u16 = 5433;

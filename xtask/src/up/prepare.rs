@@ -50,6 +50,7 @@ pub(crate) fn stack(
         database,
         passwords: Passwords::load_or_create(&secrets)?,
         store_keys: StoreKeys::load_or_create(&secrets)?,
+        settings: Vec::new(),
     })
 }
 

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Makes stand-ins for the base images of third parties, for places where none
+# can be pulled: from Debian's packages, and from crates.io. Each is made once;
+# `--force` makes it anew.
+#
+#   deploy/images/make.sh [--force] debian     quartet/local-debian:bookworm    60 s
+#   deploy/images/make.sh [--force] postgres   quartet/local-postgres:15        20 s more
+#   deploy/images/make.sh [--force] rust       quartet/local-rust:1.95.0        compiler for deploy/Dockerfile
+#   deploy/images/make.sh [--force] garage     quartet/local-garage:2.5.0       an hour of compiling on two cores
+#
+# Needs a Docker engine (DOCKER_HOST), Debian's mmdebstrap, and the mirrors of
+# Debian and crates.io. DOCKER names another client.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+suite=bookworm
+postgres_major=15
+garage_version=2.5.0
+rust_version="$(sed -n 's/^channel = "\(.*\)"/\1/p' ../../rust-toolchain.toml)"
+
+export DOCKER_BUILDKIT=1
+docker="${DOCKER:-docker}"
+force=
+
+say() { echo "images: $*" >&2; }
+
+fail() {
+  say "$*"
+  exit 1
+}
+
+exists() { [ -z "$force" ] && "$docker" image inspect "$1" >/dev/null 2>&1; }
+
+# The mirrors are reached as this machine reaches them.
+build() { "$docker" build --quiet --network host "$@" >/dev/null; }
+
+debian() {
+  exists "quartet/local-debian:$suite" && return
+  command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing; install Debian's package of that name"
+  say "making quartet/local-debian:$suite"
+  mmdebstrap --quiet --variant=minbase --include=ca-certificates "$suite" - |
+    "$docker" import - "quartet/local-debian:$suite" >/dev/null
+}
+
+postgres() {
+  exists "quartet/local-postgres:$postgres_major" && return
+  without_force debian
+  say "making quartet/local-postgres:$postgres_major"
+  build --tag "quartet/local-postgres:$postgres_major" \
+    --build-arg "BASE=quartet/local-debian:$suite" \
+    --build-arg "POSTGRES_MAJOR=$postgres_major" postgres
+}
+
+# What a part stands on is not made anew with it.
+without_force() { force="" "$1"; }
+
+[ "${1:-}" = --force ] && force=yes && shift
+[ "$#" -gt 0 ] || fail "say which: debian, postgres, rust, garage"
+"$docker" version >/dev/null 2>&1 || fail "no Docker engine answers; set DOCKER_HOST"
+for name in "$@"; do
+  case "$name" in
+  debian | postgres | rust | garage) "$name" ;;
+  *) fail "there is no \`$name\`; say debian, postgres, rust or garage" ;;
+  esac
+done

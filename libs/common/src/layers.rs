@@ -1,6 +1,6 @@
 //! The layer stack that every route of every axum service stands behind.
 //!
-//! From the outside in: request id and trace context, one response line, metrics,
+//! From the outside in: the rest of an unread body; request id and trace context, one response line, metrics,
 //! problem bodies; then panics to problems; then the time-out; then the body limit.
 
 use std::{
@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -26,6 +26,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::{
     clock::Clock,
     config::Server,
+    drain::drain,
     metrics::{ActiveRequest, Metrics},
     net::{TrustedProxies, client_address},
     problem::Problem,
@@ -76,6 +77,7 @@ pub fn standard(router: Router, stack: Stack, server: &Server) -> Router {
         .layer(from_fn_with_state(stack.request_timeout, time_out))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(stack, observe))
+        .layer(from_fn(drain))
 }
 
 async fn no_route() -> Problem {

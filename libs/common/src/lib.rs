@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+mod drain;
 pub mod extract;
 pub mod health;
 pub mod idempotency;

@@ -149,6 +149,46 @@ async fn a_body_that_does_not_arrive_is_answered_with_408() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_body_keeps_the_connection() {
+    let running = start(router(), |_| {}).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = |kind: &str| {
+        format!(
+            "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 12\r\n\r\n"
+        )
+    };
+    stream
+        .write_all(head("text/plain").as_bytes())
+        .await
+        .unwrap();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 415"));
+    // Only now the body, as from a proxy that was still about to send it.
+    stream.write_all(b"{\"count\": 3}").await.unwrap();
+    stream
+        .write_all(head("application/json").as_bytes())
+        .await
+        .unwrap();
+    stream.write_all(b"{\"count\": 3}").await.unwrap();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+/// One answer with a content length, head and body.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(text).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    head
+}
+
+#[tokio::test]
 async fn a_handler_that_hangs_is_answered_with_503() {
     let running = start(router(), |server| server.request_timeout_seconds = 1).await;
     let response = reqwest::Client::new()

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+/// What Python leaves beside the modules that it ran.
+const COMPILED_PYTHON: &str = "__pycache__";
+
 /// Generated files by their path from the root, and directories that hold nothing else.
 #[derive(Default)]
 pub(crate) struct Generated {
@@ -16,7 +19,7 @@ impl Generated {
         self.files.insert(path.into(), content.into());
     }
 
-    /// All files of `from`, to stand in `directory` and nothing else with them.
+    /// All files below `from`, to stand in `directory` and nothing else with them.
     pub(crate) fn add_directory(&mut self, directory: &str, from: &Path) -> anyhow::Result<()> {
         for name in names(from)? {
             self.add(format!("{directory}/{name}"), fs::read(from.join(&name))?);
@@ -66,18 +69,28 @@ impl Generated {
     }
 }
 
-/// The files of a directory; none when it is not there.
+/// The files below a directory, by their path from it; none when it is not there.
 fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
     let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+    if directory.exists() {
+        collect_names(directory, "", &mut names)?;
     }
     names.sort();
     Ok(names)
+}
+
+fn collect_names(directory: &Path, before: &str, names: &mut Vec<String>) -> anyhow::Result<()> {
+    let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_dir() {
+            names.push(format!("{before}{name}"));
+        } else if name != COMPILED_PYTHON {
+            collect_names(&entry.path(), &format!("{before}{name}/"), names)?;
+        }
+    }
+    Ok(())
 }
 
 fn write_whole(target: &Path, content: &[u8]) -> std::io::Result<()> {
@@ -101,10 +114,12 @@ mod tests {
     fn tells_and_mends_what_is_stale() {
         let root = std::env::temp_dir().join(format!("quartet-generated-{}", std::process::id()));
         let from = root.join("from");
-        fs::create_dir_all(&from).unwrap();
-        fs::create_dir_all(root.join("queries")).unwrap();
+        fs::create_dir_all(from.join("inner")).unwrap();
+        fs::create_dir_all(root.join("queries/inner/__pycache__")).unwrap();
         fs::write(from.join("a.json"), "a").unwrap();
-        fs::write(root.join("queries/old.json"), "old").unwrap();
+        fs::write(from.join("inner/b.json"), "b").unwrap();
+        fs::write(root.join("queries/inner/old.json"), "old").unwrap();
+        fs::write(root.join("queries/inner/__pycache__/b.pyc"), "b").unwrap();
         fs::write(root.join("same.md"), "same").unwrap();
 
         let mut generated = Generated::default();
@@ -114,10 +129,16 @@ mod tests {
         let stale = generated.stale(&root).unwrap();
         generated.write(&root).unwrap();
         let left = generated.stale(&root).unwrap();
-        let old_is_gone = !root.join("queries/old.json").exists();
+        let old_is_gone = !root.join("queries/inner/old.json").exists();
         fs::remove_dir_all(&root).unwrap();
 
-        assert_eq!(stale, ["docs/new.md", "queries/a.json", "queries/old.json"]);
+        let expected = [
+            "docs/new.md",
+            "queries/a.json",
+            "queries/inner/b.json",
+            "queries/inner/old.json",
+        ];
+        assert_eq!(stale, expected);
         assert!(left.is_empty(), "{left:?}");
         assert!(old_is_gone);
     }

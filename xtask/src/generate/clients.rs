@@ -1,0 +1,35 @@
+//! The generated parts of the clients, from the documents as they stand in the tree.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::files::Generated;
+use crate::cargo::succeed;
+use crate::signals::Signals;
+use crate::tools;
+
+/// Written anew in `scratch` and collected; the tree itself is not touched.
+pub(crate) fn generate(
+    root: &Path,
+    scratch: &Path,
+    generated: &mut Generated,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    typescript(root, scratch, generated, signals)
+}
+
+fn typescript(
+    root: &Path,
+    scratch: &Path,
+    generated: &mut Generated,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    let package = root.join("sdk/typescript");
+    tools::npm(&package, signals)?;
+    let fresh = scratch.join("typescript");
+    let mut command = Command::new("node");
+    command.arg("scripts/generate.mjs").arg(&fresh);
+    command.current_dir(&package);
+    succeed(command, signals)?;
+    generated.add_directory("sdk/typescript/src/generated", &fresh)
+}

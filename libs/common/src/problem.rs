@@ -32,10 +32,11 @@ pub struct Problem {
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/size_bytes")]
+    #[schema(example = "/size_bytes", nullable = false)]
     pub pointer: Option<String>,
     /// Name of the path, query or header parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "limit", nullable = false)]
     pub parameter: Option<String>,
     /// Stable name of the rule.
     #[schema(value_type = String, example = "too_large")]
@@ -71,6 +72,7 @@ pub struct ProblemBody {
     pub code: &'static str,
     /// What is special about this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "the body must arrive within 10 s", nullable = false)]
     pub detail: Option<String>,
     /// Path of the request.
     #[schema(example = "/v1/media/presign")]

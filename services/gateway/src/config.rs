@@ -7,6 +7,7 @@ mod validate;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use quartet_common::net::TrustedProxies;
 
 use crate::routing::RouteTable;
@@ -33,6 +34,8 @@ pub struct Config {
 pub struct UpstreamConfig {
     pub name: Arc<str>,
     pub targets: Vec<Target>,
+    /// The `Host` that replicas are told instead of the client's.
+    pub host: Option<HeaderValue>,
     pub connect_timeout: Duration,
     pub idle_timeout: Duration,
     pub retries: u32,

@@ -20,6 +20,7 @@ mod upstream;
 
 use anyhow::Context as _;
 use quartet_common::telemetry;
+use serde_json::Value;
 
 use config::load::Sources;
 
@@ -59,6 +60,11 @@ pub fn check(sources: &Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     state::verifier(&config.model, quartet_common::clock::Clock::system())?;
     Ok(())
+}
+
+/// The merged document of these services, each with its name and its document, as pretty JSON.
+pub fn openapi(documents: &[(&str, &Value)]) -> String {
+    quartet_common::openapi::print(&pages::openapi::merge::merge(documents))
 }
 
 /// The routes that the settings describe, as JSON.

@@ -2,9 +2,14 @@
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use quartet_common::{cli, config::render_help, config::render_markdown};
+use quartet_common::{
+    cli::{self, OpenapiVersion},
+    config::{render_help, render_markdown},
+};
 use quartet_gateway::config::{DEFAULTS, load::Sources};
+use serde_json::Value;
 
 /// The only public door of Quartet: routing, tokens, limits, balancing.
 #[derive(Parser)]
@@ -25,6 +30,15 @@ enum Command {
     Check,
     /// Print the routes as JSON.
     Routes,
+    /// Print the merged document, made from documents of services instead of running ones.
+    Openapi {
+        /// Version of OpenAPI to write it in; 3.0 is a copy for tools that need it.
+        #[arg(long, default_value = "3.1")]
+        version: OpenapiVersion,
+        /// A service and its document, such as `core=services/core/openapi.json`.
+        #[arg(required = true, value_name = "SERVICE=FILE", value_parser = named_file)]
+        documents: Vec<(String, PathBuf)>,
+    },
     /// Print all settings as a Markdown table.
     Config,
     /// Exit 0 when the gateway on this machine answers, for container health checks.
@@ -52,9 +66,30 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             print("the settings are good\n")
         }
         Command::Routes => print(&quartet_gateway::routes(&sources)?),
+        Command::Openapi { version, documents } => print(&version.of(merge(&documents)?)),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
         Command::Healthcheck => cli::healthcheck(sources.load()?.model.server.listen, "/health"),
     }
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("must be SERVICE=FILE")?;
+    Ok((name.to_owned(), file.into()))
+}
+
+fn merge(files: &[(String, PathBuf)]) -> anyhow::Result<String> {
+    let mut documents = Vec::new();
+    for (service, file) in files {
+        let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+        let document: Value =
+            serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        documents.push((service.as_str(), document));
+    }
+    let documents: Vec<(&str, &Value)> = documents
+        .iter()
+        .map(|(service, document)| (*service, document))
+        .collect();
+    Ok(quartet_gateway::openapi(&documents))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -50,7 +50,7 @@ pub(crate) async fn answer(
             Bytes::from_static(br#"{"status":"ok"}"#),
         )
         .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
-        Serve::Openapi => state.documents.page(snapshot).await,
+        Serve::Openapi => state.documents.page(path, snapshot).await,
         Serve::Docs => docs::page(path),
     }
 }

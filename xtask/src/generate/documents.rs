@@ -1,6 +1,8 @@
 //! What the binaries say about themselves: specifications and settings.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -18,34 +20,59 @@ the environment, and files named by `QUARTET_..._FILE`, meant for secrets. Setti
 `a.b_c` is the variable `QUARTET_A_B_C`. Unknown settings are refused.
 ";
 
-pub(crate) fn generate(generated: &mut Generated) -> anyhow::Result<()> {
+/// What comes after `openapi` to get the copy in 3.0.
+const IN_3_0: [&str; 2] = ["--version", "3.0"];
+
+pub(crate) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let mut config = CONFIG_HEAD.to_owned();
+    let mut documents = Vec::new();
     for service in roles::SERVICES {
-        let path = format!("services/{service}/openapi.json");
-        generated.add(path, output(service, "openapi")?);
+        let file = scratch.join(format!("{service}.json"));
+        let document = output(service, &["openapi"])?;
+        fs::write(&file, &document)?;
+        documents.push(format!("{service}={}", file.display()));
+        generated.add(format!("services/{service}/openapi.json"), document);
+        generated.add(
+            format!("services/{service}/openapi-3.0.json"),
+            output(service, &[&["openapi"], &IN_3_0[..]].concat())?,
+        );
         add_settings(&mut config, service)?;
     }
+    add_merged(&documents, generated)?;
     add_settings(&mut config, "gateway")?;
     generated.add("docs/config.md", config);
     generated.add(
         "services/links/schema.graphql",
-        output("links", "graphql-schema")?,
+        output("links", &["graphql-schema"])?,
+    );
+    Ok(())
+}
+
+/// What the gateway makes of the services' documents.
+fn add_merged(documents: &[String], generated: &mut Generated) -> anyhow::Result<()> {
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    let merged = [&["openapi"], &documents[..]].concat();
+    let copy = [&merged[..], &IN_3_0].concat();
+    generated.add("services/gateway/openapi.json", output("gateway", &merged)?);
+    generated.add(
+        "services/gateway/openapi-3.0.json",
+        output("gateway", &copy)?,
     );
     Ok(())
 }
 
 fn add_settings(config: &mut String, service: &str) -> anyhow::Result<()> {
-    let table = output(service, "config")?;
+    let table = output(service, &["config"])?;
     let table = String::from_utf8(table).context("the settings are no text")?;
     writeln!(config, "\n## quartet-{service}\n\n{}", table.trim())?;
     Ok(())
 }
 
 /// What the service's binary prints, in a plain environment.
-fn output(service: &str, command: &str) -> anyhow::Result<Vec<u8>> {
+fn output(service: &str, words: &[&str]) -> anyhow::Result<Vec<u8>> {
     let program = workspace::binary(&format!("quartet-{service}"))?;
     let output = Command::new(&program)
-        .arg(command)
+        .args(words)
         .env_clear()
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -53,7 +80,8 @@ fn output(service: &str, command: &str) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("start {}", program.display()))?;
     ensure!(
         output.status.success(),
-        "`quartet-{service} {command}` failed ({})",
+        "`quartet-{service} {}` failed ({})",
+        words.join(" "),
         output.status
     );
     Ok(output.stdout)

@@ -1,5 +1,6 @@
-//! The generated files: query data, specifications, the reference of settings.
+//! The generated files: query data, specifications, the reference of settings, the clients.
 
+mod clients;
 mod documents;
 mod files;
 mod queries;
@@ -40,11 +41,24 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     build_for_tests(signals)?;
     println!("Writing specifications and references");
     let mut documents = Generated::default();
-    documents::generate(&mut documents)?;
+    documents::generate(&scratch.0, &mut documents)?;
     if check {
-        return Ok(report(&documents.stale(&root)?));
+        // The clients come from the documents in the tree.
+        let stale = documents.stale(&root)?;
+        if !stale.is_empty() {
+            return Ok(report(&stale));
+        }
+    } else {
+        documents.write(&root)?;
     }
-    documents.write(&root)?;
+
+    println!("Writing the clients");
+    let mut clients = Generated::default();
+    clients::generate(&root, &scratch.0, &mut clients, signals)?;
+    if check {
+        return Ok(report(&clients.stale(&root)?));
+    }
+    clients.write(&root)?;
     println!("The generated files are up to date");
     Ok(ExitCode::SUCCESS)
 }

@@ -72,6 +72,8 @@ pub struct RouteDefaults {
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     pub addresses: Vec<String>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub host: Option<String>,
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
     #[serde(default = "idle_timeout_seconds")]

@@ -174,6 +174,8 @@ fn check_upstream(
         .enumerate()
         .map(|(at, text)| checker.take(&format!("{key}.addresses[{at}]"), parse_target(text)))
         .collect::<Vec<_>>();
+    let host = written.host.as_deref().map(parse_authority);
+    let host = host.and_then(|host| checker.take(&format!("{key}.host"), host));
     let mut range = |field: &str, value: u64, low: u64, high: u64| {
         checker.range(&format!("{key}.{field}"), value, low, high);
     };
@@ -211,6 +213,7 @@ fn check_upstream(
     Some(UpstreamConfig {
         name: name.into(),
         targets: targets.into_iter().collect::<Option<_>>()?,
+        host,
         connect_timeout: Duration::from_millis(written.connect_timeout_ms),
         idle_timeout: Duration::from_secs(written.idle_timeout_seconds),
         retries: written.retries,
@@ -219,6 +222,16 @@ fn check_upstream(
         eject_max: Duration::from_millis(written.eject_max_ms),
         openapi: written.openapi.clone(),
     })
+}
+
+/// A value for the `Host` header: a host, with or without a port.
+fn parse_authority(text: &str) -> Result<HeaderValue, String> {
+    let wrong = || "must be a host or host:port".to_owned();
+    let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
+    if authority.as_str().contains('@') {
+        return Err(wrong());
+    }
+    HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {

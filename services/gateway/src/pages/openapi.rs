@@ -1,9 +1,9 @@
-//! The merged OpenAPI document, made from the services' own.
+//! The merged OpenAPI document, made from the services' own, and its copy in 3.0.
 //!
 //! Services are deployed alone, so their documents are fetched from them, remembered
 //! for a short while, and kept when a service does not answer.
 
-mod merge;
+pub(crate) mod merge;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use quartet_common::problem::Problem;
+use quartet_common::{openapi::to_3_0, problem::Problem};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -21,6 +21,8 @@ use super::Page;
 use crate::{error, state::Snapshot, upstream::Upstream};
 use merge::merge;
 
+/// How the path of the copy ends.
+const COPY_IN_3_0: &str = "-3.0.json";
 const LARGEST_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The last document of every service, and what they make together.
@@ -33,7 +35,13 @@ pub(crate) struct Documents {
 #[derive(Debug, Default)]
 struct Known {
     by_service: BTreeMap<Arc<str>, Arc<Value>>,
-    merged: Option<(Instant, Bytes)>,
+    merged: Option<(Instant, Merged)>,
+}
+
+#[derive(Clone, Debug)]
+struct Merged {
+    document: Bytes,
+    copy_in_3_0: Bytes,
 }
 
 impl Documents {
@@ -49,15 +57,26 @@ impl Documents {
         }
     }
 
-    pub(super) async fn page(&self, snapshot: &Snapshot) -> Result<Page, Problem> {
+    /// The document, or its copy in 3.0 where the path asks for that.
+    pub(super) async fn page(&self, path: &str, snapshot: &Snapshot) -> Result<Page, Problem> {
+        let fresh_for = Duration::from_secs(snapshot.config.model.documents.refresh_seconds);
+        let merged = self.merged(snapshot, fresh_for).await?;
+        let wanted = if path.ends_with(COPY_IN_3_0) {
+            merged.copy_in_3_0
+        } else {
+            merged.document
+        };
+        Ok(page(wanted, fresh_for))
+    }
+
+    async fn merged(&self, snapshot: &Snapshot, fresh_for: Duration) -> Result<Merged, Problem> {
         let settings = &snapshot.config.model.documents;
-        let fresh_for = Duration::from_secs(settings.refresh_seconds);
         // One request renews the document; the others wait for it.
         let mut known = self.known.lock().await;
-        if let Some((made, document)) = &known.merged
+        if let Some((made, merged)) = &known.merged
             && made.elapsed() < fresh_for
         {
-            return Ok(page(document.clone(), fresh_for));
+            return Ok(merged.clone());
         }
         let timeout = Duration::from_millis(settings.timeout_ms);
         self.refresh(&mut known, snapshot, timeout).await;
@@ -73,14 +92,10 @@ impl Documents {
             .into_iter()
             .map(|name| (&**name, &*known.by_service[name]))
             .collect();
-        let merged = merge(&parts);
-        let document = serde_json::to_vec(&merged).map_err(Problem::internal)?;
-        let document = Bytes::from(document);
+        let merged = Merged::new(&merge(&parts));
         // While a service is missing it is asked for again at every request.
-        known.merged = missing
-            .is_empty()
-            .then(|| (Instant::now(), document.clone()));
-        Ok(page(document, fresh_for))
+        known.merged = missing.is_empty().then(|| (Instant::now(), merged.clone()));
+        Ok(merged)
     }
 
     async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
@@ -110,6 +125,15 @@ impl Documents {
                 }
                 Err(error) => tracing::error!(target: "quartet", %error, "a fetch broke"),
             }
+        }
+    }
+}
+
+impl Merged {
+    fn new(document: &Value) -> Self {
+        Self {
+            document: document.to_string().into(),
+            copy_in_3_0: to_3_0(document).to_string().into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::finish;
+use quartet_common::openapi::{copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,6 +15,7 @@ watched by GraphQL at `/v1/links/graphql` (POST, GET, server-sent events, and We
 sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` redirects.";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
 
 #[derive(OpenApi)]
 #[openapi(tags(
@@ -25,7 +26,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 struct Base;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_openapi))
+    OpenApiRouter::new()
+        .routes(routes!(get_openapi))
+        .routes(routes!(get_openapi_3_0))
 }
 
 /// The document as pretty JSON.
@@ -47,8 +50,23 @@ pub(crate) fn openapi() -> String {
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
 async fn get_openapi() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        DOCUMENT.as_str(),
-    )
+    json(&DOCUMENT)
+}
+
+/// Describe this service in OpenAPI 3.0
+///
+/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+#[utoipa::path(
+    get,
+    path = "/v1/links/openapi-3.0.json",
+    operation_id = "get_links_openapi_3_0",
+    tag = "documents",
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+)]
+async fn get_openapi_3_0() -> impl IntoResponse {
+    json(&COPY_IN_3_0)
+}
+
+fn json(text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], text)
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::finish;
+use quartet_common::openapi::{copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -17,6 +17,7 @@ const DESCRIPTION: &str = "Uploads and assets. Presign an upload, send the file 
 address, complete it: then the file has been verified to be what was promised.";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
+static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
 
 #[derive(OpenApi)]
 #[openapi(tags(
@@ -27,7 +28,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 struct Base;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_openapi))
+    OpenApiRouter::new()
+        .routes(routes!(get_openapi))
+        .routes(routes!(get_openapi_3_0))
 }
 
 /// The document as pretty JSON.
@@ -51,8 +54,23 @@ pub(crate) fn openapi() -> String {
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
 async fn get_openapi() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        DOCUMENT.as_str(),
-    )
+    json(&DOCUMENT)
+}
+
+/// Describe this service in OpenAPI 3.0
+///
+/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+#[utoipa::path(
+    get,
+    path = "/v1/media/openapi-3.0.json",
+    operation_id = "get_media_openapi_3_0",
+    tag = "documents",
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+)]
+async fn get_openapi_3_0() -> impl IntoResponse {
+    json(&COPY_IN_3_0)
+}
+
+fn json(text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], text)
 }

@@ -27,6 +27,7 @@ pub(crate) enum Visibility {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = AssetStatus)]
 pub(crate) enum Status {
     /// Presigned; not completed yet.
     Pending,

@@ -19,7 +19,7 @@ const SECTIONS: [&str; 9] = [
 
 /// Equal components are shared; different ones of one name get the service's name in
 /// front. Paths and tags are joined; the first document to name a path keeps it.
-pub(super) fn merge(documents: &[(&str, &Value)]) -> Value {
+pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     let mut components: Map<String, Value> = Map::new();
     let mut paths = Map::new();
     let mut tags: Vec<Value> = Vec::new();
@@ -63,9 +63,10 @@ pub(super) fn merge(documents: &[(&str, &Value)]) -> Value {
             "title": "Quartet",
             "description": "Every operation of every service, as the gateway offers it.",
             "version": env!("CARGO_PKG_VERSION"),
-            "license": { "name": "MIT OR Apache-2.0" },
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+            "contact": { "name": "Quartet" },
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": "/", "description": "This gateway" }],
         "tags": tags,
         "paths": paths,
         "components": components,

@@ -8,7 +8,8 @@ use crate::cargo::succeed;
 use crate::signals::Signals;
 use crate::tools;
 
-/// Written anew in `scratch` and collected; the tree itself is not touched.
+/// Written anew in `scratch` and collected; the tree itself is not touched. A source
+/// tree without one of the clients has nothing to generate for it.
 pub(crate) fn generate(
     root: &Path,
     scratch: &Path,
@@ -25,6 +26,9 @@ fn typescript(
     signals: &Signals,
 ) -> anyhow::Result<()> {
     let package = root.join("sdk/typescript");
+    if !package.exists() {
+        return Ok(());
+    }
     tools::npm(&package, signals)?;
     let fresh = scratch.join("typescript");
     let mut command = Command::new("node");

@@ -33,6 +33,49 @@ fn it_writes_everything_and_check_names_what_is_stale() {
 }
 
 #[test]
+fn a_client_is_generated_from_its_package_and_old_files_of_it_are_stale() {
+    let sandbox = Sandbox::new();
+    let package = sandbox.root().join("sdk/typescript");
+    let write = |path: &str, content: &str| {
+        let path = package.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    write("package-lock.json", "lock");
+    write("node_modules/.quartet-installed", "lock");
+    write("scripts/generate.mjs", CLIENT_GENERATOR);
+    write("src/generated/core/old.ts", "old");
+    let (status, errors) = sandbox.start(&["gen", "--check"]).end();
+    assert_eq!(status.code(), Some(1), "{errors}");
+
+    let (status, errors) = sandbox.start(&["gen"]).end();
+    assert!(status.success(), "{errors}");
+    let made = fs::read_to_string(package.join("src/generated/core/made.ts")).unwrap();
+    assert_eq!(made, "quartet-core openapi\n");
+    assert!(!package.join("src/generated/core/old.ts").exists());
+    let (status, errors) = sandbox.start(&["gen", "--check"]).end();
+    assert!(status.success(), "{errors}");
+
+    write("src/generated/core/extra.ts", "extra");
+    write("src/generated/core/made.ts", "changed");
+    let (status, errors) = sandbox.start(&["gen", "--check"]).end();
+    assert_eq!(status.code(), Some(1));
+    for stale in ["core/extra.ts", "core/made.ts"] {
+        let line = format!("stale: sdk/typescript/src/generated/{stale}\n");
+        assert!(errors.contains(&line), "{errors}");
+    }
+    let changed = fs::read_to_string(package.join("src/generated/core/made.ts")).unwrap();
+    assert_eq!(changed, "changed");
+}
+
+/// Copies a document that the documents' step has just written.
+const CLIENT_GENERATOR: &str = r#"
+import { copyFileSync, mkdirSync } from "node:fs";
+mkdirSync(process.argv[2] + "/core", { recursive: true });
+copyFileSync("../../services/core/openapi.json", process.argv[2] + "/core/made.ts");
+"#;
+
+#[test]
 fn a_broken_migration_is_named() {
     let sandbox = Sandbox::new();
     let schemas = sandbox.root().join("db/schemas/media");

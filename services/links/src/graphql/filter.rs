@@ -89,7 +89,7 @@ struct StringComparison {
     not_in: MaybeUndefined<Vec<String>>,
     #[graphql(name = "_is_null")]
     is_null: MaybeUndefined<bool>,
-    /// `%` stands for any text, `_` for any character, `\` takes the next one literally.
+    /// `%` stands for any text, `_` for any character; a backslash takes the next one literally.
     #[graphql(name = "_like")]
     like: MaybeUndefined<String>,
     /// The same without regard to case.

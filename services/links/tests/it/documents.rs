@@ -27,6 +27,12 @@ fn the_committed_documents_are_what_the_binary_prints() {
     );
 }
 
+#[test]
+fn the_graphql_schema_can_be_read_by_others() {
+    let schema = include_str!("../../schema.graphql");
+    assert!(async_graphql::parser::parse_schema(schema).is_ok());
+}
+
 #[tokio::test]
 async fn the_served_document_is_the_committed_one() {
     let replica = Replica::alone().await;

@@ -1,10 +1,12 @@
 //! `cargo xtask`: the commands of a developer. `cargo xtask --help` lists them.
 
+mod affected;
 mod bench;
 mod cargo;
 mod check;
 mod db;
 mod generate;
+mod git;
 mod live;
 mod signals;
 mod test;
@@ -34,6 +36,8 @@ cargo xtask COMMAND
                              --set SERVICE.KEY=VALUE  a setting, as in docs/config.md
                              --wide-limits            rate limits out of the way
                              --no-build               the binaries as they are
+  affected --since REF [--json]
+                             the services that differ from REF, and why
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -67,6 +71,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "check" => check::run(rest, &signals),
         "live" => live::run(rest, &signals),
         "bench" => bench::run(rest, &signals),
+        "affected" => affected::run(rest),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
     };

@@ -1,17 +1,23 @@
 //! The command line of the development S3 server.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::{Error, Read, Result, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use quartet_devstore::Options;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An S3 server for development: signatures are checked, objects are kept on disk.
 #[derive(Parser)]
 #[command(name = "quartet-devstore", version)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address to listen on.
     #[arg(
         long,
@@ -25,6 +31,9 @@ struct Arguments {
     /// Access key that clients sign with.
     #[arg(long, env = "QUARTET_DEVSTORE_ACCESS_KEY", default_value = "quartet")]
     access_key: String,
+    /// File that holds the access key; it wins.
+    #[arg(long, env = "QUARTET_DEVSTORE_ACCESS_KEY_FILE")]
+    access_key_file: Option<PathBuf>,
     /// Secret key that clients sign with.
     #[arg(
         long,
@@ -33,6 +42,9 @@ struct Arguments {
         hide_env_values = true
     )]
     secret_key: String,
+    /// File that holds the secret key; it wins.
+    #[arg(long, env = "QUARTET_DEVSTORE_SECRET_KEY_FILE")]
+    secret_key_file: Option<PathBuf>,
     /// Bucket to make at the start; may be repeated, commas separate names in the environment.
     #[arg(
         long = "bucket",
@@ -57,8 +69,25 @@ struct Arguments {
     cors_origins: Vec<String>,
 }
 
-fn main() -> std::io::Result<()> {
-    let arguments = Arguments::parse();
+#[derive(Subcommand)]
+enum Command {
+    /// Answer requests until SIGTERM; the same as no command.
+    Serve,
+    /// Exit 0 when the server on this machine answers, for container health checks.
+    Healthcheck,
+}
+
+fn main() -> Result<()> {
+    let mut arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::Healthcheck)) {
+        return healthcheck(arguments.listen);
+    }
+    if let Some(path) = &arguments.access_key_file {
+        arguments.access_key = first_line(path)?;
+    }
+    if let Some(path) = &arguments.secret_key_file {
+        arguments.secret_key = first_line(path)?;
+    }
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,s3s=off"));
     tracing_subscriber::fmt()
@@ -72,11 +101,11 @@ fn main() -> std::io::Result<()> {
         .block_on(run(arguments))
 }
 
-async fn run(arguments: Arguments) -> std::io::Result<()> {
+async fn run(arguments: Arguments) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
-        std::io::Error::new(
+        Error::new(
             error.kind(),
             format!("cannot listen on {}: {error}", arguments.listen),
         )
@@ -100,4 +129,31 @@ fn options(arguments: Arguments) -> Options {
         public_buckets: named(arguments.public_buckets),
         cors_origins: named(arguments.cors_origins),
     }
+}
+
+fn first_line(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn healthcheck(listen: SocketAddr) -> Result<()> {
+    let host = match listen.ip() {
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let address = SocketAddr::new(host, listen.port());
+    let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+    write!(
+        stream,
+        "GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    if answer.ends_with(b" 200") {
+        return Ok(());
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    Err(Error::other(format!("{address} answered `{answer}`")))
 }

@@ -97,3 +97,38 @@ async fn health_needs_no_signature() {
     let answer = server.http.get(server.url("health")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+#[tokio::test]
+async fn keys_may_come_from_files_and_the_health_check_finds_the_server() {
+    let server = tempfile::tempdir().unwrap();
+    let [access, secret] = ["access", "secret"].map(|name| server.path().join(name));
+    std::fs::write(&access, format!("{}\n", crate::support::ACCESS_KEY)).unwrap();
+    std::fs::write(&secret, crate::support::SECRET_KEY).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let command = |word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-devstore"));
+        command
+            .env_clear()
+            .env("QUARTET_DEVSTORE_LISTEN", address.to_string())
+            .env("QUARTET_DEVSTORE_DATA", server.path().join("data"))
+            .env("QUARTET_DEVSTORE_ACCESS_KEY_FILE", &access)
+            .env("QUARTET_DEVSTORE_SECRET_KEY_FILE", &secret)
+            .arg(word)
+            .stdout(Stdio::piped());
+        command
+    };
+    assert!(!command("healthcheck").status().unwrap().success());
+    let mut child = command("serve").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    let program = Program {
+        child,
+        address: address.to_string(),
+    };
+    assert!(command("healthcheck").status().unwrap().success());
+    let client = crate::support::client_at(address, crate::support::SECRET_KEY, |client| client);
+    client.create_bucket().bucket("made").send().await.unwrap();
+    assert!(program.terminate().success());
+}

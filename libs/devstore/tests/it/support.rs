@@ -92,14 +92,7 @@ impl Server {
         secret: &str,
         change: impl FnOnce(Builder) -> Builder,
     ) -> Client {
-        let settings = Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("auto"))
-            .endpoint_url(format!("http://{}", self.address))
-            .credentials_provider(Credentials::new(ACCESS_KEY, secret, None, None, "test"))
-            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-            .force_path_style(true);
-        Client::from_conf(change(settings).build())
+        client_at(self.address, secret, change)
     }
 
     pub(crate) async fn put(&self, bucket: &str, key: &str, content: &[u8]) {
@@ -230,4 +223,19 @@ pub(crate) async fn refusal(response: reqwest::Response) -> (u16, String) {
 
 pub(crate) fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
+}
+
+pub(crate) fn client_at(
+    address: SocketAddr,
+    secret: &str,
+    change: impl FnOnce(Builder) -> Builder,
+) -> Client {
+    let settings = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("auto"))
+        .endpoint_url(format!("http://{address}"))
+        .credentials_provider(Credentials::new(ACCESS_KEY, secret, None, None, "test"))
+        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+        .force_path_style(true);
+    Client::from_conf(change(settings).build())
 }

@@ -1,0 +1,131 @@
+//! What is changed in the document before code is made of it.
+
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+
+const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
+/// Bounds and patterns are the server's to check: it may widen them, and its answer names
+/// every field at once.
+const RULES: [&str; 7] = [
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+];
+/// Members that hold secrets, which must not appear in debug output.
+const SECRETS: [&str; 4] = [
+    "access_token",
+    "current_password",
+    "password",
+    "refresh_token",
+];
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+/// Leaves out what is no call of a program: redirects, documents, GraphQL (which has its own
+/// schema).
+pub(crate) fn keep_wanted(document: &mut Value) -> anyhow::Result<()> {
+    let paths = object(document, "paths")?;
+    paths.retain(|path, _| {
+        path.starts_with("/v1/")
+            && path != "/v1/links/graphql"
+            && !path.ends_with(".json")
+            && !path.ends_with(".graphql")
+    });
+    Ok(())
+}
+
+/// The operations of a document with their path items' shared parameters left out.
+pub(crate) fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    let items = document["paths"].as_object().into_iter().flatten();
+    items.flat_map(|(_, item)| METHODS.iter().filter_map(|method| item.get(method)))
+}
+
+/// Brings the document into the form that progenitor reads.
+pub(crate) fn simplify(document: &mut Value) -> anyhow::Result<()> {
+    for (_, item) in object(document, "paths")? {
+        for method in METHODS {
+            if let Some(operation) = item.get_mut(method) {
+                simplify_operation(operation)?;
+            }
+        }
+    }
+    simplify_schema(document);
+    mark_secrets(document);
+    Ok(())
+}
+
+fn object<'a>(value: &'a mut Value, name: &str) -> anyhow::Result<&'a mut Map<String, Value>> {
+    value[name]
+        .as_object_mut()
+        .with_context(|| format!("no object `{name}`"))
+}
+
+/// One content type for bodies, and one kind of error: a problem.
+fn simplify_operation(operation: &mut Value) -> anyhow::Result<()> {
+    if let Some(body) = operation.get_mut("requestBody") {
+        object(body, "content")?.retain(|kind, _| kind == JSON);
+    }
+    let responses = object(operation, "responses")?;
+    responses.retain(|status, _| status.starts_with('2'));
+    let problem = json!({
+        "description": "A problem",
+        "content": { JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    for status in ["4XX", "5XX"] {
+        responses.insert(status.into(), problem.clone());
+    }
+    Ok(())
+}
+
+fn simplify_schema(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if map.contains_key("type") {
+                map.retain(|key, _| !RULES.contains(&key.as_str()));
+                // A newer server may say more.
+                if map.get("additionalProperties") == Some(&Value::Bool(false)) {
+                    map.remove("additionalProperties");
+                }
+            }
+            map.values_mut().for_each(simplify_schema);
+        }
+        Value::Array(items) => items.iter_mut().for_each(simplify_schema),
+        _ => {}
+    }
+}
+
+fn mark_secrets(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get_mut("properties") {
+                for (name, schema) in properties {
+                    if SECRETS.contains(&name.as_str()) {
+                        *schema = json!({ "type": "string", "format": "password" });
+                    }
+                }
+            }
+            map.values_mut().for_each(mark_secrets);
+        }
+        Value::Array(items) => items.iter_mut().for_each(mark_secrets),
+        _ => {}
+    }
+}
+
+/// Whether an operation takes the header, in lower case.
+pub(crate) fn takes_header(operation: &Value, name: &str) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    parameters
+        .filter(|parameter| parameter["in"] == "header")
+        .filter_map(|parameter| parameter["name"].as_str())
+        .any(|found| found.eq_ignore_ascii_case(name))
+}
+
+/// The schemas of an operation's problems.
+pub(crate) fn problems(operation: &Value) -> impl Iterator<Item = &Value> {
+    let responses = operation["responses"].as_object().into_iter().flatten();
+    responses.filter_map(|(_, response)| response["content"].get(PROBLEM))
+}

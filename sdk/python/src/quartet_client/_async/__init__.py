@@ -1,0 +1,1 @@
+"""The client, written once for asyncio. `cargo xtask gen` writes the other one from it."""

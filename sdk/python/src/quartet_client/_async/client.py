@@ -1,0 +1,146 @@
+"""The door: one object for all services."""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from quartet_client._async.core import AsyncCore
+from quartet_client._async.graphql import PATH, AsyncGraphQl
+from quartet_client._async.links import AsyncLinks
+from quartet_client._async.media import AsyncMedia
+from quartet_client._async.session import AsyncSession
+from quartet_client._async.sockets import AsyncSockets
+from quartet_client._async.transport import AsyncTransport
+from quartet_client._async.upload import AsyncUploader
+from quartet_client._calls import acall, expect
+from quartet_client._generated.rest import AuthenticatedClient, models
+from quartet_client._generated.rest import Client as RestClient
+from quartet_client._generated.rest.api.sessions import (
+    create_session,
+    delete_session,
+    refresh_session,
+)
+from quartet_client._runtime import AsyncRuntime
+from quartet_client._version import USER_AGENT
+from quartet_client.errors import UnauthenticatedError
+from quartet_client.retry import RetryPolicy
+from quartet_client.tokens import MemoryTokenStore, Tokens, TokenStore
+
+# A little longer than the services work on a request, so that theirs is the answer.
+DEFAULT_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
+# A spent refresh token gives the same successor for 10 seconds and later ends the session:
+# whether its answer is lost must be known soon, and then it is asked again in time or never.
+_REFRESH_TIMEOUT = httpx.Timeout(4.0)
+_REFRESH_WINDOW_SECONDS = 5.0
+
+
+class AsyncQuartet:
+    """A client of one Quartet. Use it as a context manager, or call ``aclose`` at the end."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token_store: TokenStore | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: httpx.Timeout = DEFAULT_TIMEOUT,
+        ssl_context: ssl.SSLContext | None = None,
+        runtime: AsyncRuntime | None = None,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("url must begin with http:// or https://")
+        url = url.rstrip("/")
+        policy = retry or RetryPolicy()
+        runtime = runtime or AsyncRuntime()
+        network = httpx.AsyncHTTPTransport(verify=ssl_context or True)
+        careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
+        self._runtime = runtime
+        self._session = AsyncSession(token_store or MemoryTokenStore(), self._refresh, runtime)
+        self._open = _http(url, timeout, AsyncTransport(network, policy, runtime))
+        self._refreshing = _http(url, _REFRESH_TIMEOUT, AsyncTransport(network, careful, runtime))
+        self._closed = _http(url, timeout, AsyncTransport(network, policy, runtime, self._session))
+        self._store = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(verify=ssl_context or True), timeout=timeout
+        )
+        self.rest = AuthenticatedClient(base_url=url, token="")
+        """For the generated functions of ``quartet_client.rest``: every operation there is."""
+        self.rest.set_async_httpx_client(self._closed)
+        sockets = AsyncSockets(
+            url + PATH, self._session, policy, runtime, timeout.connect or 5.0, ssl_context
+        )
+        self.core = AsyncCore(self.rest)
+        self.media = AsyncMedia(self.rest, AsyncUploader(self._store, policy, runtime))
+        self.links = AsyncLinks(AsyncGraphQl(self._closed, sockets))
+
+    async def login(self, email: str, password: str) -> Tokens:
+        """Opens a session. Its tokens go to the token store and are kept fresh."""
+        asked_at = self._runtime.now()
+        answer = await acall(
+            create_session.asyncio,
+            client=_rest(self._open),
+            body=models.Credentials(email=email, password=password),
+        )
+        tokens = _tokens(expect(models.Tokens, answer), asked_at)
+        await self._session.save(tokens)
+        return tokens
+
+    async def logout(self) -> None:
+        """Ends the session. Its tokens are forgotten even if the server cannot be reached."""
+        if await self._session.load() is None:
+            return
+        try:
+            await delete_session.asyncio_detailed(id="current", client=self.rest)
+        except UnauthenticatedError:
+            # It had ended already.
+            pass
+        finally:
+            await self._session.save(None)
+
+    async def aclose(self) -> None:
+        for client in (self._open, self._refreshing, self._closed, self._store):
+            await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _refresh(self, refresh_token: str) -> Tokens:
+        asked_at = self._runtime.now()
+        answer = await acall(
+            refresh_session.asyncio,
+            client=_rest(self._refreshing),
+            body=models.RefreshRequest(refresh_token=refresh_token),
+        )
+        return _tokens(expect(models.Tokens, answer), asked_at)
+
+
+def _http(url: str, timeout: httpx.Timeout, transport: AsyncTransport) -> httpx.AsyncClient:
+    headers = {"user-agent": USER_AGENT}
+    return httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport, headers=headers)
+
+
+def _rest(http: httpx.AsyncClient) -> RestClient:
+    return RestClient(base_url=str(http.base_url)).set_async_httpx_client(http)
+
+
+def _tokens(answer: models.Tokens, asked_at: float) -> Tokens:
+    # Counted from before the request: rather a little too short than too long.
+    return Tokens(
+        access_token=answer.access_token,
+        refresh_token=answer.refresh_token,
+        session_id=answer.session_id,
+        expires_at=asked_at + answer.expires_in,
+        lifetime_seconds=answer.expires_in,
+    )

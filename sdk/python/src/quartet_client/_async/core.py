@@ -1,0 +1,86 @@
+"""Users and sessions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+from quartet_client._calls import acall, expect
+from quartet_client._generated.rest import AuthenticatedClient
+from quartet_client._generated.rest.api.sessions import delete_session, list_sessions
+from quartet_client._generated.rest.api.users import create_user, delete_me, get_me, update_me
+from quartet_client._generated.rest.models import Session, SessionPage, SignUp, User, UserPatch
+from quartet_client._generated.rest.types import UNSET
+
+
+class AsyncCore:
+    """Made by ``AsyncQuartet``; there as ``core``."""
+
+    def __init__(self, rest: AuthenticatedClient) -> None:
+        self._rest = rest
+
+    async def sign_up(
+        self,
+        email: str,
+        password: str,
+        display_name: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> User:
+        """Makes an account. It is not logged in yet."""
+        return expect(
+            User,
+            await acall(
+                create_user.asyncio,
+                client=self._rest,
+                body=SignUp(email=email, password=password, display_name=display_name),
+                idempotency_key=idempotency_key or new_idempotency_key(),
+            ),
+        )
+
+    async def me(self) -> User:
+        return expect(User, await acall(get_me.asyncio, client=self._rest))
+
+    async def update_me(self, patch: UserPatch, *, if_match: str | None = None) -> User:
+        """What is left out of the patch stays; None clears."""
+        return expect(
+            User,
+            await acall(
+                update_me.asyncio,
+                client=self._rest,
+                body=patch,
+                if_match=if_match or UNSET,
+            ),
+        )
+
+    async def delete_me(self, *, if_match: str | None = None) -> None:
+        """Deletes the account and all of its sessions; needs a recent login."""
+        await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
+
+    async def sessions(self, *, page_size: int = 100) -> AsyncIterator[Session]:
+        """The caller's sessions, newest first, over all pages."""
+        cursor: str | None = None
+        while True:
+            page = expect(
+                SessionPage,
+                await acall(
+                    list_sessions.asyncio,
+                    client=self._rest,
+                    limit=page_size,
+                    cursor=cursor or UNSET,
+                ),
+            )
+            for session in page.data:
+                yield session
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def end_session(self, session_id: str) -> None:
+        """Logs out elsewhere; for this session there is ``logout``."""
+        await delete_session.asyncio_detailed(id=session_id, client=self._rest)
+
+
+def new_idempotency_key() -> str:
+    """A key under which a POST that is sent again is done once."""
+    return uuid.uuid4().hex

@@ -1,0 +1,100 @@
+"""Short links and their clicks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from quartet_client import errors
+from quartet_client._async.graphql import AsyncGraphQl
+from quartet_client._calls import acall
+from quartet_client._generated.links.base_model import UNSET
+from quartet_client._generated.links.enums import Interval
+from quartet_client._generated.links.fragments import ClickEvent, ClickPoint, Link
+from quartet_client._generated.links.input_types import (
+    CreateLinkInput,
+    LinkFilter,
+    LinkOrder,
+    UpdateLinkInput,
+)
+from quartet_client._generated.links.operations import AsyncLinksOperations
+
+
+class AsyncLinks:
+    """Made by ``AsyncQuartet``; there as ``links``."""
+
+    def __init__(self, graphql: AsyncGraphQl) -> None:
+        self.graphql = graphql
+        """For documents of one's own."""
+        self._operations = AsyncLinksOperations(graphql)
+
+    async def create(self, link: CreateLinkInput) -> Link:
+        return await acall(self._operations.create_link, link)
+
+    async def update(self, link_id: str, change: UpdateLinkInput) -> Link:
+        """What is left out stays; None clears a value that need not be set."""
+        return await acall(self._operations.update_link, link_id, change)
+
+    async def delete(self, link_id: str) -> None:
+        """Deletes a link with its counts. Its slug is free again."""
+        await acall(self._operations.delete_link, link_id)
+
+    async def get(self, link_id: str) -> Link | None:
+        """None when there is no such link, or when it belongs to somebody else."""
+        return await acall(self._operations.get_link, link_id)
+
+    async def get_by_slug(self, slug: str) -> Link | None:
+        """None when there is no such link, or when it belongs to somebody else."""
+        return await acall(self._operations.get_link_by_slug, slug)
+
+    async def list(
+        self,
+        *,
+        where: LinkFilter | None = None,
+        order_by: Sequence[LinkOrder] = (),
+        page_size: int = 50,
+    ) -> AsyncIterator[Link]:
+        """The caller's links over all pages, newest first unless ``order_by`` says otherwise."""
+        cursor: str | None = None
+        while True:
+            page = await acall(
+                self._operations.list_links,
+                where=where or UNSET,
+                order_by=[*order_by] or UNSET,
+                first=page_size,
+                after=cursor or UNSET,
+            )
+            for link in page.nodes:
+                yield link
+            cursor = page.page_info.end_cursor
+            if cursor is None or not page.page_info.has_next_page:
+                return
+
+    async def click_series(
+        self,
+        link_id: str,
+        *,
+        by: Interval = Interval.DAY,
+        start: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+    ) -> Sequence[ClickPoint]:
+        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days."""
+        link = await acall(
+            self._operations.get_click_series,
+            link_id,
+            by,
+            from_=start or UNSET,
+            to=end or UNSET,
+        )
+        if link is None:
+            raise errors.NotFoundError("not_found", "There is no such link", status=404)
+        return link.clicks.series
+
+    async def clicks(self, link_id: str) -> AsyncGenerator[ClickEvent]:
+        """Every click from now on, as it happens. Ends when the link is deleted.
+
+        A connection that breaks is opened again. Clicks of that time are not told one by one,
+        but the totals of the next one hold them.
+        """
+        async for event in self._operations.watch_clicks(link_id):
+            yield event

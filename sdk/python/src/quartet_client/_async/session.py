@@ -1,0 +1,70 @@
+"""The tokens of whoever is logged in, kept fresh."""
+
+from __future__ import annotations
+
+from quartet_client._runtime import AsyncOperation, AsyncRuntime
+from quartet_client.errors import (
+    ConnectionFailedError,
+    RateLimitedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from quartet_client.tokens import Tokens, TokenStore
+
+_PASSING = (ConnectionFailedError, RateLimitedError, UnavailableError)
+
+
+class AsyncSession:
+    """Gives the access token. However many ask at once, one refreshes and the others wait."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        refresh: AsyncOperation[[str], Tokens],
+        runtime: AsyncRuntime,
+    ) -> None:
+        self._store = store
+        self._refresh = refresh
+        self._runtime = runtime
+        self._lock = runtime.lock()
+
+    async def load(self) -> Tokens | None:
+        return await self._runtime.in_thread(self._store.load)
+
+    async def save(self, tokens: Tokens | None) -> None:
+        await self._runtime.in_thread(self._store.save, tokens)
+
+    async def access_token(self) -> str | None:
+        """A token that is still good for a while; None when nobody is logged in."""
+        tokens = await self.load()
+        if tokens is None or not tokens.needs_refresh(self._runtime.now()):
+            return tokens.access_token if tokens else None
+        try:
+            return await self.renew(tokens.access_token)
+        except _PASSING:
+            if tokens.is_expired(self._runtime.now()):
+                raise
+            return tokens.access_token
+
+    async def renew(self, spent: str) -> str | None:
+        """The token after `spent`, which somebody else may have fetched meanwhile."""
+        async with self._lock:
+            tokens = await self.load()
+            if tokens is None or tokens.access_token != spent:
+                return tokens.access_token if tokens else None
+            # Once the server has spent the refresh token, its successor must not get lost.
+            fresh = await self._runtime.shielded(self._exchange, tokens)
+            return fresh.access_token
+
+    async def _exchange(self, tokens: Tokens) -> Tokens:
+        try:
+            fresh = await self._refresh(tokens.refresh_token)
+        except UnauthenticatedError:
+            current = await self.load()
+            if current is not None and current.refresh_token != tokens.refresh_token:
+                # Another process that shares the store was faster.
+                return current
+            await self.save(None)
+            raise
+        await self.save(fresh)
+        return fresh

@@ -1,0 +1,121 @@
+"""Subscriptions over a WebSocket that is opened again when it breaks."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from quartet_client import errors, subscriptions
+from quartet_client._async.session import AsyncSession
+from quartet_client._runtime import AsyncRuntime
+from quartet_client.retry import RetryPolicy
+from quartet_client.subscriptions import Conversation, Next, Reaction
+
+_MAX_MESSAGE_BYTES = 1024 * 1024
+_NO_CLOSE_FRAME = 1006
+
+
+class AsyncSockets:
+    """One socket for each subscription."""
+
+    def __init__(
+        self,
+        url: str,
+        session: AsyncSession,
+        policy: RetryPolicy,
+        runtime: AsyncRuntime,
+        timeout_seconds: float,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self._url = "ws" + url.removeprefix("http")
+        self._session = session
+        self._policy = policy
+        self._runtime = runtime
+        self._timeout_seconds = timeout_seconds
+        self._ssl_context = ssl_context
+
+    async def subscribe(
+        self, query: str, operation_name: str | None, variables: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The data of each event. What happens while the connection is down is not told."""
+        conversation = Conversation(query, operation_name, variables)
+        broken = 0
+        renewed = False
+        while True:
+            token = await self._session.access_token()
+            try:
+                async with connect(
+                    self._url,
+                    subprotocols=[Subprotocol(subscriptions.PROTOCOL)],
+                    open_timeout=self._timeout_seconds,
+                    close_timeout=self._timeout_seconds,
+                    max_size=_MAX_MESSAGE_BYTES,
+                    ssl=self._ssl_context,
+                    # httpx is told of no proxy either.
+                    proxy=None,
+                ) as socket:
+                    await socket.send(conversation.opening(token))
+                    async for reaction in self._reactions(socket, conversation):
+                        if reaction.acknowledged:
+                            broken, renewed = 0, False
+                        if reaction.data is not None:
+                            yield reaction.data
+                return
+            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
+                step, failure = _after(error)
+            if step is Next.RENEW and not renewed and token is not None:
+                renewed = True
+                await self._session.renew(token)
+                continue
+            broken += 1
+            if step is not Next.AGAIN or broken >= self._policy.subscription_attempts:
+                raise failure
+            asked = failure.retry_after_seconds or 0
+            await self._runtime.sleep(asked + self._policy.backoff(broken, self._runtime.jitter))
+
+    async def _reactions(
+        self, socket: ClientConnection, conversation: Conversation
+    ) -> AsyncIterator[Reaction]:
+        # Until the acknowledgement the server is waited for; then pings tell whether it is there.
+        timeout: float | None = self._timeout_seconds
+        while True:
+            text = await self._runtime.receive(socket, timeout)
+            reaction = conversation.receive(text)
+            if reaction.reply is not None:
+                await socket.send(reaction.reply)
+            if reaction.acknowledged:
+                timeout = None
+            yield reaction
+            if reaction.complete:
+                return
+
+
+def _after(error: Exception) -> tuple[Next, errors.QuartetError]:
+    if isinstance(error, ConnectionClosed):
+        frame = error.rcvd
+        code = frame.code if frame else _NO_CLOSE_FRAME
+        step = subscriptions.after_close(code)
+        if step is Next.AGAIN:
+            return step, errors.from_failure(error)
+        return step, subscriptions.refused(code, frame.reason if frame else "")
+    if isinstance(error, InvalidStatus):
+        response = httpx.Response(
+            error.response.status_code,
+            headers=list(error.response.headers.raw_items()),
+            content=bytes(error.response.body or b""),
+        )
+        steps = {
+            401: Next.RENEW,
+            429: Next.AGAIN,
+            502: Next.AGAIN,
+            503: Next.AGAIN,
+            504: Next.AGAIN,
+        }
+        return steps.get(response.status_code, Next.GIVE_UP), errors.from_response(response)
+    return Next.AGAIN, errors.from_failure(error)

@@ -1,0 +1,88 @@
+"""Sends a file to the object store, as often as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import httpx
+
+from quartet_client import errors, uploads
+from quartet_client._generated.rest.models import Presigned, SignedUpload
+from quartet_client._runtime import AsyncOperation, AsyncRuntime
+from quartet_client.retry import RetryPolicy
+from quartet_client.sources import Source
+from quartet_client.uploads import Step
+
+Progress = Callable[[int, int], object]
+"""Called with the bytes that were sent and the bytes there are. A new attempt begins at 0."""
+
+# An address that ends before this is over is not worth beginning with.
+_LEAST_SECONDS_LEFT = 5.0
+
+
+class AsyncUploader:
+    """One PUT for each file. Another way of sending would stand beside ``_put``."""
+
+    def __init__(
+        self, store: httpx.AsyncClient, policy: RetryPolicy, runtime: AsyncRuntime
+    ) -> None:
+        # Not the client of the services: the store must never see the access token.
+        self._store = store
+        self._policy = policy
+        self.runtime = runtime
+
+    async def send(
+        self,
+        source: Source,
+        presign: AsyncOperation[[], Presigned],
+        on_progress: Progress | None,
+    ) -> str:
+        """Gives the id of the asset whose file is in the store."""
+        presigned = await presign()
+        attempt = 0
+        while True:
+            attempt += 1
+            failure: errors.QuartetError
+            try:
+                response = await self._put(presigned.upload, source, on_progress)
+            except httpx.LocalProtocolError as error:
+                raise errors.UploadRefusedError(
+                    "file_changed", "The file changed while it was sent", detail=str(error)
+                ) from error
+            except httpx.TransportError as error:
+                failure, step = errors.from_failure(error), Step.AGAIN
+            else:
+                failure, step = uploads.refused(response), uploads.after_answer(response)
+            if step is Step.DONE:
+                return presigned.asset.id
+            if step is Step.GIVE_UP or attempt >= self._policy.attempts:
+                raise failure
+            await self.runtime.sleep(self._policy.backoff(attempt, self.runtime.jitter))
+            if step is Step.NEW_ADDRESS or self._ends_soon(presigned.upload):
+                presigned = await presign()
+
+    async def _put(
+        self, upload: SignedUpload, source: Source, on_progress: Progress | None
+    ) -> httpx.Response:
+        headers = httpx.Headers(upload.headers.to_dict())
+        headers["content-length"] = str(source.size_bytes)
+        async with aclosing(self._body(source, on_progress)) as body:
+            return await self._store.request(
+                upload.method, upload.url, headers=headers, content=body
+            )
+
+    async def _body(self, source: Source, on_progress: Progress | None) -> AsyncGenerator[bytes]:
+        sent = 0
+        chunks = source.chunks()
+        try:
+            while chunk := await self.runtime.in_thread(next, chunks, b""):
+                yield chunk
+                sent += len(chunk)
+                if on_progress is not None:
+                    on_progress(sent, source.size_bytes)
+        finally:
+            chunks.close()
+
+    def _ends_soon(self, upload: SignedUpload) -> bool:
+        return upload.expires_at.timestamp() - self.runtime.now() < _LEAST_SECONDS_LEFT

@@ -1,0 +1,233 @@
+"""What a call raises when it does not succeed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field of the request and the rule that it breaks."""
+
+    code: str
+    """Stable name of the rule, such as ``too_large``."""
+    detail: str
+    """The rule in words, with its bound."""
+    pointer: str | None = None
+    """JSON pointer (RFC 6901) into the request body."""
+    parameter: str | None = None
+    """Name of the path, query or header parameter."""
+
+
+class QuartetError(Exception):
+    """A call that did not succeed; ``code`` is stable and meant to be compared."""
+
+    def __init__(
+        self,
+        code: str,
+        title: str,
+        *,
+        status: int | None = None,
+        detail: str | None = None,
+        request_id: str | None = None,
+        errors: Sequence[FieldError] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.code = code
+        self.title = title
+        self.status = status
+        """The HTTP status; None when there was no answer."""
+        self.detail = detail
+        self.request_id = request_id
+        """Names the request in the servers' logs."""
+        self.errors = tuple(errors)
+        """Every field that breaks a rule."""
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        message = f"{self.code}: {self.title}"
+        if self.detail:
+            message += f" ({self.detail})"
+        for error in self.errors:
+            message += f"; {error.pointer or error.parameter or 'request'} {error.detail}"
+        if self.request_id:
+            message += f" [request {self.request_id}]"
+        return message
+
+
+class ConnectionFailedError(QuartetError):
+    """No answer came: ``connection_failed`` or ``no_answer_in_time``."""
+
+
+class UnexpectedAnswerError(QuartetError):
+    """An answer that the specification does not know: ``unexpected_answer``."""
+
+
+class InvalidInputError(QuartetError):
+    """The request breaks a rule; ``errors`` names each field."""
+
+
+class UnauthenticatedError(QuartetError):
+    """Nobody is logged in, the session has ended, or the credentials are wrong."""
+
+
+class ForbiddenError(QuartetError):
+    """The caller may not do this."""
+
+
+class NotFoundError(QuartetError):
+    """There is no such thing, or it belongs to somebody else."""
+
+
+class ConflictError(QuartetError):
+    """It clashes with what is there already, or with a change made meanwhile."""
+
+
+class RateLimitedError(QuartetError):
+    """Too many requests; ``retry_after_seconds`` tells when to try again."""
+
+
+class UnavailableError(QuartetError):
+    """A part that this needs does not answer just now."""
+
+
+class UploadRefusedError(QuartetError):
+    """The object store did not take the file: ``upload_refused``."""
+
+
+_BY_STATUS: Mapping[int, type[QuartetError]] = {
+    400: InvalidInputError,
+    401: UnauthenticatedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: NotFoundError,
+    412: ConflictError,
+    413: InvalidInputError,
+    415: InvalidInputError,
+    422: InvalidInputError,
+    429: RateLimitedError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+}
+
+# GraphQL answers with 200 and a code; these codes come with one status everywhere else.
+_STATUS_BY_CODE: Mapping[str, int] = {
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "rate_limited": 429,
+    "too_many_subscriptions": 429,
+    "unavailable": 503,
+    "database_unavailable": 503,
+    "internal": 500,
+}
+
+
+def from_response(response: httpx.Response) -> QuartetError:
+    """The error that an answer of 400 or above stands for. Its body must have been read."""
+    body = _json_object(response.content)
+    graphql = body.get("errors") if "code" not in body else None
+    if isinstance(graphql, list) and graphql:
+        return from_graphql(graphql, response)
+    retry_after = retry_after_seconds(response.headers)
+    request_id = response.headers.get("x-request-id")
+    if not isinstance(body.get("code"), str):
+        return UnexpectedAnswerError(
+            "unexpected_answer",
+            f"The answer has status {response.status_code} and is no problem document",
+            status=response.status_code,
+            request_id=request_id,
+            retry_after_seconds=retry_after,
+        )
+    kind = _BY_STATUS.get(response.status_code, QuartetError)
+    return kind(
+        body["code"],
+        str(body.get("title", "")),
+        status=response.status_code,
+        detail=_text(body.get("detail")),
+        request_id=_text(body.get("request_id")) or request_id,
+        errors=_field_errors(body.get("errors")),
+        retry_after_seconds=retry_after,
+    )
+
+
+def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) -> QuartetError:
+    """The first of the errors that GraphQL told; field errors are collected from all."""
+    objects = [error for error in errors if isinstance(error, dict)]
+    first: dict[str, Any] = objects[0] if objects else {}
+    extensions = [_object(error.get("extensions")) for error in objects] or [{}]
+    code = str(extensions[0].get("code", "unexpected_answer")).lower()
+    status = _STATUS_BY_CODE.get(code)
+    if status is None:
+        # Whatever else GraphQL refuses, it refuses for what the caller sent.
+        status = 422 if response is None or response.is_success else response.status_code
+    headers = response.headers if response is not None else httpx.Headers()
+    retry_after = retry_after_seconds(headers)
+    if retry_after is None:
+        retry_after = extensions[0].get("retryAfterSeconds")
+    fields = [field for each in extensions for field in _field_errors(each.get("errors"))]
+    return _BY_STATUS.get(status, QuartetError)(
+        code,
+        str(first.get("message", "")),
+        status=status,
+        request_id=_text(extensions[0].get("requestId")) or headers.get("x-request-id"),
+        errors=fields,
+        retry_after_seconds=retry_after,
+    )
+
+
+def from_failure(error: Exception) -> QuartetError:
+    """The error that stands for a connection that gave no answer."""
+    cause = str(error) or type(error).__name__
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        return ConnectionFailedError("no_answer_in_time", "No answer came in time", detail=cause)
+    return ConnectionFailedError("connection_failed", "The connection failed", detail=cause)
+
+
+def unexpected_answer(detail: str) -> QuartetError:
+    return UnexpectedAnswerError(
+        "unexpected_answer", "The answer is not what the specification says", detail=detail
+    )
+
+
+def retry_after_seconds(headers: httpx.Headers) -> float | None:
+    """The services send whole seconds; a date from something in between is not believed."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _field_errors(value: object) -> list[FieldError]:
+    items = value if isinstance(value, list) else []
+    return [
+        FieldError(
+            code=str(item.get("code", "")),
+            detail=str(item.get("detail", "")),
+            pointer=_text(item.get("pointer")),
+            parameter=_text(item.get("parameter")),
+        )
+        for item in items
+        if isinstance(item, dict)
+    ]
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        return _object(json.loads(content))
+    except ValueError:
+        return {}
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -11,12 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     layers::{BodyTimeout, ClientAddress},
-    problem::{FieldError, Problem},
+    problem::{FieldError, Problem, kinds},
 };
 
 /// A JSON body in and out. Accepts `application/json` and `application/*+json`.
@@ -47,12 +47,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         match tokio::time::timeout(limit, reading).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             Ok(Err(rejection)) => Err(body_problem(rejection)),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "The request body took too long to arrive",
-            )
-            .detail(format!("the body must arrive within {} s", limit.as_secs()))),
+            Err(_) => Err(Problem::new(&kinds::REQUEST_TIMEOUT)
+                .detail(format!("the body must arrive within {} s", limit.as_secs()))),
         }
     }
 }
@@ -60,18 +56,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 fn body_problem(rejection: BytesRejection) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "The request body is too large",
-            )
+            Problem::new(&kinds::BODY_TOO_LARGE)
         }
-        other => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "incomplete_body",
-            "The request body could not be read",
-        )
-        .source(other),
+        other => Problem::new(&kinds::INCOMPLETE_BODY).source(other),
     }
 }
 
@@ -108,16 +95,13 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json {
         return Ok(());
     }
-    Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "The request body must be JSON",
+    Err(
+        Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE).field(FieldError::parameter(
+            "content-type",
+            "unsupported_media_type",
+            "must be application/json",
+        )),
     )
-    .field(FieldError::parameter(
-        "content-type",
-        "unsupported_media_type",
-        "must be application/json",
-    )))
 }
 
 /// Every body is an object; serde would read an array into a struct too, field by field.
@@ -154,12 +138,7 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_json",
-        "The request body is not JSON",
-    )
-    .detail(format!(
+    Problem::new(&kinds::MALFORMED_JSON).detail(format!(
         "syntax error or early end at line {} column {}",
         error.line(),
         error.column()
@@ -308,16 +287,13 @@ impl IfMatch {
         if self.0.iter().any(|tag| tag == "*" || tag == current) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "precondition_failed",
-            "The resource has changed since it was read",
+        Err(
+            Problem::new(&kinds::PRECONDITION_FAILED).field(FieldError::parameter(
+                "if-match",
+                "stale",
+                format!("the current ETag is {current}"),
+            )),
         )
-        .field(FieldError::parameter(
-            "if-match",
-            "stale",
-            format!("the current ETag is {current}"),
-        )))
     }
 }
 
@@ -367,7 +343,7 @@ mod tests {
     #[test]
     fn the_wrong_field_is_named_by_pointer_and_its_value_is_not_echoed() {
         let problem = read(r#"{"outer": [{"size_bytes": 1}, {"size_bytes": "s3cret"}]}"#);
-        assert_eq!(problem.code, "invalid_body");
+        assert_eq!(problem.kind.code, "invalid_body");
         assert_eq!(
             problem.errors[0].pointer.as_deref(),
             Some("/outer/1/size_bytes")
@@ -394,7 +370,7 @@ mod tests {
     fn syntax_errors_tell_where() {
         for text in ["", "{", "{} x", "nul"] {
             let problem = from_json::<serde_json::Value>(text.as_bytes()).unwrap_err();
-            assert_eq!(problem.code, "malformed_json", "{text}");
+            assert_eq!(problem.kind.code, "malformed_json", "{text}");
             assert!(problem.detail.unwrap().contains("line 1"));
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     extract::Body as WholeBody,
     jwt::{JwtError, JwtVerifier},
     layers::ClientAddress,
-    problem::{FieldError, Problem},
+    problem::{FieldError, Problem, kinds},
 };
 
 pub static HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -202,16 +202,13 @@ impl Slot<'_> {
         // The first request failed between our two statements: try again.
         .ok_or_else(in_flight)?;
         if row.try_get::<Vec<u8>, _>("request_hash")? != self.hash {
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The Idempotency-Key was used for another request",
-            )
-            .field(FieldError::parameter(
-                HEADER.as_str(),
-                "reused",
-                "must be new for each different request",
-            )));
+            return Err(
+                Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED).field(FieldError::parameter(
+                    HEADER.as_str(),
+                    "reused",
+                    "must be new for each different request",
+                )),
+            );
         }
         let Some(status) = row.try_get::<Option<i16>, _>("status")? else {
             return Err(in_flight());
@@ -272,12 +269,7 @@ impl Slot<'_> {
 }
 
 fn in_flight() -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "request_in_flight",
-        "A request with this Idempotency-Key is still running",
-    )
-    .retry_after(1)
+    Problem::not_now(&kinds::REQUEST_IN_FLIGHT)
 }
 
 fn rebuild(status: i16, headers: Option<Value>, body: Option<Vec<u8>>) -> Response {

@@ -29,7 +29,7 @@ use crate::{
     drain::drain,
     metrics::{ActiveRequest, Metrics},
     net::{TrustedProxies, client_address},
-    problem::Problem,
+    problem::{Problem, kinds},
     request_id::{self, RequestId},
     telemetry::{REQUEST, RequestContext},
 };
@@ -81,33 +81,20 @@ pub fn standard(router: Router, stack: Stack, server: &Server) -> Router {
 }
 
 async fn no_route() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no_route",
-        "There is nothing at this path",
-    )
+    Problem::new(&kinds::NO_ROUTE)
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This path does not know that method",
-    )
+    Problem::new(&kinds::METHOD_NOT_ALLOWED)
 }
 
 async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     tokio::time::timeout(limit, next.run(request))
         .await
         .unwrap_or_else(|_| {
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "timed_out",
-                "The request took too long",
-            )
-            .detail(format!("no answer within {} s", limit.as_secs()))
-            .retry_after(1)
-            .into_response()
+            Problem::not_now(&kinds::TIMED_OUT)
+                .detail(format!("no answer within {} s", limit.as_secs()))
+                .into_response()
         })
 }
 
@@ -227,7 +214,7 @@ impl ResponseLine {
         self.done = true;
         let status = status.as_u16();
         if let Some(problem) = problem {
-            self.span.record("error.type", problem.code);
+            self.span.record("error.type", problem.kind.code);
         }
         self.write(status, "request", problem);
     }
@@ -251,7 +238,7 @@ impl ResponseLine {
                     span_id = self.context.span_id,
                     route = &*self.route,
                     caller_id = self.context.caller_id(),
-                    code = problem.map(|problem| problem.code),
+                    code = problem.map(|problem| problem.kind.code),
                     error = causes,
                     "{msg}"
                 )

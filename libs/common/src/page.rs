@@ -125,7 +125,10 @@ mod tests {
         let cursor = page.next_cursor.unwrap();
         assert_eq!(decode_cursor::<i32>("numbers", &cursor).unwrap(), 2);
         assert_eq!(
-            decode_cursor::<i32>("letters", &cursor).unwrap_err().code,
+            decode_cursor::<i32>("letters", &cursor)
+                .unwrap_err()
+                .kind
+                .code,
             "invalid_parameter"
         );
     }

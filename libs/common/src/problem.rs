@@ -1,11 +1,15 @@
 //! Errors on the wire: problem details of RFC 9457, the same from every service.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub mod kinds;
+
+pub use kinds::Kind;
 
 /// What went wrong, told to the client; the cause stays in `source` for the log.
 ///
@@ -13,11 +17,7 @@ use utoipa::ToSchema;
 /// extensions, and [`crate::layers`] renders the body and logs it once.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    pub status: StatusCode,
-    /// Stable machine-readable name, such as `invalid_body`.
-    pub code: &'static str,
-    /// The same sentence for every problem with this code.
-    pub title: Cow<'static, str>,
+    pub kind: &'static Kind,
     /// What is special about this occurrence.
     pub detail: Option<String>,
     /// Every field that breaks a rule, where the request was at fault.
@@ -63,7 +63,7 @@ pub struct ProblemBody {
     pub kind: String,
     /// The same sentence for every problem of this kind.
     #[schema(value_type = String, example = "The request body breaks a rule")]
-    pub title: Cow<'static, str>,
+    pub title: &'static str,
     /// The HTTP status code.
     #[schema(example = 422, minimum = 400, maximum = 599)]
     pub status: u16,
@@ -86,15 +86,9 @@ pub struct ProblemBody {
 }
 
 impl Problem {
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn new(kind: &'static Kind) -> Self {
         Self {
-            status,
-            code,
-            title: title.into(),
+            kind,
             detail: None,
             errors: Vec::new(),
             headers: HeaderMap::new(),
@@ -105,6 +99,12 @@ impl Problem {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
         self
     }
 
@@ -134,83 +134,56 @@ impl Problem {
 
     /// 401 with the `WWW-Authenticate` challenge of RFC 6750.
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthenticated",
-            "A valid access token is needed",
-        )
-        .detail(detail)
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        Self::unauthorized(&kinds::UNAUTHENTICATED).detail(detail)
+    }
+
+    /// 401 of another kind, with the same challenge.
+    pub fn unauthorized(kind: &'static Kind) -> Self {
+        Self::new(kind).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     pub fn forbidden() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "The caller may not do this",
-        )
+        Self::new(&kinds::FORBIDDEN)
     }
 
     /// 404; `what` is the noun, such as `asset`.
     pub fn not_found(what: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "There is no such resource",
-        )
-        .detail(format!(
+        Self::new(&kinds::NOT_FOUND).detail(format!(
             "there is no such {what}, or it belongs to somebody else"
         ))
     }
 
     pub fn internal(source: impl Error + Send + Sync + 'static) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something broke on our side",
-        )
-        .source(source)
+        Self::new(&kinds::INTERNAL).source(source)
     }
 
     /// 503 with `Retry-After: 1`: the same request may work soon.
     pub fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "A part that this needs does not answer just now",
-        )
-        .retry_after(1)
-        .source(source)
+        Self::not_now(&kinds::UNAVAILABLE).source(source)
+    }
+
+    /// 503 of another kind, with the same `Retry-After`.
+    pub fn not_now(kind: &'static Kind) -> Self {
+        Self::new(kind).retry_after(1)
     }
 
     /// 422 naming every field of the body that breaks a rule.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_body",
-            "The request body breaks a rule",
-        );
-        problem.errors = errors;
-        problem
+        Self::new(&kinds::INVALID_BODY).errors(errors)
     }
 
     /// 400 for a path, query or header parameter.
     pub fn invalid_parameter(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_parameter",
-            "A path, query or header parameter breaks a rule",
-        )
-        .field(FieldError::parameter(name, code, detail))
+        Self::new(&kinds::INVALID_PARAMETER).field(FieldError::parameter(name, code, detail))
     }
 
     /// The body as it goes over the wire.
     pub fn to_body(&self, request_id: &str, instance: &str) -> ProblemBody {
         ProblemBody {
-            kind: format!("urn:quartet:problem:{}", self.code),
-            title: self.title.clone(),
-            status: self.status.as_u16(),
-            code: self.code,
+            kind: format!("urn:quartet:problem:{}", self.kind.code),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            code: self.kind.code,
             detail: self.detail.clone(),
             instance: instance.to_owned(),
             request_id: request_id.to_owned(),
@@ -318,7 +291,7 @@ impl Checks {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.kind.status.into_response();
         response.headers_mut().extend(self.headers.clone());
         response.extensions_mut().insert(self);
         response
@@ -327,7 +300,8 @@ impl IntoResponse for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.title)?;
+        let kind = self.kind;
+        write!(f, "{} {}: {}", kind.status.as_u16(), kind.code, kind.title)?;
         self.detail
             .as_ref()
             .map_or(Ok(()), |detail| write!(f, " ({detail})"))
@@ -345,10 +319,7 @@ impl Error for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if crate::db::is_transient(&error) {
-            let mut problem = Self::unavailable(error);
-            problem.code = "database_unavailable";
-            problem.title = "The database does not answer just now".into();
-            return problem;
+            return Self::not_now(&kinds::DATABASE_UNAVAILABLE).source(error);
         }
         Self::internal(error)
     }

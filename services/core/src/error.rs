@@ -1,11 +1,12 @@
 //! What can go wrong, and what a client is told of it.
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use quartet_common::{
     db,
-    problem::{FieldError, Problem},
+    problem::{self, FieldError, Problem},
 };
+
+pub(crate) mod kinds;
 
 /// Everything that the rooms below the API may answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -62,29 +63,15 @@ impl From<Problem> for Error {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::EmailTaken => Self::new(
-                StatusCode::CONFLICT,
-                "email_taken",
-                "Another account has this address",
-            )
-            .field(FieldError::body(
+            Error::EmailTaken => Self::new(&kinds::EMAIL_TAKEN).field(FieldError::body(
                 "/email",
                 "taken",
                 "must not belong to an account yet",
             )),
             Error::Throttled {
                 retry_after_seconds,
-            } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_attempts",
-                "There were too many failed attempts",
-            )
-            .retry_after(retry_after_seconds),
-            Error::Changed => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
-                "The resource has changed since it was read",
-            ),
+            } => Self::new(&kinds::TOO_MANY_ATTEMPTS).retry_after(retry_after_seconds),
+            Error::Changed => Self::new(&problem::kinds::PRECONDITION_FAILED),
             Error::SessionNotFound => Self::not_found("session"),
             Error::Problem(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
@@ -101,20 +88,12 @@ impl From<Error> for Problem {
 
 /// 401: who calls is not known.
 fn unauthenticated(error: &Error) -> Problem {
-    let (code, title) = match error {
-        Error::InvalidCredentials => (
-            "invalid_credentials",
-            "The address or the password is wrong",
-        ),
-        Error::InvalidRefreshToken | Error::MalformedRefreshToken => (
-            "invalid_refresh_token",
-            "The refresh token is wrong or spent, or its session has ended",
-        ),
-        _ => ("unauthenticated", "A valid access token is needed"),
+    let kind = match error {
+        Error::InvalidCredentials => &kinds::INVALID_CREDENTIALS,
+        Error::InvalidRefreshToken | Error::MalformedRefreshToken => &kinds::INVALID_REFRESH_TOKEN,
+        _ => &problem::kinds::UNAUTHENTICATED,
     };
-    let mut problem = Problem::unauthenticated(error.to_string());
-    problem.code = code;
-    problem.title = title.into();
+    let problem = Problem::unauthorized(kind).detail(error.to_string());
     if matches!(error, Error::MalformedRefreshToken) {
         let rule = "must be `qrt_ref_` and the 51 characters that came with it";
         return problem.field(FieldError::body("/refresh_token", "malformed", rule));
@@ -124,17 +103,15 @@ fn unauthenticated(error: &Error) -> Problem {
 
 /// 403: who calls is known, but has to prove it again.
 fn confirm(error: &Error) -> Problem {
-    let refused = |code, title: &'static str| Problem::new(StatusCode::FORBIDDEN, code, title);
     let field = |code, detail: &str| FieldError::body("/current_password", code, detail);
     match error {
-        Error::WrongPassword => refused("wrong_password", "The current password is wrong")
+        Error::WrongPassword => Problem::new(&kinds::WRONG_PASSWORD)
             .field(field("wrong", "must be the current password")),
-        Error::PasswordNeeded => refused("password_needed", "The current password is needed")
-            .field(field(
-                "missing",
-                "is needed to change the address or the password",
-            )),
-        _ => refused("stale_login", "The login is too long ago")
+        Error::PasswordNeeded => Problem::new(&kinds::PASSWORD_NEEDED).field(field(
+            "missing",
+            "is needed to change the address or the password",
+        )),
+        _ => Problem::new(&kinds::STALE_LOGIN)
             .detail("log in again, then repeat the request with the new access token"),
     }
 }

@@ -1,12 +1,13 @@
 //! What can go wrong, and what a client is told of it.
 
-use http::StatusCode;
 use quartet_common::{
     db,
     problem::{FieldError, Problem},
 };
 
 use crate::wal::AppendError;
+
+pub(crate) mod kinds;
 
 /// Everything that the rooms below the API may answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -51,31 +52,13 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::LinkNotFound => Self::not_found("link"),
-            Error::SlugTaken { pointer } => Self::new(
-                StatusCode::CONFLICT,
-                "slug_taken",
-                "Another link has this slug",
-            )
-            .field(FieldError::body(
-                pointer,
-                "taken",
-                "is taken; choose another",
-            )),
+            Error::SlugTaken { pointer } => Self::new(&kinds::graphql::SLUG_TAKEN).field(
+                FieldError::body(pointer, "taken", "is taken; choose another"),
+            ),
             Error::NoFreeSlug => Self::unavailable(error),
-            Error::Invalid(errors) => {
-                let mut problem = Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_input",
-                    "The input breaks a rule",
-                );
-                problem.errors = errors;
-                problem
-            }
+            Error::Invalid(errors) => Self::new(&kinds::graphql::INVALID_INPUT).errors(errors),
             Error::LogUnavailable(source) => {
-                let mut problem = Self::unavailable(source);
-                problem.code = "click_log_unavailable";
-                problem.title = "Clicks cannot be kept just now".into();
-                problem
+                Self::not_now(&kinds::CLICK_LOG_UNAVAILABLE).source(source)
             }
             Error::Database(source) => source.into(),
         }

@@ -1,10 +1,11 @@
 //! What can go wrong, and what a client is told of it.
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use quartet_common::problem::{FieldError, Problem};
 
 use crate::objects::ObjectError;
+
+pub(crate) mod kinds;
 
 /// Everything that the rooms below the API may answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -27,30 +28,17 @@ pub(crate) enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let conflict = |code, title: &'static str| Self::new(StatusCode::CONFLICT, code, title);
         match error {
             Error::AssetNotFound => Self::not_found("asset"),
-            Error::NotUploaded => conflict("not_uploaded", "The file has not been uploaded yet")
+            Error::NotUploaded => Self::new(&kinds::NOT_UPLOADED)
                 .detail("send it to the address that presign gave, then complete again"),
-            Error::AssetFailed => conflict("asset_failed", "The uploaded file was refused")
+            Error::AssetFailed => Self::new(&kinds::ASSET_FAILED)
                 .detail("it was not what was promised and has been removed; presign anew"),
-            Error::NotReady => conflict("asset_not_ready", "The asset is not ready")
-                .detail("complete the upload first"),
-            Error::Mismatch(errors) => {
-                let mut problem = Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "upload_mismatch",
-                    "The uploaded file is not what was promised",
-                );
-                problem.errors = errors;
-                problem
+            Error::NotReady => {
+                Self::new(&kinds::ASSET_NOT_READY).detail("complete the upload first")
             }
-            Error::Objects(error) => {
-                let mut problem = Self::unavailable(error);
-                problem.code = "store_unavailable";
-                problem.title = "The object store does not answer just now".into();
-                problem
-            }
+            Error::Mismatch(errors) => Self::new(&kinds::UPLOAD_MISMATCH).errors(errors),
+            Error::Objects(error) => Self::not_now(&kinds::STORE_UNAVAILABLE).source(error),
             Error::Database(error) => error.into(),
         }
     }

@@ -102,7 +102,7 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, error: &Error) 
     let problem = problem_of(error, ctx);
     let error_code = match problem {
         Some(problem) if !begun => {
-            let code = problem.status.as_u16();
+            let code = problem.kind.status.as_u16();
             // Half a request may still be on its way: the connection cannot be used again.
             session.set_keepalive(None);
             match reply::problem(session, ctx, problem).await {

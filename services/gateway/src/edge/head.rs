@@ -255,11 +255,11 @@ mod tests {
                     return match complete(buffer, end, LIMITS) {
                         Head::Complete(_) => "ok".to_owned(),
                         Head::Http2(_) => "h2".to_owned(),
-                        Head::Refused(refusal) => refusal.problem.code.to_owned(),
+                        Head::Refused(refusal) => refusal.problem.kind.code.to_owned(),
                         Head::Closed => "closed".to_owned(),
                     };
                 }
-                Err(problem) => return problem.code.to_owned(),
+                Err(problem) => return problem.kind.code.to_owned(),
             }
         }
         "partial".to_owned()

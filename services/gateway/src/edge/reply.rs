@@ -49,7 +49,7 @@ pub(super) fn decorate(response: &mut ResponseHeader, ctx: &Ctx) {
 /// Answers with a problem and remembers it for the log.
 pub(super) async fn problem(session: &mut Session, ctx: &mut Ctx, problem: Problem) -> Result<()> {
     ctx.problem = Some(Answered {
-        code: problem.code,
+        code: problem.kind.code,
         causes: problem.causes(),
     });
     let path = session.req_header().uri.path();
@@ -128,7 +128,7 @@ fn page_of(problem: &Problem, request_id: &str, path: &str) -> Page {
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     Page {
-        status: problem.status,
+        status: problem.kind.status,
         headers,
         body: Bytes::from(body),
     }
@@ -174,7 +174,7 @@ pub(super) async fn refuse(stream: &mut Stream, refusal: Refusal, state: &State)
         upstream: None,
         upstream_took: None,
         bytes,
-        code: Some(refusal.problem.code),
+        code: Some(refusal.problem.kind.code),
         error: None,
     }
     .write();

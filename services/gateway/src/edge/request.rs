@@ -35,7 +35,7 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
         notes: &mut ctx.notes,
     };
     if let ControlFlow::Break(problem) = snapshot.policies.on_request(&mut exchange).await {
-        if let (429, Some((limit, _))) = (problem.status.as_u16(), ctx.notes.quota) {
+        if let (429, Some((limit, _))) = (problem.kind.status.as_u16(), ctx.notes.quota) {
             state
                 .metrics
                 .rate_limited(&snapshot.config.limits[limit].name);

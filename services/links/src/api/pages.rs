@@ -2,59 +2,16 @@
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use quartet_common::problem::Problem;
+use quartet_common::problem::{Kind, Problem};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// Why a short link does not lead anywhere.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Notice {
-    NotFound,
-    Disabled,
-    Expired,
-    Exhausted,
-    PrefetchRefused,
-}
-
-impl Notice {
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::NotFound => (
-                StatusCode::NOT_FOUND,
-                "link_not_found",
-                "There is no such short link",
-            ),
-            Self::Disabled => (
-                StatusCode::GONE,
-                "link_disabled",
-                "This short link has been switched off",
-            ),
-            Self::Expired => (
-                StatusCode::GONE,
-                "link_expired",
-                "This short link has expired",
-            ),
-            Self::Exhausted => (
-                StatusCode::GONE,
-                "link_exhausted",
-                "This short link has been used up",
-            ),
-            Self::PrefetchRefused => (
-                StatusCode::FORBIDDEN,
-                "prefetch_refused",
-                "This short link counts its uses and cannot be fetched ahead",
-            ),
-        }
-    }
-}
-
 /// A page for browsers, a problem for programs.
-pub(super) fn notice(headers: &HeaderMap, notice: Notice) -> Response {
-    let (status, code, title) = notice.parts();
+pub(super) fn notice(headers: &HeaderMap, why: &'static Kind) -> Response {
     if wants_html(headers) {
-        return page(status, title);
+        return page(why.status, why.title);
     }
-    let mut response = Problem::new(status, code, title).into_response();
+    let mut response = Problem::new(why).into_response();
     response
         .headers_mut()
         .insert(header::VARY, HeaderValue::from_static("accept"));

@@ -10,7 +10,7 @@ use quartet_common::{extract::Path, layers::ClientAddress, problem::Problem, req
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::pages::{self, Notice};
+use super::pages;
 use crate::{
     domain::{
         clicks::{Click, Kept},
@@ -18,7 +18,7 @@ use crate::{
         slugs::Slug,
         visits::{BotReason, Identity, Visit},
     },
-    error::Error,
+    error::{Error, kinds},
     state::AppState,
 };
 
@@ -97,7 +97,7 @@ async fn answer(
 ) -> Result<Response, Error> {
     let visits = &state.visits;
     let Ok(slug) = Slug::parse(slug) else {
-        return Ok(pages::notice(headers, Notice::NotFound));
+        return Ok(pages::notice(headers, &kinds::LINK_NOT_FOUND));
     };
     let now = state.clock.now();
     let salt = visits.salts.get(now);
@@ -113,12 +113,12 @@ async fn answer(
         .await?
     {
         Answer::Found(found) => found,
-        Answer::Unknown => return Ok(pages::notice(headers, Notice::NotFound)),
-        Answer::Disabled => return Ok(pages::notice(headers, Notice::Disabled)),
-        Answer::Expired => return Ok(pages::notice(headers, Notice::Expired)),
-        Answer::Exhausted => return Ok(pages::notice(headers, Notice::Exhausted)),
+        Answer::Unknown => return Ok(pages::notice(headers, &kinds::LINK_NOT_FOUND)),
+        Answer::Disabled => return Ok(pages::notice(headers, &kinds::LINK_DISABLED)),
+        Answer::Expired => return Ok(pages::notice(headers, &kinds::LINK_EXPIRED)),
+        Answer::Exhausted => return Ok(pages::notice(headers, &kinds::LINK_EXHAUSTED)),
         Answer::PeopleOnly if visit.bot == Some(BotReason::Prefetch) => {
-            return Ok(pages::notice(headers, Notice::PrefetchRefused));
+            return Ok(pages::notice(headers, &kinds::PREFETCH_REFUSED));
         }
         Answer::PeopleOnly => return Ok(pages::people_only()),
     };

@@ -6,7 +6,7 @@ use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
 use quartet_common::problem::{FieldError, Problem};
 
 use super::guard::Refusal;
-use crate::error::Error;
+use crate::error::{Error, kinds::graphql as kinds};
 
 /// For `map_err` in resolvers.
 pub(super) fn graphql(error: impl Into<Error>) -> async_graphql::Error {
@@ -31,7 +31,7 @@ pub(super) fn from_refusal(refusal: &Refusal) -> ServerError {
     let at = refusal.at.map(|(line, column)| Pos { line, column });
     let mut error = ServerError::new(refusal.message.clone(), at);
     let mut values = ErrorExtensionValues::default();
-    values.set("code", refusal.code.to_uppercase());
+    values.set("code", refusal.kind.code.to_uppercase());
     values.set("field", refusal.field);
     error.extensions = Some(values);
     error
@@ -43,11 +43,11 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
     let request = quartet_common::telemetry::current_request();
     for error in errors {
         if let Some(problem) = error.source::<Problem>()
-            && problem.status.is_server_error()
+            && problem.kind.status.is_server_error()
         {
             let causes = problem.causes();
             tracing::error!(
-                code = problem.code,
+                code = problem.kind.code,
                 error = causes,
                 "a GraphQL field failed"
             );
@@ -55,12 +55,12 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
         let values = error.extensions.get_or_insert_default();
         if values.get("code").is_none() {
             let in_resolver = !error.path.is_empty();
-            let code = if in_resolver {
-                "BAD_USER_INPUT"
+            let kind = if in_resolver {
+                &kinds::BAD_USER_INPUT
             } else {
-                "GRAPHQL_VALIDATION_FAILED"
+                &kinds::GRAPHQL_VALIDATION_FAILED
             };
-            values.set("code", code);
+            values.set("code", kind.code.to_uppercase());
         }
         if let Some(request) = &request {
             values.set("requestId", request.request_id.as_str());
@@ -74,13 +74,13 @@ fn message(problem: &Problem) -> String {
         None => problem
             .detail
             .clone()
-            .unwrap_or_else(|| problem.title.to_string()),
+            .unwrap_or_else(|| problem.kind.title.to_owned()),
     }
 }
 
 fn extensions(problem: &Problem) -> ErrorExtensionValues {
     let mut values = ErrorExtensionValues::default();
-    values.set("code", problem.code.to_uppercase());
+    values.set("code", problem.kind.code.to_uppercase());
     if let Some(first) = problem.errors.first() {
         values.set("field", name(first));
         let errors: Vec<Value> = problem.errors.iter().map(field_error).collect();

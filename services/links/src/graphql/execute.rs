@@ -10,7 +10,7 @@ use quartet_common::{auth::Caller, problem::Problem};
 use serde_json::{Map, Value, json};
 
 use super::{Viewer, clicks::SeriesLoader, error, guard};
-use crate::state::AppState;
+use crate::{error::kinds::graphql as kinds, state::AppState};
 
 /// The parameters of a GraphQL request (GraphQL over HTTP, section 5).
 #[derive(Clone, Debug, Default)]
@@ -194,10 +194,5 @@ fn object(value: Option<Value>, pointer: &str) -> Result<Map<String, Value>, Pro
 
 fn invalid(pointer: &str, code: &'static str, rule: &str) -> Problem {
     use quartet_common::problem::FieldError;
-    Problem::new(
-        http::StatusCode::BAD_REQUEST,
-        "invalid_request",
-        "The GraphQL request breaks a rule",
-    )
-    .field(FieldError::body(pointer, code, rule))
+    Problem::new(&kinds::INVALID_REQUEST).field(FieldError::body(pointer, code, rule))
 }

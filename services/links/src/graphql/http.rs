@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use quartet_common::{
     auth::Caller,
     extract::Body,
-    problem::{FieldError, Problem},
+    problem::{FieldError, Problem, kinds as common},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,7 +21,7 @@ use super::{
     negotiation::{Accepted, JsonForm},
     sse, websocket,
 };
-use crate::state::AppState;
+use crate::{error::kinds, state::AppState};
 
 /// A GraphQL request.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -104,7 +104,9 @@ async fn post_graphql(State(state): State<AppState>, request: Request) -> Respon
     };
     let parameters = match read_body(request).await {
         Ok(parameters) => parameters,
-        Err(problem) if problem.status == StatusCode::BAD_REQUEST => return door.refuse(&problem),
+        Err(problem) if problem.kind.status == StatusCode::BAD_REQUEST => {
+            return door.refuse(&problem);
+        }
         Err(problem) => return problem.into_response(),
     };
     door.answer(parameters, caller).await
@@ -224,7 +226,7 @@ impl Door<'_> {
     fn refuse(&self, problem: &Problem) -> Response {
         let form = self.accepted.json.unwrap_or(JsonForm::Response);
         let answer = Answer::problem(problem, self.state);
-        let mut response = json(problem.status, form, answer);
+        let mut response = json(problem.kind.status, form, answer);
         response.headers_mut().extend(problem.headers.clone());
         response
     }
@@ -253,12 +255,7 @@ async fn read_body(request: Request) -> Result<Parameters, Problem> {
     let Body(bytes) = Body::from_request(request, &()).await?;
     let value = serde_json::from_slice(&bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_json",
-            "The request body is not JSON",
-        )
-        .detail(format!(
+        Problem::new(&common::MALFORMED_JSON).detail(format!(
             "the body is not JSON: error at line {line} column {column}"
         ))
     })?;
@@ -283,50 +280,41 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "must be application/json in UTF-8";
-    Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "The request body must be JSON",
+    Err(
+        Problem::new(&common::UNSUPPORTED_MEDIA_TYPE).field(FieldError::parameter(
+            "content-type",
+            "unsupported_media_type",
+            detail,
+        )),
     )
-    .field(FieldError::parameter(
-        "content-type",
-        "unsupported_media_type",
-        detail,
-    )))
 }
 
 fn not_acceptable() -> Problem {
     let detail =
         "must allow application/graphql-response+json, application/json or text/event-stream";
-    Problem::new(
-        StatusCode::NOT_ACCEPTABLE,
+    Problem::new(&kinds::NOT_ACCEPTABLE).field(FieldError::parameter(
+        "accept",
         "not_acceptable",
-        "None of the accepted media types can be sent",
-    )
-    .field(FieldError::parameter("accept", "not_acceptable", detail))
+        detail,
+    ))
 }
 
 fn mutation_by_get() -> Problem {
     let allow = HeaderValue::from_static("POST");
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "mutation_by_get",
-        "Mutations need POST",
-    )
-    .field(FieldError::parameter(
-        "query",
-        "mutation",
-        "must not be a mutation in a GET request",
-    ))
-    .header(header::ALLOW, allow)
+    Problem::new(&kinds::MUTATION_BY_GET)
+        .field(FieldError::parameter(
+            "query",
+            "mutation",
+            "must not be a mutation in a GET request",
+        ))
+        .header(header::ALLOW, allow)
 }
 
 fn needs_stream() -> Problem {
     let detail = "must allow text/event-stream for a subscription; or use a WebSocket";
-    Problem::new(
-        StatusCode::BAD_REQUEST,
+    Problem::new(&kinds::graphql::STREAM_NEEDED).field(FieldError::parameter(
+        "accept",
         "stream_needed",
-        "A subscription needs server-sent events or a WebSocket",
-    )
-    .field(FieldError::parameter("accept", "stream_needed", detail))
+        detail,
+    ))
 }

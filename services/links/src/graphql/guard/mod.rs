@@ -16,7 +16,9 @@ use self::{
     cost::{Cost, Costs, Fault},
     lexer::Excess,
 };
-use crate::config::GraphQl as Limits;
+use quartet_common::problem::Kind;
+
+use crate::{config::GraphQl as Limits, error::kinds::graphql as kinds};
 
 /// A document that may be executed.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub(crate) struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Refusal {
-    pub(crate) code: &'static str,
+    pub(crate) kind: &'static Kind,
     pub(crate) message: String,
     /// The parameter of the request that is at fault.
     pub(crate) field: &'static str,
@@ -38,18 +40,18 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
+    fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
         Self {
-            code,
+            kind,
             message: message.into(),
             field: "query",
             at: None,
         }
     }
 
-    fn above(code: &'static str, what: &str, found: u64, limit: u64) -> Self {
+    fn above(kind: &'static Kind, what: &str, found: u64, limit: u64) -> Self {
         Self::new(
-            code,
+            kind,
             format!("the document has {found} {what}, and {limit} are allowed"),
         )
     }
@@ -74,24 +76,24 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, Refusal> {
             "the document must have at most {} bytes",
             limits.max_document_bytes
         );
-        return Err(Refusal::new("document_too_large", message));
+        return Err(Refusal::new(&kinds::DOCUMENT_TOO_LARGE, message));
     }
     lexer::scan(text, limits.max_tokens).map_err(|excess| match excess {
         Excess::Tokens => Refusal::new(
-            "too_many_tokens",
+            &kinds::TOO_MANY_TOKENS,
             format!(
                 "the document must have at most {} tokens",
                 limits.max_tokens
             ),
         ),
-        Excess::Nesting => Refusal::new("too_deep", "the document nests brackets too deeply"),
+        Excess::Nesting => Refusal::new(&kinds::TOO_DEEP, "the document nests brackets too deeply"),
     })?;
     parse_query(text).map_err(|error| {
         let at = error.positions().next().map(|at| (at.line, at.column));
         let message = format!("the document cannot be parsed: {error}");
         Refusal {
             at,
-            ..Refusal::new("graphql_parse_failed", message)
+            ..Refusal::new(&kinds::GRAPHQL_PARSE_FAILED, message)
         }
     })
 }
@@ -102,7 +104,7 @@ fn choose<'a>(
 ) -> Result<&'a OperationDefinition, Refusal> {
     let wrong = |message: String| Refusal {
         field: "operationName",
-        ..Refusal::new("operation_not_found", message)
+        ..Refusal::new(&kinds::OPERATION_NOT_FOUND, message)
     };
     match (operations, name) {
         (DocumentOperations::Single(operation), None) => Ok(&operation.node),
@@ -126,7 +128,7 @@ fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusa
     if document.fragments.len() > limits.max_fragments {
         let (found, limit) = (document.fragments.len() as u64, limits.max_fragments as u64);
         return Err(Refusal::above(
-            "too_many_fragments",
+            &kinds::TOO_MANY_FRAGMENTS,
             "fragments",
             found,
             limit,
@@ -136,17 +138,17 @@ fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusa
     let mut sum = Cost::default();
     let refuse = |fault| match fault {
         Fault::Cycle(name) => Refusal::new(
-            "fragment_cycle",
+            &kinds::FRAGMENT_CYCLE,
             format!("fragment {name} must not use itself"),
         ),
-        Fault::Levels => Refusal::new("too_deep", "the document's fragments nest too deeply"),
+        Fault::Levels => Refusal::new(&kinds::TOO_DEEP, "the document's fragments nest too deeply"),
     };
     for (_, operation) in document.operations.iter() {
         let cost = costs.operation(&operation.node).map_err(refuse)?;
         if cost.roots > limits.max_root_fields {
             let limit = limits.max_root_fields;
             return Err(Refusal::above(
-                "too_many_root_fields",
+                &kinds::TOO_MANY_ROOT_FIELDS,
                 "fields at the top",
                 cost.roots,
                 limit,
@@ -154,7 +156,7 @@ fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusa
         }
         if operation.node.ty == OperationType::Subscription && cost.roots != 1 {
             let message = "a subscription must have exactly one field at the top";
-            return Err(Refusal::new("graphql_validation_failed", message));
+            return Err(Refusal::new(&kinds::GRAPHQL_VALIDATION_FAILED, message));
         }
         sum.nodes = sum.nodes.saturating_add(cost.nodes);
         sum.depth = sum.depth.max(cost.depth);
@@ -163,24 +165,29 @@ fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusa
     costs.unused_fragments().map_err(refuse)?;
     let directives = costs.directives as u64;
     let limit = limits.max_directives as u64;
-    for (code, what, found, limit) in [
-        ("too_deep", "levels of fields", sum.depth, limits.max_depth),
+    for (kind, what, found, limit) in [
         (
-            "too_complex",
+            &kinds::TOO_DEEP,
+            "levels of fields",
+            sum.depth,
+            limits.max_depth,
+        ),
+        (
+            &kinds::TOO_COMPLEX,
             "fields and spreads, written out,",
             sum.nodes,
             limits.max_nodes,
         ),
         (
-            "too_many_aliases",
+            &kinds::TOO_MANY_ALIASES,
             "aliases, written out,",
             sum.aliases,
             limits.max_aliases,
         ),
-        ("too_many_directives", "directives", directives, limit),
+        (&kinds::TOO_MANY_DIRECTIVES, "directives", directives, limit),
     ] {
         if found > limit {
-            return Err(Refusal::above(code, what, found, limit));
+            return Err(Refusal::above(kind, what, found, limit));
         }
     }
     Ok(costs.work)
@@ -212,7 +219,7 @@ mod tests {
     }
 
     fn code(text: &str) -> &'static str {
-        check(text, None, &limits()).unwrap_err().code
+        check(text, None, &limits()).unwrap_err().kind.code
     }
 
     fn doubling(fragments: usize) -> String {
@@ -243,7 +250,7 @@ mod tests {
         let mut wide = limits();
         (wide.max_fragments, wide.max_root_fields) = (200, u64::MAX);
         let error = check(&doubling(150), None, &wide).unwrap_err();
-        assert_eq!(error.code, "too_complex", "2^150 saturates");
+        assert_eq!(error.kind.code, "too_complex", "2^150 saturates");
     }
 
     #[test]
@@ -298,7 +305,7 @@ mod tests {
         assert_eq!(kind(Some("B")).unwrap(), OperationType::Mutation);
         assert_eq!(kind(Some("C")).unwrap_err().field, "operationName");
         assert_eq!(
-            check("{ a }", Some("A"), &limits()).unwrap_err().code,
+            check("{ a }", Some("A"), &limits()).unwrap_err().kind.code,
             "operation_not_found"
         );
     }

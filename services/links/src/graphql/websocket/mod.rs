@@ -7,11 +7,11 @@ use axum::{
     extract::{WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     response::Response,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use quartet_common::problem::{FieldError, Problem};
 
 use self::session::Session;
-use crate::state::AppState;
+use crate::{error::kinds, state::AppState};
 
 const PROTOCOL: &str = "graphql-transport-ws";
 
@@ -42,12 +42,8 @@ pub(super) fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, state: App
 /// An upgrade that is none.
 pub(super) fn refused(rejection: &WebSocketUpgradeRejection) -> Problem {
     let detail = "must be a WebSocket handshake of version 13 by GET";
-    Problem::new(
-        StatusCode::UPGRADE_REQUIRED,
-        "invalid_upgrade",
-        "This is no WebSocket handshake",
-    )
-    .detail(rejection.to_string())
-    .field(FieldError::parameter("upgrade", "invalid_upgrade", detail))
-    .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+    Problem::new(&kinds::INVALID_UPGRADE)
+        .detail(rejection.to_string())
+        .field(FieldError::parameter("upgrade", "invalid_upgrade", detail))
+        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
 }

@@ -18,6 +18,7 @@ use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::message::{self, Incoming};
 use crate::{
+    error::kinds::graphql as kinds,
     graphql::execute::{Answer, Parameters},
     state::AppState,
 };
@@ -309,10 +310,9 @@ impl Session {
 
 fn too_many(limit: usize) -> Problem {
     let detail = format!("must be one of at most {limit} operations on a socket");
-    Problem::new(
-        http::StatusCode::TOO_MANY_REQUESTS,
+    Problem::new(&kinds::TOO_MANY_SUBSCRIPTIONS).field(FieldError::body(
+        "/id",
         "too_many_subscriptions",
-        "There are too many operations on this socket",
-    )
-    .field(FieldError::body("/id", "too_many_subscriptions", detail))
+        detail,
+    ))
 }

@@ -1,0 +1,79 @@
+import {
+  createSession,
+  createUser,
+  deleteMe,
+  deleteSession,
+  getMe,
+  listSessions,
+  updateMe,
+} from "./generated/sdk.gen.js";
+import type { Credentials, Session as SessionInfo, SignUp, User, UserPatch } from "./generated/types.gen.js";
+import type { QuartetClient } from "./client.js";
+import { isQuartetError } from "./errors.js";
+import { Listing } from "./listing.js";
+import type { During } from "./options.js";
+
+/** Opens a session; later calls of this client belong to it. */
+export async function login(client: QuartetClient, credentials: Credentials, during: During = {}): Promise<void> {
+  const askedAt = Date.now();
+  await client.session.begin(await createSession({ client, body: credentials, ...during }), askedAt);
+}
+
+/** Ends the session, here and at the service. */
+export async function logout(client: QuartetClient, during: During = {}): Promise<void> {
+  if (!(await client.session.tokens())) return;
+  try {
+    await deleteSession({ client, path: { id: "current" }, ...during });
+  } catch (error) {
+    // Whoever has no session any more is logged out.
+    if (!isQuartetError(error) || error.status !== 401) throw error;
+  }
+  await client.session.forget();
+}
+
+/** The caller's account. */
+export class Account {
+  readonly #client: QuartetClient;
+
+  constructor(client: QuartetClient) {
+    this.#client = client;
+  }
+
+  signUp(body: SignUp, during: During = {}): Promise<User> {
+    return createUser({ client: this.#client, body, ...during });
+  }
+
+  get(during: During = {}): Promise<User> {
+    return getMe({ client: this.#client, ...during });
+  }
+
+  /** Changes what is given; null clears the display name. */
+  update(body: UserPatch, during: During = {}): Promise<User> {
+    return updateMe({ client: this.#client, body, ...during });
+  }
+
+  /** Deletes the account. Needs a login that is at most an hour old. */
+  async delete(during: During = {}): Promise<void> {
+    await deleteMe({ client: this.#client, ...during });
+    await this.#client.session.forget();
+  }
+
+  /** Where the caller is logged in, newest first. */
+  sessions({ pageSize, ...during }: During & { pageSize?: number } = {}): Listing<SessionInfo> {
+    return new Listing((cursor) =>
+      listSessions({
+        client: this.#client,
+        query: {
+          ...(pageSize === undefined ? {} : { limit: pageSize }),
+          ...(cursor === undefined ? {} : { cursor }),
+        },
+        ...during,
+      }),
+    );
+  }
+
+  /** Ends another session of the caller's. */
+  async endSession(id: string, during: During = {}): Promise<void> {
+    await deleteSession({ client: this.#client, path: { id }, ...during });
+  }
+}

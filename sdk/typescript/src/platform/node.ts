@@ -1,0 +1,65 @@
+/** What differs in Node.js. Chosen by the condition `node` of `imports` in package.json. */
+
+import { request as http } from "node:http";
+import { request as https } from "node:https";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { WebSocket as Ws } from "ws";
+import type { PutRequest, PutAnswer } from "./types.js";
+
+/** Node.js 20 has none of its own. */
+export const WebSocketImpl: unknown = globalThis.WebSocket ?? Ws;
+
+const BEFORE_SENDING = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+
+/** Whether the connection could not even be made. */
+export function neverSent(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  const causes = cause instanceof AggregateError ? cause.errors : [cause];
+  return causes.every((one: { code?: string } | undefined) => BEFORE_SENDING.has(one?.code ?? ""));
+}
+
+/** Sends a file as a stream. (`fetch` tells no progress, and would not announce the length.) */
+export async function put({ url, method, headers, body, signal, onProgress }: PutRequest): Promise<PutAnswer> {
+  const begin = url.startsWith("https:") ? https : http;
+  const request = begin(url, { method, signal, headers: { ...headers, "content-length": body.size } });
+  const answered = new Promise<PutAnswer>((resolve, reject) => {
+    request.on("error", reject);
+    request.on("response", (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+      );
+    });
+  });
+  let sent = 0;
+  const counter = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      sent += chunk.byteLength;
+      onProgress(sent);
+      done(undefined, chunk);
+    },
+  });
+  const sending = pipeline(chunksOf(body), counter, request);
+  // A store that refuses early answers and closes: its answer says more than the broken pipe.
+  sending.catch(() => undefined);
+  return answered;
+}
+
+async function* chunksOf(body: Blob): AsyncGenerator<Uint8Array> {
+  const reader = body.stream().getReader();
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    reader.releaseLock();
+  }
+}

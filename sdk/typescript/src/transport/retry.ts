@@ -1,0 +1,87 @@
+import { QuartetError } from "../errors.js";
+import { retryAfterSeconds } from "./answers.js";
+import { wait } from "./waiting.js";
+
+/** How failed requests are sent again. */
+export interface RetryOptions {
+  /** How often a request is sent again at most. Default 3; 0 switches it off. */
+  maxRetries: number;
+  /** Longest pause before the first retry; it doubles with each one. Default 300. */
+  baseDelayMs: number;
+  /** Longest pause between two tries, where the answer names none. Default 5000. */
+  maxDelayMs: number;
+  /** An answer that asks for a longer pause is thrown. Default 30. */
+  maxRetryAfterSeconds: number;
+}
+
+export const DEFAULT_RETRY: RetryOptions = {
+  maxRetries: 3,
+  baseDelayMs: 300,
+  maxDelayMs: 5000,
+  maxRetryAfterSeconds: 30,
+};
+
+/** Which requests may be sent again. */
+export interface Repeating extends RetryOptions {
+  /** Whether sending it twice does the same as sending it once. */
+  repeatable: boolean;
+  /** No try begins later than this after the first. */
+  withinMs: number;
+  signal: AbortSignal | null;
+}
+
+/** Told by a failed try: whether the request can have reached the server. */
+export class NoAnswer extends QuartetError {
+  readonly sent: boolean;
+
+  constructor(code: "connection_failed" | "timed_out", sent: boolean, cause: unknown, detail: string) {
+    super(code, { detail, cause });
+    this.sent = sent;
+  }
+}
+
+/** Tries until there is an answer worth giving, or no further try makes sense. */
+export async function withRetries(
+  send: () => Promise<Response>,
+  repeating: Repeating,
+): Promise<Response> {
+  const began = Date.now();
+  for (let retries = 0; ; retries += 1) {
+    const outcome = await send().catch((error: unknown) => error);
+    const pause = retries < repeating.maxRetries ? pauseAfter(outcome, retries, repeating) : undefined;
+    if (pause === undefined || Date.now() + pause - began > repeating.withinMs) {
+      if (outcome instanceof Response) return outcome;
+      throw outcome;
+    }
+    await wait(pause, repeating.signal);
+  }
+}
+
+/** The pause before the next try, in ms; nothing when there should be none. */
+function pauseAfter(outcome: unknown, retries: number, repeating: Repeating): number | undefined {
+  if (outcome instanceof NoAnswer) {
+    return !outcome.sent || repeating.repeatable ? backoff(retries, repeating) : undefined;
+  }
+  if (!(outcome instanceof Response) || !isPassing(outcome, repeating.repeatable)) return undefined;
+  const asked = retryAfterSeconds(outcome.headers);
+  if (asked === undefined) return backoff(retries, repeating);
+  return asked <= repeating.maxRetryAfterSeconds ? asked * 1000 + jitter(200) : undefined;
+}
+
+/** Whether the answer may be another one soon. 429 says that nothing was done. */
+function isPassing({ status, headers }: Response, repeatable: boolean): boolean {
+  if (status === 429) return true;
+  if (!repeatable) return false;
+  // 409 with Retry-After: the first request with this idempotency key is still running.
+  return [408, 502, 503, 504].includes(status) || (status === 409 && headers.has("retry-after"));
+}
+
+/** Between a half and the whole of a pause that doubles, so that clients spread. */
+export function backoff(retries: number, { baseDelayMs, maxDelayMs }: RetryOptions): number {
+  const longest = Math.min(maxDelayMs, baseDelayMs * 2 ** retries);
+  return longest / 2 + jitter(longest / 2);
+}
+
+function jitter(ms: number): number {
+  return Math.random() * ms;
+}

@@ -1,0 +1,56 @@
+import type { Session } from "../session/session.js";
+import { isRepeatable, randomKey, type Call } from "./calls.js";
+import { sendOnce } from "./once.js";
+import { withRetries, type RetryOptions } from "./retry.js";
+
+export interface SenderOptions {
+  session: Session;
+  fetch: typeof fetch;
+  timeoutMs: number;
+  retry: RetryOptions;
+}
+
+/** Gives the function through which every request of a client goes. */
+export function sender({ session, fetch, timeoutMs, retry }: SenderOptions) {
+  return async (request: Request, call: Call): Promise<Response> => {
+    if (call.keyed && !request.headers.has("idempotency-key")) {
+      // The same one for every try.
+      request.headers.set("idempotency-key", randomKey());
+    }
+    const body = await bodyOf(request);
+    const once = { request, body, fetch, streamed: call.streamed };
+    const repeating = {
+      ...retry,
+      maxRetries: call.maxRetries ?? retry.maxRetries,
+      repeatable: isRepeatable(request, call),
+      withinMs: call.retryWithinMs ?? Infinity,
+      signal: request.signal,
+    };
+    const send = (token?: string) =>
+      withRetries(
+        () => sendOnce({ ...once, token, timeoutMs: call.timeoutMs ?? timeoutMs }),
+        repeating,
+      );
+    // A token that the caller has set is the caller's business.
+    const managed = call.secured && !request.headers.has("authorization");
+    return managed ? authorized(session, request.signal, send) : send();
+  };
+}
+
+/** With the session's token; with a fresh one if that was refused. */
+async function authorized(
+  session: Session,
+  signal: AbortSignal,
+  send: (token?: string) => Promise<Response>,
+): Promise<Response> {
+  const token = await session.accessToken(signal);
+  const response = await send(token);
+  if (response.status !== 401 || !token) return response;
+  const fresh = await session.accessTokenAfter(token, signal);
+  return fresh ? send(fresh) : response;
+}
+
+async function bodyOf(request: Request): Promise<string | undefined> {
+  if (["GET", "HEAD"].includes(request.method)) return undefined;
+  return (await request.text()) || undefined;
+}

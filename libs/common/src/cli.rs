@@ -27,6 +27,8 @@ use crate::{
 };
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// More of an answer is not read.
+const HEALTHCHECK_ANSWER_BYTES: u64 = 8192;
 
 /// What differs between services.
 pub trait Service {
@@ -96,7 +98,11 @@ enum Command {
     /// Print every setting as a Markdown table.
     Config,
     /// Exit 0 when the service on this machine answers, for container health checks.
-    Healthcheck,
+    Healthcheck {
+        /// Ask whether it could do its work: what it depends on must answer as well.
+        #[arg(long)]
+        ready: bool,
+    },
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
@@ -175,7 +181,10 @@ fn run<S: Service>(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Openapi { version } => print(version.of(S::openapi())),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
-        Command::Healthcheck => healthcheck(load()?.server().listen, "/health"),
+        Command::Healthcheck { ready } => {
+            let path = if ready { "/ready" } else { "/health" };
+            healthcheck(load()?.server().listen, path)
+        }
         Command::Other(words) => S::other(&words, &load).unwrap_or_else(|| {
             Err(anyhow::anyhow!(
                 "there is no command `{}`; see --help",
@@ -228,26 +237,36 @@ fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
 /// Asks the service on this machine over plain HTTP.
 ///
 /// # Errors
-/// When it does not answer 200 within three seconds.
+/// When it does not answer 200 within three seconds; the message holds what it answered.
 pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
+    use anyhow::Context as _;
     let host: IpAddr = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
     let address = SocketAddr::new(host, listen.port());
+    let answer = ask(address, path).with_context(|| format!("{address} does not answer"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
+    anyhow::ensure!(
+        status.split(' ').nth(1) == Some("200"),
+        "{address}{path} answered `{status}` {body}"
+    );
+    Ok(())
+}
+
+/// The whole answer, up to a bound.
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
     stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    anyhow::ensure!(
-        answer.ends_with(" 200"),
-        "{address}{path} answered `{answer}`"
-    );
-    Ok(())
+    let mut answer = Vec::new();
+    stream
+        .take(HEALTHCHECK_ANSWER_BYTES)
+        .read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -42,7 +42,11 @@ enum Command {
     /// Print all settings as a Markdown table.
     Config,
     /// Exit 0 when the gateway on this machine answers, for container health checks.
-    Healthcheck,
+    Healthcheck {
+        /// Ask whether it could do its work: it is not ending, and some upstream has an address.
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -68,7 +72,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Routes => print(&quartet_gateway::routes(&sources)?),
         Command::Openapi { version, documents } => print(&version.of(merge(&documents)?)),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
-        Command::Healthcheck => cli::healthcheck(sources.load()?.model.server.listen, "/health"),
+        Command::Healthcheck { ready } => {
+            let server = sources.load()?.model.server;
+            if ready {
+                cli::healthcheck(server.admin_listen, "/ready")
+            } else {
+                cli::healthcheck(server.listen, "/health")
+            }
+        }
     }
 }
 

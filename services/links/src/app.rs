@@ -100,7 +100,7 @@ impl App {
     /// When requests were cut off at the end of the grace time.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let server: Server = self.state.config.server.clone();
-        let readiness = Readiness::new().database(self.state.links.pool.clone());
+        let readiness = self.readiness();
         let router = self.router(&server, &readiness);
         let served = serve(listener, router, &server, &readiness, self.shutdown.clone()).await;
         let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
@@ -110,6 +110,23 @@ impl App {
             tracing::warn!("clicks stay in the log: the database took too long");
         }
         Ok(served?)
+    }
+
+    /// Ready while Postgres answers and the last click could be kept. A replica that is not
+    /// ready goes on redirecting, as `clicks.when_log_is_full` says.
+    fn readiness(&self) -> Readiness {
+        let log = self.state.visits.log.clone();
+        Readiness::new()
+            .database(self.state.links.pool.clone())
+            .check("click_log", move || {
+                let failing = log.is_failing();
+                async move {
+                    if failing {
+                        return Err("cannot be written".to_owned());
+                    }
+                    Ok(())
+                }
+            })
     }
 
     fn router(&self, server: &Server, readiness: &Readiness) -> Router {

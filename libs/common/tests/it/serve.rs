@@ -1,4 +1,9 @@
 use axum::{Router, routing::get};
+use quartet_common::{
+    cli,
+    health::{self, Readiness},
+    metrics::Metrics,
+};
 use reqwest::StatusCode;
 
 use crate::support::{Gate, start};
@@ -54,4 +59,38 @@ async fn a_request_that_outlives_the_grace_time_is_reported() {
     running.shutdown.cancel();
     assert!(running.served.await.unwrap().is_err());
     request.abort();
+}
+
+#[tokio::test]
+async fn the_health_check_says_what_is_missing() {
+    let store = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let answers = store.clone();
+    let readiness = Readiness::new().check("store", move || {
+        let answers = answers.load(std::sync::atomic::Ordering::Relaxed);
+        async move {
+            answers
+                .then_some(())
+                .ok_or_else(|| "does not answer".to_owned())
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = health::router(readiness, Metrics::new("test"));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let check = async |path: &'static str| {
+        let asked = tokio::task::spawn_blocking(move || cli::healthcheck(address, path));
+        asked.await.unwrap()
+    };
+    check("/health").await.unwrap();
+    let told = check("/ready").await.unwrap_err().to_string();
+    assert!(
+        told.contains("503") && told.contains("does not answer"),
+        "{told}"
+    );
+    store.store(true, std::sync::atomic::Ordering::Relaxed);
+    tokio::time::timeout(std::time::Duration::from_secs(5), async {
+        while check("/ready").await.is_err() {}
+    })
+    .await
+    .unwrap();
 }

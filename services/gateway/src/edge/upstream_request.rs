@@ -31,7 +31,12 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
     for (name, value) in told(&ctx.notes, origin, &sent.headers).into_headers() {
         request.insert_header(name, value)?;
     }
-    if let Some(host) = ctx.attempts.upstream.as_ref().and_then(|u| u.config.host.as_ref()) {
+    if let Some(host) = ctx
+        .attempts
+        .upstream
+        .as_ref()
+        .and_then(|u| u.config.host.as_ref())
+    {
         request.insert_header(header::HOST, host)?;
     }
     request.insert_header(&request_id::HEADER, ctx.request_id())?;

@@ -47,6 +47,7 @@ mod tests {
             UpstreamConfig {
                 name: "u".into(),
                 targets,
+                host: None,
                 connect_timeout: Duration::from_secs(1),
                 idle_timeout: Duration::from_secs(1),
                 retries: 2,

@@ -166,3 +166,22 @@ async fn an_upstream_that_nobody_answers_for_is_a_problem() {
     assert_eq!(line["code"], "upstream_unreachable");
     assert_eq!(line["level"], "error");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_may_be_told_another_host() {
+    let address = serve(echo()).await;
+    let settings = [
+        upstream(&[address]),
+        format!("[upstreams.named]\naddresses = [\"{address}\"]\nhost = \"bucket.example\"\n"),
+        route("named", "/named", "").replace("\"u\"", "\"named\""),
+        route("all", "/*", ""),
+    ]
+    .concat();
+    let gateway = Gateway::start(&settings).await;
+    let public = gateway.public.to_string();
+    for (path, host) in [("/named", "bucket.example"), ("/other", &public)] {
+        let echoed: Value = gateway.get(path).await.json().await.unwrap();
+        assert_eq!(headers(&echoed, "host"), [host], "{path}");
+        assert_eq!(headers(&echoed, "x-forwarded-host"), [public.as_str()]);
+    }
+}

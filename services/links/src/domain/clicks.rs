@@ -1,7 +1,10 @@
 //! Clicks: what the log holds of each answered redirect.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -44,6 +47,7 @@ pub(crate) struct ClickLog {
     pub(crate) wal: Wal,
     pub(crate) when_full: WhenLogIsFull,
     told: Arc<Mutex<Option<Instant>>>,
+    failing: Arc<AtomicBool>,
 }
 
 /// Whether the click is safe.
@@ -94,7 +98,13 @@ impl ClickLog {
             wal,
             when_full,
             told: Arc::default(),
+            failing: Arc::default(),
         }
+    }
+
+    /// Whether the last click could not be written: the disk or the log is full.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Makes a click safe. Afterwards the redirect may be answered.
@@ -102,7 +112,9 @@ impl ClickLog {
     /// # Errors
     /// `Unavailable` when the log cannot take it and redirects are to be refused then.
     pub(crate) async fn keep(&self, click: Click) -> Result<Kept, Error> {
-        match self.wal.append(&click.encode()).await {
+        let outcome = self.wal.append(&click.encode()).await;
+        self.failing.store(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
             Ok(()) => Ok(Kept::Safe),
             Err(error) if self.loses(&error) => {
                 self.tell(&error);

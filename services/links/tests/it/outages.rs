@@ -98,6 +98,18 @@ async fn a_full_log_loses_clicks_openly_or_refuses_as_it_is_told() {
     }
     assert_eq!(logged().await + lost().await, before + 100);
     assert!(lost().await > 0);
+    let log_is = async || {
+        let ready = replica.client.get(replica.url("/ready")).send().await;
+        let report: serde_json::Value = ready.unwrap().json().await.unwrap();
+        report["checks"]["click_log"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(log_is().await, "cannot be written");
+    proxy.mend();
+    eventually(async || {
+        replica.follow(&slug).await;
+        (log_is().await == "ok").then_some(())
+    })
+    .await;
 
     let refuse = [
         limit[0],

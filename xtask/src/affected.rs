@@ -203,5 +203,4 @@ impl Kind {
 }
 
 #[cfg(test)]
-#[path = "affected_tests.rs"]
 mod tests;

@@ -4,6 +4,7 @@ mod affected;
 mod bench;
 mod cargo;
 mod check;
+mod contract;
 mod db;
 mod generate;
 mod git;
@@ -38,6 +39,9 @@ cargo xtask COMMAND
                              --no-build               the binaries as they are
   affected --since REF [--json]
                              the services that differ from REF, and why
+  contract SERVICE [--previous REF] [--step baseline|binary|schema] [-- TESTS]
+                             the end-to-end tests of the last release (or REF) with today's
+                             SERVICE, and with its own SERVICE on today's schema
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -72,6 +76,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "live" => live::run(rest, &signals),
         "bench" => bench::run(rest, &signals),
         "affected" => affected::run(rest),
+        "contract" => contract::run(rest, &signals),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
     };

@@ -69,13 +69,13 @@ fn finish(
 }
 
 /// What tests find running.
-struct Environment {
+pub(crate) struct Environment {
     /// Stops when it is dropped; none when the caller named a server.
     postgres: Option<Postgres>,
 }
 
 impl Environment {
-    fn start(signals: &Signals) -> anyhow::Result<Self> {
+    pub(crate) fn start(signals: &Signals) -> anyhow::Result<Self> {
         if std::env::var_os(DATABASE_VARIABLE).is_some() {
             println!("Postgres: using {DATABASE_VARIABLE}");
             return Ok(Self { postgres: None });
@@ -89,7 +89,7 @@ impl Environment {
         })
     }
 
-    fn apply(&self, mut command: Command) -> Command {
+    pub(crate) fn apply(&self, mut command: Command) -> Command {
         if let Some(postgres) = &self.postgres {
             command.env(DATABASE_VARIABLE, postgres.admin_url().reveal());
         }

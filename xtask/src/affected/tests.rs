@@ -6,7 +6,7 @@ use super::since_commit;
 use crate::git;
 
 /// A workspace in a git repository of its own: `core` and `links` share `common`,
-/// whose tests use `helper`; `gateway` is built from `links` tests' `tool` only.
+/// whose tests use `helper`; the tests of `links` use `tool`; `gateway` stands alone.
 struct Repository(PathBuf);
 
 impl Repository {

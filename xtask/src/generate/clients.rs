@@ -16,7 +16,8 @@ pub(crate) fn generate(
     generated: &mut Generated,
     signals: &Signals,
 ) -> anyhow::Result<()> {
-    typescript(root, scratch, generated, signals)
+    typescript(root, scratch, generated, signals)?;
+    python(root, scratch, generated, signals)
 }
 
 fn typescript(
@@ -36,4 +37,23 @@ fn typescript(
     command.current_dir(&package);
     succeed(command, signals)?;
     generated.add_directory("sdk/typescript/src/generated", &fresh)
+}
+
+fn python(
+    root: &Path,
+    scratch: &Path,
+    generated: &mut Generated,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    let package = root.join("sdk/python");
+    if !package.exists() {
+        return Ok(());
+    }
+    let programs = tools::python(&package.join("requirements-dev.txt"), signals)?;
+    let fresh = scratch.join("python");
+    let mut command = Command::new(programs.join("python"));
+    command.arg("codegen/generate.py").arg("--out").arg(&fresh);
+    command.current_dir(&package);
+    succeed(command, signals)?;
+    generated.add_directory("sdk/python/src/quartet_client/_generated", &fresh)
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,21 @@ from quartet_client.errors import QuartetError, UnauthenticatedError
 
 PROTOCOL = "graphql-transport-ws"
 _ID = "1"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the socket is opened, and how."""
+
+    url: str
+    timeout_seconds: float
+    """For opening, for the acknowledgement, and for closing."""
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+
+    @property
+    def socket_url(self) -> str:
+        return "ws" + self.url.removeprefix("http")
 
 
 class Next(enum.Enum):

@@ -29,6 +29,7 @@ from quartet_client._runtime import AsyncRuntime
 from quartet_client._version import USER_AGENT
 from quartet_client.errors import UnauthenticatedError
 from quartet_client.retry import RetryPolicy
+from quartet_client.subscriptions import Endpoint
 from quartet_client.tokens import MemoryTokenStore, Tokens, TokenStore
 
 # A little longer than the services work on a request, so that theirs is the answer.
@@ -50,6 +51,7 @@ class AsyncQuartet:
         retry: RetryPolicy | None = None,
         timeout: httpx.Timeout = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         runtime: AsyncRuntime | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
@@ -57,7 +59,7 @@ class AsyncQuartet:
         url = url.rstrip("/")
         policy = retry or RetryPolicy()
         runtime = runtime or AsyncRuntime()
-        network = httpx.AsyncHTTPTransport(verify=ssl_context or True)
+        network = httpx.AsyncHTTPTransport(verify=ssl_context or True, proxy=proxy)
         careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
         self._runtime = runtime
         self._session = AsyncSession(token_store or MemoryTokenStore(), self._refresh, runtime)
@@ -65,13 +67,17 @@ class AsyncQuartet:
         self._refreshing = _http(url, _REFRESH_TIMEOUT, AsyncTransport(network, careful, runtime))
         self._closed = _http(url, timeout, AsyncTransport(network, policy, runtime, self._session))
         self._store = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=ssl_context or True), timeout=timeout
+            transport=httpx.AsyncHTTPTransport(verify=ssl_context or True, proxy=proxy),
+            timeout=timeout,
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""
         self.rest.set_async_httpx_client(self._closed)
         sockets = AsyncSockets(
-            url + PATH, self._session, policy, runtime, timeout.connect or 5.0, ssl_context
+            Endpoint(url + PATH, timeout.connect or 5.0, ssl_context, proxy),
+            self._session,
+            policy,
+            runtime,
         )
         self.core = AsyncCore(self.rest)
         self.media = AsyncMedia(self.rest, AsyncUploader(self._store, policy, runtime))

@@ -30,6 +30,7 @@ from quartet_client._runtime import Runtime
 from quartet_client._version import USER_AGENT
 from quartet_client.errors import UnauthenticatedError
 from quartet_client.retry import RetryPolicy
+from quartet_client.subscriptions import Endpoint
 from quartet_client.tokens import MemoryTokenStore, Tokens, TokenStore
 
 # A little longer than the services work on a request, so that theirs is the answer.
@@ -51,6 +52,7 @@ class Quartet:
         retry: RetryPolicy | None = None,
         timeout: httpx.Timeout = DEFAULT_TIMEOUT,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
@@ -58,7 +60,7 @@ class Quartet:
         url = url.rstrip("/")
         policy = retry or RetryPolicy()
         runtime = runtime or Runtime()
-        network = httpx.HTTPTransport(verify=ssl_context or True)
+        network = httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy)
         careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
         self._runtime = runtime
         self._session = Session(token_store or MemoryTokenStore(), self._refresh, runtime)
@@ -66,13 +68,17 @@ class Quartet:
         self._refreshing = _http(url, _REFRESH_TIMEOUT, Transport(network, careful, runtime))
         self._closed = _http(url, timeout, Transport(network, policy, runtime, self._session))
         self._store = httpx.Client(
-            transport=httpx.HTTPTransport(verify=ssl_context or True), timeout=timeout
+            transport=httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy),
+            timeout=timeout,
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""
         self.rest.set_httpx_client(self._closed)
         sockets = Sockets(
-            url + PATH, self._session, policy, runtime, timeout.connect or 5.0, ssl_context
+            Endpoint(url + PATH, timeout.connect or 5.0, ssl_context, proxy),
+            self._session,
+            policy,
+            runtime,
         )
         self.core = Core(self.rest)
         self.media = Media(self.rest, Uploader(self._store, policy, runtime))

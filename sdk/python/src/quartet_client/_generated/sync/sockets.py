@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from quartet_client import errors, subscriptions
 from quartet_client._generated.sync.session import Session
 from quartet_client._runtime import Runtime
 from quartet_client.retry import RetryPolicy
-from quartet_client.subscriptions import Conversation, Next, Reaction
+from quartet_client.subscriptions import Conversation, Endpoint, Next, Reaction
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _NO_CLOSE_FRAME = 1006
@@ -27,19 +26,15 @@ class Sockets:
 
     def __init__(
         self,
-        url: str,
+        endpoint: Endpoint,
         session: Session,
         policy: RetryPolicy,
         runtime: Runtime,
-        timeout_seconds: float,
-        ssl_context: ssl.SSLContext | None,
     ) -> None:
-        self._url = "ws" + url.removeprefix("http")
+        self._endpoint = endpoint
         self._session = session
         self._policy = policy
         self._runtime = runtime
-        self._timeout_seconds = timeout_seconds
-        self._ssl_context = ssl_context
 
     def subscribe(
         self, query: str, operation_name: str | None, variables: Mapping[str, Any]
@@ -52,14 +47,13 @@ class Sockets:
             token = self._session.access_token()
             try:
                 with connect(
-                    self._url,
+                    self._endpoint.socket_url,
                     subprotocols=[Subprotocol(subscriptions.PROTOCOL)],
-                    open_timeout=self._timeout_seconds,
-                    close_timeout=self._timeout_seconds,
+                    open_timeout=self._endpoint.timeout_seconds,
+                    close_timeout=self._endpoint.timeout_seconds,
                     max_size=_MAX_MESSAGE_BYTES,
-                    ssl=self._ssl_context,
-                    # httpx is told of no proxy either.
-                    proxy=None,
+                    ssl=self._endpoint.ssl_context,
+                    proxy=self._endpoint.proxy,
                 ) as socket:
                     socket.send(conversation.opening(token))
                     for reaction in self._reactions(socket, conversation):
@@ -84,7 +78,7 @@ class Sockets:
         self, socket: ClientConnection, conversation: Conversation
     ) -> Iterator[Reaction]:
         # Until the acknowledgement the server is waited for; then pings tell whether it is there.
-        timeout: float | None = self._timeout_seconds
+        timeout: float | None = self._endpoint.timeout_seconds
         while True:
             text = self._runtime.receive(socket, timeout)
             reaction = conversation.receive(text)

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Replaces the replicas of one service by new ones without a gap: as many new ones are
+# started beside the old ones, and these are ended one by one once the new ones are ready.
+#
+#   compose/roll.sh media            in .env QUARTET_MEDIA_TAG names the new build
+#
+# Run it where the stack was started, with the same variables. COMPOSE names another
+# Compose command, such as "docker-compose -f compose/stack.yaml". Should the new ones not
+# become ready, they are removed and the old ones stay. Not for the gateway: its port
+# can belong to one container only (docs/adr/0008-compose.md).
+set -eu
+
+service="${1:?say which service: core, media or links}"
+wait_seconds="${ROLL_WAIT_SECONDS:-120}"
+# How long after readiness until the gateway surely sends requests: it looks for replicas
+# every two seconds.
+settle_seconds="${ROLL_SETTLE_SECONDS:-5}"
+
+compose() { ${COMPOSE:-docker compose} "$@"; }
+running() { compose ps -q "$service"; }
+health() { docker inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$1"; }
+
+old="$(running)"
+[ -n "$old" ] || { echo "roll: no replica of $service runs" >&2; exit 1; }
+count="$(echo "$old" | wc -l)"
+
+echo "roll: starting $count more of $service"
+compose up -d --no-deps --no-build --no-recreate --scale "$service=$((count * 2))" "$service"
+new="$(running | grep -vxF "$old")"
+
+deadline=$(($(date +%s) + wait_seconds))
+for id in $new; do
+  while [ "$(health "$id")" != healthy ]; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      echo "roll: $id is $(health "$id") after $wait_seconds s; the old replicas stay. Its last lines:" >&2
+      docker logs --tail 5 "$id" >&2
+      docker rm -f $new >/dev/null
+      exit 1
+    fi
+    sleep 1
+  done
+done
+sleep "$settle_seconds"
+
+for id in $old; do
+  echo "roll: ending $(docker inspect --format '{{.Name}}' "$id")"
+  docker stop "$id" >/dev/null
+  docker rm "$id" >/dev/null
+done
+echo "roll: $count of $service replaced"

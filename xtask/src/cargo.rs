@@ -29,7 +29,20 @@ pub(crate) const PARTS: [&str; 5] = [
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(workspace::root());
+    forget_ourselves(&mut command);
     command
+}
+
+/// Takes away what `cargo run` tells this program about its own package. Build scripts
+/// that look at it (ring's does) would run again, and all that stands on them would be
+/// compiled anew, whenever cargo is run by this program after it was run by hand.
+pub(crate) fn forget_ourselves(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// Builds the binaries that make up a running Quartet.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use quartet_devstack::workspace;
 use serde::Deserialize;
 
-use crate::cargo::{PARTS, succeed};
+use crate::cargo::{PARTS, forget_ourselves, succeed};
 use crate::git;
 use crate::signals::Signals;
 
@@ -103,6 +103,7 @@ impl Previous {
             .env("CARGO_TARGET_DIR", self.directory.join("target"))
             .env_remove("RUSTUP_TOOLCHAIN")
             .stdout(File::create(&messages)?);
+        forget_ourselves(&mut command);
         succeed(command, signals)?;
         programs(&fs::read_to_string(messages)?)
     }

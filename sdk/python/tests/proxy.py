@@ -7,11 +7,13 @@ import enum
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+import httpx
 
 
 class Cut(enum.Enum):
@@ -41,7 +43,7 @@ Fault = Cut | Answer
 class Seen:
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: httpx.Headers
 
 
 class Proxy:
@@ -114,7 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _relay(self) -> None:
         target = urlsplit(self.path)
-        fault = self.proxy.note(Seen(self.command, target.path, dict(self.headers.items())))
+        fault = self.proxy.note(
+            Seen(self.command, target.path, httpx.Headers(self.headers.items()))
+        )
         length = int(self.headers.get("content-length") or 0)
         if fault is Cut.HALF_REQUEST:
             self.rfile.read(length // 2)
@@ -139,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _relay
 
     def do_CONNECT(self) -> None:
-        fault = self.proxy.note(Seen("CONNECT", self.path, {}))
+        fault = self.proxy.note(Seen("CONNECT", self.path, httpx.Headers()))
         if fault is not None:
             return self._hang_up()
         host, port = self.path.rsplit(":", 1)
@@ -163,10 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if status != 204:
             self.send_header("content-length", str(len(body)))
+        if half and not body:
+            self.flush_headers()
+            return self._hang_up()
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if half else body)
-        if half:
-            self._hang_up()
+        return self._hang_up() if half else None
 
     def _hang_up(self) -> None:
         self.close_connection = True
@@ -184,6 +190,3 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     for end in (source, sink):
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
-
-
-Opener = Callable[[], Proxy]

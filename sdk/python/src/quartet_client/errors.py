@@ -98,7 +98,7 @@ class UnavailableError(QuartetError):
 
 
 class UploadRefusedError(QuartetError):
-    """The object store did not take the file: ``upload_refused``."""
+    """The file did not get into the store: ``upload_refused`` or ``file_changed``."""
 
 
 _BY_STATUS: Mapping[int, type[QuartetError]] = {

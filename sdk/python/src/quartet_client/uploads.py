@@ -44,6 +44,14 @@ def refused(response: httpx.Response) -> UploadRefusedError:
     )
 
 
+def file_changed(sent_bytes: int, size_bytes: int) -> UploadRefusedError:
+    return UploadRefusedError(
+        "file_changed",
+        "The file changed while it was sent",
+        detail=f"{sent_bytes} of {size_bytes} bytes were there",
+    )
+
+
 def error_code(response: httpx.Response) -> str | None:
     """The code in the body of an S3 error."""
     found = _CODE.search(response.content)

@@ -46,10 +46,6 @@ class AsyncUploader:
             failure: errors.QuartetError
             try:
                 response = await self._put(presigned.upload, source, on_progress)
-            except httpx.LocalProtocolError as error:
-                raise errors.UploadRefusedError(
-                    "file_changed", "The file changed while it was sent", detail=str(error)
-                ) from error
             except httpx.TransportError as error:
                 failure, step = errors.from_failure(error), Step.AGAIN
             else:
@@ -83,6 +79,8 @@ class AsyncUploader:
                     on_progress(sent, source.size_bytes)
         finally:
             chunks.close()
+        if sent != source.size_bytes:
+            raise uploads.file_changed(sent, source.size_bytes)
 
     def _ends_soon(self, upload: SignedUpload) -> bool:
         return upload.expires_at.timestamp() - self.runtime.now() < _LEAST_SECONDS_LEFT

@@ -45,10 +45,6 @@ class Uploader:
             failure: errors.QuartetError
             try:
                 response = self._put(presigned.upload, source, on_progress)
-            except httpx.LocalProtocolError as error:
-                raise errors.UploadRefusedError(
-                    "file_changed", "The file changed while it was sent", detail=str(error)
-                ) from error
             except httpx.TransportError as error:
                 failure, step = errors.from_failure(error), Step.AGAIN
             else:
@@ -80,6 +76,8 @@ class Uploader:
                     on_progress(sent, source.size_bytes)
         finally:
             chunks.close()
+        if sent != source.size_bytes:
+            raise uploads.file_changed(sent, source.size_bytes)
 
     def _ends_soon(self, upload: SignedUpload) -> bool:
         return upload.expires_at.timestamp() - self.runtime.now() < _LEAST_SECONDS_LEFT

@@ -62,6 +62,11 @@ pub trait Settings {
     fn server(&self) -> &Server;
     fn database(&self) -> &Database;
     fn telemetry(&self) -> &Telemetry;
+    /// Rules that a type alone cannot hold.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
+    fn check(&self) -> Result<(), ConfigError>;
 }
 
 /// What the command line hands to a service.
@@ -149,10 +154,23 @@ pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            eprintln!("{name}: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Some errors say their cause themselves; nothing is said twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            let colon = if line.is_empty() { "" } else { ": " };
+            line.push_str(colon);
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 fn run<S: Service>(arguments: Arguments) -> anyhow::Result<()> {
@@ -199,6 +217,7 @@ fn print(text: impl fmt::Display) -> anyhow::Result<()> {
 }
 
 fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
+    config.check()?;
     let telemetry = telemetry::init(S::NAME, S::VERSION, config.telemetry())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -210,7 +229,9 @@ fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
             .await
             .map_err(|error| anyhow::anyhow!("{address} cannot be listened on: {error}"))?;
         let pool = db::pool(config.database(), &format!("quartet-{}", S::NAME))?;
-        db::ensure_current(S::migrator(), &pool, S::NAME).await?;
+        if let Err(error) = db::ensure_current(S::migrator(), &pool, S::NAME).await {
+            return Err(db::explain(error, config.database()).await.into());
+        }
         pool.close().await;
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let metrics = Metrics::new(S::NAME);

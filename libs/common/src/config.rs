@@ -35,8 +35,10 @@ const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
 /// What is wrong with the settings, in one line that names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{path}: {source}")]
+    #[error("{origin}{path} cannot be read")]
     Read {
+        /// The variable that names the file, with a colon; empty for the settings file.
+        origin: String,
         path: PathBuf,
         source: std::io::Error,
     },
@@ -152,7 +154,7 @@ pub fn load<T: DeserializeOwned>(
         merge(&mut settings, layer, "", "default", &mut origins, true)?;
     }
     if let Some(path) = file {
-        let text = read(path)?;
+        let text = read(path, "")?;
         let origin = path.display().to_string();
         merge(
             &mut settings,
@@ -251,8 +253,9 @@ pub fn render_markdown(defaults: &[&str]) -> String {
     text
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn read(path: &Path, origin: &str) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        origin: origin.to_owned(),
         path: path.to_owned(),
         source,
     })
@@ -320,7 +323,7 @@ fn apply_environment(
             (Some(_), _) if environment.contains_key(&format!("{name}_FILE")) => {}
             (Some(key), _) => set(settings, key, value, name, origins)?,
             (None, Some(key)) => {
-                let text = read(Path::new(value))?;
+                let text = read(Path::new(value), &format!("{name}: "))?;
                 set(
                     settings,
                     key,
@@ -480,6 +483,15 @@ mod tests {
             assert!(message.starts_with(expected), "{message}");
             assert!(!message.contains("s3cret"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_names_its_variable() {
+        let error = sample(&[("QUARTET_PART_KEY_FILE", "/run/none")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "QUARTET_PART_KEY_FILE: /run/none cannot be read"
+        );
     }
 
     #[test]

@@ -178,6 +178,20 @@ pub async fn ensure_current(
     })
 }
 
+/// The reason behind a pool's "timed out": it tries until its time is up and forgets why.
+pub async fn explain(error: SchemaError, settings: &Database) -> SchemaError {
+    let (SchemaError::Database(sqlx::Error::PoolTimedOut), Ok(options)) =
+        (&error, options(settings, "quartet-check"))
+    else {
+        return error;
+    };
+    let patience = Duration::from_secs(settings.acquire_timeout_seconds);
+    match tokio::time::timeout(patience, options.connect()).await {
+        Ok(Err(cause)) => cause.into(),
+        _ => error,
+    }
+}
+
 /// Whether the same statement may work soon: the database is away, starting, full or stopping.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {

@@ -7,6 +7,8 @@ use quartet_common::{
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::secrets::MasterKey;
+
 /// How long verifiers may keep the published keys.
 pub(crate) const JWKS_CACHED_SECONDS: u64 = 300;
 /// The `typ` of access tokens (RFC 9068).
@@ -189,5 +191,10 @@ impl Settings for Config {
 
     fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        MasterKey::parse(&self.keys.master_key).map(drop)
     }
 }

@@ -220,6 +220,10 @@ impl Settings for Config {
     fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.validate()
+    }
 }
 
 fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {

@@ -112,4 +112,8 @@ impl Settings for Config {
     fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.validate()
+    }
 }

@@ -1,0 +1,51 @@
+//! What the binary says when it cannot start: one line, which names what is wrong.
+
+use std::process::Command;
+
+const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// Port 1 is nobody's.
+const REFUSED: &str = "postgres://nobody:secret@127.0.0.1:1/nothing";
+
+#[test]
+fn one_line_names_what_is_wrong() {
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (
+            &[],
+            "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be 64 \
+             hexadecimal digits; make one with `openssl rand -hex 32`\n",
+        ),
+        (
+            &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)],
+            "quartet-core: setting `database.url` (QUARTET_DATABASE_URL): must be set\n",
+        ),
+        (
+            &[("QUARTET_DATABASE_URL_FILE", "/run/secrets/none")],
+            "quartet-core: QUARTET_DATABASE_URL_FILE: /run/secrets/none cannot be read: \
+             No such file or directory (os error 2)\n",
+        ),
+        (
+            &[
+                ("QUARTET_KEYS_MASTER_KEY", GOOD_KEY),
+                ("QUARTET_DATABASE_URL", REFUSED),
+                ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
+            ],
+            "quartet-core: the database does not answer: error communicating with database: \
+             Connection refused (os error 111)\n",
+        ),
+    ];
+    for (environment, expected) in cases {
+        assert_eq!(refusal(environment), expected);
+    }
+}
+
+fn refusal(environment: &[(&str, &str)]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
+        .arg("serve")
+        .env_clear()
+        .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}

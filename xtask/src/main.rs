@@ -4,15 +4,18 @@ mod affected;
 mod bench;
 mod cargo;
 mod check;
+mod clients;
 mod contract;
 mod db;
 mod generate;
 mod git;
+mod image;
 mod live;
 mod signals;
 mod test;
 mod tools;
 mod up;
+mod workflows;
 
 use std::env;
 use std::process::ExitCode;
@@ -28,15 +31,23 @@ cargo xtask COMMAND
                              DATABASE_URL, if set, names the Postgres to use
   test [ARGUMENTS]           every test, with what it needs started and stopped;
                              arguments go to the test runner: `-p quartet-core`, a name
+  test --clients             the TypeScript and Python clients against a live stack, in
+                             Node.js, Python and headless Chromium
   e2e [ARGUMENTS]            only the end-to-end tests
   gen [--check]              write the generated files anew; --check: fail if one is stale
-  check                      formatting, lints, generated files
+  check [workflows]          formatting, lints, generated files; or only the workflows
   bench [NAMES]              the benchmarks, with optimised binaries
   live [OPTIONS] -- COMMAND  start a throw-away stack on free ports, run COMMAND with its
                              address in QUARTET_URL, stop everything
                              --set SERVICE.KEY=VALUE  a setting, as in docs/config.md
                              --wide-limits            rate limits out of the way
                              --no-build               the binaries as they are
+  image [OPTIONS] [BINARIES] [-- ARGUMENTS]
+                             container images quartet/core:dev and so on, static and small;
+                             arguments go to `docker build`
+                             --profile dist|release|dev   how it is compiled; dist is usual
+                             --tag TAG                    instead of `dev`
+                             --from-source                compile inside the builder image
   affected --since REF [--json]
                              the services that differ from REF, and why
   contract SERVICE [--previous REF] [--step baseline|binary|schema] [-- TESTS]
@@ -69,12 +80,14 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
     let signals = Signals::install()?;
     let outcome = match command {
         "up" => up::run(rest, &signals),
+        "test" if rest == ["--clients"] => clients::run(&signals),
         "test" => test::run(rest, &signals),
         "e2e" => test::end_to_end(rest, &signals),
         "gen" => generate::run(rest, &signals),
         "check" => check::run(rest, &signals),
         "live" => live::run(rest, &signals),
         "bench" => bench::run(rest, &signals),
+        "image" => image::run(rest, &signals),
         "affected" => affected::run(rest),
         "contract" => contract::run(rest, &signals),
         "db" => db::run(rest, &signals),

@@ -2,11 +2,17 @@ use std::process::ExitCode;
 
 use crate::cargo::{cargo, succeed};
 use crate::signals::Signals;
-use crate::{generate, refuse_unknown};
+use crate::{generate, refuse_unknown, workflows};
 
-/// Formatting, lints and generated files, in the order of how fast they fail.
+/// Formatting, lints and generated files, in the order of how fast they fail;
+/// with `workflows` only the lints of those.
 pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    refuse_unknown(words, &[])?;
+    refuse_unknown(words, &["workflows"])?;
+    println!("Workflows");
+    workflows::check(signals)?;
+    if words.contains(&"workflows") {
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("Formatting");
     succeed(cargo(["fmt", "--all", "--check"]), signals)?;
     println!("Lints");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::files::Generated;
-use crate::cargo::succeed;
+use crate::cargo::{cargo, succeed};
 use crate::signals::Signals;
 use crate::tools;
 
@@ -17,7 +17,8 @@ pub(crate) fn generate(
     signals: &Signals,
 ) -> anyhow::Result<()> {
     typescript(root, scratch, generated, signals)?;
-    python(root, scratch, generated, signals)
+    python(root, scratch, generated, signals)?;
+    rust(root, scratch, generated, signals)
 }
 
 fn typescript(
@@ -56,4 +57,24 @@ fn python(
     command.current_dir(&package);
     succeed(command, signals)?;
     generated.add_directory("sdk/python/src/quartet_client/_generated", &fresh)
+}
+
+/// By a program of its own: what it is built from would slow every start of `cargo xtask`.
+fn rust(
+    root: &Path,
+    scratch: &Path,
+    generated: &mut Generated,
+    signals: &Signals,
+) -> anyhow::Result<()> {
+    if !root.join("sdk/rust").exists() {
+        return Ok(());
+    }
+    let fresh = scratch.join("rust");
+    let mut command = cargo(["run", "--quiet", "--package", "quartet-client-generator", "--"]);
+    command
+        .arg(root.join("services/gateway/openapi-3.0.json"))
+        .arg(root.join("services/links/schema.graphql"))
+        .arg(&fresh);
+    succeed(command, signals)?;
+    generated.add_directory("sdk/rust/src/generated", &fresh)
 }

@@ -1,5 +1,7 @@
 //! What is changed in the document before code is made of it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +24,8 @@ const SECRETS: [&str; 4] = [
     "password",
     "refresh_token",
 ];
+/// Schemas whose `url` is signed and lets everybody in who has it.
+const SIGNED: [&str; 2] = ["Download", "SignedUpload"];
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
@@ -55,6 +59,12 @@ pub(crate) fn simplify(document: &mut Value) -> anyhow::Result<()> {
     }
     simplify_schema(document);
     mark_secrets(document);
+    for name in SIGNED {
+        document["components"]["schemas"][name]["properties"]["url"] = secret();
+    }
+    drop_unused(document)?;
+    // The code changes with the operations, not with each release.
+    document["info"]["version"] = "1".into();
     Ok(())
 }
 
@@ -68,6 +78,13 @@ fn object<'a>(value: &'a mut Value, name: &str) -> anyhow::Result<&'a mut Map<St
 fn simplify_operation(operation: &mut Value) -> anyhow::Result<()> {
     if let Some(body) = operation.get_mut("requestBody") {
         object(body, "content")?.retain(|kind, _| kind == JSON);
+    }
+    let parameters = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        // Null cannot be sent in an address or a header.
+        object(parameter, "schema")?.remove("nullable");
     }
     let responses = object(operation, "responses")?;
     responses.retain(|status, _| status.starts_with('2'));
@@ -87,7 +104,7 @@ fn simplify_schema(value: &mut Value) {
             if map.contains_key("type") {
                 map.retain(|key, _| !RULES.contains(&key.as_str()));
                 // A newer server may say more.
-                if map.get("additionalProperties") == Some(&Value::Bool(false)) {
+                if map.get("additionalProperties").is_some_and(forbids) {
                     map.remove("additionalProperties");
                 }
             }
@@ -98,13 +115,48 @@ fn simplify_schema(value: &mut Value) {
     }
 }
 
+/// Removes the schemas that no operation needs any more.
+fn drop_unused(document: &mut Value) -> anyhow::Result<()> {
+    let mut used = BTreeSet::new();
+    let mut open = vec![&document["paths"]];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(map) => {
+                let target = map.get("$ref").and_then(Value::as_str);
+                let name = target.and_then(|it| it.strip_prefix("#/components/schemas/"));
+                if let Some(name) = name
+                    && used.insert(name.to_owned())
+                {
+                    open.push(&document["components"]["schemas"][name]);
+                }
+                open.extend(map.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    let schemas = object(&mut document["components"], "schemas")?;
+    schemas.retain(|name, _| used.contains(name));
+    Ok(())
+}
+
+/// `false`, in either spelling.
+fn forbids(schema: &Value) -> bool {
+    *schema == Value::Bool(false) || *schema == json!({ "not": {} })
+}
+
+/// Becomes `Secret`; see the settings of progenitor.
+pub(crate) fn secret() -> Value {
+    json!({ "type": "string", "format": "password" })
+}
+
 fn mark_secrets(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if let Some(Value::Object(properties)) = map.get_mut("properties") {
                 for (name, schema) in properties {
                     if SECRETS.contains(&name.as_str()) {
-                        *schema = json!({ "type": "string", "format": "password" });
+                        *schema = secret();
                     }
                 }
             }

@@ -1,11 +1,9 @@
 //! Types and operations, by progenitor.
 
 use anyhow::Context as _;
-use progenitor::{
-    GenerationSettings, Generator, HooksMode, InterfaceStyle, TagStyle, TypeImpl,
-};
+use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TagStyle, TypeImpl};
 use quote::quote;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::document;
 
@@ -19,7 +17,7 @@ pub(crate) fn module(mut document: Value) -> anyhow::Result<String> {
 }
 
 fn settings() -> anyhow::Result<GenerationSettings> {
-    let secret = serde_json::from_value(json!({ "type": "string", "format": "password" }))?;
+    let secret = serde_json::from_value(document::secret())?;
     let mut settings = GenerationSettings::new();
     settings
         .with_interface(InterfaceStyle::Positional)
@@ -31,6 +29,7 @@ fn settings() -> anyhow::Result<GenerationSettings> {
         .with_replacement("UserPatch", "crate::patch::UserPatch", no_traits())
         // Reads what a newer server says, too.
         .with_replacement("Problem", "crate::problem::ProblemBody", no_traits())
+        .with_replacement("FieldError", "crate::problem::FieldError", no_traits())
         .with_conversion(secret, "crate::secret::Secret", no_traits());
     Ok(settings)
 }

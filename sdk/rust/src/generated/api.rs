@@ -128,91 +128,14 @@ pub mod types {
     pub struct Credentials {
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
-        #[serde(flatten)]
-        pub extra: ::std::collections::HashMap<::std::string::String, CredentialsExtraValue>,
     }
-    ///`CredentialsExtraValue`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Copy,
-        Debug,
-        Eq,
-        Hash,
-        Ord,
-        PartialEq,
-        PartialOrd,
-    )]
-    #[serde(deny_unknown_fields)]
-    pub enum CredentialsExtraValue {}
     ///Where to fetch an asset.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Download {
         ///When the address ends; null for public assets, whose address does not.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub expires_at: ::std::option::Option<::chrono::DateTime<::chrono::offset::Utc>>,
-        pub url: ::std::string::String,
-    }
-    ///One field of the request and the rule that it breaks.
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct FieldError {
-        ///Stable name of the rule.
-        pub code: ::std::string::String,
-        ///The rule in words, with its bound.
-        pub detail: ::std::string::String,
-        ///Name of the path, query or header parameter.
-        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
-        pub parameter: ::std::option::Option<::std::string::String>,
-        ///JSON pointer (RFC 6901) into the request body.
-        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
-        pub pointer: ::std::option::Option<::std::string::String>,
-    }
-    ///A GraphQL request.
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct GraphQlRequest {
-        ///Which of the document's operations is meant.
-        #[serde(
-            rename = "operationName",
-            skip_serializing_if = "::std::option::Option::is_none"
-        )]
-        pub operation_name: ::std::option::Option<::std::string::String>,
-        ///The document.
-        pub query: ::std::string::String,
-        ///Values of the document's variables.
-        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
-        pub variables:
-            ::std::option::Option<::serde_json::Map<::std::string::String, ::serde_json::Value>>,
-    }
-    ///A GraphQL answer.
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct GraphQlResponse {
-        ///What was asked for; left out when the document was not executed.
-        #[serde(deserialize_with = "::std::option::Option::deserialize")]
-        pub data:
-            ::std::option::Option<::serde_json::Map<::std::string::String, ::serde_json::Value>>,
-        ///What went wrong; `extensions` hold `code`, and `field` where one is at fault.
-        #[serde(deserialize_with = "::std::option::Option::deserialize")]
-        pub errors: ::std::option::Option<
-            ::std::vec::Vec<::serde_json::Map<::std::string::String, ::serde_json::Value>>,
-        >,
-    }
-    ///Public keys (RFC 7517).
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct JwksDocument {
-        pub keys: ::std::vec::Vec<PublicKey>,
-    }
-    /**What OpenID Connect Discovery 1.0 asks for, as far as it exists: this service issues access
-    tokens and has neither ID tokens nor an authorization endpoint yet.*/
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct OpenIdConfiguration {
-        ///None: sessions are opened at `/v1/core/sessions`, not by OAuth.
-        pub grant_types_supported: ::std::vec::Vec<::std::string::String>,
-        pub id_token_signing_alg_values_supported: ::std::vec::Vec<::std::string::String>,
-        pub issuer: ::std::string::String,
-        pub jwks_uri: ::std::string::String,
-        pub response_types_supported: ::std::vec::Vec<::std::string::String>,
-        pub subject_types_supported: ::std::vec::Vec<::std::string::String>,
+        pub url: crate::secret::Secret,
     }
     ///What a client promises to upload.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
@@ -228,63 +151,18 @@ pub mod types {
         pub size_bytes: i64,
         ///Who may read the file.
         pub visibility: Visibility,
-        #[serde(flatten)]
-        pub extra: ::std::collections::HashMap<::std::string::String, PresignRequestExtraValue>,
     }
-    ///`PresignRequestExtraValue`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Copy,
-        Debug,
-        Eq,
-        Hash,
-        Ord,
-        PartialEq,
-        PartialOrd,
-    )]
-    #[serde(deny_unknown_fields)]
-    pub enum PresignRequestExtraValue {}
     ///A pending asset and where to send its file.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Presigned {
         pub asset: Asset,
         pub upload: SignedUpload,
     }
-    ///One Ed25519 key (RFC 8037).
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
-    pub struct PublicKey {
-        pub alg: ::std::string::String,
-        pub crv: ::std::string::String,
-        pub kid: ::std::string::String,
-        pub kty: ::std::string::String,
-        #[serde(rename = "use")]
-        pub use_: ::std::string::String,
-        pub x: ::std::string::String,
-    }
     ///`RefreshRequest`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct RefreshRequest {
         pub refresh_token: crate::secret::Secret,
-        #[serde(flatten)]
-        pub extra: ::std::collections::HashMap<::std::string::String, RefreshRequestExtraValue>,
     }
-    ///`RefreshRequestExtraValue`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Copy,
-        Debug,
-        Eq,
-        Hash,
-        Ord,
-        PartialEq,
-        PartialOrd,
-    )]
-    #[serde(deny_unknown_fields)]
-    pub enum RefreshRequestExtraValue {}
     ///A login that has not ended.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Session {
@@ -352,24 +230,7 @@ pub mod types {
         pub display_name: ::std::option::Option<::std::string::String>,
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
-        #[serde(flatten)]
-        pub extra: ::std::collections::HashMap<::std::string::String, SignUpExtraValue>,
     }
-    ///`SignUpExtraValue`
-    #[derive(
-        ::serde::Deserialize,
-        ::serde::Serialize,
-        Clone,
-        Copy,
-        Debug,
-        Eq,
-        Hash,
-        Ord,
-        PartialEq,
-        PartialOrd,
-    )]
-    #[serde(deny_unknown_fields)]
-    pub enum SignUpExtraValue {}
     ///The request that uploads the file: no access token, and exactly these headers.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SignedUpload {
@@ -378,7 +239,7 @@ pub mod types {
         ///Headers that are part of the signature; they must be sent as they are.
         pub headers: ::std::collections::HashMap<::std::string::String, ::std::string::String>,
         pub method: ::std::string::String,
-        pub url: ::std::string::String,
+        pub url: crate::secret::Secret,
     }
     ///Tokens of a session. Keep the refresh token secret and use each one once.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
@@ -516,7 +377,7 @@ pub mod types {
 
 Every operation of every service, as the gateway offers it.
 
-Version: 0.1.0*/
+Version: 1*/
 pub struct Client {
     pub(crate) baseurl: String,
     pub(crate) client: reqwest::Client,
@@ -560,7 +421,7 @@ impl Client {
 }
 impl ClientInfo<crate::transport::Transport> for Client {
     fn api_version() -> &'static str {
-        "0.1.0"
+        "1"
     }
     fn baseurl(&self) -> &str {
         self.baseurl.as_str()
@@ -794,7 +655,7 @@ impl Client {
     */
     pub async fn create_user<'a>(
         &'a self,
-        idempotency_key: Option<Option<&'a str>>,
+        idempotency_key: Option<&'a str>,
         body: &'a types::SignUp,
     ) -> Result<ResponseValue<types::User>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/core/users", self.baseurl,);
@@ -846,7 +707,7 @@ impl Client {
     */
     pub async fn get_me<'a>(
         &'a self,
-        if_none_match: Option<Option<&'a str>>,
+        if_none_match: Option<&'a str>,
     ) -> Result<ResponseValue<types::User>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/core/users/me", self.baseurl,);
         let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
@@ -897,7 +758,7 @@ impl Client {
     */
     pub async fn delete_me<'a>(
         &'a self,
-        if_match: Option<Option<&'a str>>,
+        if_match: Option<&'a str>,
     ) -> Result<ResponseValue<()>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/core/users/me", self.baseurl,);
         let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
@@ -950,7 +811,7 @@ impl Client {
     */
     pub async fn update_me<'a>(
         &'a self,
-        if_match: Option<Option<&'a str>>,
+        if_match: Option<&'a str>,
         body: &'a crate::patch::UserPatch,
     ) -> Result<ResponseValue<types::User>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/core/users/me", self.baseurl,);
@@ -1064,7 +925,7 @@ impl Client {
     pub async fn get_asset<'a>(
         &'a self,
         id: &'a types::AssetId,
-        if_none_match: Option<Option<&'a str>>,
+        if_none_match: Option<&'a str>,
     ) -> Result<ResponseValue<types::Asset>, Error<crate::problem::ProblemBody>> {
         let url = format!(
             "{}/v1/media/assets/{}",
@@ -1278,7 +1139,7 @@ impl Client {
     */
     pub async fn presign_upload<'a>(
         &'a self,
-        idempotency_key: Option<Option<&'a str>>,
+        idempotency_key: Option<&'a str>,
         body: &'a types::PresignRequest,
     ) -> Result<ResponseValue<types::Presigned>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/media/presign", self.baseurl,);

@@ -1,0 +1,76 @@
+//! Files that were uploaded.
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+
+use crate::client::Quartet;
+use crate::error::Error;
+use crate::generated::api::types::{Asset, AssetId, AssetStatus, Download, Visibility};
+use crate::pages::{self, Page};
+
+/// Which assets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AssetFilter {
+    pub status: Option<AssetStatus>,
+    pub visibility: Option<Visibility>,
+    /// How many are fetched at once, 1 to 100.
+    pub page_size: Option<i32>,
+}
+
+impl Quartet {
+    /// All assets that fit, newest first, page by page.
+    pub fn assets(&self, filter: AssetFilter) -> impl Stream<Item = Result<Asset, Error>> {
+        let client = self.clone();
+        pages::all(move |cursor| {
+            let api = client.api();
+            async move {
+                let AssetFilter {
+                    status,
+                    visibility,
+                    page_size,
+                } = filter;
+                let page = api
+                    .list_assets(cursor.as_deref(), page_size, status, visibility)
+                    .await?
+                    .into_inner();
+                Ok(Page {
+                    items: page.data,
+                    next: page.next_cursor,
+                })
+            }
+        })
+    }
+
+    pub async fn asset(&self, id: &AssetId) -> Result<Asset, Error> {
+        Ok(self.api().get_asset(id, None).await?.into_inner())
+    }
+
+    /// Deletes an asset and its file for good.
+    pub async fn delete_asset(&self, id: &AssetId) -> Result<(), Error> {
+        self.api().delete_asset(id).await?;
+        Ok(())
+    }
+
+    /// Where to fetch an asset. Whoever has the address can read the file until it ends.
+    pub async fn download_address(&self, id: &AssetId) -> Result<Download, Error> {
+        Ok(self.api().download_asset(id).await?.into_inner())
+    }
+
+    /// The content of an asset.
+    ///
+    /// # Errors
+    /// The stream ends with an error when the connection breaks: what came is not the whole file.
+    pub async fn download(
+        &self,
+        id: &AssetId,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + use<>, Error> {
+        let address = self.download_address(id).await?;
+        // Without the token, which is none of the store's business.
+        let response = self.streams.get(address.url.expose()).send().await?;
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            return Err(Error::Store { status });
+        }
+        Ok(response.bytes_stream().map_err(Error::from))
+    }
+}

@@ -1,0 +1,146 @@
+//! Clicks as they happen.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use cynic::SubscriptionBuilder as _;
+use futures_util::stream::{self, Stream};
+use serde_json::{Value, json};
+
+use super::Links;
+use super::socket::{Closed, Next, Socket};
+use super::types::{ById, Click, ClicksOf, LinkId};
+use crate::error::Error;
+use crate::problem::Problem;
+use crate::secret::Secret;
+
+/// Whoever watches for hours waits longer for a server that comes back: so many times the
+/// attempts of a single request.
+const PATIENCE: u32 = 5;
+
+/// The clicks on one link; [`Links::watch`] gives it. Ends when the link is deleted, or with an
+/// error that trying again does not mend.
+#[must_use = "nothing is watched until the stream is polled"]
+pub struct Watch(Pin<Box<dyn Stream<Item = Result<Click, Error>> + Send>>);
+
+struct State {
+    links: Links,
+    /// The subscription, ready to be sent.
+    payload: Value,
+    socket: Option<Socket>,
+    token: Option<Secret>,
+    /// Failures since the last time that it was connected.
+    failures: u32,
+    was_connected: bool,
+    over: bool,
+}
+
+impl Watch {
+    pub(super) fn new(links: Links, id: LinkId) -> Self {
+        let operation = ClicksOf::build(ById { id });
+        let state = State {
+            links,
+            payload: json!(operation),
+            socket: None,
+            token: None,
+            failures: 0,
+            was_connected: false,
+            over: false,
+        };
+        Self(Box::pin(stream::unfold(state, |mut state| async {
+            let item = state.next().await?;
+            Some((item, state))
+        })))
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<Click, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+impl State {
+    async fn next(&mut self) -> Option<Result<Click, Error>> {
+        while !self.over {
+            match self.listen().await {
+                Ok(Next::Data(ClicksOf { clicks })) => return Some(Ok(clicks)),
+                Ok(Next::Complete) => self.over = true,
+                Err(closed) => {
+                    self.socket = None;
+                    if let Err(error) = self.recover(closed).await {
+                        self.over = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    async fn listen(&mut self) -> Result<Next<ClicksOf>, Closed> {
+        if self.socket.is_none() {
+            self.socket = Some(self.connect().await?);
+            self.failures = 0;
+            self.was_connected = true;
+        }
+        match &mut self.socket {
+            Some(socket) => socket.next().await,
+            None => Ok(Next::Complete),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Socket, Closed> {
+        let transport = &self.links.0.transport;
+        let token = transport.keeper.token(&transport.sender).await;
+        self.token = token.map_err(|error| match Error::from(error) {
+            error @ Error::Transport(_) => Closed::Passing(error),
+            error => Closed::Refused(error),
+        })?;
+        let base = &transport.sender.base;
+        let mut socket = Socket::connect(&self.links.0.streams, base, self.token.as_ref()).await?;
+        socket.subscribe(&self.payload).await?;
+        Ok(socket)
+    }
+
+    /// Pauses before the next attempt, or tells that there should be none.
+    async fn recover(&mut self, closed: Closed) -> Result<(), Error> {
+        self.failures += 1;
+        let transport = &self.links.0.transport;
+        let (error, wait) = match closed {
+            Closed::Refused(error) => return Err(error),
+            Closed::Unauthorized => {
+                let error = Error::from(unauthenticated());
+                let Some(token) = &self.token else {
+                    return Err(error);
+                };
+                transport.keeper.successor(token, &transport.sender).await?;
+                (error, Some(Duration::ZERO))
+            }
+            Closed::Passing(error) => {
+                let wait = error.problem().and_then(|problem| problem.retry_after);
+                (error, wait)
+            }
+        };
+        let mut policy = transport.retry.as_ref().clone();
+        if self.was_connected && policy.attempts > 1 {
+            policy.attempts = policy.attempts.saturating_mul(PATIENCE);
+        }
+        match policy.pause(self.failures, wait) {
+            Some(pause) => {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+}
+
+/// A socket is closed without a problem document.
+fn unauthenticated() -> Problem {
+    let body = br#"{"code": "unauthenticated", "title": "A valid access token is needed"}"#;
+    Problem::read(body, 401, &http::HeaderMap::new())
+}

@@ -1,0 +1,352 @@
+//! What links' schema says, as types. cynic checks every field against the schema when this is
+//! compiled.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::patch::Patch;
+
+#[allow(unreachable_pub, reason = "the macro writes it")]
+#[cynic::schema("links")]
+pub(super) mod schema {}
+
+cynic::impl_scalar!(DateTime<Utc>, schema::DateTime);
+
+impl<T, S> cynic::schema::IsScalar<S> for Patch<T>
+where
+    T: cynic::schema::IsScalar<S>,
+{
+    type SchemaType = T::SchemaType;
+}
+
+/// The id of a link.
+#[derive(cynic::Scalar, Clone, Debug, PartialEq, Eq, Hash)]
+#[cynic(graphql_type = "ID")]
+pub struct LinkId(pub String);
+
+/// A short link.
+#[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
+pub struct Link {
+    pub id: LinkId,
+    /// What the short address ends in.
+    pub slug: String,
+    /// The address to give away.
+    pub short_url: String,
+    /// Where the link leads.
+    pub url: String,
+    pub title: Option<String>,
+    pub status: LinkStatus,
+    pub enabled: bool,
+    /// 301, 302, 307 or 308.
+    pub redirect_status: i32,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// How many people the link lets through; none: any number.
+    pub max_clicks: Option<i32>,
+    /// How many of `max_clicks` are taken.
+    pub uses: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub clicks: ClickCounts,
+}
+
+/// Who came through a link. Counts lag behind by less than a second.
+#[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
+#[cynic(graphql_type = "Clicks")]
+pub struct ClickCounts {
+    /// People and bots.
+    pub total: i32,
+    pub people: i32,
+    pub bots: i32,
+    /// Different people, day by day.
+    pub unique: i32,
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+/// Whether a link leads somewhere just now.
+#[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkStatus {
+    Active,
+    Disabled,
+    Exhausted,
+    Expired,
+    /// One that this version of the client does not know.
+    #[cynic(fallback)]
+    Unknown,
+}
+
+/// One click, and the counts after it.
+#[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
+#[cynic(graphql_type = "ClickEvent")]
+pub struct Click {
+    pub id: LinkId,
+    pub at: DateTime<Utc>,
+    pub bot: bool,
+    pub bot_reason: Option<BotReason>,
+    /// Two letters, where the deployment knows it.
+    pub country: Option<String>,
+    pub device: Device,
+    pub referrer_host: Option<String>,
+    pub totals: ClickTotals,
+}
+
+#[derive(cynic::QueryFragment, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClickTotals {
+    pub total: i32,
+    pub people: i32,
+    pub bots: i32,
+    pub unique: i32,
+}
+
+/// Why a visit is not a person's.
+#[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BotReason {
+    Crawler,
+    Head,
+    NoUserAgent,
+    Prefetch,
+    #[cynic(fallback)]
+    Unknown,
+}
+
+#[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Desktop,
+    Mobile,
+    Other,
+    Tablet,
+    #[cynic(fallback)]
+    Unknown,
+}
+
+/// Width of a point of a series.
+#[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// From midnight to midnight, UTC.
+    Day,
+    Hour,
+}
+
+/// Clicks in one hour or on one day.
+#[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
+pub struct ClickPoint {
+    /// Its beginning.
+    pub at: DateTime<Utc>,
+    pub total: i32,
+    pub people: i32,
+    pub bots: i32,
+    pub unique: i32,
+}
+
+/// A link to be made. What is left out is the server's choice.
+#[derive(cynic::InputObject, Clone, Debug)]
+#[cynic(graphql_type = "CreateLinkInput")]
+pub struct NewLink {
+    /// Where the link leads: http or https.
+    pub url: String,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub max_clicks: Option<i32>,
+    /// 301, 302, 307 or 308.
+    pub redirect_status: i32,
+    pub enabled: bool,
+}
+
+/// What to change of a link. `None` and [`Patch::Keep`] leave a value as it is.
+#[derive(cynic::InputObject, Clone, Debug, Default)]
+#[cynic(graphql_type = "UpdateLinkInput")]
+pub struct LinkPatch {
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    #[cynic(skip_serializing_if = "Patch::is_keep")]
+    pub title: Patch<String>,
+    #[cynic(skip_serializing_if = "Patch::is_keep")]
+    pub expires_at: Patch<DateTime<Utc>>,
+    #[cynic(skip_serializing_if = "Patch::is_keep")]
+    pub max_clicks: Patch<i32>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub redirect_status: Option<i32>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// Which links. What stands side by side must all hold.
+#[derive(cynic::InputObject, Clone, Debug, Default)]
+#[cynic(graphql_type = "LinkFilter")]
+pub struct LinkFilter {
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub url: Option<TextFilter>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub title: Option<TextFilter>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<TextFilter>,
+}
+
+#[derive(cynic::InputObject, Clone, Debug, Default)]
+#[cynic(graphql_type = "StringComparison")]
+pub struct TextFilter {
+    #[cynic(rename = "_eq", skip_serializing_if = "Option::is_none")]
+    pub eq: Option<String>,
+    /// `%` stands for any text, `_` for any character; without regard to case.
+    #[cynic(rename = "_ilike", skip_serializing_if = "Option::is_none")]
+    pub ilike: Option<String>,
+}
+
+impl NewLink {
+    /// A link to this address, with everything else as the server has it.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            slug: None,
+            title: None,
+            expires_at: None,
+            max_clicks: None,
+            redirect_status: 302,
+            enabled: true,
+        }
+    }
+}
+
+impl From<&str> for LinkId {
+    fn from(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
+impl std::fmt::Display for LinkId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Operations and their variables.
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct WithInput {
+    pub(super) input: NewLink,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Mutation", variables = "WithInput")]
+pub(super) struct CreateLink {
+    #[arguments(input: $input)]
+    pub(super) create_link: Link,
+}
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct WithPatch {
+    pub(super) id: LinkId,
+    pub(super) input: LinkPatch,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Mutation", variables = "WithPatch")]
+pub(super) struct UpdateLink {
+    #[arguments(id: $id, input: $input)]
+    pub(super) update_link: Link,
+}
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct ById {
+    pub(super) id: LinkId,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Mutation", variables = "ById")]
+pub(super) struct DeleteLink {
+    #[arguments(id: $id)]
+    #[expect(dead_code, reason = "that it is there is the answer")]
+    pub(super) delete_link: DeletedLink,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[expect(dead_code, reason = "a selection may not be empty")]
+pub(super) struct DeletedLink {
+    id: LinkId,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Query", variables = "ById")]
+pub(super) struct LinkById {
+    #[arguments(id: $id)]
+    pub(super) link: Option<Link>,
+}
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct BySlug {
+    pub(super) slug: String,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Query", variables = "BySlug")]
+pub(super) struct LinkBySlug {
+    #[arguments(slug: $slug)]
+    pub(super) link_by_slug: Option<Link>,
+}
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct ListLinks {
+    pub(super) first: i32,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<String>,
+    #[cynic(skip_serializing_if = "Option::is_none")]
+    pub(super) filter: Option<LinkFilter>,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Query", variables = "ListLinks")]
+pub(super) struct LinkList {
+    #[arguments(first: $first, after: $after, where: $filter)]
+    pub(super) links: LinkConnection,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+pub(super) struct LinkConnection {
+    pub(super) nodes: Vec<Link>,
+    pub(super) page_info: PageInfo,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+pub(super) struct PageInfo {
+    pub(super) has_next_page: bool,
+    pub(super) end_cursor: Option<String>,
+}
+
+#[derive(cynic::QueryVariables, Debug)]
+pub(super) struct SeriesVariables {
+    pub(super) id: LinkId,
+    pub(super) by: Interval,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Query", variables = "SeriesVariables")]
+pub(super) struct SeriesOf {
+    #[arguments(id: $id)]
+    pub(super) link: Option<Series>,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Link", variables = "SeriesVariables")]
+pub(super) struct Series {
+    pub(super) clicks: SeriesClicks,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Clicks", variables = "SeriesVariables")]
+pub(super) struct SeriesClicks {
+    #[arguments(by: $by)]
+    pub(super) series: Vec<ClickPoint>,
+}
+
+#[derive(cynic::QueryFragment, Debug)]
+#[cynic(graphql_type = "Subscription", variables = "ById")]
+pub(super) struct ClicksOf {
+    #[arguments(linkId: $id)]
+    pub(super) clicks: Click,
+}

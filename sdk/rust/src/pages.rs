@@ -1,0 +1,56 @@
+//! Lists that come in pages, as one stream.
+
+use futures_util::stream::{self, Stream, TryStreamExt as _};
+
+use crate::error::Error;
+
+/// One page, and what leads to the next one.
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<String>,
+}
+
+/// All items of all pages. A page is fetched when its first item is asked for.
+pub(crate) fn all<T, F, Fut>(fetch: F) -> impl Stream<Item = Result<T, Error>>
+where
+    F: FnMut(Option<String>) -> Fut,
+    Fut: Future<Output = Result<Page<T>, Error>>,
+{
+    let pages = stream::try_unfold((fetch, Some(None)), |(mut fetch, cursor)| async {
+        let Some(cursor) = cursor else {
+            return Ok::<_, Error>(None);
+        };
+        let page = fetch(cursor).await?;
+        let items = stream::iter(page.items.into_iter().map(Ok));
+        Ok(Some((items, (fetch, page.next.map(Some)))))
+    });
+    pages.try_flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt as _;
+
+    use super::{Page, all};
+    use crate::error::Error;
+
+    #[tokio::test]
+    async fn pages_follow_each_other_to_the_end() {
+        let mut asked = Vec::new();
+        let items: Vec<u32> = all(|cursor: Option<String>| {
+            asked.push(cursor.clone());
+            let (items, next) = match cursor.as_deref() {
+                None => (vec![1, 2], Some("b")),
+                Some("b") => (vec![], Some("c")),
+                _ => (vec![3], None),
+            };
+            let next = next.map(str::to_owned);
+            async { Ok::<_, Error>(Page { items, next }) }
+        })
+        .try_collect()
+        .await
+        .unwrap();
+        assert_eq!(items, [1, 2, 3]);
+        assert_eq!(asked, [None, Some("b".into()), Some("c".into())]);
+    }
+}

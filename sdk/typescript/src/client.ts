@@ -32,6 +32,7 @@ export interface QuartetOptions {
 /** What the generated functions take as `client`. */
 export interface QuartetClient extends Client {
   readonly url: string;
+  readonly retry: RetryOptions;
   readonly session: Session;
 }
 
@@ -44,6 +45,7 @@ const REFRESH: CallOptions = { repeatable: true, timeoutMs: 3000, retryWithinMs:
 /** A client that logs in, refreshes, waits, retries, and throws a `QuartetError`. */
 export function createClient(options: QuartetOptions): QuartetClient {
   const url = options.url.replace(/\/+$/, "");
+  const retry = { ...DEFAULT_RETRY, ...options.retry };
   const calls = new WeakMap<Request, Call>();
   const session: Session = new Session(
     options.tokens ?? memoryStore(),
@@ -54,7 +56,7 @@ export function createClient(options: QuartetOptions): QuartetClient {
     session,
     fetch: options.fetch ?? ((request) => globalThis.fetch(request)),
     timeoutMs: options.timeoutMs ?? 30_000,
-    retry: { ...DEFAULT_RETRY, ...options.retry },
+    retry,
   });
   const client = createGenerated({
     baseUrl: url,
@@ -69,7 +71,12 @@ export function createClient(options: QuartetOptions): QuartetClient {
     return request;
   });
   client.interceptors.error.use((error, response) =>
-    error instanceof Error || !response ? error : errorOf(response, error),
+    response && isFromAnswer(error) ? errorOf(response, error) : error,
   );
-  return Object.assign(client, { url, session });
+  return Object.assign(client, { url, retry, session });
+}
+
+/** A text or a parsed body of an error, or a body that is no JSON although it should be. */
+function isFromAnswer(error: unknown): boolean {
+  return !(error instanceof Error) || error instanceof SyntaxError;
 }

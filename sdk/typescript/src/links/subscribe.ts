@@ -3,7 +3,7 @@ import { WebSocketImpl } from "#platform";
 import type { QuartetClient } from "../client.js";
 import { QuartetError } from "../errors.js";
 import { errorOfGraphQl, type GraphQlErrorBody } from "../transport/answers.js";
-import { backoff, DEFAULT_RETRY } from "../transport/retry.js";
+import { backoff } from "../transport/retry.js";
 import type { GraphQlDocument } from "./document.js";
 import { Queue } from "./queue.js";
 
@@ -13,8 +13,6 @@ const PING_EVERY_MS = 20_000;
 const PONG_WITHIN_MS = 5000;
 /** The token was refused, or has ended. */
 const TOKEN_CLOSES = [4401, 4403];
-/** Tries before a subscription is given up: half a minute, by the pauses between them. */
-const MAX_RECONNECTS = 8;
 
 /** Subscriptions of one client, all on one socket that is open while there are any. */
 export class Subscriptions {
@@ -87,13 +85,14 @@ export class Subscriptions {
   }
 
   #open(): Socket {
+    const { retry } = this.#client;
     let dead: ReturnType<typeof setTimeout> | undefined;
     this.#socket ??= createSocket({
       url: socketUrl(this.#client.url),
       webSocketImpl: WebSocketImpl,
       keepAlive: PING_EVERY_MS,
-      retryAttempts: MAX_RECONNECTS,
-      retryWait: (retries) => new Promise((done) => setTimeout(done, backoff(retries, DEFAULT_RETRY))),
+      retryAttempts: retry.maxReconnects,
+      retryWait: (retries) => new Promise((done) => setTimeout(done, backoff(retries, retry))),
       shouldRetry: (error) => !isTokenClose(error),
       connectionParams: async () => {
         this.#token = await this.#client.session.accessToken();

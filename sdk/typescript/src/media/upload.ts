@@ -3,7 +3,7 @@ import type { Asset, Presigned, PresignRequest, Visibility } from "../generated/
 import type { QuartetClient } from "../client.js";
 import { QuartetError } from "../errors.js";
 import { randomKey } from "../transport/calls.js";
-import { DEFAULT_RETRY, type RetryOptions } from "../transport/retry.js";
+import type { RetryOptions } from "../transport/retry.js";
 import { AddressEnded, transfer, type Piece } from "./transfer.js";
 
 /** What can be uploaded. In Node.js, `await openAsBlob(path)` reads a file piece by piece. */
@@ -22,6 +22,7 @@ export interface UploadOptions {
   onProgress?: (progress: UploadProgress) => void;
   /** A try that sends nothing for so long is given up, in ms. Default 30000. */
   stallMs?: number;
+  /** Default: as the client's. */
   retry?: Partial<RetryOptions>;
   signal?: AbortSignal;
 }
@@ -46,7 +47,7 @@ export async function upload(
     const presigned = await presign(client, wanted, options);
     const { id } = presigned.body.asset;
     try {
-      await sendAll(pieces(body, presigned), body.size, options);
+      await sendAll(client, pieces(body, presigned), body.size, options);
     } catch (error) {
       // What is pending is swept in any case; this is only sooner.
       if (!(error instanceof AddressEnded && addresses < MAX_ADDRESSES)) throw asError(error);
@@ -84,11 +85,16 @@ function pieces(body: Blob, presigned: { askedAt: number; body: Presigned }): Pi
   return [{ body, request, endsAt: presigned.askedAt + lifetimeMs }];
 }
 
-async function sendAll(all: Piece[], totalBytes: number, options: UploadOptions): Promise<void> {
+async function sendAll(
+  client: QuartetClient,
+  all: Piece[],
+  totalBytes: number,
+  options: UploadOptions,
+): Promise<void> {
   let arrived = 0;
   for (const piece of all) {
     await transfer(piece, {
-      retry: { ...DEFAULT_RETRY, ...options.retry },
+      retry: { ...client.retry, ...options.retry },
       stallMs: options.stallMs ?? 30_000,
       signal: options.signal,
       onProgress: (sent) => options.onProgress?.({ sentBytes: arrived + sent, totalBytes }),

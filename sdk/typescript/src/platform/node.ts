@@ -19,6 +19,9 @@ const BEFORE_SENDING = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
+/** What goes out at once, so that progress is told often enough. */
+const CHUNK_BYTES = 65_536;
+
 /** Whether the connection could not even be made. */
 export function neverSent(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
@@ -58,7 +61,11 @@ export async function put({ url, method, headers, body, signal, onProgress }: Pu
 async function* chunksOf(body: Blob): AsyncGenerator<Uint8Array> {
   const reader = body.stream().getReader();
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      for (let at = 0; at < next.value.byteLength; at += CHUNK_BYTES) {
+        yield next.value.subarray(at, at + CHUNK_BYTES);
+      }
+    }
   } finally {
     reader.releaseLock();
   }

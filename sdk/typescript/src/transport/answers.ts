@@ -1,6 +1,6 @@
 import { QuartetError, type FieldError } from "../errors.js";
 
-/** The error that an answer with a status of 300 or more tells. */
+/** The error that an answer tells: one with a status of 300 or more, or one that is not JSON. */
 export function errorOf(response: Response, body: unknown): QuartetError {
   const fallback = factsOf(response);
   if (response.status === 304) return new QuartetError("not_modified", fallback);
@@ -17,7 +17,8 @@ export function errorOf(response: Response, body: unknown): QuartetError {
   if (isGraphQlAnswer(said)) return errorOfGraphQl(said.errors, fallback);
   return new QuartetError("unexpected_answer", {
     ...fallback,
-    detail: `status ${response.status} without a problem document`,
+    detail: `status ${response.status} without a problem document or JSON`,
+    cause: body instanceof Error ? body : undefined,
   });
 }
 

@@ -12,6 +12,8 @@ export interface RetryOptions {
   maxDelayMs: number;
   /** An answer that asks for a longer pause is thrown. Default 30. */
   maxRetryAfterSeconds: number;
+  /** How often in a row a lost subscription connects again before it fails. Default 10. */
+  maxReconnects: number;
 }
 
 export const DEFAULT_RETRY: RetryOptions = {
@@ -19,6 +21,7 @@ export const DEFAULT_RETRY: RetryOptions = {
   baseDelayMs: 300,
   maxDelayMs: 5000,
   maxRetryAfterSeconds: 30,
+  maxReconnects: 10,
 };
 
 /** Which requests may be sent again. */

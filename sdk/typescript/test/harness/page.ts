@@ -1,0 +1,13 @@
+// What runs in the page: all scenarios, by name.
+
+import { groups } from "../live/all.js";
+import { Faults } from "./faults.js";
+
+declare global {
+  var runScenario: (group: string, name: string) => Promise<void>;
+}
+
+globalThis.runScenario = (group, name) => {
+  const url = location.origin;
+  return groups[group]![name]!({ url, faults: new Faults(url) });
+};

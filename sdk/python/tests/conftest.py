@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+
 from kinds import Waits, close, done, opened
 from proxy import Proxy
-
-from quartet_client import MemoryTokenStore, Quartet, Tokens
+from quartet_client import Quartet, Tokens
 
 PASSWORD = "tangerine-violin-moss-4711"
 
@@ -39,12 +39,13 @@ def new_account(url: str) -> tuple[str, str]:
 def sign_up(url: str) -> tuple[str, str]:
     email = f"{uuid.uuid4().hex}@example.org"
     with Quartet(url) as quartet:
-        quartet.core.sign_up(email, PASSWORD)
+        quartet.account.sign_up(email, PASSWORD)
     return email, PASSWORD
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tokens(url: str, account: tuple[str, str]) -> Tokens:
+    """Of a session of one's own: whoever refreshes it spends its refresh token."""
     with Quartet(url) as quartet:
         return quartet.login(*account)
 
@@ -95,8 +96,3 @@ def proxy() -> Iterator[Proxy]:
     proxy = Proxy()
     yield proxy
     proxy.close()
-
-
-@pytest.fixture
-def store(tokens: Tokens) -> MemoryTokenStore:
-    return MemoryTokenStore(tokens)

@@ -52,7 +52,7 @@ def opened(kind: str, url: str, *, waits: Waits | None, now: Any = None, **optio
 async def done(result: Awaitable[T] | T) -> T:
     if inspect.isawaitable(result):
         return await result
-    return result  # type: ignore[return-value]
+    return result
 
 
 async def each(items: AsyncIterator[T] | Iterator[T]) -> AsyncIterator[T]:
@@ -65,4 +65,7 @@ async def each(items: AsyncIterator[T] | Iterator[T]) -> AsyncIterator[T]:
 
 
 async def close(client: Quartet | AsyncQuartet) -> None:
-    await done(client.close() if isinstance(client, Quartet) else client.aclose())
+    if isinstance(client, Quartet):
+        client.close()
+    else:
+        await client.aclose()

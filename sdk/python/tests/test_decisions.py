@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from quartet_client import (
     RetryPolicy,
     Tokens,
     UnauthenticatedError,
+    UnavailableError,
     UnexpectedAnswerError,
     errors,
     retry,
@@ -63,9 +65,8 @@ def test_a_problem_becomes_a_typed_error_with_all_that_it_tells() -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        httpx.Response(502, html="<h1>Bad gateway</h1>"),
         httpx.Response(500),
-        httpx.Response(503, json=["no", "problem"]),
+        httpx.Response(500, json=["no", "problem"]),
         httpx.Response(404, json={"code": 7}),
     ],
 )
@@ -73,6 +74,14 @@ def test_an_answer_that_is_no_problem_is_told_as_such(response: httpx.Response) 
     error = errors.from_response(response)
     assert isinstance(error, UnexpectedAnswerError)
     assert (error.code, error.status) == ("unexpected_answer", response.status_code)
+
+
+def test_a_balancer_on_the_way_may_be_busy_too() -> None:
+    for status in (502, 503, 504):
+        error = errors.from_response(httpx.Response(status, html="<h1>Bad gateway</h1>"))
+        assert isinstance(error, UnavailableError)
+        assert error.code == "unexpected_answer"
+    assert isinstance(errors.from_response(httpx.Response(429)), RateLimitedError)
 
 
 def test_errors_of_graphql_have_the_types_of_problems() -> None:
@@ -93,7 +102,8 @@ def test_errors_of_graphql_have_the_types_of_problems() -> None:
     kinds = {"NOT_FOUND": NotFoundError, "UNAUTHENTICATED": UnauthenticatedError}
     for code, kind in kinds.items():
         assert isinstance(errors.from_graphql([{"extensions": {"code": code}}]), kind)
-    for strange in ([], [None], [{}], [{"extensions": []}]):
+    stranges: list[list[Any]] = [[], [None], [{}], [{"extensions": []}]]
+    for strange in stranges:
         assert isinstance(errors.from_graphql(strange), QuartetError)
 
 

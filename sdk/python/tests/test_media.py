@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
 from conftest import LogIn
 from kinds import Clock, Waits, done, each
 from proxy import Answer, Cut, Proxy
-
 from quartet_client import (
     AssetStatus,
     ConflictError,
@@ -191,9 +192,9 @@ async def test_an_address_that_ended_is_replaced(
 
 
 async def test_an_address_that_ends_while_the_store_is_away_is_replaced(
-    log_in: LogIn, account: tuple[str, str], proxy: Proxy, tokens: Any
+    log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
-    clock = Clock(tokens.expires_at - tokens.lifetime_seconds)
+    clock = Clock(time.time())
     waits = Waits()
     quartet = await log_in(account, proxy=proxy.url, waits=waits, now=clock)
 

@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 async def acall(operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    with _reading():
+    with reading():
         return await operation(*args, **kwargs)
 
 
 def call(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    with _reading():
+    with reading():
         return operation(*args, **kwargs)
 
 
@@ -30,8 +30,8 @@ def expect(kind: type[T], answer: object) -> T:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
-    """The generated code reads answers trustfully."""
+def reading() -> Iterator[None]:
+    """For code that reads answers trustfully."""
     try:
         yield
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -62,11 +62,11 @@ class QuartetError(Exception):
 
 
 class ConnectionFailedError(QuartetError):
-    """No answer came: ``connection_failed`` or ``no_answer_in_time``."""
+    """No answer came: ``connection_failed`` or ``timed_out``."""
 
 
 class UnexpectedAnswerError(QuartetError):
-    """An answer that the specification does not know: ``unexpected_answer``."""
+    """An answer that no Quartet gives: ``unexpected_answer``."""
 
 
 class InvalidInputError(QuartetError):
@@ -124,6 +124,7 @@ _STATUS_BY_CODE: Mapping[str, int] = {
     "forbidden": 403,
     "not_found": 404,
     "rate_limited": 429,
+    "slug_taken": 409,
     "too_many_subscriptions": 429,
     "unavailable": 503,
     "database_unavailable": 503,
@@ -139,15 +140,17 @@ def from_response(response: httpx.Response) -> QuartetError:
         return from_graphql(graphql, response)
     retry_after = retry_after_seconds(response.headers)
     request_id = response.headers.get("x-request-id")
+    kind = _BY_STATUS.get(response.status_code, QuartetError)
     if not isinstance(body.get("code"), str):
-        return UnexpectedAnswerError(
+        # Perhaps a balancer on the way: it may be as busy as a service.
+        passing = issubclass(kind, (RateLimitedError, UnavailableError))
+        return (kind if passing else UnexpectedAnswerError)(
             "unexpected_answer",
             f"The answer has status {response.status_code} and is no problem document",
             status=response.status_code,
             request_id=request_id,
             retry_after_seconds=retry_after,
         )
-    kind = _BY_STATUS.get(response.status_code, QuartetError)
     return kind(
         body["code"],
         str(body.get("title", "")),
@@ -188,7 +191,7 @@ def from_failure(error: Exception) -> QuartetError:
     """The error that stands for a connection that gave no answer."""
     cause = str(error) or type(error).__name__
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return ConnectionFailedError("no_answer_in_time", "No answer came in time", detail=cause)
+        return ConnectionFailedError("timed_out", "No answer came in time", detail=cause)
     return ConnectionFailedError("connection_failed", "The connection failed", detail=cause)
 
 

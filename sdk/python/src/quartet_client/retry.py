@@ -30,9 +30,9 @@ class RetryPolicy:
 
     attempts: int = 4
     """How often a request is sent at most."""
-    first_wait_seconds: float = 0.25
-    max_wait_seconds: float = 8.0
-    max_retry_after_seconds: float = 60.0
+    first_wait_seconds: float = 0.3
+    max_wait_seconds: float = 5.0
+    max_retry_after_seconds: float = 30.0
     """A server that asks for a longer pause gets none: the error is raised."""
     subscription_attempts: int = 10
     """How often a subscription that broke connects again before it gives up."""

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from quartet_client._async.core import AsyncCore
+from quartet_client._async.account import AsyncAccount
 from quartet_client._async.graphql import PATH, AsyncGraphQl
 from quartet_client._async.links import AsyncLinks
 from quartet_client._async.media import AsyncMedia
@@ -79,7 +79,7 @@ class AsyncQuartet:
             policy,
             runtime,
         )
-        self.core = AsyncCore(self.rest)
+        self.account = AsyncAccount(self.rest)
         self.media = AsyncMedia(self.rest, AsyncUploader(self._store, policy, runtime))
         self.links = AsyncLinks(AsyncGraphQl(self._closed, sockets))
 

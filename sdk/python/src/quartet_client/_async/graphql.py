@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx
@@ -50,12 +50,11 @@ class AsyncGraphQl:
             raise errors.unexpected_answer("GraphQL answered without data")
         return data
 
-    async def watch(
+    def watch(
         self,
         query: str,
         variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Subscribes by a document of one's own; gives the data of each event."""
-        async for data in self._sockets.subscribe(query, operation_name, variables or {}):
-            yield data
+        return self._sockets.subscribe(query, operation_name, variables or {})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
-from quartet_client import errors
 from quartet_client._async.graphql import AsyncGraphQl
-from quartet_client._calls import acall
+from quartet_client._calls import acall, reading
 from quartet_client._generated.links.base_model import UNSET
+from quartet_client._generated.links.documents import WATCH_CLICKS_GQL
 from quartet_client._generated.links.enums import Interval
 from quartet_client._generated.links.fragments import ClickEvent, ClickPoint, Link
 from quartet_client._generated.links.input_types import (
@@ -18,6 +19,7 @@ from quartet_client._generated.links.input_types import (
     UpdateLinkInput,
 )
 from quartet_client._generated.links.operations import AsyncLinksOperations
+from quartet_client._generated.links.watch_clicks import WatchClicks
 
 
 class AsyncLinks:
@@ -43,7 +45,7 @@ class AsyncLinks:
         """None when there is no such link, or when it belongs to somebody else."""
         return await acall(self._operations.get_link, link_id)
 
-    async def get_by_slug(self, slug: str) -> Link | None:
+    async def by_slug(self, slug: str) -> Link | None:
         """None when there is no such link, or when it belongs to somebody else."""
         return await acall(self._operations.get_link_by_slug, slug)
 
@@ -70,15 +72,18 @@ class AsyncLinks:
             if cursor is None or not page.page_info.has_next_page:
                 return
 
-    async def click_series(
+    async def series(
         self,
         link_id: str,
         *,
         by: Interval = Interval.DAY,
         start: datetime.datetime | None = None,
         end: datetime.datetime | None = None,
-    ) -> Sequence[ClickPoint]:
-        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days."""
+    ) -> Sequence[ClickPoint] | None:
+        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days.
+
+        None when there is no such link.
+        """
         link = await acall(
             self._operations.get_click_series,
             link_id,
@@ -86,15 +91,19 @@ class AsyncLinks:
             from_=start or UNSET,
             to=end or UNSET,
         )
-        if link is None:
-            raise errors.NotFoundError("not_found", "There is no such link", status=404)
-        return link.clicks.series
+        return None if link is None else link.clicks.series
 
     async def clicks(self, link_id: str) -> AsyncGenerator[ClickEvent]:
         """Every click from now on, as it happens. Ends when the link is deleted.
 
+        Whoever leaves the loop early closes the generator, best by ``contextlib``'s closing.
         A connection that breaks is opened again. Clicks of that time are not told one by one,
         but the totals of the next one hold them.
         """
-        async for event in self._operations.watch_clicks(link_id):
-            yield event
+        variables = {"linkId": link_id}
+        # Every generator in between is closed with this one, and so is the socket.
+        async with aclosing(self.graphql.watch(WATCH_CLICKS_GQL, variables)) as events:
+            async for data in events:
+                with reading():
+                    event = WatchClicks.model_validate(data).clicks
+                yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from quartet_client._async.core import new_idempotency_key
+from quartet_client._async.account import new_idempotency_key
 from quartet_client._async.upload import AsyncUploader, Progress
 from quartet_client._calls import acall, expect
 from quartet_client._generated.rest import AuthenticatedClient

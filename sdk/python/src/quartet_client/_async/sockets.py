@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import httpx
@@ -37,7 +38,7 @@ class AsyncSockets:
 
     async def subscribe(
         self, query: str, operation_name: str | None, variables: Mapping[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """The data of each event. What happens while the connection is down is not told."""
         conversation = Conversation(query, operation_name, variables)
         broken = 0
@@ -55,11 +56,12 @@ class AsyncSockets:
                     proxy=self._endpoint.proxy,
                 ) as socket:
                     await socket.send(conversation.opening(token))
-                    async for reaction in self._reactions(socket, conversation):
-                        if reaction.acknowledged:
-                            broken, renewed = 0, False
-                        if reaction.data is not None:
-                            yield reaction.data
+                    async with aclosing(self._reactions(socket, conversation)) as reactions:
+                        async for reaction in reactions:
+                            if reaction.acknowledged:
+                                broken, renewed = 0, False
+                            if reaction.data is not None:
+                                yield reaction.data
                 return
             except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
                 step, failure = _after(error)
@@ -75,14 +77,16 @@ class AsyncSockets:
 
     async def _reactions(
         self, socket: ClientConnection, conversation: Conversation
-    ) -> AsyncIterator[Reaction]:
+    ) -> AsyncGenerator[Reaction]:
         # Until the acknowledgement the server is waited for; then pings tell whether it is there.
         timeout: float | None = self._endpoint.timeout_seconds
         while True:
             text = await self._runtime.receive(socket, timeout)
             reaction = conversation.receive(text)
             if reaction.reply is not None:
-                await socket.send(reaction.reply)
+                # A socket that has closed tells so when what it still holds has been read.
+                with suppress(ConnectionClosed):
+                    await socket.send(reaction.reply)
             if reaction.acknowledged:
                 timeout = None
             yield reaction

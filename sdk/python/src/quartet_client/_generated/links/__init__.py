@@ -3,6 +3,16 @@ from .base import LinksTransport
 from .base_model import BaseModel
 from .create_link import CreateLink, CreateLinkCreateLink
 from .delete_link import DeleteLink, DeleteLinkDeleteLink
+from .documents import (
+    CREATE_LINK_GQL,
+    DELETE_LINK_GQL,
+    GET_CLICK_SERIES_GQL,
+    GET_LINK_BY_SLUG_GQL,
+    GET_LINK_GQL,
+    LIST_LINKS_GQL,
+    UPDATE_LINK_GQL,
+    WATCH_CLICKS_GQL,
+)
 from .enums import (
     BotReason,
     Device,
@@ -55,6 +65,7 @@ __all__ = [
     "BaseModel",
     "BooleanComparison",
     "BotReason",
+    "CREATE_LINK_GQL",
     "ClickEvent",
     "ClickEventTotals",
     "ClickPoint",
@@ -63,10 +74,14 @@ __all__ = [
     "CreateLink",
     "CreateLinkCreateLink",
     "CreateLinkInput",
+    "DELETE_LINK_GQL",
     "DateTimeComparison",
     "DeleteLink",
     "DeleteLinkDeleteLink",
     "Device",
+    "GET_CLICK_SERIES_GQL",
+    "GET_LINK_BY_SLUG_GQL",
+    "GET_LINK_GQL",
     "GetClickSeries",
     "GetClickSeriesLink",
     "GetClickSeriesLinkClicks",
@@ -78,6 +93,7 @@ __all__ = [
     "IdComparison",
     "IntComparison",
     "Interval",
+    "LIST_LINKS_GQL",
     "Link",
     "LinkClicks",
     "LinkFilter",
@@ -92,9 +108,11 @@ __all__ = [
     "NullsOrder",
     "OrderDirection",
     "StringComparison",
+    "UPDATE_LINK_GQL",
     "UpdateLink",
     "UpdateLinkInput",
     "UpdateLinkUpdateLink",
+    "WATCH_CLICKS_GQL",
     "WatchClicks",
     "WatchClicksClicks",
 ]

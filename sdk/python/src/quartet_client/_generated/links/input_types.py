@@ -11,8 +11,8 @@ from .enums import LinkOrderField, NullsOrder, OrderDirection
 class BooleanComparison(BaseModel):
     """Null is not a value here."""
 
-    eq: bool | None = Field(alias="_eq", default=None)
-    neq: bool | None = Field(alias="_neq", default=None)
+    eq: bool | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
+    neq: bool | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
 
 
 class CreateLinkInput(BaseModel):
@@ -20,11 +20,11 @@ class CreateLinkInput(BaseModel):
 
     enabled: bool = True
     "Whether the link leads anywhere."
-    expires_at: datetime | None = Field(alias="expiresAt", default=None)
+    expires_at: datetime | None = None
     "From this time on visitors are told that the link has expired; within 100 years."
-    max_clicks: int | None = Field(alias="maxClicks", default=None)
+    max_clicks: int | None = None
     "How many people the link lets through, 1 to 1000000000. Not with 301 and 308."
-    redirect_status: int = Field(alias="redirectStatus", default=302)
+    redirect_status: int = 302
     "302 and 307 are asked again at every visit; 301 and 308 are remembered by browsers, so that\nlater edits and clicks may be missed."
     slug: str | None = None
     "What the short address ends in: 3 to 64 letters, digits, dashes and underscores.\nLeft out: seven random characters."
@@ -37,66 +37,80 @@ class CreateLinkInput(BaseModel):
 class DateTimeComparison(BaseModel):
     """Null is not a value here: use `_is_null`."""
 
-    eq: datetime | None = Field(alias="_eq", default=None)
-    gt: datetime | None = Field(alias="_gt", default=None)
-    gte: datetime | None = Field(alias="_gte", default=None)
-    in_: list[datetime] | None = Field(alias="_in", default=None)
+    eq: datetime | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
+    gt: datetime | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
+    gte: datetime | None = Field(validation_alias="_gte", serialization_alias="_gte", default=None)
+    in_: list[datetime] | None = Field(
+        validation_alias="_in", serialization_alias="_in", default=None
+    )
     "At most 100 values."
-    is_null: bool | None = Field(alias="_is_null", default=None)
-    lt: datetime | None = Field(alias="_lt", default=None)
-    lte: datetime | None = Field(alias="_lte", default=None)
-    neq: datetime | None = Field(alias="_neq", default=None)
-    nin: list[datetime] | None = Field(alias="_nin", default=None)
+    is_null: bool | None = Field(
+        validation_alias="_is_null", serialization_alias="_is_null", default=None
+    )
+    lt: datetime | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
+    lte: datetime | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
+    neq: datetime | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    nin: list[datetime] | None = Field(
+        validation_alias="_nin", serialization_alias="_nin", default=None
+    )
     "At most 100 values."
 
 
 class IdComparison(BaseModel):
     """Null is not a value here: use `_is_null`."""
 
-    eq: str | None = Field(alias="_eq", default=None)
-    in_: list[str] | None = Field(alias="_in", default=None)
+    eq: str | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
+    in_: list[str] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
     "At most 100 values."
-    neq: str | None = Field(alias="_neq", default=None)
-    nin: list[str] | None = Field(alias="_nin", default=None)
+    neq: str | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    nin: list[str] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
     "At most 100 values."
 
 
 class IntComparison(BaseModel):
     """Null is not a value here: use `_is_null`."""
 
-    eq: int | None = Field(alias="_eq", default=None)
-    gt: int | None = Field(alias="_gt", default=None)
-    gte: int | None = Field(alias="_gte", default=None)
-    in_: list[int] | None = Field(alias="_in", default=None)
+    eq: int | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
+    gt: int | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
+    gte: int | None = Field(validation_alias="_gte", serialization_alias="_gte", default=None)
+    in_: list[int] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
     "At most 100 values."
-    is_null: bool | None = Field(alias="_is_null", default=None)
-    lt: int | None = Field(alias="_lt", default=None)
-    lte: int | None = Field(alias="_lte", default=None)
-    neq: int | None = Field(alias="_neq", default=None)
-    nin: list[int] | None = Field(alias="_nin", default=None)
+    is_null: bool | None = Field(
+        validation_alias="_is_null", serialization_alias="_is_null", default=None
+    )
+    lt: int | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
+    lte: int | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
+    neq: int | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    nin: list[int] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
     "At most 100 values."
 
 
 class LinkFilter(BaseModel):
     """Which links. Fields that stand side by side must all hold."""
 
-    and_: list["LinkFilter"] | None = Field(alias="_and", default=None)
+    and_: list["LinkFilter"] | None = Field(
+        validation_alias="_and", serialization_alias="_and", default=None
+    )
     "All of these hold."
-    not_: Optional["LinkFilter"] = Field(alias="_not", default=None)
+    not_: Optional["LinkFilter"] = Field(
+        validation_alias="_not", serialization_alias="_not", default=None
+    )
     "This does not hold."
-    or_: list["LinkFilter"] | None = Field(alias="_or", default=None)
+    or_: list["LinkFilter"] | None = Field(
+        validation_alias="_or", serialization_alias="_or", default=None
+    )
     "At least one of these holds."
-    created_at: Optional["DateTimeComparison"] = Field(alias="createdAt", default=None)
+    created_at: Optional["DateTimeComparison"] = None
     enabled: Optional["BooleanComparison"] = None
-    expires_at: Optional["DateTimeComparison"] = Field(alias="expiresAt", default=None)
+    expires_at: Optional["DateTimeComparison"] = None
     id: Optional["IdComparison"] = None
-    max_clicks: Optional["IntComparison"] = Field(alias="maxClicks", default=None)
-    redirect_status: Optional["IntComparison"] = Field(alias="redirectStatus", default=None)
+    max_clicks: Optional["IntComparison"] = None
+    redirect_status: Optional["IntComparison"] = None
     slug: Optional["StringComparison"] = None
     title: Optional["StringComparison"] = None
-    total_clicks: Optional["IntComparison"] = Field(alias="totalClicks", default=None)
+    total_clicks: Optional["IntComparison"] = None
     "People and bots."
-    updated_at: Optional["DateTimeComparison"] = Field(alias="updatedAt", default=None)
+    updated_at: Optional["DateTimeComparison"] = None
     url: Optional["StringComparison"] = None
 
 
@@ -112,20 +126,22 @@ class LinkOrder(BaseModel):
 class StringComparison(BaseModel):
     """Null is not a value here: use `_is_null`. Texts have at most 8192 bytes."""
 
-    eq: str | None = Field(alias="_eq", default=None)
-    gt: str | None = Field(alias="_gt", default=None)
-    gte: str | None = Field(alias="_gte", default=None)
-    ilike: str | None = Field(alias="_ilike", default=None)
+    eq: str | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
+    gt: str | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
+    gte: str | None = Field(validation_alias="_gte", serialization_alias="_gte", default=None)
+    ilike: str | None = Field(validation_alias="_ilike", serialization_alias="_ilike", default=None)
     "The same without regard to case."
-    in_: list[str] | None = Field(alias="_in", default=None)
+    in_: list[str] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
     "At most 100 values."
-    is_null: bool | None = Field(alias="_is_null", default=None)
-    like: str | None = Field(alias="_like", default=None)
+    is_null: bool | None = Field(
+        validation_alias="_is_null", serialization_alias="_is_null", default=None
+    )
+    like: str | None = Field(validation_alias="_like", serialization_alias="_like", default=None)
     "`%` stands for any text, `_` for any character; a backslash takes the next one literally."
-    lt: str | None = Field(alias="_lt", default=None)
-    lte: str | None = Field(alias="_lte", default=None)
-    neq: str | None = Field(alias="_neq", default=None)
-    nin: list[str] | None = Field(alias="_nin", default=None)
+    lt: str | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
+    lte: str | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
+    neq: str | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    nin: list[str] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
     "At most 100 values."
 
 
@@ -134,11 +150,11 @@ class UpdateLinkInput(BaseModel):
 
     enabled: bool | None = None
     "Whether the link leads anywhere."
-    expires_at: datetime | None = Field(alias="expiresAt", default=None)
+    expires_at: datetime | None = None
     "Null: never."
-    max_clicks: int | None = Field(alias="maxClicks", default=None)
+    max_clicks: int | None = None
     "Null: no maximum. Uses that are taken stay taken."
-    redirect_status: int | None = Field(alias="redirectStatus", default=None)
+    redirect_status: int | None = None
     "301, 302, 307 or 308."
     slug: str | None = None
     "What the short address ends in. The old address leads nowhere afterwards."

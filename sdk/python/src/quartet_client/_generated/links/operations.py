@@ -7,6 +7,16 @@ from .base import LinksTransport
 from .base_model import UNSET, UnsetType
 from .create_link import CreateLink, CreateLinkCreateLink
 from .delete_link import DeleteLink, DeleteLinkDeleteLink
+from .documents import (
+    CREATE_LINK_GQL,
+    DELETE_LINK_GQL,
+    GET_CLICK_SERIES_GQL,
+    GET_LINK_BY_SLUG_GQL,
+    GET_LINK_GQL,
+    LIST_LINKS_GQL,
+    UPDATE_LINK_GQL,
+    WATCH_CLICKS_GQL,
+)
 from .enums import Interval
 from .get_click_series import GetClickSeries, GetClickSeriesLink
 from .get_link import GetLink, GetLinkLink
@@ -23,43 +33,12 @@ def gql(q: str) -> str:
 
 class AsyncLinksOperations(LinksTransport):
     async def create_link(self, input: CreateLinkInput, **kwargs: Any) -> CreateLinkCreateLink:
-        query = gql("""
-            mutation CreateLink($input: CreateLinkInput!) {
-              createLink(input: $input) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"input": input}
         response = await self.execute(
-            query=query, operation_name="CreateLink", variables=variables, **kwargs
+            query=CREATE_LINK_GQL,
+            operation_name="CreateLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return CreateLink.model_validate(data).create_link
@@ -67,142 +46,42 @@ class AsyncLinksOperations(LinksTransport):
     async def update_link(
         self, id: str, input: UpdateLinkInput, **kwargs: Any
     ) -> UpdateLinkUpdateLink:
-        query = gql("""
-            mutation UpdateLink($id: ID!, $input: UpdateLinkInput!) {
-              updateLink(id: $id, input: $input) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id, "input": input}
         response = await self.execute(
-            query=query, operation_name="UpdateLink", variables=variables, **kwargs
+            query=UPDATE_LINK_GQL,
+            operation_name="UpdateLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return UpdateLink.model_validate(data).update_link
 
     async def delete_link(self, id: str, **kwargs: Any) -> DeleteLinkDeleteLink:
-        query = gql("""
-            mutation DeleteLink($id: ID!) {
-              deleteLink(id: $id) {
-                id
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id}
         response = await self.execute(
-            query=query, operation_name="DeleteLink", variables=variables, **kwargs
+            query=DELETE_LINK_GQL,
+            operation_name="DeleteLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return DeleteLink.model_validate(data).delete_link
 
     async def get_link(self, id: str, **kwargs: Any) -> GetLinkLink | None:
-        query = gql("""
-            query GetLink($id: ID!) {
-              link(id: $id) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id}
         response = await self.execute(
-            query=query, operation_name="GetLink", variables=variables, **kwargs
+            query=GET_LINK_GQL, operation_name="GetLink", variables=variables, **kwargs
         )
         data = self.get_data(response)
         return GetLink.model_validate(data).link
 
     async def get_link_by_slug(self, slug: str, **kwargs: Any) -> GetLinkBySlugLinkBySlug | None:
-        query = gql("""
-            query GetLinkBySlug($slug: String!) {
-              linkBySlug(slug: $slug) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"slug": slug}
         response = await self.execute(
-            query=query, operation_name="GetLinkBySlug", variables=variables, **kwargs
+            query=GET_LINK_BY_SLUG_GQL,
+            operation_name="GetLinkBySlug",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return GetLinkBySlug.model_validate(data).link_by_slug
@@ -215,46 +94,6 @@ class AsyncLinksOperations(LinksTransport):
         after: str | None | UnsetType = UNSET,
         **kwargs: Any,
     ) -> ListLinksLinks:
-        query = gql("""
-            query ListLinks($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String) {
-              links(where: $where, orderBy: $orderBy, first: $first, after: $after) {
-                nodes {
-                  ...Link
-                }
-                pageInfo {
-                  endCursor
-                  hasNextPage
-                }
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {
             "where": where,
             "orderBy": order_by,
@@ -262,7 +101,10 @@ class AsyncLinksOperations(LinksTransport):
             "after": after,
         }
         response = await self.execute(
-            query=query, operation_name="ListLinks", variables=variables, **kwargs
+            query=LIST_LINKS_GQL,
+            operation_name="ListLinks",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return ListLinks.model_validate(data).links
@@ -275,62 +117,22 @@ class AsyncLinksOperations(LinksTransport):
         to: datetime | None | UnsetType = UNSET,
         **kwargs: Any,
     ) -> GetClickSeriesLink | None:
-        query = gql("""
-            query GetClickSeries($id: ID!, $by: Interval!, $from: DateTime, $to: DateTime) {
-              link(id: $id) {
-                clicks {
-                  series(by: $by, from: $from, to: $to) {
-                    ...ClickPoint
-                  }
-                }
-              }
-            }
-
-            fragment ClickPoint on ClickPoint {
-              at
-              total
-              people
-              unique
-              bots
-            }
-            """)
         variables: dict[str, object] = {"id": id, "by": by, "from": from_, "to": to}
         response = await self.execute(
-            query=query, operation_name="GetClickSeries", variables=variables, **kwargs
+            query=GET_CLICK_SERIES_GQL,
+            operation_name="GetClickSeries",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return GetClickSeries.model_validate(data).link
 
     async def watch_clicks(self, link_id: str, **kwargs: Any) -> AsyncIterator[WatchClicksClicks]:
-        query = gql("""
-            subscription WatchClicks($linkId: ID!) {
-              clicks(linkId: $linkId) {
-                ...ClickEvent
-              }
-            }
-
-            fragment ClickEvent on ClickEvent {
-              id
-              at
-              country
-              referrerHost
-              device
-              bot
-              botReason
-              totals {
-                ...ClickTotals
-              }
-            }
-
-            fragment ClickTotals on ClickTotals {
-              total
-              people
-              unique
-              bots
-            }
-            """)
         variables: dict[str, object] = {"linkId": link_id}
         async for data in self.execute_ws(
-            query=query, operation_name="WatchClicks", variables=variables, **kwargs
+            query=WATCH_CLICKS_GQL,
+            operation_name="WatchClicks",
+            variables=variables,
+            **kwargs,
         ):
             yield WatchClicks.model_validate(data).clicks

@@ -18,7 +18,7 @@ from quartet_client._generated.rest.api.sessions import (
     delete_session,
     refresh_session,
 )
-from quartet_client._generated.sync.core import Core
+from quartet_client._generated.sync.account import Account
 from quartet_client._generated.sync.graphql import PATH, GraphQl
 from quartet_client._generated.sync.links import Links
 from quartet_client._generated.sync.media import Media
@@ -80,7 +80,7 @@ class Quartet:
             policy,
             runtime,
         )
-        self.core = Core(self.rest)
+        self.account = Account(self.rest)
         self.media = Media(self.rest, Uploader(self._store, policy, runtime))
         self.links = Links(GraphQl(self._closed, sockets))
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import httpx
@@ -56,6 +56,6 @@ class GraphQl:
         query: str,
         variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any]]:
         """Subscribes by a document of one's own; gives the data of each event."""
-        yield from self._sockets.subscribe(query, operation_name, variables or {})
+        return self._sockets.subscribe(query, operation_name, variables or {})

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 
-from quartet_client import errors
-from quartet_client._calls import call
+from quartet_client._calls import call, reading
 from quartet_client._generated.links.base_model import UNSET
+from quartet_client._generated.links.documents import WATCH_CLICKS_GQL
 from quartet_client._generated.links.enums import Interval
 from quartet_client._generated.links.fragments import ClickEvent, ClickPoint, Link
 from quartet_client._generated.links.input_types import (
@@ -17,6 +18,7 @@ from quartet_client._generated.links.input_types import (
     LinkOrder,
     UpdateLinkInput,
 )
+from quartet_client._generated.links.watch_clicks import WatchClicks
 from quartet_client._generated.sync.graphql import GraphQl
 from quartet_client._generated.sync.links_operations import LinksOperations
 
@@ -44,7 +46,7 @@ class Links:
         """None when there is no such link, or when it belongs to somebody else."""
         return call(self._operations.get_link, link_id)
 
-    def get_by_slug(self, slug: str) -> Link | None:
+    def by_slug(self, slug: str) -> Link | None:
         """None when there is no such link, or when it belongs to somebody else."""
         return call(self._operations.get_link_by_slug, slug)
 
@@ -70,15 +72,18 @@ class Links:
             if cursor is None or not page.page_info.has_next_page:
                 return
 
-    def click_series(
+    def series(
         self,
         link_id: str,
         *,
         by: Interval = Interval.DAY,
         start: datetime.datetime | None = None,
         end: datetime.datetime | None = None,
-    ) -> Sequence[ClickPoint]:
-        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days."""
+    ) -> Sequence[ClickPoint] | None:
+        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days.
+
+        None when there is no such link.
+        """
         link = call(
             self._operations.get_click_series,
             link_id,
@@ -86,14 +91,19 @@ class Links:
             from_=start or UNSET,
             to=end or UNSET,
         )
-        if link is None:
-            raise errors.NotFoundError("not_found", "There is no such link", status=404)
-        return link.clicks.series
+        return None if link is None else link.clicks.series
 
     def clicks(self, link_id: str) -> Generator[ClickEvent]:
         """Every click from now on, as it happens. Ends when the link is deleted.
 
+        Whoever leaves the loop early closes the generator, best by ``contextlib``'s closing.
         A connection that breaks is opened again. Clicks of that time are not told one by one,
         but the totals of the next one hold them.
         """
-        yield from self._operations.watch_clicks(link_id)
+        variables = {"linkId": link_id}
+        # Every generator in between is closed with this one, and so is the socket.
+        with closing(self.graphql.watch(WATCH_CLICKS_GQL, variables)) as events:
+            for data in events:
+                with reading():
+                    event = WatchClicks.model_validate(data).clicks
+                yield event

@@ -6,6 +6,16 @@ from typing import Any
 from quartet_client._generated.links.base_model import UNSET, UnsetType
 from quartet_client._generated.links.create_link import CreateLink, CreateLinkCreateLink
 from quartet_client._generated.links.delete_link import DeleteLink, DeleteLinkDeleteLink
+from quartet_client._generated.links.documents import (
+    CREATE_LINK_GQL,
+    DELETE_LINK_GQL,
+    GET_CLICK_SERIES_GQL,
+    GET_LINK_BY_SLUG_GQL,
+    GET_LINK_GQL,
+    LIST_LINKS_GQL,
+    UPDATE_LINK_GQL,
+    WATCH_CLICKS_GQL,
+)
 from quartet_client._generated.links.enums import Interval
 from quartet_client._generated.links.get_click_series import (
     GetClickSeries,
@@ -35,184 +45,53 @@ def gql(q: str) -> str:
 
 class LinksOperations(LinksTransport):
     def create_link(self, input: CreateLinkInput, **kwargs: Any) -> CreateLinkCreateLink:
-        query = gql("""
-            mutation CreateLink($input: CreateLinkInput!) {
-              createLink(input: $input) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"input": input}
         response = self.execute(
-            query=query, operation_name="CreateLink", variables=variables, **kwargs
+            query=CREATE_LINK_GQL,
+            operation_name="CreateLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return CreateLink.model_validate(data).create_link
 
     def update_link(self, id: str, input: UpdateLinkInput, **kwargs: Any) -> UpdateLinkUpdateLink:
-        query = gql("""
-            mutation UpdateLink($id: ID!, $input: UpdateLinkInput!) {
-              updateLink(id: $id, input: $input) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id, "input": input}
         response = self.execute(
-            query=query, operation_name="UpdateLink", variables=variables, **kwargs
+            query=UPDATE_LINK_GQL,
+            operation_name="UpdateLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return UpdateLink.model_validate(data).update_link
 
     def delete_link(self, id: str, **kwargs: Any) -> DeleteLinkDeleteLink:
-        query = gql("""
-            mutation DeleteLink($id: ID!) {
-              deleteLink(id: $id) {
-                id
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id}
         response = self.execute(
-            query=query, operation_name="DeleteLink", variables=variables, **kwargs
+            query=DELETE_LINK_GQL,
+            operation_name="DeleteLink",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return DeleteLink.model_validate(data).delete_link
 
     def get_link(self, id: str, **kwargs: Any) -> GetLinkLink | None:
-        query = gql("""
-            query GetLink($id: ID!) {
-              link(id: $id) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"id": id}
         response = self.execute(
-            query=query, operation_name="GetLink", variables=variables, **kwargs
+            query=GET_LINK_GQL, operation_name="GetLink", variables=variables, **kwargs
         )
         data = self.get_data(response)
         return GetLink.model_validate(data).link
 
     def get_link_by_slug(self, slug: str, **kwargs: Any) -> GetLinkBySlugLinkBySlug | None:
-        query = gql("""
-            query GetLinkBySlug($slug: String!) {
-              linkBySlug(slug: $slug) {
-                ...Link
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {"slug": slug}
         response = self.execute(
-            query=query, operation_name="GetLinkBySlug", variables=variables, **kwargs
+            query=GET_LINK_BY_SLUG_GQL,
+            operation_name="GetLinkBySlug",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return GetLinkBySlug.model_validate(data).link_by_slug
@@ -225,46 +104,6 @@ class LinksOperations(LinksTransport):
         after: str | None | UnsetType = UNSET,
         **kwargs: Any,
     ) -> ListLinksLinks:
-        query = gql("""
-            query ListLinks($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String) {
-              links(where: $where, orderBy: $orderBy, first: $first, after: $after) {
-                nodes {
-                  ...Link
-                }
-                pageInfo {
-                  endCursor
-                  hasNextPage
-                }
-              }
-            }
-
-            fragment Clicks on Clicks {
-              total
-              people
-              unique
-              bots
-              lastAt
-            }
-
-            fragment Link on Link {
-              id
-              slug
-              url
-              shortUrl
-              title
-              status
-              enabled
-              redirectStatus
-              maxClicks
-              uses
-              expiresAt
-              createdAt
-              updatedAt
-              clicks {
-                ...Clicks
-              }
-            }
-            """)
         variables: dict[str, object] = {
             "where": where,
             "orderBy": order_by,
@@ -272,7 +111,10 @@ class LinksOperations(LinksTransport):
             "after": after,
         }
         response = self.execute(
-            query=query, operation_name="ListLinks", variables=variables, **kwargs
+            query=LIST_LINKS_GQL,
+            operation_name="ListLinks",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return ListLinks.model_validate(data).links
@@ -285,62 +127,22 @@ class LinksOperations(LinksTransport):
         to: datetime | None | UnsetType = UNSET,
         **kwargs: Any,
     ) -> GetClickSeriesLink | None:
-        query = gql("""
-            query GetClickSeries($id: ID!, $by: Interval!, $from: DateTime, $to: DateTime) {
-              link(id: $id) {
-                clicks {
-                  series(by: $by, from: $from, to: $to) {
-                    ...ClickPoint
-                  }
-                }
-              }
-            }
-
-            fragment ClickPoint on ClickPoint {
-              at
-              total
-              people
-              unique
-              bots
-            }
-            """)
         variables: dict[str, object] = {"id": id, "by": by, "from": from_, "to": to}
         response = self.execute(
-            query=query, operation_name="GetClickSeries", variables=variables, **kwargs
+            query=GET_CLICK_SERIES_GQL,
+            operation_name="GetClickSeries",
+            variables=variables,
+            **kwargs,
         )
         data = self.get_data(response)
         return GetClickSeries.model_validate(data).link
 
     def watch_clicks(self, link_id: str, **kwargs: Any) -> Iterator[WatchClicksClicks]:
-        query = gql("""
-            subscription WatchClicks($linkId: ID!) {
-              clicks(linkId: $linkId) {
-                ...ClickEvent
-              }
-            }
-
-            fragment ClickEvent on ClickEvent {
-              id
-              at
-              country
-              referrerHost
-              device
-              bot
-              botReason
-              totals {
-                ...ClickTotals
-              }
-            }
-
-            fragment ClickTotals on ClickTotals {
-              total
-              people
-              unique
-              bots
-            }
-            """)
         variables: dict[str, object] = {"linkId": link_id}
         for data in self.execute_ws(
-            query=query, operation_name="WatchClicks", variables=variables, **kwargs
+            query=WATCH_CLICKS_GQL,
+            operation_name="WatchClicks",
+            variables=variables,
+            **kwargs,
         ):
             yield WatchClicks.model_validate(data).clicks

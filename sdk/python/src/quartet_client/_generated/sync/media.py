@@ -24,7 +24,7 @@ from quartet_client._generated.rest.models import (
     Visibility,
 )
 from quartet_client._generated.rest.types import UNSET
-from quartet_client._generated.sync.core import new_idempotency_key
+from quartet_client._generated.sync.account import new_idempotency_key
 from quartet_client._generated.sync.upload import Progress, Uploader
 from quartet_client.sources import Source, Uploadable, guess_content_type
 

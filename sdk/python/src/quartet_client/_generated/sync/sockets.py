@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing, suppress
 from typing import Any
 
 import httpx
@@ -38,7 +39,7 @@ class Sockets:
 
     def subscribe(
         self, query: str, operation_name: str | None, variables: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any]]:
         """The data of each event. What happens while the connection is down is not told."""
         conversation = Conversation(query, operation_name, variables)
         broken = 0
@@ -56,11 +57,12 @@ class Sockets:
                     proxy=self._endpoint.proxy,
                 ) as socket:
                     socket.send(conversation.opening(token))
-                    for reaction in self._reactions(socket, conversation):
-                        if reaction.acknowledged:
-                            broken, renewed = 0, False
-                        if reaction.data is not None:
-                            yield reaction.data
+                    with closing(self._reactions(socket, conversation)) as reactions:
+                        for reaction in reactions:
+                            if reaction.acknowledged:
+                                broken, renewed = 0, False
+                            if reaction.data is not None:
+                                yield reaction.data
                 return
             except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
                 step, failure = _after(error)
@@ -76,14 +78,16 @@ class Sockets:
 
     def _reactions(
         self, socket: ClientConnection, conversation: Conversation
-    ) -> Iterator[Reaction]:
+    ) -> Generator[Reaction]:
         # Until the acknowledgement the server is waited for; then pings tell whether it is there.
         timeout: float | None = self._endpoint.timeout_seconds
         while True:
             text = self._runtime.receive(socket, timeout)
             reaction = conversation.receive(text)
             if reaction.reply is not None:
-                socket.send(reaction.reply)
+                # A socket that has closed tells so when what it still holds has been read.
+                with suppress(ConnectionClosed):
+                    socket.send(reaction.reply)
             if reaction.acknowledged:
                 timeout = None
             yield reaction

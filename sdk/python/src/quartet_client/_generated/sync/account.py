@@ -25,8 +25,8 @@ from quartet_client._generated.rest.models import (
 from quartet_client._generated.rest.types import UNSET
 
 
-class Core:
-    """Made by ``AsyncQuartet``; there as ``core``."""
+class Account:
+    """Made by ``AsyncQuartet``; there as ``account``."""
 
     def __init__(self, rest: AuthenticatedClient) -> None:
         self._rest = rest
@@ -50,10 +50,10 @@ class Core:
             ),
         )
 
-    def me(self) -> User:
+    def get(self) -> User:
         return expect(User, call(get_me.sync, client=self._rest))
 
-    def update_me(self, patch: UserPatch, *, if_match: str | None = None) -> User:
+    def update(self, patch: UserPatch, *, if_match: str | None = None) -> User:
         """What is left out of the patch stays; None clears."""
         return expect(
             User,
@@ -65,7 +65,7 @@ class Core:
             ),
         )
 
-    def delete_me(self, *, if_match: str | None = None) -> None:
+    def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         delete_me.sync_detailed(client=self._rest, if_match=if_match or UNSET)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from conftest import PASSWORD, LogIn, Open
 from kinds import done, each
-
 from quartet_client import (
     ConflictError,
     InvalidInputError,
@@ -23,25 +23,25 @@ async def test_a_user_signs_up_changes_and_goes(open_client: Open) -> None:
     client = open_client()
     email = "ada@example.org"
     try:
-        user = await done(client.core.sign_up(email, PASSWORD, "Ada"))
+        user = await done(client.account.sign_up(email, PASSWORD, "Ada"))
     except ConflictError:
         await done(client.login(email, PASSWORD))
-        await done(client.core.delete_me())
+        await done(client.account.delete())
         await done(client.logout())
-        user = await done(client.core.sign_up(email, PASSWORD, "Ada"))
+        user = await done(client.account.sign_up(email, PASSWORD, "Ada"))
     assert (user.email, user.display_name) == (email, "Ada")
     await done(client.login(email, PASSWORD))
-    assert (await done(client.core.me())).id == user.id
-    changed = await done(client.core.update_me(UserPatch(display_name="Lovelace")))
+    assert (await done(client.account.get())).id == user.id
+    changed = await done(client.account.update(UserPatch(display_name="Lovelace")))
     assert changed.display_name == "Lovelace"
     # What is left out stays, None clears.
-    assert (await done(client.core.update_me(UserPatch()))).display_name == "Lovelace"
-    cleared = await done(client.core.update_me(UserPatch(display_name=None)))
+    assert (await done(client.account.update(UserPatch()))).display_name == "Lovelace"
+    cleared = await done(client.account.update(UserPatch(display_name=None)))
     assert cleared.display_name is None
     with pytest.raises(ConflictError) as stale:
-        await done(client.core.update_me(UserPatch(display_name="x"), if_match='"old"'))
+        await done(client.account.update(UserPatch(display_name="x"), if_match='"old"'))
     assert stale.value.code == "precondition_failed"
-    await done(client.core.delete_me())
+    await done(client.account.delete())
     with pytest.raises(UnauthenticatedError):
         await done(client.login(email, PASSWORD))
 
@@ -50,28 +50,28 @@ async def test_sessions_are_listed_over_all_pages_and_ended(
     log_in: LogIn, new_account: tuple[str, str]
 ) -> None:
     clients = [await log_in(new_account) for _ in range(3)]
-    sessions = [session async for session in each(clients[0].core.sessions(page_size=1))]
+    sessions = [session async for session in each(clients[0].account.sessions(page_size=1))]
     assert len(sessions) == 3
     assert [session.current for session in sessions].count(True) == 1
     other = next(session for session in sessions if not session.current)
-    await done(clients[0].core.end_session(other.id))
-    left = [session.id async for session in each(clients[0].core.sessions())]
+    await done(clients[0].account.end_session(other.id))
+    left = [session.id async for session in each(clients[0].account.sessions())]
     assert other.id not in left
     with pytest.raises(NotFoundError):
-        await done(clients[0].core.end_session(other.id))
+        await done(clients[0].account.end_session(other.id))
 
 
 async def test_logging_out_forgets_the_tokens(quartet: Any) -> None:
     await done(quartet.logout())
     with pytest.raises(UnauthenticatedError) as refused:
-        await done(quartet.core.me())
+        await done(quartet.account.get())
     assert refused.value.request_id
     await done(quartet.logout())
 
 
 async def test_wrong_input_names_each_field_and_the_request(open_client: Open) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        await done(open_client().core.sign_up("nobody", "short"))
+        await done(open_client().account.sign_up("nobody", "short"))
     error = refused.value
     assert (error.code, error.status) == ("invalid_body", 422)
     assert {field.pointer for field in error.errors} == {"/email", "/password"}
@@ -91,7 +91,7 @@ async def test_a_wrong_password_is_told_by_its_code(
 
 async def test_a_taken_address_is_a_conflict(open_client: Open, account: tuple[str, str]) -> None:
     with pytest.raises(ConflictError) as refused:
-        await done(open_client().core.sign_up(account[0], PASSWORD))
+        await done(open_client().account.sign_up(account[0], PASSWORD))
     assert refused.value.code == "email_taken"
     assert refused.value.errors[0].pointer == "/email"
 
@@ -101,7 +101,7 @@ async def test_the_same_key_signs_up_once(open_client: Open, kind: str) -> None:
     email = f"once-{kind}-{id(client)}@example.org"
     key = f"key-{kind}-{id(client)}"
     users = [
-        await done(client.core.sign_up(email, PASSWORD, idempotency_key=key)) for _ in range(2)
+        await done(client.account.sign_up(email, PASSWORD, idempotency_key=key)) for _ in range(2)
     ]
     assert users[0] == users[1]
 
@@ -114,7 +114,7 @@ async def test_every_operation_of_the_document_is_there(quartet: Any, kind: str)
 
 async def test_a_wrong_parameter_is_named(quartet: Any) -> None:
     with pytest.raises(QuartetError) as refused:
-        await done(quartet.core.end_session("nonsense"))
+        await done(quartet.account.end_session("nonsense"))
     assert refused.value.code == "invalid_parameter"
     assert refused.value.errors[0].parameter == "id"
 

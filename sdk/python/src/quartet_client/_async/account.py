@@ -13,8 +13,8 @@ from quartet_client._generated.rest.models import Session, SessionPage, SignUp, 
 from quartet_client._generated.rest.types import UNSET
 
 
-class AsyncCore:
-    """Made by ``AsyncQuartet``; there as ``core``."""
+class AsyncAccount:
+    """Made by ``AsyncQuartet``; there as ``account``."""
 
     def __init__(self, rest: AuthenticatedClient) -> None:
         self._rest = rest
@@ -38,10 +38,10 @@ class AsyncCore:
             ),
         )
 
-    async def me(self) -> User:
+    async def get(self) -> User:
         return expect(User, await acall(get_me.asyncio, client=self._rest))
 
-    async def update_me(self, patch: UserPatch, *, if_match: str | None = None) -> User:
+    async def update(self, patch: UserPatch, *, if_match: str | None = None) -> User:
         """What is left out of the patch stays; None clears."""
         return expect(
             User,
@@ -53,7 +53,7 @@ class AsyncCore:
             ),
         )
 
-    async def delete_me(self, *, if_match: str | None = None) -> None:
+    async def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
 

@@ -1,0 +1,236 @@
+"""Access tokens that end, on a live stack.
+
+Where the stack was started with `--set core.sessions.access_token_ttl_seconds=3`, tokens are
+waited for until the services refuse them; otherwise a broken signature stands for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import LogIn, Open
+from kinds import Clock, done
+from proxy import Answer, Cut, Proxy
+from quartet_client import (
+    AsyncQuartet,
+    ConnectionFailedError,
+    FileTokenStore,
+    MemoryTokenStore,
+    Quartet,
+    Tokens,
+    UnauthenticatedError,
+)
+
+REFRESH = "/v1/core/sessions/refresh"
+ME = "/v1/core/users/me"
+SHORT_LIFE_SECONDS = 10
+
+
+def spent(url: str, tokens: Tokens) -> Tokens:
+    """The same session with an access token that the services refuse, and nobody knows it."""
+    refused = tokens.access_token
+    if tokens.lifetime_seconds > SHORT_LIFE_SECONDS:
+        head, _, signature = refused.rpartition(".")
+        refused = f"{head}.{signature[::-1]}"
+    deadline = time.monotonic() + 60
+    headers = {"authorization": f"Bearer {refused}"}
+    while httpx.get(f"{url}{ME}", headers=headers).status_code != 401:
+        assert time.monotonic() < deadline, "the token does not end"
+    far_away = time.time() + 1_000_000
+    return dataclasses.replace(tokens, access_token=refused, expires_at=far_away)
+
+
+def nearly_over(tokens: Tokens) -> Tokens:
+    return dataclasses.replace(tokens, expires_at=time.time())
+
+
+async def test_a_token_that_is_refused_is_renewed_and_the_call_repeated(
+    open_client: Open, url: str, tokens: Tokens, account: tuple[str, str]
+) -> None:
+    store = MemoryTokenStore(spent(url, tokens))
+    quartet = open_client(token_store=store)
+    assert (await done(quartet.account.get())).email == account[0]
+    renewed = store.load()
+    assert renewed is not None
+    assert renewed.session_id == tokens.session_id
+    assert renewed.refresh_token != tokens.refresh_token
+
+
+async def test_links_and_media_renew_too(open_client: Open, url: str, tokens: Tokens) -> None:
+    store = MemoryTokenStore(spent(url, tokens))
+    assert await done(open_client(token_store=store).links.by_slug("there-is-none")) is None
+    current = store.load()
+    assert current is not None
+    store.save(spent(url, current))
+    quartet = open_client(token_store=store)
+    assert (await done(quartet.media.upload(b"x", file_name="a.txt"))).size_bytes == 1
+
+
+async def test_a_token_is_renewed_before_it_ends(
+    log_in: LogIn, account: tuple[str, str], proxy: Proxy
+) -> None:
+    clock = Clock(time.time())
+    quartet = await log_in(account, proxy=proxy.url, now=clock)
+    await done(quartet.account.get())
+    assert proxy.count("POST", REFRESH) == 0
+    first = proxy.requests("GET", ME)[-1].headers["authorization"]
+    clock.seconds += 1_000
+    await done(quartet.account.get())
+    assert proxy.count("POST", REFRESH) == 1
+    assert proxy.requests("GET", ME)[-1].headers["authorization"] != first
+    assert proxy.count("GET", ME) == 2
+
+
+@pytest.mark.parametrize("state", ["refused", "nearly over"])
+async def test_threads_refresh_one_at_a_time(
+    url: str, tokens: Tokens, proxy: Proxy, state: str
+) -> None:
+    worn = spent(url, tokens) if state == "refused" else nearly_over(tokens)
+    failures: list[BaseException] = []
+    with Quartet(url, proxy=proxy.url, token_store=MemoryTokenStore(worn)) as quartet:
+        barrier = threading.Barrier(8)
+
+        def ask() -> None:
+            barrier.wait()
+            try:
+                quartet.account.get()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert proxy.count("POST", REFRESH) == 1
+
+
+@pytest.mark.parametrize("state", ["refused", "nearly over"])
+async def test_tasks_refresh_one_at_a_time(
+    url: str, tokens: Tokens, proxy: Proxy, state: str
+) -> None:
+    worn = spent(url, tokens) if state == "refused" else nearly_over(tokens)
+    store = MemoryTokenStore(worn)
+    async with AsyncQuartet(url, proxy=proxy.url, token_store=store) as quartet:
+        users = await asyncio.gather(*[quartet.account.get() for _ in range(8)])
+    assert len({user.id for user in users}) == 1
+    assert proxy.count("POST", REFRESH) == 1
+
+
+async def test_a_task_that_is_cancelled_loses_no_tokens(
+    url: str, tokens: Tokens, proxy: Proxy
+) -> None:
+    store = MemoryTokenStore(nearly_over(tokens))
+    saved = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Watched(MemoryTokenStore):
+        def save(self, tokens: Tokens | None) -> None:
+            store.save(tokens)
+            loop.call_soon_threadsafe(saved.set)
+
+        def load(self) -> Tokens | None:
+            return store.load()
+
+    async with AsyncQuartet(url, proxy=proxy.url, token_store=Watched()) as quartet:
+        task = asyncio.create_task(quartet.account.get())
+        while proxy.count("POST", REFRESH) == 0:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(saved.wait(), 10)
+        await quartet.account.get()
+    assert proxy.count("POST", REFRESH) == 1
+
+
+@pytest.mark.parametrize("fault", [Cut.LOST, Cut.DURING, Cut.BEFORE, Answer(503)])
+async def test_a_lost_refresh_is_asked_for_again_within_the_grace(
+    open_client: Open, tokens: Tokens, proxy: Proxy, fault: Any
+) -> None:
+    store = MemoryTokenStore(nearly_over(tokens))
+    quartet = open_client(proxy=proxy.url, token_store=store)
+    proxy.plan("POST", REFRESH, fault)
+    await done(quartet.account.get())
+    assert proxy.count("POST", REFRESH) == 2
+    renewed = store.load()
+    assert renewed is not None
+    assert renewed.refresh_token != tokens.refresh_token
+
+
+async def test_a_lost_refresh_is_not_asked_for_after_the_grace(
+    open_client: Open, tokens: Tokens, proxy: Proxy
+) -> None:
+    # Each look at the clock takes ten seconds: an attempt that is later still must not be made.
+    late = Clock(time.time() + 10_000)
+
+    def now() -> float:
+        late.seconds += 10
+        return late.seconds
+
+    quartet = open_client(proxy=proxy.url, token_store=MemoryTokenStore(tokens), now=now)
+    proxy.plan("POST", REFRESH, *[Cut.LOST] * 4)
+    with pytest.raises(ConnectionFailedError):
+        await done(quartet.account.get())
+    assert proxy.count("POST", REFRESH) == 2
+
+
+async def test_while_core_is_away_a_token_is_used_to_its_end(
+    open_client: Open, tokens: Tokens, account: tuple[str, str], proxy: Proxy
+) -> None:
+    # Within the last fifth of its life, and not over.
+    clock = Clock(tokens.expires_at - 0.01)
+    quartet = open_client(proxy=proxy.url, token_store=MemoryTokenStore(tokens), now=clock)
+    proxy.plan("POST", REFRESH, *[Answer(503)] * 4)
+    assert (await done(quartet.account.get())).email == account[0]
+
+
+async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens: Tokens) -> None:
+    with Quartet(url, token_store=MemoryTokenStore(tokens)) as other:
+        other.logout()
+    store = MemoryTokenStore(nearly_over(tokens))
+    quartet = open_client(token_store=store)
+    with pytest.raises(UnauthenticatedError) as ended:
+        await done(quartet.account.get())
+    assert ended.value.code == "invalid_refresh_token"
+    assert ended.value.request_id
+    assert store.load() is None
+
+
+async def test_two_processes_share_a_file(
+    open_client: Open, tokens: Tokens, proxy: Proxy, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokens.json"
+    FileTokenStore(path).save(nearly_over(tokens))
+    first, second = (
+        open_client(proxy=proxy.url, token_store=FileTokenStore(path)) for _ in range(2)
+    )
+    await done(first.account.get())
+    await done(second.account.get())
+    assert proxy.count("POST", REFRESH) == 1
+
+
+async def test_a_faster_process_is_believed(
+    open_client: Open, tokens: Tokens, proxy: Proxy
+) -> None:
+    class Shared(MemoryTokenStore):
+        """Whose content changes while a refresh is on its way."""
+
+        def load(self) -> Tokens | None:
+            return newer if proxy.count("POST", REFRESH) else nearly_over(tokens)
+
+    newer = dataclasses.replace(tokens, refresh_token="qrt_ref_newer")
+    quartet = open_client(proxy=proxy.url, token_store=Shared())
+    gone = b'{"code": "invalid_refresh_token", "title": "spent"}'
+    proxy.plan("POST", REFRESH, Answer(401, {}, gone))
+    await done(quartet.account.get())
+    assert proxy.requests("GET", ME)[-1].headers["authorization"].endswith(tokens.access_token)

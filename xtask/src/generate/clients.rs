@@ -70,7 +70,13 @@ fn rust(
         return Ok(());
     }
     let fresh = scratch.join("rust");
-    let mut command = cargo(["run", "--quiet", "--package", "quartet-client-generator", "--"]);
+    let mut command = cargo([
+        "run",
+        "--quiet",
+        "--package",
+        "quartet-client-generator",
+        "--",
+    ]);
     command
         .arg(root.join("services/gateway/openapi-3.0.json"))
         .arg(root.join("services/links/schema.graphql"))

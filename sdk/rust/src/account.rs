@@ -79,7 +79,7 @@ impl Quartet {
     }
 
     /// The account's sessions that have not ended, newest first.
-    pub fn sessions(&self) -> impl Stream<Item = Result<Login, Error>> {
+    pub fn sessions(&self) -> impl Stream<Item = Result<Login, Error>> + use<> {
         let client = self.clone();
         pages::all(move |cursor| {
             let api = client.api();

@@ -19,7 +19,7 @@ pub struct AssetFilter {
 
 impl Quartet {
     /// All assets that fit, newest first, page by page.
-    pub fn assets(&self, filter: AssetFilter) -> impl Stream<Item = Result<Asset, Error>> {
+    pub fn assets(&self, filter: AssetFilter) -> impl Stream<Item = Result<Asset, Error>> + use<> {
         let client = self.clone();
         pages::all(move |cursor| {
             let api = client.api();

@@ -52,7 +52,10 @@ impl Links {
     }
 
     /// All links that fit, newest first, page by page.
-    pub fn list(&self, filter: Option<LinkFilter>) -> impl Stream<Item = Result<Link, Error>> {
+    pub fn list(
+        &self,
+        filter: Option<LinkFilter>,
+    ) -> impl Stream<Item = Result<Link, Error>> + use<> {
         let links = self.clone();
         pages::all(move |after| links.clone().page(filter.clone(), after))
     }

@@ -180,6 +180,8 @@ pub struct LinkPatch {
 #[derive(cynic::InputObject, Clone, Debug, Default)]
 #[cynic(graphql_type = "LinkFilter")]
 pub struct LinkFilter {
+    #[cynic(rename = "_or", skip_serializing_if = "Option::is_none")]
+    pub any_of: Option<Vec<LinkFilter>>,
     #[cynic(skip_serializing_if = "Option::is_none")]
     pub url: Option<TextFilter>,
     #[cynic(skip_serializing_if = "Option::is_none")]
@@ -211,6 +213,44 @@ impl NewLink {
             enabled: true,
         }
     }
+}
+
+impl LinkFilter {
+    /// Links whose address, title or slug holds a text, without regard to case.
+    pub fn holding(text: &str) -> Self {
+        let pattern = TextFilter {
+            ilike: Some(format!("%{}%", escape(text))),
+            ..TextFilter::default()
+        };
+        let url = Self {
+            url: Some(pattern.clone()),
+            ..Self::default()
+        };
+        let title = Self {
+            title: Some(pattern.clone()),
+            ..Self::default()
+        };
+        let slug = Self {
+            slug: Some(pattern),
+            ..Self::default()
+        };
+        Self {
+            any_of: Some(vec![url, title, slug]),
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes their meaning from `%`, `_` and `\`.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }
 
 impl From<&str> for LinkId {

@@ -1,0 +1,69 @@
+//! Sessions and the account.
+
+use quartet_client::{Quartet, User};
+use serde_json::json;
+
+use crate::arguments::{Login, Signup};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{output, password};
+
+pub(crate) async fn log_in(context: &Context, login: Login) -> Result<(), Failure> {
+    let client = context.client()?;
+    let email = password::email(login.email)?;
+    let password = password::read()?;
+    end_old_session(&client).await;
+    client.log_in(&email, password).await?;
+    told(context, &client, &client.me().await?)
+}
+
+/// The session that is replaced would live on at the server without use.
+async fn end_old_session(client: &Quartet) {
+    // Whether that works does not matter for the new one.
+    let _ = client.log_out().await;
+}
+
+pub(crate) async fn log_out(context: &Context) -> Result<(), Failure> {
+    let client = match context.client() {
+        // Never logged in: nothing to end.
+        Err(Failure::Usage(_)) => return said(context, "logged out"),
+        client => client?,
+    };
+    client.log_out().await?;
+    said(context, "logged out")
+}
+
+pub(crate) async fn sign_up(context: &Context, signup: Signup) -> Result<(), Failure> {
+    let client = context.client()?;
+    let email = password::email(signup.email)?;
+    let password = password::choose()?;
+    let name = signup.name.as_deref();
+    let user = client.sign_up(&email, password.clone(), name).await?;
+    end_old_session(&client).await;
+    client.log_in(&email, password).await?;
+    told(context, &client, &user)
+}
+
+pub(crate) async fn who_am_i(context: &Context) -> Result<(), Failure> {
+    let client = context.session().await?;
+    told(context, &client, &client.me().await?)
+}
+
+fn told(context: &Context, client: &Quartet, user: &User) -> Result<(), Failure> {
+    if context.json {
+        return output::json(&json!({ "url": client.url(), "user": user }));
+    }
+    output::record(&[
+        ("server", client.url().to_owned()),
+        ("account", user.email.clone()),
+        ("name", user.display_name.clone().unwrap_or_default()),
+        ("id", user.id.to_string()),
+    ])
+}
+
+fn said(context: &Context, what: &str) -> Result<(), Failure> {
+    if context.json {
+        return output::json(&json!({ "status": what }));
+    }
+    output::line(what)
+}

@@ -1,0 +1,62 @@
+//! The server, the session and the form of the output.
+
+use std::path::PathBuf;
+
+use quartet_client::Quartet;
+
+use crate::failure::Failure;
+use crate::store::{self, FileStore};
+
+pub(crate) struct Context {
+    pub(crate) json: bool,
+    url: Option<String>,
+    path: PathBuf,
+}
+
+impl Context {
+    pub(crate) fn new(url: Option<String>, json: bool) -> Result<Self, Failure> {
+        let path = store::path().map_err(Failure::local("find the configuration directory"))?;
+        let named = std::env::var("QUARTET_URL").ok();
+        let url = url.or(named.filter(|url| !url.is_empty()));
+        Ok(Self { json, url, path })
+    }
+
+    /// A client of the server, logged in or not.
+    pub(crate) fn client(&self) -> Result<Quartet, Failure> {
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => {
+                let last =
+                    store::last_url(&self.path).map_err(Failure::local("read the session"))?;
+                last.ok_or_else(|| {
+                    Failure::Usage("which server? Give --url or set QUARTET_URL".into())
+                })?
+            }
+        };
+        // The address in its usual spelling names the session.
+        let url = Quartet::new(&url)?.url().to_owned();
+        let store = FileStore::new(self.path.clone(), &url);
+        let agent = concat!("quartet/", env!("CARGO_PKG_VERSION"));
+        Ok(Quartet::builder(&url)
+            .user_agent(agent)
+            .store(store)
+            .build()?)
+    }
+
+    /// A client that is logged in.
+    pub(crate) async fn session(&self) -> Result<Quartet, Failure> {
+        let client = match (&self.url, self.client()) {
+            (None, Err(Failure::Usage(_))) => return Err(logged_out()),
+            (_, client) => client?,
+        };
+        if client.is_logged_in().await? {
+            Ok(client)
+        } else {
+            Err(logged_out())
+        }
+    }
+}
+
+fn logged_out() -> Failure {
+    Failure::Refused("not logged in; `quartet login` opens a session".into())
+}

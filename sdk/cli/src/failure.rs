@@ -1,0 +1,108 @@
+//! What went wrong, in words and as an exit code.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use quartet_client::Error;
+use serde_json::json;
+
+use crate::output::{clean, paints};
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Client(#[from] Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{what}: {source}")]
+    Local { what: String, source: io::Error },
+    /// Whoever read our output has seen enough.
+    #[error("the output is closed")]
+    Closed,
+    /// Each was told of already; the last one decides the exit code.
+    #[error("{told} of {of} failed")]
+    Several { told: usize, of: usize, code: u8 },
+}
+
+const REFUSED: u8 = 1;
+const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+
+impl Failure {
+    pub(crate) fn local(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::Local { what, source }
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Usage(_) | Self::Client(Error::Setup(_) | Error::File(_)) => USAGE,
+            Self::Client(Error::Transport(_)) => UNREACHABLE,
+            Self::Client(_) | Self::Refused(_) | Self::Local { .. } => REFUSED,
+            Self::Several { code, .. } => *code,
+        }
+    }
+
+    /// Tells it on standard error and gives the exit code.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        self.tell(json);
+        ExitCode::from(self.code())
+    }
+
+    pub(crate) fn tell(&self, json: bool) {
+        if matches!(self, Self::Closed) {
+            return;
+        }
+        let mut text = if json { self.as_json() } else { self.as_text() };
+        text.push('\n');
+        // There is nobody left to tell if this fails.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    fn as_text(&self) -> String {
+        let head = if paints(&io::stderr()) {
+            "\x1b[31merror:\x1b[0m"
+        } else {
+            "error:"
+        };
+        let Self::Client(Error::Problem(problem)) = self else {
+            return format!("{head} {}", clean(&self.to_string()));
+        };
+        let mut text = format!("{head} {}", clean(&problem.title));
+        if let Some(detail) = &problem.detail {
+            text.push_str(": ");
+            text.push_str(&clean(detail));
+        }
+        for error in &problem.errors {
+            let (field, rule) = (clean(error.field()), clean(&error.detail));
+            text.push_str(&format!("\n  {field}: {rule} ({})", clean(&error.code)));
+        }
+        if let Some(wait) = problem.retry_after {
+            text.push_str(&format!("\n  try again in {} s", wait.as_secs()));
+        }
+        let id = problem.request_id.as_deref().unwrap_or("unknown");
+        let code = clean(problem.code.as_str());
+        text.push_str(&format!("\n  code {code}, request {}", clean(id)));
+        text
+    }
+
+    fn as_json(&self) -> String {
+        let error = match self {
+            Self::Client(Error::Problem(problem)) => json!({
+                "message": problem.title,
+                "detail": problem.detail,
+                "code": problem.code.as_str(),
+                "status": problem.status,
+                "request_id": problem.request_id,
+                "errors": problem.errors,
+                "retry_after_seconds": problem.retry_after.map(|wait| wait.as_secs()),
+            }),
+            other => json!({ "message": other.to_string() }),
+        };
+        json!({ "error": error }).to_string()
+    }
+}

@@ -1,6 +1,6 @@
 //! axum's extractors with rejections that are [`Problem`]s naming field and rule.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use axum::{
     extract::{
@@ -12,7 +12,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header, request::Parts};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserializer, Serialize,
+    de::{DeserializeOwned, Unexpected, Visitor},
+};
 
 use crate::{
     layers::{BodyTimeout, ClientAddress},
@@ -135,6 +138,43 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+/// Reads a whole number of zero or more, also one that is written as `23.0`: in JSON both are the
+/// same number.
+///
+/// # Errors
+/// When the value is something else, or too large to be exact.
+pub fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    from.deserialize_u64(WholeNumber)
+}
+
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of zero or more")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u64, E> {
+        Ok(value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
+        /// From here on doubles leave out whole numbers.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() != 0.0 || !(0.0..EXACT).contains(&value) {
+            return Err(E::invalid_value(Unexpected::Float(value), &self));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole and within the bounds"
+        )]
+        Ok(value as u64)
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -351,6 +391,21 @@ mod tests {
         assert_eq!(problem.errors[0].detail, "must be u64");
         let unknown = read(r#"{"outr": 1}"#);
         assert!(unknown.errors[0].detail.starts_with("unknown field `outr`"));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+        #[derive(Debug, Deserialize)]
+        struct Size(#[serde(deserialize_with = "whole_number")] u64);
+        let read = |text: &str| from_json::<Size>(text.as_bytes());
+        for (text, number) in [("23", 23), ("23.0", 23), ("2.3e1", 23), ("0", 0)] {
+            assert_eq!(read(text).unwrap().0, number, "{text}");
+        }
+        assert_eq!(read("18446744073709551615").unwrap().0, u64::MAX);
+        for text in ["-1", "-1.0", "0.5", "1e300", "\"23\"", "null", "true"] {
+            let detail = &read(text).unwrap_err().errors[0].detail;
+            assert_eq!(detail, "must be a whole number of zero or more", "{text}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,10 @@
 //! Lists by opaque cursor: `?limit=20&cursor=...` gives `{data, next_cursor, has_more}`.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Problem;
@@ -17,7 +20,8 @@ const MAX_CURSOR_BYTES: usize = 512;
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Items per page, 1 to 100; values outside are moved to the nearest bound.
-    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default, deserialize_with = "any_limit")]
+    #[param(value_type = Option<i32>, default = 20)]
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -46,6 +50,21 @@ impl PageQuery {
             .map(|cursor| decode_cursor(kind, cursor))
             .transpose()
     }
+}
+
+/// Reads any whole number of a query string: what is too large or negative is clamped later.
+///
+/// # Errors
+/// When the text is no whole number.
+pub fn any_limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(from)?;
+    let (sign, digits) = text
+        .strip_prefix('-')
+        .map_or((1, text.as_str()), |digits| (0, digits));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(D::Error::custom("must be a whole number"));
+    }
+    Ok(Some(digits.parse().unwrap_or(u32::MAX) * sign))
 }
 
 /// A limit within its bounds.
@@ -137,6 +156,26 @@ mod tests {
     fn the_last_page_has_no_cursor() {
         let page = Page::from_rows(vec![1, 2], 2, "numbers", |n| *n);
         assert!(!page.has_more && page.next_cursor.is_none());
+    }
+
+    #[test]
+    fn any_whole_number_is_a_limit() {
+        let read =
+            |query: &str| serde_urlencoded::from_str::<PageQuery>(query).map(|query| query.limit());
+        for (text, limit) in [
+            ("", 20),
+            ("limit=7", 7),
+            ("limit=0", 1),
+            ("limit=-3", 1),
+            ("limit=101", 100),
+            ("limit=99999999999999999999999", 100),
+            ("limit=-99999999999999999999999", 1),
+        ] {
+            assert_eq!(read(text).unwrap(), limit, "{text}");
+        }
+        for text in ["limit=", "limit=-", "limit=1.5", "limit=ten", "limit=+1"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn schema(schema: &mut Value) {
             limit(keys, "minimum", "exclusiveMinimum");
             limit(keys, "maximum", "exclusiveMaximum");
             contents(keys);
+            nothing_else(keys);
             if keys.get("type").is_some_and(|kind| kind == "array") {
                 keys.entry("items").or_insert_with(|| json!({}));
             }
@@ -172,6 +173,13 @@ fn contents(keys: &mut Map<String, Value>) {
     keys.entry("format").or_insert_with(|| format.into());
 }
 
+/// Here 3.0 knows `false`; of a schema that nothing fits, generators make a map of anything.
+fn nothing_else(keys: &mut Map<String, Value>) {
+    if keys.get("additionalProperties") == Some(&json!({"not": {}})) {
+        keys.insert("additionalProperties".into(), false.into());
+    }
+}
+
 /// What stands beside a reference is not read in 3.0.
 fn reference_with_others(keys: &mut Map<String, Value>) {
     if keys.len() > 1
@@ -239,6 +247,10 @@ mod tests {
         becomes(
             json!({"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": true}),
             json!({"type": "object", "additionalProperties": {}}),
+        );
+        becomes(
+            json!({"type": "object", "additionalProperties": false}),
+            json!({"type": "object", "additionalProperties": false}),
         );
     }
 

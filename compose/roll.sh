@@ -17,9 +17,15 @@ wait_seconds="${ROLL_WAIT_SECONDS:-120}"
 settle_seconds="${ROLL_SETTLE_SECONDS:-5}"
 
 compose() { ${COMPOSE:-docker compose} "$@"; }
-running() { compose ps -q "$service"; }
+running() {
+  for id in $(compose ps -q "$service"); do
+    [ "$(docker inspect --format '{{.State.Running}}' "$id")" = true ] && echo "$id"
+  done
+}
 health() { docker inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$1"; }
 
+# A replica that died would be started again as it was, in place of a new one.
+compose rm -f "$service" >/dev/null
 old="$(running)"
 [ -n "$old" ] || { echo "roll: no replica of $service runs" >&2; exit 1; }
 count="$(echo "$old" | wc -l)"

@@ -8,6 +8,7 @@ mod harness;
 
 mod access;
 mod bad_input;
+mod compose;
 mod crashes;
 mod departures;
 mod door;

@@ -11,6 +11,7 @@ mod generate;
 mod git;
 mod image;
 mod live;
+mod release;
 mod signals;
 mod test;
 mod tools;
@@ -53,6 +54,9 @@ cargo xtask COMMAND
   contract SERVICE [--previous REF] [--step baseline|binary|schema] [-- TESTS]
                              the end-to-end tests of the last release (or REF) with today's
                              SERVICE, and with its own SERVICE on today's schema
+  release SERVICE VERSION [--check]
+                             make the tree a release of one service: version, change notes,
+                             generated files; --check: is it one? prints its notes
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -90,6 +94,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "image" => image::run(rest, &signals),
         "affected" => affected::run(rest),
         "contract" => contract::run(rest, &signals),
+        "release" => release::run(rest, &signals),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
     };

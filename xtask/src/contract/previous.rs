@@ -15,6 +15,9 @@ use crate::signals::Signals;
 /// The package and the test target that hold the end-to-end tests.
 const TESTS: (&str, &str) = ("quartet-e2e", "it");
 
+/// How a service describes itself.
+const DOCUMENTS: [&str; 3] = ["openapi.json", "openapi-3.0.json", "schema.graphql"];
+
 /// Its source. Kept for the next run, as what was built from it.
 pub(crate) struct Previous {
     directory: PathBuf,
@@ -69,6 +72,23 @@ impl Previous {
     /// A place for what one run needs.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.directory.join("run")
+    }
+
+    /// Puts the documents of a service as another tree has them into the source, or
+    /// those of the release again.
+    pub(crate) fn describe(&self, service: &str, other: Option<&Path>) -> anyhow::Result<()> {
+        let source = self.source();
+        let directory = format!("services/{service}");
+        let restore = ["checkout", "--quiet", "--force", "--", &directory];
+        git::output(&source, &restore)?;
+        for name in DOCUMENTS {
+            let document = Path::new(&directory).join(name);
+            let theirs = other.map(|root| root.join(&document));
+            if let Some(theirs) = theirs.filter(|path| path.is_file()) {
+                fs::copy(theirs, source.join(document))?;
+            }
+        }
+        Ok(())
     }
 
     /// Builds its services and its end-to-end tests.

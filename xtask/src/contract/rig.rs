@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use quartet_devstack::workspace;
 
 use super::Step;
 use super::previous::Built;
@@ -16,6 +17,7 @@ const STACKS_AT_ONCE: &str = "--test-threads=2";
 
 pub(crate) struct Rig<'a> {
     built: &'a Built,
+    service: &'a str,
     directory: PathBuf,
     /// The name of the exchanged binary, and a copy of today's.
     name: String,
@@ -24,7 +26,7 @@ pub(crate) struct Rig<'a> {
 
 impl<'a> Rig<'a> {
     /// Copies today's binary, which another build could replace meanwhile.
-    pub(crate) fn new(built: &'a Built, service: &str, binary: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(built: &'a Built, service: &'a str, binary: &Path) -> anyhow::Result<Self> {
         let directory = built.previous.scratch();
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("today"))?;
@@ -33,6 +35,7 @@ impl<'a> Rig<'a> {
         fs::copy(binary, &today).with_context(|| format!("copy {}", binary.display()))?;
         Ok(Self {
             built,
+            service,
             directory,
             name,
             today,
@@ -41,6 +44,12 @@ impl<'a> Rig<'a> {
 
     /// The tests of the release before, on the binaries of a step.
     pub(crate) fn tests(&self, step: Step) -> anyhow::Result<Command> {
+        // Today's service comes with today's description of itself: the tests hold its
+        // answers against that one, so that what was added since is no breach.
+        let documents = (step == Step::Binary).then(workspace::root);
+        self.built
+            .previous
+            .describe(self.service, documents.as_deref())?;
         let directory = self.directory.join(step.name());
         let deps = directory.join("deps");
         fs::create_dir_all(&deps)?;

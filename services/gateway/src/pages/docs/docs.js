@@ -146,7 +146,6 @@ const ui = SwaggerUIBundle({
   deepLinking: true,
   displayOperationId: true,
   displayRequestDuration: true,
-  filter: true,
   persistAuthorization: false,
   tryItOutEnabled: true,
   // The validator is somebody else's server.

@@ -15,7 +15,8 @@ pub(super) fn tidy(document: &mut Value) {
     name_pages(document);
     put_references_back(document);
     require_what_is_always_sent(document);
-    drop_empty_words(document);
+    say_in_3_1(document);
+    parameters_are_not_null(document);
 }
 
 fn name_pages(document: &mut Value) {
@@ -147,15 +148,49 @@ fn references(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// That names of members are strings goes without saying, and some generators do not know the word.
-fn drop_empty_words(document: &mut Value) {
+/// Words that the macros use and 3.1 does not: `example` of a schema; and one that says nothing.
+fn say_in_3_1(document: &mut Value) {
     walk::schemas(document, &mut |schema| {
-        if let Some(keys) = schema.as_object_mut()
-            && keys.get("propertyNames") == Some(&json!({"type": "string"}))
-        {
+        let Some(keys) = schema.as_object_mut() else {
+            return;
+        };
+        if let Some(example) = keys.remove("example") {
+            keys.entry("examples").or_insert_with(|| json!([example]));
+        }
+        // That names of members are strings goes without saying.
+        if keys.get("propertyNames") == Some(&json!({"type": "string"})) {
             keys.remove("propertyNames");
         }
     });
+}
+
+/// A parameter is there or it is not: it has no null.
+fn parameters_are_not_null(document: &mut Value) {
+    walk::operations(document, |_, _, operation| {
+        let parameters = operation
+            .get_mut("parameters")
+            .and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            let schema = &mut parameter["schema"];
+            if let Some([only]) = others(&schema["type"], "null".into()).as_deref() {
+                schema["type"] = only.clone();
+            }
+            if let Some([only]) = others(&schema["oneOf"], json!({"type": "null"})).as_deref() {
+                *schema = only.clone();
+            }
+        }
+    });
+}
+
+/// The items without this one, if it is among them.
+fn others(items: &Value, without: Value) -> Option<Vec<Value>> {
+    let items = items.as_array()?;
+    let others: Vec<Value> = items
+        .iter()
+        .filter(|item| **item != without)
+        .cloned()
+        .collect();
+    (others.len() < items.len()).then_some(others)
 }
 
 fn named_schemas(document: &Value) -> Vec<(String, Value)> {

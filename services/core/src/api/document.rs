@@ -4,18 +4,25 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::{copy_in_3_0, finish};
+use quartet_common::openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{keys, sessions, users},
+    error::kinds,
     state::AppState,
 };
 
-const DESCRIPTION: &str = "Users, their sessions, and the public keys that verify their access \
+const ABOUT: About = About {
+    title: "Quartet core",
+    description: "Users, their sessions, and the public keys that verify their access \
 tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh it \
-before it ends.";
+before it ends.",
+    version: env!("CARGO_PKG_VERSION"),
+    everywhere: EVERYWHERE,
+    kinds: kinds::ALL,
+};
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
@@ -43,7 +50,7 @@ pub(crate) fn openapi() -> String {
         .merge(keys::router())
         .merge(router())
         .split_for_parts();
-    finish(document, "Quartet core", DESCRIPTION)
+    finish(document, &ABOUT)
 }
 
 /// Describe this service

@@ -48,13 +48,22 @@ struct PublicKey {
 /// tokens and has neither ID tokens nor an authorization endpoint yet.
 #[derive(Serialize, ToSchema)]
 struct OpenIdConfiguration {
-    #[schema(format = "uri")]
+    /// The `iss` of every token.
+    #[schema(format = "uri", example = "https://quartet.example")]
     issuer: String,
-    #[schema(format = "uri")]
+    /// Where the public keys are.
+    #[schema(
+        format = "uri",
+        example = "https://quartet.example/.well-known/jwks.json"
+    )]
     jwks_uri: String,
+    /// None: there is no authorization endpoint.
+    #[schema(example = json!([]))]
     response_types_supported: Vec<String>,
     /// None: sessions are opened at `/v1/core/sessions`, not by OAuth.
+    #[schema(example = json!([]))]
     grant_types_supported: Vec<String>,
+    #[schema(example = json!(["public"]))]
     subject_types_supported: Vec<String>,
     #[schema(example = json!(["EdDSA"]))]
     id_token_signing_alg_values_supported: Vec<String>,
@@ -69,9 +78,9 @@ struct OpenIdConfiguration {
     path = "/.well-known/jwks.json",
     operation_id = "get_jwks",
     tag = "keys",
-    params(("If-None-Match" = Option<String>, Header, description = "Entity tag that the client has")),
+    params(("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The keys", body = JwksDocument),
+        (status = 200, description = "The keys", body = JwksDocument, headers(("ETag" = String, description = "Changes when the keys do"))),
         (status = 304, description = "The client has these keys"),
     )
 )]

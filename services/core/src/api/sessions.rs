@@ -46,17 +46,19 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
+    /// The account's address, in any case.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
-    #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", max_length = 256)]
+    #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 1, max_length = 256)]
     password: SecretString,
 }
 
+/// What keeps a session alive.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefreshRequest {
     /// The latest refresh token of the session. It is spent by this.
-    #[schema(value_type = String, example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e")]
+    #[schema(value_type = String, pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$", example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e")]
     refresh_token: SecretString,
 }
 
@@ -64,14 +66,27 @@ struct RefreshRequest {
 #[derive(Serialize, ToSchema)]
 struct Tokens {
     /// JWT (RFC 9068) for `Authorization: Bearer`.
+    #[schema(
+        example = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJ1c3JfMDFqZDZ4OHJ2M2ZxNHQybThuNWs3YzllMXoifQ.c2lnbmF0dXJl"
+    )]
     access_token: String,
-    #[schema(example = "Bearer")]
-    token_type: String,
+    token_type: TokenType,
     /// How long the access token is valid, in seconds. It does not outlive the session.
     #[schema(example = 900, minimum = 0)]
     expires_in: u64,
+    /// Worth a new access token, once; keep it secret.
+    #[schema(
+        pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$",
+        example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e"
+    )]
     refresh_token: String,
     session_id: SessionId,
+}
+
+/// How the access token is sent (RFC 6750).
+#[derive(Serialize, ToSchema)]
+enum TokenType {
+    Bearer,
 }
 
 /// A login that has not ended.
@@ -83,7 +98,11 @@ struct Session {
     /// As seen at the latest login or refresh.
     #[schema(example = "203.0.113.7")]
     client_address: String,
-    /// At most 256 bytes of it.
+    /// What the client calls itself, at most 256 bytes of it; null where it did not say.
+    #[schema(
+        example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
+        max_length = 256
+    )]
     user_agent: Option<String>,
     created_at: DateTime<Utc>,
     last_used_at: DateTime<Utc>,
@@ -104,8 +123,8 @@ struct Session {
     request_body = Credentials,
     responses(
         (status = 201, description = "The session is open", body = Tokens),
-        (status = 401, description = "The address or the password is wrong"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["invalid_credentials", "too_many_attempts", "unavailable"]))),
 )]
 async fn create_session(
     State(state): State<AppState>,
@@ -132,8 +151,8 @@ async fn create_session(
     request_body = RefreshRequest,
     responses(
         (status = 200, description = "New tokens", body = Tokens),
-        (status = 401, description = "The refresh token is wrong or spent, or its session has ended"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["invalid_refresh_token"]))),
 )]
 async fn refresh_session(
     State(state): State<AppState>,
@@ -182,11 +201,9 @@ async fn list_sessions(
     operation_id = "delete_session",
     tag = "sessions",
     security(("bearer" = [])),
-    params(("id" = String, Path, description = "The session, or `current`", example = "ses_01jd6x8rv3fq4t2m8n5k7c9e1z")),
-    responses(
-        (status = 204, description = "The session has ended"),
-        (status = 404, description = "There is no such session, or it belongs to somebody else"),
-    )
+    params(("id" = String, Path, description = "The session, or `current`", example = "ses_01jd6x8rv3fq4t2m8n5k7c9e1z", pattern = "^(current|ses_[0-7][0-9a-hjkmnp-tv-z]{25})$")),
+    responses((status = 204, description = "The session has ended")),
+    extensions(("x-problem-codes" = json!(["not_found"]))),
 )]
 async fn delete_session(
     State(state): State<AppState>,
@@ -218,7 +235,7 @@ fn origin(address: std::net::IpAddr, headers: &HeaderMap) -> Origin {
 fn tokens(status: StatusCode, opened: Opened) -> Response {
     let body = Tokens {
         access_token: opened.access_token,
-        token_type: "Bearer".into(),
+        token_type: TokenType::Bearer,
         expires_in: opened.expires_in_seconds,
         refresh_token: opened.refresh_token.expose_secret().to_owned(),
         session_id: opened.session,

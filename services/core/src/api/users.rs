@@ -47,6 +47,7 @@ pub(super) fn router(state: Option<&AppState>) -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SignUp {
+    /// At most 254 bytes; it becomes the name to log in with.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
     /// 15 to 256 characters of any kind. Common and easily guessed ones are refused.
@@ -70,12 +71,13 @@ struct UserPatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100)]
     display_name: Option<Option<String>>,
-    /// Needs `current_password` and ends every other session.
+    /// 15 to 256 characters. Needs `current_password` and ends every other session.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = String, format = "password", min_length = 15, max_length = 256, nullable = false, required = false)]
+    #[schema(value_type = String, example = "copper-meadow-lantern", format = "password", min_length = 15, max_length = 256, nullable = false, required = false)]
     password: Option<Option<SecretString>>,
+    /// Needed with `email` and `password`.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = String, format = "password", max_length = 256, nullable = false, required = false)]
+    #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 1, max_length = 256, nullable = false, required = false)]
     current_password: Option<Option<SecretString>>,
 }
 
@@ -83,11 +85,14 @@ struct UserPatch {
 #[derive(Debug, Serialize, ToSchema)]
 struct User {
     id: UserId,
-    #[schema(example = "ada@example.com", format = "email")]
+    /// Address as it was given; it belongs to one account, whatever its case.
+    #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
-    #[schema(example = "Ada Lovelace")]
+    /// Null where none was given.
+    #[schema(example = "Ada Lovelace", min_length = 1, max_length = 100)]
     display_name: Option<String>,
     created_at: DateTime<Utc>,
+    /// When address, name or password changed last.
     updated_at: DateTime<Utc>,
 }
 
@@ -100,12 +105,15 @@ struct User {
     path = "/v1/core/users",
     operation_id = "create_user",
     tag = "users",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours", example = "7f1c9a52")),
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = SignUp,
     responses(
-        (status = 201, description = "The account is there", body = User, headers(("Location" = String, description = "Path of the account"))),
-        (status = 409, description = "Another account has this address, or a request with this Idempotency-Key is still running"),
-    )
+        (status = 201, description = "The account is there", body = User, headers(
+            ("Location" = String, description = "Path of the account"),
+            ("ETag" = String, description = "Changes when the account does"),
+        )),
+    ),
+    extensions(("x-problem-codes" = json!(["email_taken", "too_many_attempts"]))),
 )]
 async fn create_user(
     State(state): State<AppState>,
@@ -128,7 +136,7 @@ async fn create_user(
     operation_id = "get_me",
     tag = "users",
     security(("bearer" = [])),
-    params(("If-None-Match" = Option<String>, Header, description = "Entity tag that the client has")),
+    params(("If-None-Match" = Option<String>, Header)),
     responses(
         (status = 200, description = "The account", body = User, headers(("ETag" = String, description = "Changes when the account does"))),
         (status = 304, description = "The client has this version"),
@@ -158,17 +166,17 @@ async fn get_me(
     operation_id = "update_me",
     tag = "users",
     security(("bearer" = [])),
-    params(("If-Match" = Option<String>, Header, description = "Entity tag of the version that the change is meant for")),
+    params(("If-Match" = Option<String>, Header)),
     request_body(content(
         (UserPatch = "application/json"),
         (UserPatch = "application/merge-patch+json"),
     )),
     responses(
         (status = 200, description = "The changed account", body = User, headers(("ETag" = String, description = "Of the new version"))),
-        (status = 403, description = "The current password is missing or wrong"),
-        (status = 409, description = "Another account has this address"),
-        (status = 412, description = "The account has changed since it was read"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!([
+        "email_taken", "password_needed", "precondition_failed", "too_many_attempts", "wrong_password",
+    ]))),
 )]
 async fn update_me(
     State(state): State<AppState>,
@@ -198,12 +206,11 @@ async fn update_me(
     operation_id = "delete_me",
     tag = "users",
     security(("bearer" = [])),
-    params(("If-Match" = Option<String>, Header, description = "Entity tag of the version that is to be deleted")),
+    params(("If-Match" = Option<String>, Header)),
     responses(
         (status = 204, description = "The account is gone"),
-        (status = 403, description = "The login is too long ago"),
-        (status = 412, description = "The account has changed since it was read"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["stale_login"]))),
 )]
 async fn delete_me(
     State(state): State<AppState>,

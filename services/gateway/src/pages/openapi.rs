@@ -3,7 +3,9 @@
 //! Services are deployed alone, so their documents are fetched from them, remembered
 //! for a short while, and kept when a service does not answer.
 
-pub(crate) mod merge;
+mod door;
+mod merge;
+mod own;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::Page;
 use crate::{error, state::Snapshot, upstream::Upstream};
-use merge::merge;
+pub(crate) use own::merge_with_own;
 
 /// How the path of the copy ends.
 const COPY_IN_3_0: &str = "-3.0.json";
@@ -92,7 +94,7 @@ impl Documents {
             .into_iter()
             .map(|name| (&**name, &*known.by_service[name]))
             .collect();
-        let merged = Merged::new(&merge(&parts));
+        let merged = Merged::new(&merge_with_own(&parts));
         // While a service is missing it is asked for again at every request.
         known.merged = missing.is_empty().then(|| (Instant::now(), merged.clone()));
         Ok(merged)

@@ -4,15 +4,21 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::{copy_in_3_0, finish};
+use quartet_common::openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::AppState;
+use crate::{error::kinds, state::AppState};
 
-const DESCRIPTION: &str = "Short links with durable click counts. Links are made, changed, listed and \
+const ABOUT: About = About {
+    title: "Quartet links",
+    description: "Short links with durable click counts. Links are made, changed, listed and \
 watched by GraphQL at `/v1/links/graphql` (POST, GET, server-sent events, and WebSocket with the \
-sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` redirects.";
+sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` redirects.",
+    version: env!("CARGO_PKG_VERSION"),
+    everywhere: EVERYWHERE,
+    kinds: kinds::ALL,
+};
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
@@ -36,7 +42,7 @@ pub(crate) fn openapi() -> String {
     let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
         .merge(super::routes())
         .split_for_parts();
-    finish(document, "Quartet links", DESCRIPTION)
+    finish(document, &ABOUT)
 }
 
 /// Describe this service

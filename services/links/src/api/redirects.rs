@@ -22,6 +22,10 @@ use crate::{
     state::AppState,
 };
 
+/// What a browser is shown in place of a redirect.
+const NOTICE: &str =
+    "<!doctype html><html lang=\"en\"><title>This short link has expired</title></html>";
+
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(follow_link, probe_link))
 }
@@ -40,15 +44,19 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     tag = "redirects",
     params(("slug" = String, Path, description = "The link's slug: 3 to 64 letters, digits, dashes and underscores", example = "k7Rp2Wx")),
     responses(
-        (status = 200, description = "The link counts its uses, and this request is not a person's: a page without the target", content_type = "text/html", body = String),
+        (status = 200, description = "The link counts its uses, and this request is not a person's: a page without the target", content_type = "text/html", body = String, example = json!(NOTICE)),
         (status = 301, description = "Moved permanently, where the link asks for it", headers(("Location" = String, description = "The target"))),
         (status = 302, description = "The usual redirect", headers(("Location" = String, description = "The target"))),
         (status = 307, description = "Temporary redirect that keeps the method, where the link asks for it", headers(("Location" = String, description = "The target"))),
         (status = 308, description = "Permanent redirect that keeps the method, where the link asks for it", headers(("Location" = String, description = "The target"))),
-        (status = 403, description = "The link counts its uses and refuses to be prefetched: `prefetch_refused`"),
-        (status = 404, description = "There is no such link: `link_not_found`"),
-        (status = 410, description = "The link is disabled, has expired, or its uses are all taken: `link_disabled`, `link_expired`, `link_exhausted`"),
-    )
+        (status = 403, description = "No redirect; HTML for browsers", content((String = "text/html", example = json!(NOTICE)))),
+        (status = 404, description = "No redirect; HTML for browsers", content((String = "text/html", example = json!(NOTICE)))),
+        (status = 410, description = "No redirect; HTML for browsers", content((String = "text/html", example = json!(NOTICE)))),
+    ),
+    extensions(("x-problem-codes" = json!([
+        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
+        "prefetch_refused",
+    ]))),
 )]
 async fn follow_link(
     State(state): State<AppState>,
@@ -73,10 +81,15 @@ async fn follow_link(
     params(("slug" = String, Path, description = "The link's slug", example = "k7Rp2Wx")),
     responses(
         (status = 200, description = "The link counts its uses and tells its target to people only"),
-        (status = 302, description = "The redirect, with the status that the link asks for", headers(("Location" = String, description = "The target"))),
-        (status = 404, description = "There is no such link"),
-        (status = 410, description = "The link is disabled, has expired, or its uses are all taken"),
-    )
+        (status = 301, description = "As GET would answer", headers(("Location" = String, description = "The target"))),
+        (status = 302, description = "As GET would answer", headers(("Location" = String, description = "The target"))),
+        (status = 307, description = "As GET would answer", headers(("Location" = String, description = "The target"))),
+        (status = 308, description = "As GET would answer", headers(("Location" = String, description = "The target"))),
+    ),
+    extensions(("x-problem-codes" = json!([
+        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
+        "prefetch_refused",
+    ]))),
 )]
 async fn probe_link(
     state: State<AppState>,

@@ -11,50 +11,18 @@ use quartet_common::{
     extract::Body,
     problem::{FieldError, Problem, kinds as common},
 };
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    description::{
+        EVENTS, EXPLORER, GraphQlRequest, GraphQlResponse, error_codes, executed, refused,
+    },
     execute::{Answer, Parameters},
     explorer,
     negotiation::{Accepted, JsonForm},
     sse, websocket,
 };
 use crate::{error::kinds, state::AppState};
-
-/// A GraphQL request.
-#[derive(Debug, Deserialize, ToSchema)]
-#[expect(
-    dead_code,
-    reason = "describes the body; reading it names each wrong parameter"
-)]
-struct GraphQlRequest {
-    /// The document.
-    #[schema(
-        example = "mutation { createLink(input: {url: \"https://example.com\"}) { id slug shortUrl } }"
-    )]
-    query: String,
-    /// Which of the document's operations is meant.
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    /// Values of the document's variables.
-    #[schema(value_type = Option<Object>)]
-    variables: Option<serde_json::Value>,
-}
-
-/// A GraphQL answer.
-#[derive(Debug, Serialize, ToSchema)]
-struct GraphQlResponse {
-    /// What was asked for; left out when the document was not executed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    data: Option<serde_json::Value>,
-    /// What went wrong; `extensions` hold `code`, and `field` where one is at fault.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    errors: Option<serde_json::Value>,
-}
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_graphql, post_graphql))
@@ -73,20 +41,27 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     request_body(content = GraphQlRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "The answer, errors of single fields included", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
-            (String = "text/event-stream"),
+            (GraphQlResponse = "application/graphql-response+json", example = json!(executed())),
+            (GraphQlResponse = "application/json", example = json!(executed())),
+            (String = "text/event-stream", example = json!(EVENTS)),
         )),
         (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::MALFORMED_JSON))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::MALFORMED_JSON))),
         )),
-        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
+        (status = 401, description = "The access token is missing, wrong or expired", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::UNAUTHENTICATED))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::UNAUTHENTICATED))),
         )),
-        (status = 406, description = "None of the accepted media types can be sent"),
-    )
+        (status = 503, description = "The keys that verify access tokens cannot be had just now", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::UNAVAILABLE))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::UNAVAILABLE))),
+        )),
+    ),
+    extensions(
+        ("x-problem-codes" = json!(["not_acceptable"])),
+        ("x-graphql-error-codes" = json!(error_codes())),
+    ),
 )]
 async fn post_graphql(State(state): State<AppState>, request: Request) -> Response {
     let accepted = Accepted::read(request.headers());
@@ -125,28 +100,34 @@ async fn post_graphql(State(state): State<AppState>, request: Request) -> Respon
     security(("bearer" = [])),
     params(
         ("query" = Option<String>, Query, description = "The document", example = "{ links { nodes { slug } } }"),
-        ("operationName" = Option<String>, Query, description = "Which of the document's operations is meant"),
-        ("variables" = Option<String>, Query, description = "Values of the document's variables, as JSON"),
+        ("operationName" = Option<String>, Query, description = "Which of the document's operations is meant", example = "Mine"),
+        ("variables" = Option<String>, Query, description = "Values of the document's variables, as JSON", example = "{\"first\": 20}"),
     ),
     responses(
         (status = 101, description = "A WebSocket with the sub-protocol graphql-transport-ws"),
         (status = 200, description = "The answer, or the page for browsers", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
-            (String = "text/event-stream"),
-            (String = "text/html"),
+            (GraphQlResponse = "application/graphql-response+json", example = json!(executed())),
+            (GraphQlResponse = "application/json", example = json!(executed())),
+            (String = "text/event-stream", example = json!(EVENTS)),
+            (String = "text/html", example = json!(EXPLORER)),
         )),
         (status = 400, description = "The parameters are wrong, or (for application/graphql-response+json) the document is", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::MALFORMED_JSON))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::MALFORMED_JSON))),
         )),
-        (status = 401, description = "The access token is missing, wrong or expired: `UNAUTHENTICATED`", content(
-            (GraphQlResponse = "application/graphql-response+json"),
-            (GraphQlResponse = "application/json"),
+        (status = 401, description = "The access token is missing, wrong or expired", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::UNAUTHENTICATED))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::UNAUTHENTICATED))),
         )),
-        (status = 405, description = "Mutations need POST"),
-        (status = 406, description = "None of the accepted media types can be sent"),
-    )
+        (status = 503, description = "The keys that verify access tokens cannot be had just now", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(refused(&common::UNAVAILABLE))),
+            (GraphQlResponse = "application/json", example = json!(refused(&common::UNAVAILABLE))),
+        )),
+    ),
+    extensions(
+        ("x-problem-codes" = json!(["invalid_upgrade", "mutation_by_get", "not_acceptable"])),
+        ("x-graphql-error-codes" = json!(error_codes())),
+    ),
 )]
 async fn get_graphql(State(state): State<AppState>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();

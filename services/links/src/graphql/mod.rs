@@ -1,6 +1,7 @@
 //! The second door: GraphQL over HTTP, WebSocket and server-sent events.
 
 mod clicks;
+mod description;
 mod error;
 mod execute;
 mod explorer;

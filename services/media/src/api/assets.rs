@@ -45,16 +45,21 @@ pub(crate) struct Asset {
     id: AssetId,
     status: Status,
     visibility: Visibility,
-    #[schema(example = "holiday.png")]
+    #[schema(example = "holiday.png", min_length = 1, max_length = 255)]
     file_name: String,
-    #[schema(example = "image/png")]
+    #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
-    #[schema(example = 48_213, minimum = 1)]
+    /// Size of the file in bytes.
+    #[schema(example = 48_213, minimum = 1, maximum = 5_368_709_120_u64)]
     size_bytes: i64,
     /// The checksum that was promised, 64 hexadecimal digits; null if none was.
+    #[schema(
+        pattern = "^[0-9a-f]{64}$",
+        example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    )]
     checksum_sha256: Option<String>,
     /// Address that everybody can read; null unless the asset is public and ready.
-    #[schema(format = "uri")]
+    #[schema(format = "uri", example = "https://cdn.example/8f3a/holiday.png")]
     url: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -63,7 +68,11 @@ pub(crate) struct Asset {
 /// Where to fetch an asset.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Download {
-    #[schema(format = "uri")]
+    /// Public or signed address.
+    #[schema(
+        format = "uri",
+        example = "https://store.example/quartet-private/8f3a?X-Amz-Signature=9f86d081"
+    )]
     url: String,
     /// When the address ends; null for public assets, whose address does not.
     expires_at: Option<DateTime<Utc>>,
@@ -75,7 +84,8 @@ pub(crate) struct Download {
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     /// Items per page, 1 to 100; values outside are moved to the nearest bound.
-    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default, deserialize_with = "page::any_limit")]
+    #[param(value_type = Option<i32>, default = 20)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -130,13 +140,13 @@ async fn list_assets(
     security(("bearer" = [])),
     params(
         ("id" = AssetId, Path, description = "The asset"),
-        ("If-None-Match" = Option<String>, Header, description = "Entity tag that the client has"),
+        ("If-None-Match" = Option<String>, Header),
     ),
     responses(
         (status = 200, description = "The asset", body = Asset, headers(("ETag" = String, description = "Changes when the asset does"))),
         (status = 304, description = "The client has this version"),
-        (status = 404, description = "There is no such asset, or it belongs to somebody else"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["not_found"]))),
 )]
 async fn get_asset(
     State(state): State<AppState>,
@@ -165,8 +175,8 @@ async fn get_asset(
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
         (status = 204, description = "The asset is gone"),
-        (status = 404, description = "There is no such asset, or it belongs to somebody else"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["not_found"]))),
 )]
 async fn delete_asset(
     State(state): State<AppState>,
@@ -190,9 +200,10 @@ async fn delete_asset(
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
         (status = 200, description = "Where to fetch the file", body = Download),
-        (status = 404, description = "There is no such asset, or it belongs to somebody else"),
-        (status = 409, description = "The asset is not ready"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!([
+        "asset_failed", "asset_not_ready", "not_found", "store_unavailable",
+    ]))),
 )]
 async fn download_asset(
     State(state): State<AppState>,

@@ -4,17 +4,24 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::{copy_in_3_0, finish};
+use quartet_common::openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{assets, uploads},
+    error::kinds,
     state::AppState,
 };
 
-const DESCRIPTION: &str = "Uploads and assets. Presign an upload, send the file to the signed \
-address, complete it: then the file has been verified to be what was promised.";
+const ABOUT: About = About {
+    title: "Quartet media",
+    description: "Uploads and assets. Presign an upload, send the file to the signed \
+address, complete it: then the file has been verified to be what was promised.",
+    version: env!("CARGO_PKG_VERSION"),
+    everywhere: EVERYWHERE,
+    kinds: kinds::ALL,
+};
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
@@ -40,7 +47,7 @@ pub(crate) fn openapi() -> String {
         .merge(assets::router())
         .merge(router())
         .split_for_parts();
-    finish(document, "Quartet media", DESCRIPTION)
+    finish(document, &ABOUT)
 }
 
 /// Describe this service

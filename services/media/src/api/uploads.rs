@@ -10,7 +10,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use quartet_common::{
-    extract::{Json, Path},
+    extract::{Json, Path, whole_number},
     idempotency::idempotent,
     problem::{Checks, Problem},
 };
@@ -46,12 +46,18 @@ pub(super) fn router(state: Option<&AppState>) -> OpenApiRouter<AppState> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PresignRequest {
     /// Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
-    #[schema(example = "holiday.png", min_length = 1, max_length = 255)]
+    #[schema(
+        example = "holiday.png",
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]+$"
+    )]
     file_name: String,
     /// Media type of the file, one of those that the service allows.
-    #[schema(example = "image/png")]
+    #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
     /// Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
+    #[serde(deserialize_with = "whole_number")]
     #[schema(example = 48_213, minimum = 1, maximum = 5_368_709_120_u64)]
     size_bytes: u64,
     /// Who may read the file.
@@ -59,8 +65,9 @@ pub(crate) struct PresignRequest {
     /// SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
     #[serde(default)]
     #[schema(
+        pattern = "^[0-9a-fA-F]{64}$",
         example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        nullable = false
+        pattern = "^[0-9A-Fa-f]{64}$"
     )]
     checksum_sha256: Option<String>,
 }
@@ -77,9 +84,14 @@ pub(crate) struct Presigned {
 pub(crate) struct SignedUpload {
     #[schema(example = "PUT")]
     method: String,
-    #[schema(format = "uri")]
+    /// Signed address of the object store.
+    #[schema(
+        format = "uri",
+        example = "https://store.example/quartet-private/8f3a?X-Amz-Signature=9f86d081"
+    )]
     url: String,
     /// Headers that are part of the signature; they must be sent as they are.
+    #[schema(example = json!({"content-type": "image/png", "content-length": "48213", "if-none-match": "*"}))]
     headers: BTreeMap<String, String>,
     /// When the address ends.
     expires_at: DateTime<Utc>,
@@ -96,12 +108,12 @@ pub(crate) struct SignedUpload {
     operation_id = "presign_upload",
     tag = "uploads",
     security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours", example = "7f1c9a52")),
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = PresignRequest,
     responses(
         (status = 201, description = "The upload may begin", body = Presigned, headers(("Location" = String, description = "Path of the asset"))),
-        (status = 409, description = "A request with this Idempotency-Key is still running"),
-    )
+    ),
+    extensions(("x-problem-codes" = json!(["store_unavailable"]))),
 )]
 async fn presign_upload(
     State(state): State<AppState>,
@@ -136,11 +148,11 @@ async fn presign_upload(
     security(("bearer" = [])),
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
-        (status = 200, description = "The asset is ready", body = Asset),
-        (status = 404, description = "There is no such asset, or it belongs to somebody else"),
-        (status = 409, description = "The file has not been uploaded yet, or was refused before"),
-        (status = 422, description = "The file is not what was promised; `errors` names each field"),
-    )
+        (status = 200, description = "The asset is ready", body = Asset, headers(("ETag" = String, description = "Changes when the asset does"))),
+    ),
+    extensions(("x-problem-codes" = json!([
+        "asset_failed", "not_found", "not_uploaded", "store_unavailable", "upload_mismatch",
+    ]))),
 )]
 async fn complete_upload(
     State(state): State<AppState>,

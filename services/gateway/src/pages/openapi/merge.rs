@@ -59,14 +59,6 @@ pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     }
     json!({
         "openapi": "3.1.0",
-        "info": {
-            "title": "Quartet",
-            "description": "Every operation of every service, as the gateway offers it.",
-            "version": env!("CARGO_PKG_VERSION"),
-            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
-            "contact": { "name": "Quartet" },
-        },
-        "servers": [{ "url": "/", "description": "This gateway" }],
         "tags": tags,
         "paths": paths,
         "components": components,

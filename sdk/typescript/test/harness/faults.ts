@@ -13,6 +13,7 @@ export type Fault = {
   | { /** Half of the answer arrives. */ kind: "cut-during" }
   | { /** Nothing ever comes. */ kind: "silence" }
   | { kind: "cut-upload"; afterBytes: number }
+  | { /** A pause after each 64 KiB or less. */ kind: "slow-upload"; pauseMs: number }
   | { kind: "delay"; ms: number }
   | { kind: "answer"; status: number; headers?: Record<string, string>; body?: string }
   | { /** The signed address leads here. */ kind: "redirect-upload" }

@@ -2,9 +2,10 @@
 
 import { groups } from "../live/all.js";
 import { Faults } from "./faults.js";
+import type { Left } from "./scenario.js";
 
 declare global {
-  var runScenario: (group: string, name: string) => Promise<void>;
+  var runScenario: (group: string, name: string) => Promise<void | Left>;
 }
 
 globalThis.runScenario = (group, name) => {

@@ -34,6 +34,8 @@ export class Proxy {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // A browser itself repeats what was cut on a connection that served before, POST included.
+    response.setHeader("connection", "close");
     const path = request.url ?? "/";
     if (path.startsWith("/__test/")) return this.#control(path, request, response);
     const entry: Logged = {
@@ -54,7 +56,8 @@ export class Proxy {
       response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
       return;
     }
-    const body = await drain(request).catch(() => undefined);
+    const pauseMs = fault?.kind === "slow-upload" ? fault.pauseMs : 0;
+    const body = await drain(request, pauseMs).catch(() => undefined);
     if (body === undefined) return;
     if (fault?.kind === "delay") await new Promise((done) => setTimeout(done, fault.ms));
     this.#forward(request, body, response, entry, fault);
@@ -105,6 +108,7 @@ export class Proxy {
       const whole = this.#redirectUploads(await drain(answer), fault);
       if (fault?.kind === "cut-after") return void request.socket.destroy();
       delete own["transfer-encoding"];
+      delete own.connection;
       if (answer.statusCode !== 204 && answer.statusCode !== 304) {
         own["content-length"] = String(whole.length);
       }
@@ -170,8 +174,11 @@ function header(request: IncomingMessage, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-async function drain(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+async function drain(stream: AsyncIterable<Buffer>, pauseMs = 0): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    if (pauseMs) await new Promise((done) => setTimeout(done, pauseMs));
+  }
   return Buffer.concat(chunks);
 }

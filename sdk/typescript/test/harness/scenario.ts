@@ -9,10 +9,19 @@ export interface World {
   faults: Faults;
 }
 
-export type Scenario = (world: World) => Promise<void>;
+/** Gives nothing, or why this stack's settings do not allow it. */
+export type Scenario = (world: World) => Promise<void | Left>;
+export interface Left {
+  left: string;
+}
 export type Scenarios = Record<string, Scenario>;
 
 export const PASSWORD = "tangerine-violin-moss";
+
+/** Longer than this no scenario waits for an end of its own accord, in ms. */
+export const PATIENCE_MS = 10_000;
+
+export const LONG_TOKENS: Left = { left: "core.sessions.access_token_ttl_seconds is long" };
 
 /** Pauses that a test can wait for. */
 export const QUICK = { baseDelayMs: 20, maxDelayMs: 100 };

@@ -51,7 +51,7 @@ export const cuts: Scenarios = {
   "a key of one's own is kept": async (world) => {
     const { client } = await somebody(world);
     const body = { email: address(), password: PASSWORD };
-    const headers = { "Idempotency-Key": "mine" };
+    const headers = { "Idempotency-Key": `mine-${address()}` };
     const first = await createUser({ client, body, headers });
     expect(await createUser({ client, body, headers })).to.deep.equal(first);
     const error = await failure(createUser({ client, body: { ...body, email: address() }, headers }));

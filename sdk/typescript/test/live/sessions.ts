@@ -1,6 +1,6 @@
 import { memoryStore, Quartet, webStore, type QuartetError, type SessionTokens } from "@quartet/client";
 import { expect } from "chai";
-import { failure, PASSWORD, QUICK, somebody, stranger, type Scenarios } from "../harness/scenario.js";
+import { eventually, failure, LONG_TOKENS, PASSWORD, PATIENCE_MS, QUICK, somebody, stranger, type Scenarios } from "../harness/scenario.js";
 
 const REFRESH = "/v1/core/sessions/refresh";
 const ME = "/v1/core/users/me";
@@ -11,6 +11,9 @@ const forged = (tokens: SessionTokens) => ({
   accessToken: tokens.accessToken.replace(/[^.]+$/, (signature) => signature.split("").reverse().join("")),
   expiresAt: Date.now() + 600_000,
 });
+
+/** A browser asks whether what it has is still good: 304 is an answer like 200. */
+const isAnswer = (status: number | undefined) => status === 200 || status === 304;
 
 export const sessions: Scenarios = {
   "ten calls with a refused token refresh once": async (world) => {
@@ -23,7 +26,7 @@ export const sessions: Scenarios = {
     expect(await world.faults.log(REFRESH)).to.have.lengthOf(1);
     const statuses = (await world.faults.log(ME)).map(({ status }) => status);
     expect(statuses).to.include(401);
-    expect(statuses.filter((status) => status === 200)).to.have.lengthOf(10);
+    expect(statuses.filter(isAnswer)).to.have.lengthOf(10);
   },
 
   "a token is replaced before it ends": async (world) => {
@@ -35,7 +38,8 @@ export const sessions: Scenarios = {
     await Promise.all([quartet.account.get(), quartet.account.get(), quartet.account.get()]);
     expect(await world.faults.log(REFRESH)).to.have.lengthOf(1);
     const statuses = (await world.faults.log(ME)).map(({ status }) => status);
-    expect(statuses).to.deep.equal([200, 200, 200]);
+    expect(statuses.filter(isAnswer)).to.have.lengthOf(3);
+    expect(statuses).to.have.lengthOf(3);
     expect((await tokens.load())!.refreshToken).not.to.equal(before.refreshToken);
   },
 
@@ -96,8 +100,7 @@ export const sessions: Scenarios = {
   "a real token ends and nobody notices": async (world) => {
     const quartet = await somebody(world);
     const { lifetimeMs, accessToken } = (await quartet.client.session.tokens())!;
-    // The suite's stack gives tokens of a few seconds; a longer one is not waited for.
-    if (lifetimeMs > 10_000) return;
+    if (lifetimeMs > PATIENCE_MS) return LONG_TOKENS;
     const until = Date.now() + 2 * lifetimeMs;
     while (Date.now() < until) {
       await quartet.account.get();
@@ -111,8 +114,12 @@ export const sessions: Scenarios = {
     const tokens = memoryStore();
     const quartet = await somebody(world, { tokens });
     const { lifetimeMs, accessToken, ...rest } = (await tokens.load())!;
-    if (lifetimeMs > 10_000) return;
-    await new Promise((done) => setTimeout(done, lifetimeMs + 1000));
+    if (lifetimeMs > PATIENCE_MS) return LONG_TOKENS;
+    const headers = { authorization: `Bearer ${accessToken}` };
+    await eventually("the token is refused", async () => {
+      const { status } = await fetch(world.url + ME, { headers });
+      return status === 401 ? true : undefined;
+    });
     // As on a machine whose clock was put back.
     await tokens.save({ ...rest, accessToken, lifetimeMs, expiresAt: Date.now() + 600_000 });
     await world.faults.set();

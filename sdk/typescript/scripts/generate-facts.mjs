@@ -1,34 +1,64 @@
-// What the document says that types cannot tell at run time.
+// What the document says beyond what its schemas do.
 
 const METHODS = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
 
 /** The source of `facts.gen.ts`. */
 export function generateFacts(document) {
-  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
-    METHODS.filter((method) => item[method]).map((method) => ({
-      path,
-      method: method.toUpperCase(),
-      operation: item[method],
-      parameters: [...(item.parameters ?? []), ...(item[method].parameters ?? [])],
-    })),
-  );
+  const operations = operationsOf(document);
   const keyed = operations
-    .filter((entry) => takesIdempotencyKey(document, entry))
-    .map((entry) => `${entry.method} ${entry.path}`)
-    .sort();
-  const codes = [...new Set(codesIn(document))].sort();
+    .filter((operation) => takesIdempotencyKey(document, operation))
+    .map(({ method, path }) => `${method} ${path}`);
   return [
     "/** Operations that take an `Idempotency-Key`. */",
-    `export const KEYED_OPERATIONS: readonly string[] = ${list(keyed)};`,
+    `export const KEYED_OPERATIONS: readonly string[] = ${JSON.stringify(keyed.sort(), null, 2)};`,
     "",
-    "/** Codes of all problems that the document knows. */",
-    `export const PROBLEM_CODES = ${list(codes)} as const;`,
+    "/** Codes of the problems that each operation may answer with, by the function's name. */",
+    "export interface ProblemCodesOf {",
+    ...operations.map(({ name, codes }) => `  ${name}: ${union(codes)};`).sort(),
+    "}",
+    "",
+    "/** Codes of all problems. */",
+    `export type ProblemCode =\n${explained(document, operations)};`,
     "",
   ].join("\n");
 }
 
-function list(values) {
-  return `[\n${values.map((value) => `  ${JSON.stringify(value)},\n`).join("")}]`;
+function operationsOf(document) {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    METHODS.filter((method) => item[method]).map((method) => ({
+      path,
+      method: method.toUpperCase(),
+      name: item[method].operationId.replace(/_(\w)/g, (_, letter) => letter.toUpperCase()),
+      codes: codesOf(document, item[method]),
+      parameters: [...(item.parameters ?? []), ...(item[method].parameters ?? [])],
+    })),
+  );
+}
+
+/** Codes of problem documents, and those of GraphQL in the same spelling. */
+function codesOf(document, operation) {
+  const answers = Object.values(operation.responses).map((answer) => resolve(document, answer));
+  const codes = answers.flatMap((answer) => answer["x-problem-codes"] ?? []);
+  const graphql = operation["x-graphql-error-codes"] ?? [];
+  return [...new Set([...codes, ...graphql.map((code) => code.toLowerCase())])].sort();
+}
+
+function union(codes) {
+  return codes.length === 0 ? "never" : codes.map((code) => JSON.stringify(code)).join(" | ");
+}
+
+/** All codes, each with what the document says of it. */
+function explained(document, operations) {
+  const codes = [...new Set(operations.flatMap((operation) => operation.codes))].sort();
+  if (codes.length === 0) return "  never";
+  return codes
+    .map((code) => {
+      const { summary, description } = document.components?.examples?.[code] ?? {};
+      const words = [summary && `${summary}.`, description].filter(Boolean).join(" ");
+      const comment = words ? `  /** ${words.replaceAll("\n", " ")} */\n` : "";
+      return `${comment}  | ${JSON.stringify(code)}`;
+    })
+    .join("\n");
 }
 
 function takesIdempotencyKey(document, { parameters }) {
@@ -43,20 +73,4 @@ function resolve(document, node) {
     .slice(2)
     .split("/")
     .reduce((at, key) => at[key.replaceAll("~1", "/").replaceAll("~0", "~")], document);
-}
-
-/** Every code that an answer of the document names, by its examples or as an enumeration. */
-function codesIn(document) {
-  const codes = document.components?.schemas?.Problem?.properties?.code?.enum ?? [];
-  const answers = Object.values(document.paths)
-    .flatMap((item) => METHODS.map((method) => item[method]))
-    .flatMap((operation) => Object.values(operation?.responses ?? {}))
-    .map((answer) => resolve(document, answer).content?.["application/problem+json"])
-    .filter(Boolean);
-  return [...codes, ...answers.flatMap((answer) => codesOf(document, answer))].sort();
-}
-
-function codesOf(document, { example, examples = {} }) {
-  const values = Object.values(examples).map((named) => resolve(document, named).value);
-  return [example, ...values].map((value) => value?.code).filter(Boolean);
 }

@@ -1,10 +1,7 @@
-import type { PROBLEM_CODES } from "./generated/facts.gen.js";
+import type { ProblemCode } from "./generated/facts.gen.js";
 import type { FieldError } from "./generated/types.gen.js";
 
-export type { FieldError };
-
-/** Codes of the problems that the services answer with. */
-export type ProblemCode = (typeof PROBLEM_CODES)[number];
+export type { FieldError, ProblemCode };
 
 /** Codes of what goes wrong on the way. */
 export type ClientCode =

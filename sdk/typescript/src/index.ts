@@ -32,6 +32,7 @@ export type { RetryOptions } from "./transport/retry.js";
 // Every operation of the documents, and their types.
 export * from "./generated/sdk.gen.js";
 export type * from "./generated/types.gen.js";
+export type { ProblemCodesOf } from "./generated/facts.gen.js";
 export type {
   BotReason,
   CreateLinkInput,

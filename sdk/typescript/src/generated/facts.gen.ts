@@ -2,9 +2,147 @@
 /** Operations that take an `Idempotency-Key`. */
 export const KEYED_OPERATIONS: readonly string[] = [
   "POST /v1/core/users",
-  "POST /v1/media/presign",
+  "POST /v1/media/presign"
 ];
 
-/** Codes of all problems that the document knows. */
-export const PROBLEM_CODES = [
-] as const;
+/** Codes of the problems that each operation may answer with, by the function's name. */
+export interface ProblemCodesOf {
+  completeUpload: "asset_failed" | "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "not_uploaded" | "rate_limited" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upload_mismatch" | "upstream_timeout" | "upstream_unreachable";
+  createSession: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "invalid_credentials" | "malformed_json" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "too_many_attempts" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  createUser: "bad_gateway" | "body_too_large" | "database_unavailable" | "email_taken" | "headers_too_large" | "idempotency_key_reused" | "incomplete_body" | "internal" | "invalid_body" | "invalid_parameter" | "malformed_json" | "malformed_request" | "rate_limited" | "request_in_flight" | "request_timeout" | "timed_out" | "too_many_attempts" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  deleteAsset: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  deleteMe: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "malformed_request" | "precondition_failed" | "rate_limited" | "request_timeout" | "stale_login" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  deleteSession: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  downloadAsset: "asset_failed" | "asset_not_ready" | "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  executeGraphql: "bad_gateway" | "bad_user_input" | "body_too_large" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "malformed_json" | "malformed_request" | "not_acceptable" | "not_found" | "operation_not_found" | "rate_limited" | "request_timeout" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  followLink: "bad_gateway" | "click_log_unavailable" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "link_disabled" | "link_exhausted" | "link_expired" | "link_not_found" | "malformed_request" | "prefetch_refused" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getAsset: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getCoreOpenapi30: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getCoreOpenapi: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getHealth: "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "upgrade_refused";
+  getJwks: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getLinksOpenapi30: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getLinksOpenapi: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getMe: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getMediaOpenapi30: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getMediaOpenapi: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getOpenapi30: "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "upgrade_refused" | "upstream_unreachable";
+  getOpenapi: "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "upgrade_refused" | "upstream_unreachable";
+  getOpenidConfiguration: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  listAssets: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  listSessions: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  presignUpload: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "idempotency_key_reused" | "incomplete_body" | "internal" | "invalid_body" | "invalid_parameter" | "malformed_json" | "malformed_request" | "rate_limited" | "request_in_flight" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  probeLink: "bad_gateway" | "click_log_unavailable" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "link_disabled" | "link_exhausted" | "link_expired" | "link_not_found" | "malformed_request" | "prefetch_refused" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  queryGraphql: "bad_gateway" | "bad_user_input" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "invalid_upgrade" | "malformed_json" | "malformed_request" | "mutation_by_get" | "not_acceptable" | "not_found" | "operation_not_found" | "rate_limited" | "request_timeout" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "upstream_timeout" | "upstream_unreachable";
+  refreshSession: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "invalid_refresh_token" | "malformed_json" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  updateMe: "bad_gateway" | "body_too_large" | "database_unavailable" | "email_taken" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "malformed_json" | "malformed_request" | "password_needed" | "precondition_failed" | "rate_limited" | "request_timeout" | "timed_out" | "too_many_attempts" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable" | "wrong_password";
+}
+
+/** Codes of all problems. */
+export type ProblemCode =
+  /** The uploaded file was refused. When an upload is completed again whose file was not what was promised. Then: presign a new upload. */
+  | "asset_failed"
+  /** The asset is not ready. When the file of an asset is wanted before its upload is complete. Then: complete the upload first. */
+  | "asset_not_ready"
+  /** The service behind this path broke off. When a replica closed the connection before it had answered; the work may have been done. Then: send the request again, with the same Idempotency-Key if it had one. */
+  | "bad_gateway"
+  | "bad_user_input"
+  /** The request body is too large. When the body is larger than the operation takes. Then: send less. */
+  | "body_too_large"
+  /** Clicks cannot be kept just now. When the disk of the click log is full or broken, and clicks must not be lost. Then: send the request again after `Retry-After`. */
+  | "click_log_unavailable"
+  /** The database does not answer just now. When the database cannot be reached or takes too long. Then: send the request again after `Retry-After`. */
+  | "database_unavailable"
+  | "document_too_large"
+  /** Another account has this address. When sign-up or a change of address names an address that belongs to an account. Then: log in, or use another address. */
+  | "email_taken"
+  | "fragment_cycle"
+  | "graphql_parse_failed"
+  | "graphql_validation_failed"
+  /** The request head is too large. When request line and headers have more than 64 KiB or 100 lines, unless set otherwise. Then: send fewer or shorter headers. */
+  | "headers_too_large"
+  /** The Idempotency-Key was used for another request. When the same key came with another body within 24 hours. Then: make a new key for each different request. */
+  | "idempotency_key_reused"
+  /** The request body could not be read. When the connection broke while the body arrived. Then: send the request again. */
+  | "incomplete_body"
+  /** Something broke on our side. When an error that nobody foresaw; the log has its cause under `request_id`. Then: try again once, then report `request_id`. */
+  | "internal"
+  /** The request body breaks a rule. When the body is JSON and one or more of its fields break a rule; `errors` names each. Then: send what the rules in `errors` ask for. */
+  | "invalid_body"
+  /** The address or the password is wrong. When no account has this address with this password. Then: ask for both again. */
+  | "invalid_credentials"
+  | "invalid_input"
+  /** A path, query or header parameter breaks a rule. When a parameter is unknown, misspelt or outside its bounds; `errors` names it. Then: send what the rule in `errors` asks for. */
+  | "invalid_parameter"
+  /** The refresh token is wrong or spent, or its session has ended. When the refresh token is not the latest one of a session that lives. Then: log in again. */
+  | "invalid_refresh_token"
+  | "invalid_request"
+  /** This is no WebSocket handshake. When a request with `Upgrade` is not a WebSocket handshake of version 13. Then: send a whole handshake, or leave `Upgrade` out. */
+  | "invalid_upgrade"
+  /** This short link has been switched off. When the owner has switched the link off. Then: ask whoever gave the link. */
+  | "link_disabled"
+  /** This short link has been used up. When as many people have followed the link as it was made for. Then: ask whoever gave the link. */
+  | "link_exhausted"
+  /** This short link has expired. When the time until which the link was to work has passed. Then: ask whoever gave the link. */
+  | "link_expired"
+  /** There is no such short link. When no link has the slug. Then: do not repeat the request. */
+  | "link_not_found"
+  /** The request body is not JSON. When the body has a syntax error or ends early; `detail` tells line and column. Then: mend the body. */
+  | "malformed_json"
+  /** The request is not valid HTTP. When the head cannot be parsed, or can be read in two ways. Then: send valid HTTP/1.1. */
+  | "malformed_request"
+  /** Mutations need POST. When the document of a GET request is a mutation. Then: send it by POST. */
+  | "mutation_by_get"
+  /** None of the accepted media types can be sent. When the `Accept` header names none of the forms of a GraphQL answer. Then: accept `application/graphql-response+json`. */
+  | "not_acceptable"
+  /** There is no such resource. When the resource does not exist, or belongs to somebody else. Then: do not repeat the request. */
+  | "not_found"
+  /** The file has not been uploaded yet. When an upload is completed before its file is in the store. Then: send the file to the address that presign gave, then complete again. */
+  | "not_uploaded"
+  | "operation_not_found"
+  /** The current password is needed. When address or password are to be changed without `current_password`. Then: ask for the current password and send it along. */
+  | "password_needed"
+  /** The resource has changed since it was read. When `If-Match` names another version than the current one. Then: read the resource again, then decide whether the change still makes sense. */
+  | "precondition_failed"
+  /** This short link counts its uses and cannot be fetched ahead. When a browser prefetches a link that counts its uses. Then: follow the link when a person does. */
+  | "prefetch_refused"
+  /** Too many requests. When the user, or without a token the client's address, has used up the limit that `RateLimit-Policy` tells. Then: wait for `Retry-After`. */
+  | "rate_limited"
+  /** A request with this Idempotency-Key is still running. When the first request with the same key has not been answered yet. Then: send it again after `Retry-After`. */
+  | "request_in_flight"
+  /** The request took too long to arrive. When the head or the body did not arrive in time; `detail` tells the time. Then: send the request again over a better connection. */
+  | "request_timeout"
+  | "slug_taken"
+  /** The login is too long ago. When the account is to be deleted with a login that is more than an hour old. Then: log in again, then repeat the request with the new access token. */
+  | "stale_login"
+  /** The object store does not answer just now. When the object store cannot be reached or takes too long. Then: send the request again after `Retry-After`. */
+  | "store_unavailable"
+  | "stream_needed"
+  /** The request took too long. When the service gave no answer within its time; the work may have been done. Then: send the request again after `Retry-After`, with the same Idempotency-Key if it had one. */
+  | "timed_out"
+  | "too_complex"
+  | "too_deep"
+  | "too_many_aliases"
+  /** There were too many failed attempts. When an account or an address has failed several times in a row. Then: wait for `Retry-After`. */
+  | "too_many_attempts"
+  | "too_many_directives"
+  | "too_many_fragments"
+  | "too_many_root_fields"
+  | "too_many_subscriptions"
+  | "too_many_tokens"
+  /** A valid access token is needed. When the access token is missing, wrong or expired, or its session has ended. Then: refresh the session and repeat the request with the new access token, or log in. */
+  | "unauthenticated"
+  /** A part that this needs does not answer just now. When the public keys cannot be had, or there is more work than can be done at once. Then: send the request again after `Retry-After`. */
+  | "unavailable"
+  /** The request body must be JSON. When the `Content-Type` is not one of JSON. Then: send JSON, and say so. */
+  | "unsupported_media_type"
+  /** Connections to this path cannot change their protocol. When a request with `Upgrade` goes to a path that has no WebSocket. Then: leave `Upgrade` out. */
+  | "upgrade_refused"
+  /** The uploaded file is not what was promised. When size, media type, first bytes or checksum differ; `errors` names each; the file is removed. Then: presign a new upload with what the file really is. */
+  | "upload_mismatch"
+  /** The service behind this path took too long. When a replica gave no answer within 30 seconds, unless set otherwise; the work may have been done. Then: send the request again, with the same Idempotency-Key if it had one. */
+  | "upstream_timeout"
+  /** The service behind this path cannot be reached just now. When no replica of the service can be reached; nothing has been done. Then: send the request again after `Retry-After`. */
+  | "upstream_unreachable"
+  /** The current password is wrong. When `current_password` is not the current password. Then: ask for it again. */
+  | "wrong_password";

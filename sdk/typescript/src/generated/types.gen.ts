@@ -17,6 +17,9 @@ export type Asset = {
     created_at: string;
     file_name: string;
     id: AssetId;
+    /**
+     * Size of the file in bytes.
+     */
     size_bytes: number;
     status: AssetStatus;
     updated_at: string;
@@ -53,6 +56,9 @@ export type AssetStatus = 'pending' | 'ready' | 'failed';
  * An address and its password.
  */
 export type Credentials = {
+    /**
+     * The account's address, in any case.
+     */
     email: string;
     password: string;
 };
@@ -65,6 +71,9 @@ export type Download = {
      * When the address ends; null for public assets, whose address does not.
      */
     expires_at: string | null;
+    /**
+     * Public or signed address.
+     */
     url: string;
 };
 
@@ -88,6 +97,81 @@ export type FieldError = {
      * JSON pointer (RFC 6901) into the request body.
      */
     pointer?: string;
+};
+
+/**
+ * One thing that went wrong.
+ */
+export type GraphQlError = {
+    extensions: GraphQlErrorExtensions;
+    /**
+     * Where in the document.
+     */
+    locations?: Array<GraphQlLocation>;
+    /**
+     * For people.
+     */
+    message: string;
+    /**
+     * The field of the answer that failed: names, and numbers of list items.
+     */
+    path?: Array<unknown>;
+};
+
+/**
+ * What programs read of an error.
+ */
+export type GraphQlErrorExtensions = {
+    /**
+     * Stable name of the error.
+     */
+    code: string;
+    /**
+     * Every field that breaks a rule.
+     */
+    errors?: Array<GraphQlFieldError>;
+    /**
+     * The argument, variable or parameter that is at fault.
+     */
+    field?: string;
+    /**
+     * Equal to the `x-request-id` header.
+     */
+    requestId?: string;
+    /**
+     * Seconds after which the same may work.
+     */
+    retryAfterSeconds?: number;
+};
+
+/**
+ * One field of the input and the rule that it breaks.
+ */
+export type GraphQlFieldError = {
+    /**
+     * Stable name of the rule.
+     */
+    code: string;
+    /**
+     * The rule in words, with its bound.
+     */
+    detail: string;
+    /**
+     * With dots.
+     */
+    field: string;
+    /**
+     * JSON pointer (RFC 6901); null for parameters.
+     */
+    pointer: string | null;
+};
+
+/**
+ * A place in the document.
+ */
+export type GraphQlLocation = {
+    column: number;
+    line: number;
 };
 
 /**
@@ -115,17 +199,21 @@ export type GraphQlRequest = {
  */
 export type GraphQlResponse = {
     /**
-     * What was asked for; left out when the document was not executed.
+     * What was asked for; left out when the document was not executed, null when a field that
+     * must not be null failed.
      */
-    data: {
-        [key: string]: unknown;
-    } | null;
+    data?: unknown;
     /**
-     * What went wrong; `extensions` hold `code`, and `field` where one is at fault.
+     * What went wrong; left out when nothing did.
      */
-    errors: Array<{
-        [key: string]: unknown;
-    }> | null;
+    errors?: Array<GraphQlError>;
+};
+
+/**
+ * A sign of life.
+ */
+export type Health = {
+    status: 'ok';
 };
 
 /**
@@ -145,8 +233,17 @@ export type OpenIdConfiguration = {
      */
     grant_types_supported: Array<string>;
     id_token_signing_alg_values_supported: Array<string>;
+    /**
+     * The `iss` of every token.
+     */
     issuer: string;
+    /**
+     * Where the public keys are.
+     */
     jwks_uri: string;
+    /**
+     * None: there is no authorization endpoint.
+     */
     response_types_supported: Array<string>;
     subject_types_supported: Array<string>;
 };
@@ -158,7 +255,7 @@ export type PresignRequest = {
     /**
      * SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
      */
-    checksum_sha256?: string;
+    checksum_sha256?: string | null;
     /**
      * Media type of the file, one of those that the service allows.
      */
@@ -235,6 +332,9 @@ export type PublicKey = {
     x: string;
 };
 
+/**
+ * What keeps a session alive.
+ */
 export type RefreshRequest = {
     /**
      * The latest refresh token of the session. It is spent by this.
@@ -262,7 +362,7 @@ export type Session = {
     id: SessionId;
     last_used_at: string;
     /**
-     * At most 256 bytes of it.
+     * What the client calls itself, at most 256 bytes of it; null where it did not say.
      */
     user_agent: string | null;
 };
@@ -292,6 +392,9 @@ export type SignUp = {
      * 1 to 100 characters.
      */
     display_name?: string | null;
+    /**
+     * At most 254 bytes; it becomes the name to log in with.
+     */
     email: string;
     /**
      * 15 to 256 characters of any kind. Common and easily guessed ones are refused.
@@ -314,8 +417,16 @@ export type SignedUpload = {
         [key: string]: string;
     };
     method: string;
+    /**
+     * Signed address of the object store.
+     */
     url: string;
 };
+
+/**
+ * How the access token is sent (RFC 6750).
+ */
+export type TokenType = 'Bearer';
 
 /**
  * Tokens of a session. Keep the refresh token secret and use each one once.
@@ -329,9 +440,12 @@ export type Tokens = {
      * How long the access token is valid, in seconds. It does not outlive the session.
      */
     expires_in: number;
+    /**
+     * Worth a new access token, once; keep it secret.
+     */
     refresh_token: string;
     session_id: SessionId;
-    token_type: string;
+    token_type: TokenType;
 };
 
 /**
@@ -339,9 +453,18 @@ export type Tokens = {
  */
 export type User = {
     created_at: string;
+    /**
+     * Null where none was given.
+     */
     display_name: string | null;
+    /**
+     * Address as it was given; it belongs to one account, whatever its case.
+     */
     email: string;
     id: UserId;
+    /**
+     * When address, name or password changed last.
+     */
     updated_at: string;
 };
 
@@ -351,6 +474,9 @@ export type UserId = string;
  * What to change (merge patch, RFC 7396): absent fields stay, null clears.
  */
 export type UserPatch = {
+    /**
+     * Needed with `email` and `password`.
+     */
     current_password?: string;
     /**
      * Null clears it.
@@ -361,7 +487,7 @@ export type UserPatch = {
      */
     email?: string;
     /**
-     * Needs `current_password` and ends every other session.
+     * 15 to 256 characters. Needs `current_password` and ends every other session.
      */
     password?: string;
 };
@@ -375,9 +501,9 @@ export type GetJwksData = {
     body?: never;
     headers?: {
         /**
-         * Entity tag that the client has
+         * Entity tags that the client has. If the current version is among them, it is not sent again.
          */
-        'If-None-Match'?: string | null;
+        'If-None-Match'?: string;
     };
     path?: never;
     query?: never;
@@ -386,25 +512,39 @@ export type GetJwksData = {
 
 export type GetJwksErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetJwksError = GetJwksErrors[keyof GetJwksErrors];
@@ -427,25 +567,39 @@ export type GetOpenidConfigurationData = {
 
 export type GetOpenidConfigurationErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetOpenidConfigurationError = GetOpenidConfigurationErrors[keyof GetOpenidConfigurationErrors];
@@ -458,6 +612,144 @@ export type GetOpenidConfigurationResponses = {
 };
 
 export type GetOpenidConfigurationResponse = GetOpenidConfigurationResponses[keyof GetOpenidConfigurationResponses];
+
+export type GetHealthData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/health';
+};
+
+export type GetHealthErrors = {
+    /**
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     */
+    400: Problem;
+    /**
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: The request head is too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Something broke on our side
+     */
+    500: Problem;
+};
+
+export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
+
+export type GetHealthResponses = {
+    /**
+     * The gateway is alive
+     */
+    200: Health;
+};
+
+export type GetHealthResponse = GetHealthResponses[keyof GetHealthResponses];
+
+export type GetOpenapi30Data = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/openapi-3.0.json';
+};
+
+export type GetOpenapi30Errors = {
+    /**
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     */
+    400: Problem;
+    /**
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: The request head is too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Something broke on our side
+     */
+    500: Problem;
+    /**
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: Problem;
+};
+
+export type GetOpenapi30Error = GetOpenapi30Errors[keyof GetOpenapi30Errors];
+
+export type GetOpenapi30Responses = {
+    /**
+     * The OpenAPI document
+     */
+    200: {
+        [key: string]: unknown;
+    };
+};
+
+export type GetOpenapi30Response = GetOpenapi30Responses[keyof GetOpenapi30Responses];
+
+export type GetOpenapiData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/openapi.json';
+};
+
+export type GetOpenapiErrors = {
+    /**
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     */
+    400: Problem;
+    /**
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: The request head is too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Something broke on our side
+     */
+    500: Problem;
+    /**
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: Problem;
+};
+
+export type GetOpenapiError = GetOpenapiErrors[keyof GetOpenapiErrors];
+
+export type GetOpenapiResponses = {
+    /**
+     * The OpenAPI document
+     */
+    200: {
+        [key: string]: unknown;
+    };
+};
+
+export type GetOpenapiResponse = GetOpenapiResponses[keyof GetOpenapiResponses];
 
 export type FollowLinkData = {
     body?: never;
@@ -473,37 +765,62 @@ export type FollowLinkData = {
 
 export type FollowLinkErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The link counts its uses and refuses to be prefetched: `prefetch_refused`
+     * No redirect; HTML for browsers
+     *
+     * - `prefetch_refused`: This short link counts its uses and cannot be fetched ahead
      */
     403: Problem;
     /**
-     * There is no such link: `link_not_found`
+     * No redirect; HTML for browsers
+     *
+     * - `link_not_found`: There is no such short link
      */
     404: Problem;
     /**
-     * The link is disabled, has expired, or its uses are all taken: `link_disabled`, `link_expired`, `link_exhausted`
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * No redirect; HTML for browsers
+     *
+     * - `link_disabled`: This short link has been switched off
+     * - `link_exhausted`: This short link has been used up
+     * - `link_expired`: This short link has expired
      */
     410: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `click_log_unavailable`: Clicks cannot be kept just now
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type FollowLinkError = FollowLinkErrors[keyof FollowLinkErrors];
@@ -531,36 +848,57 @@ export type ProbeLinkData = {
 
 export type ProbeLinkErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
-    400: Problem;
+    400: unknown;
     /**
-     * There is no such link
+     * - `prefetch_refused`: This short link counts its uses and cannot be fetched ahead
      */
-    404: Problem;
+    403: unknown;
     /**
-     * The link is disabled, has expired, or its uses are all taken
+     * - `link_not_found`: There is no such short link
      */
-    410: Problem;
+    404: unknown;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
      */
-    429: Problem;
+    408: unknown;
     /**
-     * The request's header is too large
+     * - `link_disabled`: This short link has been switched off
+     * - `link_exhausted`: This short link has been used up
+     * - `link_expired`: This short link has expired
      */
-    431: Problem;
+    410: unknown;
     /**
-     * Something broke on our side
+     * - `rate_limited`: Too many requests
      */
-    500: Problem;
+    429: unknown;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `headers_too_large`: The request head is too large
      */
-    503: Problem;
+    431: unknown;
+    /**
+     * - `internal`: Something broke on our side
+     */
+    500: unknown;
+    /**
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: unknown;
+    /**
+     * - `click_log_unavailable`: Clicks cannot be kept just now
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: unknown;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: unknown;
 };
-
-export type ProbeLinkError = ProbeLinkErrors[keyof ProbeLinkErrors];
 
 export type ProbeLinkResponses = {
     /**
@@ -578,25 +916,39 @@ export type GetCoreOpenapi30Data = {
 
 export type GetCoreOpenapi30Errors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetCoreOpenapi30Error = GetCoreOpenapi30Errors[keyof GetCoreOpenapi30Errors];
@@ -617,25 +969,39 @@ export type GetCoreOpenapiData = {
 
 export type GetCoreOpenapiErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetCoreOpenapiError = GetCoreOpenapiErrors[keyof GetCoreOpenapiErrors];
@@ -665,29 +1031,46 @@ export type ListSessionsData = {
 
 export type ListSessionsErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type ListSessionsError = ListSessionsErrors[keyof ListSessionsErrors];
@@ -710,45 +1093,60 @@ export type CreateSessionData = {
 
 export type CreateSessionErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `incomplete_body`: The request body could not be read
+     * - `malformed_json`: The request body is not JSON
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The address or the password is wrong
+     * - `invalid_credentials`: The address or the password is wrong
      */
     401: Problem;
     /**
-     * The request took too long to arrive
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
+     * - `invalid_body`: The request body breaks a rule
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `too_many_attempts`: There were too many failed attempts
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type CreateSessionError = CreateSessionErrors[keyof CreateSessionErrors];
@@ -771,45 +1169,58 @@ export type RefreshSessionData = {
 
 export type RefreshSessionErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `incomplete_body`: The request body could not be read
+     * - `malformed_json`: The request body is not JSON
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The refresh token is wrong or spent, or its session has ended
+     * - `invalid_refresh_token`: The refresh token is wrong or spent, or its session has ended
      */
     401: Problem;
     /**
-     * The request took too long to arrive
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
+     * - `invalid_body`: The request body breaks a rule
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type RefreshSessionError = RefreshSessionErrors[keyof RefreshSessionErrors];
@@ -837,33 +1248,50 @@ export type DeleteSessionData = {
 
 export type DeleteSessionErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * There is no such session, or it belongs to somebody else
+     * - `not_found`: There is no such resource
      */
     404: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type DeleteSessionError = DeleteSessionErrors[keyof DeleteSessionErrors];
@@ -881,9 +1309,9 @@ export type CreateUserData = {
     body: SignUp;
     headers?: {
         /**
-         * 1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours
+         * Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
          */
-        'Idempotency-Key'?: string | null;
+        'Idempotency-Key'?: string;
     };
     path?: never;
     query?: never;
@@ -892,45 +1320,67 @@ export type CreateUserData = {
 
 export type CreateUserErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `incomplete_body`: The request body could not be read
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_json`: The request body is not JSON
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The request took too long to arrive
+     * - `unauthenticated`: A valid access token is needed
+     */
+    401: Problem;
+    /**
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * Another account has this address, or a request with this Idempotency-Key is still running
+     * - `email_taken`: Another account has this address
+     * - `request_in_flight`: A request with this Idempotency-Key is still running
      */
     409: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
+     * - `idempotency_key_reused`: The Idempotency-Key was used for another request
+     * - `invalid_body`: The request body breaks a rule
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `too_many_attempts`: There were too many failed attempts
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type CreateUserError = CreateUserErrors[keyof CreateUserErrors];
@@ -948,9 +1398,9 @@ export type DeleteMeData = {
     body?: never;
     headers?: {
         /**
-         * Entity tag of the version that is to be deleted
+         * Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
          */
-        'If-Match'?: string | null;
+        'If-Match'?: string;
     };
     path?: never;
     query?: never;
@@ -959,37 +1409,53 @@ export type DeleteMeData = {
 
 export type DeleteMeErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * The login is too long ago
+     * - `stale_login`: The login is too long ago
      */
     403: Problem;
     /**
-     * The account has changed since it was read
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `precondition_failed`: The resource has changed since it was read
      */
     412: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type DeleteMeError = DeleteMeErrors[keyof DeleteMeErrors];
@@ -1007,9 +1473,9 @@ export type GetMeData = {
     body?: never;
     headers?: {
         /**
-         * Entity tag that the client has
+         * Entity tags that the client has. If the current version is among them, it is not sent again.
          */
-        'If-None-Match'?: string | null;
+        'If-None-Match'?: string;
     };
     path?: never;
     query?: never;
@@ -1018,29 +1484,45 @@ export type GetMeData = {
 
 export type GetMeErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetMeError = GetMeErrors[keyof GetMeErrors];
@@ -1058,9 +1540,9 @@ export type UpdateMeData = {
     body: UserPatch;
     headers?: {
         /**
-         * Entity tag of the version that the change is meant for
+         * Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
          */
-        'If-Match'?: string | null;
+        'If-Match'?: string;
     };
     path?: never;
     query?: never;
@@ -1069,57 +1551,73 @@ export type UpdateMeData = {
 
 export type UpdateMeErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `incomplete_body`: The request body could not be read
+     * - `malformed_json`: The request body is not JSON
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * The current password is missing or wrong
+     * - `password_needed`: The current password is needed
+     * - `wrong_password`: The current password is wrong
      */
     403: Problem;
     /**
-     * The request took too long to arrive
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * Another account has this address
+     * - `email_taken`: Another account has this address
      */
     409: Problem;
     /**
-     * The account has changed since it was read
+     * - `precondition_failed`: The resource has changed since it was read
      */
     412: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
+     * - `invalid_body`: The request body breaks a rule
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `too_many_attempts`: There were too many failed attempts
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type UpdateMeError = UpdateMeErrors[keyof UpdateMeErrors];
@@ -1156,36 +1654,60 @@ export type QueryGraphqlData = {
 export type QueryGraphqlErrors = {
     /**
      * The parameters are wrong, or (for application/graphql-response+json) the document is
+     *
+     * - `malformed_request`: The request is not valid HTTP
      */
     400: GraphQlResponse;
     /**
-     * The access token is missing, wrong or expired: `UNAUTHENTICATED`
+     * The access token is missing, wrong or expired
+     *
+     * - `unauthenticated`: A valid access token is needed
      */
     401: GraphQlResponse;
     /**
-     * Mutations need POST
+     * - `mutation_by_get`: Mutations need POST
      */
     405: Problem;
     /**
-     * None of the accepted media types can be sent
+     * - `not_acceptable`: None of the accepted media types can be sent
      */
     406: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `invalid_upgrade`: This is no WebSocket handshake
+     */
+    426: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
      */
-    503: Problem;
+    502: Problem;
+    /**
+     * The keys that verify access tokens cannot be had just now
+     *
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: GraphQlResponse;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type QueryGraphqlError = QueryGraphqlErrors[keyof QueryGraphqlErrors];
@@ -1209,48 +1731,61 @@ export type ExecuteGraphqlData = {
 export type ExecuteGraphqlErrors = {
     /**
      * The parameters are wrong, or (for application/graphql-response+json) the document is
+     *
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: GraphQlResponse;
     /**
-     * The access token is missing, wrong or expired: `UNAUTHENTICATED`
+     * The access token is missing, wrong or expired
+     *
+     * - `unauthenticated`: A valid access token is needed
      */
     401: GraphQlResponse;
     /**
-     * None of the accepted media types can be sent
+     * - `not_acceptable`: None of the accepted media types can be sent
      */
     406: Problem;
     /**
-     * The request took too long to arrive
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
-     */
-    422: Problem;
-    /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
      */
-    503: Problem;
+    502: Problem;
+    /**
+     * The keys that verify access tokens cannot be had just now
+     *
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: GraphQlResponse;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type ExecuteGraphqlError = ExecuteGraphqlErrors[keyof ExecuteGraphqlErrors];
@@ -1273,25 +1808,39 @@ export type GetLinksOpenapi30Data = {
 
 export type GetLinksOpenapi30Errors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetLinksOpenapi30Error = GetLinksOpenapi30Errors[keyof GetLinksOpenapi30Errors];
@@ -1312,25 +1861,39 @@ export type GetLinksOpenapiData = {
 
 export type GetLinksOpenapiErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetLinksOpenapiError = GetLinksOpenapiErrors[keyof GetLinksOpenapiErrors];
@@ -1368,29 +1931,46 @@ export type ListAssetsData = {
 
 export type ListAssetsErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type ListAssetsError = ListAssetsErrors[keyof ListAssetsErrors];
@@ -1418,33 +1998,50 @@ export type DeleteAssetData = {
 
 export type DeleteAssetErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * There is no such asset, or it belongs to somebody else
+     * - `not_found`: There is no such resource
      */
     404: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type DeleteAssetError = DeleteAssetErrors[keyof DeleteAssetErrors];
@@ -1462,9 +2059,9 @@ export type GetAssetData = {
     body?: never;
     headers?: {
         /**
-         * Entity tag that the client has
+         * Entity tags that the client has. If the current version is among them, it is not sent again.
          */
-        'If-None-Match'?: string | null;
+        'If-None-Match'?: string;
     };
     path: {
         /**
@@ -1478,33 +2075,50 @@ export type GetAssetData = {
 
 export type GetAssetErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * There is no such asset, or it belongs to somebody else
+     * - `not_found`: There is no such resource
      */
     404: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetAssetError = GetAssetErrors[keyof GetAssetErrors];
@@ -1532,41 +2146,60 @@ export type CompleteUploadData = {
 
 export type CompleteUploadErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * There is no such asset, or it belongs to somebody else
+     * - `not_found`: There is no such resource
      */
     404: Problem;
     /**
-     * The file has not been uploaded yet, or was refused before
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `asset_failed`: The uploaded file was refused
+     * - `not_uploaded`: The file has not been uploaded yet
      */
     409: Problem;
     /**
-     * The file is not what was promised; `errors` names each field
+     * - `upload_mismatch`: The uploaded file is not what was promised
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `store_unavailable`: The object store does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type CompleteUploadError = CompleteUploadErrors[keyof CompleteUploadErrors];
@@ -1594,37 +2227,56 @@ export type DownloadAssetData = {
 
 export type DownloadAssetErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * There is no such asset, or it belongs to somebody else
+     * - `not_found`: There is no such resource
      */
     404: Problem;
     /**
-     * The asset is not ready
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `asset_failed`: The uploaded file was refused
+     * - `asset_not_ready`: The asset is not ready
      */
     409: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `store_unavailable`: The object store does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type DownloadAssetError = DownloadAssetErrors[keyof DownloadAssetErrors];
@@ -1647,25 +2299,39 @@ export type GetMediaOpenapi30Data = {
 
 export type GetMediaOpenapi30Errors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetMediaOpenapi30Error = GetMediaOpenapi30Errors[keyof GetMediaOpenapi30Errors];
@@ -1686,25 +2352,39 @@ export type GetMediaOpenapiData = {
 
 export type GetMediaOpenapiErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type GetMediaOpenapiError = GetMediaOpenapiErrors[keyof GetMediaOpenapiErrors];
@@ -1720,9 +2400,9 @@ export type PresignUploadData = {
     body: PresignRequest;
     headers?: {
         /**
-         * 1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours
+         * Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
          */
-        'Idempotency-Key'?: string | null;
+        'Idempotency-Key'?: string;
     };
     path?: never;
     query?: never;
@@ -1731,49 +2411,66 @@ export type PresignUploadData = {
 
 export type PresignUploadErrors = {
     /**
-     * A parameter, a header or the JSON syntax is wrong
+     * - `incomplete_body`: The request body could not be read
+     * - `invalid_parameter`: A path, query or header parameter breaks a rule
+     * - `malformed_json`: The request body is not JSON
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
      */
     400: Problem;
     /**
-     * The access token is missing, wrong or expired
+     * - `unauthenticated`: A valid access token is needed
      */
     401: Problem;
     /**
-     * The request took too long to arrive
+     * - `request_timeout`: The request took too long to arrive
      */
     408: Problem;
     /**
-     * A request with this Idempotency-Key is still running
+     * - `request_in_flight`: A request with this Idempotency-Key is still running
      */
     409: Problem;
     /**
-     * The request body is too large
+     * - `body_too_large`: The request body is too large
      */
     413: Problem;
     /**
-     * The request body is not JSON
+     * - `unsupported_media_type`: The request body must be JSON
      */
     415: Problem;
     /**
-     * The request body breaks a rule; `errors` names each field
+     * - `idempotency_key_reused`: The Idempotency-Key was used for another request
+     * - `invalid_body`: The request body breaks a rule
      */
     422: Problem;
     /**
-     * Too many requests; `Retry-After` tells when to try again
+     * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * The request's header is too large
+     * - `headers_too_large`: The request head is too large
      */
     431: Problem;
     /**
-     * Something broke on our side
+     * - `internal`: Something broke on our side
      */
     500: Problem;
     /**
-     * A part that this needs does not answer just now; `Retry-After` is set
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `database_unavailable`: The database does not answer just now
+     * - `store_unavailable`: The object store does not answer just now
+     * - `timed_out`: The request took too long
+     * - `unavailable`: A part that this needs does not answer just now
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
      */
     503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
 };
 
 export type PresignUploadError = PresignUploadErrors[keyof PresignUploadErrors];

@@ -22,7 +22,7 @@ class Endpoint:
 
     url: str
     timeout_seconds: float
-    """For opening, for the acknowledgement, and for closing."""
+    """For opening, and for the acknowledgement."""
     ssl_context: ssl.SSLContext | None
     proxy: str | None
 

@@ -19,6 +19,8 @@ from quartet_client.subscriptions import Conversation, Endpoint, Next, Reaction
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _NO_CLOSE_FRAME = 1006
+# Whoever leaves waits no longer than this for what nobody wants any more.
+_CLOSE_TIMEOUT_SECONDS = 0.5
 
 
 class AsyncSockets:
@@ -50,7 +52,7 @@ class AsyncSockets:
                     self._endpoint.socket_url,
                     subprotocols=[Subprotocol(subscriptions.PROTOCOL)],
                     open_timeout=self._endpoint.timeout_seconds,
-                    close_timeout=self._endpoint.timeout_seconds,
+                    close_timeout=_CLOSE_TIMEOUT_SECONDS,
                     max_size=_MAX_MESSAGE_BYTES,
                     ssl=self._endpoint.ssl_context,
                     proxy=self._endpoint.proxy,

@@ -15,6 +15,11 @@ from quartet_client._generated.rest.api.documents import (
     get_media_openapi,
     get_media_openapi_3_0,
 )
+from quartet_client._generated.rest.api.gateway import (
+    get_health,
+    get_openapi,
+    get_openapi_3_0,
+)
 from quartet_client._generated.rest.api.graphql import execute_graphql, query_graphql
 from quartet_client._generated.rest.api.keys import get_jwks, get_openid_configuration
 from quartet_client._generated.rest.api.redirects import follow_link, probe_link
@@ -45,12 +50,15 @@ __all__ = [
     "get_asset",
     "get_core_openapi",
     "get_core_openapi_3_0",
+    "get_health",
     "get_jwks",
     "get_links_openapi",
     "get_links_openapi_3_0",
     "get_me",
     "get_media_openapi",
     "get_media_openapi_3_0",
+    "get_openapi",
+    "get_openapi_3_0",
     "get_openid_configuration",
     "list_assets",
     "list_sessions",

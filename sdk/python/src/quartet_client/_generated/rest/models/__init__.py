@@ -7,11 +7,17 @@ from .asset_status import AssetStatus
 from .credentials import Credentials
 from .download import Download
 from .field_error import FieldError
+from .get_openapi_30_response_200 import GetOpenapi30Response200
+from .get_openapi_response_200 import GetOpenapiResponse200
+from .graph_ql_error import GraphQlError
+from .graph_ql_error_extensions import GraphQlErrorExtensions
+from .graph_ql_field_error import GraphQlFieldError
+from .graph_ql_location import GraphQlLocation
 from .graph_ql_request import GraphQlRequest
 from .graph_ql_request_variables_type_0 import GraphQlRequestVariablesType0
 from .graph_ql_response import GraphQlResponse
-from .graph_ql_response_data_type_0 import GraphQlResponseDataType0
-from .graph_ql_response_errors_type_0_item import GraphQlResponseErrorsType0Item
+from .health import Health
+from .health_status import HealthStatus
 from .jwks_document import JwksDocument
 from .open_id_configuration import OpenIdConfiguration
 from .presign_request import PresignRequest
@@ -24,6 +30,7 @@ from .session_page import SessionPage
 from .sign_up import SignUp
 from .signed_upload import SignedUpload
 from .signed_upload_headers import SignedUploadHeaders
+from .token_type import TokenType
 from .tokens import Tokens
 from .user import User
 from .user_patch import UserPatch
@@ -36,11 +43,17 @@ __all__ = (
     "Credentials",
     "Download",
     "FieldError",
+    "GetOpenapi30Response200",
+    "GetOpenapiResponse200",
+    "GraphQlError",
+    "GraphQlErrorExtensions",
+    "GraphQlFieldError",
+    "GraphQlLocation",
     "GraphQlRequest",
     "GraphQlRequestVariablesType0",
     "GraphQlResponse",
-    "GraphQlResponseDataType0",
-    "GraphQlResponseErrorsType0Item",
+    "Health",
+    "HealthStatus",
     "JwksDocument",
     "OpenIdConfiguration",
     "Presigned",
@@ -54,6 +67,7 @@ __all__ = (
     "SignedUploadHeaders",
     "SignUp",
     "Tokens",
+    "TokenType",
     "User",
     "UserPatch",
     "Visibility",

@@ -20,11 +20,11 @@ class Asset:
 
     Attributes:
         checksum_sha256 (None | str): The checksum that was promised, 64 hexadecimal digits; null if none was.
-        content_type (str):  Example: image/png.
+        content_type (str):
         created_at (datetime.datetime):
-        file_name (str):  Example: holiday.png.
+        file_name (str):
         id (str):
-        size_bytes (int):  Example: 48213.
+        size_bytes (int): Size of the file in bytes.
         status (AssetStatus): Where an asset is on its way.
         updated_at (datetime.datetime):
         url (None | str): Address that everybody can read; null unless the asset is public and ready.

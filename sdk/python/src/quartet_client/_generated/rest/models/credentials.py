@@ -14,8 +14,8 @@ class Credentials:
     """An address and its password.
 
     Attributes:
-        email (str):  Example: ada@example.com.
-        password (str):  Example: tangerine-violin-moss.
+        email (str): The account's address, in any case.
+        password (str):
     """
 
     email: str

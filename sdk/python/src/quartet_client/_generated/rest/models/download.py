@@ -17,7 +17,7 @@ class Download:
 
     Attributes:
         expires_at (datetime.datetime | None): When the address ends; null for public assets, whose address does not.
-        url (str):
+        url (str): Public or signed address.
     """
 
     expires_at: datetime.datetime | None

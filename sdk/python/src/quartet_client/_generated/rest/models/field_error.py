@@ -17,10 +17,10 @@ class FieldError:
     """One field of the request and the rule that it breaks.
 
     Attributes:
-        code (str): Stable name of the rule. Example: too_large.
-        detail (str): The rule in words, with its bound. Example: must be at most 5368709120 bytes.
-        parameter (str | Unset): Name of the path, query or header parameter. Example: limit.
-        pointer (str | Unset): JSON pointer (RFC 6901) into the request body. Example: /size_bytes.
+        code (str): Stable name of the rule.
+        detail (str): The rule in words, with its bound.
+        parameter (str | Unset): Name of the path, query or header parameter.
+        pointer (str | Unset): JSON pointer (RFC 6901) into the request body.
     """
 
     code: str

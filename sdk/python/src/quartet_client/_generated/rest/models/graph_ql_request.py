@@ -21,8 +21,7 @@ class GraphQlRequest:
     """A GraphQL request.
 
     Attributes:
-        query (str): The document. Example: mutation { createLink(input: {url: "https://example.com"}) { id slug
-            shortUrl } }.
+        query (str): The document.
         operation_name (None | str | Unset): Which of the document's operations is meant.
         variables (GraphQlRequestVariablesType0 | None | Unset): Values of the document's variables.
     """

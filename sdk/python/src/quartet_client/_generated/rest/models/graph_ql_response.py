@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 if TYPE_CHECKING:
-    from ..models.graph_ql_response_data_type_0 import GraphQlResponseDataType0
-    from ..models.graph_ql_response_errors_type_0_item import (
-        GraphQlResponseErrorsType0Item,
-    )
+    from ..models.graph_ql_error import GraphQlError
 
 
 T = TypeVar("T", bound="GraphQlResponse")
@@ -22,94 +21,50 @@ class GraphQlResponse:
     """A GraphQL answer.
 
     Attributes:
-        data (GraphQlResponseDataType0 | None): What was asked for; left out when the document was not executed.
-        errors (list[GraphQlResponseErrorsType0Item] | None): What went wrong; `extensions` hold `code`, and `field`
-            where one is at fault.
+        data (Any | Unset): What was asked for; left out when the document was not executed, null when a field that
+            must not be null failed.
+        errors (list[GraphQlError] | Unset): What went wrong; left out when nothing did.
     """
 
-    data: GraphQlResponseDataType0 | None
-    errors: list[GraphQlResponseErrorsType0Item] | None
+    data: Any | Unset = UNSET
+    errors: list[GraphQlError] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.graph_ql_response_data_type_0 import (
-            GraphQlResponseDataType0,  # noqa: PLC0415
-        )
+        data = self.data
 
-        data: dict[str, Any] | None
-        if isinstance(self.data, GraphQlResponseDataType0):
-            data = self.data.to_dict()
-        else:
-            data = self.data
-
-        errors: list[dict[str, Any]] | None
-        if isinstance(self.errors, list):
+        errors: list[dict[str, Any]] | Unset = UNSET
+        if not isinstance(self.errors, Unset):
             errors = []
-            for errors_type_0_item_data in self.errors:
-                errors_type_0_item = errors_type_0_item_data.to_dict()
-                errors.append(errors_type_0_item)
-
-        else:
-            errors = self.errors
+            for errors_item_data in self.errors:
+                errors_item = errors_item_data.to_dict()
+                errors.append(errors_item)
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
-        field_dict.update(
-            {
-                "data": data,
-                "errors": errors,
-            }
-        )
+        field_dict.update({})
+        if data is not UNSET:
+            field_dict["data"] = data
+        if errors is not UNSET:
+            field_dict["errors"] = errors
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.graph_ql_response_data_type_0 import (
-            GraphQlResponseDataType0,  # noqa: PLC0415
-        )
-        from ..models.graph_ql_response_errors_type_0_item import (
-            GraphQlResponseErrorsType0Item,  # noqa: PLC0415
-        )
+        from ..models.graph_ql_error import GraphQlError  # noqa: PLC0415
 
         d = dict(src_dict)
+        data = d.pop("data", UNSET)
 
-        def _parse_data(data: object) -> GraphQlResponseDataType0 | None:
-            if data is None:
-                return data
-            try:
-                if not isinstance(data, dict):
-                    raise TypeError()
-                data_type_0 = GraphQlResponseDataType0.from_dict(data)
+        _errors = d.pop("errors", UNSET)
+        errors: list[GraphQlError] | Unset = UNSET
+        if _errors is not UNSET:
+            errors = []
+            for errors_item_data in _errors:
+                errors_item = GraphQlError.from_dict(errors_item_data)
 
-                return data_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            return cast(GraphQlResponseDataType0 | None, data)
-
-        data = _parse_data(d.pop("data"))
-
-        def _parse_errors(data: object) -> list[GraphQlResponseErrorsType0Item] | None:
-            if data is None:
-                return data
-            try:
-                if not isinstance(data, list):
-                    raise TypeError()
-                errors_type_0 = []
-                _errors_type_0 = data
-                for errors_type_0_item_data in _errors_type_0:
-                    errors_type_0_item = GraphQlResponseErrorsType0Item.from_dict(
-                        errors_type_0_item_data
-                    )
-
-                    errors_type_0.append(errors_type_0_item)
-
-                return errors_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            return cast(list[GraphQlResponseErrorsType0Item] | None, data)
-
-        errors = _parse_errors(d.pop("errors"))
+                errors.append(errors_item)
 
         graph_ql_response = cls(
             data=data,

@@ -17,10 +17,10 @@ class OpenIdConfiguration:
 
         Attributes:
             grant_types_supported (list[str]): None: sessions are opened at `/v1/core/sessions`, not by OAuth.
-            id_token_signing_alg_values_supported (list[str]):  Example: ['EdDSA'].
-            issuer (str):
-            jwks_uri (str):
-            response_types_supported (list[str]):
+            id_token_signing_alg_values_supported (list[str]):
+            issuer (str): The `iss` of every token.
+            jwks_uri (str): Where the public keys are.
+            response_types_supported (list[str]): None: there is no authorization endpoint.
             subject_types_supported (list[str]):
     """
 

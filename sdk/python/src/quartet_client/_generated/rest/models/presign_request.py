@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -17,20 +17,19 @@ class PresignRequest:
     """What a client promises to upload.
 
     Attributes:
-        content_type (str): Media type of the file, one of those that the service allows. Example: image/png.
-        file_name (str): Name for people, 1 to 255 bytes, without slashes, backslashes and control characters. Example:
-            holiday.png.
-        size_bytes (int): Exact size of the file in bytes, 1 to 5 GiB unless the service allows less. Example: 48213.
+        content_type (str): Media type of the file, one of those that the service allows.
+        file_name (str): Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
+        size_bytes (int): Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
         visibility (Visibility): Who may read an asset without a signed address.
-        checksum_sha256 (str | Unset): SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another
-            file's. Example: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08.
+        checksum_sha256 (None | str | Unset): SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is
+            another file's.
     """
 
     content_type: str
     file_name: str
     size_bytes: int
     visibility: Visibility
-    checksum_sha256: str | Unset = UNSET
+    checksum_sha256: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         content_type = self.content_type
@@ -41,7 +40,11 @@ class PresignRequest:
 
         visibility = self.visibility.value
 
-        checksum_sha256 = self.checksum_sha256
+        checksum_sha256: None | str | Unset
+        if isinstance(self.checksum_sha256, Unset):
+            checksum_sha256 = UNSET
+        else:
+            checksum_sha256 = self.checksum_sha256
 
         field_dict: dict[str, Any] = {}
 
@@ -69,7 +72,14 @@ class PresignRequest:
 
         visibility = Visibility(d.pop("visibility"))
 
-        checksum_sha256 = d.pop("checksum_sha256", UNSET)
+        def _parse_checksum_sha256(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        checksum_sha256 = _parse_checksum_sha256(d.pop("checksum_sha256", UNSET))
 
         presign_request = cls(
             content_type=content_type,

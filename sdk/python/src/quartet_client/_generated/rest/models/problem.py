@@ -21,15 +21,13 @@ class Problem:
     """Body of every error response, `application/problem+json` (RFC 9457).
 
     Attributes:
-        code (str): Stable machine-readable name of the problem. Example: invalid_body.
-        instance (str): Path of the request. Example: /v1/media/presign.
-        request_id (str): Equal to the `x-request-id` header; names the request in the logs. Example:
-            019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10.
-        status (int): The HTTP status code. Example: 422.
-        title (str): The same sentence for every problem of this kind. Example: The request body breaks a rule.
-        type_ (str): Identifies the kind of problem: `urn:quartet:problem:{code}`. Example:
-            urn:quartet:problem:invalid_body.
-        detail (str | Unset): What is special about this occurrence. Example: the body must arrive within 10 s.
+        code (str): Stable machine-readable name of the problem.
+        instance (str): Path of the request.
+        request_id (str): Equal to the `x-request-id` header; names the request in the logs.
+        status (int): The HTTP status code.
+        title (str): The same sentence for every problem of this kind.
+        type_ (str): Identifies the kind of problem: `urn:quartet:problem:{code}`.
+        detail (str | Unset): What is special about this occurrence.
         errors (list[FieldError] | Unset): Every field that breaks a rule.
     """
 

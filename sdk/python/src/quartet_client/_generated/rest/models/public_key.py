@@ -15,12 +15,12 @@ class PublicKey:
     """One Ed25519 key (RFC 8037).
 
     Attributes:
-        alg (str):  Example: EdDSA.
-        crv (str):  Example: Ed25519.
-        kid (str):  Example: Rm9vYmFyLTEy.
-        kty (str):  Example: OKP.
-        use (str):  Example: sig.
-        x (str):  Example: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo.
+        alg (str):
+        crv (str):
+        kid (str):
+        kty (str):
+        use (str):
+        x (str):
     """
 
     alg: str

@@ -11,10 +11,10 @@ T = TypeVar("T", bound="RefreshRequest")
 
 @_attrs_define
 class RefreshRequest:
-    """
+    """What keeps a session alive.
+
     Attributes:
-        refresh_token (str): The latest refresh token of the session. It is spent by this. Example:
-            qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e.
+        refresh_token (str): The latest refresh token of the session. It is spent by this.
     """
 
     refresh_token: str

@@ -16,13 +16,13 @@ class Session:
     """A login that has not ended.
 
     Attributes:
-        client_address (str): As seen at the latest login or refresh. Example: 203.0.113.7.
+        client_address (str): As seen at the latest login or refresh.
         created_at (datetime.datetime):
         current (bool): Whether the request came with a token of this session.
         expires_at (datetime.datetime): When the session ends, if it is not refreshed before.
         id (str):
         last_used_at (datetime.datetime):
-        user_agent (None | str): At most 256 bytes of it.
+        user_agent (None | str): What the client calls itself, at most 256 bytes of it; null where it did not say.
     """
 
     client_address: str

@@ -16,10 +16,9 @@ class SignUp:
     """Somebody who wants an account.
 
     Attributes:
-        email (str):  Example: ada@example.com.
-        password (str): 15 to 256 characters of any kind. Common and easily guessed ones are refused. Example:
-            tangerine-violin-moss.
-        display_name (None | str | Unset): 1 to 100 characters. Example: Ada Lovelace.
+        email (str): At most 254 bytes; it becomes the name to log in with.
+        password (str): 15 to 256 characters of any kind. Common and easily guessed ones are refused.
+        display_name (None | str | Unset): 1 to 100 characters.
     """
 
     email: str

@@ -22,8 +22,8 @@ class SignedUpload:
     Attributes:
         expires_at (datetime.datetime): When the address ends.
         headers (SignedUploadHeaders): Headers that are part of the signature; they must be sent as they are.
-        method (str):  Example: PUT.
-        url (str):
+        method (str):
+        url (str): Signed address of the object store.
     """
 
     expires_at: datetime.datetime

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.token_type import TokenType
+
 T = TypeVar("T", bound="Tokens")
 
 
@@ -16,17 +18,17 @@ class Tokens:
 
     Attributes:
         access_token (str): JWT (RFC 9068) for `Authorization: Bearer`.
-        expires_in (int): How long the access token is valid, in seconds. It does not outlive the session. Example: 900.
-        refresh_token (str):
+        expires_in (int): How long the access token is valid, in seconds. It does not outlive the session.
+        refresh_token (str): Worth a new access token, once; keep it secret.
         session_id (str):
-        token_type (str):  Example: Bearer.
+        token_type (TokenType): How the access token is sent (RFC 6750).
     """
 
     access_token: str
     expires_in: int
     refresh_token: str
     session_id: str
-    token_type: str
+    token_type: TokenType
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class Tokens:
 
         session_id = self.session_id
 
-        token_type = self.token_type
+        token_type = self.token_type.value
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -65,7 +67,7 @@ class Tokens:
 
         session_id = d.pop("session_id")
 
-        token_type = d.pop("token_type")
+        token_type = TokenType(d.pop("token_type"))
 
         tokens = cls(
             access_token=access_token,

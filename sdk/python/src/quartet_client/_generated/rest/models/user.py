@@ -17,10 +17,10 @@ class User:
 
     Attributes:
         created_at (datetime.datetime):
-        display_name (None | str):  Example: Ada Lovelace.
-        email (str):  Example: ada@example.com.
+        display_name (None | str): Null where none was given.
+        email (str): Address as it was given; it belongs to one account, whatever its case.
         id (str):
-        updated_at (datetime.datetime):
+        updated_at (datetime.datetime): When address, name or password changed last.
     """
 
     created_at: datetime.datetime

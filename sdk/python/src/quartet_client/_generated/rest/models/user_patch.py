@@ -16,10 +16,10 @@ class UserPatch:
     """What to change (merge patch, RFC 7396): absent fields stay, null clears.
 
     Attributes:
-        current_password (str | Unset):
-        display_name (None | str | Unset): Null clears it. Example: Countess of Lovelace.
-        email (str | Unset): Needs `current_password`. Example: ada@example.org.
-        password (str | Unset): Needs `current_password` and ends every other session.
+        current_password (str | Unset): Needed with `email` and `password`.
+        display_name (None | str | Unset): Null clears it.
+        email (str | Unset): Needs `current_password`.
+        password (str | Unset): 15 to 256 characters. Needs `current_password` and ends every other session.
     """
 
     current_password: str | Unset = UNSET

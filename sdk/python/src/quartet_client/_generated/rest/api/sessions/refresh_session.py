@@ -84,10 +84,20 @@ def _parse_response(
 
         return response_500
 
+    if response.status_code == 502:
+        response_502 = Problem.from_dict(response.json())
+
+        return response_502
+
     if response.status_code == 503:
         response_503 = Problem.from_dict(response.json())
 
         return response_503
+
+    if response.status_code == 504:
+        response_504 = Problem.from_dict(response.json())
+
+        return response_504
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -118,7 +128,7 @@ def sync_detailed(
     have it.
 
     Args:
-        body (RefreshRequest):
+        body (RefreshRequest): What keeps a session alive.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -151,7 +161,7 @@ def sync(
     have it.
 
     Args:
-        body (RefreshRequest):
+        body (RefreshRequest): What keeps a session alive.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -179,7 +189,7 @@ async def asyncio_detailed(
     have it.
 
     Args:
-        body (RefreshRequest):
+        body (RefreshRequest): What keeps a session alive.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -210,7 +220,7 @@ async def asyncio(
     have it.
 
     Args:
-        body (RefreshRequest):
+        body (RefreshRequest): What keeps a session alive.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -15,7 +15,7 @@ from ...types import UNSET, Response, Unset
 def _get_kwargs(
     *,
     body: PresignRequest,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
@@ -92,10 +92,20 @@ def _parse_response(
 
         return response_500
 
+    if response.status_code == 502:
+        response_502 = Problem.from_dict(response.json())
+
+        return response_502
+
     if response.status_code == 503:
         response_503 = Problem.from_dict(response.json())
 
         return response_503
+
+    if response.status_code == 504:
+        response_504 = Problem.from_dict(response.json())
+
+        return response_504
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -118,7 +128,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: PresignRequest,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[Presigned | Problem]:
     """Presign an upload
 
@@ -127,7 +137,7 @@ def sync_detailed(
     address ends after 15 minutes unless the service is set otherwise.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (PresignRequest): What a client promises to upload.
 
     Raises:
@@ -154,7 +164,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: PresignRequest,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Presigned | Problem | None:
     """Presign an upload
 
@@ -163,7 +173,7 @@ def sync(
     address ends after 15 minutes unless the service is set otherwise.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (PresignRequest): What a client promises to upload.
 
     Raises:
@@ -185,7 +195,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: PresignRequest,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[Presigned | Problem]:
     """Presign an upload
 
@@ -194,7 +204,7 @@ async def asyncio_detailed(
     address ends after 15 minutes unless the service is set otherwise.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (PresignRequest): What a client promises to upload.
 
     Raises:
@@ -219,7 +229,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: PresignRequest,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Presigned | Problem | None:
     """Presign an upload
 
@@ -228,7 +238,7 @@ async def asyncio(
     address ends after 15 minutes unless the service is set otherwise.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (PresignRequest): What a client promises to upload.
 
     Raises:

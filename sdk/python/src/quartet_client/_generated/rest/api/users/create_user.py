@@ -15,7 +15,7 @@ from ...types import UNSET, Response, Unset
 def _get_kwargs(
     *,
     body: SignUp,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
@@ -46,6 +46,11 @@ def _parse_response(
         response_400 = Problem.from_dict(response.json())
 
         return response_400
+
+    if response.status_code == 401:
+        response_401 = Problem.from_dict(response.json())
+
+        return response_401
 
     if response.status_code == 408:
         response_408 = Problem.from_dict(response.json())
@@ -87,10 +92,20 @@ def _parse_response(
 
         return response_500
 
+    if response.status_code == 502:
+        response_502 = Problem.from_dict(response.json())
+
+        return response_502
+
     if response.status_code == 503:
         response_503 = Problem.from_dict(response.json())
 
         return response_503
+
+    if response.status_code == 504:
+        response_504 = Problem.from_dict(response.json())
+
+        return response_504
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -113,7 +128,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: SignUp,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[Problem | User]:
     """Sign up
 
@@ -121,7 +136,7 @@ def sync_detailed(
     taken addresses has to pause, told by `Retry-After`.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (SignUp): Somebody who wants an account.
 
     Raises:
@@ -148,7 +163,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: SignUp,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Problem | User | None:
     """Sign up
 
@@ -156,7 +171,7 @@ def sync(
     taken addresses has to pause, told by `Retry-After`.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (SignUp): Somebody who wants an account.
 
     Raises:
@@ -178,7 +193,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: SignUp,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Response[Problem | User]:
     """Sign up
 
@@ -186,7 +201,7 @@ async def asyncio_detailed(
     taken addresses has to pause, told by `Retry-After`.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (SignUp): Somebody who wants an account.
 
     Raises:
@@ -211,7 +226,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: SignUp,
-    idempotency_key: None | str | Unset = UNSET,
+    idempotency_key: str | Unset = UNSET,
 ) -> Problem | User | None:
     """Sign up
 
@@ -219,7 +234,7 @@ async def asyncio(
     taken addresses has to pause, told by `Retry-After`.
 
     Args:
-        idempotency_key (None | str | Unset):
+        idempotency_key (str | Unset):
         body (SignUp): Somebody who wants an account.
 
     Raises:

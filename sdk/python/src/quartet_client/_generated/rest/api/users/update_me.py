@@ -15,7 +15,7 @@ from ...types import UNSET, Response, Unset
 def _get_kwargs(
     *,
     body: UserPatch | UserPatch | Unset = UNSET,
-    if_match: None | str | Unset = UNSET,
+    if_match: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(if_match, Unset):
@@ -107,10 +107,20 @@ def _parse_response(
 
         return response_500
 
+    if response.status_code == 502:
+        response_502 = Problem.from_dict(response.json())
+
+        return response_502
+
     if response.status_code == 503:
         response_503 = Problem.from_dict(response.json())
 
         return response_503
+
+    if response.status_code == 504:
+        response_504 = Problem.from_dict(response.json())
+
+        return response_504
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -133,7 +143,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: UserPatch | UserPatch | Unset = UNSET,
-    if_match: None | str | Unset = UNSET,
+    if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
     """Change one's own account
 
@@ -142,7 +152,7 @@ def sync_detailed(
     made only if nobody else has changed the account since.
 
     Args:
-        if_match (None | str | Unset):
+        if_match (str | Unset):
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
 
@@ -170,7 +180,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: UserPatch | UserPatch | Unset = UNSET,
-    if_match: None | str | Unset = UNSET,
+    if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
     """Change one's own account
 
@@ -179,7 +189,7 @@ def sync(
     made only if nobody else has changed the account since.
 
     Args:
-        if_match (None | str | Unset):
+        if_match (str | Unset):
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
 
@@ -202,7 +212,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: UserPatch | UserPatch | Unset = UNSET,
-    if_match: None | str | Unset = UNSET,
+    if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
     """Change one's own account
 
@@ -211,7 +221,7 @@ async def asyncio_detailed(
     made only if nobody else has changed the account since.
 
     Args:
-        if_match (None | str | Unset):
+        if_match (str | Unset):
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
 
@@ -237,7 +247,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: UserPatch | UserPatch | Unset = UNSET,
-    if_match: None | str | Unset = UNSET,
+    if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
     """Change one's own account
 
@@ -246,7 +256,7 @@ async def asyncio(
     made only if nobody else has changed the account since.
 
     Args:
-        if_match (None | str | Unset):
+        if_match (str | Unset):
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
         body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
 

@@ -7,27 +7,52 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-T = TypeVar("T", bound="GraphQlResponseErrorsType0Item")
+T = TypeVar("T", bound="GraphQlLocation")
 
 
 @_attrs_define
-class GraphQlResponseErrorsType0Item:
+class GraphQlLocation:
+    """A place in the document.
+
+    Attributes:
+        column (int):
+        line (int):
+    """
+
+    column: int
+    line: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        column = self.column
+
+        line = self.line
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "column": column,
+                "line": line,
+            }
+        )
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        graph_ql_response_errors_type_0_item = cls()
+        column = d.pop("column")
 
-        graph_ql_response_errors_type_0_item.additional_properties = d
-        return graph_ql_response_errors_type_0_item
+        line = d.pop("line")
+
+        graph_ql_location = cls(
+            column=column,
+            line=line,
+        )
+
+        graph_ql_location.additional_properties = d
+        return graph_ql_location
 
     @property
     def additional_keys(self) -> list[str]:

@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-T = TypeVar("T", bound="GraphQlResponseDataType0")
+T = TypeVar("T", bound="GetOpenapi30Response200")
 
 
 @_attrs_define
-class GraphQlResponseDataType0:
-    """What was asked for; left out when the document was not executed."""
-
+class GetOpenapi30Response200:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -26,10 +24,10 @@ class GraphQlResponseDataType0:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        graph_ql_response_data_type_0 = cls()
+        get_openapi_30_response_200 = cls()
 
-        graph_ql_response_data_type_0.additional_properties = d
-        return graph_ql_response_data_type_0
+        get_openapi_30_response_200.additional_properties = d
+        return get_openapi_30_response_200
 
     @property
     def additional_keys(self) -> list[str]:

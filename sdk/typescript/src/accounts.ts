@@ -7,16 +7,29 @@ import {
   listSessions,
   updateMe,
 } from "./generated/sdk.gen.js";
-import type { Credentials, Session as SessionInfo, SignUp, User, UserPatch } from "./generated/types.gen.js";
+import type {
+  Credentials,
+  Session as SessionInfo,
+  SignUp,
+  User,
+  UserPatch,
+} from "./generated/types.gen.js";
 import type { QuartetClient } from "./client.js";
 import { isQuartetError } from "./errors.js";
 import { Listing } from "./listing.js";
 import type { During } from "./options.js";
 
 /** Opens a session; later calls of this client belong to it. */
-export async function login(client: QuartetClient, credentials: Credentials, during: During = {}): Promise<void> {
+export async function login(
+  client: QuartetClient,
+  credentials: Credentials,
+  during: During = {},
+): Promise<void> {
   const askedAt = Date.now();
-  await client.session.begin(await createSession({ client, body: credentials, ...during }), askedAt);
+  await client.session.begin(
+    await createSession({ client, body: credentials, ...during }),
+    askedAt,
+  );
 }
 
 /** Ends the session, here and at the service. */

@@ -7,7 +7,7 @@ export type { FieldError, ProblemCode };
 export type ClientCode =
   /** No answer came: the connection could not be made, or was cut. */
   | "connection_failed"
-  /** No whole answer came in time. */
+  /** No whole answer came in time. (A service that ran out of time says so too, with a status.) */
   | "timed_out"
   /** An answer came that no Quartet gives; perhaps from a proxy on the way. */
   | "unexpected_answer"
@@ -37,9 +37,9 @@ export interface ErrorFacts {
  *
  * `code` is stable and made for `switch`; the message is for people.
  */
-export class QuartetError extends Error {
+export class QuartetError<Code extends ErrorCode = ErrorCode> extends Error {
   override readonly name = "QuartetError";
-  readonly code: ErrorCode;
+  readonly code: Code;
   /** HTTP status; absent when no answer came. */
   readonly status: number | undefined;
   /** Names the request in the services' logs. */
@@ -51,7 +51,7 @@ export class QuartetError extends Error {
   /** After this time the same request may work. */
   readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: ErrorCode, facts: ErrorFacts = {}) {
+  constructor(code: Code, facts: ErrorFacts = {}) {
     super(describe(code, facts), facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = code;
     this.status = facts.status;
@@ -69,12 +69,14 @@ export class QuartetError extends Error {
 }
 
 /** Whether it is an error of this package, and has one of the codes if any are given. */
+export function isQuartetError(error: unknown): error is QuartetError;
 export function isQuartetError<Code extends ProblemCode | ClientCode>(
   error: unknown,
-  ...codes: Code[]
-): error is QuartetError & { code: Code } {
+  ...codes: [Code, ...Code[]]
+): error is QuartetError<Code>;
+export function isQuartetError(error: unknown, ...codes: string[]): error is QuartetError {
   if (!(error instanceof QuartetError)) return false;
-  return codes.length === 0 || (codes as string[]).includes(error.code);
+  return codes.length === 0 || codes.includes(error.code);
 }
 
 function describe(code: ErrorCode, { title, detail, errors = [], requestId }: ErrorFacts): string {

@@ -21,11 +21,21 @@ export {
   type SeriesQuery,
 } from "./links/links.js";
 export { Media, type AssetQuery } from "./media/media.js";
-export { upload, type UploadOptions, type UploadProgress, type UploadSource } from "./media/upload.js";
+export {
+  upload,
+  type UploadOptions,
+  type UploadProgress,
+  type UploadSource,
+} from "./media/upload.js";
 export type { During } from "./options.js";
 export { Quartet } from "./quartet.js";
 export { Session as LoginSession } from "./session/session.js";
-export { memoryStore, webStore, type Tokens as SessionTokens, type TokenStore } from "./session/tokens.js";
+export {
+  memoryStore,
+  webStore,
+  type Tokens as SessionTokens,
+  type TokenStore,
+} from "./session/tokens.js";
 export type { CallOptions } from "./transport/calls.js";
 export type { RetryOptions } from "./transport/retry.js";
 

@@ -42,12 +42,18 @@ describe.skipIf(!target)("in Chromium", () => {
   beforeAll(async () => {
     // The page comes from the proxy: the same origin as the gateway's answers.
     proxy = new Proxy(target ?? "", {
-      "/__test/page": { type: "text/html", body: '<script type="module" src="bundle.js"></script>' },
+      "/__test/page": {
+        type: "text/html",
+        body: '<script type="module" src="bundle.js"></script>',
+      },
       "/__test/bundle.js": { type: "text/javascript", body: await bundle() },
     });
     const url = await proxy.start();
     profile = await mkdtemp(join(tmpdir(), "quartet-chromium-"));
-    context = await chromium.launchPersistentContext(profile, { executablePath: BROWSER, args: FLAGS });
+    context = await chromium.launchPersistentContext(profile, {
+      executablePath: BROWSER,
+      args: FLAGS,
+    });
     page = await context.newPage();
     page.on("pageerror", (error) => broken.push(String(error)));
     await page.goto(`${url}/__test/page`);

@@ -80,7 +80,10 @@ export class Links {
    * Every click from now on, until the loop is left, the link is deleted or the signal is aborted.
    * A lost connection is made again; clicks of that time are in the next click's `totals`.
    */
-  async *clicks(linkId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Click, void, undefined> {
+  async *clicks(
+    linkId: string,
+    { signal }: { signal?: AbortSignal } = {},
+  ): AsyncGenerator<Click, void, undefined> {
     const answers = this.#subscriptions.iterate(gql.ClicksDocument, { linkId }, signal);
     for await (const { clicks } of answers) yield clicks;
   }

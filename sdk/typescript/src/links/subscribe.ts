@@ -66,7 +66,10 @@ export class Subscriptions {
         error: (error) => {
           if (ended) return;
           if (!isTokenClose(error) || ++refused > 2) return queue.fail(closed(error));
-          this.#renew().then(() => ended || begin(), (reason) => queue.fail(reason));
+          this.#renew().then(
+            () => ended || begin(),
+            (reason) => queue.fail(reason),
+          );
         },
         complete: () => queue.end(),
       });
@@ -128,6 +131,7 @@ function closed(error: unknown): unknown {
   if (code === 4401 || code === 4403) {
     return new QuartetError("unauthenticated", { status: 401, detail: reason, cause: error });
   }
-  const detail = code === undefined ? "no connection" : `closed with ${code} ${reason ?? ""}`.trim();
+  const detail =
+    code === undefined ? "no connection" : `closed with ${code} ${reason ?? ""}`.trim();
   return new QuartetError("subscription_closed", { detail, cause: error });
 }

@@ -110,5 +110,7 @@ function during({ signal }: UploadOptions): { signal?: AbortSignal } {
 
 function asError(error: unknown): unknown {
   if (!(error instanceof AddressEnded)) return error;
-  return new QuartetError("timed_out", { detail: "the signed addresses ended before the file was sent" });
+  return new QuartetError("timed_out", {
+    detail: "the signed addresses ended before the file was sent",
+  });
 }

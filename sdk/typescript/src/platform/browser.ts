@@ -14,7 +14,14 @@ export function put(request: PutRequest): Promise<PutAnswer> {
   return typeof XMLHttpRequest === "undefined" ? putByFetch(request) : putByXhr(request);
 }
 
-function putByXhr({ url, method, headers, body, signal, onProgress }: PutRequest): Promise<PutAnswer> {
+function putByXhr({
+  url,
+  method,
+  headers,
+  body,
+  signal,
+  onProgress,
+}: PutRequest): Promise<PutAnswer> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
@@ -30,7 +37,14 @@ function putByXhr({ url, method, headers, body, signal, onProgress }: PutRequest
   });
 }
 
-async function putByFetch({ url, method, headers, body, signal, onProgress }: PutRequest): Promise<PutAnswer> {
+async function putByFetch({
+  url,
+  method,
+  headers,
+  body,
+  signal,
+  onProgress,
+}: PutRequest): Promise<PutAnswer> {
   const response = await fetch(url, { method, headers, body, signal });
   onProgress(body.size);
   return { status: response.status, text: await response.text() };

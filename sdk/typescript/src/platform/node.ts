@@ -30,9 +30,20 @@ export function neverSent(error: unknown): boolean {
 }
 
 /** Sends a file as a stream. (`fetch` tells no progress, and would not announce the length.) */
-export async function put({ url, method, headers, body, signal, onProgress }: PutRequest): Promise<PutAnswer> {
+export async function put({
+  url,
+  method,
+  headers,
+  body,
+  signal,
+  onProgress,
+}: PutRequest): Promise<PutAnswer> {
   const begin = url.startsWith("https:") ? https : http;
-  const request = begin(url, { method, signal, headers: { ...headers, "content-length": body.size } });
+  const request = begin(url, {
+    method,
+    signal,
+    headers: { ...headers, "content-length": body.size },
+  });
   const answered = new Promise<PutAnswer>((resolve, reject) => {
     request.on("error", reject);
     request.on("response", (response) => {

@@ -50,7 +50,10 @@ export class Session {
   }
 
   /** A token other than the one that was refused; nothing when there is none to be had. */
-  async accessTokenAfter(refused: string, signal?: AbortSignal | null): Promise<string | undefined> {
+  async accessTokenAfter(
+    refused: string,
+    signal?: AbortSignal | null,
+  ): Promise<string | undefined> {
     const tokens = await this.#store.load();
     if (tokens && tokens.accessToken !== refused) return this.accessToken(signal);
     return (await orAbort(this.#refresh(), signal))?.accessToken;

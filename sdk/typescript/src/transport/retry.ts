@@ -1,4 +1,4 @@
-import { QuartetError } from "../errors.js";
+import { QuartetError, type ProblemCode } from "../errors.js";
 import { retryAfterSeconds } from "./answers.js";
 import { wait } from "./waiting.js";
 
@@ -37,11 +37,19 @@ export interface Repeating extends RetryOptions {
 export class NoAnswer extends QuartetError {
   readonly sent: boolean;
 
-  constructor(code: "connection_failed" | "timed_out", sent: boolean, cause: unknown, detail: string) {
+  constructor(
+    code: "connection_failed" | "timed_out",
+    sent: boolean,
+    cause: unknown,
+    detail: string,
+  ) {
     super(code, { detail, cause });
     this.sent = sent;
   }
 }
+
+/** 503 from the gateway itself: no replica could be reached, and nothing was done. */
+const NOT_REACHED: ProblemCode = "upstream_unreachable";
 
 /** Tries until there is an answer worth giving, or no further try makes sense. */
 export async function withRetries(
@@ -51,7 +59,8 @@ export async function withRetries(
   const began = Date.now();
   for (let retries = 0; ; retries += 1) {
     const outcome = await send().catch((error: unknown) => error);
-    const pause = retries < repeating.maxRetries ? pauseAfter(outcome, retries, repeating) : undefined;
+    const again = retries < repeating.maxRetries;
+    const pause = again ? await pauseAfter(outcome, retries, repeating) : undefined;
     if (pause === undefined || Date.now() + pause - began > repeating.withinMs) {
       if (outcome instanceof Response) return outcome;
       throw outcome;
@@ -61,11 +70,16 @@ export async function withRetries(
 }
 
 /** The pause before the next try, in ms; nothing when there should be none. */
-function pauseAfter(outcome: unknown, retries: number, repeating: Repeating): number | undefined {
+async function pauseAfter(
+  outcome: unknown,
+  retries: number,
+  repeating: Repeating,
+): Promise<number | undefined> {
   if (outcome instanceof NoAnswer) {
     return !outcome.sent || repeating.repeatable ? backoff(retries, repeating) : undefined;
   }
-  if (!(outcome instanceof Response) || !isPassing(outcome, repeating.repeatable)) return undefined;
+  if (!(outcome instanceof Response)) return undefined;
+  if (!isPassing(outcome, repeating.repeatable) && !(await didNothing(outcome))) return undefined;
   const asked = retryAfterSeconds(outcome.headers);
   if (asked === undefined) return backoff(retries, repeating);
   return asked <= repeating.maxRetryAfterSeconds ? asked * 1000 + jitter(200) : undefined;
@@ -77,6 +91,16 @@ function isPassing({ status, headers }: Response, repeatable: boolean): boolean 
   if (!repeatable) return false;
   // 409 with Retry-After: the first request with this idempotency key is still running.
   return [408, 502, 503, 504].includes(status) || (status === 409 && headers.has("retry-after"));
+}
+
+/** Whether the gateway says that the request reached no service. */
+async function didNothing(response: Response): Promise<boolean> {
+  if (response.status !== 503) return false;
+  const body = (await response
+    .clone()
+    .json()
+    .catch(() => undefined)) as { code?: unknown } | undefined;
+  return body?.code === NOT_REACHED;
 }
 
 /** Between a half and the whole of a pause that doubles, so that clients spread. */

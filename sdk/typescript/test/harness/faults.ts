@@ -43,7 +43,9 @@ export class Faults {
   /** Requests since the faults were set. */
   async log(path = "", method?: string): Promise<Logged[]> {
     const { log } = await this.#post("log", "");
-    return log.filter((entry) => entry.path.includes(path) && (method ?? entry.method) === entry.method);
+    return log.filter(
+      (entry) => entry.path.includes(path) && (method ?? entry.method) === entry.method,
+    );
   }
 
   async cutSockets(): Promise<void> {

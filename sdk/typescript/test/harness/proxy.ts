@@ -1,6 +1,11 @@
 // A proxy in front of the gateway that breaks what it is told to break.
 
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import type { Fault, Logged } from "./faults.js";
 

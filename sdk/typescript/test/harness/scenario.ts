@@ -27,12 +27,17 @@ export const LONG_TOKENS: Left = { left: "core.sessions.access_token_ttl_seconds
 export const QUICK = { baseDelayMs: 20, maxDelayMs: 100 };
 
 export function address(): string {
-  const letters = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(36));
+  const letters = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) =>
+    byte.toString(36),
+  );
   return `test-${letters.join("")}@example.org`;
 }
 
 /** Somebody new, logged in. */
-export async function somebody(world: World, options: Partial<QuartetOptions> = {}): Promise<Quartet> {
+export async function somebody(
+  world: World,
+  options: Partial<QuartetOptions> = {},
+): Promise<Quartet> {
   const { quartet, email } = await stranger(world, options);
   await quartet.login({ email, password: PASSWORD });
   return quartet;
@@ -58,7 +63,10 @@ export async function failure(promise: Promise<unknown>): Promise<QuartetError> 
 }
 
 /** Waits until the condition gives something. */
-export async function eventually<T>(what: string, condition: () => Promise<T | undefined>): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  condition: () => Promise<T | undefined>,
+): Promise<T> {
   const deadline = Date.now() + 20_000;
   for (;;) {
     const value = await condition();

@@ -1,6 +1,13 @@
 import { createUser, deleteSession, getMe, listAssets } from "@quartet/client";
 import { expect } from "chai";
-import { address, failure, PASSWORD, somebody, stranger, type Scenarios } from "../harness/scenario.js";
+import {
+  address,
+  failure,
+  PASSWORD,
+  somebody,
+  stranger,
+  type Scenarios,
+} from "../harness/scenario.js";
 
 export const accounts: Scenarios = {
   "an account from sign-up to deletion": async (world) => {
@@ -59,7 +66,9 @@ export const accounts: Scenarios = {
     const unknown = { id: "ses_00000000000000000000000000" };
     const error = await failure(deleteSession({ client, path: unknown }));
     expect([error.code, error.status]).to.deep.equal(["not_found", 404]);
-    const etag = await getMe({ client, headers: { "If-None-Match": "*" } }).catch((reason) => reason);
+    const etag = await getMe({ client, headers: { "If-None-Match": "*" } }).catch(
+      (reason) => reason,
+    );
     expect(etag).to.include({ code: "not_modified", status: 304 });
   },
 };

@@ -1,10 +1,23 @@
 import { createSession, createUser, getMe, presignUpload, Quartet } from "@quartet/client";
 import { expect } from "chai";
-import { address, failure, PASSWORD, QUICK, somebody, stranger, type Scenarios } from "../harness/scenario.js";
+import {
+  address,
+  failure,
+  PASSWORD,
+  QUICK,
+  somebody,
+  stranger,
+  type Scenarios,
+} from "../harness/scenario.js";
 
 const ME = "/v1/core/users/me";
 const LOGIN = "/v1/core/sessions";
-const FILE = { file_name: "a.txt", content_type: "text/plain", size_bytes: 3, visibility: "private" } as const;
+const FILE = {
+  file_name: "a.txt",
+  content_type: "text/plain",
+  size_bytes: 3,
+  visibility: "private",
+} as const;
 
 export const cuts: Scenarios = {
   "reading is repeated after every kind of cut": async (world) => {
@@ -20,7 +33,11 @@ export const cuts: Scenarios = {
     const { client } = await somebody(world);
     await world.faults.set({ path: ME, kind: "cut-before", times: 9 });
     const error = await failure(getMe({ client, meta: { maxRetries: 2 } }));
-    expect(error).to.include({ code: "connection_failed", status: undefined, requestId: undefined });
+    expect(error).to.include({
+      code: "connection_failed",
+      status: undefined,
+      requestId: undefined,
+    });
     expect(error.cause).to.be.an("error");
     expect(await world.faults.log(ME)).to.have.lengthOf(3);
   },
@@ -36,7 +53,10 @@ export const cuts: Scenarios = {
   "a keyed POST is repeated under the same key and done once": async (world) => {
     const { client, media } = await somebody(world);
     const presign = "/v1/media/presign";
-    await world.faults.set({ path: presign, kind: "cut-after" }, { path: presign, kind: "cut-during" });
+    await world.faults.set(
+      { path: presign, kind: "cut-after" },
+      { path: presign, kind: "cut-during" },
+    );
     const { asset } = await presignUpload({ client, body: FILE });
     const sent = await world.faults.log(presign);
     expect(sent.map(({ status }) => status)).to.deep.equal([201, 201, 201]);
@@ -54,7 +74,9 @@ export const cuts: Scenarios = {
     const headers = { "Idempotency-Key": `mine-${address()}` };
     const first = await createUser({ client, body, headers });
     expect(await createUser({ client, body, headers })).to.deep.equal(first);
-    const error = await failure(createUser({ client, body: { ...body, email: address() }, headers }));
+    const error = await failure(
+      createUser({ client, body: { ...body, email: address() }, headers }),
+    );
     expect([error.code, error.status]).to.deep.equal(["idempotency_key_reused", 422]);
   },
 
@@ -70,7 +92,11 @@ export const cuts: Scenarios = {
 
   "a long pause is told and not waited for": async (world) => {
     const { account } = await somebody(world);
-    const body = JSON.stringify({ code: "rate_limited", title: "Too many requests", request_id: "r-1" });
+    const body = JSON.stringify({
+      code: "rate_limited",
+      title: "Too many requests",
+      request_id: "r-1",
+    });
     const headers = { "retry-after": "300", "content-type": "application/problem+json" };
     await world.faults.set({ path: ME, kind: "answer", status: 429, headers, body });
     const error = await failure(account.get());
@@ -88,6 +114,15 @@ export const cuts: Scenarios = {
     await world.faults.set({ path: ME, kind: "answer", status: 503, times: 2 });
     await quartet.account.get();
     expect(await world.faults.log(ME)).to.have.lengthOf(3);
+  },
+
+  "a login that reached nobody is repeated": async (world) => {
+    const { quartet, email } = await stranger(world);
+    const body = JSON.stringify({ code: "upstream_unreachable", request_id: "r-1" });
+    const headers = { "content-type": "application/problem+json" };
+    await world.faults.set({ path: LOGIN, kind: "answer", status: 503, headers, body, times: 2 });
+    await quartet.login({ email, password: PASSWORD });
+    expect(await world.faults.log(LOGIN)).to.have.lengthOf(3);
   },
 
   "a page of a strange proxy is no answer": async (world) => {
@@ -141,6 +176,8 @@ export const cuts: Scenarios = {
     expect(error.code).to.equal("connection_failed");
     const { client } = quartet;
     const body = { email: "a@example.org", password: PASSWORD };
-    expect(await failure(createSession({ client, body }))).to.include({ code: "connection_failed" });
+    expect(await failure(createSession({ client, body }))).to.include({
+      code: "connection_failed",
+    });
   },
 };

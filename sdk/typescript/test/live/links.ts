@@ -1,6 +1,16 @@
 import { Quartet, type Click, type Link } from "@quartet/client";
 import { expect } from "chai";
-import { eventually, failure, LONG_TOKENS, PATIENCE_MS, QUICK, somebody, stranger, type Scenarios, type World } from "../harness/scenario.js";
+import {
+  eventually,
+  failure,
+  LONG_TOKENS,
+  PATIENCE_MS,
+  QUICK,
+  somebody,
+  stranger,
+  type Scenarios,
+  type World,
+} from "../harness/scenario.js";
 
 const GRAPHQL = "/v1/links/graphql";
 const TARGET = "https://example.org/page?a=1";
@@ -11,7 +21,11 @@ async function follow({ url }: World, { slug }: Link): Promise<void> {
 }
 
 /** Follows the link again and again until the subscription tells of a click. */
-async function clickUntilTold(world: World, link: Link, clicks: AsyncIterator<Click>): Promise<Click> {
+async function clickUntilTold(
+  world: World,
+  link: Link,
+  clicks: AsyncIterator<Click>,
+): Promise<Click> {
   let told: IteratorResult<Click> | undefined;
   const next = clicks.next().then((result) => {
     told = result;
@@ -62,7 +76,10 @@ export const links: Scenarios = {
     expect(taken.code).to.equal("slug_taken");
     expect(taken.requestId).to.match(/^[0-9a-f-]{36}$/);
     const wrong = await failure(links.create({ url: "ftp://example.org", slug: "a" }));
-    expect(wrong.errors.map(({ pointer }) => pointer)).to.include.members(["/input/url", "/input/slug"]);
+    expect(wrong.errors.map(({ pointer }) => pointer)).to.include.members([
+      "/input/url",
+      "/input/slug",
+    ]);
     const document = await failure(links.request("{ nothing }", {}));
     expect(document).to.include({ code: "graphql_validation_failed", status: 400 });
     const anonymous = new Quartet({ url: world.url });
@@ -126,7 +143,9 @@ export const links: Scenarios = {
     const { links, client } = await somebody(world);
     const link = await links.create({ url: TARGET });
     const { accessToken, refreshToken, sessionId } = (await client.session.tokens())!;
-    const forged = accessToken.replace(/[^.]+$/, (signature) => signature.split("").reverse().join(""));
+    const forged = accessToken.replace(/[^.]+$/, (signature) =>
+      signature.split("").reverse().join(""),
+    );
     await client.session.begin({
       access_token: forged,
       refresh_token: refreshToken,
@@ -170,7 +189,10 @@ export const links: Scenarios = {
   },
 
   "a gateway that is gone ends a subscription after some tries": async () => {
-    const quartet = new Quartet({ url: "http://localhost:1", retry: { ...QUICK, maxReconnects: 2 } });
+    const quartet = new Quartet({
+      url: "http://localhost:1",
+      retry: { ...QUICK, maxReconnects: 2 },
+    });
     const clicks = quartet.links.clicks("lnk_00000000000000000000000000");
     const error = await failure(clicks.next());
     expect(error.code).to.equal("subscription_closed");

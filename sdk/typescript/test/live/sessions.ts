@@ -1,6 +1,22 @@
-import { memoryStore, Quartet, webStore, type QuartetError, type SessionTokens } from "@quartet/client";
+import {
+  memoryStore,
+  Quartet,
+  webStore,
+  type QuartetError,
+  type SessionTokens,
+} from "@quartet/client";
 import { expect } from "chai";
-import { eventually, failure, LONG_TOKENS, PASSWORD, PATIENCE_MS, QUICK, somebody, stranger, type Scenarios } from "../harness/scenario.js";
+import {
+  eventually,
+  failure,
+  LONG_TOKENS,
+  PASSWORD,
+  PATIENCE_MS,
+  QUICK,
+  somebody,
+  stranger,
+  type Scenarios,
+} from "../harness/scenario.js";
 
 const REFRESH = "/v1/core/sessions/refresh";
 const ME = "/v1/core/users/me";
@@ -8,7 +24,9 @@ const ME = "/v1/core/users/me";
 /** A token that the services refuse. */
 const forged = (tokens: SessionTokens) => ({
   ...tokens,
-  accessToken: tokens.accessToken.replace(/[^.]+$/, (signature) => signature.split("").reverse().join("")),
+  accessToken: tokens.accessToken.replace(/[^.]+$/, (signature) =>
+    signature.split("").reverse().join(""),
+  ),
   expiresAt: Date.now() + 600_000,
 });
 
@@ -47,7 +65,10 @@ export const sessions: Scenarios = {
     const tokens = memoryStore();
     const quartet = await somebody(world, { tokens });
     await tokens.save(forged((await tokens.load())!));
-    await world.faults.set({ path: REFRESH, kind: "cut-after" }, { path: REFRESH, kind: "cut-during" });
+    await world.faults.set(
+      { path: REFRESH, kind: "cut-after" },
+      { path: REFRESH, kind: "cut-during" },
+    );
     await quartet.account.get();
     const statuses = (await world.faults.log(REFRESH)).map(({ status }) => status);
     expect(statuses).to.deep.equal([200, 200, 200]);
@@ -69,13 +90,19 @@ export const sessions: Scenarios = {
   "a session that was ended elsewhere says so once": async (world) => {
     const ended: QuartetError[] = [];
     const tokens = memoryStore();
-    const { quartet, email } = await stranger(world, { tokens, onSessionEnd: (error) => ended.push(error) });
+    const { quartet, email } = await stranger(world, {
+      tokens,
+      onSessionEnd: (error) => ended.push(error),
+    });
     await quartet.login({ email, password: PASSWORD });
     const here = (await tokens.load())!;
     const elsewhere = new Quartet({ url: world.url });
     await elsewhere.login({ email, password: PASSWORD });
     await elsewhere.account.endSession(here.sessionId);
-    const errors = await Promise.all([failure(quartet.account.get()), failure(quartet.account.get())]);
+    const errors = await Promise.all([
+      failure(quartet.account.get()),
+      failure(quartet.account.get()),
+    ]);
     expect(errors.map(({ status }) => status)).to.deep.equal([401, 401]);
     expect(errors[0]!.code).to.equal("invalid_refresh_token");
     expect(ended).to.have.lengthOf(1);

@@ -122,7 +122,12 @@ export const uploads: Scenarios = {
 
   "an address that has really ended is replaced": async (world) => {
     const { media, client } = await somebody(world);
-    const probe = await client.post<{ 201: { upload: { expires_at: string }; asset: { created_at: string } } }, unknown, true, "data">({
+    const probe = await client.post<
+      { 201: { upload: { expires_at: string }; asset: { created_at: string } } },
+      unknown,
+      true,
+      "data"
+    >({
       url: PRESIGN,
       responseStyle: "data",
       security: [{ type: "http", scheme: "bearer" }],
@@ -141,7 +146,9 @@ export const uploads: Scenarios = {
     expect(statuses).to.deep.equal([403, 200]);
   },
 
-  "a file that is not what was promised is refused, by the store and by the service": async (world) => {
+  "a file that is not what was promised is refused, by the store and by the service": async (
+    world,
+  ) => {
     const { media } = await somebody(world);
     const wrong = { contentType: "text/plain", checksumSha256: "0".repeat(64) };
     const refused = await failure(media.upload("quartet", wrong));

@@ -1,0 +1,1 @@
+export function sizes(): Promise<{ name: string; minified: number; gzipped: number }[]>;

@@ -41,7 +41,6 @@ describe("a project that uses the package", () => {
       lib: ["es2023", "dom", "dom.iterable"],
       types: [],
       noEmit: true,
-      skipLibCheck: true,
     };
     const config = { compilerOptions, include: ["*.ts"] };
     await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));

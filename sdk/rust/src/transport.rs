@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::error::OWN_STATUS;
 use crate::generated::{api, table};
-use crate::problem::{self, Problem};
+use crate::problem::{self, Problem, ProblemCode};
 use crate::retry::{Repeat, RetryPolicy};
 use crate::secret::Secret;
 use crate::session::{Keeper, NoToken};
@@ -161,8 +161,8 @@ impl Answer {
         Problem::read(&self.body, self.status.as_u16(), &self.headers)
     }
 
-    fn has_code(&self, code: &str) -> bool {
-        self.problem().code.as_str() == code
+    fn has_code(&self, code: ProblemCode) -> bool {
+        self.problem().code == code
     }
 }
 
@@ -220,7 +220,7 @@ fn may_repeat(call: &Call, answer: &Answer) -> bool {
         // The first attempt, whose answer was lost, still runs.
         StatusCode::CONFLICT => {
             call.request.headers().contains_key(&IDEMPOTENCY_KEY)
-                && answer.has_code("request_in_flight")
+                && answer.has_code(ProblemCode::RequestInFlight)
         }
         _ => call.repeat == Repeat::Always && answer.is_passing(),
     }

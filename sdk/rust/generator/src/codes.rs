@@ -3,38 +3,44 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use anyhow::ensure;
 use heck::ToUpperCamelCase as _;
 use serde_json::Value;
 
 use crate::document;
 
+const FRAME: &str = include_str!("problem_code.txt");
+
+/// From the whole document: GraphQL tells the same codes.
 pub(crate) fn module(document: &Value) -> anyhow::Result<String> {
-    let mut codes = BTreeSet::new();
-    let known = &document["components"]["schemas"]["ProblemCode"];
-    find_codes(known, &mut codes);
-    for operation in document::operations(document) {
-        document::problems(operation).for_each(|problem| find_codes(problem, &mut codes));
-    }
+    let codes: BTreeSet<&str> = document::operations(document).flat_map(codes).collect();
+    ensure!(!codes.is_empty(), "the document names no problem code");
     let (mut variants, mut to, mut from) = (String::new(), String::new(), String::new());
     for code in codes {
         let name = code.to_upper_camel_case();
-        writeln!(variants, "    /// `{code}`\n    {name},")?;
+        writeln!(
+            variants,
+            "    /// `{code}`{}\n    {name},",
+            title(document, code)
+        )?;
         writeln!(to, "            Self::{name} => \"{code}\",")?;
         writeln!(from, "            \"{code}\" => Self::{name},")?;
     }
-    Ok(include_str!("problem_code.txt")
+    Ok(FRAME
         .replace("VARIANTS", &variants)
         .replace("TO_TEXT", &to)
         .replace("FROM_TEXT", &from))
 }
 
-/// Every text that stands for a `code`: in enums of a schema and in examples.
-fn find_codes(value: &Value, codes: &mut BTreeSet<String>) {
-    let enumerated = value["enum"].as_array().into_iter().flatten();
-    codes.extend(enumerated.filter_map(Value::as_str).map(str::to_owned));
-    let examples = value["examples"].as_object().into_iter().flatten();
-    let values = examples.map(|(_, example)| &example["value"]);
-    for example in values.chain([&value["example"]]) {
-        codes.extend(example["code"].as_str().map(str::to_owned));
-    }
+fn codes(operation: &Value) -> impl Iterator<Item = &str> {
+    let responses = operation["responses"].as_object().into_iter().flatten();
+    let lists = responses.filter_map(|(_, response)| response["x-problem-codes"].as_array());
+    lists.flatten().filter_map(Value::as_str)
+}
+
+/// What the document's example of the problem calls it.
+fn title(document: &Value, code: &str) -> String {
+    let example = &document["components"]["examples"][code]["value"]["title"];
+    let title = example.as_str().map(|title| format!(": {title}."));
+    title.unwrap_or_default()
 }

@@ -27,7 +27,6 @@ const SECRETS: [&str; 4] = [
 /// Schemas whose `url` is signed and lets everybody in who has it.
 const SIGNED: [&str; 2] = ["Download", "SignedUpload"];
 const JSON: &str = "application/json";
-const PROBLEM: &str = "application/problem+json";
 
 /// Leaves out what is no call of a program: redirects, documents, GraphQL (which has its own
 /// schema).
@@ -174,10 +173,4 @@ pub(crate) fn takes_header(operation: &Value, name: &str) -> bool {
         .filter(|parameter| parameter["in"] == "header")
         .filter_map(|parameter| parameter["name"].as_str())
         .any(|found| found.eq_ignore_ascii_case(name))
-}
-
-/// The schemas of an operation's problems.
-pub(crate) fn problems(operation: &Value) -> impl Iterator<Item = &Value> {
-    let responses = operation["responses"].as_object().into_iter().flatten();
-    responses.filter_map(|(_, response)| response["content"].get(PROBLEM))
 }

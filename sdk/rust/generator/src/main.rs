@@ -33,10 +33,11 @@ fn main() -> anyhow::Result<()> {
     let schema = fs::read_to_string(schema).with_context(|| format!("read {schema}"))?;
     let text = fs::read_to_string(document).with_context(|| format!("read {document}"))?;
     let mut document: Value = serde_json::from_str(&text).context("the document is no JSON")?;
+    let codes = codes::module(&document)?;
     document::keep_wanted(&mut document)?;
     let directory = Path::new(directory);
     fs::create_dir_all(directory)?;
-    write(directory, "problem_code.rs", &codes::module(&document)?)?;
+    write(directory, "problem_code.rs", &codes)?;
     write(directory, "table.rs", &table::module(&document)?)?;
     write(directory, "api.rs", &operations::module(document)?)?;
     // cynic reads it when the client is compiled, from inside of the package.

@@ -17,6 +17,7 @@ pub mod types {
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub file_name: ::std::string::String,
         pub id: AssetId,
+        ///Size of the file in bytes.
         pub size_bytes: i64,
         pub status: AssetStatus,
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
@@ -126,6 +127,7 @@ pub mod types {
     ///An address and its password.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Credentials {
+        ///The account's address, in any case.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
@@ -158,7 +160,7 @@ pub mod types {
         pub asset: Asset,
         pub upload: SignedUpload,
     }
-    ///`RefreshRequest`
+    ///What keeps a session alive.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct RefreshRequest {
         pub refresh_token: crate::secret::Secret,
@@ -175,7 +177,7 @@ pub mod types {
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub id: SessionId,
         pub last_used_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///At most 256 bytes of it.
+        ///What the client calls itself, at most 256 bytes of it; null where it did not say.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub user_agent: ::std::option::Option<::std::string::String>,
     }
@@ -228,6 +230,7 @@ pub mod types {
         ///1 to 100 characters.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub display_name: ::std::option::Option<::std::string::String>,
+        ///At most 254 bytes; it becomes the name to log in with.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
@@ -241,6 +244,52 @@ pub mod types {
         pub method: ::std::string::String,
         pub url: crate::secret::Secret,
     }
+    ///How the access token is sent (RFC 6750).
+    #[derive(
+        ::serde::Deserialize,
+        ::serde::Serialize,
+        Clone,
+        Copy,
+        Debug,
+        Eq,
+        Hash,
+        Ord,
+        PartialEq,
+        PartialOrd,
+    )]
+    pub enum TokenType {
+        Bearer,
+    }
+    impl ::std::fmt::Display for TokenType {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            match *self {
+                Self::Bearer => f.write_str("Bearer"),
+            }
+        }
+    }
+    impl ::std::str::FromStr for TokenType {
+        type Err = self::error::ConversionError;
+        fn from_str(value: &str) -> ::std::result::Result<Self, self::error::ConversionError> {
+            match value {
+                "Bearer" => Ok(Self::Bearer),
+                _ => Err("invalid value".into()),
+            }
+        }
+    }
+    impl ::std::convert::TryFrom<&str> for TokenType {
+        type Error = self::error::ConversionError;
+        fn try_from(value: &str) -> ::std::result::Result<Self, self::error::ConversionError> {
+            value.parse()
+        }
+    }
+    impl ::std::convert::TryFrom<::std::string::String> for TokenType {
+        type Error = self::error::ConversionError;
+        fn try_from(
+            value: ::std::string::String,
+        ) -> ::std::result::Result<Self, self::error::ConversionError> {
+            value.parse()
+        }
+    }
     ///Tokens of a session. Keep the refresh token secret and use each one once.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Tokens {
@@ -249,16 +298,19 @@ pub mod types {
         pub expires_in: i64,
         pub refresh_token: crate::secret::Secret,
         pub session_id: SessionId,
-        pub token_type: ::std::string::String,
+        pub token_type: TokenType,
     }
     ///A person with an account.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct User {
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
+        ///Null where none was given.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub display_name: ::std::option::Option<::std::string::String>,
+        ///Address as it was given; it belongs to one account, whatever its case.
         pub email: ::std::string::String,
         pub id: UserId,
+        ///When address, name or password changed last.
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
     }
     ///`UserId`
@@ -375,7 +427,7 @@ pub mod types {
 #[derive(Clone, Debug)]
 /**Client for Quartet
 
-Every operation of every service, as the gateway offers it.
+Every operation of every service, as the gateway offers it. Errors are problem documents (RFC 9457) with a stable `code`; each answer names the codes that it may have.
 
 Version: 1*/
 pub struct Client {
@@ -650,7 +702,7 @@ impl Client {
     Sends a `POST` request to `/v1/core/users`
 
     Arguments:
-    - `idempotency_key`: 1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours
+    - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
     - `body`
     */
     pub async fn create_user<'a>(
@@ -703,7 +755,7 @@ impl Client {
     Sends a `GET` request to `/v1/core/users/me`
 
     Arguments:
-    - `if_none_match`: Entity tag that the client has
+    - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
     */
     pub async fn get_me<'a>(
         &'a self,
@@ -754,7 +806,7 @@ impl Client {
     Sends a `DELETE` request to `/v1/core/users/me`
 
     Arguments:
-    - `if_match`: Entity tag of the version that is to be deleted
+    - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
     */
     pub async fn delete_me<'a>(
         &'a self,
@@ -806,7 +858,7 @@ impl Client {
     Sends a `PATCH` request to `/v1/core/users/me`
 
     Arguments:
-    - `if_match`: Entity tag of the version that the change is meant for
+    - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
     - `body`
     */
     pub async fn update_me<'a>(
@@ -920,7 +972,7 @@ impl Client {
 
     Arguments:
     - `id`: The asset
-    - `if_none_match`: Entity tag that the client has
+    - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
     */
     pub async fn get_asset<'a>(
         &'a self,
@@ -1134,7 +1186,7 @@ impl Client {
     Sends a `POST` request to `/v1/media/presign`
 
     Arguments:
-    - `idempotency_key`: 1 to 255 visible ASCII characters; the same key with the same body gives the same answer for 24 hours
+    - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
     - `body`
     */
     pub async fn presign_upload<'a>(

@@ -6,6 +6,95 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemCode {
+    /// `asset_failed`: The uploaded file was refused.
+    AssetFailed,
+    /// `asset_not_ready`: The asset is not ready.
+    AssetNotReady,
+    /// `bad_gateway`: The service behind this path broke off.
+    BadGateway,
+    /// `body_too_large`: The request body is too large.
+    BodyTooLarge,
+    /// `click_log_unavailable`: Clicks cannot be kept just now.
+    ClickLogUnavailable,
+    /// `database_unavailable`: The database does not answer just now.
+    DatabaseUnavailable,
+    /// `email_taken`: Another account has this address.
+    EmailTaken,
+    /// `headers_too_large`: The request head is too large.
+    HeadersTooLarge,
+    /// `idempotency_key_reused`: The Idempotency-Key was used for another request.
+    IdempotencyKeyReused,
+    /// `incomplete_body`: The request body could not be read.
+    IncompleteBody,
+    /// `internal`: Something broke on our side.
+    Internal,
+    /// `invalid_body`: The request body breaks a rule.
+    InvalidBody,
+    /// `invalid_credentials`: The address or the password is wrong.
+    InvalidCredentials,
+    /// `invalid_parameter`: A path, query or header parameter breaks a rule.
+    InvalidParameter,
+    /// `invalid_refresh_token`: The refresh token is wrong or spent, or its session has ended.
+    InvalidRefreshToken,
+    /// `invalid_upgrade`: This is no WebSocket handshake.
+    InvalidUpgrade,
+    /// `link_disabled`: This short link has been switched off.
+    LinkDisabled,
+    /// `link_exhausted`: This short link has been used up.
+    LinkExhausted,
+    /// `link_expired`: This short link has expired.
+    LinkExpired,
+    /// `link_not_found`: There is no such short link.
+    LinkNotFound,
+    /// `malformed_json`: The request body is not JSON.
+    MalformedJson,
+    /// `malformed_request`: The request is not valid HTTP.
+    MalformedRequest,
+    /// `mutation_by_get`: Mutations need POST.
+    MutationByGet,
+    /// `not_acceptable`: None of the accepted media types can be sent.
+    NotAcceptable,
+    /// `not_found`: There is no such resource.
+    NotFound,
+    /// `not_uploaded`: The file has not been uploaded yet.
+    NotUploaded,
+    /// `password_needed`: The current password is needed.
+    PasswordNeeded,
+    /// `precondition_failed`: The resource has changed since it was read.
+    PreconditionFailed,
+    /// `prefetch_refused`: This short link counts its uses and cannot be fetched ahead.
+    PrefetchRefused,
+    /// `rate_limited`: Too many requests.
+    RateLimited,
+    /// `request_in_flight`: A request with this Idempotency-Key is still running.
+    RequestInFlight,
+    /// `request_timeout`: The request took too long to arrive.
+    RequestTimeout,
+    /// `stale_login`: The login is too long ago.
+    StaleLogin,
+    /// `store_unavailable`: The object store does not answer just now.
+    StoreUnavailable,
+    /// `timed_out`: The request took too long.
+    TimedOut,
+    /// `too_many_attempts`: There were too many failed attempts.
+    TooManyAttempts,
+    /// `unauthenticated`: A valid access token is needed.
+    Unauthenticated,
+    /// `unavailable`: A part that this needs does not answer just now.
+    Unavailable,
+    /// `unsupported_media_type`: The request body must be JSON.
+    UnsupportedMediaType,
+    /// `upgrade_refused`: Connections to this path cannot change their protocol.
+    UpgradeRefused,
+    /// `upload_mismatch`: The uploaded file is not what was promised.
+    UploadMismatch,
+    /// `upstream_timeout`: The service behind this path took too long.
+    UpstreamTimeout,
+    /// `upstream_unreachable`: The service behind this path cannot be reached just now.
+    UpstreamUnreachable,
+    /// `wrong_password`: The current password is wrong.
+    WrongPassword,
+
     /// One that this version of the client does not know.
     Other(String),
 }
@@ -14,6 +103,51 @@ impl ProblemCode {
     /// As it stands in the problem document.
     pub fn as_str(&self) -> &str {
         match self {
+            Self::AssetFailed => "asset_failed",
+            Self::AssetNotReady => "asset_not_ready",
+            Self::BadGateway => "bad_gateway",
+            Self::BodyTooLarge => "body_too_large",
+            Self::ClickLogUnavailable => "click_log_unavailable",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::EmailTaken => "email_taken",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::IncompleteBody => "incomplete_body",
+            Self::Internal => "internal",
+            Self::InvalidBody => "invalid_body",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::InvalidParameter => "invalid_parameter",
+            Self::InvalidRefreshToken => "invalid_refresh_token",
+            Self::InvalidUpgrade => "invalid_upgrade",
+            Self::LinkDisabled => "link_disabled",
+            Self::LinkExhausted => "link_exhausted",
+            Self::LinkExpired => "link_expired",
+            Self::LinkNotFound => "link_not_found",
+            Self::MalformedJson => "malformed_json",
+            Self::MalformedRequest => "malformed_request",
+            Self::MutationByGet => "mutation_by_get",
+            Self::NotAcceptable => "not_acceptable",
+            Self::NotFound => "not_found",
+            Self::NotUploaded => "not_uploaded",
+            Self::PasswordNeeded => "password_needed",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::PrefetchRefused => "prefetch_refused",
+            Self::RateLimited => "rate_limited",
+            Self::RequestInFlight => "request_in_flight",
+            Self::RequestTimeout => "request_timeout",
+            Self::StaleLogin => "stale_login",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::TimedOut => "timed_out",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Unavailable => "unavailable",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UpgradeRefused => "upgrade_refused",
+            Self::UploadMismatch => "upload_mismatch",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::WrongPassword => "wrong_password",
+
             Self::Other(code) => code,
         }
     }
@@ -22,6 +156,51 @@ impl ProblemCode {
 impl From<&str> for ProblemCode {
     fn from(code: &str) -> Self {
         match code {
+            "asset_failed" => Self::AssetFailed,
+            "asset_not_ready" => Self::AssetNotReady,
+            "bad_gateway" => Self::BadGateway,
+            "body_too_large" => Self::BodyTooLarge,
+            "click_log_unavailable" => Self::ClickLogUnavailable,
+            "database_unavailable" => Self::DatabaseUnavailable,
+            "email_taken" => Self::EmailTaken,
+            "headers_too_large" => Self::HeadersTooLarge,
+            "idempotency_key_reused" => Self::IdempotencyKeyReused,
+            "incomplete_body" => Self::IncompleteBody,
+            "internal" => Self::Internal,
+            "invalid_body" => Self::InvalidBody,
+            "invalid_credentials" => Self::InvalidCredentials,
+            "invalid_parameter" => Self::InvalidParameter,
+            "invalid_refresh_token" => Self::InvalidRefreshToken,
+            "invalid_upgrade" => Self::InvalidUpgrade,
+            "link_disabled" => Self::LinkDisabled,
+            "link_exhausted" => Self::LinkExhausted,
+            "link_expired" => Self::LinkExpired,
+            "link_not_found" => Self::LinkNotFound,
+            "malformed_json" => Self::MalformedJson,
+            "malformed_request" => Self::MalformedRequest,
+            "mutation_by_get" => Self::MutationByGet,
+            "not_acceptable" => Self::NotAcceptable,
+            "not_found" => Self::NotFound,
+            "not_uploaded" => Self::NotUploaded,
+            "password_needed" => Self::PasswordNeeded,
+            "precondition_failed" => Self::PreconditionFailed,
+            "prefetch_refused" => Self::PrefetchRefused,
+            "rate_limited" => Self::RateLimited,
+            "request_in_flight" => Self::RequestInFlight,
+            "request_timeout" => Self::RequestTimeout,
+            "stale_login" => Self::StaleLogin,
+            "store_unavailable" => Self::StoreUnavailable,
+            "timed_out" => Self::TimedOut,
+            "too_many_attempts" => Self::TooManyAttempts,
+            "unauthenticated" => Self::Unauthenticated,
+            "unavailable" => Self::Unavailable,
+            "unsupported_media_type" => Self::UnsupportedMediaType,
+            "upgrade_refused" => Self::UpgradeRefused,
+            "upload_mismatch" => Self::UploadMismatch,
+            "upstream_timeout" => Self::UpstreamTimeout,
+            "upstream_unreachable" => Self::UpstreamUnreachable,
+            "wrong_password" => Self::WrongPassword,
+
             other => Self::Other(other.to_owned()),
         }
     }

@@ -21,7 +21,7 @@ use self::types::{
 use crate::client::Quartet;
 use crate::error::Error;
 use crate::pages::{self, Page};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::retry::Repeat;
 
 const PAGE: i32 = 100;
@@ -120,5 +120,5 @@ impl Links {
 }
 
 fn is_missing(problem: &Problem) -> bool {
-    problem.code.as_str() == "not_found"
+    problem.code == ProblemCode::NotFound
 }

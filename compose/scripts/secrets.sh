@@ -47,9 +47,19 @@ fi
 make store/rpc_secret "$(random 32)"
 make store/admin_token "$(random 32)"
 
+if [ -d grafana ]; then
+  make grafana/admin_password "$(random 16)"
+  own 472:0 grafana
+fi
+
 for name in core media links store; do own "$service:$service" "$name"; done
 own postgres:postgres postgres
 cd /data
 chown postgres:postgres postgres
 chown "$service:$service" store clicks
 chmod 700 postgres store clicks
+
+# Volumes of ../observability.yaml, with the users of those images.
+for volume in prometheus:65534 loki:10001 tempo:10001 grafana:472; do
+  [ ! -d "${volume%:*}" ] || chown "${volume#*:}" "${volume%:*}"
+done

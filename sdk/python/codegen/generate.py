@@ -2,13 +2,14 @@
 
     python codegen/generate.py [--out DIRECTORY]
 
-rest/ comes from the OpenAPI document, links/ from the GraphQL schema and links.graphql, sync/
-and links_sync/ from the asynchronous code by leaving out what is asynchronous.
+rest/ and codes.py come from the OpenAPI document, links/ from the GraphQL schema and
+links.graphql, sync/ from the asynchronous code by leaving out what is asynchronous.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,7 @@ def main() -> None:
         draft.mkdir()
         (draft / "__init__.py").write_text('"""Written by `cargo xtask gen`."""\n')
         write_rest(options.openapi.resolve(), draft)
+        write_codes(options.openapi.resolve(), draft)
         write_links(options.schema.resolve(), draft)
         write_sync(draft)
         tidy(draft)
@@ -78,6 +80,22 @@ def write_rest(document: Path, out: Path) -> None:
     names = ",\n".join(f'    "{path.name}"' for path in sorted(modules, key=lambda p: p.name))
     text = f'"""Every operation by its name."""\n\n{"".join(imports)}\n__all__ = [\n{names},\n]\n'
     (out / "operations.py").write_text(text)
+
+
+def write_codes(document: Path, out: Path) -> None:
+    """The codes of all problems, and the status of each that REST answers with."""
+    content = json.loads(document.read_text())
+    known = content["components"].get("examples", {})
+    problems = {code: known[code]["value"]["status"] for code in sorted(known)}
+    codes = set(problems)
+    for path in content["paths"].values():
+        for operation in path.values():
+            codes |= {code.lower() for code in operation.get("x-graphql-error-codes", [])}
+    lines = ['"""What the specification knows of problems."""\n']
+    lines += ["from collections.abc import Mapping", "from typing import Literal, TypeAlias\n"]
+    lines += [f"ProblemCode: TypeAlias = Literal{sorted(codes)}\n"]
+    lines += [f"STATUS_BY_CODE: Mapping[str, int] = {problems}\n"]
+    (out / "codes.py").write_text("\n".join(lines))
 
 
 def write_links(schema: Path, out: Path) -> None:

@@ -51,6 +51,8 @@ class Proxy:
 
     def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
+        self.tunnel_to: int | None = None
+        """Where every WebSocket goes, whatever it asks for: a port of this machine."""
         self._faults: list[tuple[str, str, Fault]] = []
         self._tunnels: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -147,13 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None:
             return self._hang_up()
         host, port = self.path.rsplit(":", 1)
+        if self.proxy.tunnel_to is not None:
+            host, port = "127.0.0.1", str(self.proxy.tunnel_to)
         with socket.create_connection((host, int(port))) as upstream:
             self.send_response(200)
             self.end_headers()
             self.proxy.keep(self.connection)
-            there = threading.Thread(target=_pump, args=(self.connection, upstream))
+            there = threading.Thread(target=pump, args=(self.connection, upstream))
             there.start()
-            _pump(upstream, self.connection)
+            pump(upstream, self.connection)
             there.join()
         return self._hang_up()
 
@@ -183,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)

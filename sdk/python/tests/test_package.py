@@ -34,7 +34,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_examples_run(example: str, url: str, installed: Path, tmp_path: Path) -> None:
-    told = run("-W", "error", "-c", example, cwd=tmp_path, QUARTET_URL=url, PYTHONPATH=str(installed))
+    told = run(
+        "-W", "error", "-c", example, cwd=tmp_path, QUARTET_URL=url, PYTHONPATH=str(installed)
+    )
     assert told
 
 

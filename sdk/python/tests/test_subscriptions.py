@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from conftest import LogIn, Open
 from kinds import Waits, done
-from proxy import Cut, Proxy
+from proxy import Answer, Cut, Proxy
 from quartet_client import (
     ConnectionFailedError,
     CreateLinkInput,
@@ -77,8 +77,8 @@ async def test_a_server_that_cannot_be_reached_is_given_up_in_the_end(
 
 
 @contextmanager
-def scripted(*scripts: Any) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives each connection its own script; tells the tokens that came."""
+def scripted(*scripts: Any) -> Iterator[tuple[int, list[str]]]:
+    """A server that gives each connection its own script; tells its port and what tokens came."""
     came: list[str] = []
     remaining = list(scripts)
 
@@ -101,7 +101,7 @@ def scripted(*scripts: Any) -> Iterator[tuple[str, list[str]]]:
     with serve(talk, "127.0.0.1", 0, subprotocols=[Subprotocol("graphql-transport-ws")]) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}", came
+        yield server.socket.getsockname()[1], came
         server.shutdown()
         thread.join()
 
@@ -113,17 +113,15 @@ COMPLETE = {"type": "complete", "id": "1"}
 
 @pytest.mark.parametrize("refusal", [[4401], 4401, 4403])
 async def test_a_token_that_ends_is_renewed(
-    open_client: Open, tokens: Tokens, refusal: Any
+    open_client: Open, tokens: Tokens, proxy: Proxy, refusal: Any
 ) -> None:
     waits = Waits()
     store = MemoryTokenStore(
         dataclasses.replace(tokens, expires_at=time.time() + 1000, lifetime_seconds=900)
     )
-    with scripted(refusal, [NEXT, COMPLETE]) as (address, came):
+    with scripted(refusal, [NEXT, COMPLETE]) as (proxy.tunnel_to, came):
         # The sockets go to the script, the refresh to the live stack.
-        quartet = open_client(token_store=store, waits=waits)
-        sockets = quartet.links.graphql._sockets
-        sockets._endpoint = dataclasses.replace(sockets._endpoint, url=address)
+        quartet = open_client(token_store=store, waits=waits, proxy=proxy.url)
         events = [event async for event in in_background(quartet.links.clicks("lnk_1"))]
     assert [event.totals.total for event in events] == [1]
     assert came[0] == f"Bearer {tokens.access_token}"
@@ -131,11 +129,11 @@ async def test_a_token_that_ends_is_renewed(
     assert waits.seconds == []
 
 
-async def test_a_token_that_is_refused_twice_is_told(open_client: Open, tokens: Tokens) -> None:
-    with scripted(4403, 4403) as (address, came):
-        quartet = open_client(token_store=MemoryTokenStore(tokens))
-        sockets = quartet.links.graphql._sockets
-        sockets._endpoint = dataclasses.replace(sockets._endpoint, url=address)
+async def test_a_token_that_is_refused_twice_is_told(
+    open_client: Open, tokens: Tokens, proxy: Proxy
+) -> None:
+    with scripted(4403, 4403) as (proxy.tunnel_to, came):
+        quartet = open_client(token_store=MemoryTokenStore(tokens), proxy=proxy.url)
         with pytest.raises(UnauthenticatedError):
             await first(quartet.links.clicks("lnk_1"))
     assert len(came) == 2
@@ -147,9 +145,11 @@ async def test_a_server_that_goes_away_is_connected_again_after_a_pause(
 ) -> None:
     waits = Waits()
     still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
-    with scripted([PING, NEXT, code], code, [NEXT, COMPLETE]) as (address, came):
+    with scripted([PING, NEXT, code], code, [NEXT, COMPLETE]) as (port, came):
         quartet = open_client(
-            address=address, waits=waits, token_store=MemoryTokenStore(still_good)
+            address=f"http://127.0.0.1:{port}",
+            waits=waits,
+            token_store=MemoryTokenStore(still_good),
         )
         events = [event async for event in in_background(quartet.links.clicks("lnk_1"))]
     assert len(events) == 2
@@ -162,7 +162,23 @@ async def test_a_server_that_speaks_something_else_is_told(
 ) -> None:
     still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
     for script in ([4400], [{"type": "nonsense"}], [{"type": "next", "payload": {}}]):
-        with scripted(script) as (address, _):
-            quartet = open_client(address=address, token_store=MemoryTokenStore(still_good))
+        with scripted(script) as (port, _):
+            quartet = open_client(
+                address=f"http://127.0.0.1:{port}", token_store=MemoryTokenStore(still_good)
+            )
             with pytest.raises(UnexpectedAnswerError):
                 await first(quartet.links.clicks("lnk_1"))
+
+
+async def test_a_refresh_that_fails_for_a_while_does_not_end_a_subscription(
+    open_client: Open, tokens: Tokens, proxy: Proxy
+) -> None:
+    waits = Waits()
+    ended = dataclasses.replace(tokens, expires_at=time.time() - 1)
+    proxy.plan("POST", "/v1/core/sessions/refresh", *[Answer(503)] * 4)
+    with scripted([NEXT, COMPLETE]) as (proxy.tunnel_to, came):
+        quartet = open_client(token_store=MemoryTokenStore(ended), waits=waits, proxy=proxy.url)
+        events = [event async for event in in_background(quartet.links.clicks("lnk_1"))]
+    assert (len(events), len(came)) == (1, 1)
+    # Three pauses of the refresh, one of the subscription.
+    assert len(waits.seconds) == 4

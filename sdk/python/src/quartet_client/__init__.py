@@ -10,6 +10,7 @@
 """
 
 from quartet_client._async.client import DEFAULT_TIMEOUT, AsyncQuartet
+from quartet_client._generated.codes import ProblemCode
 from quartet_client._generated.links.enums import (
     BotReason,
     Device,
@@ -53,8 +54,10 @@ from quartet_client._generated.sync.client import Quartet
 from quartet_client._runtime import AsyncRuntime, Runtime
 from quartet_client._version import __version__
 from quartet_client.errors import (
+    ClientCode,
     ConflictError,
     ConnectionFailedError,
+    ErrorCode,
     FieldError,
     ForbiddenError,
     InvalidInputError,
@@ -82,12 +85,14 @@ __all__ = [
     "ClickPoint",
     "ClickTotals",
     "Clicks",
+    "ClientCode",
     "ConflictError",
     "ConnectionFailedError",
     "CreateLinkInput",
     "DateTimeComparison",
     "Device",
     "Download",
+    "ErrorCode",
     "FieldError",
     "FileTokenStore",
     "ForbiddenError",
@@ -106,6 +111,7 @@ __all__ = [
     "OrderDirection",
     "PresignRequest",
     "Presigned",
+    "ProblemCode",
     "Quartet",
     "QuartetError",
     "RateLimitedError",

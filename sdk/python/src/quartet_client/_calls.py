@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from quartet_client import errors
 
@@ -20,6 +20,19 @@ async def acall(operation: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P
 def call(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     with reading():
         return operation(*args, **kwargs)
+
+
+class Body(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+B = TypeVar("B", bound=Body)
+
+
+def checked(body: B) -> B:
+    """Raises for a wrong type in it as Python does: that is no error of the answer."""
+    body.to_dict()
+    return body
 
 
 def expect(kind: type[T], answer: object) -> T:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import httpx
+
+from quartet_client._generated.codes import STATUS_BY_CODE, ProblemCode
+
+ClientCode = Literal[
+    "connection_failed",
+    "timed_out",
+    "unexpected_answer",
+    "upload_refused",
+    "file_changed",
+]
+"""Codes of what goes wrong on the way."""
+
+ErrorCode = ProblemCode | ClientCode
+"""What this version knows; services that are newer may know more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class QuartetError(Exception):
 
     def __init__(
         self,
-        code: str,
+        code: ErrorCode,
         title: str,
         *,
         status: int | None = None,
@@ -118,18 +132,15 @@ _BY_STATUS: Mapping[int, type[QuartetError]] = {
     504: UnavailableError,
 }
 
-# GraphQL answers with 200 and a code; these codes come with one status everywhere else.
-_STATUS_BY_CODE: Mapping[str, int] = {
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "rate_limited": 429,
+# GraphQL answers with 200 and a code; two of its codes are known nowhere else.
+_STATUS_OF_GRAPHQL: Mapping[str, int] = {
+    **STATUS_BY_CODE,
     "slug_taken": 409,
     "too_many_subscriptions": 429,
-    "unavailable": 503,
-    "database_unavailable": 503,
-    "internal": 500,
 }
+
+PASSING = (ConnectionFailedError, RateLimitedError, UnavailableError)
+"""What may be over a little later."""
 
 
 def from_response(response: httpx.Response) -> QuartetError:
@@ -152,7 +163,7 @@ def from_response(response: httpx.Response) -> QuartetError:
             retry_after_seconds=retry_after,
         )
     return kind(
-        body["code"],
+        cast(ErrorCode, body["code"]),
         str(body.get("title", "")),
         status=response.status_code,
         detail=_text(body.get("detail")),
@@ -168,7 +179,7 @@ def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) 
     first: dict[str, Any] = objects[0] if objects else {}
     extensions = [_object(error.get("extensions")) for error in objects] or [{}]
     code = str(extensions[0].get("code", "unexpected_answer")).lower()
-    status = _STATUS_BY_CODE.get(code)
+    status = _STATUS_OF_GRAPHQL.get(code)
     if status is None:
         # Whatever else GraphQL refuses, it refuses for what the caller sent.
         status = 422 if response is None or response.is_success else response.status_code
@@ -178,7 +189,7 @@ def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) 
         retry_after = extensions[0].get("retryAfterSeconds")
     fields = [field for each in extensions for field in _field_errors(each.get("errors"))]
     return _BY_STATUS.get(status, QuartetError)(
-        code,
+        cast(ErrorCode, code),
         str(first.get("message", "")),
         status=status,
         request_id=_text(extensions[0].get("requestId")) or headers.get("x-request-id"),

@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
 from quartet_client import errors
 from quartet_client.errors import QuartetError, UnauthenticatedError
 
 PROTOCOL = "graphql-transport-ws"
+
+BROKEN = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
+"""What a socket raises that could not be opened, or is no more."""
+
+_NO_CLOSE_FRAME = 1006
 _ID = "1"
 
 
@@ -29,6 +37,11 @@ class Endpoint:
     @property
     def socket_url(self) -> str:
         return "ws" + self.url.removeprefix("http")
+
+    @property
+    def socket_ssl(self) -> ssl.SSLContext | None:
+        """None: the default, where it is needed."""
+        return self.ssl_context if self.socket_url.startswith("wss:") else None
 
 
 class Next(enum.Enum):
@@ -103,6 +116,36 @@ class Conversation:
         if kind == "next" and isinstance(payload, dict):
             return Reaction(data=_data(payload))
         raise errors.unexpected_answer(f"a message of type {kind!r} on the socket")
+
+
+_AFTER_REFUSED_HANDSHAKE: Mapping[int, Next] = {
+    401: Next.RENEW,
+    429: Next.AGAIN,
+    502: Next.AGAIN,
+    503: Next.AGAIN,
+    504: Next.AGAIN,
+}
+
+
+def after_error(error: Exception) -> tuple[Next, QuartetError]:
+    """What to do, and what to raise when that is done often enough."""
+    if isinstance(error, QuartetError):
+        return Next.AGAIN, error
+    if isinstance(error, ConnectionClosed):
+        frame = error.rcvd
+        step = after_close(frame.code if frame else _NO_CLOSE_FRAME)
+        if step is Next.AGAIN or frame is None:
+            return step, errors.from_failure(error)
+        return step, refused(frame.code, frame.reason)
+    if isinstance(error, InvalidStatus):
+        response = httpx.Response(
+            error.response.status_code,
+            headers=list(error.response.headers.raw_items()),
+            content=bytes(error.response.body or b""),
+        )
+        step = _AFTER_REFUSED_HANDSHAKE.get(response.status_code, Next.GIVE_UP)
+        return step, errors.from_response(response)
+    return Next.AGAIN, errors.from_failure(error)
 
 
 def after_close(code: int) -> Next:

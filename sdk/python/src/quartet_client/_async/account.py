@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 
-from quartet_client._calls import acall, expect
+from quartet_client._async.keeper import AsyncTokenKeeper
+from quartet_client._calls import acall, checked, expect
 from quartet_client._generated.rest import AuthenticatedClient
 from quartet_client._generated.rest.api.sessions import delete_session, list_sessions
 from quartet_client._generated.rest.api.users import create_user, delete_me, get_me, update_me
@@ -16,8 +17,9 @@ from quartet_client._generated.rest.types import UNSET
 class AsyncAccount:
     """Made by ``AsyncQuartet``; there as ``account``."""
 
-    def __init__(self, rest: AuthenticatedClient) -> None:
+    def __init__(self, rest: AuthenticatedClient, keeper: AsyncTokenKeeper) -> None:
         self._rest = rest
+        self._keeper = keeper
 
     async def sign_up(
         self,
@@ -48,7 +50,7 @@ class AsyncAccount:
             await acall(
                 update_me.asyncio,
                 client=self._rest,
-                body=patch,
+                body=checked(patch),
                 if_match=if_match or UNSET,
             ),
         )
@@ -56,6 +58,7 @@ class AsyncAccount:
     async def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
+        await self._keeper.save(None)
 
     async def sessions(self, *, page_size: int = 100) -> AsyncIterator[Session]:
         """The caller's sessions, newest first, over all pages."""

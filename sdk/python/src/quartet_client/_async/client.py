@@ -11,9 +11,9 @@ import httpx
 
 from quartet_client._async.account import AsyncAccount
 from quartet_client._async.graphql import PATH, AsyncGraphQl
+from quartet_client._async.keeper import AsyncTokenKeeper
 from quartet_client._async.links import AsyncLinks
 from quartet_client._async.media import AsyncMedia
-from quartet_client._async.session import AsyncSession
 from quartet_client._async.sockets import AsyncSockets
 from quartet_client._async.transport import AsyncTransport
 from quartet_client._async.upload import AsyncUploader
@@ -59,45 +59,47 @@ class AsyncQuartet:
         url = url.rstrip("/")
         policy = retry or RetryPolicy()
         runtime = runtime or AsyncRuntime()
-        network = httpx.AsyncHTTPTransport(verify=ssl_context or True, proxy=proxy)
+        verify = ssl_context or True
+        network = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy)
         careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
         self._runtime = runtime
-        self._session = AsyncSession(token_store or MemoryTokenStore(), self._refresh, runtime)
-        self._open = _http(url, timeout, AsyncTransport(network, policy, runtime))
+        self._keeper = AsyncTokenKeeper(token_store or MemoryTokenStore(), self._refresh, runtime)
+        self._anonymous = _http(url, timeout, AsyncTransport(network, policy, runtime))
         self._refreshing = _http(url, _REFRESH_TIMEOUT, AsyncTransport(network, careful, runtime))
-        self._closed = _http(url, timeout, AsyncTransport(network, policy, runtime, self._session))
+        self._authorized = _http(
+            url, timeout, AsyncTransport(network, policy, runtime, self._keeper)
+        )
         self._store = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=ssl_context or True, proxy=proxy),
-            timeout=timeout,
+            transport=httpx.AsyncHTTPTransport(verify=verify, proxy=proxy), timeout=timeout
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""
-        self.rest.set_async_httpx_client(self._closed)
+        self.rest.set_async_httpx_client(self._authorized)
         sockets = AsyncSockets(
             Endpoint(url + PATH, timeout.connect or 5.0, ssl_context, proxy),
-            self._session,
+            self._keeper,
             policy,
             runtime,
         )
-        self.account = AsyncAccount(self.rest)
+        self.account = AsyncAccount(self.rest, self._keeper)
         self.media = AsyncMedia(self.rest, AsyncUploader(self._store, policy, runtime))
-        self.links = AsyncLinks(AsyncGraphQl(self._closed, sockets))
+        self.links = AsyncLinks(AsyncGraphQl(self._authorized, sockets))
 
     async def login(self, email: str, password: str) -> Tokens:
         """Opens a session. Its tokens go to the token store and are kept fresh."""
         asked_at = self._runtime.now()
         answer = await acall(
             create_session.asyncio,
-            client=_rest(self._open),
+            client=_rest(self._anonymous),
             body=models.Credentials(email=email, password=password),
         )
         tokens = _tokens(expect(models.Tokens, answer), asked_at)
-        await self._session.save(tokens)
+        await self._keeper.save(tokens)
         return tokens
 
     async def logout(self) -> None:
         """Ends the session. Its tokens are forgotten even if the server cannot be reached."""
-        if await self._session.load() is None:
+        if await self._keeper.load() is None:
             return
         try:
             await delete_session.asyncio_detailed(id="current", client=self.rest)
@@ -105,10 +107,10 @@ class AsyncQuartet:
             # It had ended already.
             pass
         finally:
-            await self._session.save(None)
+            await self._keeper.save(None)
 
     async def aclose(self) -> None:
-        for client in (self._open, self._refreshing, self._closed, self._store):
+        for client in (self._anonymous, self._refreshing, self._authorized, self._store):
             await client.aclose()
 
     async def __aenter__(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from quartet_client._async.account import new_idempotency_key
 from quartet_client._async.upload import AsyncUploader, Progress
-from quartet_client._calls import acall, expect
+from quartet_client._calls import acall, checked, expect
 from quartet_client._generated.rest import AuthenticatedClient
 from quartet_client._generated.rest.api.assets import (
     delete_asset,
@@ -58,7 +58,7 @@ class AsyncMedia:
             file_name=name,
             content_type=content_type or guess_content_type(name),
             size_bytes=source.size_bytes,
-            visibility=visibility,
+            visibility=Visibility(visibility),
         )
         if checksum:
             request.checksum_sha256 = await self._uploader.runtime.in_thread(source.checksum_sha256)
@@ -74,7 +74,7 @@ class AsyncMedia:
             await acall(
                 presign_upload.asyncio,
                 client=self._rest,
-                body=request,
+                body=checked(request),
                 idempotency_key=idempotency_key or new_idempotency_key(),
             ),
         )
@@ -100,8 +100,8 @@ class AsyncMedia:
                     client=self._rest,
                     limit=page_size,
                     cursor=cursor or UNSET,
-                    status=status or UNSET,
-                    visibility=visibility or UNSET,
+                    status=AssetStatus(status) if status else UNSET,
+                    visibility=Visibility(visibility) if visibility else UNSET,
                 ),
             )
             for asset in page.data:

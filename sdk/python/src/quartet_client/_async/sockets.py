@@ -6,19 +6,17 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from quartet_client import errors, subscriptions
-from quartet_client._async.session import AsyncSession
+from quartet_client._async.keeper import AsyncTokenKeeper
 from quartet_client._runtime import AsyncRuntime
 from quartet_client.retry import RetryPolicy
-from quartet_client.subscriptions import Conversation, Endpoint, Next, Reaction
+from quartet_client.subscriptions import BROKEN, Conversation, Endpoint, Next, Reaction
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
-_NO_CLOSE_FRAME = 1006
 # Whoever leaves waits no longer than this for what nobody wants any more.
 _CLOSE_TIMEOUT_SECONDS = 0.5
 
@@ -29,12 +27,12 @@ class AsyncSockets:
     def __init__(
         self,
         endpoint: Endpoint,
-        session: AsyncSession,
+        keeper: AsyncTokenKeeper,
         policy: RetryPolicy,
         runtime: AsyncRuntime,
     ) -> None:
         self._endpoint = endpoint
-        self._session = session
+        self._keeper = keeper
         self._policy = policy
         self._runtime = runtime
 
@@ -46,15 +44,16 @@ class AsyncSockets:
         broken = 0
         renewed = False
         while True:
-            token = await self._session.access_token()
+            token: str | None = None
             try:
+                token = await self._keeper.access_token()
                 async with connect(
                     self._endpoint.socket_url,
                     subprotocols=[Subprotocol(subscriptions.PROTOCOL)],
                     open_timeout=self._endpoint.timeout_seconds,
                     close_timeout=_CLOSE_TIMEOUT_SECONDS,
                     max_size=_MAX_MESSAGE_BYTES,
-                    ssl=self._endpoint.ssl_context,
+                    ssl=self._endpoint.socket_ssl,
                     proxy=self._endpoint.proxy,
                 ) as socket:
                     await socket.send(conversation.opening(token))
@@ -65,11 +64,11 @@ class AsyncSockets:
                             if reaction.data is not None:
                                 yield reaction.data
                 return
-            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
-                step, failure = _after(error)
+            except (*BROKEN, *errors.PASSING) as error:
+                step, failure = subscriptions.after_error(error)
             if step is Next.RENEW and not renewed and token is not None:
                 renewed = True
-                await self._session.renew(token)
+                await self._keeper.renew(token)
                 continue
             broken += 1
             if step is not Next.AGAIN or broken >= self._policy.subscription_attempts:
@@ -94,28 +93,3 @@ class AsyncSockets:
             yield reaction
             if reaction.complete:
                 return
-
-
-def _after(error: Exception) -> tuple[Next, errors.QuartetError]:
-    if isinstance(error, ConnectionClosed):
-        frame = error.rcvd
-        code = frame.code if frame else _NO_CLOSE_FRAME
-        step = subscriptions.after_close(code)
-        if step is Next.AGAIN:
-            return step, errors.from_failure(error)
-        return step, subscriptions.refused(code, frame.reason if frame else "")
-    if isinstance(error, InvalidStatus):
-        response = httpx.Response(
-            error.response.status_code,
-            headers=list(error.response.headers.raw_items()),
-            content=bytes(error.response.body or b""),
-        )
-        steps = {
-            401: Next.RENEW,
-            429: Next.AGAIN,
-            502: Next.AGAIN,
-            503: Next.AGAIN,
-            504: Next.AGAIN,
-        }
-        return steps.get(response.status_code, Next.GIVE_UP), errors.from_response(response)
-    return Next.AGAIN, errors.from_failure(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from quartet_client import errors
-from quartet_client._async.session import AsyncSession
+from quartet_client._async.keeper import AsyncTokenKeeper
 from quartet_client._runtime import AsyncRuntime
 from quartet_client.retry import RetryPolicy, was_sent
 
@@ -18,18 +18,18 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         inner: httpx.AsyncBaseTransport,
         policy: RetryPolicy,
         runtime: AsyncRuntime,
-        session: AsyncSession | None = None,
+        keeper: AsyncTokenKeeper | None = None,
     ) -> None:
         self._inner = inner
         self._policy = policy
         self._runtime = runtime
-        self._session = session
+        self._keeper = keeper
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self._session is None:
+        if self._keeper is None:
             response = await self._attempts(request)
         else:
-            response = await self._authorized(request, self._session)
+            response = await self._authorized(request, self._keeper)
         if response.is_error:
             raise errors.from_response(response)
         return response
@@ -37,8 +37,8 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def _authorized(self, request: httpx.Request, session: AsyncSession) -> httpx.Response:
-        token = await session.access_token()
+    async def _authorized(self, request: httpx.Request, keeper: AsyncTokenKeeper) -> httpx.Response:
+        token = await keeper.access_token()
         if token is None:
             return await self._attempts(request)
         request.headers["authorization"] = f"Bearer {token}"
@@ -46,7 +46,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         if response.status_code != 401:
             return response
         # Refused before anything was done: the token ended early, or its key is gone.
-        renewed = await session.renew(token)
+        renewed = await keeper.renew(token)
         if renewed is None:
             return response
         request.headers["authorization"] = f"Bearer {renewed}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from quartet_client._calls import call, expect
+from quartet_client._calls import call, checked, expect
 from quartet_client._generated.rest import AuthenticatedClient
 from quartet_client._generated.rest.api.sessions import delete_session, list_sessions
 from quartet_client._generated.rest.api.users import (
@@ -23,13 +23,15 @@ from quartet_client._generated.rest.models import (
     UserPatch,
 )
 from quartet_client._generated.rest.types import UNSET
+from quartet_client._generated.sync.keeper import TokenKeeper
 
 
 class Account:
     """Made by ``AsyncQuartet``; there as ``account``."""
 
-    def __init__(self, rest: AuthenticatedClient) -> None:
+    def __init__(self, rest: AuthenticatedClient, keeper: TokenKeeper) -> None:
         self._rest = rest
+        self._keeper = keeper
 
     def sign_up(
         self,
@@ -60,7 +62,7 @@ class Account:
             call(
                 update_me.sync,
                 client=self._rest,
-                body=patch,
+                body=checked(patch),
                 if_match=if_match or UNSET,
             ),
         )
@@ -68,6 +70,7 @@ class Account:
     def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         delete_me.sync_detailed(client=self._rest, if_match=if_match or UNSET)
+        self._keeper.save(None)
 
     def sessions(self, *, page_size: int = 100) -> Iterator[Session]:
         """The caller's sessions, newest first, over all pages."""

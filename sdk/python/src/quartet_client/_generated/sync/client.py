@@ -20,9 +20,9 @@ from quartet_client._generated.rest.api.sessions import (
 )
 from quartet_client._generated.sync.account import Account
 from quartet_client._generated.sync.graphql import PATH, GraphQl
+from quartet_client._generated.sync.keeper import TokenKeeper
 from quartet_client._generated.sync.links import Links
 from quartet_client._generated.sync.media import Media
-from quartet_client._generated.sync.session import Session
 from quartet_client._generated.sync.sockets import Sockets
 from quartet_client._generated.sync.transport import Transport
 from quartet_client._generated.sync.upload import Uploader
@@ -60,45 +60,45 @@ class Quartet:
         url = url.rstrip("/")
         policy = retry or RetryPolicy()
         runtime = runtime or Runtime()
-        network = httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy)
+        verify = ssl_context or True
+        network = httpx.HTTPTransport(verify=verify, proxy=proxy)
         careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
         self._runtime = runtime
-        self._session = Session(token_store or MemoryTokenStore(), self._refresh, runtime)
-        self._open = _http(url, timeout, Transport(network, policy, runtime))
+        self._keeper = TokenKeeper(token_store or MemoryTokenStore(), self._refresh, runtime)
+        self._anonymous = _http(url, timeout, Transport(network, policy, runtime))
         self._refreshing = _http(url, _REFRESH_TIMEOUT, Transport(network, careful, runtime))
-        self._closed = _http(url, timeout, Transport(network, policy, runtime, self._session))
+        self._authorized = _http(url, timeout, Transport(network, policy, runtime, self._keeper))
         self._store = httpx.Client(
-            transport=httpx.HTTPTransport(verify=ssl_context or True, proxy=proxy),
-            timeout=timeout,
+            transport=httpx.HTTPTransport(verify=verify, proxy=proxy), timeout=timeout
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""
-        self.rest.set_httpx_client(self._closed)
+        self.rest.set_httpx_client(self._authorized)
         sockets = Sockets(
             Endpoint(url + PATH, timeout.connect or 5.0, ssl_context, proxy),
-            self._session,
+            self._keeper,
             policy,
             runtime,
         )
-        self.account = Account(self.rest)
+        self.account = Account(self.rest, self._keeper)
         self.media = Media(self.rest, Uploader(self._store, policy, runtime))
-        self.links = Links(GraphQl(self._closed, sockets))
+        self.links = Links(GraphQl(self._authorized, sockets))
 
     def login(self, email: str, password: str) -> Tokens:
         """Opens a session. Its tokens go to the token store and are kept fresh."""
         asked_at = self._runtime.now()
         answer = call(
             create_session.sync,
-            client=_rest(self._open),
+            client=_rest(self._anonymous),
             body=models.Credentials(email=email, password=password),
         )
         tokens = _tokens(expect(models.Tokens, answer), asked_at)
-        self._session.save(tokens)
+        self._keeper.save(tokens)
         return tokens
 
     def logout(self) -> None:
         """Ends the session. Its tokens are forgotten even if the server cannot be reached."""
-        if self._session.load() is None:
+        if self._keeper.load() is None:
             return
         try:
             delete_session.sync_detailed(id="current", client=self.rest)
@@ -106,10 +106,10 @@ class Quartet:
             # It had ended already.
             pass
         finally:
-            self._session.save(None)
+            self._keeper.save(None)
 
     def close(self) -> None:
-        for client in (self._open, self._refreshing, self._closed, self._store):
+        for client in (self._anonymous, self._refreshing, self._authorized, self._store):
             client.close()
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quartet_client._calls import call, expect
+from quartet_client._calls import call, checked, expect
 from quartet_client._generated.rest import AuthenticatedClient
 from quartet_client._generated.rest.api.assets import (
     delete_asset,
@@ -59,7 +59,7 @@ class Media:
             file_name=name,
             content_type=content_type or guess_content_type(name),
             size_bytes=source.size_bytes,
-            visibility=visibility,
+            visibility=Visibility(visibility),
         )
         if checksum:
             request.checksum_sha256 = self._uploader.runtime.in_thread(source.checksum_sha256)
@@ -73,7 +73,7 @@ class Media:
             call(
                 presign_upload.sync,
                 client=self._rest,
-                body=request,
+                body=checked(request),
                 idempotency_key=idempotency_key or new_idempotency_key(),
             ),
         )
@@ -99,8 +99,8 @@ class Media:
                     client=self._rest,
                     limit=page_size,
                     cursor=cursor or UNSET,
-                    status=status or UNSET,
-                    visibility=visibility or UNSET,
+                    status=AssetStatus(status) if status else UNSET,
+                    visibility=Visibility(visibility) if visibility else UNSET,
                 ),
             )
             yield from page.data

@@ -7,19 +7,17 @@ from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from typing import Any
 
-import httpx
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from quartet_client import errors, subscriptions
-from quartet_client._generated.sync.session import Session
+from quartet_client._generated.sync.keeper import TokenKeeper
 from quartet_client._runtime import Runtime
 from quartet_client.retry import RetryPolicy
-from quartet_client.subscriptions import Conversation, Endpoint, Next, Reaction
+from quartet_client.subscriptions import BROKEN, Conversation, Endpoint, Next, Reaction
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
-_NO_CLOSE_FRAME = 1006
 # Whoever leaves waits no longer than this for what nobody wants any more.
 _CLOSE_TIMEOUT_SECONDS = 0.5
 
@@ -30,12 +28,12 @@ class Sockets:
     def __init__(
         self,
         endpoint: Endpoint,
-        session: Session,
+        keeper: TokenKeeper,
         policy: RetryPolicy,
         runtime: Runtime,
     ) -> None:
         self._endpoint = endpoint
-        self._session = session
+        self._keeper = keeper
         self._policy = policy
         self._runtime = runtime
 
@@ -47,15 +45,16 @@ class Sockets:
         broken = 0
         renewed = False
         while True:
-            token = self._session.access_token()
+            token: str | None = None
             try:
+                token = self._keeper.access_token()
                 with connect(
                     self._endpoint.socket_url,
                     subprotocols=[Subprotocol(subscriptions.PROTOCOL)],
                     open_timeout=self._endpoint.timeout_seconds,
                     close_timeout=_CLOSE_TIMEOUT_SECONDS,
                     max_size=_MAX_MESSAGE_BYTES,
-                    ssl=self._endpoint.ssl_context,
+                    ssl=self._endpoint.socket_ssl,
                     proxy=self._endpoint.proxy,
                 ) as socket:
                     socket.send(conversation.opening(token))
@@ -66,11 +65,11 @@ class Sockets:
                             if reaction.data is not None:
                                 yield reaction.data
                 return
-            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
-                step, failure = _after(error)
+            except (*BROKEN, *errors.PASSING) as error:
+                step, failure = subscriptions.after_error(error)
             if step is Next.RENEW and not renewed and token is not None:
                 renewed = True
-                self._session.renew(token)
+                self._keeper.renew(token)
                 continue
             broken += 1
             if step is not Next.AGAIN or broken >= self._policy.subscription_attempts:
@@ -95,28 +94,3 @@ class Sockets:
             yield reaction
             if reaction.complete:
                 return
-
-
-def _after(error: Exception) -> tuple[Next, errors.QuartetError]:
-    if isinstance(error, ConnectionClosed):
-        frame = error.rcvd
-        code = frame.code if frame else _NO_CLOSE_FRAME
-        step = subscriptions.after_close(code)
-        if step is Next.AGAIN:
-            return step, errors.from_failure(error)
-        return step, subscriptions.refused(code, frame.reason if frame else "")
-    if isinstance(error, InvalidStatus):
-        response = httpx.Response(
-            error.response.status_code,
-            headers=list(error.response.headers.raw_items()),
-            content=bytes(error.response.body or b""),
-        )
-        steps = {
-            401: Next.RENEW,
-            429: Next.AGAIN,
-            502: Next.AGAIN,
-            503: Next.AGAIN,
-            504: Next.AGAIN,
-        }
-        return steps.get(response.status_code, Next.GIVE_UP), errors.from_response(response)
-    return Next.AGAIN, errors.from_failure(error)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import httpx
 
 from quartet_client import errors
-from quartet_client._generated.sync.session import Session
+from quartet_client._generated.sync.keeper import TokenKeeper
 from quartet_client._runtime import Runtime
 from quartet_client.retry import RetryPolicy, was_sent
 
@@ -19,18 +19,18 @@ class Transport(httpx.BaseTransport):
         inner: httpx.BaseTransport,
         policy: RetryPolicy,
         runtime: Runtime,
-        session: Session | None = None,
+        keeper: TokenKeeper | None = None,
     ) -> None:
         self._inner = inner
         self._policy = policy
         self._runtime = runtime
-        self._session = session
+        self._keeper = keeper
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._session is None:
+        if self._keeper is None:
             response = self._attempts(request)
         else:
-            response = self._authorized(request, self._session)
+            response = self._authorized(request, self._keeper)
         if response.is_error:
             raise errors.from_response(response)
         return response
@@ -38,8 +38,8 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         self._inner.close()
 
-    def _authorized(self, request: httpx.Request, session: Session) -> httpx.Response:
-        token = session.access_token()
+    def _authorized(self, request: httpx.Request, keeper: TokenKeeper) -> httpx.Response:
+        token = keeper.access_token()
         if token is None:
             return self._attempts(request)
         request.headers["authorization"] = f"Bearer {token}"
@@ -47,7 +47,7 @@ class Transport(httpx.BaseTransport):
         if response.status_code != 401:
             return response
         # Refused before anything was done: the token ended early, or its key is gone.
-        renewed = session.renew(token)
+        renewed = keeper.renew(token)
         if renewed is None:
             return response
         request.headers["authorization"] = f"Bearer {renewed}"

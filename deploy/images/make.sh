@@ -38,7 +38,9 @@ debian() {
   exists "quartet/local-debian:$suite" && return
   command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing; install Debian's package of that name"
   say "making quartet/local-debian:$suite"
-  mmdebstrap --quiet --variant=minbase --include=ca-certificates "$suite" - |
+  # With this machine's authorities: its mirrors may have one of their own.
+  mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+    --customize-hook='copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs' "$suite" - |
     "$docker" import - "quartet/local-debian:$suite" >/dev/null
 }
 

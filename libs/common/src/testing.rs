@@ -1,4 +1,10 @@
-//! For tests of the services: a database of their own, and an issuer of tokens.
+//! For tests of the services: a database of their own, an issuer of tokens, and a watch over answers.
+
+mod closed;
+pub mod contract;
+mod watch;
+
+pub use watch::Watch;
 
 use std::{
     net::SocketAddr,

@@ -99,9 +99,21 @@ impl App {
     /// # Errors
     /// When requests were cut off at the end of the grace time.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        self.serve_behind(|router| router, listener).await
+    }
+
+    /// The same with something between the clients and the routes.
+    ///
+    /// # Errors
+    /// When requests were cut off at the end of the grace time.
+    pub async fn serve_behind(
+        self,
+        door: impl FnOnce(Router) -> Router,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
         let server: Server = self.state.config.server.clone();
         let readiness = self.readiness();
-        let router = self.router(&server, &readiness);
+        let router = door(self.router(&server, &readiness));
         let served = serve(listener, router, &server, &readiness, self.shutdown.clone()).await;
         let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
         if let Ok(drained) = tokio::time::timeout(grace, self.drain()).await {

@@ -1,6 +1,7 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
+    sync::LazyLock,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,7 +15,7 @@ use quartet_common::{
     health::Readiness,
     metrics::Metrics,
     serve::serve,
-    testing::TestDatabase,
+    testing::{TestDatabase, Watch, contract::Contract},
 };
 use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
 use reqwest::{Method, RequestBuilder, Response};
@@ -35,6 +36,9 @@ pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const MASTER_KEY: &str =
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
+/// What the document promises of every answer.
+static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,6 +56,7 @@ pub(crate) struct Replica {
     metrics: Metrics,
     http: reqwest::Client,
     _stop: DropGuard,
+    _watch: Watch,
 }
 
 impl Deref for World {
@@ -160,7 +165,8 @@ impl Replica {
         let metrics = Metrics::new("core");
         let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
         let readiness = Readiness::new().database(pool);
-        let router = app(state.clone(), metrics.clone(), readiness.clone());
+        let watch = Watch::new(&CONTRACT);
+        let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -172,6 +178,7 @@ impl Replica {
             metrics,
             http: reqwest::Client::new(),
             _stop: stop.drop_guard(),
+            _watch: watch,
         }
     }
 

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
@@ -8,7 +8,7 @@ use quartet_common::{
     db,
     metrics::Metrics,
     serve::serve,
-    testing::{Issuer, TestDatabase},
+    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
 use quartet_media::{AppState, Config, MIGRATOR, Media, app};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -23,6 +23,10 @@ pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x0
 const ACCESS_KEY: &str = "test-access";
 const SECRET_KEY: &str = "test-secret-key";
 
+/// What the document promises of every answer.
+static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
+
 /// A service with a database, an object store, a clock and an issuer of its own.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -33,6 +37,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     http: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
+    _watch: Watch,
 }
 
 /// An object store that can be stopped and started again on the same address and data.
@@ -104,7 +109,8 @@ impl World {
         let metrics = Metrics::new("media");
         let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
         let readiness = state.readiness();
-        let router = app(state.clone(), metrics, readiness.clone());
+        let watch = Watch::new(&CONTRACT);
+        let router = watch.around(app(state.clone(), metrics, readiness.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -120,6 +126,7 @@ impl World {
             store,
             http,
             _stop: stop.drop_guard(),
+            _watch: watch,
         }
     }
 

@@ -3,13 +3,17 @@
 mod proxy;
 mod socket;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
     metrics::Metrics,
-    testing::{Issuer, TestDatabase},
+    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
 use quartet_links::{App, Config, DEFAULTS, MIGRATOR};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
@@ -23,6 +27,9 @@ pub(crate) use socket::Socket;
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0";
 pub(crate) const ALICE: &str = "usr_alice";
 pub(crate) const BOB: &str = "usr_bob";
+/// What the document promises of every answer.
+static CONTRACT: LazyLock<Contract> =
+    LazyLock::new(|| Contract::new(include_str!("../../../openapi.json")));
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What replicas share.
@@ -41,6 +48,7 @@ pub(crate) struct Replica {
     pub(crate) client: Client,
     shutdown: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
+    _watch: Arc<Watch>,
 }
 
 impl World {
@@ -106,13 +114,16 @@ impl World {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(app.serve(listener));
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let door = Arc::clone(&watch);
+        let serving = tokio::spawn(app.serve_behind(move |router| door.around(router), listener));
         Replica {
             world: Arc::clone(self),
             address,
             client: client(),
             shutdown,
             serving,
+            _watch: watch,
         }
     }
 }

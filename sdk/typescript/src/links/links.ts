@@ -78,7 +78,8 @@ export class Links {
 
   /**
    * Every click from now on, until the loop is left, the link is deleted or the signal is aborted.
-   * A lost connection is made again; clicks of that time are in the next click's `totals`.
+   * A lost connection is made again; clicks of that time are in the next click's `totals`,
+   * as are the oldest of more than 1000 that nobody has read.
    */
   async *clicks(
     linkId: string,

@@ -1,3 +1,6 @@
+/** More that nobody reads is forgotten, the oldest first. */
+const MAX_WAITING = 1000;
+
 /** What was pushed and not yet read, as an async iterable. */
 export class Queue<Item> implements AsyncIterable<Item> {
   readonly #waiting: Item[] = [];
@@ -6,6 +9,7 @@ export class Queue<Item> implements AsyncIterable<Item> {
 
   push(item: Item): void {
     this.#waiting.push(item);
+    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
     this.#wake();
   }
 

@@ -14,11 +14,15 @@ const PONG_WITHIN_MS = 5000;
 /** The token was refused, or has ended. */
 const TOKEN_CLOSES = [4401, 4403];
 
+const MAX_REFUSALS = 2;
+
 /** Subscriptions of one client, all on one socket that is open while there are any. */
 export class Subscriptions {
   readonly #client: QuartetClient;
   #socket: Socket | undefined;
   #token: string | undefined;
+  /** Tokens refused in a row. One that ends after it was taken is none of them. */
+  #refusals = 0;
 
   constructor(client: QuartetClient) {
     this.#client = client;
@@ -53,19 +57,18 @@ export class Subscriptions {
     queue: Queue<Answer>,
   ): () => void {
     const payload = { query: document, variables: variables as Record<string, unknown> };
-    let refused = 0;
     let ended = false;
     let end = () => {};
     const begin = () => {
       end = this.#open().subscribe<Answer>(payload, {
         next: ({ data, errors }) => {
-          refused = 0;
           if (errors?.length) queue.fail(errorOfGraphQl(errors as GraphQlErrorBody[]));
           else if (data) queue.push(data);
         },
         error: (error) => {
           if (ended) return;
-          if (!isTokenClose(error) || ++refused > 2) return queue.fail(closed(error));
+          if (!isTokenClose(error) || this.#refusals > MAX_REFUSALS)
+            return queue.fail(closed(error));
           this.#renew().then(
             () => ended || begin(),
             (reason) => queue.fail(reason),
@@ -96,7 +99,7 @@ export class Subscriptions {
       keepAlive: PING_EVERY_MS,
       retryAttempts: retry.maxReconnects,
       retryWait: (retries) => new Promise((done) => setTimeout(done, backoff(retries, retry))),
-      shouldRetry: (error) => !isTokenClose(error),
+      shouldRetry: (error) => !isTokenClose(error) && !isRefusal(error),
       connectionParams: async () => {
         this.#token = await this.#client.session.accessToken();
         return this.#token ? { authorization: `Bearer ${this.#token}` } : {};
@@ -106,7 +109,13 @@ export class Subscriptions {
           if (!received) dead = setTimeout(() => this.#socket?.terminate(), PONG_WITHIN_MS);
         },
         pong: () => clearTimeout(dead),
-        closed: () => clearTimeout(dead),
+        connected: () => {
+          this.#refusals = 0;
+        },
+        closed: (event) => {
+          clearTimeout(dead);
+          if (isTokenClose(event)) this.#refusals += 1;
+        },
       },
     });
     return this.#socket;
@@ -121,6 +130,11 @@ function socketUrl(base: string): string {
 
 function isTokenClose(error: unknown): boolean {
   return TOKEN_CLOSES.includes((error as { code?: number } | null)?.code ?? 0);
+}
+
+/** Whether the session has ended, so that there is no token to connect with. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof QuartetError && error.status !== undefined;
 }
 
 /** The error for what ended a subscription: GraphQL errors, a close, a socket that would not open. */

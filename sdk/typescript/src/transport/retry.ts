@@ -31,6 +31,8 @@ export interface Repeating extends RetryOptions {
   /** No try begins later than this after the first. */
   withinMs: number;
   signal: AbortSignal | null;
+  /** Whether it deletes: then 404 after a try that may have done so is a success. */
+  deletes: boolean;
 }
 
 /** Told by a failed try: whether the request can have reached the server. */
@@ -57,14 +59,17 @@ export async function withRetries(
   repeating: Repeating,
 ): Promise<Response> {
   const began = Date.now();
+  let mayBeDone = false;
   for (let retries = 0; ; retries += 1) {
     const outcome = await send().catch((error: unknown) => error);
     const again = retries < repeating.maxRetries;
     const pause = again ? await pauseAfter(outcome, retries, repeating) : undefined;
     if (pause === undefined || Date.now() + pause - began > repeating.withinMs) {
-      if (outcome instanceof Response) return outcome;
-      throw outcome;
+      if (!(outcome instanceof Response)) throw outcome;
+      const isGone = repeating.deletes && mayBeDone && outcome.status === 404;
+      return isGone ? new Response(null, { status: 204 }) : outcome;
     }
+    mayBeDone ||= outcome instanceof NoAnswer && outcome.sent;
     await wait(pause, repeating.signal);
   }
 }

@@ -25,6 +25,7 @@ export function sender({ session, fetch, timeoutMs, retry }: SenderOptions) {
       repeatable: isRepeatable(request, call),
       withinMs: call.retryWithinMs ?? Infinity,
       signal: request.signal,
+      deletes: request.method === "DELETE",
     };
     const send = (token?: string) =>
       withRetries(

@@ -162,6 +162,16 @@ export const uploads: Scenarios = {
     expect(type.field("/content_type")).to.be.an("object");
   },
 
+  "a deletion whose answer is lost is one": async (world) => {
+    const { media } = await somebody(world);
+    const { id } = await media.upload("x", { contentType: "text/plain" });
+    await world.faults.set({ path: id, method: "DELETE", kind: "cut-after" });
+    await media.delete(id);
+    const statuses = (await world.faults.log(id, "DELETE")).map(({ status }) => status);
+    expect(statuses).to.deep.equal([204, 404]);
+    expect((await failure(media.delete(id))).code).to.equal("not_found");
+  },
+
   "a store that is busy is asked again, and given up": async (world) => {
     const { media } = await somebody(world);
     const busy = { path: PUT, method: "PUT", kind: "answer", status: 503 } as const;

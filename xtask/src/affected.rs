@@ -8,10 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use quartet_devstack::workspace;
-use serde::Deserialize;
 
-use crate::cargo::cargo;
 use crate::git;
+use crate::metadata::Metadata;
 
 /// What every service is built with; a directory ends with a slash.
 const EVERYBODY: [&str; 7] = [
@@ -109,97 +108,6 @@ fn services(root: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
         }
     }
     Ok(services)
-}
-
-/// The part of `cargo metadata` that tells who is built from whom.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-    workspace_root: String,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    id: String,
-    manifest_path: String,
-    /// None: a crate of this tree.
-    source: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<Kind>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    /// None: a usual dependency.
-    kind: Option<String>,
-}
-
-impl Metadata {
-    fn read(root: &Path) -> anyhow::Result<Self> {
-        let output = cargo(["metadata", "--format-version", "1", "--locked"])
-            .current_dir(root)
-            .output()
-            .context("start cargo")?;
-        if !output.status.success() {
-            bail!(
-                "cargo metadata: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        serde_json::from_slice(&output.stdout).context("read what cargo metadata printed")
-    }
-
-    /// The directory of a crate of this tree, from the root, with a slash at its end.
-    fn directory(&self, id: &str) -> Option<String> {
-        let package = self.packages.iter().find(|package| package.id == id)?;
-        let manifest = Path::new(&package.manifest_path);
-        let directory = manifest.parent()?.strip_prefix(&self.workspace_root).ok()?;
-        let own = package.source.is_none();
-        own.then(|| format!("{}/", directory.display()))
-    }
-
-    /// The directories of all crates of this tree that a package and its tests are
-    /// built from, its own included. Ways through foreign crates count: a crate of
-    /// this tree may stand in for a published one.
-    fn parts_of(&self, id: &str) -> BTreeSet<String> {
-        let mut seen = BTreeSet::from([id]);
-        let mut open = vec![id];
-        while let Some(next) = open.pop() {
-            let node = self.resolve.nodes.iter().find(|node| node.id == next);
-            for dependency in node.iter().flat_map(|node| &node.deps) {
-                // What only the tests of a dependency need is no part of the service.
-                let needed = next == id || dependency.dep_kinds.iter().any(Kind::is_built_in);
-                if needed && seen.insert(&dependency.pkg) {
-                    open.push(&dependency.pkg);
-                }
-            }
-        }
-        seen.into_iter()
-            .filter_map(|id| self.directory(id))
-            .collect()
-    }
-}
-
-impl Kind {
-    fn is_built_in(&self) -> bool {
-        self.kind.as_deref() != Some("dev")
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod harness;
 
 mod access;
 mod bad_input;
+mod client;
+mod command_line;
 mod compose;
 mod crashes;
 mod departures;

@@ -12,15 +12,18 @@ pub(crate) async fn log_in(context: &Context, login: Login) -> Result<(), Failur
     let client = context.client()?;
     let email = password::email(login.email)?;
     let password = password::read()?;
-    end_old_session(&client).await;
+    let old = context.kept_session(&client)?;
     client.log_in(&email, password).await?;
+    end(old).await;
     told(context, &client, &client.me().await?)
 }
 
-/// The session that is replaced would live on at the server without use.
-async fn end_old_session(client: &Quartet) {
-    // Whether that works does not matter for the new one.
-    let _ = client.log_out().await;
+/// The session that was replaced would live on at the server without use.
+async fn end(old: Option<Quartet>) {
+    if let Some(old) = old {
+        // Whether that works does not matter for the new one.
+        let _ = old.log_out().await;
+    }
 }
 
 pub(crate) async fn log_out(context: &Context) -> Result<(), Failure> {
@@ -39,8 +42,9 @@ pub(crate) async fn sign_up(context: &Context, signup: Signup) -> Result<(), Fai
     let password = password::choose()?;
     let name = signup.name.as_deref();
     let user = client.sign_up(&email, password.clone(), name).await?;
-    end_old_session(&client).await;
+    let old = context.kept_session(&client)?;
     client.log_in(&email, password).await?;
+    end(old).await;
     told(context, &client, &user)
 }
 

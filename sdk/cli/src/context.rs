@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quartet_client::Quartet;
+use quartet_client::{MemoryStore, Quartet, TokenStore as _};
 
 use crate::failure::Failure;
 use crate::store::{self, FileStore};
@@ -41,6 +41,19 @@ impl Context {
             .user_agent(agent)
             .store(store)
             .build()?)
+    }
+
+    /// A client that has the kept session to itself: what becomes of it is not kept.
+    pub(crate) fn kept_session(&self, client: &Quartet) -> Result<Option<Quartet>, Failure> {
+        let kept = FileStore::new(self.path.clone(), client.url()).load();
+        let Some(session) = kept.map_err(Failure::local("read the session"))? else {
+            return Ok(None);
+        };
+        let store = MemoryStore::default();
+        store
+            .save(&session)
+            .map_err(Failure::local("copy the session"))?;
+        Ok(Some(Quartet::builder(client.url()).store(store).build()?))
     }
 
     /// A client that is logged in.

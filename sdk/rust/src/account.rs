@@ -1,6 +1,6 @@
 //! The account and its sessions.
 
-use futures_util::Stream;
+use futures_util::stream::BoxStream;
 
 use crate::client::Quartet;
 use crate::error::Error;
@@ -79,7 +79,7 @@ impl Quartet {
     }
 
     /// The account's sessions that have not ended, newest first.
-    pub fn sessions(&self) -> impl Stream<Item = Result<Login, Error>> + use<> {
+    pub fn sessions(&self) -> BoxStream<'static, Result<Login, Error>> {
         let client = self.clone();
         pages::all(move |cursor| {
             let api = client.api();

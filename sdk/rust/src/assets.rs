@@ -1,7 +1,8 @@
 //! Files that were uploaded.
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::client::Quartet;
 use crate::error::Error;
@@ -19,7 +20,7 @@ pub struct AssetFilter {
 
 impl Quartet {
     /// All assets that fit, newest first, page by page.
-    pub fn assets(&self, filter: AssetFilter) -> impl Stream<Item = Result<Asset, Error>> + use<> {
+    pub fn assets(&self, filter: AssetFilter) -> BoxStream<'static, Result<Asset, Error>> {
         let client = self.clone();
         pages::all(move |cursor| {
             let api = client.api();
@@ -63,7 +64,7 @@ impl Quartet {
     pub async fn download(
         &self,
         id: &AssetId,
-    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + use<>, Error> {
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
         let address = self.download_address(id).await?;
         // Without the token, which is none of the store's business.
         let response = self.streams.get(address.url.expose()).send().await?;
@@ -71,6 +72,6 @@ impl Quartet {
             let status = response.status().as_u16();
             return Err(Error::Store { status });
         }
-        Ok(response.bytes_stream().map_err(Error::from))
+        Ok(response.bytes_stream().map_err(Error::from).boxed())
     }
 }

@@ -1,6 +1,6 @@
 //! Lists that come in pages, as one stream.
 
-use futures_util::stream::{self, Stream, TryStreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::error::Error;
 
@@ -11,10 +11,11 @@ pub(crate) struct Page<T> {
 }
 
 /// All items of all pages. A page is fetched when its first item is asked for.
-pub(crate) fn all<T, F, Fut>(fetch: F) -> impl Stream<Item = Result<T, Error>>
+pub(crate) fn all<T, F, Fut>(fetch: F) -> BoxStream<'static, Result<T, Error>>
 where
-    F: FnMut(Option<String>) -> Fut,
-    Fut: Future<Output = Result<Page<T>, Error>>,
+    T: Send + 'static,
+    F: FnMut(Option<String>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Page<T>, Error>> + Send + 'static,
 {
     let pages = stream::try_unfold((fetch, Some(None)), |(mut fetch, cursor)| async {
         let Some(cursor) = cursor else {
@@ -24,11 +25,13 @@ where
         let items = stream::iter(page.items.into_iter().map(Ok));
         Ok(Some((items, (fetch, page.next.map(Some)))))
     });
-    pages.try_flatten()
+    pages.try_flatten().boxed()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use futures_util::TryStreamExt as _;
 
     use super::{Page, all};
@@ -36,9 +39,10 @@ mod tests {
 
     #[tokio::test]
     async fn pages_follow_each_other_to_the_end() {
-        let mut asked = Vec::new();
-        let items: Vec<u32> = all(|cursor: Option<String>| {
-            asked.push(cursor.clone());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let items: Vec<u32> = all(move |cursor: Option<String>| {
+            seen.lock().unwrap().push(cursor.clone());
             let (items, next) = match cursor.as_deref() {
                 None => (vec![1, 2], Some("b")),
                 Some("b") => (vec![], Some("c")),
@@ -51,6 +55,9 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(items, [1, 2, 3]);
-        assert_eq!(asked, [None, Some("b".into()), Some("c".into())]);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [None, Some("b".into()), Some("c".into())]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! An HTTP client that holds every response against the contract and the documents.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,15 @@ pub(crate) struct Answer {
 impl Client {
     pub(crate) fn new(server: SocketAddr, secrets: &Secrets) -> Self {
         Self::build(server, None, secrets)
+    }
+
+    /// A gateway that runs already.
+    pub(crate) fn of_url(url: &str) -> Self {
+        let place = url.trim_end_matches('/').strip_prefix("http://");
+        let place = place.unwrap_or_else(|| panic!("`{url}` does not begin with http://"));
+        let server = place.to_socket_addrs().unwrap().find(SocketAddr::is_ipv4);
+        let server = server.unwrap_or_else(|| panic!("`{url}` has no IPv4 address"));
+        Self::new(server, &Secrets::default())
     }
 
     /// The same server seen from another loopback address.

@@ -48,7 +48,6 @@ pub(crate) async fn errors(client: &Client, query: &str, variables: &Value) -> V
 pub(crate) struct Link {
     pub(crate) id: String,
     pub(crate) slug: String,
-    pub(crate) short_url: String,
 }
 
 impl Link {
@@ -59,7 +58,7 @@ impl Link {
 }
 
 pub(crate) const CREATE: &str = "mutation Create($input: CreateLinkInput!) {
-  createLink(input: $input) { id slug shortUrl url }
+  createLink(input: $input) { id slug url }
 }";
 pub(crate) const TOTALS: &str =
     "query Totals($id: ID!) { link(id: $id) { id clicks { total unique } } }";
@@ -77,7 +76,6 @@ pub(crate) async fn create_link(client: &Client, url: &str) -> Link {
     Link {
         id: text("id"),
         slug: text("slug"),
-        short_url: text("shortUrl"),
     }
 }
 

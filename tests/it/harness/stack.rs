@@ -149,6 +149,11 @@ impl Stack {
         self.plan.address("gateway", 1)
     }
 
+    /// The development S3 store.
+    pub(crate) fn store(&self) -> SocketAddr {
+        self.plan.address("store", 1)
+    }
+
     pub(crate) fn gateway_admin(&self) -> SocketAddr {
         self.plan.address("admin", 1)
     }

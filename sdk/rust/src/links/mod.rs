@@ -6,7 +6,7 @@ mod socket;
 mod types;
 
 use cynic::{MutationBuilder as _, QueryBuilder as _};
-use futures_util::Stream;
+use futures_util::stream::BoxStream;
 
 pub use self::clicks::Watch;
 pub use self::types::{
@@ -52,10 +52,7 @@ impl Links {
     }
 
     /// All links that fit, newest first, page by page.
-    pub fn list(
-        &self,
-        filter: Option<LinkFilter>,
-    ) -> impl Stream<Item = Result<Link, Error>> + use<> {
+    pub fn list(&self, filter: Option<LinkFilter>) -> BoxStream<'static, Result<Link, Error>> {
         let links = self.clone();
         pages::all(move |after| links.clone().page(filter.clone(), after))
     }

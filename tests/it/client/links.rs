@@ -1,0 +1,119 @@
+//! Links, and clicks over connections that break.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use quartet_client::{Click, Interval, LinkFilter, LinkPatch, LinkStatus, NewLink, Patch, Watch};
+use tokio::time::timeout;
+
+use super::Scene;
+use crate::harness::{Client, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_found_changed_and_deleted() {
+    let Scene {
+        ada,
+        proxy: _proxy,
+        stack: _stack,
+    } = Scene::new().await;
+    let links = ada.quartet.links();
+    let made = links
+        .create(NewLink {
+            title: Some("50% off".into()),
+            max_clicks: Some(10),
+            ..NewLink::to("https://example.org/sale")
+        })
+        .await
+        .unwrap();
+    links
+        .create(NewLink::to("https://example.org/other"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (made.status, made.max_clicks),
+        (LinkStatus::Active, Some(10))
+    );
+    let found = links.by_slug(&made.slug).await.unwrap().unwrap();
+    assert_eq!(found.id, made.id);
+    assert!(links.by_slug("nobody-has-this").await.unwrap().is_none());
+
+    let titles = async |text: &str| {
+        let found = links.list(Some(LinkFilter::holding(text)));
+        let found: Vec<_> = found.map_ok(|link| link.title).try_collect().await.unwrap();
+        found
+    };
+    assert_eq!(titles("50% OFF").await, [made.title.clone()]);
+    assert_eq!(titles("5%off").await, [], "% has no meaning in a search");
+    assert_eq!(titles("example.org").await.len(), 2);
+
+    let patch = LinkPatch {
+        title: Patch::Clear,
+        max_clicks: Patch::Set(20),
+        enabled: Some(false),
+        ..LinkPatch::default()
+    };
+    let changed = links.update(&made.id, patch).await.unwrap();
+    assert_eq!((changed.title, changed.max_clicks), (None, Some(20)));
+    assert_eq!(changed.status, LinkStatus::Disabled);
+    assert_eq!(changed.url, made.url, "what is left out stays");
+    assert_eq!(
+        links.series(&made.id, Interval::Day).await.unwrap().len(),
+        30
+    );
+
+    links.delete(&made.id).await.unwrap();
+    assert!(links.get(&made.id).await.unwrap().is_none());
+    let error = links.delete(&made.id).await.unwrap_err();
+    assert_eq!(error.problem().unwrap().code.as_str(), "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_come_over_connections_that_break() {
+    let Scene { ada, proxy, stack } = Scene::new().await;
+    let links = ada.quartet.links();
+    let link = links
+        .create(NewLink::to("https://example.org"))
+        .await
+        .unwrap();
+    let mut clicks = links.watch(&link.id);
+    let visitor = stack.client();
+    let path = format!("/s/{}", link.slug);
+
+    let first = click_until_told(&mut clicks, &visitor, &path).await;
+    assert!(!first.bot && first.totals.total >= 1, "{first:?}");
+    assert_eq!(proxy.tunnels(), 1);
+    proxy.cut_tunnels();
+    let second = click_until_told(&mut clicks, &visitor, &path).await;
+    assert!(second.totals.total > first.totals.total, "{second:?}");
+    assert_eq!(proxy.tunnels(), 1, "connected again");
+
+    links.delete(&link.id).await.unwrap();
+    let end = timeout(Duration::from_secs(20), async {
+        while let Some(click) = clicks.next().await {
+            click.unwrap();
+        }
+    });
+    end.await.expect("the stream ends with its link");
+
+    let mut clicks = links.watch(&"lnk_00000000000000000000000000".into());
+    let error = clicks.next().await.unwrap().unwrap_err();
+    assert!(error.problem().is_some(), "{error:?}");
+    assert!(clicks.next().await.is_none(), "nothing follows an error");
+    drop(clicks);
+    eventually("the connections are closed", || async {
+        (proxy.tunnels() == 0).then_some(())
+    })
+    .await;
+}
+
+/// Follows the link until the stream tells of it: the first visits may come before it is in
+/// force.
+async fn click_until_told(clicks: &mut Watch, visitor: &Client, path: &str) -> Click {
+    for _ in 0..20 {
+        visitor.get(path).await.expect(302);
+        if let Ok(click) = timeout(Duration::from_secs(2), clicks.next()).await {
+            return click.unwrap().unwrap();
+        }
+    }
+    panic!("20 clicks and no event");
+}

@@ -1,0 +1,202 @@
+//! In a pipe: no colours, no bars, exit codes, JSON.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use super::Shell;
+use crate::harness::user::text;
+use crate::harness::{Options, Stack, eventually, files, ports};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_up_and_come_down() {
+    let stack = Stack::small().await;
+    let ada = Shell::signed_up(&stack);
+    let me = ada.run(&["--json", "whoami"]).json();
+    assert_eq!(me["user"]["email"], json!(ada.email));
+
+    std::fs::write(ada.home.path().join("one.txt"), "the first").unwrap();
+    std::fs::write(ada.home.path().join("two.txt"), "the second one").unwrap();
+    let done = ada
+        .run(&["upload", "--public", "one.txt", "two.txt"])
+        .expect(0);
+    assert_eq!(done.stderr, "", "no bar in a pipe");
+    assert!(
+        done.stdout.contains("one.txt") && done.stdout.contains("14 B"),
+        "{done:?}"
+    );
+    let listed = ada
+        .run(&["--json", "assets", "list", "--visibility", "public"])
+        .json();
+    assert_eq!(listed[0]["file_name"], "two.txt", "the newest first");
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let (status, body) = files::fetch(&text(&listed, "/1/url")).await;
+    assert_eq!((status, body.as_slice()), (200, b"the first".as_slice()));
+
+    let id = text(&listed, "/0/id");
+    ada.run(&["assets", "get", &id]).expect(0);
+    let there = ada.run(&["assets", "download", &id]).expect(2);
+    assert!(there.stderr.contains("--force"), "{there:?}");
+    ada.run(&["assets", "download", &id, "-o", "copy.txt"])
+        .expect(0);
+    let copy = std::fs::read_to_string(ada.home.path().join("copy.txt")).unwrap();
+    assert_eq!(copy, "the second one");
+    let out = ada.run(&["assets", "download", &id, "-o", "-"]).expect(0);
+    assert_eq!(out.stdout, "the second one");
+    ada.run(&["assets", "delete", &id]).expect(0);
+    let gone = ada.run(&["assets", "get", &id]).expect(1);
+    assert!(gone.stderr.contains("code not_found, request "), "{gone:?}");
+
+    // One that fails does not keep back the others.
+    let some = ada.run(&["upload", "none.txt", "one.txt"]).expect(2);
+    assert!(some.stderr.contains("none.txt"), "{some:?}");
+    assert!(some.stdout.contains("one.txt"), "{some:?}");
+    ada.expect_discreet();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_and_changed() {
+    let stack = Stack::small().await;
+    let ada = Shell::signed_up(&stack);
+    let made = ada
+        .run(&[
+            "--json",
+            "links",
+            "create",
+            "https://example.org/a",
+            "--title",
+            "A title",
+        ])
+        .json();
+    let (id, slug) = (text(&made, "/id"), text(&made, "/slug"));
+    let table = ada
+        .run(&["links", "list", "--search", "EXAMPLE.ORG"])
+        .expect(0)
+        .stdout;
+    let (head, row) = table.split_once('\n').unwrap();
+    assert!(
+        head.trim().starts_with("ID") && row.contains(&slug),
+        "{table}"
+    );
+    assert_eq!(
+        ada.run(&["--json", "links", "list", "--search", "nothing"])
+            .json(),
+        json!([])
+    );
+
+    let change = [
+        "--json",
+        "links",
+        "edit",
+        &slug,
+        "--no-title",
+        "--max-clicks",
+        "3",
+        "--disable",
+    ];
+    let changed = ada.run(&change).json();
+    let now = [
+        &changed["title"],
+        &changed["max_clicks"],
+        &changed["enabled"],
+    ];
+    assert_eq!(now, [&json!(null), &json!(3), &json!(false)]);
+    let same = ada.run(&["--json", "links", "get", &id]).json();
+    assert_eq!(same["slug"], json!(slug));
+
+    let code = ada.run(&["links", "qr", &slug]).expect(0).stdout;
+    assert!(
+        code.contains('█') && code.contains(&text(&made, "/short_url")),
+        "{code}"
+    );
+    let other = ada
+        .run(&["links", "qr", "https://example.org"])
+        .expect(0)
+        .stdout;
+    assert_ne!(code.lines().next(), other.lines().next());
+
+    let wrong = ada.run(&["links", "create", "nonsense"]).expect(1);
+    for part in ["/input/url", "(invalid_url)", "request "] {
+        assert!(wrong.stderr.contains(part), "{part}: {wrong:?}");
+    }
+    let wrong = ada
+        .run(&["--json", "links", "create", "nonsense"])
+        .expect(1);
+    let error: serde_json::Value = serde_json::from_str(&wrong.stderr).unwrap();
+    assert_eq!(error["error"]["errors"][0]["pointer"], "/input/url");
+    ada.run(&["links", "delete", &slug]).expect(0);
+    ada.run(&["links", "get", &slug]).expect(1);
+    ada.expect_discreet();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_kept_renewed_and_ended() {
+    let mut options = Options::default().set("core", "sessions.access_token_ttl_seconds", "3");
+    for service in ["core", "media", "links", "gateway"] {
+        options = options.set(service, "jwt.leeway_seconds", "0");
+    }
+    let stack = Stack::start(options).await;
+    let ada = Shell::new(&stack);
+    let nobody = ada.run(&["whoami"]).expect(1);
+    assert!(nobody.stderr.contains("not logged in"), "{nobody:?}");
+    ada.run_with(&["signup", &ada.email], &ada.password)
+        .expect(0);
+
+    let kept = || std::fs::read_to_string(ada.session_file()).unwrap();
+    let first = kept();
+    eventually("a later command renews the session", || async {
+        ada.run(&["whoami"]).expect(0);
+        (kept() != first).then_some(())
+    })
+    .await;
+    ada.run(&["whoami"]).expect(0);
+
+    let before = kept();
+    let wrong = ada
+        .run_with(&["login", &ada.email], "a wrong password indeed")
+        .expect(1);
+    assert!(wrong.stderr.contains("invalid_credentials"), "{wrong:?}");
+    assert_eq!(kept(), before, "a failed login changes nothing");
+    ada.run_with(&["login", &ada.email], &ada.password)
+        .expect(0);
+    assert_ne!(kept(), before);
+
+    ada.run(&["logout"]).expect(0);
+    assert!(!ada.session_file().exists());
+    ada.run(&["logout"]).expect(0);
+    ada.expect_discreet();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_what_kind_of_failure_it_was() {
+    let stack = Stack::start(Options::gateway_only()).await;
+    let ada = Shell::new(&stack);
+    ada.run(&[]).expect(2);
+    ada.run(&["links", "edit", "abc"]).expect(2);
+    ada.run(&["--url", "nonsense", "whoami"]).expect(2);
+    ada.run(&["login"]).expect(2);
+    let nobody = format!("http://127.0.0.1:{}", ports::take());
+    let words = ["--url", &nobody, "login", "ada@example.org"];
+    let unreachable = ada.run_with(&words, "a long enough password").expect(3);
+    assert!(
+        unreachable.stderr.contains("cannot be reached"),
+        "{unreachable:?}"
+    );
+    let script = ada.run(&["completions", "bash"]).expect(0).stdout;
+    assert!(script.contains("complete -F"), "{script}");
+
+    // Whoever reads only the beginning is no failure.
+    let mut command = ada.command(&["completions", "zsh"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), b"".as_slice())
+    );
+    ada.expect_discreet();
+}

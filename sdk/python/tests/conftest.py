@@ -1,4 +1,6 @@
-"""A live stack by `QUARTET_URL`: `cargo xtask live -- python -m pytest sdk/python`."""
+"""A live stack by `QUARTET_URL`: `cargo xtask test --clients` starts one, or
+`cargo xtask live --wide-limits -- python -m pytest sdk/python`.
+"""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ fn names_packages(words: &[&str]) -> bool {
 /// Packages with a library that has examples in its documentation.
 fn packages_with_doc_tests(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut packages = Vec::new();
-    for group in ["libs", "services"] {
+    for group in ["libs", "sdk", "services"] {
         for directory in sorted(&root.join(group))? {
             if directory.join("src/lib.rs").is_file() && any_example(&directory.join("src"))? {
                 packages.push(package_name(&directory)?);

@@ -276,3 +276,68 @@ fn own(error: &std::io::Error) -> Answer {
         after_loss: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: Method, operation: &str) -> Call {
+        let url = "http://localhost/".parse().unwrap();
+        Call::of(reqwest::Request::new(method, url), operation)
+    }
+
+    fn answer(status: u16, body: &'static str) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            after_loss: false,
+        }
+    }
+
+    #[test]
+    fn only_what_is_harmless_is_repeated() {
+        let busy = answer(503, "");
+        assert!(may_repeat(&call(Method::GET, "get_me"), &busy));
+        assert!(may_repeat(&call(Method::POST, "presign_upload"), &busy));
+        assert!(may_repeat(&call(Method::POST, "complete_upload"), &busy));
+        assert!(!may_repeat(&call(Method::POST, "create_session"), &busy));
+        assert!(!may_repeat(&call(Method::PATCH, "update_me"), &busy));
+        assert!(may_repeat(
+            &call(Method::PATCH, "update_me"),
+            &answer(429, "")
+        ));
+        assert!(!may_repeat(&call(Method::GET, "get_me"), &answer(500, "")));
+    }
+
+    #[test]
+    fn the_first_attempt_may_still_run() {
+        let running = answer(409, r#"{"code": "request_in_flight"}"#);
+        let taken = answer(409, r#"{"code": "email_taken"}"#);
+        let keyed = call(Method::POST, "create_user");
+        assert!(may_repeat(&keyed, &running));
+        assert!(!may_repeat(&keyed, &taken));
+        assert!(!may_repeat(&call(Method::PATCH, "update_me"), &running));
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_kept() {
+        let call = call(Method::POST, "create_user");
+        let key = |request: reqwest::Request| request.headers()[&IDEMPOTENCY_KEY].clone();
+        assert_eq!(key(call.copy(None)), key(call.copy(None)));
+        let own = |name: &str| {
+            let url = "http://localhost/".parse().unwrap();
+            let mut request = reqwest::Request::new(Method::POST, url);
+            let value = HeaderValue::from_str(name).unwrap();
+            request.headers_mut().insert(&IDEMPOTENCY_KEY, value);
+            Call::of(request, "create_user").copy(None)
+        };
+        assert_eq!(key(own("mine")), "mine");
+    }
+
+    #[test]
+    fn tokens_go_only_where_they_are_needed() {
+        assert!(call(Method::GET, "get_me").with_token);
+        assert!(!call(Method::POST, "create_session").with_token);
+    }
+}

@@ -1,13 +1,14 @@
 //! Links, and clicks over connections that break.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use quartet_client::{Click, Interval, LinkFilter, LinkPatch, LinkStatus, NewLink, Patch, Watch};
 use tokio::time::timeout;
 
 use super::Scene;
-use crate::harness::{Client, eventually};
+use crate::harness::wait::PATIENCE;
+use crate::harness::{Client, Options, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_are_made_found_changed_and_deleted() {
@@ -104,6 +105,27 @@ async fn clicks_come_over_connections_that_break() {
         (proxy.tunnels() == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_its_token() {
+    let stack = Stack::start(Options::short_tokens()).await;
+    let Scene { ada, proxy, stack } = Scene::of(stack).await;
+    let links = ada.quartet.links();
+    let link = links
+        .create(NewLink::to("https://example.org"))
+        .await
+        .unwrap();
+    let mut clicks = links.watch(&link.id);
+    let (visitor, path) = (stack.client(), format!("/s/{}", link.slug));
+    // The server ends the connection with the token, so that there is another one.
+    let begin = Instant::now();
+    while proxy.count("GET /v1/links/graphql") < 2 {
+        assert!(begin.elapsed() < PATIENCE, "still the first connection");
+        click_until_told(&mut clicks, &visitor, &path).await;
+    }
+    click_until_told(&mut clicks, &visitor, &path).await;
+    assert!(proxy.count("POST /v1/core/sessions/refresh") >= 1);
 }
 
 /// Follows the link until the stream tells of it: the first visits may come before it is in

@@ -14,11 +14,7 @@ const REFRESH: &str = "POST /v1/core/sessions/refresh";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_token_is_renewed_once_for_all_that_wait() {
-    let mut options = Options::default().set("core", "sessions.access_token_ttl_seconds", "3");
-    for service in ["core", "media", "links", "gateway"] {
-        options = options.set(service, "jwt.leeway_seconds", "0");
-    }
-    let Scene { ada, proxy, stack } = Scene::of(Stack::start(options).await).await;
+    let Scene { ada, proxy, stack } = Scene::of(Stack::start(Options::short_tokens()).await).await;
     // The first answer of the renewal is lost; its successor is given again.
     proxy.next(REFRESH, Fault::LoseAnswer);
     eventually("the token is renewed", || async {

@@ -131,11 +131,7 @@ async fn links_are_made_and_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_kept_renewed_and_ended() {
-    let mut options = Options::default().set("core", "sessions.access_token_ttl_seconds", "3");
-    for service in ["core", "media", "links", "gateway"] {
-        options = options.set(service, "jwt.leeway_seconds", "0");
-    }
-    let stack = Stack::start(options).await;
+    let stack = Stack::start(Options::short_tokens()).await;
     let ada = Shell::new(&stack);
     let nobody = ada.run(&["whoami"]).expect(1);
     assert!(nobody.stderr.contains("not logged in"), "{nobody:?}");

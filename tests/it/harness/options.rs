@@ -51,6 +51,16 @@ impl Options {
         self
     }
 
+    /// Access tokens that end after three seconds.
+    pub(crate) fn short_tokens() -> Self {
+        let options = Self::default().set("core", "sessions.access_token_ttl_seconds", "3");
+        ["core", "media", "links", "gateway"]
+            .into_iter()
+            .fold(options, |options, service| {
+                options.set(service, "jwt.leeway_seconds", "0")
+            })
+    }
+
     /// A setting `a.b` of `core`, `media`, `links` or `gateway`.
     #[must_use]
     pub(crate) fn set(mut self, service: &'static str, key: &str, value: &str) -> Self {

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use cynic::SubscriptionBuilder as _;
 use futures_util::stream::{self, Stream};
@@ -118,7 +117,7 @@ impl State {
                     return Err(error);
                 };
                 transport.keeper.successor(token, &transport.sender).await?;
-                (error, Some(Duration::ZERO))
+                (error, None)
             }
             Closed::Passing(error) => {
                 let wait = error.problem().and_then(|problem| problem.retry_after);

@@ -70,6 +70,11 @@ impl Live {
         })
     }
 
+    /// The public address.
+    pub(crate) fn url(&self) -> String {
+        self.running.stack().public_url()
+    }
+
     /// Runs a command that finds the stack by its environment, to its end.
     pub(crate) fn run(&self, command: Command, signals: &Signals) -> anyhow::Result<ExitStatus> {
         let mut command = self.environment(command);

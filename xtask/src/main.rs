@@ -5,15 +5,14 @@ mod bench;
 mod cargo;
 mod check;
 mod clients;
+mod conformance;
 mod contract;
 mod db;
 mod generate;
 mod git;
 mod image;
 mod live;
-mod metadata;
 mod release;
-mod sbom;
 mod signals;
 mod test;
 mod tools;
@@ -36,6 +35,9 @@ cargo xtask COMMAND
                              arguments go to the test runner: `-p quartet-core`, a name
   test --clients             the TypeScript and Python clients against a live stack, in
                              Node.js, Python and headless Chromium
+  test --conformance [--seed N] [--seconds N]
+                             thousands of generated requests against a live stack, the
+                             documentation page in a browser, clients in other languages
   e2e [ARGUMENTS]            only the end-to-end tests
   gen [--check]              write the generated files anew; --check: fail if one is stale
   check [workflows]          formatting, lints, generated files; or only the workflows
@@ -59,7 +61,6 @@ cargo xtask COMMAND
   release SERVICE VERSION [--check]
                              make the tree a release of one service: version, change notes,
                              generated files; --check: is it one? prints its notes
-  sbom SERVICE --output FILE what its binary is made of (CycloneDX)
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -88,6 +89,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
     let outcome = match command {
         "up" => up::run(rest, &signals),
         "test" if rest == ["--clients"] => clients::run(&signals),
+        "test" if rest.first() == Some(&"--conformance") => conformance::run(&rest[1..], &signals),
         "test" => test::run(rest, &signals),
         "e2e" => test::end_to_end(rest, &signals),
         "gen" => generate::run(rest, &signals),
@@ -98,7 +100,6 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "affected" => affected::run(rest),
         "contract" => contract::run(rest, &signals),
         "release" => release::run(rest, &signals),
-        "sbom" => sbom::run(rest),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
     };

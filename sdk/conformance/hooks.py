@@ -1,0 +1,166 @@
+"""What a generator cannot know: who calls, which ids exist, which values are good only once.
+
+Without this nearly every answer would be 401 or 404. Only those parts of a request are changed
+that were generated to be good; what is meant to be refused is sent as it is.
+"""
+
+import atexit
+import random
+import uuid
+
+import schemathesis
+from schemathesis.core.failures import Failure
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation.meta import TestPhase
+
+import links
+import stock
+from accounts import PASSWORD, Keeper, new_email
+from stock import Stock
+
+CALLER = Keeper()
+STRANGER = Keeper()
+# Logs in again and again, which ends its oldest sessions.
+GUEST = Keeper()
+# These end accounts and sessions, so each has users of its own.
+SPENDERS = {"delete_me": Keeper(), "update_me": Keeper(), "delete_session": Keeper()}
+
+# The objects that the path parameter of an operation names.
+STOCKS = {
+    "get_asset": Stock(stock.ready_asset),
+    "download_asset": Stock(stock.ready_asset),
+    "delete_asset": Stock(stock.pending_asset, used_up=True),
+    "complete_upload": Stock(stock.uploaded_asset, used_up=True),
+    "delete_session": Stock(stock.session, used_up=True),
+    "follow_link": Stock(stock.slug),
+    "probe_link": Stock(stock.slug),
+}
+# Short links are for everybody.
+PUBLIC = {"follow_link", "probe_link"}
+# How often a request names an object of the caller, and one of the stranger.
+OWN_SHARE, FOREIGN_SHARE = 0.7, 0.2
+
+# media takes the types that it is set to; this is one of them.
+CONTENT_TYPE = "image/png"
+
+_chance = random.Random(4)
+_foreign = set()
+
+
+def operation_id(case):
+    raw = case.operation.definition.raw
+    return raw.get("operationId", "") if isinstance(raw, dict) else ""
+
+
+@schemathesis.auth(refresh_interval=None)
+class Login:
+    def get(self, case, _context):
+        return SPENDERS.get(operation_id(case), CALLER).user()
+
+    def set(self, case, user, _context):
+        case.headers["Authorization"] = f"Bearer {user.access_token}"
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if links.is_graphql(case):
+        links.name_objects(case, CALLER.user())
+    if case.meta is None or not operation_id(case):
+        return
+    if is_good(case, ParameterLocation.PATH):
+        name_an_object(case)
+    if is_good(case, ParameterLocation.HEADER) and "Idempotency-Key" in case.headers:
+        # A key belongs to one request.
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    if is_good(case, ParameterLocation.HEADER) and "If-Match" in case.headers and _chance.random() < 0.5:
+        # The current version of whatever it is; else only 412 would be seen.
+        case.headers["If-Match"] = "*"
+    if is_good(case, ParameterLocation.QUERY) and "cursor" in (case.query or {}):
+        # Cursors are secrets of the service; real ones come from `next_cursor` in stateful tests.
+        del case.query["cursor"]
+    if is_good(case, ParameterLocation.BODY) and isinstance(case.body, dict):
+        case.body = usable(operation_id(case), case.body)
+
+
+def is_good(case, location):
+    part = case.meta.components.get(location)
+    return part is not None and part.mode.is_positive
+
+
+def name_an_object(case):
+    operation = operation_id(case)
+    objects = STOCKS.get(operation)
+    # In stateful tests the id comes from an answer before.
+    if objects is None or case.meta.phase.name == TestPhase.STATEFUL:
+        return
+    [parameter] = case.path_parameters
+    chance = _chance.random()
+    if chance < OWN_SHARE:
+        case.path_parameters[parameter] = objects.of(SPENDERS.get(operation, CALLER).user())
+    elif chance < OWN_SHARE + FOREIGN_SHARE and operation not in PUBLIC:
+        foreign = objects.of(STRANGER.user())
+        _foreign.add(foreign)
+        case.path_parameters[parameter] = foreign
+
+
+def usable(operation, body):
+    """The body with values that rules allow which no schema can tell."""
+    body = dict(body)
+    if operation in ("create_user", "update_me"):
+        # Addresses belong to one account each; guessable passwords are refused.
+        if "email" in body:
+            body["email"] = new_email()
+        if "password" in body:
+            body["password"] = f"{PASSWORD} {uuid.uuid4()}"
+    if operation == "update_me" and ("email" in body or "password" in body):
+        body["current_password"] = PASSWORD
+    if operation == "create_session" and _chance.random() < 0.5:
+        body = {"email": GUEST.user().email, "password": PASSWORD}
+    if operation == "presign_upload" and "content_type" in body:
+        body["content_type"] = CONTENT_TYPE
+    return body
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    """A spender that has spent itself is replaced."""
+    keeper = SPENDERS.get(operation_id(case))
+    if keeper is not None and (response.status_code < 300 or response.status_code == 401):
+        keeper.discard(keeper.user())
+
+
+class ForeignObject(Failure):
+    """Somebody else's object was shown or changed."""
+
+
+@schemathesis.check
+def foreign_objects_are_hidden(ctx, response, case):
+    values = set((case.path_parameters or {}).values())
+    if values & _foreign and 200 <= response.status_code < 400:
+        raise ForeignObject(
+            operation=case.operation.label,
+            title="An object of another user",
+            message=f"answered {response.status_code} for an object of another user",
+        )
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    return not links.is_refusal(failure, response)
+
+
+# How each operation answered ----------------------------------------------------------------------
+
+_answers = {}
+
+
+@schemathesis.hook("after_call")
+def count(context, case, response):
+    statuses = _answers.setdefault(case.operation.label, {})
+    statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
+
+
+@atexit.register
+def print_answers():
+    for label, statuses in sorted(_answers.items()):
+        print(f"{label:45}", "  ".join(f"{status}: {n}" for status, n in sorted(statuses.items())))

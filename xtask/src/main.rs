@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod clients;
 mod conformance;
+mod compose;
 mod contract;
 mod db;
 mod generate;
@@ -38,6 +39,11 @@ cargo xtask COMMAND
   test --conformance [--seed N] [--seconds N]
                              thousands of generated requests against a live stack, the
                              documentation page in a browser, clients in other languages
+  test --compose [--image-tag TAG] [NAMES]
+                             the composed stack on a Docker engine: a journey, kills, rolls,
+                             wrong settings; left out where there is no engine
+                             --image-tag  images that are there, instead of building some
+                             QUARTET_COMPOSE names the Compose commands to try
   e2e [ARGUMENTS]            only the end-to-end tests
   gen [--check]              write the generated files anew; --check: fail if one is stale
   check [workflows]          formatting, lints, generated files; or only the workflows
@@ -90,6 +96,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "up" => up::run(rest, &signals),
         "test" if rest == ["--clients"] => clients::run(&signals),
         "test" if rest.first() == Some(&"--conformance") => conformance::run(&rest[1..], &signals),
+        "test" if rest.first() == Some(&"--compose") => compose::run(&rest[1..], &signals),
         "test" => test::run(rest, &signals),
         "e2e" => test::end_to_end(rest, &signals),
         "gen" => generate::run(rest, &signals),

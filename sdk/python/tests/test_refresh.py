@@ -223,6 +223,21 @@ async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens
     assert store.load() is None
 
 
+async def test_a_login_outlives_a_refresh_that_was_on_its_way(
+    url: str, tokens: Tokens, account: tuple[str, str], proxy: Proxy
+) -> None:
+    store = MemoryTokenStore(nearly_over(tokens))
+    async with AsyncQuartet(url, proxy=proxy.url, token_store=store) as quartet:
+        asking = asyncio.create_task(quartet.account.get())
+        while proxy.count("POST", REFRESH) == 0:
+            await asyncio.sleep(0)
+        login = await quartet.login(*account)
+        await asking
+    kept = store.load()
+    assert kept is not None
+    assert kept.session_id == login.session_id
+
+
 async def test_two_processes_share_a_file(
     open_client: Open, tokens: Tokens, proxy: Proxy, tmp_path: Path
 ) -> None:

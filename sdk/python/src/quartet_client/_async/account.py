@@ -58,7 +58,7 @@ class AsyncAccount:
     async def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
-        await self._keeper.save(None)
+        await self._keeper.replace(None)
 
     async def sessions(self, *, page_size: int = 100) -> AsyncIterator[Session]:
         """The caller's sessions, newest first, over all pages."""

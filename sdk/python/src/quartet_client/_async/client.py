@@ -94,7 +94,7 @@ class AsyncQuartet:
             body=models.Credentials(email=email, password=password),
         )
         tokens = _tokens(expect(models.Tokens, answer), asked_at)
-        await self._keeper.save(tokens)
+        await self._keeper.replace(tokens)
         return tokens
 
     async def logout(self) -> None:
@@ -107,7 +107,7 @@ class AsyncQuartet:
             # It had ended already.
             pass
         finally:
-            await self._keeper.save(None)
+            await self._keeper.replace(None)
 
     async def aclose(self) -> None:
         for client in (self._anonymous, self._refreshing, self._authorized, self._store):

@@ -24,8 +24,10 @@ class AsyncTokenKeeper:
     async def load(self) -> Tokens | None:
         return await self._runtime.in_thread(self._store.load)
 
-    async def save(self, tokens: Tokens | None) -> None:
-        await self._runtime.in_thread(self._store.save, tokens)
+    async def replace(self, tokens: Tokens | None) -> None:
+        """For a login, and for its end: a refresh that is on its way does not undo it."""
+        async with self._lock:
+            await self._save(tokens)
 
     async def access_token(self) -> str | None:
         """A token that is still good for a while; None when nobody is logged in."""
@@ -57,7 +59,10 @@ class AsyncTokenKeeper:
             if current is not None and current.refresh_token != tokens.refresh_token:
                 # Another process that shares the store was faster.
                 return current
-            await self.save(None)
+            await self._save(None)
             raise
-        await self.save(fresh)
+        await self._save(fresh)
         return fresh
+
+    async def _save(self, tokens: Tokens | None) -> None:
+        await self._runtime.in_thread(self._store.save, tokens)

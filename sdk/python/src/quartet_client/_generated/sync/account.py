@@ -70,7 +70,7 @@ class Account:
     def delete(self, *, if_match: str | None = None) -> None:
         """Deletes the account and all of its sessions; needs a recent login."""
         delete_me.sync_detailed(client=self._rest, if_match=if_match or UNSET)
-        self._keeper.save(None)
+        self._keeper.replace(None)
 
     def sessions(self, *, page_size: int = 100) -> Iterator[Session]:
         """The caller's sessions, newest first, over all pages."""

@@ -93,7 +93,7 @@ class Quartet:
             body=models.Credentials(email=email, password=password),
         )
         tokens = _tokens(expect(models.Tokens, answer), asked_at)
-        self._keeper.save(tokens)
+        self._keeper.replace(tokens)
         return tokens
 
     def logout(self) -> None:
@@ -106,7 +106,7 @@ class Quartet:
             # It had ended already.
             pass
         finally:
-            self._keeper.save(None)
+            self._keeper.replace(None)
 
     def close(self) -> None:
         for client in (self._anonymous, self._refreshing, self._authorized, self._store):

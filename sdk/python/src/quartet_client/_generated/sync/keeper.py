@@ -25,8 +25,10 @@ class TokenKeeper:
     def load(self) -> Tokens | None:
         return self._runtime.in_thread(self._store.load)
 
-    def save(self, tokens: Tokens | None) -> None:
-        self._runtime.in_thread(self._store.save, tokens)
+    def replace(self, tokens: Tokens | None) -> None:
+        """For a login, and for its end: a refresh that is on its way does not undo it."""
+        with self._lock:
+            self._save(tokens)
 
     def access_token(self) -> str | None:
         """A token that is still good for a while; None when nobody is logged in."""
@@ -58,7 +60,10 @@ class TokenKeeper:
             if current is not None and current.refresh_token != tokens.refresh_token:
                 # Another process that shares the store was faster.
                 return current
-            self.save(None)
+            self._save(None)
             raise
-        self.save(fresh)
+        self._save(fresh)
         return fresh
+
+    def _save(self, tokens: Tokens | None) -> None:
+        self._runtime.in_thread(self._store.save, tokens)

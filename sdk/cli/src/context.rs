@@ -23,16 +23,12 @@ impl Context {
 
     /// A client of the server, logged in or not.
     pub(crate) fn client(&self) -> Result<Quartet, Failure> {
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => {
-                let last =
-                    store::last_url(&self.path).map_err(Failure::local("read the session"))?;
-                last.ok_or_else(|| {
-                    Failure::Usage("which server? Give --url or set QUARTET_URL".into())
-                })?
-            }
+        let url = match self.url.clone() {
+            Some(url) => Some(url),
+            None => store::last_url(&self.path).map_err(Failure::local("read the session"))?,
         };
+        let url = url
+            .ok_or_else(|| Failure::Usage("which server? Give --url or set QUARTET_URL".into()))?;
         // The address in its usual spelling names the session.
         let url = Quartet::new(&url)?.url().to_owned();
         let store = FileStore::new(self.path.clone(), &url);

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use quartet_client::Error;
+use quartet_client::{Error, Problem};
 use serde_json::json;
 
 use crate::output::{clean, paints};
@@ -72,22 +72,7 @@ impl Failure {
         let Self::Client(Error::Problem(problem)) = self else {
             return format!("{head} {}", clean(&self.to_string()));
         };
-        let mut text = format!("{head} {}", clean(&problem.title));
-        if let Some(detail) = &problem.detail {
-            text.push_str(": ");
-            text.push_str(&clean(detail));
-        }
-        for error in &problem.errors {
-            let (field, rule) = (clean(error.field()), clean(&error.detail));
-            text.push_str(&format!("\n  {field}: {rule} ({})", clean(&error.code)));
-        }
-        if let Some(wait) = problem.retry_after {
-            text.push_str(&format!("\n  try again in {} s", wait.as_secs()));
-        }
-        let id = problem.request_id.as_deref().unwrap_or("unknown");
-        let code = clean(problem.code.as_str());
-        text.push_str(&format!("\n  code {code}, request {}", clean(id)));
-        text
+        format!("{head} {}", lines(problem).join("\n  "))
     }
 
     fn as_json(&self) -> String {
@@ -105,4 +90,20 @@ impl Failure {
         };
         json!({ "error": error }).to_string()
     }
+}
+
+/// What, which fields, and how to find it in the server's logs.
+fn lines(problem: &Problem) -> Vec<String> {
+    let detail = problem.detail.as_deref().map(|it| format!(": {it}"));
+    let mut lines = vec![format!("{}{}", problem.title, detail.unwrap_or_default())];
+    for error in &problem.errors {
+        let (field, rule, code) = (error.field(), &error.detail, &error.code);
+        lines.push(format!("{field}: {rule} ({code})"));
+    }
+    if let Some(wait) = problem.retry_after {
+        lines.push(format!("try again in {} s", wait.as_secs()));
+    }
+    let id = problem.request_id.as_deref().unwrap_or("unknown");
+    lines.push(format!("code {}, request {id}", problem.code));
+    lines.iter().map(|line| clean(line)).collect()
 }

@@ -160,6 +160,6 @@ fn state(status: LinkStatus) -> &'static str {
         LinkStatus::Disabled => "disabled",
         LinkStatus::Exhausted => "exhausted",
         LinkStatus::Expired => "expired",
-        _ => "unknown",
+        LinkStatus::Unknown => "unknown",
     }
 }

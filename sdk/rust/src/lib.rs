@@ -37,9 +37,9 @@ mod error;
 #[allow(
     clippy::all,
     clippy::pedantic,
+    clippy::unwrap_used,
     unreachable_pub,
-    unused_imports,
-    missing_docs
+    reason = "it is written by a program"
 )]
 mod generated;
 mod links;

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -176,7 +177,7 @@ impl Keeper {
                     *current = Some(session);
                     Ok(token)
                 }
-                Err(NoToken::Refused(answer)) if answer.status == 401 => {
+                Err(NoToken::Refused(answer)) if answer.status == StatusCode::UNAUTHORIZED => {
                     *current = None;
                     store.clear()?;
                     Err(NoToken::Refused(answer))
@@ -204,10 +205,12 @@ async fn renewed(
             Ok(session)
         }
         // Another process was quicker and has kept its tokens meanwhile.
-        Err(NoToken::Refused(answer)) if answer.status == 401 => match newer(store, old)? {
-            Some(other) => Ok(other),
-            None => Err(NoToken::Refused(answer)),
-        },
+        Err(NoToken::Refused(answer)) if answer.status == StatusCode::UNAUTHORIZED => {
+            match newer(store, old)? {
+                Some(other) => Ok(other),
+                None => Err(NoToken::Refused(answer)),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -220,26 +223,30 @@ fn newer(store: &dyn TokenStore, old: &Session) -> io::Result<Option<Session>> {
 
 /// Asks for new tokens, again if the answer is lost, as long as that is harmless.
 async fn ask(token: &Secret, sender: &Sender) -> Result<Session, NoToken> {
-    let begin = Instant::now();
     let policy = RetryPolicy::default();
+    let mut unspent_at = Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
         let outcome = sender.refresh(token).await;
-        let wait = match &outcome {
+        let in_time = |pause: &Duration| unspent_at.elapsed() + *pause < GRACE;
+        let pause = match &outcome {
             Ok(answer) if answer.status.is_success() => {
                 let tokens = serde_json::from_slice(&answer.body).map_err(io::Error::other)?;
                 return Ok(Session::new(tokens));
             }
-            Ok(answer) if answer.is_passing() => answer.retry_after(),
+            // The only one that is sure not to have spent it.
+            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
+                let pause = policy.pause(attempt, answer.retry_after());
+                unspent_at = Instant::now() + pause.unwrap_or_default();
+                pause
+            }
+            Ok(answer) if answer.is_passing() => {
+                policy.pause(attempt, answer.retry_after()).filter(in_time)
+            }
             Ok(_) => None,
-            Err(_) => None,
+            Err(_) => policy.pause(attempt, None).filter(in_time),
         };
-        let passing = outcome.as_ref().map_or(true, Answer::is_passing);
-        let pause = policy.pause(attempt, wait).filter(|pause| {
-            let refused = outcome.is_ok();
-            passing && (refused || begin.elapsed() + *pause < GRACE)
-        });
         match (pause, outcome) {
             (Some(pause), _) => tokio::time::sleep(pause).await,
             (None, Ok(answer)) => return Err(NoToken::Refused(answer)),

@@ -250,8 +250,7 @@ impl ClientHooks<Transport> for api::Client {
     ) -> reqwest::Result<reqwest::Response> {
         let call = Call::of(request, info.operation_id);
         match self.inner().execute(&call).await {
-            Ok(answer) => Ok(readable(answer).into()),
-            Err(NoToken::Refused(answer)) => Ok(readable(answer).into()),
+            Ok(answer) | Err(NoToken::Refused(answer)) => Ok(readable(answer).into()),
             Err(NoToken::Transport(error)) => Err(error),
             Err(NoToken::Store(error)) => Ok(own(&error).into()),
         }

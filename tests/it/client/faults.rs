@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use quartet_client::{AssetFilter, Error, NewLink, RetryPolicy, TransportKind, Upload};
+use quartet_client::{AssetFilter, Error, FieldError, NewLink, RetryPolicy, TransportKind, Upload};
 
 use super::Scene;
 use crate::harness::files::PNG;
@@ -161,7 +161,7 @@ async fn a_refusal_names_code_fields_and_request() {
         (problem.status, problem.code.as_str()),
         (422, "invalid_body")
     );
-    let fields: Vec<_> = problem.errors.iter().map(|it| it.field()).collect();
+    let fields: Vec<_> = problem.errors.iter().map(FieldError::field).collect();
     assert_eq!(fields, ["/email", "/password"], "{problem}");
     let id = problem.request_id.as_deref().unwrap();
     let log = std::fs::read_to_string(stack.log("core-1")).unwrap();

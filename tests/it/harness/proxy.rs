@@ -106,14 +106,14 @@ impl Proxy {
         assert!(state.faults.is_empty(), "{:?}", state.faults);
     }
 
-    /// Cuts every WebSocket.
+    /// Cuts every `WebSocket`.
     pub(crate) fn cut_tunnels(&self) {
         for tunnel in self.shared.lock().tunnels.drain(..) {
             tunnel.abort();
         }
     }
 
-    /// How many WebSockets there are.
+    /// How many tunnels there are.
     pub(crate) fn tunnels(&self) -> usize {
         let state = self.shared.lock();
         state.tunnels.iter().filter(|it| !it.is_finished()).count()

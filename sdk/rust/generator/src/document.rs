@@ -33,10 +33,7 @@ const JSON: &str = "application/json";
 pub(crate) fn keep_wanted(document: &mut Value) -> anyhow::Result<()> {
     let paths = object(document, "paths")?;
     paths.retain(|path, _| {
-        path.starts_with("/v1/")
-            && path != "/v1/links/graphql"
-            && !path.ends_with(".json")
-            && !path.ends_with(".graphql")
+        path.starts_with("/v1/") && path != "/v1/links/graphql" && !path.contains("openapi")
     });
     Ok(())
 }

@@ -33,7 +33,7 @@ export const uploads: Scenarios = {
       { path: PUT, method: "PUT", kind: "slow-upload", pauseMs: 2 },
     );
     const seen: UploadProgress[] = [];
-    const totalBytes = 8 * SIZE;
+    const totalBytes = 4 * SIZE;
     await media.upload(text(totalBytes), { onProgress: (progress) => seen.push(progress) });
     expect(seen[0]).to.deep.equal({ sentBytes: 0, totalBytes });
     expect(seen.at(-1)).to.deep.equal({ sentBytes: totalBytes, totalBytes });

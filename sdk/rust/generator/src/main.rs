@@ -4,6 +4,7 @@
 //! A program of its own, so that `cargo xtask` itself needs none of this to start.
 
 mod codes;
+mod docs;
 mod document;
 mod operations;
 mod table;

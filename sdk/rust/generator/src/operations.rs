@@ -5,14 +5,14 @@ use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TagSt
 use quote::quote;
 use serde_json::Value;
 
-use crate::document;
+use crate::{docs, document};
 
 pub(crate) fn module(mut document: Value) -> anyhow::Result<String> {
     document::simplify(&mut document)?;
     let document: openapiv3::OpenAPI =
         serde_json::from_value(document).context("the document is no OpenAPI 3.0")?;
     let tokens = Generator::new(&settings()?).generate_tokens(&document)?;
-    let file = syn::parse2(tokens).context("progenitor wrote no Rust")?;
+    let file = syn::parse2(docs::by_lines(tokens)).context("progenitor wrote no Rust")?;
     Ok(prettyplease::unparse(&file))
 }
 

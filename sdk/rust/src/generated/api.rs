@@ -7,26 +7,26 @@ use progenitor_client::{ClientHooks, OperationInfo, RequestBuilderExt, encode_pa
 /// Types used as operation parameters and responses.
 #[allow(clippy::all)]
 pub mod types {
-    ///A file, promised or uploaded.
+    /// A file, promised or uploaded.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Asset {
-        ///The checksum that was promised, 64 hexadecimal digits; null if none was.
+        /// The checksum that was promised, 64 hexadecimal digits; null if none was.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
         pub content_type: ::std::string::String,
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub file_name: ::std::string::String,
         pub id: AssetId,
-        ///Size of the file in bytes.
+        /// Size of the file in bytes.
         pub size_bytes: i64,
         pub status: AssetStatus,
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///Address that everybody can read; null unless the asset is public and ready.
+        /// Address that everybody can read; null unless the asset is public and ready.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub url: ::std::option::Option<::std::string::String>,
         pub visibility: Visibility,
     }
-    ///`AssetId`
+    /// `AssetId`
     #[derive(
         ::serde::Deserialize, ::serde::Serialize, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd,
     )]
@@ -59,17 +59,17 @@ pub mod types {
             Ok(Self(value.to_string()))
         }
     }
-    ///One page of a list.
+    /// One page of a list.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct AssetPage {
         pub data: ::std::vec::Vec<Asset>,
-        ///Whether there is a next page.
+        /// Whether there is a next page.
         pub has_more: bool,
-        ///Give it as `cursor` to get the next page; null on the last page.
+        /// Give it as `cursor` to get the next page; null on the last page.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub next_cursor: ::std::option::Option<::std::string::String>,
     }
-    ///Where an asset is on its way.
+    /// Where an asset is on its way.
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -124,64 +124,64 @@ pub mod types {
             value.parse()
         }
     }
-    ///An address and its password.
+    /// An address and its password.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Credentials {
-        ///The account's address, in any case.
+        /// The account's address, in any case.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
-    ///Where to fetch an asset.
+    /// Where to fetch an asset.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Download {
-        ///When the address ends; null for public assets, whose address does not.
+        /// When the address ends; null for public assets, whose address does not.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub expires_at: ::std::option::Option<::chrono::DateTime<::chrono::offset::Utc>>,
         pub url: crate::secret::Secret,
     }
-    ///What a client promises to upload.
+    /// What a client promises to upload.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct PresignRequest {
-        ///SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
+        /// SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
-        ///Media type of the file, one of those that the service allows.
+        /// Media type of the file, one of those that the service allows.
         pub content_type: ::std::string::String,
-        ///Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
+        /// Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
         pub file_name: ::std::string::String,
-        ///Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
+        /// Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
         pub size_bytes: i64,
-        ///Who may read the file.
+        /// Who may read the file.
         pub visibility: Visibility,
     }
-    ///A pending asset and where to send its file.
+    /// A pending asset and where to send its file.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Presigned {
         pub asset: Asset,
         pub upload: SignedUpload,
     }
-    ///What keeps a session alive.
+    /// What keeps a session alive.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct RefreshRequest {
         pub refresh_token: crate::secret::Secret,
     }
-    ///A login that has not ended.
+    /// A login that has not ended.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Session {
-        ///As seen at the latest login or refresh.
+        /// As seen at the latest login or refresh.
         pub client_address: ::std::string::String,
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///Whether the request came with a token of this session.
+        /// Whether the request came with a token of this session.
         pub current: bool,
-        ///When the session ends, if it is not refreshed before.
+        /// When the session ends, if it is not refreshed before.
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub id: SessionId,
         pub last_used_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///What the client calls itself, at most 256 bytes of it; null where it did not say.
+        /// What the client calls itself, at most 256 bytes of it; null where it did not say.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub user_agent: ::std::option::Option<::std::string::String>,
     }
-    ///`SessionId`
+    /// `SessionId`
     #[derive(
         ::serde::Deserialize, ::serde::Serialize, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd,
     )]
@@ -214,37 +214,37 @@ pub mod types {
             Ok(Self(value.to_string()))
         }
     }
-    ///One page of a list.
+    /// One page of a list.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SessionPage {
         pub data: ::std::vec::Vec<Session>,
-        ///Whether there is a next page.
+        /// Whether there is a next page.
         pub has_more: bool,
-        ///Give it as `cursor` to get the next page; null on the last page.
+        /// Give it as `cursor` to get the next page; null on the last page.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub next_cursor: ::std::option::Option<::std::string::String>,
     }
-    ///Somebody who wants an account.
+    /// Somebody who wants an account.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SignUp {
-        ///1 to 100 characters.
+        /// 1 to 100 characters.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub display_name: ::std::option::Option<::std::string::String>,
-        ///At most 254 bytes; it becomes the name to log in with.
+        /// At most 254 bytes; it becomes the name to log in with.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
-    ///The request that uploads the file: no access token, and exactly these headers.
+    /// The request that uploads the file: no access token, and exactly these headers.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SignedUpload {
-        ///When the address ends.
+        /// When the address ends.
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///Headers that are part of the signature; they must be sent as they are.
+        /// Headers that are part of the signature; they must be sent as they are.
         pub headers: ::std::collections::HashMap<::std::string::String, ::std::string::String>,
         pub method: ::std::string::String,
         pub url: crate::secret::Secret,
     }
-    ///How the access token is sent (RFC 6750).
+    /// How the access token is sent (RFC 6750).
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -290,30 +290,30 @@ pub mod types {
             value.parse()
         }
     }
-    ///Tokens of a session. Keep the refresh token secret and use each one once.
+    /// Tokens of a session. Keep the refresh token secret and use each one once.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Tokens {
         pub access_token: crate::secret::Secret,
-        ///How long the access token is valid, in seconds. It does not outlive the session.
+        /// How long the access token is valid, in seconds. It does not outlive the session.
         pub expires_in: i64,
         pub refresh_token: crate::secret::Secret,
         pub session_id: SessionId,
         pub token_type: TokenType,
     }
-    ///A person with an account.
+    /// A person with an account.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct User {
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        ///Null where none was given.
+        /// Null where none was given.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub display_name: ::std::option::Option<::std::string::String>,
-        ///Address as it was given; it belongs to one account, whatever its case.
+        /// Address as it was given; it belongs to one account, whatever its case.
         pub email: ::std::string::String,
         pub id: UserId,
-        ///When address, name or password changed last.
+        /// When address, name or password changed last.
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
     }
-    ///`UserId`
+    /// `UserId`
     #[derive(
         ::serde::Deserialize, ::serde::Serialize, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd,
     )]
@@ -346,7 +346,7 @@ pub mod types {
             Ok(Self(value.to_string()))
         }
     }
-    ///Who may read an asset without a signed address.
+    /// Who may read an asset without a signed address.
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -425,11 +425,11 @@ pub mod types {
     }
 }
 #[derive(Clone, Debug)]
-/**Client for Quartet
-
-Every operation of every service, as the gateway offers it. Errors are problem documents (RFC 9457) with a stable `code`; each answer names the codes that it may have.
-
-Version: 1*/
+/// Client for Quartet
+///
+/// Every operation of every service, as the gateway offers it. Errors are problem documents (RFC 9457) with a stable `code`; each answer names the codes that it may have.
+///
+/// Version: 1
 pub struct Client {
     pub(crate) baseurl: String,
     pub(crate) client: reqwest::Client,
@@ -437,7 +437,6 @@ pub struct Client {
 }
 impl Client {
     /// Create a new client.
-    ///
     /// `baseurl` is the base URL provided to the internal
     /// `reqwest::Client`, and should include a scheme and hostname,
     /// as well as port and a path stem if applicable.
@@ -455,7 +454,6 @@ impl Client {
     }
     /// Construct a new client with an existing `reqwest::Client`,
     /// allowing more control over its configuration.
-    ///
     /// `baseurl` is the base URL provided to the internal
     /// `reqwest::Client`, and should include a scheme and hostname,
     /// as well as port and a path stem if applicable.
@@ -495,16 +493,15 @@ const _: () = {
 };
 #[allow(clippy::all)]
 impl Client {
-    /**List sessions
-
-    The caller's sessions that have not ended, newest first, in pages of up to 100.
-
-    Sends a `GET` request to `/v1/core/sessions`
-
-    Arguments:
-    - `cursor`: `next_cursor` of the page before.
-    - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
-    */
+    /// List sessions
+    ///
+    /// The caller's sessions that have not ended, newest first, in pages of up to 100.
+    ///
+    /// Sends a `GET` request to `/v1/core/sessions`
+    ///
+    /// Arguments:
+    /// - `cursor`: `next_cursor` of the page before.
+    /// - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
     pub async fn list_sessions<'a>(
         &'a self,
         cursor: Option<&'a str>,
@@ -546,15 +543,13 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Open a session
-
-    Logs in with address and password. A wrong address and a wrong password get the same answer
-    after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    at most 50 sessions: with one more, the oldest ends.
-
-    Sends a `POST` request to `/v1/core/sessions`
-
-    */
+    /// Open a session
+    ///
+    /// Logs in with address and password. A wrong address and a wrong password get the same answer
+    /// after the same work. After several failures there are pauses, told by `Retry-After`. A user has
+    /// at most 50 sessions: with one more, the oldest ends.
+    ///
+    /// Sends a `POST` request to `/v1/core/sessions`
     pub async fn create_session<'a>(
         &'a self,
         body: &'a types::Credentials,
@@ -594,15 +589,13 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Refresh a session
-
-    Trades the refresh token for a new one and a new access token. A spent token gives the same
-    successor again for 10 seconds; used later, it ends the session, because somebody else may
-    have it.
-
-    Sends a `POST` request to `/v1/core/sessions/refresh`
-
-    */
+    /// Refresh a session
+    ///
+    /// Trades the refresh token for a new one and a new access token. A spent token gives the same
+    /// successor again for 10 seconds; used later, it ends the session, because somebody else may
+    /// have it.
+    ///
+    /// Sends a `POST` request to `/v1/core/sessions/refresh`
     pub async fn refresh_session<'a>(
         &'a self,
         body: &'a types::RefreshRequest,
@@ -642,16 +635,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**End a session
-
-    `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    and so is its access token here; other services accept it until it ends.
-
-    Sends a `DELETE` request to `/v1/core/sessions/{id}`
-
-    Arguments:
-    - `id`: The session, or `current`
-    */
+    /// End a session
+    ///
+    /// `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
+    /// and so is its access token here; other services accept it until it ends.
+    ///
+    /// Sends a `DELETE` request to `/v1/core/sessions/{id}`
+    ///
+    /// Arguments:
+    /// - `id`: The session, or `current`
     pub async fn delete_session<'a>(
         &'a self,
         id: &'a str,
@@ -694,17 +686,16 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Sign up
-
-    Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    taken addresses has to pause, told by `Retry-After`.
-
-    Sends a `POST` request to `/v1/core/users`
-
-    Arguments:
-    - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
-    - `body`
-    */
+    /// Sign up
+    ///
+    /// Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
+    /// taken addresses has to pause, told by `Retry-After`.
+    ///
+    /// Sends a `POST` request to `/v1/core/users`
+    ///
+    /// Arguments:
+    /// - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+    /// - `body`
     pub async fn create_user<'a>(
         &'a self,
         idempotency_key: Option<&'a str>,
@@ -748,15 +739,14 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Read one's own account
-
-    With a strong `ETag`; `If-None-Match` saves the body.
-
-    Sends a `GET` request to `/v1/core/users/me`
-
-    Arguments:
-    - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
-    */
+    /// Read one's own account
+    ///
+    /// With a strong `ETag`; `If-None-Match` saves the body.
+    ///
+    /// Sends a `GET` request to `/v1/core/users/me`
+    ///
+    /// Arguments:
+    /// - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
     pub async fn get_me<'a>(
         &'a self,
         if_none_match: Option<&'a str>,
@@ -798,16 +788,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Delete one's own account
-
-    Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    the rest is removed after 30 days. Assets and links are not removed by this.
-
-    Sends a `DELETE` request to `/v1/core/users/me`
-
-    Arguments:
-    - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
-    */
+    /// Delete one's own account
+    ///
+    /// Needs a login that is at most an hour old. All sessions end, the address is free again, and
+    /// the rest is removed after 30 days. Assets and links are not removed by this.
+    ///
+    /// Sends a `DELETE` request to `/v1/core/users/me`
+    ///
+    /// Arguments:
+    /// - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
     pub async fn delete_me<'a>(
         &'a self,
         if_match: Option<&'a str>,
@@ -849,18 +838,17 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Change one's own account
-
-    Merge patch: absent fields stay as they are. A new address or password needs
-    `current_password`; a new password ends every other session. With `If-Match` the change is
-    made only if nobody else has changed the account since.
-
-    Sends a `PATCH` request to `/v1/core/users/me`
-
-    Arguments:
-    - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
-    - `body`
-    */
+    /// Change one's own account
+    ///
+    /// Merge patch: absent fields stay as they are. A new address or password needs
+    /// `current_password`; a new password ends every other session. With `If-Match` the change is
+    /// made only if nobody else has changed the account since.
+    ///
+    /// Sends a `PATCH` request to `/v1/core/users/me`
+    ///
+    /// Arguments:
+    /// - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
+    /// - `body`
     pub async fn update_me<'a>(
         &'a self,
         if_match: Option<&'a str>,
@@ -904,18 +892,17 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**List assets
-
-    The caller's assets, newest first, in pages of up to 100.
-
-    Sends a `GET` request to `/v1/media/assets`
-
-    Arguments:
-    - `cursor`: `next_cursor` of the page before.
-    - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
-    - `status`: Only assets with this status.
-    - `visibility`: Only assets with this visibility.
-    */
+    /// List assets
+    ///
+    /// The caller's assets, newest first, in pages of up to 100.
+    ///
+    /// Sends a `GET` request to `/v1/media/assets`
+    ///
+    /// Arguments:
+    /// - `cursor`: `next_cursor` of the page before.
+    /// - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
+    /// - `status`: Only assets with this status.
+    /// - `visibility`: Only assets with this visibility.
     pub async fn list_assets<'a>(
         &'a self,
         cursor: Option<&'a str>,
@@ -964,16 +951,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Read an asset
-
-    With a strong `ETag`; `If-None-Match` saves the body.
-
-    Sends a `GET` request to `/v1/media/assets/{id}`
-
-    Arguments:
-    - `id`: The asset
-    - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
-    */
+    /// Read an asset
+    ///
+    /// With a strong `ETag`; `If-None-Match` saves the body.
+    ///
+    /// Sends a `GET` request to `/v1/media/assets/{id}`
+    ///
+    /// Arguments:
+    /// - `id`: The asset
+    /// - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
     pub async fn get_asset<'a>(
         &'a self,
         id: &'a types::AssetId,
@@ -1020,16 +1006,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Delete an asset
-
-    The asset is gone at once and for good, and its file with it. If the store does not answer
-    just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
-
-    Sends a `DELETE` request to `/v1/media/assets/{id}`
-
-    Arguments:
-    - `id`: The asset
-    */
+    /// Delete an asset
+    ///
+    /// The asset is gone at once and for good, and its file with it. If the store does not answer
+    /// just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+    ///
+    /// Sends a `DELETE` request to `/v1/media/assets/{id}`
+    ///
+    /// Arguments:
+    /// - `id`: The asset
     pub async fn delete_asset<'a>(
         &'a self,
         id: &'a types::AssetId,
@@ -1072,17 +1057,16 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Complete an upload
-
-    Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    and makes the asset ready. If it is something else, the file is removed and the asset is
-    failed. Completing a ready asset again gives the same answer.
-
-    Sends a `POST` request to `/v1/media/assets/{id}/complete`
-
-    Arguments:
-    - `id`: The asset
-    */
+    /// Complete an upload
+    ///
+    /// Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
+    /// and makes the asset ready. If it is something else, the file is removed and the asset is
+    /// failed. Completing a ready asset again gives the same answer.
+    ///
+    /// Sends a `POST` request to `/v1/media/assets/{id}/complete`
+    ///
+    /// Arguments:
+    /// - `id`: The asset
     pub async fn complete_upload<'a>(
         &'a self,
         id: &'a types::AssetId,
@@ -1125,16 +1109,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Get a download address
-
-    The public address of a public asset; else a signed address that ends after 5 minutes unless
-    the service is set otherwise, and that makes browsers save the file under its name.
-
-    Sends a `GET` request to `/v1/media/assets/{id}/download`
-
-    Arguments:
-    - `id`: The asset
-    */
+    /// Get a download address
+    ///
+    /// The public address of a public asset; else a signed address that ends after 5 minutes unless
+    /// the service is set otherwise, and that makes browsers save the file under its name.
+    ///
+    /// Sends a `GET` request to `/v1/media/assets/{id}/download`
+    ///
+    /// Arguments:
+    /// - `id`: The asset
     pub async fn download_asset<'a>(
         &'a self,
         id: &'a types::AssetId,
@@ -1177,18 +1160,17 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /**Presign an upload
-
-    Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    is given, the checksum are part of the signature: another file is refused by the store. The
-    address ends after 15 minutes unless the service is set otherwise.
-
-    Sends a `POST` request to `/v1/media/presign`
-
-    Arguments:
-    - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
-    - `body`
-    */
+    /// Presign an upload
+    ///
+    /// Gives a signed address to which the client sends the file itself. Size, media type and, if it
+    /// is given, the checksum are part of the signature: another file is refused by the store. The
+    /// address ends after 15 minutes unless the service is set otherwise.
+    ///
+    /// Sends a `POST` request to `/v1/media/presign`
+    ///
+    /// Arguments:
+    /// - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+    /// - `body`
     pub async fn presign_upload<'a>(
         &'a self,
         idempotency_key: Option<&'a str>,

@@ -3,6 +3,7 @@
 use std::io::{Error, Read, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -77,8 +78,17 @@ enum Command {
     Healthcheck,
 }
 
-fn main() -> Result<()> {
-    let mut arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quartet-devstore: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(mut arguments: Arguments) -> Result<()> {
     if matches!(arguments.command, Some(Command::Healthcheck)) {
         return healthcheck(arguments.listen);
     }

@@ -88,7 +88,9 @@ async fn a_directory_in_use_ends_the_program_with_an_error() {
         .unwrap();
     assert!(!output.status.success());
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.starts_with("quartet-devstore: "), "{told}");
     assert!(told.contains("in use by another server"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 #[tokio::test]

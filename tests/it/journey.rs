@@ -31,6 +31,7 @@ pub(crate) async fn of_a_person(door: &Client) {
     assert_eq!((me.id.to_string(), &me.email), (ada.id.clone(), &ada.email));
 
     uploads_and_downloads(&ada).await;
+    answers_fit_the_documents(door, &ada).await;
     follows_a_link_and_sees_the_click(door, &ada).await;
     leaves_nothing_behind(door, &ada).await;
 }
@@ -65,6 +66,27 @@ async fn uploads_and_downloads(ada: &Person) {
             assert_eq!(without_signature, 200);
         }
     }
+}
+
+/// The same answers once more without the client: the harness compares them with the documents.
+async fn answers_fit_the_documents(door: &Client, ada: &Person) {
+    let body = json!({ "email": ada.email, "password": ada.password });
+    let session = door.post("/v1/core/sessions", &body).await.json_of(201);
+    let raw = door.with_token(&text(&session, "/access_token"));
+    let page = raw.get("/v1/media/assets?limit=1").await.json_of(200);
+    assert_eq!(page["has_more"], true, "{page:#}");
+    let asset = format!("/v1/media/assets/{}", text(&page, "/data/0/id"));
+    let cursor = text(&page, "/next_cursor");
+    for path in [
+        "/v1/core/users/me",
+        "/v1/core/sessions",
+        &format!("/v1/media/assets?limit=1&cursor={cursor}"),
+        &asset,
+        &format!("{asset}/download"),
+    ] {
+        raw.get(path).await.expect(200);
+    }
+    raw.delete("/v1/core/sessions/current").await.expect(204);
 }
 
 /// All of them, one on a page.

@@ -8,8 +8,9 @@ use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 
 use super::Links;
+use super::operations::{ById, ClicksOf};
 use super::socket::{Closed, Next, Socket};
-use super::types::{ById, Click, ClicksOf, LinkId};
+use super::types::{Click, LinkId};
 use crate::error::Error;
 use crate::problem::Problem;
 use crate::secret::Secret;

@@ -2,6 +2,7 @@
 
 mod clicks;
 mod execute;
+mod operations;
 mod socket;
 mod types;
 
@@ -14,7 +15,7 @@ pub use self::types::{
     LinkId, LinkPatch, LinkStatus, NewLink, TextFilter,
 };
 
-use self::types::{
+use self::operations::{
     ById, BySlug, CreateLink, DeleteLink, LinkById, LinkBySlug, LinkList, ListLinks, Series,
     SeriesOf, SeriesVariables, UpdateLink, WithInput, WithPatch,
 };

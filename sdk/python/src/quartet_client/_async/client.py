@@ -38,6 +38,8 @@ DEFAULT_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
 # whether its answer is lost must be known soon, and then it is asked again in time or never.
 _REFRESH_TIMEOUT = httpx.Timeout(4.0)
 _REFRESH_WINDOW_SECONDS = 5.0
+# After the last byte of a large file a store may go on hashing.
+_STORE_ANSWER_SECONDS = 120.0
 
 
 class AsyncQuartet:
@@ -70,7 +72,8 @@ class AsyncQuartet:
             url, timeout, AsyncTransport(network, policy, runtime, self._keeper)
         )
         self._store = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(verify=verify, proxy=proxy), timeout=timeout
+            transport=httpx.AsyncHTTPTransport(verify=verify, proxy=proxy),
+            timeout=httpx.Timeout(**{**timeout.as_dict(), "read": _STORE_ANSWER_SECONDS}),
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""

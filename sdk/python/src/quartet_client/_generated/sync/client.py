@@ -39,6 +39,8 @@ DEFAULT_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
 # whether its answer is lost must be known soon, and then it is asked again in time or never.
 _REFRESH_TIMEOUT = httpx.Timeout(4.0)
 _REFRESH_WINDOW_SECONDS = 5.0
+# After the last byte of a large file a store may go on hashing.
+_STORE_ANSWER_SECONDS = 120.0
 
 
 class Quartet:
@@ -69,7 +71,8 @@ class Quartet:
         self._refreshing = _http(url, _REFRESH_TIMEOUT, Transport(network, careful, runtime))
         self._authorized = _http(url, timeout, Transport(network, policy, runtime, self._keeper))
         self._store = httpx.Client(
-            transport=httpx.HTTPTransport(verify=verify, proxy=proxy), timeout=timeout
+            transport=httpx.HTTPTransport(verify=verify, proxy=proxy),
+            timeout=httpx.Timeout(**{**timeout.as_dict(), "read": _STORE_ANSWER_SECONDS}),
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
         """For the generated functions of ``quartet_client.rest``: every operation there is."""

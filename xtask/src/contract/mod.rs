@@ -2,6 +2,7 @@
 //! the release before, on its binaries, run with today's build of one service among
 //! them; and with that service as it was, on the schema as it is today.
 
+mod document;
 mod previous;
 mod rig;
 

@@ -8,15 +8,13 @@ use anyhow::{Context as _, bail, ensure};
 use quartet_devstack::workspace;
 use serde::Deserialize;
 
+use super::document;
 use crate::cargo::{PARTS, forget_ourselves, succeed};
 use crate::git;
 use crate::signals::Signals;
 
 /// The package and the test target that hold the end-to-end tests.
 const TESTS: (&str, &str) = ("quartet-e2e", "it");
-
-/// How a service describes itself.
-const DOCUMENTS: [&str; 3] = ["openapi.json", "openapi-3.0.json", "schema.graphql"];
 
 /// Its source. Kept for the next run, as what was built from it.
 pub(crate) struct Previous {
@@ -74,19 +72,25 @@ impl Previous {
         self.directory.join("run")
     }
 
-    /// Puts the documents of a service as another tree has them into the source, or
-    /// those of the release again.
+    /// Puts the document of a service as another tree has it into the source, without
+    /// the operations that the release does not know; or the release's own again.
     pub(crate) fn describe(&self, service: &str, other: Option<&Path>) -> anyhow::Result<()> {
         let source = self.source();
-        let directory = format!("services/{service}");
-        let restore = ["checkout", "--quiet", "--force", "--", &directory];
+        let document = format!("services/{service}/openapi.json");
+        if git::output(&source, &["ls-files", &document])?.is_empty() {
+            return Ok(());
+        }
+        let restore = ["checkout", "--quiet", "--force", "--", &document];
         git::output(&source, &restore)?;
-        for name in DOCUMENTS {
-            let document = Path::new(&directory).join(name);
-            let theirs = other.map(|root| root.join(&document));
-            if let Some(theirs) = theirs.filter(|path| path.is_file()) {
-                fs::copy(theirs, source.join(document))?;
-            }
+        let theirs = other.map(|root| root.join(&document));
+        if let Some(theirs) = theirs.filter(|path| path.is_file()) {
+            let place = source.join(&document);
+            let known = serde_json::from_str(&fs::read_to_string(&place)?)?;
+            let theirs = serde_json::from_str(&fs::read_to_string(&theirs)?)?;
+            fs::write(
+                place,
+                document::without_new_operations(theirs, &known).to_string(),
+            )?;
         }
         Ok(())
     }

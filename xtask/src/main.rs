@@ -13,7 +13,9 @@ mod generate;
 mod git;
 mod image;
 mod live;
+mod metadata;
 mod release;
+mod sbom;
 mod signals;
 mod test;
 mod tools;
@@ -67,6 +69,7 @@ cargo xtask COMMAND
   release SERVICE VERSION [--check]
                              make the tree a release of one service: version, change notes,
                              generated files; --check: is it one? prints its notes
+  sbom SERVICE --output FILE what its binary is made of (CycloneDX)
   db                         only the development Postgres, with roles and schemas
 ";
 
@@ -107,6 +110,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "affected" => affected::run(rest),
         "contract" => contract::run(rest, &signals),
         "release" => release::run(rest, &signals),
+        "sbom" => sbom::run(rest),
         "db" => db::run(rest, &signals),
         other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
     };

@@ -20,6 +20,9 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// whose answer was lost may be asked for again.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// After a renewal that failed in passing, requests go on with the old token for so long.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
+
 /// The tokens of a login.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
@@ -132,8 +135,25 @@ impl Keeper {
         match &*current {
             None => Ok(None),
             Some(session) if session.is_fresh() => Ok(Some(session.access_token.clone())),
-            Some(_) => self.renew(current, sender).await.map(Some),
+            Some(session) => {
+                let old = session.access_token.clone();
+                match self.renew(current, sender).await {
+                    Err(error) if error.is_passing() => Ok(Some(self.keep_for_now(old).await)),
+                    other => other.map(Some),
+                }
+            }
         }
+    }
+
+    /// A token that is old but may still do. If not, the server says so.
+    async fn keep_for_now(&self, token: Secret) -> Secret {
+        let mut current = self.current.lock().await;
+        if let Some(session) = &mut *current
+            && session.access_token == token
+        {
+            session.renew_at = SystemTime::now() + RENEW_AGAIN;
+        }
+        token
     }
 
     /// The successor of a token that the server has refused.
@@ -251,6 +271,17 @@ async fn ask(token: &Secret, sender: &Sender) -> Result<Session, NoToken> {
             (Some(pause), _) => tokio::time::sleep(pause).await,
             (None, Ok(answer)) => return Err(NoToken::Refused(answer)),
             (None, Err(error)) => return Err(NoToken::Transport(error)),
+        }
+    }
+}
+
+impl NoToken {
+    /// Whether trying again later may help.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(answer) => answer.is_passing(),
+            Self::Transport(_) => true,
+            Self::Store(_) => false,
         }
     }
 }

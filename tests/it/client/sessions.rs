@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt as _;
 use futures_util::future::try_join_all;
-use quartet_client::{MemoryStore, Session, TokenStore};
+use quartet_client::{MemoryStore, RetryPolicy, Session, TokenStore};
 
 use super::Scene;
 use crate::harness::{Fault, Options, Stack, eventually, sdk};
@@ -104,6 +104,31 @@ async fn two_that_share_a_store_do_not_end_each_others_session() {
         client.me().await.unwrap();
     }
     assert_eq!(proxy.count(REFRESH), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_token_does_while_it_cannot_be_renewed() {
+    let Scene { ada, proxy, stack } = Scene::new().await;
+    let store = Shared::default();
+    let password = ada.password.as_str().into();
+    let client = || {
+        let builder = sdk::builder(proxy.address()).store(store.clone());
+        builder.build().unwrap()
+    };
+    client().log_in(&ada.email, password).await.unwrap();
+    let mut session = store.load().unwrap().unwrap();
+    stack.secrets.add(session.refresh_token.expose());
+    session.renew_at = SystemTime::now() - Duration::from_secs(1);
+    store.save(&session).unwrap();
+    for _ in 0..RetryPolicy::default().attempts {
+        proxy.next(REFRESH, Fault::CutBefore);
+    }
+    let client = client();
+    client.me().await.unwrap();
+    proxy.expect_all_faults_met();
+    let asked = proxy.count(REFRESH);
+    client.me().await.unwrap();
+    assert_eq!(proxy.count(REFRESH), asked, "not with every request");
 }
 
 #[tokio::test(flavor = "multi_thread")]

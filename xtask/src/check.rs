@@ -1,8 +1,10 @@
 use std::process::ExitCode;
 
+use quartet_devstack::workspace;
+
 use crate::cargo::{cargo, succeed};
 use crate::signals::Signals;
-use crate::{generate, refuse_unknown, workflows};
+use crate::{generate, lint, refuse_unknown, workflows};
 
 /// Formatting, lints and generated files, in the order of how fast they fail;
 /// with `workflows` only the lints of those.
@@ -25,6 +27,8 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
         "warnings",
     ];
     succeed(cargo(clippy), signals)?;
+    println!("Specifications");
+    lint::check(&workspace::root(), signals)?;
     println!("Generated files");
     generate::run(&["--check"], signals)
 }

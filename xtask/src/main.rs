@@ -1,17 +1,19 @@
 //! `cargo xtask`: the commands of a developer. `cargo xtask --help` lists them.
 
 mod affected;
+mod api_diff;
 mod bench;
 mod cargo;
 mod check;
 mod clients;
-mod conformance;
 mod compose;
+mod conformance;
 mod contract;
 mod db;
 mod generate;
 mod git;
 mod image;
+mod lint;
 mod live;
 mod metadata;
 mod release;
@@ -38,14 +40,14 @@ cargo xtask COMMAND
                              arguments go to the test runner: `-p quartet-core`, a name
   test --clients             the TypeScript and Python clients against a live stack, in
                              Node.js, Python and headless Chromium
-  test --conformance [--seed N] [--seconds N]
-                             thousands of generated requests against a live stack, the
-                             documentation page in a browser, clients in other languages
   test --compose [--image-tag TAG] [NAMES]
                              the composed stack on a Docker engine: a journey, kills, rolls,
                              wrong settings; left out where there is no engine
                              --image-tag  images that are there, instead of building some
                              QUARTET_COMPOSE names the Compose commands to try
+  test --conformance [--seed N] [--seconds N]
+                             thousands of generated requests against a live stack, the
+                             documentation page in a browser, clients in other languages
   e2e [ARGUMENTS]            only the end-to-end tests
   gen [--check]              write the generated files anew; --check: fail if one is stale
   check [workflows]          formatting, lints, generated files; or only the workflows
@@ -61,6 +63,9 @@ cargo xtask COMMAND
                              --profile dist|release|dev   how it is compiled; dist is usual
                              --tag TAG                    instead of `dev`
                              --from-source                compile inside the builder image
+  api-diff [SERVICE] [--against REF] [--allow-breaking]
+                             what of the published interfaces has changed since the last
+                             release; fails when clients that work today would break
   affected --since REF [--json]
                              the services that differ from REF, and why
   contract SERVICE [--previous REF] [--step baseline|binary|schema] [-- TESTS]
@@ -98,8 +103,8 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
     let outcome = match command {
         "up" => up::run(rest, &signals),
         "test" if rest == ["--clients"] => clients::run(&signals),
-        "test" if rest.first() == Some(&"--conformance") => conformance::run(&rest[1..], &signals),
         "test" if rest.first() == Some(&"--compose") => compose::run(&rest[1..], &signals),
+        "test" if rest.first() == Some(&"--conformance") => conformance::run(&rest[1..], &signals),
         "test" => test::run(rest, &signals),
         "e2e" => test::end_to_end(rest, &signals),
         "gen" => generate::run(rest, &signals),
@@ -108,6 +113,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "bench" => bench::run(rest, &signals),
         "image" => image::run(rest, &signals),
         "affected" => affected::run(rest),
+        "api-diff" => api_diff::run(rest),
         "contract" => contract::run(rest, &signals),
         "release" => release::run(rest, &signals),
         "sbom" => sbom::run(rest),

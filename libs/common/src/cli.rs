@@ -42,6 +42,8 @@ pub trait Service {
 
     /// The OpenAPI document as pretty JSON with a final newline.
     fn openapi() -> String;
+    /// The kinds of problems that only this service has, as Markdown.
+    fn problems() -> String;
     fn migrator() -> &'static Migrator;
     /// Serves until `runtime.shutdown` is cancelled, then finishes what is in flight.
     fn serve(
@@ -100,6 +102,8 @@ enum Command {
         #[arg(long, default_value = "3.1")]
         version: OpenapiVersion,
     },
+    /// Print the kinds of problems that only this service has, as Markdown.
+    Problems,
     /// Print every setting as a Markdown table.
     Config,
     /// Exit 0 when the service on this machine answers, for container health checks.
@@ -198,6 +202,7 @@ fn run<S: Service>(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Openapi { version } => print(version.of(S::openapi())),
+        Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
         Command::Healthcheck { ready } => {
             let path = if ready { "/ready" } else { "/health" };
@@ -290,4 +295,17 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
         .take(HEALTHCHECK_ANSWER_BYTES)
         .read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn causes_are_told_once() {
+        let deep = anyhow::anyhow!("no such file").context("secret: no such file");
+        assert_eq!(one_line(&deep), "secret: no such file");
+        let other = anyhow::anyhow!("refused").context("the log cannot be made");
+        assert_eq!(one_line(&other), "the log cannot be made: refused");
+    }
 }

@@ -1,9 +1,11 @@
 //! For tests of the services: a database of their own, an issuer of tokens, and a watch over answers.
 
 mod closed;
+mod complete;
 pub mod contract;
 mod watch;
 
+pub use complete::assert_complete;
 pub use watch::Watch;
 
 use std::{

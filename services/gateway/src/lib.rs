@@ -67,6 +67,15 @@ pub fn openapi(documents: &[(&str, &Value)]) -> String {
     quartet_common::openapi::print(&pages::openapi::merge_with_own(documents))
 }
 
+/// The kinds of problems that every service has, and those of the gateway alone, as Markdown.
+pub fn problems() -> String {
+    use quartet_common::problem::kinds::{ALL, render_markdown};
+    let (shared, own) = (render_markdown(ALL), render_markdown(error::kinds::ALL));
+    format!(
+        "Every service, and the gateway where it can tell:\n\n{shared}\nOnly the gateway:\n\n{own}"
+    )
+}
+
 /// The routes that the settings describe, as JSON.
 ///
 /// # Errors

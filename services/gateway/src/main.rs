@@ -39,6 +39,8 @@ enum Command {
         #[arg(required = true, value_name = "SERVICE=FILE", value_parser = named_file)]
         documents: Vec<(String, PathBuf)>,
     },
+    /// Print the kinds of problems that every service has, and those of the gateway alone.
+    Problems,
     /// Print all settings as a Markdown table.
     Config,
     /// Exit 0 when the gateway on this machine answers, for container health checks.
@@ -71,6 +73,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Routes => print(&quartet_gateway::routes(&sources)?),
         Command::Openapi { version, documents } => print(&version.of(merge(&documents)?)),
+        Command::Problems => print(&quartet_gateway::problems()),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
         Command::Healthcheck { ready } => {
             let server = sources.load()?.model.server;

@@ -19,6 +19,7 @@ mod wal;
 use quartet_common::{
     cli::{Runtime, Service},
     config::ConfigError,
+    problem::kinds::{render_graphql_markdown, render_markdown},
 };
 use sqlx::migrate::Migrator;
 
@@ -43,6 +44,14 @@ impl Service for LinksService {
 
     fn openapi() -> String {
         api::openapi()
+    }
+
+    fn problems() -> String {
+        let own = render_markdown(error::kinds::ALL);
+        let graphql = render_graphql_markdown(error::kinds::graphql::ALL);
+        format!(
+            "{own}\nErrors of GraphQL have these codes in `extensions.code`, or those of problems in capitals:\n\n{graphql}"
+        )
     }
 
     fn migrator() -> &'static Migrator {

@@ -19,6 +19,7 @@ use quartet_common::{
     health::{self, Readiness},
     layers::{Stack, standard},
     metrics::Metrics,
+    problem::kinds::render_markdown,
     serve::serve,
 };
 use sqlx::migrate::Migrator;
@@ -48,6 +49,10 @@ impl Service for Media {
 
     fn openapi() -> String {
         api::openapi()
+    }
+
+    fn problems() -> String {
+        render_markdown(error::kinds::ALL)
     }
 
     fn migrator() -> &'static Migrator {

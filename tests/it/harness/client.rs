@@ -201,13 +201,7 @@ impl Answer {
         if self.status >= 400 && method != Method::HEAD && (problem || !graphql) {
             self.check_problem();
         }
-        spec::check(
-            method,
-            path,
-            self.status,
-            self.header("content-type"),
-            &self.body,
-        );
+        spec::check(method, path, self.status, &self.headers, &self.body);
     }
 
     fn check_problem(&self) {

@@ -20,6 +20,28 @@ the environment, and files named by `QUARTET_..._FILE`, meant for secrets. Setti
 `a.b_c` is the variable `QUARTET_A_B_C`. Unknown settings are refused.
 ";
 
+const ERRORS_HEAD: &str = "\
+# Errors
+
+Written by `cargo xtask gen` from the lists in the code; do not edit.
+
+An error is a problem document (RFC 9457, `application/problem+json`):
+
+| member | meaning |
+|---|---|
+| `code` | stable name of the kind of problem: decide by this one |
+| `type` | `urn:quartet:problem:` and the code |
+| `title` | the same sentence for every problem of the kind |
+| `status` | as in the answer's head |
+| `detail` | what is special this time; may be absent |
+| `errors` | each field at fault: `pointer` into the body or name of the `parameter`, `code` and `detail` of the rule; absent where no field is |
+| `instance` | path of the request |
+| `request_id` | names the request in the logs, as the header `x-request-id` |
+
+New codes may come with any release: treat an unknown one by its status. Which operation answers with
+which codes stands at each answer in `openapi.json` (`x-problem-codes`). `Retry-After` is seconds.
+";
+
 /// What comes after `openapi` to get the copy in 3.0.
 const IN_3_0: [&str; 2] = ["--version", "3.0"];
 
@@ -39,12 +61,25 @@ pub(crate) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Res
         add_settings(&mut config, service)?;
     }
     add_merged(&documents, generated)?;
+    add_errors(generated)?;
     add_settings(&mut config, "gateway")?;
     generated.add("docs/config.md", config);
     generated.add(
         "services/links/schema.graphql",
         output("links", &["graphql-schema"])?,
     );
+    Ok(())
+}
+
+/// The reference of errors, from the lists that the code answers from.
+fn add_errors(generated: &mut Generated) -> anyhow::Result<()> {
+    let mut errors = ERRORS_HEAD.to_owned();
+    for service in std::iter::once("gateway").chain(roles::SERVICES) {
+        let table = output(service, &["problems"])?;
+        let table = String::from_utf8(table).context("the problems are no text")?;
+        writeln!(errors, "\n## quartet-{service}\n\n{}", table.trim())?;
+    }
+    generated.add("docs/errors.md", errors);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use super::walk;
 
 const REQUEST_ID: &str = "X-Request-Id";
 const REPLAYED: &str = "Idempotency-Replayed";
-pub(super) const RETRY_AFTER: &str = "Retry-After";
-pub(super) const CHALLENGE: &str = "WWW-Authenticate";
+const RETRY_AFTER: &str = "Retry-After";
+const CHALLENGE: &str = "WWW-Authenticate";
 
 /// Headers of requests by name: what an operation says of one is replaced by this.
 fn parameters() -> [(&'static str, Value); 3] {
@@ -16,7 +16,7 @@ fn parameters() -> [(&'static str, Value); 3] {
             "in": "header",
             "required": false,
             "description": description,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "schema": {"type": "string"},
             "example": example,
         })
     };
@@ -78,7 +78,7 @@ fn components() -> Value {
     })
 }
 
-/// Describes the shared headers of every operation.
+/// Describes the shared headers of every operation, whose problems are known by now.
 pub(super) fn add(document: &mut Value) {
     document["components"]["headers"] = components();
     walk::operations(document, |_, _, operation| {
@@ -92,12 +92,31 @@ pub(super) fn add(document: &mut Value) {
         keep_tag_when_unchanged(responses);
         for (status, response) in responses {
             require_own(response);
-            refer(response, REQUEST_ID);
+            add_to(status, response);
             if takes_key && status.starts_with('2') {
                 refer(response, REPLAYED);
             }
         }
     });
+}
+
+/// Adds what every response with this status has.
+pub fn add_to(status: &str, response: &mut Value) {
+    refer(response, REQUEST_ID);
+    match status {
+        "401" => refer(response, CHALLENGE),
+        "429" | "503" => refer(response, RETRY_AFTER),
+        _ => {}
+    }
+}
+
+/// Headers that no response of this document has are not described.
+pub(super) fn drop_unused(document: &mut Value) {
+    let text = document["paths"].to_string();
+    let headers = document["components"]["headers"].as_object_mut();
+    if let Some(headers) = headers {
+        headers.retain(|name, _| text.contains(&format!("\"#/components/headers/{name}\"")));
+    }
 }
 
 /// Adds a header of the components to a response, unless it has one of the name.
@@ -149,6 +168,8 @@ fn keep_tag_when_unchanged(responses: &mut Map<String, Value>) {
 fn require_own(response: &mut Value) {
     let headers = response.get_mut("headers").and_then(Value::as_object_mut);
     for header in headers.into_iter().flat_map(Map::values_mut) {
-        header["required"] = true.into();
+        if header.get("$ref").is_none() {
+            header["required"] = true.into();
+        }
     }
 }

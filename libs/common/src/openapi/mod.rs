@@ -32,6 +32,9 @@ pub const PROBLEM: &str = "application/problem+json";
 /// What any operation behind [`crate::layers`] may answer with.
 pub const EVERYWHERE: &[&Kind] = &[&kinds::INTERNAL, &kinds::TIMED_OUT];
 
+/// Where the licence stands.
+pub(crate) const LICENCE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "#licence");
+
 /// What a document says about itself.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
@@ -67,8 +70,9 @@ pub fn finish(mut document: OpenApi, about: &About) -> String {
     walk::operations(&mut document, |_, _, operation| {
         operation.entry("security").or_insert_with(|| json!([]));
     });
-    headers::add(&mut document);
     problems::add(&mut document, about);
+    headers::add(&mut document);
+    headers::drop_unused(&mut document);
     examples::add(&mut document);
     print(&document)
 }

@@ -58,12 +58,7 @@ pub fn describe(method: &str, operation: &mut Map<String, Value>, kinds: &[&'sta
                 content["examples"][kind.code] = json!({"$ref": example});
             }
         }
-        headers::refer(response, "X-Request-Id");
-        match status.as_str() {
-            "401" => headers::refer(response, headers::CHALLENGE),
-            "429" | "503" => headers::refer(response, headers::RETRY_AFTER),
-            _ => {}
-        }
+        headers::add_to(&status, response);
     }
 }
 

@@ -38,7 +38,7 @@ pub fn to_3_0(document: &Value) -> Value {
     document["openapi"] = "3.0.3".into();
     remove(&mut document, "", &["jsonSchemaDialect", "webhooks"]);
     remove(&mut document, "/info", &["summary"]);
-    remove(&mut document, "/info/license", &["identifier"]);
+    address_of_licence(&mut document);
     remove(&mut document, "/components", &["pathItems"]);
     plain_references(&mut document);
     document
@@ -48,6 +48,18 @@ fn remove(document: &mut Value, pointer: &str, names: &[&str]) {
     let keys = document.pointer_mut(pointer).and_then(Value::as_object_mut);
     if let Some(keys) = keys {
         keys.retain(|key, _| !names.contains(&key.as_str()));
+    }
+}
+
+/// 3.1 names the licence by its SPDX expression, 3.0 by an address.
+fn address_of_licence(document: &mut Value) {
+    let licence = document
+        .pointer_mut("/info/license")
+        .and_then(Value::as_object_mut);
+    if let Some(licence) = licence
+        && licence.remove("identifier").is_some()
+    {
+        licence.insert("url".into(), super::LICENCE.into());
     }
 }
 
@@ -272,7 +284,8 @@ mod tests {
         let example = &media["examples"]["one"]["value"];
         assert_eq!(*example, json!({"type": ["string", "null"], "const": 1}));
         assert_eq!(old["openapi"], "3.0.3");
-        assert_eq!(old["info"]["license"], json!({"name": "MIT"}));
+        assert_eq!(old["info"]["license"]["name"], "MIT");
+        assert!(old["info"]["license"].get("identifier").is_none());
         assert!(old.get("webhooks").is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! Kinds of problems: the list that documents, the reference of errors and the code share.
 
+use std::fmt::Write as _;
+
 use http::StatusCode;
 
 /// What is the same for every problem of a kind.
@@ -14,6 +16,38 @@ pub struct Kind {
     pub when: &'static str,
     /// What the client does about it.
     pub then: &'static str,
+}
+
+/// The kinds as a Markdown table, by status.
+#[must_use]
+pub fn render_markdown(kinds: &[&Kind]) -> String {
+    let mut text =
+        "| status | code | title | when | what to do |\n|---|---|---|---|---|\n".to_owned();
+    for kind in sorted(kinds) {
+        let status = kind.status.as_u16();
+        let _ = writeln!(text, "| {status} | `{}` | {} |", kind.code, rest(kind));
+    }
+    text
+}
+
+/// The kinds as GraphQL tells them: in capitals, without a status.
+#[must_use]
+pub fn render_graphql_markdown(kinds: &[&Kind]) -> String {
+    let mut text = "| code | title | when | what to do |\n|---|---|---|---|\n".to_owned();
+    for kind in sorted(kinds) {
+        let _ = writeln!(text, "| `{}` | {} |", kind.code.to_uppercase(), rest(kind));
+    }
+    text
+}
+
+fn sorted<'a>(kinds: &[&'a Kind]) -> Vec<&'a Kind> {
+    let mut kinds = kinds.to_vec();
+    kinds.sort_by_key(|kind| (kind.status.as_u16(), kind.code));
+    kinds
+}
+
+fn rest(kind: &Kind) -> String {
+    format!("{} | {} | {}", kind.title, kind.when, kind.then)
 }
 
 /// Declares kinds, and `ALL`, which lists them.

@@ -55,7 +55,12 @@ struct SignUp {
     password: SecretString,
     /// 1 to 100 characters.
     #[serde(default)]
-    #[schema(example = "Ada Lovelace", min_length = 1, max_length = 100)]
+    #[schema(
+        example = "Ada Lovelace",
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]+$"
+    )]
     display_name: Option<String>,
 }
 
@@ -69,7 +74,7 @@ struct UserPatch {
     email: Option<Option<String>>,
     /// Null clears it.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]+$")]
     display_name: Option<Option<String>>,
     /// 15 to 256 characters. Needs `current_password` and ends every other session.
     #[serde(default, deserialize_with = "present")]

@@ -27,7 +27,8 @@ impl DisplayName {
         if name.chars().count() > MAX_CHARACTERS {
             return Err(too_long());
         }
-        if name
+        // Also at the ends, where some of them would count as blanks.
+        if text
             .chars()
             .any(|c| c.is_control() || is_invisible_format(c))
         {
@@ -84,6 +85,7 @@ mod tests {
             "",
             "  ",
             "a\nb",
+            "a\n",
             "a\u{0}b",
             "a\u{202e}b",
             "a\u{7f}",

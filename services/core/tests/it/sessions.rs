@@ -150,11 +150,7 @@ async fn wrong_ids_and_cursors_are_named() {
         let found = problem_of(response, 400, "invalid_parameter").await;
         assert_eq!(found, field("cursor", "invalid_cursor"), "{cursor}");
     }
-    for (query, name) in [
-        ("limit=x", "limit"),
-        ("limit=-1", "limit"),
-        ("page=2", "page"),
-    ] {
+    for (query, name) in [("limit=x", "limit"), ("page=2", "page")] {
         let response = world
             .get(&format!("{SESSIONS}?{query}"), tokens.access())
             .await;

@@ -1,6 +1,7 @@
 //! The merged document and the page that shows it.
 
 use axum::{Json, Router, routing::get};
+use quartet_common::testing::{assert_complete, contract::Contract};
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, free_address, problem, serve};
@@ -63,7 +64,25 @@ async fn documents_are_merged_and_kept_when_a_service_is_gone() {
     // The gateway's own operations are among them.
     let health = &merged["paths"]["/health"]["get"];
     assert_eq!(health["operationId"], "get_health");
-    assert!(health["responses"].get("503").is_some(), "{health}");
+    assert!(health["responses"].get("431").is_some(), "{health}");
+}
+
+#[test]
+fn the_committed_document_is_whole() {
+    let contract = Contract::new(include_str!("../../openapi.json"));
+    assert_complete(&contract);
+    // What only the gateway answers stands at every operation that it passes on.
+    for operation in contract.operations() {
+        let responses = &operation.value["responses"];
+        let passed_on = operation.path.starts_with("/v1/") || operation.path.starts_with("/s/");
+        assert_eq!(
+            responses.get("504").is_some(),
+            passed_on || operation.path.starts_with("/.")
+        );
+        let codes = responses["429"]["x-problem-codes"].as_array();
+        let limited = codes.is_some_and(|codes| codes.contains(&json!("rate_limited")));
+        assert_eq!(limited, operation.path != "/health", "{}", operation.id);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

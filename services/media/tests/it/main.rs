@@ -4,6 +4,7 @@
 
 mod assets;
 mod complete;
+mod documents;
 mod isolation;
 mod layers;
 mod presign;

@@ -10,6 +10,8 @@ use crate::error::kinds;
 
 /// Answers that are given before a limit has counted.
 const BEFORE_LIMITS: [&str; 4] = ["400", "408", "413", "431"];
+/// The one route that is shipped without a limit.
+const UNLIMITED: &str = "/health";
 const LIMIT: &str = "RateLimit";
 const POLICY: &str = "RateLimit-Policy";
 
@@ -32,10 +34,14 @@ pub(super) fn add(document: &mut Value) {
     walk::operations(document, |path, method, operation| {
         let is_own =
             !path.starts_with("/v1/") && !path.starts_with("/s/") && !path.starts_with("/.");
-        let kinds = answers(operation, is_own);
+        let is_limited = path != UNLIMITED;
+        let mut kinds = answers(operation, is_own);
+        if is_limited {
+            kinds.push(&kinds::RATE_LIMITED);
+        }
         problems::describe(method, operation, &kinds);
         all.extend(kinds);
-        if path != "/health" {
+        if is_limited {
             tell_limits(operation);
         }
     });
@@ -51,7 +57,6 @@ fn answers(
         &kinds::HEADERS_TOO_LARGE,
         &common::REQUEST_TIMEOUT,
         &common::INTERNAL,
-        &kinds::RATE_LIMITED,
     ];
     if !is_own {
         found.extend([

@@ -6,6 +6,7 @@ use super::walk;
 
 const REQUEST_ID: &str = "X-Request-Id";
 const REPLAYED: &str = "Idempotency-Replayed";
+const RETRY_PERHAPS: &str = "Retry-After-Perhaps";
 const RETRY_AFTER: &str = "Retry-After";
 const CHALLENGE: &str = "WWW-Authenticate";
 
@@ -69,6 +70,12 @@ fn components() -> Value {
             "schema": {"type": "integer", "format": "int64", "minimum": 1},
             "example": 1,
         },
+        // Not every problem with this status is one that passes.
+        RETRY_PERHAPS: {
+            "description": "Seconds after which the request may be sent again, where that can help",
+            "schema": {"type": "integer", "format": "int64", "minimum": 1},
+            "example": 1,
+        },
         CHALLENGE: {
             "description": "How to authenticate (RFC 6750); `error=\"invalid_token\"` where a token was sent",
             "required": true,
@@ -108,6 +115,12 @@ pub fn add_to(status: &str, response: &mut Value) {
         "429" | "503" => refer(response, RETRY_AFTER),
         _ => {}
     }
+}
+
+/// Says that a response may tell when to try again.
+pub(super) fn may_retry(response: &mut Value) {
+    response["headers"][RETRY_AFTER] =
+        json!({"$ref": format!("#/components/headers/{RETRY_PERHAPS}")});
 }
 
 /// Headers that no response of this document has are not described.

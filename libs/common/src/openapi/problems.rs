@@ -37,19 +37,19 @@ pub(super) fn add(document: &mut Value, about: &About) {
 ///
 /// # Panics
 /// When a response is no object.
-pub fn describe(method: &str, operation: &mut Map<String, Value>, kinds: &[&'static Kind]) {
+pub fn describe(method: &str, operation: &mut Map<String, Value>, list: &[&'static Kind]) {
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let mut by_status: BTreeMap<String, BTreeMap<&str, &Kind>> = BTreeMap::new();
-    for kind in kinds {
+    for kind in list {
         let status = by_status.entry(kind.status.as_str().to_owned());
         status.or_default().insert(kind.code, kind);
     }
-    for (status, kinds) in by_status {
+    for (status, some) in by_status {
         let response = &mut responses[&status];
         if response.is_null() {
             *response = json!({"description": ""});
         }
-        for kind in kinds.values() {
+        for kind in some.values() {
             tell(response, kind);
             if method != "head" {
                 let content = &mut response["content"][PROBLEM];
@@ -57,6 +57,9 @@ pub fn describe(method: &str, operation: &mut Map<String, Value>, kinds: &[&'sta
                 let example = format!("#/components/examples/{}", kind.code);
                 content["examples"][kind.code] = json!({"$ref": example});
             }
+        }
+        if some.contains_key(kinds::REQUEST_IN_FLIGHT.code) {
+            headers::may_retry(response);
         }
         headers::add_to(&status, response);
     }

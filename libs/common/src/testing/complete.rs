@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::contract::{Contract, Operation};
-use crate::openapi::PROBLEM;
+use crate::openapi::{PROBLEM, walk};
 
 /// # Panics
 /// With everything that a document leaves out.
@@ -26,7 +26,29 @@ pub fn assert_complete(contract: &Contract) {
         );
         missing.extend(bodies(contract, operation));
     }
+    missing.extend(shapes(contract.document()));
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// What generators stumble over: objects without a name, and choices that no member tells apart.
+fn shapes(document: &Value) -> Vec<String> {
+    let mut missing = Vec::new();
+    let named: Vec<String> = entries(&document["components"]["schemas"])
+        .map(|(_, schema)| schema.to_string())
+        .collect();
+    walk::schemas(&mut document.clone(), &mut |schema| {
+        if schema.get("properties").is_some() && !named.contains(&schema.to_string()) {
+            missing.push(format!("an object has no name: {schema}"));
+        }
+        for word in ["oneOf", "anyOf"] {
+            let choices = schema[word].as_array().into_iter().flatten();
+            let others = choices.filter(|choice| choice["type"] != "null").count();
+            if others > 1 && schema.get("discriminator").is_none() {
+                missing.push(format!("nothing tells these apart: {schema}"));
+            }
+        }
+    });
+    missing
 }
 
 fn heads(contract: &Contract, operation: &Operation) -> Vec<String> {

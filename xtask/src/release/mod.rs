@@ -16,15 +16,20 @@ use semver::Version;
 
 use crate::cargo::{cargo, succeed};
 use crate::signals::Signals;
-use crate::{generate, git};
+use crate::{api_diff, generate, git};
+
+const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 
 pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
     let (check, names): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| **word == "--check");
     let [service, version] = names[..] else {
         bail!("name a service and a version: `cargo xtask release core 0.2.0`");
     };
-    let version = plain_version(version)?;
-    let release = Release::new(&workspace::root(), service, version)?;
+    let service = SERVICES
+        .into_iter()
+        .find(|known| *known == service)
+        .with_context(|| format!("there is no service `{service}`"))?;
+    let release = Release::new(&workspace::root(), service, plain_version(version)?)?;
     if check.is_empty() {
         release.prepare(signals)?;
         print!("{}", release.next_steps());
@@ -48,7 +53,7 @@ fn plain_version(text: &str) -> anyhow::Result<Version> {
 
 struct Release {
     root: PathBuf,
-    service: String,
+    service: &'static str,
     version: Version,
     /// The version in the manifest, and the tag of the last release.
     current: Version,
@@ -56,21 +61,20 @@ struct Release {
 }
 
 impl Release {
-    fn new(root: &Path, service: &str, version: Version) -> anyhow::Result<Self> {
+    fn new(root: &Path, service: &'static str, version: Version) -> anyhow::Result<Self> {
         let path = root.join("services").join(service).join("Cargo.toml");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("there is no service `{service}`: {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(Self {
             current: manifest::version(&text)?,
             last: git::last_release(root, service)?,
             root: root.to_path_buf(),
-            service: service.to_owned(),
+            service,
             version,
         })
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.root.join("services").join(&self.service).join(name)
+        self.root.join("services").join(self.service).join(name)
     }
 
     fn tag(&self) -> String {
@@ -80,6 +84,7 @@ impl Release {
     /// Writes everything that carries the version.
     fn prepare(&self, signals: &Signals) -> anyhow::Result<()> {
         self.require_later()?;
+        self.require_room_for_what_breaks()?;
         let change_notes = self.file("CHANGELOG.md");
         let text = fs::read_to_string(&change_notes)?;
         let dated = notes::dated(&text, &self.version, Utc::now().date_naive())
@@ -118,6 +123,26 @@ impl Release {
         Ok(())
     }
 
+    /// Whoever uses the last release may rely on it until the version says otherwise.
+    fn require_room_for_what_breaks(&self) -> anyhow::Result<()> {
+        let Some(last) = &self.last else {
+            println!("{} was not released before: it breaks nobody", self.service);
+            return Ok(());
+        };
+        let report = api_diff::compare(&self.root, self.service, Some(last))?;
+        ensure!(
+            !report.is_breaking() || may_break(&self.current, &self.version),
+            "clients of {last} would break (`cargo xtask api-diff {}` tells how): that needs {}",
+            self.service,
+            if self.current.major == 0 {
+                "a new minor version"
+            } else {
+                "a new major version"
+            }
+        );
+        Ok(())
+    }
+
     fn next_steps(&self) -> String {
         let Self {
             service, version, ..
@@ -152,6 +177,11 @@ impl Release {
             )
         })
     }
+}
+
+/// Below 1.0 the minor version tells what breaks.
+fn may_break(from: &Version, to: &Version) -> bool {
+    to.major > from.major || (from.major == 0 && to.minor > from.minor)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use semver::Version;
 
-use super::{Release, manifest, notes, plain_version};
+use super::{Release, manifest, may_break, notes, plain_version};
 
 const MANIFEST: &str = "\
 [package]
@@ -81,7 +81,7 @@ fn only_plain_versions_are_released() {
 fn a_release_is_later_than_the_last_one() {
     let release = |version: &str, last: Option<&str>| Release {
         root: PathBuf::new(),
-        service: "core".into(),
+        service: "core",
         version: version.parse().unwrap(),
         current: Version::new(0, 1, 0),
         last: last.map(str::to_owned),
@@ -98,4 +98,11 @@ fn a_release_is_later_than_the_last_one() {
             .is_ok()
     );
     assert!(release("0.0.9", None).require_later().is_err());
+}
+
+#[test]
+fn what_breaks_needs_a_major_version_or_below_one_a_minor_one() {
+    let may = |from: &str, to: &str| may_break(&from.parse().unwrap(), &to.parse().unwrap());
+    assert!(!may("0.1.0", "0.1.1") && may("0.1.1", "0.2.0") && may("0.9.0", "1.0.0"));
+    assert!(!may("1.2.0", "1.3.0") && may("1.2.0", "2.0.0"));
 }

@@ -13,7 +13,10 @@ fn help_lists_every_command() {
         let output = xtask(arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success());
-        for command in ["up", "test", "e2e", "gen", "check", "bench", "image", "db"] {
+        for command in [
+            "up", "test", "e2e", "gen", "check", "bench", "image", "affected", "contract",
+            "release", "sbom", "db",
+        ] {
             assert!(
                 text.contains(&format!("\n  {command} ")),
                 "{command}: {text}"

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod generate;
+mod release;
 mod sandbox;
 mod stand_in;
 mod up;

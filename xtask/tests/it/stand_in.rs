@@ -15,7 +15,7 @@ const LISTENS: [&str; 3] = [
 pub(crate) const SCRIPT: &str = r#"#!/bin/sh
 case "$1" in
   migrate) exit 0 ;;
-  openapi | config | graphql-schema) echo "${0##*/} $1"; exit 0 ;;
+  openapi | config | graphql-schema | problems) echo "${0##*/} $1"; exit 0 ;;
 esac
 exec "$XTASK_TEST_STAND_IN" --exact stand_in::serve --nocapture
 "#;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use quartet_devstack::workspace;
@@ -76,7 +76,7 @@ impl Engine {
         let mut command = Command::new(&self.client);
         command
             .env("DOCKER_BUILDKIT", if self.buildkit { "1" } else { "0" })
-            .args(["build", "--quiet", "--target", recipe.target])
+            .args(["build", "--target", recipe.target])
             .args(["--tag", image])
             .args(["--build-arg", &format!("BIN={}", recipe.binary)])
             .args(["--build-arg", &format!("REVISION={}", revision())])
@@ -84,6 +84,10 @@ impl Engine {
             .arg(workspace::root().join("deploy/Dockerfile"));
         for (name, value) in &recipe.arguments {
             command.args(["--build-arg", &format!("{name}={value}")]);
+        }
+        if recipe.target == "prebuilt" {
+            // Copies, which are over at once. Compiling is worth watching.
+            command.arg("--quiet").stdout(Stdio::null());
         }
         command.args(further).arg(&recipe.context);
         succeed(command, signals)

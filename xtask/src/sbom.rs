@@ -1,5 +1,5 @@
 //! `cargo xtask sbom`: what a service's binary is made of, as a bill of materials that
-//! scanners and registries read (CycloneDX 1.6). The image holds nothing else.
+//! scanners and registries read (`CycloneDX` 1.6). The image holds nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;

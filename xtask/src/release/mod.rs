@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 use quartet_devstack::workspace;
 use semver::Version;
 
@@ -87,7 +87,7 @@ impl Release {
         self.require_room_for_what_breaks()?;
         let change_notes = self.file("CHANGELOG.md");
         let text = fs::read_to_string(&change_notes)?;
-        let dated = notes::dated(&text, &self.version, Utc::now().date_naive())
+        let dated = notes::dated(&text, &self.version, today())
             .with_context(|| change_notes.display().to_string())?;
         let manifest = self.file("Cargo.toml");
         let text = fs::read_to_string(&manifest)?;
@@ -177,6 +177,14 @@ impl Release {
             )
         })
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no service: the day of the release"
+)]
+fn today() -> NaiveDate {
+    Utc::now().date_naive()
 }
 
 /// Below 1.0 the minor version tells what breaks.

@@ -12,7 +12,8 @@ pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(Rule::new("invalid_length", "must have 1 to 255 bytes"));
     }
-    if name
+    // Also at the ends, where some control characters would count as blanks.
+    if text
         .chars()
         .any(|c| c.is_control() || c == '/' || c == '\\')
     {
@@ -76,6 +77,7 @@ mod tests {
             "a\\b",
             "a\u{0}b",
             "a\nb",
+            "a\n",
             &"x".repeat(256),
         ] {
             assert!(file_name(name).is_err(), "{name:?}");

@@ -142,6 +142,24 @@ async fn every_wrong_promise_is_named_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn what_the_document_allows_is_taken() {
+    let world = World::start().await;
+    for change in [
+        // In JSON the same number as 48213.
+        json!({"size_bytes": 48213.0}),
+        json!({"checksum_sha256": null}),
+        json!({"checksum_sha256": "9F".repeat(32)}),
+    ] {
+        let mut body = png("private");
+        body.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        let response = world.post("/v1/media/presign", "usr_a", &body).await;
+        json_of(response, 201).await;
+    }
+}
+
+#[tokio::test]
 async fn the_same_idempotency_key_makes_one_asset() {
     let world = World::start().await;
     let send = || async {

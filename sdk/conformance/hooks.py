@@ -45,6 +45,10 @@ CONTENT_TYPE = "image/png"
 
 _chance = random.Random(4)
 _foreign = set()
+# Every access token that was put into a request.
+_tokens = set()
+# The token of each session that a generated login opened.
+_sessions = {}
 
 
 def operation_id(case):
@@ -58,6 +62,7 @@ class Login:
         return SPENDERS.get(operation_id(case), CALLER).user()
 
     def set(self, case, user, _context):
+        _tokens.add(user.access_token)
         case.headers["Authorization"] = f"Bearer {user.access_token}"
 
 
@@ -69,6 +74,8 @@ def before_call(context, case, kwargs):
         return
     if is_good(case, ParameterLocation.PATH):
         name_an_object(case)
+    if operation_id(case) == "delete_session":
+        end_as_its_owner(case)
     if is_good(case, ParameterLocation.HEADER) and "Idempotency-Key" in case.headers:
         # A key belongs to one request.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
@@ -78,6 +85,8 @@ def before_call(context, case, kwargs):
     if is_good(case, ParameterLocation.QUERY) and "cursor" in (case.query or {}):
         # Cursors are secrets of the service; real ones come from `next_cursor` in stateful tests.
         del case.query["cursor"]
+    if operation_id(case) == "query_graphql" and is_good(case, ParameterLocation.QUERY):
+        links.be_a_query(case.query, variables="{}")
     if is_good(case, ParameterLocation.BODY) and isinstance(case.body, dict):
         case.body = usable(operation_id(case), case.body)
 
@@ -103,6 +112,15 @@ def name_an_object(case):
         case.path_parameters[parameter] = foreign
 
 
+def end_as_its_owner(case):
+    """A generated login is somebody else's; only they can end that session."""
+    token = _sessions.get((case.path_parameters or {}).get("id"))
+    sent = case.headers.get("Authorization", "").removeprefix("Bearer ")
+    # Requests that are sent without a good token on purpose stay so.
+    if token is not None and sent in _tokens:
+        case.headers["Authorization"] = f"Bearer {token}"
+
+
 def usable(operation, body):
     """The body with values that rules allow which no schema can tell."""
     body = dict(body)
@@ -116,14 +134,29 @@ def usable(operation, body):
         body["current_password"] = PASSWORD
     if operation == "create_session" and _chance.random() < 0.5:
         body = {"email": GUEST.user().email, "password": PASSWORD}
-    if operation == "presign_upload" and "content_type" in body:
+    if operation == "execute_graphql":
+        links.be_a_query(body, variables={})
+    if (body.get("display_name") or "x").isspace():
+        # Blanks are no name.
+        body["display_name"] = "Ada"
+    if operation == "presign_upload":
         body["content_type"] = CONTENT_TYPE
+        if not is_file_name(body["file_name"]):
+            body["file_name"] = "a.png"
     return body
+
+
+def is_file_name(text):
+    """What a pattern cannot tell: no blanks alone, no directory, at most 255 bytes."""
+    return text.strip() not in ("", ".", "..") and len(text.strip().encode()) <= 255
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """A spender that has spent itself is replaced."""
+    """A spender that has spent itself is replaced; the owners of sessions are remembered."""
+    if operation_id(case) == "create_session" and response.status_code == 201:
+        tokens = response.json()
+        _sessions[tokens["session_id"]] = tokens["access_token"]
     keeper = SPENDERS.get(operation_id(case))
     if keeper is not None and (response.status_code < 300 or response.status_code == 401):
         keeper.discard(keeper.user())

@@ -39,6 +39,15 @@ def name_objects(case, user):
     case.body = ARGUMENT.sub(lambda match: f'{match[1]}: "{known[match[1]]}"', case.body)
 
 
+def be_a_query(parameters, variables):
+    """Half of the requests hold a document that can be executed; hardly any text is one."""
+    if _chance.random() < 0.5:
+        parameters.clear()
+        parameters["query"] = "query Slugs { links(first: 3) { nodes { slug } } }"
+        parameters["operationName"] = "Slugs"
+        parameters["variables"] = variables
+
+
 @cache
 def documented_codes():
     document = requests.get(f"{URL}/openapi.json", timeout=TIMEOUT_SECONDS).json()

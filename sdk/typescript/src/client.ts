@@ -17,7 +17,7 @@ export interface QuartetOptions {
   url: string;
   /** Where tokens are kept. Default: in memory. */
   tokens?: TokenStore;
-  /** How long one try may take, the answer's body included, in ms. Default 30000. */
+  /** How long one try may take, the answer's body included, in ms. Default 35000: longer than the gateway's. */
   timeoutMs?: number;
   /** How failed requests are sent again. */
   retry?: Partial<RetryOptions>;
@@ -55,7 +55,7 @@ export function createClient(options: QuartetOptions): QuartetClient {
   const send = sender({
     session,
     fetch: options.fetch ?? ((request) => globalThis.fetch(request)),
-    timeoutMs: options.timeoutMs ?? 30_000,
+    timeoutMs: options.timeoutMs ?? 35_000,
     retry,
   });
   const client = createGenerated({

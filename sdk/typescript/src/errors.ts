@@ -15,6 +15,8 @@ export type ClientCode =
   | "not_modified"
   /** The store took no file; `status` and `detail` are the store's. */
   | "upload_refused"
+  /** The file was changed or taken away while it was sent. */
+  | "file_changed"
   /** A subscription ended, and trying again did not help. */
   | "subscription_closed";
 

@@ -20,6 +20,8 @@ export interface TransferOptions {
   retry: RetryOptions;
   /** A try that sends nothing for so long is given up, in ms. */
   stallMs: number;
+  /** So is one that gets no answer for so long after the last byte. */
+  answerMs: number;
   signal?: AbortSignal | undefined;
   onProgress: (sentBytes: number) => void;
 }
@@ -42,7 +44,8 @@ async function tryOnce(piece: Piece, options: TransferOptions): Promise<"arrived
   let timer = setTimeout(() => stall.abort(), options.stallMs);
   const onProgress = (sentBytes: number) => {
     clearTimeout(timer);
-    timer = setTimeout(() => stall.abort(), options.stallMs);
+    const patience = sentBytes < piece.body.size ? options.stallMs : options.answerMs;
+    timer = setTimeout(() => stall.abort(), patience);
     options.onProgress(sentBytes);
   };
   const signals = [stall.signal, ...(options.signal ? [options.signal] : [])];
@@ -53,12 +56,24 @@ async function tryOnce(piece: Piece, options: TransferOptions): Promise<"arrived
     options.signal?.throwIfAborted();
     if (error instanceof AddressEnded || error instanceof QuartetError) throw error;
     if (stall.signal.aborted) {
-      return new QuartetError("timed_out", { detail: `nothing sent for ${options.stallMs} ms` });
+      return new QuartetError("timed_out", { detail: "the upload stood still" });
     }
+    if (!(await isReadable(piece.body))) throw new QuartetError("file_changed", { cause: error });
     return new QuartetError("connection_failed", { cause: error, detail: "the upload was cut" });
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A file on disk can be read only as long as it is the one that was opened. */
+function isReadable(body: Blob): Promise<boolean> {
+  return body
+    .slice(0, 1)
+    .arrayBuffer()
+    .then(
+      () => true,
+      () => false,
+    );
 }
 
 function send(

@@ -22,6 +22,8 @@ export interface UploadOptions {
   onProgress?: (progress: UploadProgress) => void;
   /** A try that sends nothing for so long is given up, in ms. Default 30000. */
   stallMs?: number;
+  /** How long the store may take to answer after the last byte, in ms. Default 120000: it may be hashing. */
+  answerMs?: number;
   /** Default: as the client's. */
   retry?: Partial<RetryOptions>;
   signal?: AbortSignal;
@@ -96,6 +98,7 @@ async function sendAll(
     await transfer(piece, {
       retry: { ...client.retry, ...options.retry },
       stallMs: options.stallMs ?? 30_000,
+      answerMs: options.answerMs ?? 120_000,
       signal: options.signal,
       onProgress: (sent) => options.onProgress?.({ sentBytes: arrived + sent, totalBytes }),
     });

@@ -2,7 +2,6 @@
 
 import { request as http } from "node:http";
 import { request as https } from "node:https";
-import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { WebSocket as Ws } from "ws";
 import type { PutRequest, PutAnswer } from "./types.js";
@@ -44,7 +43,7 @@ export async function put({
     signal,
     headers: { ...headers, "content-length": body.size },
   });
-  const answered = new Promise<PutAnswer>((resolve, reject) => {
+  return new Promise<PutAnswer>((resolve, reject) => {
     request.on("error", reject);
     request.on("response", (response) => {
       const chunks: Buffer[] = [];
@@ -54,30 +53,33 @@ export async function put({
         resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
       );
     });
+    // A store that refuses early answers and closes: its answer says more than the broken pipe.
+    pipeline(chunksOf(body, onProgress, reject), request).catch(() => undefined);
   });
-  let sent = 0;
-  const counter = new Transform({
-    transform(chunk: Uint8Array, _encoding, done) {
-      sent += chunk.byteLength;
-      onProgress(sent);
-      done(undefined, chunk);
-    },
-  });
-  const sending = pipeline(chunksOf(body), counter, request);
-  // A store that refuses early answers and closes: its answer says more than the broken pipe.
-  sending.catch(() => undefined);
-  return answered;
 }
 
-async function* chunksOf(body: Blob): AsyncGenerator<Uint8Array> {
+async function* chunksOf(
+  body: Blob,
+  onProgress: (sentBytes: number) => void,
+  onUnreadable: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
   const reader = body.stream().getReader();
+  const read = () =>
+    reader.read().catch((error: unknown) => {
+      onUnreadable(error);
+      throw error;
+    });
+  let sent = 0;
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    for (let next = await read(); !next.done; next = await read()) {
       for (let at = 0; at < next.value.byteLength; at += CHUNK_BYTES) {
-        yield next.value.subarray(at, at + CHUNK_BYTES);
+        const chunk = next.value.subarray(at, at + CHUNK_BYTES);
+        yield chunk;
+        sent += chunk.byteLength;
+        onProgress(sent);
       }
     }
   } finally {
-    reader.releaseLock();
+    void reader.cancel().catch(() => undefined);
   }
 }

@@ -110,6 +110,18 @@ export const sessions: Scenarios = {
     expect((await failure(quartet.account.get())).code).to.equal("unauthenticated");
   },
 
+  "a log-out during a refresh stays one": async (world) => {
+    const tokens = memoryStore();
+    const quartet = await somebody(world, { tokens });
+    await tokens.save(forged((await tokens.load())!));
+    await world.faults.set({ path: REFRESH, kind: "delay", ms: 500 });
+    const call = quartet.account.get().catch((error: unknown) => error);
+    while ((await world.faults.log(REFRESH)).length === 0);
+    await quartet.client.session.forget();
+    await call;
+    expect(await tokens.load()).to.equal(undefined);
+  },
+
   "two tabs share one session": async (world) => {
     const storage = fakeStorage();
     const first = await somebody(world, { tokens: webStore(storage) });

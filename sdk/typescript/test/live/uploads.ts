@@ -188,7 +188,11 @@ export const uploads: Scenarios = {
     const { media } = await somebody(world, { tokens: memoryStore() });
     const silence = { path: PUT, method: "PUT", kind: "silence" } as const;
     await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, silence);
-    const asset = await media.upload(text(), { stallMs: 500, retry: { baseDelayMs: 20 } });
+    const asset = await media.upload(text(), {
+      stallMs: 500,
+      answerMs: 500,
+      retry: { baseDelayMs: 20 },
+    });
     expect(asset.status).to.equal("ready");
     await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...silence, times: 9 });
     const controller = new AbortController();

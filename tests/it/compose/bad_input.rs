@@ -86,7 +86,7 @@ async fn what_is_wrong_is_said_and_seen_and_nothing_spins() {
 async fn a_full_disk_is_said_and_seen() {
     let mut project = Project::new("full");
     // Room for the log's first segment and some hundred clicks.
-    project.lay_over("full.yaml", &disk_of("64k"));
+    project.lay_over("full.yaml", &disk_of("size=64k"));
     project.up(&[]);
     project.healthy("gateway").await;
     let door: Client = project.client();
@@ -104,7 +104,11 @@ async fn a_full_disk_is_said_and_seen() {
     assert!(line.contains("No space left on device"), "{line}");
     println!("a full disk: {}: {line}", state(&links));
 
-    project.up(&["--no-deps", "--force-recreate", "links"]);
+    // Another volume, in which not even a file can be made.
+    project.compose(&["rm", "--stop", "--force", "links"]);
+    project.remove_volume("clicks");
+    project.lay_over("full.yaml", &disk_of("size=64k,nr_inodes=1"));
+    project.up(&["--no-deps", "links"]);
     let links = project.all_containers("links").swap_remove(0);
     let line = project.says(&links, "No space left on device").await;
     println!(
@@ -177,9 +181,9 @@ fn overlay(service: &str, environment: &str) -> String {
     format!("services:\n  {service}:\n    environment:\n      {environment}\n")
 }
 
-/// The click log's volume in memory, of this size.
-fn disk_of(size: &str) -> String {
+/// The click log's volume in memory, with these limits.
+fn disk_of(limits: &str) -> String {
     format!(
-        "volumes:\n  clicks:\n    driver: local\n    driver_opts:\n      type: tmpfs\n      device: tmpfs\n      o: \"size={size},uid=65532,gid=65532\"\n"
+        "volumes:\n  clicks:\n    driver: local\n    driver_opts:\n      type: tmpfs\n      device: tmpfs\n      o: \"{limits},uid=65532,gid=65532\"\n"
     )
 }

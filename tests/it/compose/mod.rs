@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod engine;
+mod metrics;
 mod project;
 mod traffic;
 
@@ -38,6 +39,7 @@ async fn the_composed_stack_serves_and_survives() {
     journey::of_a_person(&door).await;
     every_replica_answers(&project, &door, "media", 3).await;
     println!("{}", memory(&project));
+    metrics::are_all_there(&project);
 
     let ada = User::sign_up(&door).await;
     let link = graphql::create_link(&ada.client, "https://example.org/meanwhile").await;

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use quartet_client::{Error, Problem};
+use quartet_client::{Error, Problem, ProblemCode};
 use serde_json::json;
 
 use crate::output::{clean, paints};
@@ -102,6 +102,12 @@ fn lines(problem: &Problem) -> Vec<String> {
     }
     if let Some(wait) = problem.retry_after {
         lines.push(format!("try again in {} s", wait.as_secs()));
+    }
+    if matches!(
+        problem.code,
+        ProblemCode::Unauthenticated | ProblemCode::InvalidRefreshToken
+    ) {
+        lines.push("the session has ended; `quartet login` opens another".to_owned());
     }
     let id = problem.request_id.as_deref().unwrap_or("unknown");
     lines.push(format!("code {}, request {id}", problem.code));

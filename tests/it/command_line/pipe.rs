@@ -157,6 +157,18 @@ async fn sessions_are_kept_renewed_and_ended() {
         .expect(0);
     assert_ne!(kept(), before);
 
+    // Ended from elsewhere: told, and the file goes.
+    let sessions = "/v1/core/sessions/current";
+    let kept: serde_json::Value = serde_json::from_str(&kept()).unwrap();
+    let token = text(&kept, "/session/access_token");
+    let elsewhere = stack.client().with_token(&token);
+    elsewhere.delete(sessions).await.expect(204);
+    let ended = ada.run(&["whoami"]).expect(1);
+    assert!(ended.stderr.contains("`quartet login`"), "{ended:?}");
+    assert!(!ada.session_file().exists());
+
+    ada.run_with(&["login", &ada.email], &ada.password)
+        .expect(0);
     ada.run(&["logout"]).expect(0);
     assert!(!ada.session_file().exists());
     ada.run(&["logout"]).expect(0);

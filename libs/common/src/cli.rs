@@ -299,13 +299,13 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::with_causes;
 
     #[test]
     fn causes_are_told_once() {
         let deep = anyhow::anyhow!("no such file").context("secret: no such file");
-        assert_eq!(one_line(&deep), "secret: no such file");
+        assert_eq!(with_causes(&deep), "secret: no such file");
         let other = anyhow::anyhow!("refused").context("the log cannot be made");
-        assert_eq!(one_line(&other), "the log cannot be made: refused");
+        assert_eq!(with_causes(&other), "the log cannot be made: refused");
     }
 }

@@ -21,6 +21,11 @@ pub struct PageQuery {
     #[param(value_type = Option<i32>, default = 20)]
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(
+        min_length = 1,
+        max_length = 512,
+        example = "WyJhc3NldHMiLCJhc3RfMDFqZDZ4OHJ2M2ZxNHQybThuNWs3YzllMXoiXQ"
+    )]
     pub cursor: Option<String>,
 }
 
@@ -29,6 +34,7 @@ pub struct PageQuery {
 pub struct Page<T> {
     pub data: Vec<T>,
     /// Give it as `cursor` to get the next page; null on the last page.
+    #[schema(max_length = 512)]
     pub next_cursor: Option<String>,
     /// Whether there is a next page.
     pub has_more: bool,

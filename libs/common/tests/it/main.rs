@@ -9,3 +9,4 @@ mod layers;
 mod serve;
 mod support;
 mod telemetry;
+mod watch;

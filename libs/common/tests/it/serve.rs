@@ -94,3 +94,26 @@ async fn the_health_check_says_what_is_missing() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn while_it_drains_requests_are_answered_and_their_connections_closed() {
+    let router = Router::new().route("/work", get(async || "done"));
+    let running = start(router, |server| server.drain_seconds = 1).await;
+    let client = reqwest::Client::new();
+    let ask = async || client.get(running.url("/work")).send().await;
+    let before = ask().await.unwrap();
+    assert!(!before.headers().contains_key("connection"));
+    before.bytes().await.unwrap();
+    running.shutdown.cancel();
+    // The first of these goes over the connection of the one before.
+    let mut answered = 0;
+    while let Ok(response) = ask().await {
+        if running.readiness.is_draining() {
+            assert_eq!(response.headers()["connection"], "close");
+            answered += 1;
+        }
+        assert_eq!(response.text().await.unwrap(), "done");
+    }
+    assert!(answered > 1, "only {answered} were answered");
+    running.served.await.unwrap().unwrap();
+}

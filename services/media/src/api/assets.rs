@@ -88,6 +88,11 @@ struct ListQuery {
     #[param(value_type = Option<i32>, default = 20)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(
+        min_length = 1,
+        max_length = 512,
+        example = "WyJhc3NldHMiLCJhc3RfMDFqZDZ4OHJ2M2ZxNHQybThuNWs3YzllMXoiXQ"
+    )]
     cursor: Option<String>,
     /// Only assets with this status.
     status: Option<Status>,

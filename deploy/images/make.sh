@@ -70,7 +70,7 @@ garage() {
   say "compiling garage $garage_version; this takes long"
   RUSTFLAGS="-C target-feature=+crt-static" nice cargo "+$rust_version" install garage \
     --quiet --locked --version "$garage_version" --root "$root" \
-    --target "$(rustc "+$rust_version" -vV | sed -n 's/^host: //p')"
+    --target "$(rustc "+$rust_version" --print host-tuple)"
   strip "$root/bin/garage"
   tar --directory "$root/bin" --owner=0 --group=0 --create garage |
     "$docker" import --change 'ENV RUST_LOG=garage=info' --change 'CMD ["/garage", "server"]' \

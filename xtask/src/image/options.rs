@@ -1,9 +1,11 @@
 //! The words after `cargo xtask image`.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::cargo::PARTS;
 
+/// The command line client; made only when it is named.
+pub(crate) const CLIENT: &str = "quartet";
 const PROFILES: [&str; 3] = ["dist", "release", "dev"];
 
 #[derive(Debug)]
@@ -33,13 +35,17 @@ impl<'a> Options<'a> {
                 "--profile" => options.profile = profile(own.next())?,
                 "--tag" => options.tag = own.next().context("--tag wants a name")?,
                 "--from-source" => options.from_source = true,
-                name if PARTS.contains(&name) => options.binaries.push(name),
+                name if name == CLIENT || PARTS.contains(&name) => options.binaries.push(name),
                 other => bail!(
-                    "`{other}` is no option and no binary; there are {}",
+                    "`{other}` is no option and no binary; there are {} and {CLIENT}",
                     PARTS.join(", ")
                 ),
             }
         }
+        ensure!(
+            !(options.from_source && options.binaries.contains(&CLIENT)),
+            "`{CLIENT}` is not made by --from-source"
+        );
         if options.binaries.is_empty() {
             options.binaries = PARTS.to_vec();
         }
@@ -81,6 +87,7 @@ mod tests {
             &["--profile", "fast"],
             &["--profile"],
             &["--tag"],
+            &["--from-source", "quartet"],
         ] {
             assert!(Options::parse(words).is_err(), "{words:?}");
         }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use quartet_devstack::workspace;
 
 use super::engine::Recipe;
+use super::options::CLIENT;
 use crate::cargo::{PARTS, cargo, succeed};
 use crate::signals::Signals;
 
@@ -46,6 +47,9 @@ pub(crate) fn build(
     // All packages are named so that cargo joins the same features, whatever is asked for.
     for package in PARTS {
         command.args(["--package", package]);
+    }
+    if names.contains(&CLIENT) {
+        command.args(["--package", "quartet-cli"]);
     }
     for name in names {
         command.args(["--bin", name]);

@@ -631,10 +631,6 @@ export type GetHealthErrors = {
      */
     408: Problem;
     /**
-     * - `rate_limited`: Too many requests
-     */
-    429: Problem;
-    /**
      * - `headers_too_large`: The request head is too large
      */
     431: Problem;

@@ -104,11 +104,10 @@ async fn a_full_disk_is_said_and_seen() {
     assert!(line.contains("No space left on device"), "{line}");
     println!("a full disk: {}: {line}", state(&links));
 
-    // Another volume, in which not even a file can be made.
-    project.compose(&["rm", "--stop", "--force", "links"]);
-    project.remove_volume("clicks");
+    // Anew, with a volume in which not even a file can be made.
+    project.compose(&["down", "--volumes", "--timeout", "1"]);
     project.lay_over("full.yaml", &disk_of("size=64k,nr_inodes=1"));
-    project.up(&["--no-deps", "links"]);
+    project.up(&["links"]);
     let links = project.all_containers("links").swap_remove(0);
     let line = project.says(&links, "No space left on device").await;
     println!(

@@ -124,10 +124,6 @@ impl Project {
         });
     }
 
-    pub(super) fn remove_volume(&self, volume: &str) {
-        block_in_place(|| docker(&["volume", "rm", &format!("{}_{volume}", self.name)]));
-    }
-
     /// Lays another file over the stack.
     pub(super) fn lay_over(&mut self, name: &str, yaml: &str) {
         let path = self.directory.path().join(name);

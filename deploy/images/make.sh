@@ -18,7 +18,6 @@ postgres_major=15
 garage_version=2.5.0
 rust_version="$(sed -n 's/^channel = "\(.*\)"/\1/p' ../../rust-toolchain.toml)"
 
-export DOCKER_BUILDKIT=1
 docker="${DOCKER:-docker}"
 force=
 

@@ -1,9 +1,10 @@
 //! Accepts connections until it is told to stop, and then lets requests finish.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::Request;
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -28,8 +29,12 @@ const MAX_HEADERS: usize = 100;
 /// After an accept error such as too many open files: do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `shutdown` is cancelled. Then `/ready` answers 503 at once; after the
-/// drain time nothing new is accepted, and requests in flight have the grace time to finish.
+/// Serves `router` until `shutdown` is cancelled. Then `/ready` answers 503 at once, and every
+/// answer asks for its connection to be closed; after the drain time nothing new is accepted,
+/// and requests in flight have the grace time to finish.
+///
+/// With a drain time longer than clients keep idle connections, no request meets a closing
+/// connection: each is closed after an answer that said so, or by the client itself.
 ///
 /// # Errors
 /// When the grace time ran out before every request was answered.
@@ -41,6 +46,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
+    let readiness = Arc::new(readiness.clone());
     let slots = Arc::new(Semaphore::new(settings.max_connections));
     let mut protocol = Builder::new(TokioExecutor::new()).http1_only();
     protocol
@@ -80,12 +86,24 @@ pub async fn serve(
             stream,
             Peer(peer.ip()),
             router.clone(),
+            Arc::clone(&readiness),
             graceful.watcher(),
         );
         tokio::spawn(async move {
             connection.await;
             drop(slot);
         });
+    }
+    // Clients that are connected already but were not accepted yet would be reset.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        tokio::spawn(connection(
+            protocol.clone(),
+            stream,
+            Peer(peer.ip()),
+            router.clone(),
+            Arc::clone(&readiness),
+            graceful.watcher(),
+        ));
     }
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
@@ -99,13 +117,24 @@ async fn connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
+    readiness: Arc<Readiness>,
     watcher: Watcher,
 ) {
     // Small answers must not wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.clone().oneshot(request.map(Body::new))
+        let answer = router.clone().oneshot(request.map(Body::new));
+        let readiness = Arc::clone(&readiness);
+        async move {
+            let mut response = answer.await?;
+            // An upgraded connection says in this header that it is one.
+            if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let headers = response.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = protocol
         .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));

@@ -107,8 +107,10 @@ async fn while_it_drains_requests_are_answered_and_their_connections_closed() {
     running.shutdown.cancel();
     // The first of these goes over the connection of the one before.
     let mut answered = 0;
-    while let Ok(response) = ask().await {
-        if running.readiness.is_draining() {
+    loop {
+        let draining = running.readiness.is_draining();
+        let Ok(response) = ask().await else { break };
+        if draining {
             assert_eq!(response.headers()["connection"], "close");
             answered += 1;
         }

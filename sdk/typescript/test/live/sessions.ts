@@ -80,7 +80,11 @@ export const sessions: Scenarios = {
     const tokens = memoryStore();
     const quartet = await somebody(world, { tokens });
     const { lifetimeMs, ...rest } = (await tokens.load())!;
-    await tokens.save({ ...rest, lifetimeMs, expiresAt: Date.now() + lifetimeMs / 6 });
+    await tokens.save({
+      ...rest,
+      lifetimeMs,
+      expiresAt: Date.now() + Math.min(20_000, lifetimeMs / 6),
+    });
     await world.faults.set({ path: REFRESH, kind: "answer", status: 503, times: 9 });
     await quartet.account.get();
     const statuses = (await world.faults.log(REFRESH)).map(({ status }) => status);

@@ -114,10 +114,21 @@ impl GatewayMetrics {
     pub(crate) fn update(&self, state: &State) {
         self.connections.set(gauge(state.connections.count()));
         self.rate_limit_keys.set(gauge(state.counter.len()));
-        for upstream in &state.snapshot().upstreams {
+        let snapshot = state.snapshot();
+        for upstream in &snapshot.upstreams {
             self.replicas
                 .get_or_create(&label(upstream))
                 .set(gauge(upstream.replicas().len()));
+            // A counter that begins with its first event has no rise to see.
+            self.retries.get_or_create(&label(upstream));
+            self.connect_failures.get_or_create(&label(upstream));
+        }
+        for limit in &snapshot.config.limits {
+            let limit = Arc::clone(&limit.name);
+            self.rate_limited.get_or_create(&LimitLabel { limit });
+        }
+        for outcome in ["applied", "refused"] {
+            self.reloads.get_or_create(&OutcomeLabel { outcome });
         }
     }
 }

@@ -126,3 +126,17 @@ async fn users_have_quotas_of_their_own_and_so_have_addresses() {
         assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_happened_yet_is_shown_as_zero() {
+    let gateway = Gateway::start(&settings(serve(echo()).await)).await;
+    let text = gateway.admin("/metrics").await.text().await.unwrap();
+    for sample in [
+        "gateway_rate_limited_total{service=\"gateway\",limit=\"core\"} 0",
+        "gateway_upstream_retries_total{service=\"gateway\",upstream=\"u\"} 0",
+        "gateway_upstream_connect_failures_total{service=\"gateway\",upstream=\"u\"} 0",
+        "gateway_config_reloads_total{service=\"gateway\",outcome=\"refused\"} 0",
+    ] {
+        assert!(text.contains(sample), "no {sample} in {text}");
+    }
+}

@@ -35,7 +35,7 @@ pub(crate) fn python(requirements: &Path, signals: &Signals) -> anyhow::Result<P
     let environment = environment_of(requirements)?;
     let programs = environment.join("bin");
     once(&environment, &wanted, || {
-        require("python3", "install Python 3.10 or later with venv")?;
+        require("python3", "install Python 3.11 or later with venv")?;
         println!("Installing the programs of {}", requirements.display());
         if environment.exists() {
             fs::remove_dir_all(&environment)?;

@@ -39,8 +39,14 @@ pub(crate) fn service_of(operation: &Operation) -> &str {
     }
 }
 
+/// Where the product's own routes are; tests add others, which no document knows.
+const OWN: [&str; 5] = ["/v1/", "/s/", "/.well-known/", "/openapi", "/health"];
+
 /// Fails unless the merged document promises this answer: status, headers, media type, body, code.
 pub(crate) fn check(method: &Method, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) {
+    if !OWN.iter().any(|start| path.starts_with(start)) {
+        return;
+    }
     let answer = Answer {
         method,
         path,

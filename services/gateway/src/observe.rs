@@ -120,15 +120,15 @@ impl GatewayMetrics {
                 .get_or_create(&label(upstream))
                 .set(gauge(upstream.replicas().len()));
             // A counter that begins with its first event has no rise to see.
-            self.retries.get_or_create(&label(upstream));
-            self.connect_failures.get_or_create(&label(upstream));
+            drop(self.retries.get_or_create(&label(upstream)));
+            drop(self.connect_failures.get_or_create(&label(upstream)));
         }
         for limit in &snapshot.config.limits {
             let limit = Arc::clone(&limit.name);
-            self.rate_limited.get_or_create(&LimitLabel { limit });
+            drop(self.rate_limited.get_or_create(&LimitLabel { limit }));
         }
         for outcome in ["applied", "refused"] {
-            self.reloads.get_or_create(&OutcomeLabel { outcome });
+            drop(self.reloads.get_or_create(&OutcomeLabel { outcome }));
         }
     }
 }

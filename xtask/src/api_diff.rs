@@ -41,7 +41,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<ExitCode> {
     for service in SERVICES {
         if options.service.is_none_or(|wanted| wanted == service) {
             let report = compare(&root, service, options.against)?;
-            print(&report);
+            print(&report, options.all);
             broken |= report.is_breaking();
         }
     }
@@ -97,6 +97,8 @@ struct Options<'a> {
     service: Option<&'a str>,
     against: Option<&'a str>,
     allow_breaking: bool,
+    /// Also what breaks nobody.
+    all: bool,
 }
 
 impl<'a> Options<'a> {
@@ -105,6 +107,7 @@ impl<'a> Options<'a> {
             service: None,
             against: None,
             allow_breaking: false,
+            all: false,
         };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
@@ -112,6 +115,7 @@ impl<'a> Options<'a> {
                 "--against" => {
                     options.against = Some(words.next().context("--against needs a REF")?);
                 }
+                "--all" => options.all = true,
                 "--allow-breaking" => options.allow_breaking = true,
                 service if SERVICES.contains(&service) => options.service = Some(service),
                 other => bail!("`{other}` is not known here; see `cargo xtask --help`"),
@@ -121,7 +125,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn print(report: &Report) {
+fn print(report: &Report, all: bool) {
     let Report {
         service, against, ..
     } = report;
@@ -130,8 +134,13 @@ fn print(report: &Report) {
         return;
     }
     println!("{service} since {against}:");
-    for change in &report.changes {
+    let shown = |change: &&Change| all || change.breaking;
+    for change in report.changes.iter().filter(shown) {
         println!("  {change}");
+    }
+    let hidden = report.changes.len() - report.changes.iter().filter(shown).count();
+    if hidden > 0 {
+        println!("  {hidden} compatible changes; --all lists them");
     }
 }
 

@@ -63,7 +63,7 @@ cargo xtask COMMAND
                              --profile dist|release|dev   how it is compiled; dist is usual
                              --tag TAG                    instead of `dev`
                              --from-source                compile inside the builder image
-  api-diff [SERVICE] [--against REF] [--allow-breaking]
+  api-diff [SERVICE] [--against REF] [--all] [--allow-breaking]
                              what of the published interfaces has changed since the last
                              release; fails when clients that work today would break
   affected --since REF [--json]

@@ -92,7 +92,7 @@ impl Pair<'_> {
                 )),
                 _ => {}
             }
-            let mut comparison = Comparison::new(Side::Request, changes);
+            let mut comparison = Comparison::of_parameter(changes);
             self.schemas(&mut comparison, &pointer, was, is);
         }
         for (key, is) in &after {

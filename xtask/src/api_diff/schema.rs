@@ -31,6 +31,8 @@ const UPPER: [&str; 4] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems"
 pub(super) struct Comparison<'a> {
     side: Side,
     changes: &'a mut Vec<Change>,
+    /// Parameters are texts: for them null means nothing.
+    passes_over_null: bool,
     /// Pairs of references that are being compared: schemas may hold themselves.
     open: Vec<(String, String)>,
 }
@@ -86,7 +88,16 @@ impl<'a> Comparison<'a> {
         Self {
             side,
             changes,
+            passes_over_null: false,
             open: Vec::new(),
+        }
+    }
+
+    /// For a parameter.
+    pub(super) fn of_parameter(changes: &'a mut Vec<Change>) -> Self {
+        Self {
+            passes_over_null: true,
+            ..Self::new(Side::Request, changes)
         }
     }
 
@@ -124,7 +135,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn types(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        let (before, after) = (old.types(), new.types());
+        let (mut before, mut after) = (old.types(), new.types());
+        if self.passes_over_null {
+            before.remove("null");
+            after.remove("null");
+        }
         if before.is_empty() && !after.is_empty() {
             self.narrowed(pointer, "type-narrowed", format!("any to {after:?}"));
             return;

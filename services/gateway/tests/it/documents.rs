@@ -109,7 +109,11 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let html = page.text().await.unwrap();
     let named: Vec<&str> = html
         .split(['"', '\''])
-        .filter(|text| text.ends_with(".js") || text.ends_with(".css") || text.ends_with(".png"))
+        .filter(|text| {
+            [".js", ".css", ".png"]
+                .iter()
+                .any(|end| text.ends_with(end))
+        })
         .collect();
     assert_eq!(named.len(), 5, "{named:?}");
     for file in named {

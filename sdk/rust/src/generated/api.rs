@@ -892,6 +892,41 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
+    /// Describe the GraphQL side of this service
+    ///
+    /// Every type, query, mutation and subscription, in the schema definition language. Not there where
+    /// the service is set to keep its schema to itself.
+    ///
+    /// Sends a `GET` request to `/v1/links/schema.graphql`
+    pub async fn get_links_graphql_schema<'a>(
+        &'a self,
+    ) -> Result<ResponseValue<ByteStream>, Error<crate::problem::ProblemBody>> {
+        let url = format!("{}/v1/links/schema.graphql", self.baseurl,);
+        let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+        header_map.append(
+            ::reqwest::header::HeaderName::from_static("api-version"),
+            ::reqwest::header::HeaderValue::from_static(Self::api_version()),
+        );
+        #[allow(unused_mut)]
+        let mut request = self.client.get(url).headers(header_map).build()?;
+        let info = OperationInfo {
+            operation_id: "get_links_graphql_schema",
+        };
+        self.pre(&mut request, &info).await?;
+        let result = self.exec(request, &info).await;
+        self.post(&result, &info).await?;
+        let response = result?;
+        match response.status().as_u16() {
+            200u16 => Ok(ResponseValue::stream(response)),
+            400u16..=499u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            500u16..=599u16 => Err(Error::ErrorResponse(
+                ResponseValue::from_response(response).await?,
+            )),
+            _ => Err(Error::UnexpectedResponse(response)),
+        }
+    }
     /// List assets
     ///
     /// The caller's assets, newest first, in pages of up to 100.

@@ -21,6 +21,7 @@ export interface ProblemCodesOf {
   getCoreOpenapi: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getHealth: "headers_too_large" | "internal" | "malformed_request" | "request_timeout" | "upgrade_refused";
   getJwks: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  getLinksGraphqlSchema: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getLinksOpenapi30: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getLinksOpenapi: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getMe: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";

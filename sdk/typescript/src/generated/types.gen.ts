@@ -1901,6 +1901,65 @@ export type GetLinksOpenapiResponses = {
     200: unknown;
 };
 
+export type GetLinksGraphqlSchemaData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/v1/links/schema.graphql';
+};
+
+export type GetLinksGraphqlSchemaErrors = {
+    /**
+     * - `malformed_request`: The request is not valid HTTP
+     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     */
+    400: Problem;
+    /**
+     * - `not_found`: There is no such resource
+     */
+    404: Problem;
+    /**
+     * - `request_timeout`: The request took too long to arrive
+     */
+    408: Problem;
+    /**
+     * - `rate_limited`: Too many requests
+     */
+    429: Problem;
+    /**
+     * - `headers_too_large`: The request head is too large
+     */
+    431: Problem;
+    /**
+     * - `internal`: Something broke on our side
+     */
+    500: Problem;
+    /**
+     * - `bad_gateway`: The service behind this path broke off
+     */
+    502: Problem;
+    /**
+     * - `timed_out`: The request took too long
+     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     */
+    503: Problem;
+    /**
+     * - `upstream_timeout`: The service behind this path took too long
+     */
+    504: Problem;
+};
+
+export type GetLinksGraphqlSchemaError = GetLinksGraphqlSchemaErrors[keyof GetLinksGraphqlSchemaErrors];
+
+export type GetLinksGraphqlSchemaResponses = {
+    /**
+     * The schema
+     */
+    200: string;
+};
+
+export type GetLinksGraphqlSchemaResponse = GetLinksGraphqlSchemaResponses[keyof GetLinksGraphqlSchemaResponses];
+
 export type ListAssetsData = {
     body?: never;
     path?: never;

@@ -2,19 +2,22 @@
 
 use std::sync::LazyLock;
 
-use axum::response::IntoResponse;
+use axum::{extract::State, response::IntoResponse};
 use http::header;
-use quartet_common::openapi::{About, EVERYWHERE, copy_in_3_0, finish};
+use quartet_common::{
+    openapi::{About, EVERYWHERE, copy_in_3_0, finish},
+    problem::Problem,
+};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{error::kinds, state::AppState};
+use crate::{error::kinds, graphql, state::AppState};
 
 const ABOUT: About = About {
     title: "Quartet links",
     description: "Short links with durable click counts. Links are made, changed, listed and \
 watched by GraphQL at `/v1/links/graphql` (POST, GET, server-sent events, and WebSocket with the \
-sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` redirects.",
+sub-protocol graphql-transport-ws); `/v1/links/schema.graphql` describes it. `/s/{slug}` redirects.",
     version: env!("CARGO_PKG_VERSION"),
     everywhere: EVERYWHERE,
     kinds: kinds::ALL,
@@ -22,6 +25,7 @@ sub-protocol graphql-transport-ws); `schema.graphql` describes it. `/s/{slug}` r
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
 static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
+static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
 
 #[derive(OpenApi)]
 #[openapi(tags(
@@ -35,6 +39,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(get_openapi))
         .routes(routes!(get_openapi_3_0))
+        .routes(routes!(get_graphql_schema))
 }
 
 /// The document as pretty JSON.
@@ -71,6 +76,26 @@ async fn get_openapi() -> impl IntoResponse {
 )]
 async fn get_openapi_3_0() -> impl IntoResponse {
     json(&COPY_IN_3_0)
+}
+
+/// Describe the GraphQL side of this service
+///
+/// Every type, query, mutation and subscription, in the schema definition language. Not there where
+/// the service is set to keep its schema to itself.
+#[utoipa::path(
+    get,
+    path = "/v1/links/schema.graphql",
+    operation_id = "get_links_graphql_schema",
+    tag = "documents",
+    responses((status = 200, description = "The schema", content_type = "text/plain", body = String, example = "type DeletedLink {\n\tid: ID!\n}\n")),
+    extensions(("x-problem-codes" = json!(["not_found"]))),
+)]
+async fn get_graphql_schema(State(state): State<AppState>) -> Result<&'static str, Problem> {
+    if state.config.graphql.introspection {
+        Ok(&GRAPHQL_SCHEMA)
+    } else {
+        Err(Problem::not_found("document"))
+    }
 }
 
 fn json(text: &'static str) -> impl IntoResponse {

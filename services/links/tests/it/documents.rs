@@ -55,6 +55,16 @@ async fn the_served_document_is_the_committed_one() {
         served.text().await.unwrap(),
         include_str!("../../openapi.json")
     );
+    let schema = replica.client.get(replica.url("/v1/links/schema.graphql"));
+    let schema = schema.send().await.unwrap();
+    assert_eq!(
+        schema.headers()["content-type"],
+        "text/plain; charset=utf-8"
+    );
+    assert_eq!(
+        schema.text().await.unwrap(),
+        include_str!("../../schema.graphql")
+    );
 }
 
 #[test]

@@ -327,6 +327,8 @@ async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
         !error["message"].as_str().unwrap().contains("links"),
         "{error}"
     );
+    let schema = replica.client.get(replica.url("/v1/links/schema.graphql"));
+    assert_eq!(schema.send().await.unwrap().status(), 404);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ from quartet_client._generated.rest.api.assets import (
 from quartet_client._generated.rest.api.documents import (
     get_core_openapi,
     get_core_openapi_3_0,
+    get_links_graphql_schema,
     get_links_openapi,
     get_links_openapi_3_0,
     get_media_openapi,
@@ -52,6 +53,7 @@ __all__ = [
     "get_core_openapi_3_0",
     "get_health",
     "get_jwks",
+    "get_links_graphql_schema",
     "get_links_openapi",
     "get_links_openapi_3_0",
     "get_me",

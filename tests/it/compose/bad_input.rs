@@ -28,7 +28,7 @@ const CANNOT_START: [Broken; 5] = [
         what: "a missing variable",
         service: "core",
         environment: "QUARTET_DATABASE_URL_FILE: /run/secrets/absent",
-        says: "/run/secrets/absent: No such file or directory",
+        says: "QUARTET_DATABASE_URL_FILE: /run/secrets/absent cannot be read: No such file or directory",
     },
     Broken {
         what: "an unknown variable",

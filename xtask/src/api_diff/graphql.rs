@@ -12,9 +12,14 @@ use async_graphql_parser::types::{
 use super::change::Change;
 
 /// # Errors
-/// When one of them is no schema.
+/// When the new one is no schema.
 pub(super) fn compare(old: &str, new: &str) -> anyhow::Result<Vec<Change>> {
-    let (old, new) = (types(old)?, types(new)?);
+    let new = types(new)?;
+    // Nobody could make a client from a schema that cannot be parsed.
+    let Ok(old) = types(old) else {
+        let what = "the old schema cannot be parsed";
+        return Ok(vec![Change::compatible("", "schema-mended", what)]);
+    };
     let mut changes = Vec::new();
     let written = written_by_service(&new);
     for (name, was) in &old {

@@ -339,3 +339,13 @@ fn each_change_of_a_graphql_schema_is_judged() {
         assert_eq!(found, *expected, "{from} -> {to}");
     }
 }
+
+#[test]
+fn a_schema_that_could_not_be_read_breaks_nobody_and_one_that_cannot_is_an_error() {
+    let (good, bad) = ("type Query { a: Int }", "type Query { \"\\\" a: Int }");
+    assert_eq!(
+        told(graphql::compare(bad, good).unwrap()),
+        ["schema-mended"]
+    );
+    assert!(graphql::compare(good, bad).is_err());
+}

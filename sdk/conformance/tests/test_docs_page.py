@@ -41,6 +41,8 @@ class Docs:
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(password)
         self.page.keyboard.press("Enter")
+        # The answer moves the focus: keys that are pressed before it would go astray.
+        expect(self.message).not_to_have_text("Logging in", timeout=20_000)
 
     def try_out(self, operation, status):
         """Opens an operation, sends it, and waits for this status."""

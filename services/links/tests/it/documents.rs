@@ -80,6 +80,7 @@ fn the_document_is_whole() {
     let expected = [
         "execute_graphql",
         "follow_link",
+        "get_links_graphql_schema",
         "get_links_openapi",
         "get_links_openapi_3_0",
         "probe_link",

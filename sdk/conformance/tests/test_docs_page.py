@@ -91,6 +91,8 @@ def test_a_login_authorises_every_try_and_nothing_comes_from_elsewhere(docs, use
     block = docs.try_out("get_me", 200)
     expect(block.locator(".live-responses-table")).to_contain_text(user.email)
     docs.try_out("list_assets", 200)
+    [asked] = docs.sent("GET", "/v1/media/assets")
+    assert "cursor" not in asked.url, "an optional example was sent unasked"
     hosts = {urlsplit(request.url).netloc for request in docs.requests if "://" in request.url}
     assert hosts == {urlsplit(docs.url).netloc}
     assert docs.complaints == []

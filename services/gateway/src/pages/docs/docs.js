@@ -12,6 +12,8 @@ const at = (id) => document.getElementById(id);
 let session = null;
 /** The refresh that is under way: a refresh token is spent once. */
 let refreshing = null;
+/** The page itself asks for the document; later requests for it are tries. */
+let loading = true;
 
 function say(text, wrong = false) {
   at("message").textContent = text;
@@ -123,8 +125,24 @@ async function beforeRequest(request) {
   return request;
 }
 
+/** An example that is sent unasked would ask for a page or a version that nobody has. */
+function withoutOptionalExamples(text) {
+  const document = JSON.parse(text);
+  for (const operation of Object.values(document.paths).flatMap((item) => Object.values(item))) {
+    for (const parameter of operation.parameters ?? []) {
+      if (!parameter.required) delete parameter.example;
+    }
+  }
+  return JSON.stringify(document);
+}
+
 /** Tells whether a refused try was the end of the session; deleting it is a try like others. */
 async function afterResponse(response) {
+  if (loading && response.ok) {
+    loading = false;
+    response.text = withoutOptionalExamples(response.text);
+    return response;
+  }
   if (response.status === 401 && session && new URL(response.url).pathname !== SESSIONS) await renewOnce();
   return response;
 }

@@ -38,7 +38,7 @@ pub fn to_3_0(document: &Value) -> Value {
     document["openapi"] = "3.0.3".into();
     remove(&mut document, "", &["jsonSchemaDialect", "webhooks"]);
     remove(&mut document, "/info", &["summary"]);
-    address_of_licence(&mut document);
+    license_url(&mut document);
     remove(&mut document, "/components", &["pathItems"]);
     plain_references(&mut document);
     document
@@ -51,15 +51,15 @@ fn remove(document: &mut Value, pointer: &str, names: &[&str]) {
     }
 }
 
-/// 3.1 names the licence by its SPDX expression, 3.0 by an address.
-fn address_of_licence(document: &mut Value) {
-    let licence = document
+/// 3.1 names the license by its SPDX expression, 3.0 by a URL.
+fn license_url(document: &mut Value) {
+    let license = document
         .pointer_mut("/info/license")
         .and_then(Value::as_object_mut);
-    if let Some(licence) = licence
-        && licence.remove("identifier").is_some()
+    if let Some(license) = license
+        && license.remove("identifier").is_some()
     {
-        licence.insert("url".into(), super::LICENCE.into());
+        license.insert("url".into(), super::LICENSE_URL.into());
     }
 }
 

@@ -1,14 +1,10 @@
-//! Who owns what a request touches.
+//! Authentication: the owner of every row that a request may touch.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use quartet_common::{auth::Caller, problem::Problem};
 
-use crate::state::AppState;
-
-/// The subject of the caller's verified token: owner of every row that the request may touch.
-#[derive(Clone, Debug)]
-pub(crate) struct Owner(pub(crate) String);
+use crate::{state::AppState, store::Owner};
 
 impl FromRequestParts<AppState> for Owner {
     type Rejection = Problem;
@@ -16,6 +12,6 @@ impl FromRequestParts<AppState> for Owner {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let caller =
             <Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
-        Ok(Self(caller.subject().to_owned()))
+        Ok(Self::new(caller.subject()))
     }
 }

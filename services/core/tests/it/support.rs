@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::{
-    cli::Service,
+    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
     db,
@@ -17,7 +17,7 @@ use quartet_common::{
     serve::serve,
     testing::{TestDatabase, Watch, contract::Contract},
 };
-use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
+use quartet_core::{AppState, Config, MIGRATOR, Service, app, run_jobs_once};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ static CONTRACT: LazyLock<Contract> =
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service with a database and a clock of its own.
-pub(crate) struct World {
+pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
     main: Replica,
@@ -59,7 +59,7 @@ pub(crate) struct Replica {
     _watch: Watch,
 }
 
-impl Deref for World {
+impl Deref for TestApp {
     type Target = Replica;
 
     fn deref(&self) -> &Replica {
@@ -70,7 +70,7 @@ impl Deref for World {
 /// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
 /// client's address.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(&[COMMON_DEFAULTS, Core::DEFAULTS], None, []).unwrap();
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;
@@ -78,7 +78,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-impl World {
+impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Waits until somebody waits for a lock in this database.
-    pub(crate) async fn somebody_waits_for_a_lock(&self) {
+    pub(crate) async fn until_a_query_waits_for_a_lock(&self) {
         self.until_zero(
             "SELECT (count(*) = 0)::int::bigint FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'",

@@ -2,11 +2,8 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use quartet_common::{
-    auth::{Caller, bearer_token},
-    jwt::JwtError,
-    problem::Problem,
-};
+use quartet_auth::{Caller, bearer_token, jwt::JwtError};
+use quartet_common::problem::Problem;
 
 use crate::{
     domain::{

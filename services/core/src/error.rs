@@ -74,7 +74,7 @@ impl From<Error> for Problem {
             Error::SessionNotFound => Self::not_found("session"),
             Error::Precondition(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
-            Error::Database(error) => error.into(),
+            Error::Database(error) => quartet_db::problem(error),
             Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
             Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => forbidden(&error),
             Error::InvalidCredentials

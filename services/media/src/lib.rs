@@ -19,10 +19,10 @@ use quartet_common::{
     db,
     health::{self, Readiness},
     layers::{Stack, standard},
-    metrics::Metrics,
-    problem::kinds::render_markdown,
     serve::serve,
 };
+use quartet_service::{Runtime, Service};
+use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
 pub use config::Config;

@@ -18,6 +18,10 @@ use quartet_common::{
         kinds::{NOT_FOUND, UNAVAILABLE},
     },
 };
+use quartet_http::{
+    extract::{Json, Path, Query},
+    layers::ClientAddress,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

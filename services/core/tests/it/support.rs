@@ -11,11 +11,6 @@ use quartet_common::{
     cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    db,
-    health::Readiness,
-    metrics::Metrics,
-    serve::serve,
-    testing::{TestDatabase, Watch, contract::Contract},
 };
 use quartet_core::{AppState, Config, MIGRATOR, Service, app, run_jobs_once};
 use reqwest::{Method, RequestBuilder, Response};
@@ -164,7 +159,7 @@ impl Replica {
         let pool = db::pool(&config.database, "test").unwrap();
         let metrics = Metrics::new("core");
         let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
-        let readiness = Readiness::new().database(pool);
+        let readiness = Readiness::new().check("database", move || quartet_db::ping(pool.clone()));
         let watch = Watch::new(&CONTRACT);
         let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

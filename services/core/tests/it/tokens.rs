@@ -1,7 +1,5 @@
-use quartet_common::{
-    jwt::JwtVerifier,
-    testing::{Issuer, assert_complete, contract::Contract},
-};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_testing::{Issuer, assert_complete, contract::Contract};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -7,10 +7,10 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use quartet_common::{
-    extract::{IfNoneMatch, Json, Path, Query},
     page::{self, Page},
     problem::{Problem, kinds::NOT_FOUND},
 };
+use quartet_http::extract::{IfNoneMatch, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

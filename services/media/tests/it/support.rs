@@ -5,10 +5,6 @@ use quartet_common::{
     cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    db,
-    metrics::Metrics,
-    serve::serve,
-    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
 use quartet_media::{AppState, Config, MIGRATOR, Service, app};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};

@@ -1,4 +1,6 @@
 //! quartet-core: users, their sessions, and the keys that sign their access tokens.
+//!
+//! A request passes `api`, `domain` and `store`, in this order and never back.
 
 mod api;
 mod auth;
@@ -7,13 +9,16 @@ mod domain;
 mod error;
 mod jobs;
 mod metrics;
+mod problems;
 mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{clock::Clock, config::ConfigError, problem::kinds::render_markdown};
-use quartet_db as db;
-use quartet_http::{
+use quartet_common::{
+    cli::{self, Runtime},
+    clock::Clock,
+    config::ConfigError,
+    db,
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,
@@ -28,18 +33,18 @@ pub use state::AppState;
 /// The migrations of the schema `core`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 
-/// The service as the command line runs it.
+/// What the command line runs.
 #[derive(Debug)]
-pub struct Core;
+pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
+/// All routes behind the layer stack, and the probes beside it.
 pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.config.server.clone();
-    let stack = Stack::new(state.clock.clone(), metrics.clone(), &server);
+    let server = state.ctx.config.server.clone();
+    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
     standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
 }
 
-impl Service for Core {
+impl cli::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
@@ -50,7 +55,7 @@ impl Service for Core {
     }
 
     fn problems() -> String {
-        render_markdown(error::kinds::ALL)
+        render_markdown(problems::ALL)
     }
 
     fn migrator() -> &'static Migrator {
@@ -67,11 +72,8 @@ impl Service for Core {
         let server = config.server.clone();
         let pool = db::pool(&config.database, "quartet-core")?;
         let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.keys.maintain(&pool).await?;
-        let readiness = Readiness::new().check("database", {
-            let pool = pool.clone();
-            move || quartet_db::ping(pool.clone())
-        });
+        state.ctx.keys.maintain(&pool).await?;
+        let readiness = Readiness::new().database(pool.clone());
         let jobs = jobs::start(&state, &shutdown);
         let router = app(state, metrics, readiness.clone());
         let served = serve(listener, router, &server, &readiness, shutdown).await;
@@ -82,14 +84,14 @@ impl Service for Core {
         Ok(served?)
     }
 
-    /// `rotate-keys` makes a new signing key that takes over after the publishing time;
-    /// `rotate-keys --now` makes one that signs at once and drops all others.
+    /// `rotate-keys` creates a signing key that becomes active after `keys.publish_ahead_seconds`;
+    /// `rotate-keys --now` creates one that is active at once and deletes all others.
     fn other(
         words: &[String],
         config: &dyn Fn() -> Result<Config, ConfigError>,
     ) -> Option<anyhow::Result<()>> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let now = match words.as_slice() {
+        let immediately = match words.as_slice() {
             ["rotate-keys"] => false,
             ["rotate-keys", "--now"] => true,
             _ => return None,
@@ -97,35 +99,36 @@ impl Service for Core {
         Some(
             config()
                 .map_err(Into::into)
-                .and_then(|config| rotate_keys(config, now)),
+                .and_then(|config| rotate_keys(config, immediately)),
         )
     }
 }
 
-fn rotate_keys(config: Config, now: bool) -> anyhow::Result<()> {
+fn rotate_keys(config: Config, immediately: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let pool = db::pool(&config.database, "quartet-core")?;
-        db::ensure_current(&MIGRATOR, &pool, Core::NAME).await?;
+        db::ensure_current(&MIGRATOR, &pool, <Service as cli::Service>::NAME).await?;
         let state = AppState::new(config, pool.clone(), Clock::system(), &Metrics::new("core"))?;
-        let made = state.keys.rotate(&pool, now).await?;
+        let key = state.ctx.keys.rotate(&pool, immediately).await?;
         eprintln!(
-            "signing key {} takes over at {}",
-            made.kid,
-            made.activates_at.to_rfc3339()
+            "signing key {} becomes active at {}",
+            key.kid,
+            key.activates_at.to_rfc3339()
         );
         Ok(())
     })
 }
 
-/// What the jobs do, once.
+/// Runs each job once.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When a job fails.
 pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
-    state.keys.maintain(&state.pool).await?;
-    jobs::purge(state).await?;
+    let ctx = &state.ctx;
+    ctx.keys.maintain(&ctx.pool).await?;
+    jobs::purge(ctx).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the service counts beside its requests.
+//! Metrics of this service besides those of requests.
 
 use prometheus_client::metrics::counter::Counter;
 use quartet_telemetry::metrics::Metrics;
@@ -17,21 +17,21 @@ impl CoreMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let this = Self::default();
         let counters = [
-            ("core_sign_ups", "Users that signed up", &this.sign_ups),
-            ("core_logins", "Logins that succeeded", &this.logins),
+            ("core_sign_ups", "Accounts created", &this.sign_ups),
+            ("core_logins", "Successful logins", &this.logins),
             (
                 "core_failed_logins",
-                "Logins with a wrong address or password",
+                "Logins with a wrong email or password",
                 &this.failed_logins,
             ),
             (
                 "core_reused_refresh_tokens",
-                "Sessions ended because a spent refresh token was used",
+                "Sessions revoked because a refresh token was reused",
                 &this.reused_refresh_tokens,
             ),
             (
                 "core_password_hashes",
-                "Passwords hashed or verified",
+                "Argon2 runs: passwords hashed or verified",
                 &this.password_hashes,
             ),
         ];

@@ -1,5 +1,6 @@
-//! The media service: a client asks for a signed address, puts its file there itself, and the
-//! file counts once it has been verified to be what was promised.
+//! quartet-media: uploads straight to an object store by signed URLs, and the assets they become.
+//!
+//! A request passes `api`, `domain` and `store`, in this order and never back.
 
 mod api;
 mod auth;
@@ -8,14 +9,14 @@ mod domain;
 mod error;
 mod jobs;
 mod metrics;
-mod objects;
+mod problems;
 mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::problem::kinds::render_markdown;
-use quartet_db as db;
-use quartet_http::{
+use quartet_common::{
+    cli::{self, Runtime},
+    db,
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,
@@ -27,21 +28,21 @@ use sqlx::migrate::Migrator;
 pub use config::Config;
 pub use state::AppState;
 
-/// The schema's migrations.
+/// The migrations of the schema `media`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/media");
 
-/// The service as the command line runs it.
+/// What the command line runs.
 #[derive(Debug)]
-pub struct Media;
+pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
+/// All routes behind the layer stack, and the probes beside it.
 pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.config().server.clone();
-    let stack = Stack::new(state.clock().clone(), metrics.clone(), &server);
+    let server = state.ctx.config.server.clone();
+    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
     standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
 }
 
-impl Service for Media {
+impl cli::Service for Service {
     const NAME: &'static str = "media";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
@@ -52,7 +53,7 @@ impl Service for Media {
     }
 
     fn problems() -> String {
-        render_markdown(error::kinds::ALL)
+        render_markdown(problems::ALL)
     }
 
     fn migrator() -> &'static Migrator {
@@ -69,9 +70,11 @@ impl Service for Media {
         let server = config.server.clone();
         let pool = db::pool(&config.database, "quartet-media")?;
         let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.prepare_buckets().await?;
+        if state.ctx.config.s3.create_buckets {
+            state.ctx.objects.create_buckets().await?;
+        }
         let readiness = state.readiness();
-        let sweep = jobs::start(state.clone(), shutdown.clone());
+        let sweep = jobs::start(state.ctx.clone(), shutdown.clone());
         let router = app(state, metrics, readiness.clone());
         let served = serve(listener, router, &server, &readiness, shutdown).await;
         sweep.await?;
@@ -80,10 +83,10 @@ impl Service for Media {
     }
 }
 
-/// Removes objects whose time has come, once; the job does this again and again.
+/// Runs the sweep once. Returns the number of assets it removed.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn sweep_once(state: &AppState) -> anyhow::Result<u64> {
-    Ok(jobs::sweep::run(state).await?)
+    Ok(jobs::sweep::run(&state.ctx).await?)
 }

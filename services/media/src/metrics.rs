@@ -1,4 +1,4 @@
-//! What the service counts beside its requests.
+//! Metrics of this service besides those of requests.
 
 use prometheus_client::metrics::counter::Counter;
 use quartet_telemetry::metrics::Metrics;
@@ -9,7 +9,7 @@ pub(crate) struct MediaMetrics {
     pub(crate) presigned: Counter,
     pub(crate) completed: Counter,
     pub(crate) completed_bytes: Counter,
-    pub(crate) refused: Counter,
+    pub(crate) rejected: Counter,
     pub(crate) swept: Counter,
 }
 
@@ -19,27 +19,27 @@ impl MediaMetrics {
         let counters = [
             (
                 "media_uploads_presigned",
-                "Uploads that were asked for",
+                "Uploads presigned",
                 &this.presigned,
             ),
             (
                 "media_uploads_completed",
-                "Uploads that were verified",
+                "Uploads completed",
                 &this.completed,
             ),
             (
                 "media_uploads_completed_bytes",
-                "Bytes of verified uploads",
+                "Bytes of completed uploads",
                 &this.completed_bytes,
             ),
             (
                 "media_uploads_refused",
-                "Uploads that were not what was promised",
-                &this.refused,
+                "Uploads rejected because the file did not match",
+                &this.rejected,
             ),
             (
                 "media_objects_swept",
-                "Rows of deleted and abandoned uploads removed",
+                "Deleted and abandoned assets removed by the sweep",
                 &this.swept,
             ),
         ];

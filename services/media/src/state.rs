@@ -1,4 +1,4 @@
-//! What every request needs, put together once.
+//! What every request needs, built once at start.
 
 use std::sync::Arc;
 
@@ -10,17 +10,15 @@ use quartet_service::idempotency::Idempotency;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
-use crate::{config::Config, metrics::MediaMetrics, objects::Objects};
+use crate::{
+    config::Config, domain::Context, metrics::MediaMetrics, store::objects::ObjectStore,
+};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub struct AppState {
-    pub(crate) config: Arc<Config>,
-    pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) ctx: Context,
     pub(crate) verifier: JwtVerifier,
-    pub(crate) objects: Objects,
-    pub(crate) metrics: MediaMetrics,
 }
 
 impl AppState {
@@ -34,65 +32,49 @@ impl AppState {
     ) -> anyhow::Result<Self> {
         config.validate()?;
         let verifier = JwtVerifier::new(&config.jwt, clock.clone())?;
-        let objects = Objects::new(&config.s3);
-        let metrics = MediaMetrics::register(metrics);
-        Ok(Self {
+        let objects = ObjectStore::new(&config.s3);
+        let ctx = Context {
             config: Arc::new(config),
             clock,
             pool,
-            verifier,
+            metrics: MediaMetrics::register(metrics),
             objects,
-            metrics,
-        })
+        };
+        Ok(Self { ctx, verifier })
     }
 
-    /// Makes missing buckets where the settings say so.
-    ///
-    /// # Errors
-    /// When the S3 API refuses.
-    pub async fn prepare_buckets(&self) -> anyhow::Result<()> {
-        if self.config.s3.create_buckets {
-            self.objects.create_buckets().await?;
-        }
-        Ok(())
-    }
-
-    /// Ready when Postgres and both buckets answer.
+    /// Ready when Postgres and both buckets respond.
     pub fn readiness(&self) -> Readiness {
-        let objects = self.objects.clone();
+        let objects = self.ctx.objects.clone();
         Readiness::new()
-            .check("database", {
-                let pool = self.pool.clone();
-                move || quartet_db::ping(pool.clone())
-            })
+            .database(self.ctx.pool.clone())
             .check("s3", move || {
                 let objects = objects.clone();
                 async move {
                     objects.probe().await.map_err(|error| {
-                        // The reason holds addresses; /ready tells only that it does not answer.
-                        tracing::warn!(%error, "the object store does not answer");
-                        "does not answer".to_owned()
+                        // The error contains internal URLs, so `/ready` does not show it.
+                        tracing::warn!(%error, "the object store does not respond");
+                        "does not respond".to_owned()
                     })
                 }
             })
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     pub(crate) fn idempotency(&self) -> Idempotency {
+        let ctx = &self.ctx;
         Idempotency {
-            pool: self.pool.clone(),
-            clock: self.clock.clone(),
+            pool: ctx.pool.clone(),
+            clock: ctx.clock.clone(),
             verifier: self.verifier.clone(),
-            // The bodies of this service hold no secret.
+            // The request bodies of this service contain no secrets.
             hash_key: [0; 32],
         }
+    }
+}
+
+impl FromRef<AppState> for Context {
+    fn from_ref(state: &AppState) -> Self {
+        state.ctx.clone()
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/core/openapi.json`: this service, described.
+//! The OpenAPI document of this service.
 
 use std::sync::LazyLock;
 
@@ -6,22 +6,18 @@ use axum::response::IntoResponse;
 use http::header;
 use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{
-    api::{keys, sessions, users},
-    error::kinds,
-    state::AppState,
-};
+use crate::{api, problems};
 
 const ABOUT: About = About {
     title: "Quartet core",
     description: "Users, their sessions, and the public keys that verify their access \
-tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh it \
-before it ends.",
+tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh the \
+session before the token expires.",
     version: env!("CARGO_PKG_VERSION"),
     everywhere: EVERYWHERE,
-    kinds: kinds::ALL,
+    kinds: problems::ALL,
 };
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
@@ -29,33 +25,25 @@ static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
 
 #[derive(OpenApi)]
 #[openapi(tags(
-    (name = "users", description = "One's own account"),
-    (name = "sessions", description = "Logging in, staying in, logging out"),
-    (name = "keys", description = "What verifies access tokens"),
-    (name = "documents", description = "What this service can do"),
+    (name = "users", description = "Accounts"),
+    (name = "sessions", description = "Login, refresh, logout"),
+    (name = "keys", description = "Public keys that verify access tokens"),
+    (name = "documents", description = "OpenAPI documents"),
 ))]
 struct Base;
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(get_openapi))
-        .routes(routes!(get_openapi_3_0))
-}
 
 /// The document as pretty JSON.
 pub(crate) fn openapi() -> String {
     let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
-        .merge(users::router(None))
-        .merge(sessions::router())
-        .merge(keys::router())
-        .merge(router())
+        .merge(api::idempotent_routes())
+        .merge(api::routes())
         .split_for_parts();
     finish(document, &ABOUT)
 }
 
-/// Describe this service
+/// Get the OpenAPI document
 ///
-/// The OpenAPI 3.1 document of the core service.
+/// OpenAPI 3.1.
 #[utoipa::path(
     get,
     path = "/v1/core/openapi.json",
@@ -63,13 +51,13 @@ pub(crate) fn openapi() -> String {
     tag = "documents",
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
-async fn get_openapi() -> impl IntoResponse {
+pub(super) async fn get_openapi() -> impl IntoResponse {
     json(&DOCUMENT)
 }
 
-/// Describe this service in OpenAPI 3.0
+/// Get the OpenAPI 3.0 document
 ///
-/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+/// The same document in OpenAPI 3.0.3, for tools without support for 3.1.
 #[utoipa::path(
     get,
     path = "/v1/core/openapi-3.0.json",
@@ -77,7 +65,7 @@ async fn get_openapi() -> impl IntoResponse {
     tag = "documents",
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
-async fn get_openapi_3_0() -> impl IntoResponse {
+pub(super) async fn get_openapi_3_0() -> impl IntoResponse {
     json(&COPY_IN_3_0)
 }
 

@@ -9,7 +9,7 @@ use crate::support::config;
 type Change = fn(&mut Config);
 
 #[tokio::test]
-async fn a_setting_that_breaks_a_rule_is_named() {
+async fn invalid_settings_are_named() {
     let cases: [(&str, Change); 14] = [
         ("keys.master_key", |c| c.keys.master_key = "abc".into()),
         ("keys.rotation_seconds", |c| c.keys.rotation_seconds = 0),

@@ -8,15 +8,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::{
+    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
-use quartet_db as db;
-use quartet_http::{health::Readiness, serve::serve};
-use quartet_service::Service;
-use quartet_telemetry::metrics::Metrics;
-use quartet_testing::{TestDatabase, Watch, contract::Contract};
+use quartet_core::{AppState, Config, MIGRATOR, Service, app, run_jobs_once};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -42,7 +38,7 @@ static CONTRACT: LazyLock<Contract> =
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service with a database and a clock of its own.
-pub(crate) struct World {
+pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
     main: Replica,
@@ -58,7 +54,7 @@ pub(crate) struct Replica {
     _watch: Watch,
 }
 
-impl Deref for World {
+impl Deref for TestApp {
     type Target = Replica;
 
     fn deref(&self) -> &Replica {
@@ -69,7 +65,7 @@ impl Deref for World {
 /// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
 /// client's address.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(&[COMMON_DEFAULTS, Core::DEFAULTS], None, []).unwrap();
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;
@@ -77,7 +73,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-impl World {
+impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -115,7 +111,7 @@ impl World {
     }
 
     /// Waits until somebody waits for a lock in this database.
-    pub(crate) async fn somebody_waits_for_a_lock(&self) {
+    pub(crate) async fn until_a_query_waits_for_a_lock(&self) {
         self.until_zero(
             "SELECT (count(*) = 0)::int::bigint FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'",

@@ -1,4 +1,4 @@
-//! `/v1/media/openapi.json`: this service, described.
+//! The OpenAPI document of this service.
 
 use std::sync::LazyLock;
 
@@ -6,21 +6,17 @@ use axum::response::IntoResponse;
 use http::header;
 use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{
-    api::{assets, uploads},
-    error::kinds,
-    state::AppState,
-};
+use crate::{api, problems};
 
 const ABOUT: About = About {
     title: "Quartet media",
-    description: "Uploads and assets. Presign an upload, send the file to the signed \
-address, complete it: then the file has been verified to be what was promised.",
+    description: "Uploads and assets. Presign an upload, send the file to the signed URL, then \
+complete the upload: the file is verified and becomes an asset.",
     version: env!("CARGO_PKG_VERSION"),
     everywhere: EVERYWHERE,
-    kinds: kinds::ALL,
+    kinds: problems::ALL,
 };
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
@@ -28,31 +24,24 @@ static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
 
 #[derive(OpenApi)]
 #[openapi(tags(
-    (name = "uploads", description = "Bringing files in"),
-    (name = "assets", description = "Files that are in"),
-    (name = "documents", description = "What this service can do"),
+    (name = "uploads", description = "Presigned uploads"),
+    (name = "assets", description = "Stored files"),
+    (name = "documents", description = "OpenAPI documents"),
 ))]
 struct Base;
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(get_openapi))
-        .routes(routes!(get_openapi_3_0))
-}
 
 /// The document as pretty JSON.
 pub(crate) fn openapi() -> String {
     let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
-        .merge(uploads::router(None))
-        .merge(assets::router())
-        .merge(router())
+        .merge(api::idempotent_routes())
+        .merge(api::routes())
         .split_for_parts();
     finish(document, &ABOUT)
 }
 
-/// Describe this service
+/// Get the OpenAPI document
 ///
-/// The OpenAPI 3.1 document of the media service.
+/// OpenAPI 3.1.
 #[utoipa::path(
     get,
     path = "/v1/media/openapi.json",
@@ -60,13 +49,13 @@ pub(crate) fn openapi() -> String {
     tag = "documents",
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
-async fn get_openapi() -> impl IntoResponse {
+pub(super) async fn get_openapi() -> impl IntoResponse {
     json(&DOCUMENT)
 }
 
-/// Describe this service in OpenAPI 3.0
+/// Get the OpenAPI 3.0 document
 ///
-/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+/// The same document in OpenAPI 3.0.3, for tools without support for 3.1.
 #[utoipa::path(
     get,
     path = "/v1/media/openapi-3.0.json",
@@ -74,7 +63,7 @@ async fn get_openapi() -> impl IntoResponse {
     tag = "documents",
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
 )]
-async fn get_openapi_3_0() -> impl IntoResponse {
+pub(super) async fn get_openapi_3_0() -> impl IntoResponse {
     json(&COPY_IN_3_0)
 }
 

@@ -1,17 +1,19 @@
 //! The committed document, and what it says.
 
-use quartet_media::Media;
-use quartet_service::Service;
-use quartet_testing::{assert_complete, contract::Contract};
+use quartet_common::{
+    cli::Service as _,
+    testing::{assert_complete, contract::Contract},
+};
+use quartet_media::Service;
 
 const COMMITTED: &str = include_str!("../../openapi.json");
 
 #[test]
-fn the_document_is_whole() {
+fn the_document_is_complete() {
     assert_complete(&Contract::new(COMMITTED));
 }
 
 #[test]
-fn the_committed_document_is_the_one_of_the_code() {
-    assert!(Media::openapi() == COMMITTED, "run `cargo xtask gen`");
+fn the_committed_document_matches_the_code() {
+    assert!(Service::openapi() == COMMITTED, "run `cargo xtask gen`");
 }

@@ -2,15 +2,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTi
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
+    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_db as db;
-use quartet_http::serve::serve;
-use quartet_media::{AppState, Config, MIGRATOR, Media, app};
-use quartet_service::Service;
-use quartet_telemetry::metrics::Metrics;
-use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
+use quartet_media::{AppState, Config, MIGRATOR, Service, app};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -28,7 +24,7 @@ static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
 
 /// A service with a database, an object store, a clock and an issuer of its own.
-pub(crate) struct World {
+pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
     pub(crate) clock: Clock,
@@ -85,7 +81,7 @@ impl Store {
     }
 }
 
-impl World {
+impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -97,7 +93,7 @@ impl World {
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
         let mut config: Config =
-            config::load(&[COMMON_DEFAULTS, Media::DEFAULTS], None, []).unwrap();
+            config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
         config.database = database.settings();
         config.jwt = issuer.settings(issuer.serve().await);
         config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();

@@ -1,4 +1,4 @@
-//! What a client may promise: file names, checksums, sizes.
+//! Values that a client declares: file names, checksums, sizes.
 
 use std::fmt::Write as _;
 
@@ -6,13 +6,13 @@ use quartet_common::problem::Rule;
 
 const MAX_NAME_BYTES: usize = 255;
 
-/// A name for people: never part of a key or a path.
+/// A file name, trimmed. For display only: never part of a key or a path.
 pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
     let name = text.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(Rule::new("invalid_length", "must have 1 to 255 bytes"));
     }
-    // Also at the ends, where some control characters would count as blanks.
+    // In the untrimmed text: `trim` would remove some control characters at the ends.
     if text
         .chars()
         .any(|c| c.is_control() || c == '/' || c == '\\')
@@ -28,20 +28,20 @@ pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
     Ok(name.to_owned())
 }
 
-/// The bytes behind 64 hexadecimal digits.
+/// The 32 bytes of 64 hexadecimal digits.
 pub(crate) fn checksum(text: &str) -> Result<Vec<u8>, Rule> {
-    let wrong = || Rule::new("invalid_checksum", "must be 64 hexadecimal digits");
-    // `from_str_radix` alone would take a sign.
+    let invalid = || Rule::new("invalid_checksum", "must be 64 hexadecimal digits");
+    // `from_str_radix` alone would accept a sign.
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
+        return Err(invalid());
     }
     (0..64)
         .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong()))
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid()))
         .collect()
 }
 
-/// 64 lower-case hexadecimal digits.
+/// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_be_paths_are_refused() {
+    fn invalid_file_names_are_rejected() {
         for name in [
             "",
             "  ",
@@ -89,14 +89,14 @@ mod tests {
     fn a_checksum_is_64_hexadecimal_digits() {
         let text = "00ff".repeat(16);
         assert_eq!(hex(&checksum(&text).unwrap()), text);
-        for wrong in [
+        for text in [
             "",
             "00",
             &"zz".repeat(32),
             &"+f".repeat(32),
             &"é".repeat(32),
         ] {
-            assert!(checksum(wrong).is_err(), "{wrong}");
+            assert!(checksum(text).is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! E-mail addresses as the service accepts and stores them.
+//! Emails as the service accepts and stores them.
 
 use quartet_common::problem::Rule;
 use url::Host;
@@ -6,17 +6,17 @@ use url::Host;
 const MAX_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// An address in its stored form: trimmed, its domain in lower case and in ASCII (IDNA).
+/// An email in its stored form: trimmed, the domain in lower case and in ASCII (IDNA).
 ///
-/// The part before the `@` keeps its spelling, for the mail server may care; the database
-/// compares addresses without regard to case. It is ASCII only: look-alike letters would let
-/// two people seem to be one, and few mail servers take others.
+/// The local part keeps its case, which mail servers may respect; the database compares emails
+/// case-insensitively. It is ASCII only: look-alike letters would allow impersonation, and few mail
+/// servers accept others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Email(String);
 
 impl Email {
     /// # Errors
-    /// The rule that the address breaks: `too_long` or `invalid_email`.
+    /// The rule that the text breaks: `too_long` or `invalid_email`.
     pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
         let text = text.trim();
         if text.len() > MAX_BYTES {
@@ -24,16 +24,16 @@ impl Email {
         }
         let (local, domain) = text
             .split_once('@')
-            .ok_or_else(|| invalid("must hold one @"))?;
+            .ok_or_else(|| invalid("must contain one @"))?;
         if domain.contains('@') {
-            return Err(invalid("must hold one @"));
+            return Err(invalid("must contain one @"));
         }
         check_local(local)?;
-        let address = format!("{local}@{}", ascii_domain(domain)?);
-        if address.len() > MAX_BYTES {
+        let email = format!("{local}@{}", ascii_domain(domain)?);
+        if email.len() > MAX_BYTES {
             Err(too_long())
         } else {
-            Ok(Self(address))
+            Ok(Self(email))
         }
     }
 
@@ -41,12 +41,7 @@ impl Email {
         &self.0
     }
 
-    /// What stands before the `@`.
-    pub(crate) fn local_part(&self) -> &str {
-        self.0.split_once('@').map_or("", |(local, _)| local)
-    }
-
-    /// Whether the database would take both for the same address.
+    /// Whether the database considers both equal.
     pub(crate) fn is_same_as(&self, stored: &str) -> bool {
         self.0.eq_ignore_ascii_case(stored)
     }
@@ -58,27 +53,27 @@ fn check_local(local: &str) -> Result<(), Rule> {
     }
     if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
         return Err(invalid(
-            "must not have a dot at an end of the part before the @, or two in a row",
+            "must not start or end with a dot, or contain two in a row, before the @",
         ));
     }
     // RFC 5322 `atext` and the dot; quoted local parts are not accepted.
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
-    if local.bytes().all(fits) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
+    if local.bytes().all(is_allowed) {
         Ok(())
     } else {
         Err(invalid(
-            "must have only ASCII letters, digits and .!#$%&'*+/=?^_`{|}~- before the @",
+            "must contain only ASCII letters, digits and .!#$%&'*+/=?^_`{|}~- before the @",
         ))
     }
 }
 
 fn ascii_domain(domain: &str) -> Result<String, Rule> {
-    let wrong = || invalid("must have a domain name such as example.com after the @");
+    let no_domain = || invalid("must end in a domain name such as example.com");
     if domain.contains(['%', '[', ':']) || domain.contains(char::is_whitespace) {
-        return Err(wrong());
+        return Err(no_domain());
     }
     let Ok(Host::Domain(domain)) = Host::parse(domain) else {
-        return Err(wrong());
+        return Err(no_domain());
     };
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -92,7 +87,7 @@ fn ascii_domain(domain: &str) -> Result<String, Rule> {
     if labels.len() >= 2 && labels.iter().all(|label| is_label(label)) {
         Ok(domain)
     } else {
-        Err(wrong())
+        Err(no_domain())
     }
 }
 
@@ -112,23 +107,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_brought_into_one_form() {
+    fn emails_are_normalized() {
         let cases = [
             ("  Ada.Love@Example.COM\n", "Ada.Love@example.com"),
             ("a+tag@sub.example.org", "a+tag@sub.example.org"),
             ("ada@bücher.example", "ada@xn--bcher-kva.example"),
             ("o'neil@example.ie", "o'neil@example.ie"),
         ];
-        for (given, stored) in cases {
-            assert_eq!(Email::parse(given).unwrap().as_str(), stored);
+        for (text, stored) in cases {
+            assert_eq!(Email::parse(text).unwrap().as_str(), stored);
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_emails_are_rejected() {
         let long = format!("{}@example.com", "a".repeat(65));
         let longer = format!("a@{}example.com", "label.".repeat(50));
-        let wrong = [
+        let invalid = [
             "",
             "@",
             "ada",
@@ -154,7 +149,7 @@ mod tests {
             &long,
             &longer,
         ];
-        for text in wrong {
+        for text in invalid {
             assert!(Email::parse(text).is_err(), "{text:?}");
         }
     }

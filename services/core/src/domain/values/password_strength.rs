@@ -9,7 +9,7 @@
 
 use std::{collections::HashSet, sync::LazyLock};
 
-const LIST: &str = include_str!("../../data/common_passwords.txt");
+const LIST: &str = include_str!("../../../data/common_passwords.txt");
 /// Entries of the list that a password may need at most to count as easily guessed.
 const MAX_WORDS: usize = 2;
 /// A password with this many characters that nothing covers is not easily guessed.

@@ -1,7 +1,20 @@
-//! argon2id, bounded: as many hashes at once as there are cores, and a short queue.
+//! Argon2id, bounded in CPU and in waiting.
 //!
-//! Who wants to hash takes a [`Turn`] first. What is done while it is held, the next one in the
-//! same lane sees: that is how guesses at one account are counted one after the other.
+//! A caller takes a [`Permit`] before it hashes. Taking one passes three gates, in this order:
+//!
+//! ```text
+//! queue (max_waiting + max_concurrent)  full: `TooBusy` (503) at once
+//!   -> shard of the account (mutex)     attempts on one account run one after the other
+//!     -> running (max_concurrent)       bounds CPU and memory: each hash takes `memory_kib`
+//! ```
+//!
+//! Invariants:
+//! - The shard comes before the running slot. In the other order, attempts on one account would
+//!   hold every slot while they wait for each other, and nobody else could log in.
+//! - A permit is held until the outcome of an attempt is stored, so the next attempt on the account
+//!   sees it. Otherwise parallel guesses would all pass the throttle before the first one counts.
+//! - The running slot moves into the blocking task. A client that disconnects drops its request,
+//!   not the hash: if the slot were freed at once, more hashes than slots could run.
 
 use std::{fmt, sync::Arc};
 
@@ -16,8 +29,8 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphoreP
 
 use crate::{config::Passwords, error::Error};
 
-/// Different accounts that share a lane only wait for each other a little.
-const LANES: usize = 256;
+/// Two accounts on one shard wait for each other, which is rare and short.
+const SHARDS: usize = 256;
 
 /// Cheap to clone; clones share the bounds.
 #[derive(Clone)]
@@ -26,20 +39,20 @@ pub(crate) struct Hasher(Arc<Inner>);
 struct Inner {
     argon2: Argon2<'static>,
     running: Arc<Semaphore>,
-    waiting: Semaphore,
-    lanes: Box<[Mutex<()>]>,
-    /// Verified when there is no such user, so that both take the same time.
+    queue: Semaphore,
+    shards: Box<[Mutex<()>]>,
+    /// Verified when the account does not exist, so that both cases take the same time.
     decoy: String,
     count: Counter,
 }
 
-/// What a verification found.
+/// The result of comparing a password with a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Wrong,
-    Right,
-    /// Right, but hashed with other parameters than the current ones.
-    RightButOld,
+pub(crate) enum Verification {
+    Invalid,
+    Valid,
+    /// Valid, but hashed with other parameters than the current ones.
+    ValidNeedsRehash,
 }
 
 impl fmt::Debug for Hasher {
@@ -50,69 +63,68 @@ impl fmt::Debug for Hasher {
 
 impl Hasher {
     /// # Errors
-    /// When argon2 does not take the parameters.
+    /// When argon2 rejects the parameters.
     pub(crate) fn new(settings: &Passwords, count: Counter) -> Result<Self, ConfigError> {
-        let wrong = |error: String| ConfigError::invalid("passwords.memory_kib", error);
+        let invalid = |error: String| ConfigError::invalid("passwords.memory_kib", error);
         let params = Params::new(
             settings.memory_kib,
             settings.iterations,
             settings.parallelism,
             None,
         )
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| invalid(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = argon2
             .hash_password(&rand::random::<[u8; 16]>())
-            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|error| invalid(error.to_string()))?
             .to_string();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = if settings.max_concurrent == 0 {
+        let max_concurrent = if settings.max_concurrent == 0 {
             cores
         } else {
             settings.max_concurrent
         };
         Ok(Self(Arc::new(Inner {
             argon2,
-            running: Arc::new(Semaphore::new(at_once)),
-            waiting: Semaphore::new(settings.max_waiting + at_once),
-            lanes: (0..LANES).map(|_| Mutex::default()).collect(),
+            running: Arc::new(Semaphore::new(max_concurrent)),
+            queue: Semaphore::new(settings.max_waiting + max_concurrent),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             decoy,
             count,
         })))
     }
 
-    /// Waits for a turn. Turns with the same word follow each other; without one they only keep
-    /// the bound.
+    /// Waits for the right to hash. Permits with the same `shard_key` are given out one at a time;
+    /// without a key only the bounds apply.
     ///
     /// # Errors
     /// `TooBusy` when the queue is full.
-    pub(crate) async fn turn(&self, lane: Option<&str>) -> Result<Turn<'_>, Error> {
+    pub(crate) async fn permit(&self, shard_key: Option<&str>) -> Result<Permit<'_>, Error> {
         let inner = &self.0;
-        let place = inner.waiting.try_acquire().map_err(|_| Error::TooBusy)?;
-        // The lane first: who waits for it must not keep others from hashing.
-        let lane = match lane {
-            Some(word) => Some(inner.lanes[lane_of(word)].lock().await),
+        let queued = inner.queue.try_acquire().map_err(|_| Error::TooBusy)?;
+        let shard = match shard_key {
+            Some(key) => Some(inner.shards[shard_of(key)].lock().await),
             None => None,
         };
         let running = Arc::clone(&inner.running).acquire_owned().await;
-        Ok(Turn {
+        Ok(Permit {
             inner: Arc::clone(inner),
-            running: Arc::new(running.expect("the semaphore stays open")),
-            _lane: lane,
-            _place: place,
+            running: Arc::new(running.expect("the semaphore is never closed")),
+            _shard: shard,
+            _queued: queued,
         })
     }
 }
 
 /// The right to hash, one hash at a time, until it is dropped.
-pub(crate) struct Turn<'a> {
+pub(crate) struct Permit<'a> {
     inner: Arc<Inner>,
     running: Arc<OwnedSemaphorePermit>,
-    _lane: Option<MutexGuard<'a, ()>>,
-    _place: SemaphorePermit<'a>,
+    _shard: Option<MutexGuard<'a, ()>>,
+    _queued: SemaphorePermit<'a>,
 }
 
-impl Turn<'_> {
+impl Permit<'_> {
     /// A PHC string with a new salt.
     pub(crate) async fn hash(&mut self, password: SecretString) -> Result<String, Error> {
         self.run(move |inner| {
@@ -126,23 +138,23 @@ impl Turn<'_> {
         .await?
     }
 
-    /// Compares with a stored PHC string; without one the same work is done for nothing.
+    /// Compares with a stored PHC string. Without one it does the same work and returns `Invalid`.
     pub(crate) async fn verify(
         &mut self,
         password: SecretString,
         stored: Option<String>,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Verification, Error> {
         self.run(move |inner| {
-            let known = stored.is_some();
+            let exists = stored.is_some();
             let stored = stored.as_deref().unwrap_or(&inner.decoy);
-            let right = inner
+            let matches = inner
                 .argon2
                 .verify_password(password.expose_secret().as_bytes(), stored)
                 .is_ok();
-            match (known && right, is_current(stored, &inner.argon2)) {
-                (false, _) => Verdict::Wrong,
-                (true, true) => Verdict::Right,
-                (true, false) => Verdict::RightButOld,
+            match (exists && matches, is_current(stored, &inner.argon2)) {
+                (false, _) => Verification::Invalid,
+                (true, true) => Verification::Valid,
+                (true, false) => Verification::ValidNeedsRehash,
             }
         })
         .await
@@ -153,8 +165,6 @@ impl Turn<'_> {
         work: impl FnOnce(&Inner) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (inner, running) = (Arc::clone(&self.inner), Arc::clone(&self.running));
-        // The bound holds until the work ends, not only the request: a client that goes away must
-        // not let more hashes run at once than there may.
         tokio::task::spawn_blocking(move || {
             inner.count.inc();
             let result = work(&inner);
@@ -166,17 +176,17 @@ impl Turn<'_> {
     }
 }
 
-fn lane_of(word: &str) -> usize {
-    usize::try_from(crc32fast::hash(word.as_bytes())).unwrap_or(0) % LANES
+fn shard_of(key: &str) -> usize {
+    usize::try_from(crc32fast::hash(key.as_bytes())).unwrap_or(0) % SHARDS
 }
 
 fn is_current(stored: &str, argon2: &Argon2<'_>) -> bool {
     let params = PasswordHash::new(stored)
         .ok()
         .and_then(|hash| Params::try_from(&hash).ok());
-    let wanted = argon2.params();
+    let current = argon2.params();
     params.is_some_and(|params| {
         (params.m_cost(), params.t_cost(), params.p_cost())
-            == (wanted.m_cost(), wanted.t_cost(), wanted.p_cost())
+            == (current.m_cost(), current.t_cost(), current.p_cost())
     })
 }

@@ -1,19 +1,19 @@
-//! Refresh tokens as they go over the wire, and what is kept of them.
+//! Refresh tokens on the wire and at rest.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::domain::secrets::MasterKey;
+use crate::domain::crypto::master_key::MasterKey;
 
-/// Lets scanners of leaked secrets recognise the token.
+/// Lets secret scanners recognize the token.
 const PREFIX: &str = "qrt_ref_";
 const SECRET_BYTES: usize = 32;
-const SECRET_LETTERS: usize = 43;
-const CHECKSUM_LETTERS: usize = 8;
+const SECRET_CHARS: usize = 43;
+const CHECKSUM_CHARS: usize = 8;
 
-/// A secret of 256 bits. On the wire: prefix, base64url, and its CRC-32 so that a mistyped
-/// token is told without the database. At rest: only its SHA-256.
+/// A secret of 256 bits. On the wire: prefix, base64url, and a CRC-32 that detects a mistyped token
+/// without a query. At rest: its SHA-256 only.
 #[derive(Clone)]
 pub(crate) struct RefreshToken([u8; SECRET_BYTES]);
 
@@ -24,10 +24,10 @@ impl RefreshToken {
 
     pub(crate) fn parse(text: &SecretString) -> Option<Self> {
         let text = text.expose_secret().strip_prefix(PREFIX)?;
-        if text.len() != SECRET_LETTERS + CHECKSUM_LETTERS || !text.is_ascii() {
+        if text.len() != SECRET_CHARS + CHECKSUM_CHARS || !text.is_ascii() {
             return None;
         }
-        let (secret, checksum) = text.split_at(SECRET_LETTERS);
+        let (secret, checksum) = text.split_at(SECRET_CHARS);
         if checksum != checksum_of(secret) {
             return None;
         }
@@ -39,9 +39,8 @@ impl RefreshToken {
             .map(Self)
     }
 
-    /// The successor of this token for a salt. Only who presents this very token can have it made
-    /// again, so that a second request within the grace time gets the same one, and nothing at
-    /// rest gives it away.
+    /// The successor of this token for a salt. Deriving it takes this very token: a second request
+    /// within the grace period gets the same successor, and nothing at rest reveals it.
     pub(crate) fn successor(&self, key: &MasterKey, salt: &[u8]) -> Self {
         Self(key.derive("refresh-successor", &[salt, &self.0]))
     }
@@ -66,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_the_wire_and_a_wrong_letter_is_told() {
+    fn tokens_round_trip_and_damaged_ones_are_rejected() {
         let token = RefreshToken::random();
         let wire = token.to_wire();
         assert_eq!(RefreshToken::parse(&wire).unwrap().hash(), token.hash());
         let text = wire.expose_secret();
-        for wrong in [
+        for damaged in [
             "",
             "qrt_ref_",
             &text[1..],
@@ -80,10 +79,10 @@ mod tests {
             &format!("{}A{}", &text[..10], &text[11..]).replace("AA", "AB"),
             &format!("{text}0"),
         ] {
-            if wrong != text {
+            if damaged != text {
                 assert!(
-                    RefreshToken::parse(&SecretString::from(wrong)).is_none(),
-                    "{wrong}"
+                    RefreshToken::parse(&SecretString::from(damaged)).is_none(),
+                    "{damaged}"
                 );
             }
         }
@@ -91,8 +90,8 @@ mod tests {
 
     #[test]
     fn the_successor_depends_on_token_key_and_salt() {
-        let key = MasterKey::parse(&"a".repeat(64).into()).unwrap();
-        let other_key = MasterKey::parse(&"b".repeat(64).into()).unwrap();
+        let key = MasterKey::new(&[1; 32]);
+        let other_key = MasterKey::new(&[2; 32]);
         let token = RefreshToken::random();
         let successor = token.successor(&key, b"salt").hash();
         assert_eq!(successor, token.successor(&key, b"salt").hash());

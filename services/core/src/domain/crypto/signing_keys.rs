@@ -1,13 +1,22 @@
-//! The keys that sign access tokens: Ed25519, kept sealed in Postgres, rotated by `kid`.
+//! The keys that sign access tokens: Ed25519, stored encrypted in Postgres, identified by `kid`.
 //!
-//! A key is published before it signs and as long as tokens that it signed may be valid. Which
-//! key signs follows from the time alone, so replicas that have read the same rows agree.
+//! ```text
+//! published --(activates_at)--> active --(the next key's activates_at)--> retired --> deleted
+//!  |<- publish_ahead_seconds ->|<------------- rotation_seconds -------->|<- lifetime + margin ->|
+//! ```
 //!
-//! `rotate-keys --now` is the exception: the new key signs before everybody has read it. A replica
-//! that meets an unknown key id reads the keys again at once, but not more often than every
-//! second. Until each replica has done that or its reload time is over, it still signs with a key
-//! that others refuse, and still publishes it. Other services keep keys for as long as their
-//! `jwt.jwks_refresh_seconds` say.
+//! The state of a key follows from the rows and the time alone, so replicas that have read the same
+//! rows sign with the same key. Invariants:
+//! - A key is published before it signs, for longer than any verifier caches the key set.
+//!   Otherwise verifiers would reject the first tokens of each key.
+//! - A key stays published until every token it signed has expired.
+//! - An advisory lock serializes changes: replicas that start on an empty table create one key.
+//!
+//! `rotate-keys --now` breaks the first rule on purpose, for a key that has leaked. A replica that
+//! meets an unknown `kid` reads the keys again, at most once per second, so that random `kid`s
+//! cannot turn into a query each. Until a replica has done so, or `keys.reload_seconds` have
+//! passed, it signs with the old key, which the others reject. Other services cache keys for their
+//! `jwt.jwks_refresh_seconds`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -27,7 +36,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     config::{Config, TOKEN_TYPE},
-    domain::{desk, secrets::MasterKey},
+    domain::crypto::master_key::MasterKey,
     error::Error,
     store::{
         sessions::SessionId,
@@ -36,11 +45,11 @@ use crate::{
     },
 };
 
-/// Tokens may be this much older than their lifetime says: clocks differ.
+/// Allowance for clock skew: how long after the last token has expired a key stays published.
 const RETIRED_MARGIN: Duration = Duration::from_mins(10);
 const KEY_ID_BYTES: usize = 9;
-/// Unknown key ids make the keys be read again, but not more often than this.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Minimum time between two reads that unknown key ids cause.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Cheap to clone; clones share the keys.
 #[derive(Clone)]
@@ -51,14 +60,14 @@ struct Inner {
     master_key: MasterKey,
     verifier: JwtVerifier,
     clock: Clock,
-    ring: ArcSwap<Ring>,
-    /// When an unknown key id made the keys be read again.
+    key_ring: ArcSwap<KeyRing>,
+    /// The last time an unknown key id caused a read.
     reloaded_at: Mutex<Option<DateTime<Utc>>>,
 }
 
-/// What was read of the table, oldest first.
+/// The keys of the table, oldest first, and their public halves.
 #[derive(Default)]
-struct Ring {
+struct KeyRing {
     keys: Vec<Key>,
     published: JwkSet,
 }
@@ -67,6 +76,13 @@ struct Key {
     kid: String,
     activates_at: DateTime<Utc>,
     key: EncodingKey,
+}
+
+/// A signed access token.
+#[derive(Clone)]
+pub(crate) struct AccessToken {
+    pub(crate) token: String,
+    pub(crate) expires_in_seconds: u64,
 }
 
 /// Claims of RFC 9068.
@@ -101,7 +117,7 @@ impl SigningKeys {
             master_key,
             verifier,
             clock,
-            ring: ArcSwap::default(),
+            key_ring: ArcSwap::default(),
             reloaded_at: Mutex::default(),
         }))
     }
@@ -110,22 +126,21 @@ impl SigningKeys {
         &self.0.verifier
     }
 
-    /// The public keys as they are published.
+    /// The published public keys.
     pub(crate) fn published(&self) -> JwkSet {
-        self.0.ring.load().published.clone()
+        self.0.key_ring.load().published.clone()
     }
 
-    /// An access token of this session, and its lifetime in seconds. It does not outlive the
-    /// session.
+    /// Signs an access token. It does not outlive the session.
     pub(crate) fn access_token(
         &self,
         user: UserId,
         session: SessionId,
         session_expires_at: DateTime<Utc>,
-    ) -> Result<(String, u64), Error> {
+    ) -> Result<AccessToken, Error> {
         let now = self.0.clock.now();
-        let ring = self.0.ring.load();
-        let active = ring.keys.iter().rev().find(|key| key.activates_at <= now);
+        let key_ring = self.0.key_ring.load();
+        let active = key_ring.keys.iter().rev().find(|key| key.activates_at <= now);
         let active = active.ok_or(Error::NoSigningKey)?;
         let ttl = Duration::from_secs(self.0.config.sessions.access_token_ttl_seconds);
         let expires_at = (now + ttl).min(session_expires_at);
@@ -144,30 +159,32 @@ impl SigningKeys {
         header.typ = Some(TOKEN_TYPE.into());
         header.kid = Some(active.kid.clone());
         let token = jsonwebtoken::encode(&header, &claims, &active.key)
-            .map_err(|_| Error::Crypto("a token could not be signed"))?;
-        let seconds = claims.exp - claims.iat;
-        Ok((token, u64::try_from(seconds).unwrap_or_default()))
+            .map_err(|_| Error::Crypto("signing a token failed"))?;
+        Ok(AccessToken {
+            token,
+            expires_in_seconds: u64::try_from(claims.exp - claims.iat).unwrap_or_default(),
+        })
     }
 
-    /// Reads the keys again because a token named an unknown one.
+    /// Reads the keys again because a token names an unknown one.
     pub(crate) async fn reload(&self, pool: &PgPool) -> Result<(), Error> {
         let mut reloaded_at = self.0.reloaded_at.lock().await;
         let now = self.0.clock.now();
-        if reloaded_at.is_some_and(|at| now < at + RELOAD_PAUSE) {
+        if reloaded_at.is_some_and(|at| now < at + RELOAD_INTERVAL) {
             return Ok(());
         }
         *reloaded_at = Some(now);
         let mut db = pool.acquire().await?;
         let rows = signing_keys::all(&mut db).await?;
-        self.take(rows)
+        self.install(rows)
     }
 
-    /// Makes the first key, or the next one when it is time, removes those that nobody needs any
-    /// more, and reads what is left. Replicas may do this at once: one makes, all read.
+    /// Creates the first key, or the next one when it is due; deletes keys whose tokens have all
+    /// expired; reads the rest. Safe to run on all replicas at once: one creates, all read.
     pub(crate) async fn maintain(&self, pool: &PgPool) -> Result<(), Error> {
         let mut tx = pool.begin().await?;
         signing_keys::lock(&mut tx).await?;
-        let now = desk::now(&self.0.clock);
+        let now = self.0.clock.now();
         let rows = signing_keys::all(&mut tx).await?;
         if let Some(activates_at) = self.next_activation(&rows, now) {
             signing_keys::insert(&mut tx, &self.generate(activates_at, now)?).await?;
@@ -176,30 +193,30 @@ impl SigningKeys {
         signing_keys::delete_superseded(&mut tx, retired_before).await?;
         let rows = signing_keys::all(&mut tx).await?;
         tx.commit().await?;
-        self.take(rows)
+        self.install(rows)
     }
 
-    /// Makes a new key by hand. `immediately`: it signs at once, and all others are dropped, which
-    /// ends every access token: for a key that somebody else has seen.
+    /// Creates a key on an operator's request. With `immediately` it signs at once and all others
+    /// are deleted, which invalidates every access token: for a key that has leaked.
     pub(crate) async fn rotate(
         &self,
         pool: &PgPool,
         immediately: bool,
     ) -> Result<SigningKeyRow, Error> {
-        let now = desk::now(&self.0.clock);
+        let now = self.0.clock.now();
         let ahead = Duration::from_secs(self.0.config.keys.publish_ahead_seconds);
-        let made = self.generate(if immediately { now } else { now + ahead }, now)?;
+        let row = self.generate(if immediately { now } else { now + ahead }, now)?;
         let mut tx = pool.begin().await?;
         signing_keys::lock(&mut tx).await?;
         if immediately {
             signing_keys::delete_all(&mut tx).await?;
         }
-        signing_keys::insert(&mut tx, &made).await?;
+        signing_keys::insert(&mut tx, &row).await?;
         tx.commit().await?;
-        Ok(made)
+        Ok(row)
     }
 
-    /// When a key that is to be made now should take over, if one is to be made.
+    /// When a key created now should become active; `None` when none is due.
     fn next_activation(&self, rows: &[SigningKeyRow], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Some(newest) = rows.last() else {
             return Some(now);
@@ -219,7 +236,7 @@ impl SigningKeys {
         activates_at: DateTime<Utc>,
         created_at: DateTime<Utc>,
     ) -> Result<SigningKeyRow, Error> {
-        let failed = |_| Error::Crypto("a signing key could not be made");
+        let failed = |_| Error::Crypto("generating a signing key failed");
         let pair = Ed25519KeyPair::generate().map_err(failed)?;
         let private =
             AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).map_err(failed)?;
@@ -233,35 +250,35 @@ impl SigningKeys {
         })
     }
 
-    fn take(&self, rows: Vec<SigningKeyRow>) -> Result<(), Error> {
-        let ring = self.0.ring.load();
+    fn install(&self, rows: Vec<SigningKeyRow>) -> Result<(), Error> {
+        let key_ring = self.0.key_ring.load();
         if rows
             .iter()
             .map(|row| &row.kid)
-            .eq(ring.keys.iter().map(|key| &key.kid))
+            .eq(key_ring.keys.iter().map(|key| &key.kid))
         {
             return Ok(());
         }
-        let mut fresh = Ring::default();
+        let mut new = KeyRing::default();
         for row in rows {
             let private = self.0.master_key.open(&row.kid, &row.sealed_private_key)?;
             let key = EncodingKey::from_ed_der(&private);
-            fresh.published.keys.push(public_key(&key, &row.kid)?);
-            fresh.keys.push(Key {
+            new.published.keys.push(public_key(&key, &row.kid)?);
+            new.keys.push(Key {
                 kid: row.kid,
                 activates_at: row.activates_at,
                 key,
             });
         }
-        self.0.verifier.set_keys(&fresh.published);
-        self.0.ring.store(Arc::new(fresh));
+        self.0.verifier.set_keys(&new.published);
+        self.0.key_ring.store(Arc::new(new));
         Ok(())
     }
 }
 
 fn public_key(key: &EncodingKey, kid: &str) -> Result<Jwk, Error> {
     let mut jwk = Jwk::from_encoding_key(key, Algorithm::EdDSA)
-        .map_err(|_| Error::Crypto("a signing key has no public half"))?;
+        .map_err(|_| Error::Crypto("a signing key has no public key"))?;
     jwk.common.key_id = Some(kid.to_owned());
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
     Ok(jwk)

@@ -1,11 +1,11 @@
-//! The name that a user shows to others.
+//! The name under which others see a user.
 
 use quartet_common::problem::Rule;
 use unicode_normalization::UnicodeNormalization;
 
 const MAX_CHARACTERS: usize = 100;
 
-/// 1 to 100 characters without control characters, trimmed, in Unicode's form NFC.
+/// 1 to 100 characters without control characters, trimmed, in Unicode form NFC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DisplayName(String);
 
@@ -13,7 +13,7 @@ impl DisplayName {
     /// # Errors
     /// The rule that the name breaks: `empty`, `too_long` or `control_character`.
     pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
-        // Composing can lengthen a text only a few times: this bounds the work before it is done.
+        // NFC lengthens a text only by a small factor, so this bounds the work before it is done.
         if text.len() > MAX_CHARACTERS * 16 {
             return Err(too_long());
         }
@@ -21,20 +21,20 @@ impl DisplayName {
         if name.is_empty() {
             return Err(Rule::new(
                 "empty",
-                "must hold a visible character; null clears the name",
+                "must contain a visible character; null clears the name",
             ));
         }
         if name.chars().count() > MAX_CHARACTERS {
             return Err(too_long());
         }
-        // Also at the ends, where some of them would count as blanks.
+        // In the untrimmed text: `trim` would remove some of them at the ends.
         if text
             .chars()
             .any(|c| c.is_control() || is_invisible_format(c))
         {
             return Err(Rule::new(
                 "control_character",
-                "must not hold control characters or direction marks",
+                "must not contain control characters or direction marks",
             ));
         }
         Ok(Self(name))
@@ -45,7 +45,7 @@ impl DisplayName {
     }
 }
 
-/// Line separators, and marks that make a name read differently from what it is.
+/// Line separators and direction marks, which make a name look like another one.
 fn is_invisible_format(c: char) -> bool {
     matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_page_is_refused() {
+    fn unprintable_empty_and_long_names_are_rejected() {
         let long = "x".repeat(101);
         let huge = "x".repeat(100_000);
         for text in [

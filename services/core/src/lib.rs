@@ -4,6 +4,7 @@
 
 mod api;
 mod auth;
+mod command;
 mod config;
 mod domain;
 mod error;
@@ -14,20 +15,15 @@ mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{
-    cli::{self, Runtime},
-    clock::Clock,
-    config::ConfigError,
-    db,
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
-use quartet_service::{Runtime, Service};
-use quartet_telemetry::metrics::Metrics;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
+use quartet_jobs::Runner;
+use quartet_service::Base;
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
+pub use jobs::run_once as run_jobs_once;
 pub use state::AppState;
 
 /// The migrations of the schema `core`.
@@ -37,98 +33,46 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 #[derive(Debug)]
 pub struct Service;
 
-/// All routes behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.ctx.config.server.clone();
-    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
-}
-
-impl cli::Service for Service {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
+
     type Config = Config;
+    type State = AppState;
+    type Command = command::Command;
 
-    fn openapi() -> String {
-        api::openapi()
+    fn describe() -> OpenApi {
+        api::describe()
     }
 
-    fn problems() -> String {
-        render_markdown(problems::ALL)
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    /// This service verifies tokens with its own keys.
+    fn verifier(config: &Config, clock: &Clock) -> Result<JwtVerifier, ConfigError> {
+        Ok(JwtVerifier::with_own_keys(&config.jwt, clock.clone()))
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "quartet-core")?;
-        let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.ctx.keys.maintain(&pool).await?;
-        let readiness = Readiness::new().database(pool.clone());
-        let jobs = jobs::start(&state, &shutdown);
-        let router = app(state, metrics, readiness.clone());
-        let served = serve(listener, router, &server, &readiness, shutdown).await;
-        for job in jobs {
-            job.await?;
-        }
-        pool.close().await;
-        Ok(served?)
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        AppState::new(config, base)
     }
 
-    /// `rotate-keys` creates a signing key that becomes active after `keys.publish_ahead_seconds`;
-    /// `rotate-keys --now` creates one that is active at once and deletes all others.
-    fn other(
-        words: &[String],
-        config: &dyn Fn() -> Result<Config, ConfigError>,
-    ) -> Option<anyhow::Result<()>> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let immediately = match words.as_slice() {
-            ["rotate-keys"] => false,
-            ["rotate-keys", "--now"] => true,
-            _ => return None,
-        };
-        Some(
-            config()
-                .map_err(Into::into)
-                .and_then(|config| rotate_keys(config, immediately)),
-        )
+    fn routes(state: AppState) -> Router {
+        api::router(state)
     }
-}
 
-fn rotate_keys(config: Config, immediately: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let pool = db::pool(&config.database, "quartet-core")?;
-        db::ensure_current(&MIGRATOR, &pool, <Service as cli::Service>::NAME).await?;
-        let state = AppState::new(config, pool.clone(), Clock::system(), &Metrics::new("core"))?;
-        let key = state.ctx.keys.rotate(&pool, immediately).await?;
-        eprintln!(
-            "signing key {} becomes active at {}",
-            key.kid,
-            key.activates_at.to_rfc3339()
-        );
-        Ok(())
-    })
-}
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        jobs::start(&state.ctx, runner).await
+    }
 
-/// Runs each job once.
-///
-/// # Errors
-/// When a job fails.
-pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
-    let ctx = &state.ctx;
-    ctx.keys.maintain(&ctx.pool).await?;
-    jobs::purge(ctx).await?;
-    Ok(())
+    fn run(
+        command: command::Command,
+        load: impl Fn() -> Result<Config, ConfigError>,
+    ) -> anyhow::Result<()> {
+        command.run(load()?)
+    }
 }

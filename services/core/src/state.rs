@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use quartet_common::{clock::Clock, idempotency::Idempotency, jwt::JwtVerifier, metrics::Metrics};
-use sqlx::PgPool;
+use quartet_service::{Base, idempotency::Idempotency};
 
 use crate::{
     config::Config,
@@ -18,50 +17,37 @@ use crate::{
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub struct AppState {
+    pub(crate) base: Base,
     pub(crate) ctx: Context,
 }
 
 impl AppState {
-    /// # Errors
-    /// When a setting breaks a rule; the message names it.
-    pub fn new(
-        config: Config,
-        pool: PgPool,
-        clock: Clock,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        config.validate()?;
+    pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let metrics = CoreMetrics::register(metrics);
+        let metrics = CoreMetrics::register(&base.metrics);
         let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
-        let verifier = JwtVerifier::with_own_keys(&config.jwt, clock.clone());
         let keys = SigningKeys::new(
             Arc::clone(&config),
             master_key.clone(),
-            verifier,
-            clock.clone(),
+            base.verifier.clone(),
+            base.clock.clone(),
         );
         let hasher = Hasher::new(&config.passwords, metrics.password_hashes.clone())?;
         let ctx = Context {
             config,
-            clock,
-            pool,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
             metrics,
             hasher,
             keys,
             master_key,
         };
-        Ok(Self { ctx })
+        Ok(Self { base, ctx })
     }
 
     pub(crate) fn idempotency(&self) -> Idempotency {
-        let ctx = &self.ctx;
-        Idempotency {
-            pool: ctx.pool.clone(),
-            clock: ctx.clock.clone(),
-            verifier: ctx.keys.verifier().clone(),
-            hash_key: ctx.master_key.derive("idempotency", &[]),
-        }
+        self.base
+            .idempotency(self.ctx.master_key.derive("idempotency", &[]))
     }
 }
 

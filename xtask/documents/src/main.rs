@@ -20,13 +20,32 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn write<S: Service>(directory: &Path) -> anyhow::Result<()> {
+    let path = directory.join(format!("{}.json", S::NAME));
+    fs::write(&path, document::<S>()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn document<S: Service>() -> String {
     let origin = Origin {
         service: Some(S::NAME),
         version: S::VERSION,
         everywhere: EVERYWHERE,
         kinds: S::kinds(),
     };
-    let path = directory.join(format!("{}.json", S::NAME));
-    fs::write(&path, finish(S::describe(), &origin))
-        .with_context(|| format!("cannot write {}", path.display()))
+    finish(S::describe(), &origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_documents_match_the_code() {
+        fn check<S: Service>() {
+            let is_current = document::<S>() == S::DOCUMENT;
+            assert!(is_current, "{}: run `cargo xtask gen`", S::NAME);
+        }
+        check::<quartet_core::Service>();
+        check::<quartet_media::Service>();
+        check::<quartet_links::Service>();
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) db: PgPool,
     pub(crate) metrics: CoreMetrics,
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,

@@ -1,18 +1,20 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::{
-    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, MIGRATOR, Service, app, run_jobs_once};
+use quartet_core::{AppState, Config, MIGRATOR, Service, run_jobs_once};
+use quartet_service::{Base, Service as _};
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -51,7 +53,7 @@ pub(crate) struct Replica {
     metrics: Metrics,
     http: reqwest::Client,
     _stop: DropGuard,
-    _watch: Watch,
+    _watch: Arc<Watch>,
 }
 
 impl Deref for TestApp {
@@ -65,7 +67,7 @@ impl Deref for TestApp {
 /// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
 /// client's address.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;
@@ -155,18 +157,15 @@ impl Replica {
         let mut config = config();
         config.database = database.settings();
         change(&mut config);
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "test").unwrap();
-        let metrics = Metrics::new("core");
-        let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
-        let readiness = Readiness::new().check("database", move || quartet_db::ping(pool.clone()));
-        let watch = Watch::new(&CONTRACT);
-        let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
+        let stop = CancellationToken::new();
+        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
+        let replica = quartet_service::Replica::<Service>::new(config, base).unwrap();
+        let (state, metrics) = (replica.state.clone(), replica.base.metrics.clone());
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let around = Arc::clone(&watch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
         Self {
             address,
             state,

@@ -3,7 +3,7 @@ use quartet_testing::{Issuer, assert_complete, contract::Contract};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ADA, JWKS, ME, REFRESH, Tokens, USERS, TestApp, header, json_of, problem_of};
+use crate::support::{ADA, JWKS, ME, REFRESH, TestApp, Tokens, USERS, header, json_of, problem_of};
 
 #[tokio::test]
 async fn other_services_can_verify_access_tokens() {
@@ -125,8 +125,7 @@ async fn forged_tokens_are_rejected() {
         assert!(header(&response, "www-authenticate").starts_with("Bearer"));
         problem_of(response, 401, "unauthenticated").await;
     }
-    let with =
-        |name: &'static str, value: String| app.request(Method::GET, ME).header(name, value);
+    let with = |name: &'static str, value: String| app.request(Method::GET, ME).header(name, value);
     for request in [
         app.request(Method::GET, ME),
         with("x-user-id", subject.clone()),
@@ -171,11 +170,17 @@ fn the_document_is_complete() {
 }
 
 #[tokio::test]
-async fn the_committed_document_is_served() {
-    use quartet_common::cli::Service as _;
+async fn the_committed_document_is_served_also_in_3_0() {
     let app = TestApp::start().await;
-    let request = app.request(Method::GET, "/v1/core/openapi.json");
-    let served = request.send().await.unwrap().text().await.unwrap();
-    assert_eq!(served, quartet_core::Service::openapi());
+    let get = async |path| {
+        let response = app.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        response.text().await.unwrap()
+    };
+    let served = get("/v1/core/openapi.json").await;
     assert_eq!(served, include_str!("../../openapi.json"));
+    let served = get("/v1/core/openapi-3.0.json").await;
+    let document: Value = serde_json::from_str(&served).unwrap();
+    assert_eq!(document["openapi"], "3.0.3");
+    assert!(document["paths"].get("/v1/core/users").is_some());
 }

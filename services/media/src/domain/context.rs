@@ -12,7 +12,7 @@ use crate::{config::Config, metrics::MediaMetrics, store::objects::ObjectStore};
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) db: PgPool,
     pub(crate) metrics: MediaMetrics,
     pub(crate) objects: ObjectStore,
 }

@@ -1,4 +1,4 @@
-//! The committed documents, the served ones, and what they promise.
+//! The committed documents, the served ones, and whether they are complete.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ fn printed_with(words: &[&str]) -> String {
 }
 
 #[test]
-fn the_committed_documents_are_what_the_binary_prints() {
+fn the_committed_documents_match_the_binary() {
     assert!(
         printed("openapi") == include_str!("../../openapi.json"),
         "run `cargo xtask gen`"
@@ -37,7 +37,7 @@ fn the_committed_documents_are_what_the_binary_prints() {
 }
 
 #[test]
-fn the_graphql_schema_can_be_read_by_others() {
+fn the_graphql_schema_parses() {
     let schema = include_str!("../../schema.graphql");
     assert!(async_graphql::parser::parse_schema(schema).is_ok());
 }
@@ -68,7 +68,7 @@ async fn the_served_document_is_the_committed_one() {
 }
 
 #[test]
-fn the_document_is_whole() {
+fn the_document_is_complete() {
     let contract = Contract::new(include_str!("../../openapi.json"));
     assert_complete(&contract);
     let mut operations: Vec<_> = contract
@@ -90,7 +90,7 @@ fn the_document_is_whole() {
 }
 
 #[tokio::test]
-async fn what_needs_a_token_by_the_document_answers_401_without() {
+async fn operations_that_require_a_token_return_401_without_one() {
     let replica = Replica::alone().await;
     let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
     let mut asked = 0;
@@ -111,7 +111,7 @@ async fn what_needs_a_token_by_the_document_answers_401_without() {
 }
 
 #[test]
-fn the_help_lists_every_setting_with_its_meaning() {
+fn the_help_describes_every_setting() {
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-links"))
         .arg("--help")
         .output()
@@ -119,10 +119,10 @@ fn the_help_lists_every_setting_with_its_meaning() {
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("QUARTET_CLICKS_FSYNC "), "{help}");
     let settings = quartet_common::config::settings(&[quartet_links::DEFAULTS]);
-    let silent: Vec<String> = settings
+    let undescribed: Vec<String> = settings
         .into_iter()
         .filter(|setting| setting.doc.is_empty() && setting.key != "server.listen")
         .map(|setting| setting.key)
         .collect();
-    assert!(silent.is_empty(), "{silent:?}");
+    assert!(undescribed.is_empty(), "{undescribed:?}");
 }

@@ -29,7 +29,7 @@ fn media(response: &Response) -> &str {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_happened_only_in_the_new_media_type() {
+async fn the_status_depends_on_the_media_type() {
     let replica = Replica::alone().await;
     let cases = [
         (json!({"query": "{ links { totalCount } }"}), 200, 200),
@@ -76,18 +76,18 @@ async fn the_status_tells_what_happened_only_in_the_new_media_type() {
             let response = post(&replica, accept, body.clone()).await;
             assert_eq!(response.status(), status, "{accept} {body}");
             assert_eq!(media(&response), accept);
-            let answer: Value = response.json().await.unwrap();
-            if let Some(error) = answer.get("errors") {
-                assert!(error[0]["extensions"]["code"].is_string(), "{answer}");
+            let body: Value = response.json().await.unwrap();
+            if let Some(error) = body.get("errors") {
+                assert!(error[0]["extensions"]["code"].is_string(), "{body}");
             }
             let was_executed = response_status == 200;
-            assert_eq!(answer.get("data").is_some(), was_executed, "{answer}");
+            assert_eq!(body.get("data").is_some(), was_executed, "{body}");
         }
     }
 }
 
 #[tokio::test]
-async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
+async fn other_content_types_and_accept_headers_are_rejected() {
     let replica = Replica::alone().await;
     let send = async |content_type: Option<&str>, accept: &str| {
         let request = replica
@@ -117,8 +117,8 @@ async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
         Some("multipart/form-data; boundary=x"),
         Some("application/json; charset=latin1"),
     ] {
-        let refused = problem(send(kind, RESPONSE).await).await;
-        assert_eq!(refused, (415, "unsupported_media_type".into()), "{kind:?}");
+        let rejected = problem(send(kind, RESPONSE).await).await;
+        assert_eq!(rejected, (415, "unsupported_media_type".into()), "{kind:?}");
     }
     assert_eq!(
         problem(send(Some(LEGACY), "image/png").await).await,
@@ -128,7 +128,7 @@ async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
+async fn malformed_large_and_costly_requests_are_rejected() {
     let replica = Replica::alone().await;
     let request = replica
         .post(ALICE)
@@ -138,10 +138,10 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         .await
         .unwrap();
     assert_eq!(request.status(), 400);
-    let answer: Value = request.json().await.unwrap();
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "MALFORMED_JSON");
+    let body: Value = request.json().await.unwrap();
+    assert_eq!(body["errors"][0]["extensions"]["code"], "MALFORMED_JSON");
     assert!(
-        answer["errors"][0]["message"]
+        body["errors"][0]["message"]
             .as_str()
             .unwrap()
             .contains("line 1")
@@ -184,29 +184,29 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         .map(|n| format!("f{n}"))
         .collect::<Vec<_>>()
         .join(" ");
-    let answer = replica
+    let body = replica
         .execute(ALICE, &format!("{{ links {{ {unknown} }} }}"), json!({}))
         .await;
     assert_eq!(
-        answer["errors"].as_array().unwrap().len(),
+        body["errors"].as_array().unwrap().len(),
         20,
-        "the list of errors is cut"
+        "the list of errors is limited"
     );
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_is_executed() {
+async fn invalid_tokens_return_401_and_nothing_is_executed() {
     let world = World::new().await;
     let replica = world.start().await;
     let expired = world.issuer.token_with(ALICE, json!({"exp": 1}));
     let foreign = quartet_common::testing::Issuer::new(world.clock.clone()).token(ALICE);
-    let wrong = world.issuer.token_with(ALICE, json!({"aud": "other"}));
+    let wrong_audience = world.issuer.token_with(ALICE, json!({"aud": "other"}));
     let tokens = [
         None,
         Some("x"),
         Some(expired.as_str()),
         Some(foreign.as_str()),
-        Some(wrong.as_str()),
+        Some(wrong_audience.as_str()),
     ];
     for token in tokens {
         for accept in [RESPONSE, LEGACY, "text/event-stream"] {
@@ -225,16 +225,16 @@ async fn without_a_good_token_nothing_is_executed() {
                 let response = request.header("x-user-id", ALICE).send().await.unwrap();
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
                 assert!(header(&response, "www-authenticate").starts_with("Bearer"));
-                let answer: Value = response.json().await.unwrap();
-                assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
-                assert_eq!(answer.get("data"), None);
+                let body: Value = response.json().await.unwrap();
+                assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+                assert_eq!(body.get("data"), None);
             }
         }
     }
 }
 
 #[tokio::test]
-async fn queries_may_come_by_get_and_mutations_may_not() {
+async fn get_executes_queries_and_rejects_mutations() {
     let replica = Replica::alone().await;
     let get = async |pairs: &[(&str, &str)]| {
         let request = replica
@@ -249,14 +249,14 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
             .unwrap()
     };
     let named = "query A($n: Int) { links(first: $n) { totalCount } } query B { __typename }";
-    let answer = get(&[
+    let response = get(&[
         ("query", named),
         ("operationName", "A"),
         ("variables", "{\"n\": 1}"),
     ])
     .await;
     assert_eq!(
-        answer.json::<Value>().await.unwrap(),
+        response.json::<Value>().await.unwrap(),
         json!({"data": {"links": {"totalCount": 0}}})
     );
     let cases: [&[(&str, &str)]; 4] = [
@@ -273,9 +273,9 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
         );
     }
     let mutation = "mutation { createLink(input: {url: \"https://example.com/\"}) { id } }";
-    let refused = get(&[("query", mutation)]).await;
-    assert_eq!(header(&refused, "allow"), "POST");
-    assert_eq!(problem(refused).await, (405, "mutation_by_get".into()));
+    let rejected = get(&[("query", mutation)]).await;
+    assert_eq!(header(&rejected, "allow"), "POST");
+    assert_eq!(problem(rejected).await, (405, "mutation_by_get".into()));
     let count = replica
         .data(ALICE, "{ links { totalCount } }", json!({}))
         .await;
@@ -293,7 +293,7 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
 }
 
 #[tokio::test]
-async fn browsers_get_a_page_that_loads_nothing_from_elsewhere() {
+async fn the_explorer_loads_nothing_from_other_hosts() {
     let replica = Replica::alone().await;
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let page = replica
@@ -308,20 +308,20 @@ async fn browsers_get_a_page_that_loads_nothing_from_elsewhere() {
     );
     let html = page.text().await.unwrap();
     assert!(html.contains("<script>") && !html.contains("src=") && !html.contains("href="));
-    // The example in the page is an address, and the only one.
+    // The only URL is the one in the example.
     assert_eq!(html.matches("://").count(), 1);
 }
 
 #[tokio::test]
-async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
+async fn without_introspection_there_are_no_suggestions() {
     let replica = World::new()
         .await
         .start_with(&[("QUARTET_GRAPHQL_INTROSPECTION", "false")])
         .await;
-    let answer = replica
+    let body = replica
         .execute(ALICE, "{ __schema { types { name } } }", json!({}))
         .await;
-    assert!(!answer.to_string().contains("CreateLinkInput"), "{answer}");
+    assert!(!body.to_string().contains("CreateLinkInput"), "{body}");
     let error = replica.error(ALICE, "{ linkz { id } }", json!({})).await;
     assert!(
         !error["message"].as_str().unwrap().contains("links"),
@@ -332,7 +332,7 @@ async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
 }
 
 #[tokio::test]
-async fn the_introspection_of_common_tools_keeps_to_the_limits() {
+async fn the_introspection_query_of_common_tools_is_within_the_limits() {
     let replica = Replica::alone().await;
     let mut reference = String::from("kind name");
     for _ in 0..9 {
@@ -355,14 +355,14 @@ async fn the_introspection_of_common_tools_keeps_to_the_limits() {
 }
 
 #[tokio::test]
-async fn subscriptions_come_as_events_where_the_client_takes_them() {
+async fn subscriptions_are_sent_as_events() {
     let replica = Replica::alone().await;
     let (id, slug) = replica.link().await;
     let body = json!({"query": format!("subscription {{ clicks(linkId: \"{id}\") {{ bot totals {{ total }} }} }}")});
-    let refused = post(&replica, RESPONSE, body.clone()).await;
-    assert_eq!(refused.status(), 400);
+    let rejected = post(&replica, RESPONSE, body.clone()).await;
+    assert_eq!(rejected.status(), 400);
     assert_eq!(
-        refused.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"],
+        rejected.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"],
         "STREAM_NEEDED"
     );
 
@@ -386,7 +386,7 @@ async fn subscriptions_come_as_events_where_the_client_takes_them() {
 }
 
 #[tokio::test]
-async fn queries_and_failures_come_as_events_too_and_streams_end() {
+async fn queries_and_errors_are_sent_as_events_and_the_stream_ends() {
     let replica = Replica::alone().await;
     let read = async |query: &str| {
         post(&replica, "text/event-stream", json!({"query": query}))
@@ -396,9 +396,9 @@ async fn queries_and_failures_come_as_events_too_and_streams_end() {
             .unwrap()
     };
     let done = "event: complete\ndata:\n\n";
-    let answer = read("{ links { totalCount } }").await;
+    let body = read("{ links { totalCount } }").await;
     assert_eq!(
-        answer,
+        body,
         format!("event: next\ndata: {{\"data\":{{\"links\":{{\"totalCount\":0}}}}}}\n\n{done}")
     );
     let missing =
@@ -415,7 +415,7 @@ async fn queries_and_failures_come_as_events_too_and_streams_end() {
 }
 
 #[tokio::test]
-async fn an_event_stream_ends_with_its_token() {
+async fn an_event_stream_ends_when_its_token_expires() {
     let world = World::new().await;
     let replica = world.start().await;
     let (id, _) = replica.link().await;

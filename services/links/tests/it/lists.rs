@@ -9,7 +9,7 @@ const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: In
         totalCount nodes { slug } edges { cursor node { slug } }
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
 
-/// Five links: titles b, a, null, B, null; the third expires, the fourth is limited.
+/// Five links with the titles b, a, null, B, null; the third expires, the fourth has `maxClicks`.
 async fn sample() -> Replica {
     let world = World::at(quartet_common::clock::Clock::manual(
         "2026-05-01T00:00:00Z".parse().unwrap(),
@@ -138,7 +138,7 @@ async fn every_operator_filters_every_column() {
 }
 
 #[tokio::test]
-async fn every_order_sorts_and_its_pages_join_without_gap_or_overlap() {
+async fn every_order_sorts_and_pages_have_no_gap_or_overlap() {
     let replica = sample().await;
     let cases: Vec<(Value, [&str; 5])> = vec![
         (json!(null), ["five", "four", "three", "two", "one"]),
@@ -197,7 +197,7 @@ async fn every_order_sorts_and_its_pages_join_without_gap_or_overlap() {
     }
 }
 
-/// All slugs, page by page; backwards each page is turned round.
+/// All slugs, page by page; each page is reversed when paging backwards.
 async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Vec<String> {
     let mut all = Vec::new();
     let mut cursor = Value::Null;
@@ -231,7 +231,7 @@ async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Ve
 }
 
 #[tokio::test]
-async fn both_ends_can_be_cut_off_and_an_empty_page_has_no_cursors() {
+async fn after_and_before_can_be_combined_and_an_empty_page_has_no_cursors() {
     let replica = sample().await;
     let order = json!([{"field": "CREATED_AT"}]);
     let page = replica.data(ALICE, LIST, json!({"orderBy": order})).await;
@@ -244,7 +244,7 @@ async fn both_ends_can_be_cut_off_and_an_empty_page_has_no_cursors() {
 }
 
 #[tokio::test]
-async fn a_page_stays_where_it_is_when_links_come_and_go() {
+async fn cursors_stay_valid_when_links_are_created_and_deleted() {
     let replica = sample().await;
     let order = json!([{"field": "SLUG"}]);
     let page = replica

@@ -1,4 +1,4 @@
-//! Making, changing and deleting links.
+//! Creating, changing and deleting links.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const UPDATE: &str =
 const DELETE: &str = "mutation($id: ID!) { deleteLink(id: $id) { id } }";
 
 #[tokio::test]
-async fn a_link_is_made_with_defaults_and_a_random_slug() {
+async fn a_link_is_created_with_defaults_and_a_random_slug() {
     let replica = Replica::alone().await;
     let link = replica
         .create(json!({"url": "HTTPS://Example.com/a b"}))
@@ -46,7 +46,7 @@ async fn a_link_is_made_with_defaults_and_a_random_slug() {
 }
 
 #[tokio::test]
-async fn everything_can_be_chosen_and_changed_and_cleared() {
+async fn every_field_can_be_set_changed_and_cleared() {
     let replica = Replica::alone().await;
     let link = replica
         .create(json!({
@@ -75,7 +75,10 @@ async fn everything_can_be_chosen_and_changed_and_cleared() {
     let kept = replica
         .data(ALICE, UPDATE, json!({"id": link["id"], "input": {}}))
         .await;
-    assert_eq!(kept["updateLink"], expected, "what is left out stays");
+    assert_eq!(
+        kept["updateLink"], expected,
+        "omitted fields keep their value"
+    );
     assert_eq!(replica.follow("my-Slug_1").await.status(), 404);
     assert_eq!(
         header(&replica.follow("other").await, "location"),
@@ -84,7 +87,7 @@ async fn everything_can_be_chosen_and_changed_and_cleared() {
 }
 
 #[tokio::test]
-async fn a_taken_slug_is_refused_at_create_and_update_and_nothing_changes() {
+async fn a_taken_slug_is_rejected_and_nothing_changes() {
     let replica = Replica::alone().await;
     let first = replica
         .create(json!({"url": "https://a.example/", "slug": "taken"}))
@@ -111,7 +114,7 @@ async fn a_taken_slug_is_refused_at_create_and_update_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_deleted_link_is_gone_with_its_clicks_and_its_slug_is_free() {
+async fn deleting_a_link_frees_its_slug() {
     let replica = Replica::alone().await;
     let link = replica
         .create(json!({"url": "https://example.com/", "slug": "short-lived"}))
@@ -130,7 +133,7 @@ async fn a_deleted_link_is_gone_with_its_clicks_and_its_slug_is_free() {
 }
 
 #[tokio::test]
-async fn another_users_links_are_invisible_and_cannot_be_touched() {
+async fn links_of_another_user_cannot_be_read_or_changed() {
     let replica = Replica::alone().await;
     let (id, slug) = replica.link().await;
     let query = "query($id: ID!, $slug: String!) { link(id: $id) { id } linkBySlug(slug: $slug) { id } links { totalCount nodes { id } } }";
@@ -152,7 +155,7 @@ async fn another_users_links_are_invisible_and_cannot_be_touched() {
 }
 
 #[tokio::test]
-async fn each_mutation_of_a_document_stands_alone() {
+async fn each_mutation_of_a_document_is_its_own_transaction() {
     let replica = Replica::alone().await;
     let query =
         "mutation { a: createLink(input: {url: \"https://a.example/\", slug: \"first\"}) { slug }

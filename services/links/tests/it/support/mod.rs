@@ -264,7 +264,7 @@ impl Replica {
     /// A socket on which this subject is known.
     pub(crate) async fn socket_of(&self, subject: &str) -> Socket {
         let mut socket = self.socket().await;
-        socket.initialise(&self.token(subject)).await;
+        socket.init(&self.token(subject)).await;
         socket
     }
 

@@ -27,7 +27,7 @@ fn violations(error: &Value) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn create_link_names_every_invalid_field() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let long = "x".repeat(201);
     let url = "https://example.com/";
     let cases = [
@@ -136,7 +136,7 @@ async fn create_link_names_every_invalid_field() {
 
 #[tokio::test]
 async fn update_link_has_the_same_rules() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let cases = [
         (json!({"url": null}), "url", "required"),
@@ -198,7 +198,7 @@ async fn update_link_has_the_same_rules() {
 
 #[tokio::test]
 async fn invalid_ids_and_slugs_are_named() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let valid = "lnk_01jd6x8rv3fq4t2m8n5k7c9e1z";
     for id in [
         "",
@@ -233,7 +233,7 @@ async fn invalid_ids_and_slugs_are_named() {
 
 #[tokio::test]
 async fn invalid_filters_orders_and_pages_are_named_by_their_path() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let nested = |depth| (0..depth).fold(json!({}), |inside, _| json!({"_not": inside}));
     let many: Vec<Value> = (0..61).map(|_| json!({"enabled": {"_eq": true}})).collect();
     let ids: Vec<String> = (0..101).map(|n| format!("a{n}")).collect();
@@ -348,7 +348,7 @@ async fn invalid_filters_orders_and_pages_are_named_by_their_path() {
 
 #[tokio::test]
 async fn type_errors_are_named_by_validation() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let cases = [
         (CREATE, json!({}), "input"),
         (CREATE, json!({"input": {}}), "url"),
@@ -398,7 +398,7 @@ async fn type_errors_are_named_by_validation() {
 
 #[tokio::test]
 async fn invalid_series_are_named() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let query = "query($id: ID!, $from: DateTime, $to: DateTime) { link(id: $id) { clicks { series(by: HOUR, from: $from, to: $to) { total } } } }";
     let cases = [

@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use quartet_common::testing::{assert_complete, contract::Contract};
+use quartet_common::{
+    cli::Service as _,
+    testing::{assert_complete, contract::Contract},
+};
 use serde_json::Value;
 
 use crate::support::Replica;
@@ -44,7 +47,7 @@ fn the_graphql_schema_parses() {
 
 #[tokio::test]
 async fn the_served_document_is_the_committed_one() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let served = replica
         .client
         .get(replica.url("/v1/links/openapi.json"))
@@ -91,7 +94,7 @@ fn the_document_is_complete() {
 
 #[tokio::test]
 async fn operations_that_require_a_token_return_401_without_one() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -118,7 +121,7 @@ fn the_help_describes_every_setting() {
         .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("QUARTET_CLICKS_FSYNC "), "{help}");
-    let settings = quartet_common::config::settings(&[quartet_links::DEFAULTS]);
+    let settings = quartet_common::config::settings(&[quartet_links::Service::DEFAULTS]);
     let undescribed: Vec<String> = settings
         .into_iter()
         .filter(|setting| setting.doc.is_empty() && setting.key != "server.listen")

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, World, eventually, header, in_time, problem};
+use crate::support::{ALICE, Replica, Cluster, eventually, header, within_deadline, problem_code};
 
 const RESPONSE: &str = "application/graphql-response+json";
 const LEGACY: &str = "application/json";
@@ -30,7 +30,7 @@ fn media(response: &Response) -> &str {
 
 #[tokio::test]
 async fn the_status_depends_on_the_media_type() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let cases = [
         (json!({"query": "{ links { totalCount } }"}), 200, 200),
         (
@@ -88,7 +88,7 @@ async fn the_status_depends_on_the_media_type() {
 
 #[tokio::test]
 async fn other_content_types_and_accept_headers_are_rejected() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let send = async |content_type: Option<&str>, accept: &str| {
         let request = replica
             .client
@@ -117,11 +117,11 @@ async fn other_content_types_and_accept_headers_are_rejected() {
         Some("multipart/form-data; boundary=x"),
         Some("application/json; charset=latin1"),
     ] {
-        let rejected = problem(send(kind, RESPONSE).await).await;
+        let rejected = problem_code(send(kind, RESPONSE).await).await;
         assert_eq!(rejected, (415, "unsupported_media_type".into()), "{kind:?}");
     }
     assert_eq!(
-        problem(send(Some(LEGACY), "image/png").await).await,
+        problem_code(send(Some(LEGACY), "image/png").await).await,
         (406, "not_acceptable".into())
     );
     assert_eq!(media(&send(Some(LEGACY), "*/*").await), LEGACY);
@@ -129,7 +129,7 @@ async fn other_content_types_and_accept_headers_are_rejected() {
 
 #[tokio::test]
 async fn malformed_large_and_costly_requests_are_rejected() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let request = replica
         .post(ALICE)
         .header("content-type", LEGACY)
@@ -153,7 +153,7 @@ async fn malformed_large_and_costly_requests_are_rejected() {
         .send()
         .await
         .unwrap();
-    assert_eq!(problem(large).await, (413, "body_too_large".into()));
+    assert_eq!(problem_code(large).await, (413, "body_too_large".into()));
 
     let mut doubling = String::from("{ ...f0 }");
     for n in 0..40 {
@@ -196,11 +196,11 @@ async fn malformed_large_and_costly_requests_are_rejected() {
 
 #[tokio::test]
 async fn invalid_tokens_return_401_and_nothing_is_executed() {
-    let world = World::new().await;
-    let replica = world.start().await;
-    let expired = world.issuer.token_with(ALICE, json!({"exp": 1}));
-    let foreign = quartet_common::testing::Issuer::new(world.clock.clone()).token(ALICE);
-    let wrong_audience = world.issuer.token_with(ALICE, json!({"aud": "other"}));
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let expired = cluster.issuer.token_with(ALICE, json!({"exp": 1}));
+    let foreign = quartet_common::testing::Issuer::new(cluster.clock.clone()).token(ALICE);
+    let wrong_audience = cluster.issuer.token_with(ALICE, json!({"aud": "other"}));
     let tokens = [
         None,
         Some("x"),
@@ -235,7 +235,7 @@ async fn invalid_tokens_return_401_and_nothing_is_executed() {
 
 #[tokio::test]
 async fn get_executes_queries_and_rejects_mutations() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let get = async |pairs: &[(&str, &str)]| {
         let request = replica
             .client
@@ -275,7 +275,7 @@ async fn get_executes_queries_and_rejects_mutations() {
     let mutation = "mutation { createLink(input: {url: \"https://example.com/\"}) { id } }";
     let rejected = get(&[("query", mutation)]).await;
     assert_eq!(header(&rejected, "allow"), "POST");
-    assert_eq!(problem(rejected).await, (405, "mutation_by_get".into()));
+    assert_eq!(problem_code(rejected).await, (405, "mutation_by_get".into()));
     let count = replica
         .data(ALICE, "{ links { totalCount } }", json!({}))
         .await;
@@ -288,13 +288,13 @@ async fn get_executes_queries_and_rejects_mutations() {
             .await
             .unwrap();
         assert_eq!(header(&response, "allow"), "GET,HEAD,POST");
-        assert_eq!(problem(response).await.0, 405);
+        assert_eq!(problem_code(response).await.0, 405);
     }
 }
 
 #[tokio::test]
 async fn the_explorer_loads_nothing_from_other_hosts() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let page = replica
         .client
@@ -314,7 +314,7 @@ async fn the_explorer_loads_nothing_from_other_hosts() {
 
 #[tokio::test]
 async fn without_introspection_there_are_no_suggestions() {
-    let replica = World::new()
+    let replica = Cluster::new()
         .await
         .start_with(&[("QUARTET_GRAPHQL_INTROSPECTION", "false")])
         .await;
@@ -333,7 +333,7 @@ async fn without_introspection_there_are_no_suggestions() {
 
 #[tokio::test]
 async fn the_introspection_query_of_common_tools_is_within_the_limits() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let mut reference = String::from("kind name");
     for _ in 0..9 {
         reference = format!("kind name ofType {{ {reference} }}");
@@ -356,7 +356,7 @@ async fn the_introspection_query_of_common_tools_is_within_the_limits() {
 
 #[tokio::test]
 async fn subscriptions_are_sent_as_events() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     let body = json!({"query": format!("subscription {{ clicks(linkId: \"{id}\") {{ bot totals {{ total }} }} }}")});
     let rejected = post(&replica, RESPONSE, body.clone()).await;
@@ -376,7 +376,7 @@ async fn subscriptions_are_sent_as_events() {
     let mut chunks = stream.bytes_stream();
     let mut text = String::new();
     while !text.contains("\n\n") {
-        text += std::str::from_utf8(&in_time(chunks.next()).await.unwrap().unwrap()).unwrap();
+        text += std::str::from_utf8(&within_deadline(chunks.next()).await.unwrap().unwrap()).unwrap();
     }
     let expected = json!({"data": {"clicks": {"bot": false, "totals": {"total": 1}}}});
     let data = text.trim().strip_prefix("event: next\ndata: ").unwrap();
@@ -387,7 +387,7 @@ async fn subscriptions_are_sent_as_events() {
 
 #[tokio::test]
 async fn queries_and_errors_are_sent_as_events_and_the_stream_ends() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let read = async |query: &str| {
         post(&replica, "text/event-stream", json!({"query": query}))
             .await
@@ -416,11 +416,11 @@ async fn queries_and_errors_are_sent_as_events_and_the_stream_ends() {
 
 #[tokio::test]
 async fn an_event_stream_ends_when_its_token_expires() {
-    let world = World::new().await;
-    let replica = world.start().await;
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
     let (id, _) = replica.link().await;
-    let soon = world.clock.now().timestamp() + 2;
-    let token = world.issuer.token_with(ALICE, json!({"exp": soon}));
+    let soon = cluster.clock.now().timestamp() + 2;
+    let token = cluster.issuer.token_with(ALICE, json!({"exp": soon}));
     let query = format!("subscription {{ clicks(linkId: \"{id}\") {{ id }} }}");
     let request = replica
         .client
@@ -429,7 +429,7 @@ async fn an_event_stream_ends_when_its_token_expires() {
     let stream = request
         .header("accept", "text/event-stream")
         .json(&json!({"query": query}));
-    let text = in_time(stream.send()).await.unwrap().text().await.unwrap();
+    let text = within_deadline(stream.send()).await.unwrap().text().await.unwrap();
     assert!(
         text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
         "{text}"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, World, text};
+use crate::support::{ALICE, Replica, Cluster, string};
 
 const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
     links(where: $where, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {
@@ -11,11 +11,11 @@ const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: In
 
 /// Five links with the titles b, a, null, B, null; the third expires, the fourth has `maxClicks`.
 async fn sample() -> Replica {
-    let world = World::at(quartet_common::clock::Clock::manual(
+    let cluster = Cluster::at(quartet_common::clock::Clock::manual(
         "2026-05-01T00:00:00Z".parse().unwrap(),
     ))
     .await;
-    let replica = world.start().await;
+    let replica = cluster.start().await;
     for input in [
         json!({"slug": "one", "url": "https://a.example/1", "title": "b"}),
         json!({"slug": "two", "url": "https://b.example/50%25", "title": "a", "redirectStatus": 301}),
@@ -23,7 +23,7 @@ async fn sample() -> Replica {
         json!({"slug": "four", "url": "https://a.example/4", "title": "B", "maxClicks": 7, "enabled": false}),
         json!({"slug": "five", "url": "https://d.example/"}),
     ] {
-        world.clock.advance(chrono::Duration::minutes(1));
+        cluster.clock.advance(chrono::Duration::minutes(1));
         replica.create(input).await;
     }
     replica
@@ -35,7 +35,7 @@ async fn slugs(replica: &Replica, variables: Value) -> Vec<String> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|node| text(&node["slug"]))
+        .map(|node| string(&node["slug"]))
         .collect()
 }
 
@@ -212,7 +212,7 @@ async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Ve
             .as_array()
             .unwrap()
             .iter()
-            .map(|edge| text(&edge["node"]["slug"]))
+            .map(|edge| string(&edge["node"]["slug"]))
             .collect();
         let info = &page["pageInfo"];
         let (more, behind, next) = if forwards {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ALICE, Replica, Socket, World, eventually};
+use crate::support::{ALICE, Replica, Socket, Cluster, eventually};
 
 /// A socket with a running subscription.
 async fn subscribed(replica: &Replica, id: &str) -> Socket {
@@ -15,7 +15,7 @@ async fn subscribed(replica: &Replica, id: &str) -> Socket {
 
 #[tokio::test]
 async fn an_event_has_the_click_and_the_totals() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     let mut socket = subscribed(&replica, &id).await;
     let request = replica
@@ -55,8 +55,8 @@ async fn an_event_has_the_click_and_the_totals() {
 
 #[tokio::test]
 async fn subscribers_on_every_replica_receive_each_click_once_and_in_order() {
-    let world = World::new().await;
-    let (one, other) = (world.start().await, world.start().await);
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
     let (id, slug) = one.link().await;
     let mut subscribers = [
         subscribed(&one, &id).await,
@@ -91,10 +91,10 @@ async fn subscribers_on_every_replica_receive_each_click_once_and_in_order() {
 
 #[tokio::test]
 async fn only_new_clicks_of_the_subscribed_link_are_sent() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let ((id, slug), (_, other)) = (replica.link().await, replica.link().await);
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
     let mut socket = subscribed(&replica, &id).await;
     replica.follow(&other).await;
     replica.follow(&slug).await;
@@ -105,7 +105,7 @@ async fn only_new_clicks_of_the_subscribed_link_are_sent() {
         .await;
     eventually(async || (replica.metric("links_subscriptions").await == 0).then_some(())).await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [3, 3, 1, 0]).await;
+    replica.expect_counts(&id, [3, 3, 1, 0]).await;
     socket.send_json(json!({"type": "ping"})).await;
     assert_eq!(
         socket.receive().await,
@@ -116,8 +116,8 @@ async fn only_new_clicks_of_the_subscribed_link_are_sent() {
 
 #[tokio::test]
 async fn a_subscription_completes_when_another_replica_deletes_the_link() {
-    let world = World::new().await;
-    let (one, other) = (world.start().await, world.start().await);
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
     let (id, _) = one.link().await;
     let mut socket = subscribed(&one, &id).await;
     other

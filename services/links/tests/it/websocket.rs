@@ -3,11 +3,11 @@
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{ALICE, BOB, Replica, Socket, World, eventually, problem};
+use crate::support::{ALICE, BOB, Replica, Socket, Cluster, eventually, problem_code};
 
 #[tokio::test]
 async fn queries_mutations_and_pings_are_answered() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let mut socket = replica.socket().await;
     socket
         .send_json(json!({"type": "ping", "payload": {"a": 1}}))
@@ -41,7 +41,7 @@ async fn queries_mutations_and_pings_are_answered() {
 
 #[tokio::test]
 async fn invalid_documents_get_an_error_and_the_socket_stays_open() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let mut socket = replica.socket_of(ALICE).await;
     for (query, code) in [
         ("{", "GRAPHQL_PARSE_FAILED"),
@@ -76,7 +76,7 @@ async fn invalid_documents_get_an_error_and_the_socket_stays_open() {
 
 #[tokio::test]
 async fn protocol_errors_close_the_socket_with_their_codes() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     for invalid in [
         "",
         "nonsense",
@@ -107,7 +107,7 @@ async fn protocol_errors_close_the_socket_with_their_codes() {
 
 #[tokio::test]
 async fn a_duplicate_id_closes_the_socket() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(ALICE).await;
     socket.subscribe_clicks("1", &id).await;
@@ -117,12 +117,12 @@ async fn a_duplicate_id_closes_the_socket() {
 
 #[tokio::test]
 async fn the_token_is_read_from_the_payload_or_the_header() {
-    let world = World::new().await;
-    let replica = world.start().await;
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
     let valid = format!("Bearer {}", replica.token(ALICE));
     let expired = format!(
         "Bearer {}",
-        world.issuer.token_with(ALICE, json!({"exp": 1}))
+        cluster.issuer.token_with(ALICE, json!({"exp": 1}))
     );
     for payload in [
         json!({}),
@@ -153,23 +153,23 @@ async fn the_token_is_read_from_the_payload_or_the_header() {
 
 #[tokio::test]
 async fn a_missing_init_and_an_expired_token_close_the_socket() {
-    let world = World::new().await;
-    let replica = world
+    let cluster = Cluster::new().await;
+    let replica = cluster
         .start_with(&[("QUARTET_GRAPHQL_INIT_TIMEOUT_SECONDS", "1")])
         .await;
     assert_eq!(replica.socket().await.close_code().await, 4408);
-    let soon = world.clock.now().timestamp() + 2;
+    let soon = cluster.clock.now().timestamp() + 2;
     let mut socket = replica.socket().await;
     socket
-        .init(&world.issuer.token_with(ALICE, json!({"exp": soon})))
+        .init(&cluster.issuer.token_with(ALICE, json!({"exp": soon})))
         .await;
     assert_eq!(socket.close_code().await, 4401);
 }
 
 #[tokio::test]
 async fn subscriptions_per_socket_are_limited() {
-    let world = World::new().await;
-    let replica = world
+    let cluster = Cluster::new().await;
+    let replica = cluster
         .start_with(&[("QUARTET_GRAPHQL_MAX_SUBSCRIPTIONS_PER_SOCKET", "2")])
         .await;
     let (id, _) = replica.link().await;
@@ -195,7 +195,7 @@ async fn subscriptions_per_socket_are_limited() {
 
 #[tokio::test]
 async fn the_clicks_of_another_users_link_are_not_found() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(BOB).await;
     socket.subscribe_clicks("1", &id).await;
@@ -205,7 +205,7 @@ async fn the_clicks_of_another_users_link_are_not_found() {
 
 #[tokio::test]
 async fn a_disconnected_socket_ends_its_subscriptions() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(ALICE).await;
     socket.subscribe_clicks("1", &id).await;
@@ -216,22 +216,22 @@ async fn a_disconnected_socket_ends_its_subscriptions() {
 
 #[tokio::test]
 async fn shutdown_closes_sockets_with_1001() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let mut socket = replica.socket_of(ALICE).await;
-    replica.begin_to_stop();
+    replica.begin_shutdown();
     assert_eq!(socket.close_code().await, 1001);
     replica.stop().await;
 }
 
 #[tokio::test]
 async fn an_invalid_upgrade_gets_a_problem() {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let request = replica
         .client
         .get(replica.url("/v1/links/graphql"))
         .header("upgrade", "websocket");
     assert_eq!(
-        problem(request.send().await.unwrap()).await,
+        problem_code(request.send().await.unwrap()).await,
         (426, "invalid_upgrade".into())
     );
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
-use super::in_time;
+use super::within_deadline;
 
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -30,7 +30,7 @@ impl Socket {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        Self(in_time(connect_async(request)).await.unwrap().0)
+        Self(within_deadline(connect_async(request)).await.unwrap().0)
     }
 
     pub(crate) async fn send_json(&mut self, message: Value) {
@@ -38,7 +38,7 @@ impl Socket {
     }
 
     pub(crate) async fn send(&mut self, message: Message) {
-        in_time(self.0.send(message)).await.unwrap();
+        within_deadline(self.0.send(message)).await.unwrap();
     }
 
     /// The next message that is not a ping or a pong.
@@ -92,7 +92,7 @@ impl Socket {
 
     async fn next(&mut self) -> Message {
         loop {
-            match in_time(self.0.next())
+            match within_deadline(self.0.next())
                 .await
                 .expect("the socket is open")
                 .unwrap()

@@ -1,9 +1,7 @@
 //! Failures of the domain, and the problems that clients see.
 
-use quartet_common::{
-    db,
-    problem::{Problem, Rule},
-};
+use quartet_common::problem::{Problem, Rule};
+use quartet_db as db;
 
 use crate::{problems, wal::AppendError};
 
@@ -116,7 +114,7 @@ impl From<Error> for Problem {
             Error::LogUnavailable(source) => {
                 Self::not_now(&problems::CLICK_LOG_UNAVAILABLE).source(source)
             }
-            Error::Database(source) => source.into(),
+            Error::Database(source) => db::problem(source),
         }
     }
 }

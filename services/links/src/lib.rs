@@ -19,15 +19,18 @@ use std::time::Duration;
 
 use axum::Router;
 use quartet_common::{
-    cli::{self, Runtime},
     config::ConfigError,
-    db,
+    problem::kinds::{render_graphql_markdown, render_markdown},
+};
+use quartet_db as db;
+use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
-    metrics::Metrics,
-    problem::kinds::{render_graphql_markdown, render_markdown},
     serve::serve,
 };
+use quartet_jobs::Runner;
+use quartet_service::Runtime;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
 pub use config::Config;
@@ -67,28 +70,20 @@ pub async fn run(
     let server = config.server.clone();
     let pool = db::pool(&config.database, "quartet-links")?;
     let state = AppState::new(config, pool.clone(), clock, &metrics, shutdown.clone())?;
-    jobs::maintain(&state.ctx).await?;
-    let jobs = jobs::start(&state.ctx, &shutdown);
+    let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
+    jobs::start(&state.ctx, &mut jobs).await?;
     let click_log = state.ctx.click_log.clone();
     let readiness = state.readiness();
     let router = wrap(app(state, metrics, readiness.clone()));
     let served = serve(listener, router, &server, &readiness, shutdown).await;
-    let drain = async {
-        click_log.wal().close().await;
-        jobs.drain().await?;
-        click_log.remove()?;
-        pool.close().await;
-        anyhow::Ok(())
-    };
     let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
-    match tokio::time::timeout(grace, drain).await {
-        Ok(drained) => drained?,
-        Err(_) => tracing::warn!("clicks stay in the log: the database did not respond in time"),
-    }
+    click_log.wal().close().await;
+    jobs.stop(grace).await?;
+    pool.close().await;
     Ok(served?)
 }
 
-impl cli::Service for Service {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "links";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");

@@ -1,7 +1,7 @@
 //! The metrics of this service.
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use quartet_common::metrics::Metrics;
+use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the values.
 #[derive(Clone, Debug, Default)]

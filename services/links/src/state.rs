@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use http::HeaderName;
-use quartet_common::{clock::Clock, health::Readiness, jwt::JwtVerifier, metrics::Metrics};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
+use quartet_http::health::Readiness;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +52,9 @@ impl AppState {
     /// still redirects, as far as `clicks.when_log_is_full` allows.
     pub fn readiness(&self) -> Readiness {
         let log = self.ctx.click_log.clone();
+        let pool = self.ctx.pool.clone();
         Readiness::new()
-            .database(self.ctx.pool.clone())
+            .check("database", move || quartet_db::ping(pool.clone()))
             .check("click_log", move || {
                 let is_failing = log.is_failing();
                 async move {

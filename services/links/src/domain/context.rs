@@ -3,7 +3,8 @@
 use std::{io, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use quartet_common::{clock::Clock, metrics::Metrics};
+use quartet_common::clock::Clock;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
 use super::{

@@ -149,10 +149,10 @@ mod tests {
     use quartet_common::{
         clock::Clock,
         config::{self, COMMON_DEFAULTS},
-        db,
-        metrics::Metrics,
-        testing::TestDatabase,
     };
+    use quartet_db as db;
+    use quartet_telemetry::metrics::Metrics;
+    use quartet_testing::TestDatabase;
 
     use super::{super::slugs::SlugSource, *};
     use crate::{MIGRATOR, config::Config};

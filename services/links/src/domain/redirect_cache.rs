@@ -177,7 +177,7 @@ async fn find(pool: &PgPool, slug: &str) -> Result<Option<RedirectRow>, sqlx::Er
 /// All requests that wait for one lookup receive its error, and `sqlx::Error` cannot be cloned.
 fn copy(error: &sqlx::Error) -> sqlx::Error {
     let text = error.to_string();
-    if quartet_common::db::is_transient(error) {
+    if quartet_db::is_transient(error) {
         sqlx::Error::Io(std::io::Error::other(text))
     } else {
         sqlx::Error::Configuration(text.into())

@@ -16,6 +16,7 @@ use std::{
 };
 
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
+use sqlx::PgConnection;
 
 use super::Context;
 use crate::{error::Error, store};
@@ -52,10 +53,9 @@ impl Salts {
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn rotate(ctx: &Context) -> Result<(), Error> {
+pub(crate) async fn rotate(ctx: &Context, db: &mut PgConnection) -> Result<(), Error> {
     let now = ctx.clock.now();
     let today = now.date_naive();
-    let mut db = ctx.pool.acquire().await?;
     let mut days = vec![today, (now + FETCH_AHEAD).date_naive()];
     days.dedup();
     for day in days {
@@ -66,11 +66,11 @@ pub(crate) async fn rotate(ctx: &Context) -> Result<(), Error> {
         {
             // The thread-local generator is cryptographically secure.
             let proposed: [u8; 16] = rand::random();
-            let salt = store::salts::get_or_insert(&mut db, day, &proposed).await?;
+            let salt = store::salts::get_or_insert(db, day, &proposed).await?;
             ctx.salts.insert(day, salt);
         }
     }
     ctx.salts.retain_from(today - Days::new(1));
-    store::salts::delete_before(&mut db, now - LIFETIME).await?;
+    store::salts::delete_before(db, now - LIFETIME).await?;
     Ok(())
 }

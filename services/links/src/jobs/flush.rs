@@ -7,9 +7,10 @@
 
 use std::{io, time::Duration};
 
+use anyhow::Context as _;
+use quartet_jobs::Backoff;
 use tokio::{sync::watch, time::Instant};
 
-use super::pause;
 use crate::{
     domain::{Context, click_batches, clicks::Click},
     wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Wal},
@@ -17,6 +18,10 @@ use crate::{
 
 /// Unread bytes that make a batch without waiting for more.
 const ENOUGH_BYTES: u64 = 128 * 1024;
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+};
 
 /// The segment that is being read.
 struct Reading {
@@ -24,12 +29,18 @@ struct Reading {
     reader: SegmentReader,
 }
 
-/// Runs until the log is closed and everything in it is stored. Retries while the database is
-/// unavailable, since the log holds the clicks meanwhile.
+/// Runs until the log is closed and everything in it is stored, then removes it. Retries while the
+/// database is unavailable, since the log holds the clicks meanwhile.
 ///
 /// # Errors
-/// When the log cannot be read.
-pub(super) async fn run(ctx: &Context) -> io::Result<()> {
+/// When the log cannot be read or removed.
+pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
+    flush(&ctx).await.context("the click log cannot be read")?;
+    let removed = ctx.click_log.remove();
+    removed.context("the click log cannot be removed")
+}
+
+async fn flush(ctx: &Context) -> io::Result<()> {
     let wal = ctx.click_log.wal();
     let mut written = wal.written();
     let mut reading = Reading::open(ctx, 1)?;
@@ -116,7 +127,7 @@ async fn store(ctx: &Context, clicks: &[Click]) {
         if failures == 0 {
             tracing::warn!(%error, clicks = clicks.len(), "clicks wait for the database");
         }
-        tokio::time::sleep(pause(failures)).await;
         failures += 1;
+        tokio::time::sleep(BACKOFF.delay(failures)).await;
     }
 }

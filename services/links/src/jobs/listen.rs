@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use quartet_common::db;
+use quartet_db as db;
+use quartet_jobs::Run;
 use serde::Deserialize;
 use sqlx::{
     PgPool,
@@ -12,7 +13,6 @@ use sqlx::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::pause;
 use crate::{
     config::Config,
     domain::{
@@ -26,7 +26,7 @@ const EDITS: &str = "links_edits";
 const CLICKS: &str = "links_clicks";
 /// Every replica sends a heartbeat twice a minute, so that a silent connection is a dead one.
 const HEARTBEATS: &str = "links_beats";
-const MAX_SILENCE: Duration = Duration::from_secs(100);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(100);
 /// Notifications that are handled together.
 const BACKLOG: usize = 256;
 
@@ -52,33 +52,25 @@ struct Announcement {
     since: DateTime<Utc>,
 }
 
-pub(super) async fn run(ctx: Context) {
-    let mut failures = 0;
-    loop {
-        match listen(&ctx, &mut failures).await {
-            Ok(()) => tracing::warn!("the connection for notifications was lost"),
-            Err(error) => tracing::warn!(%error, "notifications are unavailable"),
-        }
-        tokio::time::sleep(pause(failures)).await;
-        failures += 1;
-    }
-}
-
 /// Listens until the connection is lost.
-async fn listen(ctx: &Context, failures: &mut u32) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// When the connection fails. A lost connection is not an error here, but a failure of the job.
+pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let pool = pool(&ctx.config)?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
     listener.listen_all([EDITS, CLICKS, HEARTBEATS]).await?;
-    *failures = 0;
+    run.succeeded();
     // Catch up on notifications that were sent before the connection existed.
     ctx.redirects.forget_all();
     let since = ctx.clock.now() - CATCH_UP;
-    feeds::announce(ctx, None, since).await.ok();
+    feeds::announce(&ctx, None, since).await.ok();
     let (sender, mut received) = mpsc::channel(BACKLOG);
     let receive = async {
         while let Ok(received) = tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
             let Some(notification) = received? else { break };
+            run.succeeded();
             if sender.send(notification).await.is_err() {
                 break;
             }
@@ -88,7 +80,7 @@ async fn listen(ctx: &Context, failures: &mut u32) -> Result<(), sqlx::Error> {
     let handle = async {
         let mut notifications = Vec::new();
         while received.recv_many(&mut notifications, BACKLOG).await > 0 {
-            handle_notifications(ctx, notifications.drain(..)).await;
+            handle_notifications(&ctx, notifications.drain(..)).await;
         }
     };
     tokio::select! {

@@ -10,34 +10,18 @@ use crate::{
     store::maintenance::{self, Partitioned},
 };
 
-const INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 /// Partitions are created ahead, so that a database outage of a week misses none.
 const DAYS_AHEAD: u64 = 7;
 const PURGE_ROWS: i32 = 5000;
 
-pub(super) async fn run(ctx: Context) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = maintain(&ctx).await {
-            let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::warn!(error, "maintenance failed and will be retried");
-        }
-    }
-}
-
-/// Runs once.
-///
 /// # Errors
 /// When the database fails; the next run does the rest.
-pub(crate) async fn maintain(ctx: &Context) -> Result<(), Error> {
+pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let today = ctx.clock.now().date_naive();
     let mut db = ctx.pool.acquire().await?;
     maintenance::send_heartbeat(&mut db).await?;
-    drop(db);
-    salts::rotate(ctx).await?;
-    let mut db = ctx.pool.acquire().await?;
+    salts::rotate(&ctx, &mut db).await?;
     for table in [Partitioned::Clicks, Partitioned::Visitors] {
         for day in 0..=DAYS_AHEAD {
             maintenance::create_partition(&mut db, table, today + Days::new(day)).await?;

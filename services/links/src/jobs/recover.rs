@@ -1,48 +1,31 @@
 //! Recovers the click logs that stopped replicas left behind.
 
-use std::{io, path::Path, time::Duration};
+use std::path::Path;
 
-use super::pause;
+use anyhow::Context as _;
+
 use crate::{
     domain::{Context, click_batches, clicks::Click},
     wal::{Directory, Ending, SegmentReader},
 };
 
-/// Looks for abandoned logs at the start and periodically.
-pub(super) async fn run(ctx: Context) {
-    let every = Duration::from_secs(ctx.config.clicks.adopt_interval_seconds);
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failures = 0;
-    loop {
-        ticks.tick().await;
-        match recover_all(&ctx).await {
-            Ok(()) => failures = 0,
-            Err(error) => {
-                tracing::warn!(%error, "an abandoned click log could not be recovered");
-                tokio::time::sleep(pause(failures)).await;
-                failures += 1;
-            }
-        }
-    }
-}
-
-async fn recover_all(ctx: &Context) -> io::Result<()> {
+/// # Errors
+/// When a log cannot be recovered; the next run tries it again.
+pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
     let root = ctx.config.clicks.log_dir.clone();
-    let abandoned = tokio::task::spawn_blocking(move || Directory::lock_abandoned(&root))
-        .await
-        .map_err(io::Error::other)??;
+    let abandoned = tokio::task::spawn_blocking(move || Directory::lock_abandoned(&root)).await??;
     let mut outcome = Ok(());
     for directory in abandoned {
         // A log that cannot be recovered must not block the others.
-        if let Err(error) = recover(ctx, &directory).await {
-            outcome = Err(error);
+        if let Err(error) = recover(&ctx, &directory).await {
+            let path = directory.path().display().to_string();
+            outcome = Err(error.context(path));
         }
     }
     outcome
 }
 
-async fn recover(ctx: &Context, directory: &Directory) -> io::Result<()> {
+async fn recover(ctx: &Context, directory: &Directory) -> anyhow::Result<()> {
     let segments = directory.segments()?;
     tracing::info!(
         directory = %directory.path().display(),
@@ -58,7 +41,7 @@ async fn recover(ctx: &Context, directory: &Directory) -> io::Result<()> {
 }
 
 /// Stores the clicks of a segment, some of which may be stored already, and deletes it.
-async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> io::Result<()> {
+async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> anyhow::Result<()> {
     let rows = ctx.config.clicks.batch_rows;
     let mut reader = SegmentReader::open(directory, number)?;
     loop {
@@ -69,10 +52,8 @@ async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> io::Re
             .map(|payload| Click::decode(payload))
             .collect();
         // A later release wrote it, and a replica of that release has to recover it.
-        let clicks = clicks.ok_or_else(|| io::Error::other("unknown record format"))?;
-        click_batches::store(ctx, &clicks)
-            .await
-            .map_err(io::Error::other)?;
+        let clicks = clicks.context("unknown record format")?;
+        click_batches::store(ctx, &clicks).await?;
         match batch.ending {
             Ending::More => {}
             Ending::Done => break,
@@ -82,5 +63,6 @@ async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> io::Re
             }
         }
     }
-    reader.delete()
+    reader.delete()?;
+    Ok(())
 }

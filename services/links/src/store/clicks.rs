@@ -1,7 +1,7 @@
 //! Rows of `links.clicks`, and the rollups that are derived from them.
 
 use chrono::{DateTime, Utc};
-use quartet_common::typed_id;
+use quartet_db::typed_id;
 use sqlx::PgConnection;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Rows of `links.links` with their totals, in transactions of [`super::begin_as`].
 
 use chrono::{DateTime, Utc};
-use quartet_common::typed_id;
+use quartet_db::typed_id;
 use sqlx::{FromRow, PgConnection};
 
 typed_id!(

@@ -5,7 +5,7 @@ use quartet_common::clock::Clock;
 use serde_json::json;
 use sqlx::Row;
 
-use crate::support::{ALICE, BROWSER, Replica, Cluster, eventually};
+use crate::support::{ALICE, BROWSER, Cluster, Replica, eventually};
 
 #[tokio::test]
 async fn people_are_unique_once_a_day_and_bots_are_counted_separately() {
@@ -64,7 +64,11 @@ async fn opting_out_of_tracking_counts_the_click_and_records_nothing() {
         "SELECT count(*) FROM links.clicks WHERE coalesce(visitor::text, country, referrer_host) IS NOT NULL",
     );
     assert_eq!(
-        recorded.fetch_one(&mut admin).await.unwrap().get::<i64, _>(0),
+        recorded
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+            .get::<i64, _>(0),
         0
     );
 }
@@ -160,13 +164,19 @@ async fn clicks_are_in_the_partition_of_their_day_and_the_default_partition_is_e
         .fetch_all(&mut admin)
         .await
         .unwrap();
-    assert_eq!(partitions, ["links.clicks_20260501", "links.clicks_default"]);
+    assert_eq!(
+        partitions,
+        ["links.clicks_20260501", "links.clicks_default"]
+    );
     let other = cluster.start().await;
     let partitions: Vec<String> = sqlx::query_scalar(query)
         .fetch_all(&mut admin)
         .await
         .unwrap();
-    assert_eq!(partitions, ["links.clicks_20260501", "links.clicks_20260521"]);
+    assert_eq!(
+        partitions,
+        ["links.clicks_20260501", "links.clicks_20260521"]
+    );
     assert_eq!(other.counts(&id).await, [2, 2, 1, 0]);
     let old: i64 = sqlx::query_scalar("SELECT count(*) FROM links.visitors")
         .fetch_one(&mut admin)

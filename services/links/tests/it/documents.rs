@@ -2,10 +2,8 @@
 
 use std::process::Command;
 
-use quartet_common::{
-    cli::Service as _,
-    testing::{assert_complete, contract::Contract},
-};
+use quartet_service::Service as _;
+use quartet_testing::{assert_complete, contract::Contract};
 use serde_json::Value;
 
 use crate::support::Replica;

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, Cluster, eventually, header, within_deadline, problem_code};
+use crate::support::{ALICE, Cluster, Replica, eventually, header, problem_code, within_deadline};
 
 const RESPONSE: &str = "application/graphql-response+json";
 const LEGACY: &str = "application/json";
@@ -199,7 +199,7 @@ async fn invalid_tokens_return_401_and_nothing_is_executed() {
     let cluster = Cluster::new().await;
     let replica = cluster.start().await;
     let expired = cluster.issuer.token_with(ALICE, json!({"exp": 1}));
-    let foreign = quartet_common::testing::Issuer::new(cluster.clock.clone()).token(ALICE);
+    let foreign = quartet_testing::Issuer::new(cluster.clock.clone()).token(ALICE);
     let wrong_audience = cluster.issuer.token_with(ALICE, json!({"aud": "other"}));
     let tokens = [
         None,
@@ -275,7 +275,10 @@ async fn get_executes_queries_and_rejects_mutations() {
     let mutation = "mutation { createLink(input: {url: \"https://example.com/\"}) { id } }";
     let rejected = get(&[("query", mutation)]).await;
     assert_eq!(header(&rejected, "allow"), "POST");
-    assert_eq!(problem_code(rejected).await, (405, "mutation_by_get".into()));
+    assert_eq!(
+        problem_code(rejected).await,
+        (405, "mutation_by_get".into())
+    );
     let count = replica
         .data(ALICE, "{ links { totalCount } }", json!({}))
         .await;
@@ -376,7 +379,8 @@ async fn subscriptions_are_sent_as_events() {
     let mut chunks = stream.bytes_stream();
     let mut text = String::new();
     while !text.contains("\n\n") {
-        text += std::str::from_utf8(&within_deadline(chunks.next()).await.unwrap().unwrap()).unwrap();
+        text +=
+            std::str::from_utf8(&within_deadline(chunks.next()).await.unwrap().unwrap()).unwrap();
     }
     let expected = json!({"data": {"clicks": {"bot": false, "totals": {"total": 1}}}});
     let data = text.trim().strip_prefix("event: next\ndata: ").unwrap();
@@ -429,7 +433,12 @@ async fn an_event_stream_ends_when_its_token_expires() {
     let stream = request
         .header("accept", "text/event-stream")
         .json(&json!({"query": query}));
-    let text = within_deadline(stream.send()).await.unwrap().text().await.unwrap();
+    let text = within_deadline(stream.send())
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert!(
         text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
         "{text}"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, Cluster, string};
+use crate::support::{ALICE, Cluster, Replica, string};
 
 const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
     links(where: $where, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {

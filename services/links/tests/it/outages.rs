@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ALICE, Proxy, Replica, Cluster, eventually, problem_code};
+use crate::support::{ALICE, Cluster, Proxy, Replica, eventually, problem_code};
 
 /// A replica that reaches Postgres through a proxy, and one that reaches it directly.
 async fn replicas_with_proxy(settings: &[(&str, &str)]) -> (Replica, Replica, Proxy) {
@@ -31,7 +31,10 @@ async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
     }
     let unknown = replica.follow("not-cached").await;
     assert_eq!(unknown.headers()["retry-after"], "1");
-    assert_eq!(problem_code(unknown).await, (503, "database_unavailable".into()));
+    assert_eq!(
+        problem_code(unknown).await,
+        (503, "database_unavailable".into())
+    );
     let error = replica
         .error(ALICE, "{ links { totalCount } }", json!({}))
         .await;

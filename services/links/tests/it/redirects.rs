@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{ALICE, BROWSER, Replica, Cluster, eventually, header, problem_code};
+use crate::support::{ALICE, BROWSER, Cluster, Replica, eventually, header, problem_code};
 
 const UPDATE: &str =
     "mutation($id: ID!, $input: UpdateLinkInput!) { updateLink(id: $id, input: $input) { id } }";
@@ -190,7 +190,8 @@ async fn cached_links_and_cached_unknown_slugs_cause_no_lookup() {
     editor.data(ALICE, UPDATE, edit).await;
     // Notifications arrive in order: after this one, that of the other link's creation is handled.
     eventually(async || {
-        let is_edited = header(&replica.follow(&marker).await, "location") == "https://example.org/";
+        let is_edited =
+            header(&replica.follow(&marker).await, "location") == "https://example.org/";
         heard.then_some(())
     })
     .await;
@@ -221,6 +222,9 @@ async fn other_methods_return_405() {
             .send()
             .await
             .unwrap();
-        assert_eq!(problem_code(response).await, (405, "method_not_allowed".into()));
+        assert_eq!(
+            problem_code(response).await,
+            (405, "method_not_allowed".into())
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::support::{BROWSER, Replica, Cluster, client, eventually};
+use crate::support::{BROWSER, Cluster, Replica, client, eventually};
 
 /// A replica in a process of its own, which is killed when this is dropped.
 struct Process {
@@ -59,7 +59,10 @@ impl Drop for Process {
 /// Follows the link on many connections until the process dies; counts the redirects.
 async fn load(address: SocketAddr, slug: &str, redirected: Arc<AtomicI64>) {
     let workers = (0..16).map(|_| {
-        let (url, redirected) = (format!("http://{address}/s/{slug}"), Arc::clone(&redirected));
+        let (url, redirected) = (
+            format!("http://{address}/s/{slug}"),
+            Arc::clone(&redirected),
+        );
         tokio::spawn(async move {
             let client = client();
             while let Ok(response) = client.get(&url).header("user-agent", BROWSER).send().await {
@@ -89,7 +92,8 @@ async fn killed_under_load(
     let mut process = Process::start(cluster, settings).await;
     let redirected = Arc::new(AtomicI64::new(0));
     let loading = tokio::spawn({
-        let (address, slug, redirected) = (process.address, slug.to_owned(), Arc::clone(&redirected));
+        let (address, slug, redirected) =
+            (process.address, slug.to_owned(), Arc::clone(&redirected));
         async move { load(address, &slug, redirected).await }
     });
     eventually(async || (redirected.load(Ordering::SeqCst) >= enough).then_some(())).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ALICE, Replica, Socket, Cluster, eventually};
+use crate::support::{ALICE, Cluster, Replica, Socket, eventually};
 
 /// A socket with a running subscription.
 async fn subscribed(replica: &Replica, id: &str) -> Socket {

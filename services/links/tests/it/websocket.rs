@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{ALICE, BOB, Replica, Socket, Cluster, eventually, problem_code};
+use crate::support::{ALICE, BOB, Cluster, Replica, Socket, eventually, problem_code};
 
 #[tokio::test]
 async fn queries_mutations_and_pings_are_answered() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_graphql::{Request, Variables, parser::types::OperationType};
 use futures_util::{Stream, StreamExt};
-use quartet_common::{auth::Caller, problem::Problem};
+use quartet_auth::Caller;
+use quartet_common::problem::Problem;
 use serde_json::Value;
 
 use super::{request::GraphQlRequest, response::GraphQlResponse, state::GraphQlState};

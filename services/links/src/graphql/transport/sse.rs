@@ -21,7 +21,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::header;
-use quartet_common::{auth::Caller, jwt::JwtError};
+use quartet_auth::{Caller, jwt::JwtError};
 use tokio::time::{Instant, Interval, Sleep, interval_at};
 
 use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};

@@ -10,13 +10,13 @@ use std::{
 };
 
 use quartet_common::{
-    cli::{Runtime, Service as _},
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    metrics::Metrics,
-    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
 use quartet_links::{Config, MIGRATOR, Service};
+use quartet_service::{Runtime, Service as _};
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};

@@ -23,9 +23,7 @@ pub(super) fn upgrade(
     headers: &HeaderMap,
     state: GraphQlState,
 ) -> Response {
-    let token = quartet_common::auth::bearer_token(headers)
-        .ok()
-        .map(str::to_owned);
+    let token = quartet_auth::bearer_token(headers).ok().map(str::to_owned);
     // JSON escapes can double the size of a document; 4 KiB are for the rest of the message.
     let limit = state
         .app

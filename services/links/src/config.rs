@@ -1,6 +1,6 @@
-//! The settings, read once and checked once.
+//! The settings, validated once at startup.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use http::HeaderName;
 use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
@@ -9,9 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::wal::{self, Fsync};
-
-/// Every setting of the service; `default.toml` says what each means.
+/// Every setting of the service; `default.toml` documents each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -60,7 +58,7 @@ pub struct Clicks {
     pub retention_days: u32,
 }
 
-/// When a click is forced onto the disk.
+/// When clicks are synced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FsyncMode {
@@ -69,7 +67,7 @@ pub enum FsyncMode {
     Off,
 }
 
-/// What becomes of a redirect whose click cannot be logged.
+/// What happens to a redirect whose click cannot be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenLogIsFull {
@@ -104,10 +102,10 @@ pub struct Events {
 }
 
 impl Config {
-    /// Checks what the types alone cannot hold.
+    /// Checks the rules that the types do not express.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] naming the first setting that is out of bounds.
+    /// [`ConfigError::Invalid`] with the first invalid setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         let ttl = self.redirects.cache_ttl_seconds;
@@ -129,7 +127,7 @@ impl Config {
             1,
             300,
         )?;
-        // Fields are resolved recursively: a deeper document could exhaust the stack.
+        // Fields are resolved recursively: a deeper document could overflow the stack.
         within("graphql.max_depth", self.graphql.max_depth, 1, 32)
     }
 }
@@ -145,7 +143,7 @@ impl Public {
         if plain {
             return Ok(());
         }
-        let rule = "must be an http or https address whose path ends in a slash";
+        let rule = "must be an http or https URL whose path ends in a slash";
         Err(ConfigError::invalid("public.short_url", rule))
     }
 }
@@ -182,27 +180,15 @@ impl Clicks {
         self.country_header().map(drop)
     }
 
-    /// The header that holds the visitor's country, where there is one.
+    /// The header with the visitor's country, if one is configured.
     ///
     /// # Errors
-    /// When the setting is no header name.
+    /// When the setting is not a valid header name.
     pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
         let name = self.country_header.as_deref().map(str::parse).transpose();
-        name.map_err(|_| ConfigError::invalid("clicks.country_header", "must be a header name"))
-    }
-
-    pub(crate) fn wal(&self) -> wal::Settings {
-        let fsync = match self.fsync {
-            FsyncMode::Group => Fsync::Group,
-            FsyncMode::Interval => Fsync::Interval(Duration::from_millis(self.fsync_interval_ms)),
-            FsyncMode::Off => Fsync::Off,
-        };
-        let (segment_bytes, limit_bytes) = (self.segment_bytes, self.log_limit_bytes);
-        wal::Settings {
-            fsync,
-            segment_bytes,
-            limit_bytes,
-        }
+        name.map_err(|_| {
+            ConfigError::invalid("clicks.country_header", "must be a valid header name")
+        })
     }
 }
 

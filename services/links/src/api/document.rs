@@ -1,4 +1,4 @@
-//! `/v1/links/openapi.json`: the REST side of this service, described.
+//! `/v1/links/openapi.json` and `/v1/links/schema.graphql`: the documents of this service.
 
 use std::sync::LazyLock;
 
@@ -9,16 +9,16 @@ use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{error::kinds, graphql, state::AppState};
+use crate::{graphql, problems, state::AppState};
 
 const ABOUT: About = About {
     title: "Quartet links",
-    description: "Short links with durable click counts. Links are made, changed, listed and \
-watched by GraphQL at `/v1/links/graphql` (POST, GET, server-sent events, and WebSocket with the \
-sub-protocol graphql-transport-ws); `/v1/links/schema.graphql` describes it. `/s/{slug}` redirects.",
+    description: "Short links with durable click counts. Links are managed and watched with GraphQL at \
+`/v1/links/graphql`, over POST, GET, server-sent events, or a WebSocket with the subprotocol \
+graphql-transport-ws. `/v1/links/schema.graphql` returns the schema. `/s/{slug}` redirects.",
     version: env!("CARGO_PKG_VERSION"),
     everywhere: EVERYWHERE,
-    kinds: kinds::ALL,
+    kinds: problems::ALL,
 };
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
@@ -28,8 +28,8 @@ static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
 #[derive(OpenApi)]
 #[openapi(tags(
     (name = "redirects", description = "Following short links"),
-    (name = "graphql", description = "Making and watching links"),
-    (name = "documents", description = "What this service can do"),
+    (name = "graphql", description = "Managing and watching links"),
+    (name = "documents", description = "Descriptions of this API"),
 ))]
 struct Base;
 
@@ -42,13 +42,10 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 
 /// The document as pretty JSON.
 pub(crate) fn openapi() -> String {
-    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
-        .merge(super::routes())
-        .split_for_parts();
-    finish(document, &ABOUT)
+    finish(super::describe(Base::openapi()), &ABOUT)
 }
 
-/// Describe this service
+/// Get the OpenAPI document
 ///
 /// The OpenAPI 3.1 document of the links service.
 #[utoipa::path(
@@ -62,9 +59,9 @@ async fn get_openapi() -> impl IntoResponse {
     json(&DOCUMENT)
 }
 
-/// Describe this service in OpenAPI 3.0
+/// Get the OpenAPI 3.0 document
 ///
-/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+/// The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
 #[utoipa::path(
     get,
     path = "/v1/links/openapi-3.0.json",
@@ -76,10 +73,10 @@ async fn get_openapi_3_0() -> impl IntoResponse {
     json(&COPY_IN_3_0)
 }
 
-/// Describe the GraphQL side of this service
+/// Get the GraphQL schema
 ///
-/// Every type, query, mutation and subscription, in the schema definition language. Not there where
-/// the service is set to keep its schema to itself.
+/// Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+/// where `graphql.introspection` is disabled.
 #[utoipa::path(
     get,
     path = "/v1/links/schema.graphql",
@@ -89,7 +86,7 @@ async fn get_openapi_3_0() -> impl IntoResponse {
     extensions(("x-problem-codes" = json!(["not_found"]))),
 )]
 async fn get_graphql_schema(State(state): State<AppState>) -> Result<&'static str, Problem> {
-    if state.config.graphql.introspection {
+    if state.ctx.config.graphql.introspection {
         Ok(&GRAPHQL_SCHEMA)
     } else {
         Err(Problem::not_found("document"))

@@ -93,9 +93,7 @@ pub(crate) async fn watch(ctx: &Context, owner: &str, link_id: LinkId) -> Result
     };
     watch.start = last_batch(ctx, owner, link_id).await?;
     if ctx.feeds.set_cursor(link_id, watch.start) {
-        ctx.feeds
-            .read(&ctx.pool, &[link_id], now - CATCH_UP)
-            .await?;
+        ctx.feeds.read(&ctx.db, &[link_id], now - CATCH_UP).await?;
     }
     watch.started = true;
     ctx.feeds.subscriptions.inc();
@@ -115,13 +113,11 @@ pub(crate) async fn announce(
     if watched.is_empty() {
         return Ok(());
     }
-    ctx.feeds
-        .read(&ctx.pool, &watched, since - CLOCK_SKEW)
-        .await
+    ctx.feeds.read(&ctx.db, &watched, since - CLOCK_SKEW).await
 }
 
 async fn last_batch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<i64, Error> {
-    let mut tx = store::begin_as(&ctx.pool, owner).await?;
+    let mut tx = store::begin_as(&ctx.db, owner).await?;
     let batch = store::clicks::last_batch(&mut tx, owner, link_id).await?;
     tx.commit().await?;
     batch.ok_or(Error::LinkNotFound)

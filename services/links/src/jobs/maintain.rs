@@ -19,7 +19,7 @@ const PURGE_ROWS: i32 = 5000;
 /// When the database fails; the next run does the rest.
 pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let today = ctx.clock.now().date_naive();
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     maintenance::send_heartbeat(&mut db).await?;
     salts::rotate(&ctx, &mut db).await?;
     for table in [Partitioned::Clicks, Partitioned::Visitors] {

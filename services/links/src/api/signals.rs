@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn only_the_referrer_host_and_a_valid_country_are_recorded() {
-        let visit = |referrer: &str, country: &str| {
+        let recorded = |referrer: &str, country: &str| {
             let visitor = visitor(
                 &[
                     ("user-agent", FIREFOX),

@@ -192,7 +192,7 @@ async fn cached_links_and_cached_unknown_slugs_cause_no_lookup() {
     eventually(async || {
         let is_edited =
             header(&replica.follow(&marker).await, "location") == "https://example.org/";
-        heard.then_some(())
+        is_edited.then_some(())
     })
     .await;
 

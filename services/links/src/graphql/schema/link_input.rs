@@ -12,7 +12,7 @@ pub(super) struct CreateLinkInput {
     /// must not be that of the short URLs.
     url: String,
     /// The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not
-    /// one of the reserved words. Default: 7 random characters.
+    /// a reserved word. Default: 7 or more random characters.
     slug: Option<String>,
     /// A name for the owner, 1 to 200 characters. Visitors do not see it.
     title: Option<String>,

@@ -61,6 +61,6 @@ pub(crate) fn sdl() -> String {
 fn types() -> SchemaBuilder<Query, Mutation, Subscription> {
     async_graphql::Schema::build(Query, Mutation, Subscription)
         .override_output_type_description::<DateTime<Utc>>(
-            "A time in the form of RFC 3339, such as `2026-03-14T09:26:53.589793Z`. Times in responses are in UTC.",
+            "A time in the form of RFC 3339, such as `2026-03-14T09:26:53.589793+00:00`. Responses are in UTC.",
         )
 }

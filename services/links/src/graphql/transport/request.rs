@@ -19,7 +19,7 @@ pub(super) struct GraphQlRequest {
     #[schema(example = "Shorten")]
     pub(super) operation_name: Option<String>,
     /// The values of the variables.
-    #[schema(value_type = Option<Object>, example = json!({"input": {"url": "https://example.com/"}}))]
+    #[schema(value_type = Option<Object>)]
     pub(super) variables: Map<String, Value>,
 }
 

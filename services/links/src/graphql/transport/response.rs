@@ -5,7 +5,7 @@ use quartet_common::problem::Problem;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::openapi::{GraphQlError, executed};
+use super::openapi::GraphQlError;
 use crate::{
     config::GraphQl as Settings,
     graphql::{error, guard::DocumentError},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct GraphQlResponse {
     /// The requested fields. Missing if the document was not executed; null if a field that must
     /// not be null failed.
-    #[schema(value_type = Value, required = false, example = json!(executed()["data"]))]
+    #[schema(value_type = Value, required = false)]
     data: GraphQlValue,
     /// The errors. Missing if there are none.
     #[schema(value_type = Vec<GraphQlError>, required = false)]

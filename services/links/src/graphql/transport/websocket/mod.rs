@@ -1,4 +1,4 @@
-//! WebSockets with the subprotocol graphql-transport-ws.
+//! Sockets with the subprotocol graphql-transport-ws.
 
 mod message;
 mod session;

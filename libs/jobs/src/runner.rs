@@ -4,7 +4,8 @@ use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Du
 
 use anyhow::anyhow;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use quartet_common::{clock::Clock, metrics::Metrics};
+use quartet_common::clock::Clock;
+use quartet_telemetry::metrics::Metrics;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout_at},

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use quartet_common::{clock::Clock, metrics::Metrics};
+use quartet_common::clock::Clock;
 use quartet_jobs::Runner;
+use quartet_telemetry::metrics::Metrics;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -24,8 +24,11 @@ impl<S: Service> Replica<S> {
     /// When a setting is invalid or a resource on this machine is not available.
     pub fn new(config: S::Config, base: Base) -> anyhow::Result<Self> {
         let state = S::state(config, base.clone())?;
-        let readiness = base.readiness::<S>(&state);
         let jobs = Runner::new(&base.metrics, base.clock.clone(), base.shutdown.clone());
+        let monitor = jobs.monitor();
+        let readiness = base
+            .readiness::<S>(&state)
+            .notice("jobs", move || monitor.notices());
         Ok(Self {
             base,
             state,

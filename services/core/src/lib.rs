@@ -4,7 +4,6 @@
 
 mod api;
 mod auth;
-mod command;
 mod config;
 mod domain;
 mod error;
@@ -15,10 +14,11 @@ mod state;
 mod store;
 
 use axum::Router;
+use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
 use quartet_jobs::Runner;
-use quartet_service::Base;
+use quartet_service::{Base, with_base};
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
@@ -33,6 +33,17 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 #[derive(Debug)]
 pub struct Service;
 
+/// The subcommands of this service beside the shared ones.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a signing key that becomes active after `keys.publish_ahead_seconds`.
+    RotateKeys {
+        /// Activate the key immediately and delete all others, which invalidates their tokens.
+        #[arg(long)]
+        now: bool,
+    },
+}
+
 impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
@@ -42,7 +53,7 @@ impl quartet_service::Service for Service {
 
     type Config = Config;
     type State = AppState;
-    type Command = command::Command;
+    type Command = Command;
 
     fn describe() -> OpenApi {
         api::describe()
@@ -69,10 +80,17 @@ impl quartet_service::Service for Service {
         jobs::start(&state.ctx, runner).await
     }
 
-    fn run(
-        command: command::Command,
-        load: impl Fn() -> Result<Config, ConfigError>,
-    ) -> anyhow::Result<()> {
-        command.run(load()?)
+    fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {
+        let Command::RotateKeys { now } = command;
+        with_base::<Self, _>(load()?, async |config, base| {
+            let ctx = AppState::new(config, base)?.ctx;
+            let key = ctx.keys.rotate(&ctx.db, now).await?;
+            eprintln!(
+                "signing key {} becomes active at {}",
+                key.kid,
+                key.activates_at.to_rfc3339()
+            );
+            Ok(())
+        })
     }
 }

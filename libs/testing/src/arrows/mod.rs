@@ -135,7 +135,10 @@ fn unnamed_statements(manifest_dir: &Path, room: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (module, source) in sources.iter().filter(|(module, _)| in_room(module)) {
         for call in source.calls_outside("statement", &EXECUTIONS) {
-            found.push(format!("{}: `.{call}(...)` outside of `statement(...)`", name(module)));
+            found.push(format!(
+                "{}: `.{call}(...)` outside of `statement(...)`",
+                name(module)
+            ));
         }
     }
     found
@@ -183,7 +186,10 @@ fn module_of(path: &Path, root: &Path) -> Module {
         .iter()
         .map(|part| part.to_string_lossy().into_owned())
         .collect();
-    if module.last().is_some_and(|last| last == "mod" || last == ROOT) {
+    if module
+        .last()
+        .is_some_and(|last| last == "mod" || last == ROOT)
+    {
         module.pop();
     }
     module
@@ -205,16 +211,31 @@ mod tests {
     fn found(file: &str, text: &str) -> Vec<String> {
         let crate_root = tempfile::tempdir().unwrap();
         let files = [
-            ("lib.rs", "mod api; mod domain; mod state; mod store; pub use state::State;"),
+            (
+                "lib.rs",
+                "mod api; mod domain; mod state; mod store; pub use state::State;",
+            ),
             ("main.rs", "use quartet_x::State;"),
             ("api/mod.rs", "mod links; use crate::state::State;"),
-            ("api/links.rs", "use crate::{domain::links, State}; fn f() { links::create() }"),
+            (
+                "api/links.rs",
+                "use crate::{domain::links, State}; fn f() { links::create() }",
+            ),
             ("state.rs", "use crate::domain::Context; pub struct State;"),
-            ("domain/mod.rs", "mod context; pub mod links; pub use context::Context;"),
+            (
+                "domain/mod.rs",
+                "mod context; pub mod links; pub use context::Context;",
+            ),
             ("domain/context.rs", "use crate::store; pub struct Context;"),
-            ("domain/links.rs", "use super::Context; use crate::store::links as rows;"),
+            (
+                "domain/links.rs",
+                "use super::Context; use crate::store::links as rows;",
+            ),
             ("store/mod.rs", "pub mod links;"),
-            ("store/links.rs", "fn f() { statement(\"a.b\", sqlx::query!(\"x\").fetch_one(db)) }"),
+            (
+                "store/links.rs",
+                "fn f() { statement(\"a.b\", sqlx::query!(\"x\").fetch_one(db)) }",
+            ),
         ];
         for (path, default) in files {
             let path = crate_root.path().join("src").join(path);
@@ -250,7 +271,11 @@ mod tests {
             assert_found("store/links.rs", text, "store::links -> api");
         }
         assert_found("state.rs", "use crate::api;", "state -> api: not allowed");
-        assert_found("domain/links.rs", "use crate::State;", "domain::links -> state");
+        assert_found(
+            "domain/links.rs",
+            "use crate::State;",
+            "domain::links -> state",
+        );
         assert_found("api/links.rs", "use crate::store;", "not allowed for api");
         assert_found("store/mod.rs", "fn f() -> crate::Root {}", "store -> lib");
     }
@@ -271,8 +296,16 @@ mod tests {
 
     #[test]
     fn forbidden_names_and_unknown_rooms_fail() {
-        assert_found("api/links.rs", "use sqlx::PgPool;", "api must not name `sqlx`");
-        assert_found("domain/links.rs", "fn f(h: &http::HeaderMap) {}", "`HeaderMap`");
+        assert_found(
+            "api/links.rs",
+            "use sqlx::PgPool;",
+            "api must not name `sqlx`",
+        );
+        assert_found(
+            "domain/links.rs",
+            "fn f(h: &http::HeaderMap) {}",
+            "`HeaderMap`",
+        );
         assert_found("jobs.rs", "", "jobs: no row in the table");
         let upward = upward_rows(&[["a", "", ""], ["b", "a", ""]], &["a", "b"]);
         assert_eq!(upward, ["table: b -> a points upward"]);
@@ -289,7 +322,11 @@ mod tests {
             "#[cfg(test)]\nmod tests { use crate::api; fn f() {} }",
             "#[cfg(test)]\nuse crate::api;",
         ] {
-            assert_eq!(found("store/links.rs", text), Vec::<String>::new(), "{text}");
+            assert_eq!(
+                found("store/links.rs", text),
+                Vec::<String>::new(),
+                "{text}"
+            );
         }
     }
 

@@ -354,7 +354,10 @@ fn raw_string(chars: &[char], start: usize) -> Option<usize> {
 fn end_of_character(chars: &[char], start: usize) -> usize {
     match (chars.get(start + 1), chars.get(start + 2)) {
         (Some('\\'), Some(_)) => {
-            let rest = chars[start + 3..].iter().take_while(|c| **c != '\'').count();
+            let rest = chars[start + 3..]
+                .iter()
+                .take_while(|c| **c != '\'')
+                .count();
             start + 3 + rest + 1
         }
         (Some(_), Some('\'')) => start + 3,

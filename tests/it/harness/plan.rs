@@ -1,69 +1,117 @@
-//! Where everything of one stack listens, and how each of its processes is started.
+//! How each process of a test's stack is started: as in development, with replicas, on
+//! ports of its own, found by DNS.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use quartet_devstack::{ServiceSpec, secret, workspace};
+use quartet_devstack::roles::{Passwords, SERVICES};
+use quartet_devstack::stack::{Ports, Setting, Stack, StoreKeys};
+use quartet_devstack::{ServiceSpec, workspace};
 
 use super::database::Database;
-use super::options::{Options, variable};
+use super::options::Options;
 use super::ports;
 
-pub(super) const SERVICES: [&str; 3] = ["core", "media", "links"];
-const PUBLIC_BUCKET: &str = "public";
-const STORE_KEY: &str = "quartet";
-const PRIVATE_BUCKET: &str = "private";
+/// What differs from development for core, media and links.
+const SERVICE_SETTINGS: [(&str, &str); 3] = [
+    // Many stacks share one server, whose connections are limited.
+    ("database.max_connections", "6"),
+    ("server.shutdown_grace_seconds", "25"),
+    ("telemetry.log", "info"),
+];
+const GATEWAY_SETTINGS: [(&str, &str); 3] = [
+    ("server.threads", "2"),
+    ("server.shutdown_grace_seconds", "25"),
+    ("discovery.interval_ms", "100"),
+];
 
-/// The addresses, files and secrets of one stack.
+/// The listen addresses, files and secrets of one stack.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) directory: PathBuf,
-    pub(super) nameserver: SocketAddr,
-    core: u16,
-    media: u16,
-    links: u16,
-    store: u16,
-    gateway: u16,
-    admin: u16,
-    store_secret: String,
-    core_secret: String,
-    env: Vec<(&'static str, String, String)>,
+    stack: Stack,
 }
 
 impl Plan {
-    pub(super) fn new(directory: &Path, nameserver: SocketAddr, options: &Options) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            nameserver,
-            core: ports::take(),
-            media: ports::take(),
-            links: ports::take(),
-            store: ports::take(),
-            gateway: ports::take(),
-            admin: ports::take(),
-            store_secret: secret::random_hex().unwrap(),
-            core_secret: secret::random_hex().unwrap(),
-            env: options.env.clone(),
-        }
-    }
-
-    /// What must never stand in a log.
-    pub(super) fn secrets(&self) -> [&str; 2] {
-        [&self.store_secret, &self.core_secret]
-    }
-
-    /// The address of a replica, counted from 1.
-    pub(super) fn address(&self, service: &str, replica: u8) -> SocketAddr {
-        let port = match service {
-            "core" => self.core,
-            "media" => self.media,
-            "links" => self.links,
-            "store" => self.store,
-            "gateway" => self.gateway,
-            "admin" => self.admin,
-            other => panic!("there is no service {other}"),
+    pub(super) fn new(
+        directory: &Path,
+        nameserver: SocketAddr,
+        database: Option<&Database>,
+        options: &Options,
+    ) -> Self {
+        let (url, passwords) = database.map_or_else(
+            || {
+                let unused = "postgres://127.0.0.1".parse().unwrap();
+                (unused, Passwords::random().unwrap())
+            },
+            Database::connection,
+        );
+        let stack = Stack {
+            programs: workspace::profile_dir().unwrap(),
+            root: directory.to_owned(),
+            ports: Ports {
+                gateway: ports::take(),
+                admin: ports::take(),
+                core: ports::take(),
+                media: ports::take(),
+                links: ports::take(),
+                store: ports::take(),
+            },
+            database: url,
+            passwords,
+            store_keys: StoreKeys::load_or_create(&directory.join("secrets")).unwrap(),
+            settings: Vec::new(),
         };
-        (Ipv4Addr::new(127, 0, 0, replica), port).into()
+        let mut plan = Self {
+            directory: directory.to_owned(),
+            stack,
+        };
+        plan.stack.settings = plan.settings(nameserver);
+        plan.stack.settings.extend(options.settings.iter().cloned());
+        plan
+    }
+
+    fn settings(&self, nameserver: SocketAddr) -> Vec<Setting> {
+        let mut settings = vec![
+            Setting::new("gateway", "discovery.nameserver", &nameserver.to_string()),
+            // An IP address: the name `localhost` may resolve to ::1 first.
+            Setting::new(
+                "links",
+                "public.short_url",
+                &format!("http://{}/s/", self.address("gateway", 1)),
+            ),
+        ];
+        for (key, value) in GATEWAY_SETTINGS {
+            settings.push(Setting::new("gateway", key, value));
+        }
+        for service in SERVICES {
+            let addresses = format!("{service}:{}", self.address(service, 1).port());
+            let key = format!("upstreams.{service}.addresses");
+            settings.push(Setting::new("gateway", &key, &addresses));
+            for (key, value) in SERVICE_SETTINGS {
+                settings.push(Setting::new(service, key, value));
+            }
+        }
+        settings
+    }
+
+    /// Values that must not appear in a log.
+    pub(super) fn secrets(&self) -> [String; 2] {
+        [
+            self.stack.store_keys.secret().to_owned(),
+            self.stack.master_key().unwrap(),
+        ]
+    }
+
+    /// Where a process listens; replicas are counted from 1.
+    pub(super) fn address(&self, name: &str, replica: u8) -> SocketAddr {
+        let port = match name {
+            "store" => self.stack.ports.store,
+            "gateway" => self.stack.ports.gateway,
+            "admin" => self.stack.ports.admin,
+            service => return self.stack.address(service, replica),
+        };
+        ([127, 0, 0, 1], port).into()
     }
 
     pub(super) fn log(&self, name: &str) -> PathBuf {
@@ -71,143 +119,47 @@ impl Plan {
     }
 
     /// The `migrate` run of a service.
-    pub(super) fn migration(&self, service: &'static str, database: &Database) -> ServiceSpec {
-        self.service(service, 1, database, "migrate")
+    pub(super) fn migration(&self, service: &'static str) -> ServiceSpec {
+        self.named(service, self.stack.migration(service).unwrap())
     }
 
     /// A replica of core, media or links.
-    pub(super) fn replica(
-        &self,
-        service: &'static str,
-        replica: u8,
-        database: &Database,
-    ) -> ServiceSpec {
-        let address = self.address(service, replica);
-        self.service(service, replica, database, "serve")
-            .ready_at(address, "/ready")
+    pub(super) fn replica(&self, service: &'static str, replica: u8) -> ServiceSpec {
+        let spec = self.stack.replica(service, replica).unwrap();
+        self.named(&format!("{service}-{replica}"), spec)
     }
 
-    fn service(
-        &self,
-        service: &'static str,
-        replica: u8,
-        database: &Database,
-        command: &str,
-    ) -> ServiceSpec {
-        let name = format!("{service}-{replica}");
-        let program = binary(&format!("quartet-{service}"));
-        let mut spec = ServiceSpec::new(&name, program, self.log(&name)).arg(command);
-        let address = self.address(service, replica).to_string();
-        spec = set(spec, "server.listen", &address);
-        spec = set(spec, "server.trusted_proxies", "127.0.0.0/8");
-        spec = set(spec, "database.url", &database.url_of(service));
-        // Many stacks share one server, whose connections are counted.
-        spec = set(spec, "database.max_connections", "6");
-        spec = set(spec, "telemetry.log", "info");
-        spec = match service {
-            "core" => self.core(spec),
-            "media" => self.media(spec),
-            _ => self.links(spec),
-        };
-        self.with_options(spec, service)
-    }
-
-    fn core(&self, spec: ServiceSpec) -> ServiceSpec {
-        set(spec, "keys.master_key", &self.core_secret)
-    }
-
-    fn media(&self, mut spec: ServiceSpec) -> ServiceSpec {
-        let endpoint = format!("http://{}", self.address("store", 1));
-        spec = set(spec, "jwt.jwks_url", &self.jwks_url());
-        spec = set(spec, "s3.endpoint", &endpoint);
-        spec = set(spec, "s3.access_key", STORE_KEY);
-        spec = set(spec, "s3.secret_key", &self.store_secret);
-        spec = set(spec, "s3.private_bucket", PRIVATE_BUCKET);
-        set(spec, "s3.public_bucket", PUBLIC_BUCKET)
-    }
-
-    fn links(&self, mut spec: ServiceSpec) -> ServiceSpec {
-        let short_url = format!("http://{}/s/", self.address("gateway", 1));
-        let clicks = self.directory.join("clicks").display().to_string();
-        spec = set(spec, "jwt.jwks_url", &self.jwks_url());
-        spec = set(spec, "public.short_url", &short_url);
-        set(spec, "clicks.log_dir", &clicks)
-    }
-
-    fn jwks_url(&self) -> String {
-        format!("http://{}/.well-known/jwks.json", self.address("core", 1))
-    }
-
-    /// The development S3 store.
     pub(super) fn store(&self) -> ServiceSpec {
-        let address = self.address("store", 1);
-        ServiceSpec::new("store", binary("quartet-devstore"), self.log("store"))
-            .env("QUARTET_DEVSTORE_LISTEN", address.to_string())
-            .env("QUARTET_DEVSTORE_DATA", self.directory.join("store"))
-            .env("QUARTET_DEVSTORE_ACCESS_KEY", STORE_KEY)
-            .env("QUARTET_DEVSTORE_SECRET_KEY", &self.store_secret)
-            .env("QUARTET_DEVSTORE_BUCKETS", PRIVATE_BUCKET)
-            .env("QUARTET_DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET)
-            .ready_at(address, "/health")
+        self.named("store", self.stack.store())
     }
 
-    /// The gateway with its file.
+    /// The gateway with a configuration file, which a test may change and reload.
     pub(super) fn gateway(&self, options: &Options) -> ServiceSpec {
         let file = self.directory.join("gateway.toml");
-        std::fs::write(&file, self.gateway_file(options)).unwrap();
-        let admin = self.address("admin", 1);
-        let mut spec = ServiceSpec::new("gateway", binary("quartet-gateway"), self.log("gateway"))
-            .arg("serve");
-        spec = spec.env("QUARTET_CONFIG", &file).ready_at(admin, "/ready");
-        spec = set(
-            spec,
-            "server.listen",
-            &self.address("gateway", 1).to_string(),
+        std::fs::write(&file, gateway_file(options)).unwrap();
+        self.named("gateway", self.stack.gateway())
+            .env("QUARTET_CONFIG", file)
+    }
+
+    fn named(&self, name: &str, mut spec: ServiceSpec) -> ServiceSpec {
+        assert!(
+            spec.program.is_file(),
+            "{} is not built; `cargo xtask e2e` builds it",
+            spec.program.display()
         );
-        spec = set(spec, "server.admin_listen", &admin.to_string());
-        spec = set(spec, "server.threads", "2");
-        spec = set(spec, "discovery.nameserver", &self.nameserver.to_string());
-        spec = set(spec, "discovery.interval_ms", "100");
-        spec = set(spec, "jwt.jwks_url", &self.jwks_url());
-        self.with_options(spec, "gateway")
-    }
-
-    fn gateway_file(&self, options: &Options) -> String {
-        use std::fmt::Write as _;
-        let mut file = String::new();
-        for service in SERVICES {
-            let port = self.address(service, 1).port();
-            let _ = writeln!(
-                file,
-                "[upstreams.{service}]\naddresses = [\"{service}:{port}\"]"
-            );
-        }
-        if !options.shipped_limits {
-            for limit in ["core", "media", "links", "redirects", "documents"] {
-                let _ = writeln!(file, "[limits.{limit}]\nrequests = 10000000");
-            }
-        }
-        file + &options.gateway_settings
-    }
-
-    fn with_options(&self, mut spec: ServiceSpec, service: &str) -> ServiceSpec {
-        for (_, name, value) in self.env.iter().filter(|(of, _, _)| *of == service) {
-            spec = spec.env(name, value);
-        }
+        name.clone_into(&mut spec.name);
+        spec.log = self.log(name);
         spec
     }
 }
 
-fn set(spec: ServiceSpec, key: &str, value: &str) -> ServiceSpec {
-    spec.env(variable(key), value)
-}
-
-fn binary(name: &str) -> PathBuf {
-    let path = workspace::profile_dir().unwrap().join(name);
-    assert!(
-        path.is_file(),
-        "{} is not built; `cargo xtask e2e` builds it",
-        path.display()
-    );
-    path
+fn gateway_file(options: &Options) -> String {
+    use std::fmt::Write as _;
+    let mut file = String::new();
+    if !options.shipped_limits {
+        for limit in ["core", "media", "links", "redirects", "documents"] {
+            let _ = writeln!(file, "[limits.{limit}]\nrequests = 10000000");
+        }
+    }
+    file + &options.gateway_settings
 }

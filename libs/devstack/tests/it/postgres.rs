@@ -17,7 +17,7 @@ fn fill(postgres: &Postgres) {
 }
 
 #[test]
-fn a_second_start_finds_its_data() {
+fn a_second_start_keeps_the_data() {
     let directory = TestDir::new("second");
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
@@ -32,7 +32,7 @@ fn a_second_start_finds_its_data() {
 }
 
 #[test]
-fn a_crash_is_recovered_from() {
+fn recovers_after_a_crash() {
     let directory = TestDir::new("crash");
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
@@ -43,7 +43,7 @@ fn a_crash_is_recovered_from() {
 }
 
 #[test]
-fn a_pid_file_of_another_process_is_no_obstacle() {
+fn a_stale_pid_file_is_removed() {
     let directory = TestDir::new("stale");
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
@@ -52,7 +52,7 @@ fn a_pid_file_of_another_process_is_no_obstacle() {
     let text = fs::read_to_string(&pid_file).unwrap();
     postgres.stop().unwrap();
 
-    // The recorded id now belongs to a process that is no Postgres: this one.
+    // The recorded id now belongs to a process that is not Postgres: this one.
     let (_, rest) = text.split_once('\n').unwrap();
     fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).unwrap();
     postgres.start().unwrap();
@@ -60,7 +60,7 @@ fn a_pid_file_of_another_process_is_no_obstacle() {
 }
 
 #[test]
-fn a_server_left_behind_is_stopped_first() {
+fn a_leftover_server_is_stopped_first() {
     let directory = TestDir::new("left");
     let options = Options::kept(directory.path(), port::free().unwrap());
     let first = Postgres::find_or_start(&options).unwrap();
@@ -73,9 +73,9 @@ fn a_server_left_behind_is_stopped_first() {
     drop(first);
 }
 
-/// As root the server runs under another user, who cannot enter every directory.
+/// Started by root, the server runs as another user, which cannot enter every directory.
 #[test]
-fn data_moves_to_where_the_servers_user_can_reach_it() {
+fn data_is_where_the_servers_user_can_reach_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -95,7 +95,7 @@ fn data_moves_to_where_the_servers_user_can_reach_it() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn the_error_names_a_taken_port() {
     let directory = TestDir::new("taken");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -109,7 +109,7 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
-fn data_of_another_version_is_refused_and_named() {
+fn data_of_another_version_is_refused() {
     let directory = TestDir::new("version");
     let options = Options::kept(directory.path(), port::free().unwrap());
     drop(Postgres::find_or_start(&options).unwrap());
@@ -120,7 +120,7 @@ fn data_of_another_version_is_refused_and_named() {
 }
 
 #[test]
-fn a_throw_away_server_leaves_nothing() {
+fn a_throw_away_server_leaves_no_files() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let process = postgres.pid().unwrap();
     let directory = postgres.log().unwrap().parent().unwrap().to_path_buf();
@@ -128,7 +128,7 @@ fn a_throw_away_server_leaves_nothing() {
     assert_eq!(setting.trim(), "off");
     drop(postgres);
     assert!(!runs(process));
-    eventually("its directory is gone", || !directory.exists());
+    eventually("its directory is removed", || !directory.exists());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_named_server_is_used_and_not_stopped() {
 }
 
 #[test]
-fn no_password_is_shown() {
+fn debug_output_hides_the_password() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let revealed = postgres.admin_url().reveal();
     let password = revealed.split([':', '@']).nth(2).unwrap();
@@ -154,7 +154,7 @@ fn no_password_is_shown() {
     silent(password);
 }
 
-/// Where the server put its data.
+/// The data directory of the server.
 fn data_of(options: &Options) -> PathBuf {
     options
         .data_directories()

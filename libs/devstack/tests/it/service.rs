@@ -16,7 +16,7 @@ fn shell(directory: &TestDir, script: &str) -> ServiceSpec {
 }
 
 #[test]
-fn an_early_end_shows_name_status_and_last_lines() {
+fn an_early_exit_reports_name_status_and_last_lines() {
     let directory = TestDir::new("early");
     let spec = shell(
         &directory,
@@ -40,7 +40,7 @@ fn an_early_end_shows_name_status_and_last_lines() {
 }
 
 #[test]
-fn never_ready_says_what_was_asked() {
+fn a_readiness_timeout_names_the_url() {
     let directory = TestDir::new("never");
     let spec = shell(&directory, "echo starting; exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
@@ -57,7 +57,7 @@ fn never_ready_says_what_was_asked() {
 }
 
 #[test]
-fn a_cancelled_wait_ends_at_once() {
+fn a_canceled_wait_ends_at_once() {
     let directory = TestDir::new("cancel");
     let spec = shell(&directory, "exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
@@ -71,7 +71,7 @@ fn a_cancelled_wait_ends_at_once() {
 }
 
 #[test]
-fn stop_lets_it_end_in_order() {
+fn stop_allows_a_graceful_exit() {
     let directory = TestDir::new("stop");
     let script = "trap 'echo goodbye; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
@@ -82,8 +82,8 @@ fn stop_lets_it_end_in_order() {
 }
 
 #[test]
-fn stop_kills_what_does_not_listen_with_all_its_children() {
-    let directory = TestDir::new("deaf");
+fn stop_kills_the_group_after_the_grace_period() {
+    let directory = TestDir::new("ignores-term");
     let script = "trap '' TERM; sleep 60 & echo child $!; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
     eventually("it has a child", || service.last_lines().contains("child"));
@@ -96,11 +96,11 @@ fn stop_kills_what_does_not_listen_with_all_its_children() {
         .unwrap();
     let status = service.stop(SECOND / 5).unwrap();
     assert!(!status.success());
-    eventually("its child is gone", || !runs(child));
+    eventually("its child has ended", || !runs(child));
 }
 
 #[test]
-fn a_started_program_does_not_see_the_callers_settings() {
+fn the_callers_settings_are_not_inherited() {
     let directory = TestDir::new("settings");
     let mut service = shell(&directory, "env; exit 0")
         .env("QUARTET_GIVEN", "yes")
@@ -117,10 +117,10 @@ fn service_log(directory: &TestDir) -> String {
     fs::read_to_string(directory.path().join("example.log")).unwrap_or_default()
 }
 
-/// This test starts itself again as a child, which starts a Postgres and a
-/// service; the child is then killed, and both have to end.
+/// Starts itself as a child process, which starts a Postgres and a service. The
+/// child is then killed, and both have to end.
 #[test]
-fn everything_ends_when_the_starter_is_killed() {
+fn all_processes_end_when_the_starter_is_killed() {
     const ROLE: &str = "DEVSTACK_TEST_ROLE";
     if std::env::var_os(ROLE).is_some() {
         start_and_hang();
@@ -128,7 +128,7 @@ fn everything_ends_when_the_starter_is_killed() {
     let mut starter = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "service::everything_ends_when_the_starter_is_killed",
+            "service::all_processes_end_when_the_starter_is_killed",
         ])
         .arg("--nocapture")
         .env(ROLE, "starter")
@@ -150,9 +150,9 @@ fn everything_ends_when_the_starter_is_killed() {
 
     starter.kill().unwrap();
     starter.wait().unwrap();
-    eventually("Postgres is gone", || !runs(postgres));
-    eventually("the service is gone", || !runs(service));
-    eventually("its files are gone", || !fs::exists(&started[2]).unwrap());
+    eventually("Postgres has ended", || !runs(postgres));
+    eventually("the service has ended", || !runs(service));
+    eventually("its files are removed", || !fs::exists(&started[2]).unwrap());
 }
 
 fn start_and_hang() -> ! {

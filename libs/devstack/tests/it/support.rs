@@ -36,7 +36,7 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Whether a process with this id runs (a zombie does not).
+/// Whether a process with this id runs. A zombie does not.
 pub(crate) fn runs(process: u32) -> bool {
     let output = std::process::Command::new("ps")
         .args(["-o", "stat=", "-p", &process.to_string()])

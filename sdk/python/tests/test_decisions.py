@@ -128,10 +128,10 @@ def test_only_what_may_be_done_twice_is_repeated_once_sent(
     lost = httpx.ReadError("cut")
     assert (policy.after_failure(asked, lost, 1, 0, highest) is not None) is repeatable
     unavailable = httpx.Response(503)
-    assert (policy.after_answer(asked, unavailable, 1, highest) is not None) is repeatable
+    assert (policy.after_response(asked, unavailable, 1, highest) is not None) is repeatable
     # What never left, and what was refused for its rate, was not done.
     assert policy.after_failure(asked, httpx.ConnectError("no"), 1, 0, highest) is not None
-    assert policy.after_answer(asked, httpx.Response(429), 1, highest) is not None
+    assert policy.after_response(asked, httpx.Response(429), 1, highest) is not None
 
 
 def test_waits_double_up_to_a_bound_and_end_after_the_last_attempt() -> None:
@@ -147,7 +147,7 @@ def test_retry_after_is_obeyed_up_to_a_bound() -> None:
 
     def wait(seconds: str) -> float | None:
         limited = httpx.Response(429, headers={"retry-after": seconds})
-        return policy.after_answer(request(), limited, 1, lambda low, _: low)
+        return policy.after_response(request(), limited, 1, lambda low, _: low)
 
     assert (wait("7"), wait("60"), wait("61")) == (7, 60, None)
     assert wait("Wed, 21 Oct 2026 07:28:00 GMT") == 0
@@ -158,8 +158,8 @@ def test_retry_after_is_obeyed_up_to_a_bound() -> None:
 def test_a_request_that_still_runs_under_its_key_is_waited_for() -> None:
     policy = RetryPolicy()
     running = httpx.Response(409, headers={"retry-after": "1"})
-    assert policy.after_answer(request("POST"), running, 1, highest) is None
-    assert policy.after_answer(request("POST", idempotency_key="k"), running, 1, highest)
+    assert policy.after_response(request("POST"), running, 1, highest) is None
+    assert policy.after_response(request("POST", idempotency_key="k"), running, 1, highest)
 
 
 def test_a_lost_answer_is_asked_for_again_only_in_time() -> None:
@@ -181,7 +181,7 @@ def test_posts_that_are_called_repeatable_exist() -> None:
     [
         (200, "", Step.DONE),
         (412, "PreconditionFailed", Step.DONE),
-        (403, "AccessDenied", Step.NEW_ADDRESS),
+        (403, "AccessDenied", Step.NEW_URL),
         (403, "SignatureDoesNotMatch", Step.GIVE_UP),
         (400, "RequestTimeout", Step.AGAIN),
         (400, "BadDigest", Step.GIVE_UP),
@@ -190,7 +190,7 @@ def test_posts_that_are_called_repeatable_exist() -> None:
 )
 def test_what_follows_from_the_answer_of_the_store(status: int, code: str, step: Step) -> None:
     body = f"<Error><Code>{code}</Code></Error>".encode()
-    assert uploads.after_answer(httpx.Response(status, content=body)) is step
+    assert uploads.after_response(httpx.Response(status, content=body)) is step
 
 
 def test_what_follows_from_a_close_code() -> None:

@@ -95,12 +95,12 @@ pub enum ProblemCode {
     /// `wrong_password`: The current password is wrong.
     WrongPassword,
 
-    /// One that this version of the client does not know.
+    /// A code that this version of the client does not know.
     Other(String),
 }
 
 impl ProblemCode {
-    /// As it stands in the problem document.
+    /// The code, as in the problem document.
     pub fn as_str(&self) -> &str {
         match self {
             Self::AssetFailed => "asset_failed",

@@ -124,7 +124,7 @@ impl Socket {
 
     async fn send(&mut self, message: &Value) -> Result<(), Closed> {
         let message = Message::text(message.to_string());
-        self.stream.send(message).await.map_err(passing)
+        self.stream.send(message).await.map_err(transient)
     }
 
     /// The next message of the protocol. WebSocket pings are answered in between.

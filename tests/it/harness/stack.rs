@@ -17,7 +17,7 @@ use super::database::Database;
 use super::dns::Dns;
 use super::logs;
 use super::options::Options;
-use super::plan::Plan;
+use super::processes::Processes;
 use super::secrets::Secrets;
 
 const START: Duration = Duration::from_mins(1);
@@ -32,7 +32,7 @@ pub(crate) struct Stack {
     pub(crate) secrets: Secrets,
     database: Option<Database>,
     nodes: BTreeMap<String, Node>,
-    plan: Plan,
+    processes: Processes,
     // The last field: its files are needed until everything else has been dropped.
     _directory: TempDir,
 }
@@ -55,16 +55,17 @@ impl Stack {
             options if options.own_postgres => Some(Database::own()),
             _ => Some(Database::shared(&directory.path().join("secrets"))),
         });
-        let plan = Plan::new(directory.path(), dns.address(), database.as_ref(), &options);
+        let processes =
+            Processes::new(directory.path(), dns.address(), database.as_ref(), &options);
         let secrets = Secrets::default();
-        plan.secrets().iter().for_each(|it| secrets.add(it));
+        processes.secrets().iter().for_each(|it| secrets.add(it));
         let nodes = BTreeMap::new();
         let mut stack = Self {
             dns,
             secrets,
             database,
             nodes,
-            plan,
+            processes,
             _directory: directory,
         };
         block_in_place(|| stack.start_all(&options));
@@ -83,23 +84,23 @@ impl Stack {
         if !options.gateway_only {
             self.start_services(options);
         }
-        self.launch(self.plan.gateway(options));
+        self.launch(self.processes.gateway(options));
         for name in self.names() {
             self.wait_ready(&name);
         }
     }
 
     fn start_services(&mut self, options: &Options) {
-        self.launch(self.plan.store());
+        self.launch(self.processes.store());
         thread::scope(|scope| {
             for service in SERVICES {
-                let spec = self.plan.migration(service);
+                let spec = self.processes.migration(service);
                 scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error}")));
             }
         });
         for service in SERVICES {
             for replica in 1..=options.count(service) {
-                self.launch(self.plan.replica(service, replica));
+                self.launch(self.processes.replica(service, replica));
             }
         }
     }
@@ -143,40 +144,42 @@ impl Stack {
 
     /// Where a replica listens, counted from 1: for requests that bypass the gateway.
     pub(crate) fn replica(&self, service: &str, number: u8) -> SocketAddr {
-        self.plan.address(service, number)
+        self.processes.address(service, number)
     }
 
     pub(crate) fn gateway(&self) -> SocketAddr {
-        self.plan.address("gateway", 1)
+        self.processes.address("gateway", 1)
     }
 
     /// The development S3 store.
     pub(crate) fn store(&self) -> SocketAddr {
-        self.plan.address("store", 1)
+        self.processes.address("store", 1)
     }
 
     pub(crate) fn gateway_admin(&self) -> SocketAddr {
-        self.plan.address("admin", 1)
+        self.processes.address("admin", 1)
     }
 
     /// The gateway's configuration file.
     pub(crate) fn gateway_file(&self) -> PathBuf {
-        self.plan.directory.join("gateway.toml")
+        self.processes.directory.join("gateway.toml")
     }
 
     /// The log of `gateway`, `store`, `core-1`, `media-2`...
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.plan.log(name)
+        self.processes.log(name)
     }
 
     /// Publishes these replicas of a service by DNS.
     pub(crate) fn announce(&self, service: &str, replicas: &[u8]) {
         let addresses: Vec<Ipv4Addr> = replicas
             .iter()
-            .map(|number| match self.plan.address(service, *number).ip() {
-                IpAddr::V4(address) => address,
-                IpAddr::V6(address) => panic!("{address} is not an IPv4 address"),
-            })
+            .map(
+                |number| match self.processes.address(service, *number).ip() {
+                    IpAddr::V4(address) => address,
+                    IpAddr::V6(address) => panic!("{address} is not an IPv4 address"),
+                },
+            )
             .collect();
         self.dns.set(service, &addresses);
     }
@@ -184,7 +187,7 @@ impl Stack {
     /// Starts another replica, which is not in DNS yet.
     pub(crate) fn add_replica(&mut self, service: &'static str, number: u8) {
         block_in_place(|| {
-            self.launch(self.plan.replica(service, number));
+            self.launch(self.processes.replica(service, number));
             self.wait_ready(&format!("{service}-{number}"));
         });
     }
@@ -234,7 +237,10 @@ impl Stack {
     }
 
     fn logs(&self) -> Vec<PathBuf> {
-        self.nodes.keys().map(|name| self.plan.log(name)).collect()
+        self.nodes
+            .keys()
+            .map(|name| self.processes.log(name))
+            .collect()
     }
 }
 

@@ -27,12 +27,12 @@ const GATEWAY_SETTINGS: [(&str, &str); 3] = [
 
 /// The listen addresses, files and secrets of one stack.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Processes {
     pub(super) directory: PathBuf,
     stack: Stack,
 }
 
-impl Plan {
+impl Processes {
     pub(super) fn new(
         directory: &Path,
         nameserver: SocketAddr,
@@ -62,13 +62,16 @@ impl Plan {
             store_keys: StoreKeys::load_or_create(&directory.join("secrets")).unwrap(),
             settings: Vec::new(),
         };
-        let mut plan = Self {
+        let mut processes = Self {
             directory: directory.to_owned(),
             stack,
         };
-        plan.stack.settings = plan.settings(nameserver);
-        plan.stack.settings.extend(options.settings.iter().cloned());
-        plan
+        processes.stack.settings = processes.settings(nameserver);
+        processes
+            .stack
+            .settings
+            .extend(options.settings.iter().cloned());
+        processes
     }
 
     fn settings(&self, nameserver: SocketAddr) -> Vec<Setting> {

@@ -184,7 +184,7 @@ async fn problems_have_code_fields_and_request_id() {
     let anonymous = sdk::quartet(stack.gateway(), &stack.secrets);
     let error = anonymous.me().await.unwrap_err();
     assert_eq!(error.problem().unwrap().status, 401, "{error}");
-    let error = stranger
+    let error = anonymous
         .log_in(&ada.email, "a wrong password indeed".into())
         .await
         .unwrap_err();

@@ -1,4 +1,4 @@
-"""Access tokens that end, on a live stack.
+"""Access tokens that expire, on a live stack.
 
 Where the stack was started with `--set core.sessions.access_token_ttl_seconds=3`, tokens are
 waited for until the services refuse them; otherwise a broken signature stands for that.
@@ -37,7 +37,7 @@ WORN_OUT_SESSIONS = 8
 
 @pytest.fixture(scope="session")
 def worn_out(url: str, account: tuple[str, str]) -> list[Tokens]:
-    """Sessions whose access tokens the services refuse, while nobody knows it."""
+    """Sessions whose access tokens the services refuse, unknown to the client."""
     with Quartet(url) as quartet:
         sessions = [quartet.login(*account) for _ in range(WORN_OUT_SESSIONS)]
     if sessions[0].lifetime_seconds > SHORT_LIFE_SECONDS:
@@ -68,7 +68,7 @@ def nearly_over(tokens: Tokens) -> Tokens:
     return dataclasses.replace(tokens, expires_at=time.time())
 
 
-async def test_a_token_that_is_refused_is_renewed_and_the_call_repeated(
+async def test_a_refused_token_is_renewed_and_the_call_retried(
     open_client: Open, spent: Tokens, account: tuple[str, str]
 ) -> None:
     store = MemoryTokenStore(spent)
@@ -81,7 +81,7 @@ async def test_a_token_that_is_refused_is_renewed_and_the_call_repeated(
 
 
 @pytest.mark.parametrize("service", ["links", "media"])
-async def test_the_other_services_renew_too(open_client: Open, spent: Tokens, service: str) -> None:
+async def test_tokens_are_renewed_for_every_service(open_client: Open, spent: Tokens, service: str) -> None:
     store = MemoryTokenStore(spent)
     quartet = open_client(token_store=store)
     if service == "links":
@@ -91,7 +91,7 @@ async def test_the_other_services_renew_too(open_client: Open, spent: Tokens, se
     assert store.load() != spent
 
 
-async def test_a_token_is_renewed_before_it_ends(
+async def test_a_token_is_renewed_before_it_expires(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     clock = Clock(time.time())
@@ -171,7 +171,7 @@ async def test_a_task_that_is_cancelled_loses_no_tokens(
 
 
 @pytest.mark.parametrize("fault", [Cut.LOST, Cut.DURING, Cut.BEFORE, Answer(503)])
-async def test_a_lost_refresh_is_asked_for_again_within_the_grace(
+async def test_a_lost_refresh_is_retried_within_the_grace_period(
     open_client: Open, tokens: Tokens, proxy: Proxy, fault: Any
 ) -> None:
     store = MemoryTokenStore(nearly_over(tokens))
@@ -184,10 +184,10 @@ async def test_a_lost_refresh_is_asked_for_again_within_the_grace(
     assert renewed.refresh_token != tokens.refresh_token
 
 
-async def test_a_lost_refresh_is_not_asked_for_after_the_grace(
+async def test_a_lost_refresh_is_not_retried_after_the_grace_period(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
-    # Each look at the clock takes ten seconds: an attempt that is later still must not be made.
+    # Each call of the clock takes ten seconds: a later attempt must not be made.
     late = Clock(time.time() + 10_000)
 
     def now() -> float:
@@ -201,17 +201,17 @@ async def test_a_lost_refresh_is_not_asked_for_after_the_grace(
     assert proxy.count("POST", REFRESH) == 2
 
 
-async def test_while_core_is_away_a_token_is_used_to_its_end(
+async def test_a_token_is_used_until_it_expires_while_core_is_down(
     open_client: Open, tokens: Tokens, account: tuple[str, str], proxy: Proxy
 ) -> None:
-    # Within the last fifth of its life, and not over.
+    # Within the last fifth of its lifetime, but not expired.
     clock = Clock(tokens.expires_at - 0.01)
     quartet = open_client(proxy=proxy.url, token_store=MemoryTokenStore(tokens), now=clock)
     proxy.plan("POST", REFRESH, *[Answer(503)] * 4)
     assert (await done(quartet.account.get())).email == account[0]
 
 
-async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens: Tokens) -> None:
+async def test_an_ended_session_removes_the_tokens(open_client: Open, url: str, tokens: Tokens) -> None:
     with Quartet(url, token_store=MemoryTokenStore(tokens)) as other:
         other.logout()
     store = MemoryTokenStore(nearly_over(tokens))
@@ -223,7 +223,7 @@ async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens
     assert store.load() is None
 
 
-async def test_a_login_outlives_a_refresh_that_was_on_its_way(
+async def test_a_login_takes_precedence_over_a_refresh(
     url: str, tokens: Tokens, account: tuple[str, str], proxy: Proxy
 ) -> None:
     store = MemoryTokenStore(nearly_over(tokens))
@@ -251,7 +251,7 @@ async def test_two_processes_share_a_file(
     assert proxy.count("POST", REFRESH) == 1
 
 
-async def test_a_faster_process_is_believed(
+async def test_tokens_of_a_faster_process_are_used(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
     class Shared(MemoryTokenStore):

@@ -75,9 +75,7 @@ async def test_invalid_input_has_fields_and_request_id(open_client: Open) -> Non
     assert error.request_id in str(error)
 
 
-async def test_a_wrong_password_has_a_code(
-    open_client: Open, account: tuple[str, str]
-) -> None:
+async def test_a_wrong_password_has_a_code(open_client: Open, account: tuple[str, str]) -> None:
     client = open_client()
     with pytest.raises(UnauthenticatedError) as refused:
         await done(client.login(account[0], PASSWORD + "!"))

@@ -121,9 +121,7 @@ def test_graphql_errors_have_the_types_of_problems() -> None:
         (request("POST", "/v1/core/sessions"), False),
     ],
 )
-def test_only_safe_requests_are_retried_once_sent(
-    asked: httpx.Request, repeatable: bool
-) -> None:
+def test_only_safe_requests_are_retried_once_sent(asked: httpx.Request, repeatable: bool) -> None:
     policy = RetryPolicy()
     lost = httpx.ReadError("cut")
     assert (policy.after_failure(asked, lost, 1, 0, highest) is not None) is repeatable

@@ -71,9 +71,7 @@ async def test_a_public_asset_has_a_url(quartet: Any) -> None:
     assert httpx.get(asset.url).content == b"# open"
 
 
-async def test_assets_are_paginated(
-    log_in: LogIn, new_account: tuple[str, str]
-) -> None:
+async def test_assets_are_paginated(log_in: LogIn, new_account: tuple[str, str]) -> None:
     quartet = await log_in(new_account)
     made = [(await done(quartet.media.upload(b"x", file_name=f"{n}.txt"))).id for n in range(5)]
     listed = [asset.id async for asset in each(quartet.media.assets(page_size=2))]
@@ -222,7 +220,9 @@ async def test_an_unreachable_store_is_reported(
     assert (refused.value.status, refused.value.detail) == (400, "BadDigest")
 
 
-async def test_a_file_that_shrinks_during_the_upload_is_reported(quartet: Any, tmp_path: Path) -> None:
+async def test_a_file_that_shrinks_during_the_upload_is_reported(
+    quartet: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "shrinking.txt"
     path.write_bytes(CONTENT)
 

@@ -36,7 +36,7 @@ WORN_OUT_SESSIONS = 8
 
 
 @pytest.fixture(scope="session")
-def worn_out(url: str, account: tuple[str, str]) -> list[Tokens]:
+def refused_sessions(url: str, account: tuple[str, str]) -> list[Tokens]:
     """Sessions whose access tokens the services refuse, unknown to the client."""
     with Quartet(url) as quartet:
         sessions = [quartet.login(*account) for _ in range(WORN_OUT_SESSIONS)]
@@ -60,8 +60,8 @@ def is_refused(url: str, tokens: Tokens) -> bool:
 
 
 @pytest.fixture
-def spent(worn_out: list[Tokens]) -> Tokens:
-    return worn_out.pop()
+def refused(refused_sessions: list[Tokens]) -> Tokens:
+    return refused_sessions.pop()
 
 
 def nearly_over(tokens: Tokens) -> Tokens:
@@ -69,26 +69,28 @@ def nearly_over(tokens: Tokens) -> Tokens:
 
 
 async def test_a_refused_token_is_renewed_and_the_call_retried(
-    open_client: Open, spent: Tokens, account: tuple[str, str]
+    open_client: Open, refused: Tokens, account: tuple[str, str]
 ) -> None:
-    store = MemoryTokenStore(spent)
+    store = MemoryTokenStore(refused)
     quartet = open_client(token_store=store)
     assert (await done(quartet.account.get())).email == account[0]
     renewed = store.load()
     assert renewed is not None
-    assert renewed.session_id == spent.session_id
-    assert renewed.refresh_token != spent.refresh_token
+    assert renewed.session_id == refused.session_id
+    assert renewed.refresh_token != refused.refresh_token
 
 
 @pytest.mark.parametrize("service", ["links", "media"])
-async def test_tokens_are_renewed_for_every_service(open_client: Open, spent: Tokens, service: str) -> None:
-    store = MemoryTokenStore(spent)
+async def test_tokens_are_renewed_for_every_service(
+    open_client: Open, refused: Tokens, service: str
+) -> None:
+    store = MemoryTokenStore(refused)
     quartet = open_client(token_store=store)
     if service == "links":
         assert await done(quartet.links.by_slug("there-is-none")) is None
     else:
         await done(quartet.media.upload(b"x", file_name="a.txt"))
-    assert store.load() != spent
+    assert store.load() != refused
 
 
 async def test_a_token_is_renewed_before_it_expires(
@@ -108,9 +110,9 @@ async def test_a_token_is_renewed_before_it_expires(
 
 @pytest.mark.parametrize("state", ["refused", "nearly over"])
 async def test_threads_refresh_one_at_a_time(
-    url: str, tokens: Tokens, worn_out: list[Tokens], proxy: Proxy, state: str
+    url: str, tokens: Tokens, refused_sessions: list[Tokens], proxy: Proxy, state: str
 ) -> None:
-    worn = worn_out.pop() if state == "refused" else nearly_over(tokens)
+    worn = refused_sessions.pop() if state == "refused" else nearly_over(tokens)
     failures: list[BaseException] = []
     with Quartet(url, proxy=proxy.url, token_store=MemoryTokenStore(worn)) as quartet:
         barrier = threading.Barrier(8)
@@ -133,9 +135,9 @@ async def test_threads_refresh_one_at_a_time(
 
 @pytest.mark.parametrize("state", ["refused", "nearly over"])
 async def test_tasks_refresh_one_at_a_time(
-    url: str, tokens: Tokens, worn_out: list[Tokens], proxy: Proxy, state: str
+    url: str, tokens: Tokens, refused_sessions: list[Tokens], proxy: Proxy, state: str
 ) -> None:
-    worn = worn_out.pop() if state == "refused" else nearly_over(tokens)
+    worn = refused_sessions.pop() if state == "refused" else nearly_over(tokens)
     store = MemoryTokenStore(worn)
     async with AsyncQuartet(url, proxy=proxy.url, token_store=store) as quartet:
         users = await asyncio.gather(*[quartet.account.get() for _ in range(8)])
@@ -211,7 +213,9 @@ async def test_a_token_is_used_until_it_expires_while_core_is_down(
     assert (await done(quartet.account.get())).email == account[0]
 
 
-async def test_an_ended_session_removes_the_tokens(open_client: Open, url: str, tokens: Tokens) -> None:
+async def test_an_ended_session_removes_the_tokens(
+    open_client: Open, url: str, tokens: Tokens
+) -> None:
     with Quartet(url, token_store=MemoryTokenStore(tokens)) as other:
         other.logout()
     store = MemoryTokenStore(nearly_over(tokens))
@@ -262,7 +266,7 @@ async def test_tokens_of_a_faster_process_are_used(
 
     newer = dataclasses.replace(tokens, refresh_token="qrt_ref_newer")
     quartet = open_client(proxy=proxy.url, token_store=Shared())
-    gone = b'{"code": "invalid_refresh_token", "title": "spent"}'
+    gone = b'{"code": "invalid_refresh_token", "title": "used"}'
     proxy.plan("POST", REFRESH, Answer(401, {}, gone))
     await done(quartet.account.get())
     assert proxy.requests("GET", ME)[-1].headers["authorization"].endswith(tokens.access_token)

@@ -60,9 +60,7 @@ async def test_a_broken_connection_reconnects(
     assert totals == sorted(totals)
 
 
-async def test_reconnects_are_limited(
-    open_client: Open, tokens: Tokens, proxy: Proxy
-) -> None:
+async def test_reconnects_are_limited(open_client: Open, tokens: Tokens, proxy: Proxy) -> None:
     waits = Waits()
     quartet = open_client(
         proxy=proxy.url,
@@ -157,9 +155,7 @@ async def test_reconnects_after_a_pause_when_the_server_restarts(
     assert len(waits.seconds) == 2
 
 
-async def test_another_protocol_is_reported(
-    open_client: Open, tokens: Tokens
-) -> None:
+async def test_another_protocol_is_reported(open_client: Open, tokens: Tokens) -> None:
     still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
     for script in ([4400], [{"type": "nonsense"}], [{"type": "next", "payload": {}}]):
         with scripted(script) as (port, _):

@@ -66,7 +66,9 @@ async def test_a_custom_ca_is_trusted(
         await first(quartet.links.clicks("lnk_00000000000000000000000000"))
 
 
-async def test_a_custom_ca_is_not_trusted_by_default(open_client: Open, door: str, tokens: Tokens) -> None:
+async def test_a_custom_ca_is_not_trusted_by_default(
+    open_client: Open, door: str, tokens: Tokens
+) -> None:
     quartet = open_client(address=door, token_store=MemoryTokenStore(tokens))
     with pytest.raises(ConnectionFailedError) as failed:
         await done(quartet.account.get())

@@ -94,7 +94,8 @@ function outcomeOf({ status, text }: PutResponse, piece: Piece): "arrived" | Qua
   if (status === 403 && (Date.now() >= piece.expiresAt || /expired/i.test(text))) {
     throw new UrlExpired();
   }
-  const detail = /<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? `the object store returned status ${status}`;
+  const detail =
+    /<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? `the object store returned status ${status}`;
   const refusal = new QuartetError("upload_refused", { status, detail });
   if ([408, 409, 429].includes(status) || status >= 500) return refusal;
   throw refusal;

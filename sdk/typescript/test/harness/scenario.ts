@@ -44,7 +44,10 @@ export async function loggedInUser(
 }
 
 /** A new user, not logged in. */
-export async function signedUpUser({ url, faults }: TestStack, options: Partial<QuartetOptions> = {}) {
+export async function signedUpUser(
+  { url, faults }: TestStack,
+  options: Partial<QuartetOptions> = {},
+) {
   await faults.set();
   const quartet = new Quartet({ url, retry: QUICK, ...options });
   const email = newEmail();

@@ -63,11 +63,15 @@ class AsyncQuartet:
         runtime = runtime or AsyncRuntime()
         verify = ssl_context or True
         network = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy)
-        refresh_policy = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
+        refresh_policy = dataclasses.replace(
+            policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS
+        )
         self._runtime = runtime
         self._keeper = AsyncTokenKeeper(token_store or MemoryTokenStore(), self._refresh, runtime)
         self._anonymous = _http(url, timeout, AsyncTransport(network, policy, runtime))
-        self._refreshing = _http(url, _REFRESH_TIMEOUT, AsyncTransport(network, refresh_policy, runtime))
+        self._refreshing = _http(
+            url, _REFRESH_TIMEOUT, AsyncTransport(network, refresh_policy, runtime)
+        )
         self._authorized = _http(
             url, timeout, AsyncTransport(network, policy, runtime, self._keeper)
         )

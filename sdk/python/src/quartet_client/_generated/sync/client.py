@@ -64,7 +64,9 @@ class Quartet:
         runtime = runtime or Runtime()
         verify = ssl_context or True
         network = httpx.HTTPTransport(verify=verify, proxy=proxy)
-        refresh_policy = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
+        refresh_policy = dataclasses.replace(
+            policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS
+        )
         self._runtime = runtime
         self._keeper = TokenKeeper(token_store or MemoryTokenStore(), self._refresh, runtime)
         self._anonymous = _http(url, timeout, Transport(network, policy, runtime))

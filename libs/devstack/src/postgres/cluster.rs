@@ -10,9 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use super::pid_file;
-use super::place::Scratch;
 use super::programs::Programs;
 use super::url::PostgresUrl;
 use crate::cancel::Cancel;
@@ -51,7 +51,7 @@ pub(crate) struct Cluster {
     pub(crate) password: String,
     pub(crate) max_connections: u32,
     /// Set for a throw-away cluster: contains all of its files.
-    pub(crate) scratch: Option<Scratch>,
+    pub(crate) scratch: Option<TempDir>,
     pub(crate) held: Option<Arc<File>>,
 }
 
@@ -93,7 +93,7 @@ impl Cluster {
             name: "Postgres",
             log: &self.log,
             shutdown: SHUTDOWN,
-            scratch: self.scratch.as_ref().map(Scratch::path),
+            scratch: self.scratch.as_ref().map(TempDir::path),
             held: self.held.as_deref(),
         };
         let mut server = spawn.spawn(self.server_command())?;
@@ -168,7 +168,7 @@ impl Cluster {
             .process_group(0)
             .spawn()
             .doing(|| "start initdb".to_owned())?;
-        let scratch = self.scratch.as_ref().map(Scratch::path);
+        let scratch = self.scratch.as_ref().map(TempDir::path);
         let lifeline =
             Lifeline::attach(child.id(), INITDB_SHUTDOWN, scratch, self.held.as_deref())?;
         let output = child.wait_with_output();

@@ -2,31 +2,16 @@
 //! its files have to be where another user can reach them.
 
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 use crate::error::{Doing as _, Error, Result};
 use crate::progress::Say;
 use crate::user::User;
-
-/// A directory that is removed with everything in it when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The directory for kept data, created if absent.
 pub(crate) fn kept(root: &Path, user: Option<&User>, say: Say) -> Result<PathBuf> {
@@ -56,22 +41,17 @@ pub(crate) fn candidates(root: &Path) -> Vec<PathBuf> {
 }
 
 /// A new directory for a throw-away server.
-pub(crate) fn throw_away(user: Option<&User>) -> Result<Scratch> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("quartet-test-{}-{number}", std::process::id());
+pub(crate) fn throw_away(user: Option<&User>) -> Result<TempDir> {
     let parent = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()]
         .into_iter()
         .find(|parent| parent.is_dir() && user.is_none_or(|user| user.reaches(parent)))
         .ok_or_else(|| Error::other("the server's user can reach no temporary directory"))?;
-    let path = parent.join(name);
-    // Left by an earlier process with the same id.
-    let _ = fs::remove_dir_all(&path);
-    DirBuilder::new()
-        .mode(if user.is_some() { 0o711 } else { 0o700 })
-        .create(&path)
-        .doing(|| format!("create {}", path.display()))?;
-    Ok(Scratch(path))
+    let mode = if user.is_some() { 0o711 } else { 0o700 };
+    tempfile::Builder::new()
+        .prefix("quartet-test-")
+        .permissions(Permissions::from_mode(mode))
+        .tempdir_in(&parent)
+        .doing(|| format!("create a directory in {}", parent.display()))
 }
 
 fn places(root: &Path) -> [PathBuf; 2] {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use quartet_devstack::{Options, Postgres, PostgresUrl, port, silent};
 
-use crate::support::{TestDir, eventually, runs};
+use crate::support::{directory, eventually, runs};
 
 fn count(postgres: &Postgres, url: &PostgresUrl) -> String {
     let rows = postgres.query(url, "SELECT count(*) FROM kept").unwrap();
@@ -18,7 +18,7 @@ fn fill(postgres: &Postgres) {
 
 #[test]
 fn a_second_start_keeps_the_data() {
-    let directory = TestDir::new("second");
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -33,7 +33,7 @@ fn a_second_start_keeps_the_data() {
 
 #[test]
 fn recovers_after_a_crash() {
-    let directory = TestDir::new("crash");
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -44,7 +44,7 @@ fn recovers_after_a_crash() {
 
 #[test]
 fn a_stale_pid_file_is_removed() {
-    let directory = TestDir::new("stale");
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -61,7 +61,7 @@ fn a_stale_pid_file_is_removed() {
 
 #[test]
 fn a_leftover_server_is_stopped_first() {
-    let directory = TestDir::new("left");
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let first = Postgres::find_or_start(&options).unwrap();
     fill(&first);
@@ -79,7 +79,7 @@ fn data_is_where_the_servers_user_can_reach_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let directory = TestDir::new("closed");
+    let directory = directory();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let options = Options::kept(directory.path().join("inner"), port::free().unwrap());
     let postgres = Postgres::find_or_start(&options).unwrap();
@@ -96,7 +96,7 @@ fn data_is_where_the_servers_user_can_reach_it() {
 
 #[test]
 fn the_error_names_a_taken_port() {
-    let directory = TestDir::new("taken");
+    let directory = directory();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Postgres::find_or_start(&Options::kept(directory.path(), port)).unwrap_err();
@@ -110,7 +110,7 @@ fn the_error_names_a_taken_port() {
 
 #[test]
 fn data_of_another_version_is_refused() {
-    let directory = TestDir::new("version");
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     drop(Postgres::find_or_start(&options).unwrap());
     fs::write(data_of(&options).join("PG_VERSION"), "99\n").unwrap();

@@ -4,12 +4,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use quartet_devstack::{Cancel, Error, Options, Postgres, ServiceSpec, port};
+use tempfile::TempDir;
 
-use crate::support::{TestDir, eventually, runs};
+use crate::support::{directory, eventually, runs};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn shell(directory: &TestDir, script: &str) -> ServiceSpec {
+fn shell(directory: &TempDir, script: &str) -> ServiceSpec {
     ServiceSpec::new("example", "/bin/sh", directory.path().join("example.log"))
         .arg("-c")
         .arg(script)
@@ -17,7 +18,7 @@ fn shell(directory: &TestDir, script: &str) -> ServiceSpec {
 
 #[test]
 fn an_early_exit_reports_name_status_and_last_lines() {
-    let directory = TestDir::new("early");
+    let directory = directory();
     let spec = shell(
         &directory,
         "echo one; echo 'cannot open the door' >&2; exit 3",
@@ -41,7 +42,7 @@ fn an_early_exit_reports_name_status_and_last_lines() {
 
 #[test]
 fn a_readiness_timeout_names_the_url() {
-    let directory = TestDir::new("never");
+    let directory = directory();
     let spec = shell(&directory, "echo starting; exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
     let mut service = spec.start().unwrap();
@@ -58,7 +59,7 @@ fn a_readiness_timeout_names_the_url() {
 
 #[test]
 fn a_canceled_wait_ends_at_once() {
-    let directory = TestDir::new("cancel");
+    let directory = directory();
     let spec = shell(&directory, "exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
     let mut service = spec.start().unwrap();
@@ -72,7 +73,7 @@ fn a_canceled_wait_ends_at_once() {
 
 #[test]
 fn stop_allows_a_graceful_exit() {
-    let directory = TestDir::new("stop");
+    let directory = directory();
     let script = "trap 'echo goodbye; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
     eventually("it is ready", || service.last_lines().contains("ready"));
@@ -83,7 +84,7 @@ fn stop_allows_a_graceful_exit() {
 
 #[test]
 fn stop_kills_the_group_after_the_grace_period() {
-    let directory = TestDir::new("ignores-term");
+    let directory = directory();
     let script = "trap '' TERM; sleep 60 & echo child $!; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
     eventually("it has a child", || service.last_lines().contains("child"));
@@ -101,7 +102,7 @@ fn stop_kills_the_group_after_the_grace_period() {
 
 #[test]
 fn the_callers_settings_are_not_inherited() {
-    let directory = TestDir::new("settings");
+    let directory = directory();
     let mut service = shell(&directory, "env; exit 0")
         .env("QUARTET_GIVEN", "yes")
         .start()
@@ -113,7 +114,7 @@ fn the_callers_settings_are_not_inherited() {
     service.stop(SECOND).unwrap();
 }
 
-fn service_log(directory: &TestDir) -> String {
+fn service_log(directory: &TempDir) -> String {
     fs::read_to_string(directory.path().join("example.log")).unwrap_or_default()
 }
 
@@ -152,11 +153,13 @@ fn all_processes_end_when_the_starter_is_killed() {
     starter.wait().unwrap();
     eventually("Postgres has ended", || !runs(postgres));
     eventually("the service has ended", || !runs(service));
-    eventually("its files are removed", || !fs::exists(&started[2]).unwrap());
+    eventually("its files are removed", || {
+        !fs::exists(&started[2]).unwrap()
+    });
 }
 
 fn start_and_hang() -> ! {
-    let directory = TestDir::new("killed");
+    let directory = directory();
     let service = shell(&directory, "exec sleep 600").start().unwrap();
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let files = postgres.log().unwrap().parent().unwrap().display();

@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn reads_accounts() {
         let accounts = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n";
-        let nobody = find(accounts, "nobody").unwrap();
-        assert_eq!((nobody.uid, nobody.gid), (65534, 65533));
+        let user = find(accounts, "nobody").unwrap();
+        assert_eq!((user.uid, user.gid), (65534, 65533));
         assert_eq!(find(accounts, "postgres"), None);
     }
 

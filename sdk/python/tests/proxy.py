@@ -78,7 +78,7 @@ class Proxy:
         return [seen for seen in self.seen if seen.method == method and path in seen.path]
 
     def cut_tunnels(self) -> int:
-        """Breaks every WebSocket; tells how many there were."""
+        """Breaks every WebSocket; returns their number."""
         with self._lock:
             tunnels, self._tunnels = self._tunnels, []
         for tunnel in tunnels:

@@ -66,7 +66,7 @@ async def test_logout_removes_the_tokens(quartet: Any) -> None:
 
 async def test_invalid_input_has_fields_and_request_id(open_client: Open) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        await done(open_client().account.sign_up("nobody", "short"))
+        await done(open_client().account.sign_up("not-an-email", "short"))
     error = refused.value
     assert (error.code, error.status) == ("invalid_body", 422)
     assert {field.pointer for field in error.errors} == {"/email", "/password"}

@@ -85,7 +85,7 @@ def test_errors_of_a_load_balancer_are_transient() -> None:
 
 
 def test_graphql_errors_have_the_types_of_problems() -> None:
-    told = [
+    found = [
         {
             "message": "input.url must be http or https",
             "extensions": {
@@ -95,7 +95,7 @@ def test_graphql_errors_have_the_types_of_problems() -> None:
             },
         }
     ]
-    error = errors.from_response(httpx.Response(400, json={"errors": told}))
+    error = errors.from_response(httpx.Response(400, json={"errors": found}))
     assert isinstance(error, InvalidInputError)
     assert (error.code, error.request_id) == ("invalid_body", "r2")
     assert error.errors[0].pointer == "/input/url"

@@ -173,6 +173,6 @@ async def test_a_silent_server_times_out(kind: str) -> None:
             kind, address, waits=Waits(), timeout=httpx.Timeout(0.05)
         )
         with pytest.raises(ConnectionFailedError) as failed:
-            await done(client.login("nobody@example.org", PASSWORD))
+            await done(client.login("unused@example.org", PASSWORD))
         await close(client)
     assert (failed.value.code, failed.value.status) == ("timed_out", None)

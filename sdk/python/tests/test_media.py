@@ -48,16 +48,16 @@ async def test_paths_bytes_and_files_can_be_uploaded(quartet: Any, tmp_path: Pat
             (io.BytesIO(CONTENT), {"file_name": "memory.txt"}),
             (file, {}),
         ):
-            told: list[tuple[int, int]] = []
+            steps: list[tuple[int, int]] = []
             asset = await done(
                 quartet.media.upload(
-                    content, on_progress=lambda *step, told=told: told.append(step), **options
+                    content, on_progress=lambda *step, steps=steps: steps.append(step), **options
                 )
             )
             assert asset.status == AssetStatus.READY
             assert asset.content_type == "text/plain"
-            assert told[-1] == (len(CONTENT), len(CONTENT))
-            assert told == sorted(told)
+            assert steps[-1] == (len(CONTENT), len(CONTENT))
+            assert steps == sorted(steps)
             assert await content_of(quartet, asset.id) == CONTENT
             expected = None if "checksum" in options else hashlib.sha256(CONTENT).hexdigest()
             assert asset.checksum_sha256 == expected
@@ -153,15 +153,15 @@ async def test_an_interrupted_upload_is_completed(
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
     proxy.plan("PUT", STORE, fault)
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     asset = await done(
         quartet.media.upload(
-            CONTENT, file_name="a.txt", on_progress=lambda *step: told.append(step)
+            CONTENT, file_name="a.txt", on_progress=lambda *step: steps.append(step)
         )
     )
     assert asset.status == AssetStatus.READY
     assert await content_of(quartet, asset.id) == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert (proxy.count("PUT", STORE), proxy.count("POST", PRESIGN)) == (2, 1)
 
 

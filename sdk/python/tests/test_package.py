@@ -34,10 +34,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_examples_run(example: str, url: str, installed: Path, tmp_path: Path) -> None:
-    told = run(
+    output = run(
         "-W", "error", "-c", example, cwd=tmp_path, QUARTET_URL=url, PYTHONPATH=str(installed)
     )
-    assert told
+    assert output
 
 
 def test_the_wheel_contains_types_and_nothing_else(wheel: Path) -> None:
@@ -56,14 +56,14 @@ def test_callers_are_type_checked(installed: Path, tmp_path: Path) -> None:
         "title: str | None = quartet.links.create(CreateLinkInput(url='x', max_clicks=1)).title\n"
         "size: str = quartet.media.upload(b'').size_bytes\n"
     )
-    told = run(
+    output = run(
         *("-m", "mypy", "--strict", "--cache-dir", os.devnull, str(caller)),
         cwd=tmp_path,
         expected=1,
         MYPYPATH=str(installed),
     )
-    assert "caller.py:4" in told
-    assert "Found 1 error" in told
+    assert "caller.py:4" in output
+    assert "Found 1 error" in output
 
 
 def run(*arguments: str, cwd: Path | None = None, expected: int = 0, **environment: str) -> str:

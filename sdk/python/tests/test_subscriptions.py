@@ -53,7 +53,7 @@ async def test_a_broken_connection_reconnects(
         totals.append(event.totals.total)
         if proxy.count("CONNECT", "") == 4:
             break
-        # Events that had arrived before the cut are still told; then it connects again.
+        # Events that arrived before the cut are still reported; then it reconnects.
         proxy.cut_tunnels()
     clicking.cancel()
     await close_events(events)

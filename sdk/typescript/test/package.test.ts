@@ -64,10 +64,10 @@ describe("a project that uses the package", () => {
 
 test("sizes are within the limits of the README", async () => {
   const table = (await readFile(join(root, "README.md"), "utf8")).matchAll(/ (\d+\.\d) kB \|$/gm);
-  const told = [...table].map(([, kilobytes]) => Number(kilobytes));
+  const limits = [...table].map(([, kilobytes]) => Number(kilobytes));
   const measured = (await sizes()).map(({ gzipped }) => gzipped / 1000);
-  expect(told).toHaveLength(measured.length);
-  for (const [index, size] of measured.entries()) expect(size).toBeLessThanOrEqual(told[index]!);
+  expect(limits).toHaveLength(measured.length);
+  for (const [index, size] of measured.entries()) expect(size).toBeLessThanOrEqual(limits[index]!);
 });
 
 test("the package contains only the build", async () => {

@@ -153,7 +153,7 @@ async fn problems_have_code_fields_and_request_id() {
     } = ProxiedStack::new().await;
     let error = ada
         .quartet
-        .sign_up("nobody", "short".into(), None)
+        .sign_up("not-an-email", "short".into(), None)
         .await
         .unwrap_err();
     let problem = error.problem().unwrap();

@@ -26,17 +26,17 @@ async function clickUntilTold(
   link: Link,
   clicks: AsyncIterator<Click>,
 ): Promise<Click> {
-  let told: IteratorResult<Click> | undefined;
+  let reported: IteratorResult<Click> | undefined;
   const next = clicks.next().then((result) => {
-    told = result;
+    reported = result;
   });
   await eventually("a click is reported", async () => {
     await follow(stack, link);
     await Promise.race([next, new Promise((done) => setTimeout(done, 200))]);
-    return told;
+    return reported;
   });
-  if (!told || told.done) throw new Error("the subscription has ended");
-  return told.value;
+  if (!reported || reported.done) throw new Error("the subscription has ended");
+  return reported.value;
 }
 
 export const links: Scenarios = {

@@ -38,14 +38,14 @@ class Docs:
 
     def log_in(self, email, password=PASSWORD):
         """By keyboard only."""
-        self.page.get_by_label("Mail address").focus()
+        self.page.get_by_label("Email").focus()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.type(email)
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(password)
         self.page.keyboard.press("Enter")
         # The response moves the focus: keys pressed earlier would be lost.
-        expect(self.message).not_to_have_text("Logging in", timeout=20_000)
+        expect(self.message).not_to_have_text("Logging in…", timeout=20_000)
 
     def try_out(self, operation, status):
         """Opens an operation, executes it, and waits for this status."""
@@ -184,7 +184,7 @@ def test_a_session_that_ended_elsewhere_is_reported(docs, user):
             user.call("DELETE", f"/v1/core/sessions/{session['id']}")
     docs.try_out("get_me", 401)
     expect(docs.message).to_contain_text("Your session has ended")
-    expect(docs.page.get_by_label("Mail address")).to_be_visible()
+    expect(docs.page.get_by_label("Email")).to_be_visible()
 
 
 def test_a_narrow_window_needs_no_horizontal_scrolling(browser, url):

@@ -169,7 +169,7 @@ def test_nothing_is_stored_by_the_browser(docs, user):
 def test_a_wrong_password_is_reported(docs, user):
     docs.open()
     docs.log_in(user.email, "not the right password")
-    expect(docs.message).to_contain_text("wrong")
+    expect(docs.message).to_contain_text("Invalid email or password")
     expect(docs.page.get_by_role("button", name="Log in")).to_be_enabled()
     docs.log_in(user.email)
     expect(docs.page.get_by_text(f"Logged in as {user.email}")).to_be_visible()

@@ -22,6 +22,9 @@ a closed loop: a slow response delays the next request, so p99 is lower than ind
 ## Machine
 ";
 
+/// Before the sections that are written by hand.
+const OTHERS: &str = "<!-- others -->\n";
+
 /// Writes the sections of a full run; keeps the others while the machine is the same.
 pub(crate) fn update(bench: &Bench, machine: &str, sections: &[Section]) -> anyhow::Result<()> {
     if bench.plan.quick || cfg!(debug_assertions) {
@@ -52,6 +55,10 @@ fn compose(old: &str, machine: &str, sections: &[Section]) -> String {
             let _ = writeln!(text, "\n{begin}\n{}\n{end}", section.trim());
         }
     }
+    // What was measured by other commands follows.
+    if let Some((_, others)) = old.split_once(OTHERS) {
+        text = format!("{text}\n{OTHERS}{others}");
+    }
     text
 }
 
@@ -81,6 +88,8 @@ mod tests {
         assert_eq!(compose(&old, "- m1\n", &both), old);
         let new = compose(&old, "- m1\n", &[section(Measure::Gateway, "faster")]);
         assert!(new.contains("- faster") && new.contains("- small") && !new.contains("- fast\n"));
+        let others = format!("{old}\n<!-- others -->\n\n## Images\n");
+        assert_eq!(compose(&others, "- m1\n", &both), others);
         let elsewhere = compose(&old, "- m2\n", &[section(Measure::Gateway, "faster")]);
         assert!(!elsewhere.contains("- small"));
     }

@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(parse("HTTP/1.1 200 OK\r\nContent-Le"), None);
         let expected = Head {
             status: 201,
-            length: 41,
+            length: 40,
             body: Some(3),
         };
         assert_eq!(

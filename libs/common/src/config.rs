@@ -24,9 +24,10 @@ use crate::net::TrustedProxies;
 pub const COMMON_DEFAULTS: &str = include_str!("default.toml");
 const PREFIX: &str = "QUARTET_";
 /// Names that other tools use for the same thing.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp_protocol"),
     ("RUST_LOG", "telemetry.log"),
 ];
 /// Variables with our prefix that are not settings of a service.
@@ -115,7 +116,17 @@ pub struct Telemetry {
     pub log: String,
     #[serde(deserialize_with = "empty_as_none")]
     pub otlp_endpoint: Option<Url>,
+    pub otlp_protocol: OtlpProtocol,
     pub trace_sample_ratio: f64,
+}
+
+/// How spans reach the collector, by the names of the OpenTelemetry specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+    #[serde(rename = "grpc")]
+    Grpc,
 }
 
 impl Server {

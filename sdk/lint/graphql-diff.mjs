@@ -1,5 +1,6 @@
-// Compares two versions of a GraphQL schema: node graphql-diff.mjs OLD NEW. Prints a JSON list of
-// changes for `cargo xtask api-diff`.
+// Compares a GraphQL schema with the one at a commit: node graphql-diff.mjs COMMIT PATH. Prints a JSON
+// list of changes for `cargo xtask api-diff`.
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { diff } from "@graphql-inspector/core";
@@ -47,6 +48,7 @@ export async function compare(old, current) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [old, current] = process.argv.slice(2).map((file) => readFileSync(file, "utf8"));
-  console.log(JSON.stringify(await compare(old, current)));
+  const [commit, path] = process.argv.slice(2);
+  const old = execFileSync("git", ["show", `${commit}:${path}`], { encoding: "utf8" });
+  console.log(JSON.stringify(await compare(old, readFileSync(path, "utf8"))));
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -26,7 +26,7 @@ use crate::{git, suites, tools};
 /// Before the first release: the first tree with complete services.
 const FIRST: &str = "d953aa8";
 const GRAPHQL_SCHEMA: &str = "services/links/schema.graphql";
-const GRAPHQL_RULES: &str = "exec node sdk/lint/graphql-diff.mjs \"$OLD\" \"$NEW\"";
+const GRAPHQL_RULES: &str = "exec node sdk/lint/graphql-diff.mjs";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -103,10 +103,8 @@ pub(crate) fn compare(
         Some(old) => openapi::compare(&json(&old)?, &json(&now(root, &path)?)?),
         None => vec![Change::compatible("", "document-added", &path)],
     };
-    if service == Service::Links
-        && let Some(old) = at(root, &commit, GRAPHQL_SCHEMA)?
-    {
-        changes.extend(graphql(root, &old, signals)?);
+    if service == Service::Links && at(root, &commit, GRAPHQL_SCHEMA)?.is_some() {
+        changes.extend(graphql(root, &commit, signals)?);
     }
     changes.sort();
     changes.dedup();
@@ -118,11 +116,10 @@ pub(crate) fn compare(
 }
 
 /// The changes of the GraphQL schema, as sdk/lint/graphql-diff.mjs prints them.
-fn graphql(root: &Path, old: &str, signals: &Signals) -> anyhow::Result<Vec<Change>> {
+fn graphql(root: &Path, commit: &str, signals: &Signals) -> anyhow::Result<Vec<Change>> {
     let programs = tools::install(&root.join("sdk/lint/package-lock.json"), signals)?;
-    let file = Temporary::new(old)?;
-    let mut rules = suites::shell(GRAPHQL_RULES, root, &programs)?;
-    rules.env("OLD", &file.0).env("NEW", GRAPHQL_SCHEMA);
+    let line = format!("{GRAPHQL_RULES} {commit} {GRAPHQL_SCHEMA}");
+    let mut rules = suites::shell(&line, root, &programs)?;
     let changes = json(&output(&mut rules)?)?;
     let changes = changes.as_array().context("no list of changes")?;
     let text = |change: &Value, field: &str| change[field].as_str().unwrap_or_default().to_owned();
@@ -219,21 +216,4 @@ fn now(root: &Path, path: &str) -> anyhow::Result<String> {
 
 fn json(text: &str) -> anyhow::Result<Value> {
     serde_json::from_str(text).context("a document is not JSON")
-}
-
-/// A file for another program, removed afterwards.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(content: &str) -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("quartet-api-diff-{}", std::process::id()));
-        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -136,6 +136,8 @@ impl Retired {
 fn regex(expression: &str) -> anyhow::Result<Regex> {
     RegexBuilder::new(expression)
         .case_insensitive(true)
+        // Boundaries of Unicode words are several times slower.
+        .unicode(false)
         .build()
         .with_context(|| format!("`{expression}` in {GLOSSARY}"))
 }
@@ -163,22 +165,22 @@ mod tests {
 
     const GLOSSARY: &str = "# Glossary\n\n## Terms\n\n| `a` | no |\n\n## Retired words\n\n\
         | not | but |\n|---|---|\n\
-        | `\\bmend(s|ed|ing)?\\b` | fix |\n\
-        | `\\bso many\\b`, `\\bfor so long\\b` | the number |\n\
+        | `\\bfroob(s|ed|ing)?\\b` | fix |\n\
+        | `\\bmany gleeps\\b`, `\\bfew gleeps\\b` | the number |\n\
         | `\\bspent\\b` of a token | used |\n";
 
     #[test]
     fn retired_words_are_found_in_prose_and_identifiers() {
         let retired = Retired::parse(GLOSSARY).unwrap();
-        let text = "Mended at last.\nfn takes_so_many_users() {}\n// amend, spent, a\n";
+        let text = "Froobed at last.\nfn takes_few_gleeps_at_once() {}\n// prefroob, spent, a\n";
         let finding = |line, word: &str, instead| Finding {
             line,
             word: word.to_owned(),
             instead,
         };
         let expected = [
-            finding(1, "Mended", "fix"),
-            finding(2, "so_many", "the number"),
+            finding(1, "Froobed", "fix"),
+            finding(2, "few_gleeps", "the number"),
         ];
         assert_eq!(retired.find(text), expected);
     }
@@ -194,6 +196,6 @@ mod tests {
     fn the_glossary_itself_can_be_read() {
         let path = quartet_devstack::workspace::root().join(super::GLOSSARY);
         let retired = Retired::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
-        assert_eq!(retired.find("it works just now").len(), 1);
+        assert!(retired.rows.len() > 20);
     }
 }

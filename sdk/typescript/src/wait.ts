@@ -1,9 +1,9 @@
-/** Waits, unless the signal is aborted first: then its reason is thrown. */
+/** Waits, or throws the reason of the signal if that is aborted first. */
 export function wait(ms: number, signal?: AbortSignal | null): Promise<void> {
   return orAbort(new Promise((resolve) => setTimeout(resolve, ms)), signal);
 }
 
-/** The promise's outcome, or the signal's reason if that comes first. */
+/** The outcome of the promise, or the reason of the signal if that is aborted first. */
 export function orAbort<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

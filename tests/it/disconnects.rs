@@ -1,32 +1,34 @@
-//! Clients that go away in the middle.
+//! Clients that disconnect in the middle of a request.
 //!
-//! What is right: a request that did not arrive whole leaves nothing. One that arrived
-//! whole may be carried out or not, as for any answer that gets lost on its way, but
-//! only as a whole: the row is there with everything that belongs to it, or not at all.
+//! An incomplete request has no effect. A complete request may or may not be carried out,
+//! as after any lost response, but only atomically: with all of its rows, or none.
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{Stack, User, eventually, files, graphql, logs, raw};
 
-/// The three writes, with the service that does each.
+const EMAIL: &str = "gone@example.org";
+const PASSWORD: &str = "a password for nothing but this";
+
+/// Three writes, each with its service.
 fn writes() -> Vec<(&'static str, &'static str, Value)> {
-    let person = json!({ "email": "gone@example.org", "password": "a password nobody waits for" });
+    let sign_up = json!({ "email": EMAIL, "password": PASSWORD });
     let link = json!({
         "query": graphql::CREATE,
         "variables": { "input": { "url": "https://example.org/gone", "slug": "gone-away" } },
     });
     vec![
-        ("core", "/v1/core/users", person),
+        ("core", "/v1/core/users", sign_up),
         ("media", "/v1/media/presign", files::presign_body("public")),
         ("links", graphql::PATH, link),
     ]
 }
 
-/// Waits until the gateway has noted the end of `count` requests to this path, and the
-/// service has none in flight.
+/// Waits until the gateway has logged `count` requests to this path, and the service has
+/// none in flight.
 async fn settled(stack: &Stack, service: &str, path: &str, count: usize) {
-    eventually(&format!("the gateway is done with {path}"), || async {
+    eventually(&format!("the gateway has finished {path}"), || async {
         let lines = logs::lines(&stack.log("gateway"));
         let seen = lines
             .iter()
@@ -48,7 +50,7 @@ async fn settled(stack: &Stack, service: &str, path: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_request_leaves_no_row() {
+async fn incomplete_requests_write_nothing() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let before = stack.database().row_counts();
@@ -64,7 +66,7 @@ async fn half_a_request_leaves_no_row() {
             stream.shutdown().await.unwrap();
             drop(stream);
         }
-        // The first cut is no request yet, so nobody has to note it.
+        // The first one is not a request yet, so it is not logged.
         settled(&stack, service, path, already + cuts.len() - 1).await;
         assert_eq!(stack.database().row_counts(), before, "{path}");
     }
@@ -73,7 +75,7 @@ async fn half_a_request_leaves_no_row() {
         .get("/s/gone-away")
         .await
         .problem(404, "link_not_found");
-    let retry = json!({ "email": "gone@example.org", "password": "a password nobody waits for" });
+    let retry = json!({ "email": EMAIL, "password": PASSWORD });
     stack
         .client()
         .post("/v1/core/users", &retry)
@@ -90,7 +92,7 @@ fn requests_to(stack: &Stack, path: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_whose_client_left_is_done_whole_or_not_at_all() {
+async fn abandoned_requests_are_atomic() {
     const TIMES: usize = 10;
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
@@ -113,11 +115,11 @@ async fn a_request_whose_client_left_is_done_whole_or_not_at_all() {
         }
         settled(&stack, service, path, already + TIMES).await;
     }
-    // Who exists can log in; who does not exist can still sign up.
+    // A user who exists can log in; otherwise the email can still sign up.
     for number in 0..TIMES {
         let body = json!({
             "email": format!("gone-{number}@example.org"),
-            "password": "a password nobody waits for",
+            "password": PASSWORD,
         });
         if stack.client().post("/v1/core/sessions", &body).await.status != 201 {
             stack
@@ -137,7 +139,7 @@ async fn a_request_whose_client_left_is_done_whole_or_not_at_all() {
     for asset in assets["data"].as_array().unwrap() {
         assert_eq!(
             asset["status"], "pending",
-            "it waits for its upload, or for the reaper"
+            "it waits for its upload, or for the sweep"
         );
     }
 }

@@ -1,9 +1,9 @@
-//! Wrong REST requests, each with the answer that it has to get.
+//! Invalid REST requests, each with its expected error.
 
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Case, get, no_bodies, post};
+use super::{Case, get, invalid_bodies, post};
 use crate::harness::files;
 
 pub(super) fn core() -> Vec<Case> {
@@ -16,24 +16,21 @@ pub(super) fn core() -> Vec<Case> {
 fn sign_up() -> Vec<Case> {
     const PATH: &str = "/v1/core/users";
     let case = |body: &Value, names| post(PATH, body, names);
-    let (address, good) = ("a@example.org", "a long enough password 1");
-    let mut cases = no_bodies(PATH);
+    let (email, good) = ("a@example.org", "a long enough password 1");
+    let mut cases = invalid_bodies(PATH);
     cases.extend([
         case(&json!({}), "email"),
         case(&json!(["a@example.org", "a long enough password 1"]), ""),
-        case(&json!({ "email": address }), "password"),
+        case(&json!({ "email": email }), "password"),
+        case(&json!({ "email": email, "password": "short" }), "/password"),
         case(
-            &json!({ "email": address, "password": "short" }),
+            &json!({ "email": email, "password": "x".repeat(5000) }),
             "/password",
         ),
-        case(
-            &json!({ "email": address, "password": "x".repeat(5000) }),
-            "/password",
-        ),
-        case(&json!({ "email": address, "password": 7 }), "/password"),
+        case(&json!({ "email": email, "password": 7 }), "/password"),
         case(&json!({ "email": null, "password": good }), "/email"),
         case(
-            &json!({ "email": address, "password": good, "admin": true }),
+            &json!({ "email": email, "password": good, "admin": true }),
             "admin",
         ),
     ]);
@@ -56,7 +53,7 @@ fn sign_up() -> Vec<Case> {
 fn sessions() -> Vec<Case> {
     const PATH: &str = "/v1/core/sessions";
     const REFRESH: &str = "/v1/core/sessions/refresh";
-    let mut cases = no_bodies(PATH);
+    let mut cases = invalid_bodies(PATH);
     cases.extend([
         post(PATH, &json!({}), "email"),
         post(
@@ -108,7 +105,7 @@ fn presign() -> Vec<Case> {
         body[field] = value;
         post(PATH, &body, field)
     };
-    let mut cases = no_bodies(PATH);
+    let mut cases = invalid_bodies(PATH);
     cases.push(post(PATH, &json!({}), "file_name"));
     let sizes = [
         json!(0),
@@ -150,6 +147,6 @@ fn assets() -> Vec<Case> {
     cases.extend(cursors.map(|cursor| get(&format!("{PATH}?cursor={cursor}"), "cursor")));
     let queries = ["limit=x", "limit=", "limit=99999999999999"];
     cases.extend(queries.map(|query| get(&format!("{PATH}?{query}"), "limit")));
-    cases.push(get(&format!("{PATH}?colour=red"), "colour"));
+    cases.push(get(&format!("{PATH}?color=red"), "color"));
     cases
 }

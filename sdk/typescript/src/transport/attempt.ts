@@ -1,8 +1,8 @@
 import { neverSent } from "#platform";
-import { NoAnswer } from "./retry.js";
+import { NoResponse } from "./retry.js";
 
-/** One try: what goes out and how long it may take. */
-export interface Try {
+/** One attempt of a request. */
+export interface Attempt {
   request: Request;
   body: string | undefined;
   token: string | undefined;
@@ -11,31 +11,31 @@ export interface Try {
   fetch: typeof fetch;
 }
 
-/** Sends once. The answer is there as a whole, so that a cut in its middle is noticed here. */
-export async function sendOnce(one: Try): Promise<Response> {
+/** Sends the request once and reads the whole response, so that a broken connection is noticed here. */
+export async function sendOnce(attempt: Attempt): Promise<Response> {
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), one.timeoutMs);
-  const { signal } = one.request;
+  const timer = setTimeout(() => timeout.abort(), attempt.timeoutMs);
+  const { signal } = attempt.request;
   try {
-    const request = new Request(one.request, {
-      headers: headersOf(one),
+    const request = new Request(attempt.request, {
+      headers: headersOf(attempt),
       signal: AbortSignal.any([signal, timeout.signal]),
-      ...(one.body === undefined ? {} : { body: one.body }),
+      ...(attempt.body === undefined ? {} : { body: attempt.body }),
     });
-    const response = await one.fetch(request);
-    return one.streamed ? response : await whole(response);
+    const response = await attempt.fetch(request);
+    return attempt.streamed ? response : await whole(response);
   } catch (error) {
     signal.throwIfAborted();
     if (timeout.signal.aborted) {
-      throw new NoAnswer("timed_out", true, error, `no answer within ${one.timeoutMs} ms`);
+      throw new NoResponse("timed_out", true, error, `no response within ${attempt.timeoutMs} ms`);
     }
-    throw new NoAnswer("connection_failed", !neverSent(error), error, reason(error));
+    throw new NoResponse("connection_failed", !neverSent(error), error, reason(error));
   } finally {
     clearTimeout(timer);
   }
 }
 
-function headersOf({ request, token }: Try): Headers {
+function headersOf({ request, token }: Attempt): Headers {
   const headers = new Headers(request.headers);
   if (token) headers.set("authorization", `Bearer ${token}`);
   return headers;
@@ -43,7 +43,7 @@ function headersOf({ request, token }: Try): Headers {
 
 async function whole(response: Response): Promise<Response> {
   const { status, statusText, headers } = response;
-  // What fetch does not show, and what may not have a body.
+  // These must not have a body.
   if (status < 200 || [204, 205, 304].includes(status)) return response;
   const body = await response.arrayBuffer();
   return new Response(body, { status, statusText, headers });

@@ -1,4 +1,4 @@
-//! Wrong input of every kind: named, never a 500, nothing half written.
+//! Invalid input of every kind: the error names the field, it is never a 500, nothing is written.
 
 mod graphql;
 mod tables;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Stack, User, files};
 
-/// One wrong request, and how it has to be refused.
+/// An invalid request, and the expected error.
 struct Case {
     method: Method,
     path: String,
@@ -16,7 +16,7 @@ struct Case {
     kind: &'static str,
     status: u16,
     code: &'static str,
-    /// A field or parameter that the answer names.
+    /// The field or parameter that the error names.
     names: &'static str,
 }
 
@@ -58,7 +58,7 @@ impl Case {
         self
     }
 
-    /// What is wrong with the answer, if anything is.
+    /// What is wrong with the response, if anything.
     async fn check(&self, client: &Client) -> Option<String> {
         let mut call = client.call(self.method.clone(), &self.path);
         if let Some(body) = &self.body {
@@ -71,13 +71,13 @@ impl Case {
         let fits = answer.status == self.status
             && answer.json()["code"] == self.code
             && (self.names.is_empty() || self.is_named(&answer.json()));
-        let wanted = format!("{} {} naming `{}`", self.status, self.code, self.names);
-        (!fits).then(|| format!("{} {path} {shown}: not {wanted}: {text}", self.method))
+        let expected = format!("{} {} naming `{}`", self.status, self.code, self.names);
+        (!fits).then(|| format!("{} {path} {shown}: not {expected}: {text}", self.method))
     }
 
-    /// Whether an entry of `errors` names the field and says which rule it breaks.
+    /// Whether an entry of `errors` has the field, a code and a detail.
     fn is_named(&self, problem: &Value) -> bool {
-        let says = |error: &Value, member: &str, text: &str| {
+        let contains = |error: &Value, member: &str, text: &str| {
             let value = error[member].as_str().unwrap_or_default();
             !value.is_empty() && value.contains(text)
         };
@@ -87,15 +87,17 @@ impl Case {
             .flatten()
             .any(|error| {
                 let places = ["pointer", "parameter", "detail"];
-                says(error, "code", "")
-                    && says(error, "detail", "")
-                    && places.iter().any(|place| says(error, place, self.names))
+                contains(error, "code", "")
+                    && contains(error, "detail", "")
+                    && places
+                        .iter()
+                        .any(|place| contains(error, place, self.names))
             })
     }
 }
 
-/// Bodies that are no JSON objects, for any POST.
-fn no_bodies(path: &str) -> Vec<Case> {
+/// Bodies that are not JSON objects, for any POST.
+fn invalid_bodies(path: &str) -> Vec<Case> {
     let syntax = ["", "{", "nul", "{,}", "\u{0}", "{'a': 1}"];
     let deep = "[".repeat(50_000);
     let kinds = ["[]", "null", "7", "\"text\"", "true", "{}{}", &deep];
@@ -116,7 +118,7 @@ fn no_bodies(path: &str) -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_rest_requests_name_the_field_and_write_nothing() {
+async fn invalid_rest_requests_name_the_field_and_write_nothing() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let before = stack.database().row_counts();
@@ -131,10 +133,10 @@ async fn wrong_rest_requests_name_the_field_and_write_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_headers_and_methods_are_refused() {
+async fn invalid_headers_and_methods_are_refused() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
-    let door = stack.client();
+    let gateway = stack.client();
     for authorization in [
         "",
         "Bearer",
@@ -145,7 +147,7 @@ async fn wrong_headers_and_methods_are_refused() {
         "Bearer ..",
         "Bearer \u{e4}",
     ] {
-        let call = door.call(Method::GET, "/v1/core/users/me");
+        let call = gateway.call(Method::GET, "/v1/core/users/me");
         call.header("authorization", authorization)
             .send()
             .await
@@ -182,7 +184,7 @@ async fn wrong_headers_and_methods_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_are_not_what_was_promised_are_refused() {
+async fn uploads_that_differ_from_the_presigned_file_are_refused() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let complete = |id: String| {
@@ -206,13 +208,13 @@ async fn uploads_that_are_not_what_was_promised_are_refused() {
     let short = &files::PNG[..files::PNG.len() - 1];
     assert!(
         files::put(&early["upload"], short).await >= 400,
-        "another size than signed"
+        "not the signed size"
     );
     let mut disguised = files::PNG.to_vec();
     disguised[..4].copy_from_slice(b"<scr");
     assert!(
         files::put(&early["upload"], &disguised).await < 300,
-        "the store sees no difference"
+        "the store cannot detect it"
     );
     let refused = complete(id.clone()).await;
     assert!((400..500).contains(&refused.status), "{refused:?}");

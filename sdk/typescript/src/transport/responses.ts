@@ -1,20 +1,20 @@
 import { QuartetError, type FieldError } from "../errors.js";
 
-/** The error that an answer tells: one with a status of 300 or more, or one that is not JSON. */
+/** The error for a response with a status of 300 or more, or with a body that is not JSON. */
 export function errorOf(response: Response, body: unknown): QuartetError {
-  const fallback = factsOf(response);
+  const fallback = detailsOf(response);
   if (response.status === 304) return new QuartetError("not_modified", fallback);
-  const said = readBody(body);
-  if (isProblem(said)) {
-    return new QuartetError(said.code, {
+  const parsed = readBody(body);
+  if (isProblem(parsed)) {
+    return new QuartetError(parsed.code, {
       ...fallback,
-      requestId: said.request_id ?? fallback.requestId,
-      title: said.title,
-      detail: said.detail,
-      errors: said.errors,
+      requestId: parsed.request_id ?? fallback.requestId,
+      title: parsed.title,
+      detail: parsed.detail,
+      errors: parsed.errors,
     });
   }
-  if (isGraphQlAnswer(said)) return errorOfGraphQl(said.errors, fallback);
+  if (isGraphQlResponse(parsed)) return errorOfGraphQl(parsed.errors, fallback);
   return new QuartetError("unexpected_answer", {
     ...fallback,
     detail: `status ${response.status} without a problem document or JSON`,
@@ -22,21 +22,21 @@ export function errorOf(response: Response, body: unknown): QuartetError {
   });
 }
 
-/** The first of the errors in a GraphQL answer. Codes are written as in problem documents. */
+/** The first error of a GraphQL response, with its code spelled as in problem documents. */
 export function errorOfGraphQl(
   errors: readonly GraphQlErrorBody[],
   facts: { status?: number | undefined; requestId?: string | undefined } = {},
 ): QuartetError {
   const [first] = errors;
-  const told = first?.extensions;
-  return new QuartetError(told?.code?.toLowerCase() ?? "unexpected_answer", {
+  const extensions = first?.extensions;
+  return new QuartetError(extensions?.code?.toLowerCase() ?? "unexpected_answer", {
     ...facts,
-    requestId: told?.requestId ?? facts.requestId,
+    requestId: extensions?.requestId ?? facts.requestId,
     detail: first?.message,
-    errors: told?.errors?.map(({ pointer, field, code, detail }) =>
+    errors: extensions?.errors?.map(({ pointer, field, code, detail }) =>
       pointer ? { pointer, code, detail } : { parameter: field, code, detail },
     ),
-    retryAfterSeconds: told?.retryAfterSeconds,
+    retryAfterSeconds: extensions?.retryAfterSeconds,
   });
 }
 
@@ -67,7 +67,7 @@ interface ProblemBody {
   errors?: FieldError[];
 }
 
-function factsOf(response: Response) {
+function detailsOf(response: Response) {
   return {
     status: response.status,
     requestId: response.headers.get("x-request-id") ?? undefined,
@@ -88,7 +88,7 @@ function isProblem(body: unknown): body is ProblemBody {
   return isObject(body) && typeof body["code"] === "string";
 }
 
-function isGraphQlAnswer(body: unknown): body is { errors: GraphQlErrorBody[] } {
+function isGraphQlResponse(body: unknown): body is { errors: GraphQlErrorBody[] } {
   return isObject(body) && Array.isArray(body["errors"]) && body["errors"].length > 0;
 }
 

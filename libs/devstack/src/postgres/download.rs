@@ -1,4 +1,4 @@
-//! Fetching Postgres by the helper program `quartet-devpostgres`, which is
+//! Downloads Postgres by the helper program `quartet-devpostgres`, which is
 //! built only when it is needed: its dependencies are many.
 
 use std::env;
@@ -6,14 +6,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{Say, workspace};
+use crate::progress::Say;
+use crate::workspace;
 
 const HELPER: &str = "quartet-devpostgres";
 
-/// Where fetched versions are kept, for all source trees of this user.
+/// Where downloaded versions are kept, for all source trees of this user.
 fn directory() -> PathBuf {
     if rustix::process::geteuid().is_root() {
-        // The server runs under another user, who cannot enter /root.
+        // The server runs under another user, which cannot enter /root.
         return PathBuf::from("/var/cache/quartet/postgres");
     }
     env::var_os("XDG_CACHE_HOME")
@@ -23,7 +24,7 @@ fn directory() -> PathBuf {
         .join("quartet/postgres")
 }
 
-/// The program directories of versions that were fetched earlier.
+/// The program directories of versions that were downloaded earlier.
 pub(crate) fn installed() -> Vec<PathBuf> {
     fs::read_dir(directory())
         .into_iter()
@@ -33,9 +34,9 @@ pub(crate) fn installed() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Builds the helper and has it fetch and unpack a server.
-pub(crate) fn fetch(say: Say) -> Result<(), String> {
-    say("Postgres: not found; building the helper that downloads it (a few minutes, once)");
+/// Builds the helper, which downloads and unpacks a server.
+pub(crate) fn download(say: Say) -> Result<(), String> {
+    say("Postgres: not found; building its download helper (a few minutes, once)");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--package", HELPER])
@@ -45,14 +46,11 @@ pub(crate) fn fetch(say: Say) -> Result<(), String> {
         .map_err(|error| format!("cargo: {error}"))?;
     if !built.status.success() {
         let text = String::from_utf8_lossy(&built.stderr).trim().to_owned();
-        return Err(format!("the helper did not build: {text}"));
+        return Err(format!("the helper could not be built: {text}"));
     }
     let helper = workspace::binary(HELPER).map_err(|error| error.to_string())?;
     let directory = directory();
-    say(&format!(
-        "Postgres: downloading it to {}",
-        directory.display()
-    ));
+    say(&format!("Postgres: downloading to {}", directory.display()));
     let output = Command::new(helper)
         .arg(&directory)
         .stdin(Stdio::null())

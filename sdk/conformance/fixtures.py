@@ -1,4 +1,4 @@
-"""Objects of a user that the generated requests can name."""
+"""Objects that generated requests can refer to."""
 
 import threading
 
@@ -48,9 +48,9 @@ def slug(user):
 
 
 def graphql(user, query):
-    answer = user.call("POST", "/v1/links/graphql", json={"query": query})
-    assert "errors" not in answer, answer
-    return answer["data"]
+    response = user.call("POST", "/v1/links/graphql", json={"query": query})
+    assert "errors" not in response, response
+    return response["data"]
 
 
 def _presign(user):
@@ -63,17 +63,17 @@ def _presign(user):
     return user.call("POST", "/v1/media/presign", json=body)
 
 
-class Stock:
-    """One object per user; a new one for each request where requests use it up."""
+class Pool:
+    """One object per user; a new one for each request that consumes it."""
 
-    def __init__(self, make, used_up=False):
-        self._make = make
-        self._used_up = used_up
-        self._kept = {}
+    def __init__(self, create, consumed=False):
+        self._create = create
+        self._consumed = consumed
+        self._objects = {}
         self._lock = threading.Lock()
 
     def of(self, user):
         with self._lock:
-            if self._used_up or user not in self._kept:
-                self._kept[user] = self._make(user)
-            return self._kept[user]
+            if self._consumed or user not in self._objects:
+                self._objects[user] = self._create(user)
+            return self._objects[user]

@@ -1,8 +1,8 @@
-//! What the public door shows, and what it must not.
+//! What the gateway exposes publicly, and what it must not.
 
 use crate::harness::{Client, Options, Stack, raw};
 
-const INSIDE: [&str; 6] = [
+const INTERNAL: [&str; 6] = [
     "/metrics",
     "/ready",
     "/routes",
@@ -14,7 +14,7 @@ const INSIDE: [&str; 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_admin_paths_are_not_public() {
     let stack = Stack::start(Options::gateway_only()).await;
-    for path in INSIDE {
+    for path in INTERNAL {
         stack.client().get(path).await.problem(404, "no_route");
     }
     for path in ["/metrics", "/health", "/ready", "/routes", "/upstreams"] {
@@ -25,7 +25,7 @@ async fn metrics_and_admin_paths_are_not_public() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_spelling_of_a_path_reaches_what_is_inside() {
+async fn no_spelling_of_a_path_reaches_internal_endpoints() {
     let stack = Stack::small().await;
     let mut targets = Vec::new();
     for inside in ["metrics", "ready"] {
@@ -65,7 +65,7 @@ async fn no_spelling_of_a_path_reaches_what_is_inside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_can_be_read_in_two_ways_are_refused() {
+async fn ambiguous_requests_are_refused() {
     let stack = Stack::start(Options::gateway_only()).await;
     for headers in [
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
@@ -95,7 +95,7 @@ async fn requests_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upgrades_pass_only_where_a_route_allows_them() {
+async fn upgrades_are_refused_unless_the_route_allows_them() {
     let stack = Stack::start(Options::gateway_only()).await;
     let request = "GET /v1/core/users/me HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\n\
         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
@@ -103,23 +103,23 @@ async fn upgrades_pass_only_where_a_route_allows_them() {
     assert!((400..500).contains(&answer.status), "{answer:?}");
 }
 
-/// A changed file takes effect without losing a connection; a wrong one changes nothing.
+/// A changed file takes effect without a broken connection; an invalid one is ignored.
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_are_read_again_while_requests_pass() {
+async fn configuration_reloads_without_failed_requests() {
     use crate::harness::{Load, eventually};
     let stack = Stack::start(Options::gateway_only()).await;
     let file = stack.gateway_file();
     let before = std::fs::read_to_string(&file).unwrap();
-    let door = stack.client();
+    let gateway = stack.client();
     let load = Load::start(4, {
-        let door = door.clone();
-        move |_| get(door.clone(), "/health")
+        let gateway = gateway.clone();
+        move |_| get(gateway.clone(), "/health")
     });
     load.progress(20).await;
     let route = "\n[routes.added]\npaths = [\"/added\"]\nserve = \"health\"\nauth = \"public\"\n";
     std::fs::write(&file, format!("{before}{route}")).unwrap();
-    eventually("the new route answers", || async {
-        (door.get("/added").await.status == 200).then_some(())
+    eventually("the new route responds", || async {
+        (gateway.get("/added").await.status == 200).then_some(())
     })
     .await;
     std::fs::write(
@@ -132,13 +132,13 @@ async fn settings_are_read_again_while_requests_pass() {
         log.contains("\"level\":\"error\"").then_some(())
     })
     .await;
-    door.get("/added").await.expect(200);
+    gateway.get("/added").await.expect(200);
     load.progress(20).await;
     load.finish().await.expect_no_failure();
 }
 
-async fn get(door: Client, path: &str) -> Result<(), String> {
-    match door.call(http::Method::GET, path).try_send().await {
+async fn get(gateway: Client, path: &str) -> Result<(), String> {
+    match gateway.call(http::Method::GET, path).try_send().await {
         Ok(answer) if answer.status == 200 => Ok(()),
         Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
         Err(error) => Err(format!("{error:?}")),

@@ -1,14 +1,14 @@
-//! Wrong GraphQL: documents, variables and requests.
+//! Invalid GraphQL: documents, variables and requests.
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Stack, User, graphql};
+use crate::harness::{Response, Stack, User, graphql};
 
-/// A document, its variables, and what the errors have to name.
+/// A document, its variables, and a word that the errors must contain.
 type Case = (String, Value, &'static str);
 
-/// Documents that are refused whatever the variables are.
+/// Documents that are refused with any variables.
 fn documents() -> Vec<Case> {
     let chain = repeat(22, |n| {
         format!("fragment f{n} on Query {{ ...f{m} ...f{m} }} ", m = n + 1)
@@ -47,7 +47,7 @@ fn documents() -> Vec<Case> {
         .to_vec()
 }
 
-/// Wrong inputs of `createLink`.
+/// Invalid inputs of `createLink`.
 fn inputs() -> Vec<Case> {
     let case = |input: Value, names| (graphql::CREATE.to_owned(), json!({ "input": input }), names);
     let long = format!("https://example.org/{}", "a".repeat(9000));
@@ -91,7 +91,7 @@ fn repeat(times: usize, part: impl Fn(usize) -> String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
+async fn invalid_graphql_documents_name_the_field() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let before = stack.database().row_counts();
@@ -100,7 +100,7 @@ async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
         let errors = graphql::errors(&ada.client, &query, &variables).await;
         let shown: String = query.chars().take(120).collect();
         let what = format!("{shown} {variables}");
-        assert!(begin.elapsed().as_secs() < 5, "too dear to refuse: {what}");
+        assert!(begin.elapsed().as_secs() < 5, "too slow to refuse: {what}");
         assert!(errors.len() <= 20, "{} errors for {what}", errors.len());
         let message = errors[0]["message"].as_str().unwrap_or_default();
         assert!(!message.is_empty(), "{what}: {errors:?}");
@@ -118,14 +118,14 @@ async fn wrong_graphql_documents_get_errors_that_name_the_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_graphql_requests_are_refused() {
+async fn invalid_graphql_requests_are_refused() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let send = |body: &'static str, kind: &'static str| {
         let call = ada.client.call(Method::POST, graphql::PATH);
         call.header("content-type", kind).body(body).send()
     };
-    let refused = |answer: Answer| {
+    let refused = |answer: Response| {
         assert!((400..500).contains(&answer.status), "{answer:?}");
     };
     for body in [
@@ -139,7 +139,7 @@ async fn wrong_graphql_requests_are_refused() {
     ] {
         refused(send(body, "application/json").await);
     }
-    // A form is what another site can make a browser send.
+    // Another site can make a browser send a form.
     for kind in [
         "text/plain",
         "application/x-www-form-urlencoded",

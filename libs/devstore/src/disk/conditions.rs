@@ -5,20 +5,20 @@ use http::{HeaderMap, HeaderValue};
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
-use crate::disk::Meta;
+use super::record::Meta;
 
-/// What a read asks of the object.
+/// Conditions of a read.
 #[derive(Default)]
-pub(super) struct ForRead {
-    pub(super) if_match: Option<ETagCondition>,
-    pub(super) if_unmodified_since: Option<Timestamp>,
-    pub(super) if_none_match: Option<ETagCondition>,
-    pub(super) if_modified_since: Option<Timestamp>,
+pub(crate) struct ReadConditions {
+    pub(crate) if_match: Option<ETagCondition>,
+    pub(crate) if_unmodified_since: Option<Timestamp>,
+    pub(crate) if_none_match: Option<ETagCondition>,
+    pub(crate) if_modified_since: Option<Timestamp>,
 }
 
-impl ForRead {
-    /// `PreconditionFailed`, `NotModified`, or nothing to object.
-    pub(super) fn check(&self, meta: &Meta) -> S3Result<()> {
+impl ReadConditions {
+    /// Fails with `PreconditionFailed` or `NotModified`.
+    pub(crate) fn check(&self, meta: &Meta) -> S3Result<()> {
         // Dates on the wire have whole seconds.
         let modified = meta.modified_to_the_second();
         match (&self.if_match, &self.if_unmodified_since) {
@@ -34,14 +34,15 @@ impl ForRead {
     }
 }
 
-/// What a write asks of the object that it would replace.
+/// Conditions of a write, on the object that it would replace.
 #[derive(Default)]
-pub(super) struct ForWrite {
-    pub(super) if_match: Option<ETagCondition>,
-    pub(super) if_none_match: Option<ETagCondition>,
+pub(crate) struct WriteConditions {
+    pub(crate) if_match: Option<ETagCondition>,
+    pub(crate) if_none_match: Option<ETagCondition>,
 }
 
-impl ForWrite {
+impl WriteConditions {
+    /// Fails with `PreconditionFailed`, or `NoSuchKey` where nothing can match.
     pub(super) fn check(&self, present: Option<&Meta>) -> S3Result<()> {
         match (&self.if_match, present) {
             (Some(_), None) => {
@@ -61,10 +62,10 @@ impl ForWrite {
     }
 }
 
-pub(super) fn failed(condition: &str) -> S3Error {
+pub(crate) fn failed(condition: &str) -> S3Error {
     s3_error!(
         PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold: {}",
+        "A precondition does not hold: {}",
         condition
     )
 }

@@ -1,27 +1,27 @@
-//! A stand-in for every service: this test program itself, started again.
+//! A fake of every service: this test program itself, started again.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-/// Names the program that the stand-ins run.
-pub(crate) const PROGRAM: &str = "XTASK_TEST_STAND_IN";
+/// Names the program that the fakes run.
+pub(crate) const PROGRAM: &str = "XTASK_TEST_FAKE";
 const LISTENS: [&str; 3] = [
     "QUARTET_SERVER_LISTEN",
     "QUARTET_SERVER_ADMIN_LISTEN",
     "QUARTET_DEVSTORE_LISTEN",
 ];
 
-/// What stands at the place of a service's binary.
+/// Takes the place of a service's binary.
 pub(crate) const SCRIPT: &str = r#"#!/bin/sh
 case "$1" in
   migrate) exit 0 ;;
   openapi | config | graphql-schema | problems) echo "${0##*/} $1"; exit 0 ;;
 esac
-exec "$XTASK_TEST_STAND_IN" --exact stand_in::serve --nocapture
+exec "$XTASK_TEST_FAKE" --exact fake::serve --nocapture
 "#;
 
-/// As a test it does nothing; as a stand-in it answers 200 until it is ended,
-/// and fails when it is asked for /crash.
+/// As a test it does nothing; as a fake it responds 200 until it is stopped, and crashes on a request
+/// for /crash.
 #[test]
 fn serve() {
     if std::env::var_os(PROGRAM).is_none() {
@@ -30,14 +30,14 @@ fn serve() {
     let threads: Vec<_> = LISTENS
         .iter()
         .filter_map(|name| std::env::var(name).ok())
-        .map(|address| std::thread::spawn(move || answer(&address)))
+        .map(|address| std::thread::spawn(move || respond(&address)))
         .collect();
     for thread in threads {
         thread.join().unwrap();
     }
 }
 
-fn answer(address: &str) {
+fn respond(address: &str) {
     let listener = TcpListener::bind(address).unwrap();
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();

@@ -23,7 +23,6 @@ use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
 pub use config::Config;
-pub use jobs::run_once as run_jobs_once;
 pub use state::AppState;
 
 /// The migrations of the schema `core`.
@@ -93,4 +92,12 @@ impl quartet_service::Service for Service {
             Ok(())
         })
     }
+}
+
+/// Runs each job once.
+///
+/// # Errors
+/// When a job fails.
+pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
+    jobs::run_once(&state.ctx).await
 }

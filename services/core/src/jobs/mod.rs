@@ -8,7 +8,6 @@ use quartet_service::idempotency;
 use crate::{
     domain::Context,
     error::Error,
-    state::AppState,
     store::{refresh_tokens, sessions, throttles, users},
 };
 
@@ -41,9 +40,9 @@ fn purging(ctx: Context) -> Job {
 ///
 /// # Errors
 /// When a job fails.
-pub async fn run_once(state: &AppState) -> anyhow::Result<()> {
-    signing_keys(state.ctx.clone()).run_once().await?;
-    purging(state.ctx.clone()).run_once().await
+pub(crate) async fn run_once(ctx: &Context) -> anyhow::Result<()> {
+    signing_keys(ctx.clone()).run_once().await?;
+    purging(ctx.clone()).run_once().await
 }
 
 /// Deletes rows whose retention time is over, in bounded batches. Children go before their parents:

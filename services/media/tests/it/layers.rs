@@ -1,42 +1,32 @@
 //! The arrows of the architecture: api -> domain -> store, and never back.
 
-use std::{fs, path::Path};
-
-const FORBIDDEN: [(&str, &[&str]); 5] = [
-    (
-        "store",
-        &["crate::api", "crate::domain", "crate::objects", "axum"],
-    ),
-    ("domain", &["crate::api", "axum", "sqlx::query"]),
-    ("jobs", &["crate::api", "axum", "sqlx::query"]),
-    ("api", &["sqlx", "aws_sdk_s3"]),
-    (
-        "objects.rs",
-        &["crate::api", "crate::domain", "axum", "sqlx"],
-    ),
-];
+use quartet_testing::arrows;
 
 #[test]
-fn modules_follow_the_layering() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for (room, words) in FORBIDDEN {
-        for (file, text) in sources(&src.join(room)) {
-            for word in words {
-                assert!(!text.contains(word), "{file} mentions `{word}`");
-            }
-        }
-    }
+fn imports_point_downward() {
+    arrows::check(
+        env!("CARGO_MANIFEST_DIR"),
+        &[
+            ["lib", "*", ""],
+            [
+                "api",
+                "auth config domain error problems state store",
+                "sqlx",
+            ],
+            ["auth", "state store", "sqlx"],
+            ["state", "config domain metrics store", ""],
+            ["jobs", "domain error store", "axum sqlx::query"],
+            ["domain", "config error metrics store", "axum sqlx::query"],
+            ["store", "config", "axum"],
+            ["error", "problems store", ""],
+            ["metrics", "", "axum"],
+            ["problems", "", ""],
+            ["config", "", "axum sqlx"],
+        ],
+    );
 }
 
-fn sources(path: &Path) -> Vec<(String, String)> {
-    if path.is_file() {
-        return vec![(
-            path.display().to_string(),
-            fs::read_to_string(path).unwrap(),
-        )];
-    }
-    let entries = fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    entries.flat_map(|entry| sources(&entry)).collect()
+#[test]
+fn statements_are_named() {
+    arrows::check_statements(env!("CARGO_MANIFEST_DIR"), "store");
 }

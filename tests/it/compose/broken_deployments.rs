@@ -101,7 +101,7 @@ async fn a_full_disk_is_reported() {
         block_in_place(|| state(&links).ends_with(" unhealthy")).then_some(())
     })
     .await;
-    let line = project.log_line(&links, "clicks are being lost").await;
+    let line = project.log_line(&links, "clicks are being dropped").await;
     assert!(line.contains("No space left on device"), "{line}");
     println!("a full disk: {}: {line}", state(&links));
 

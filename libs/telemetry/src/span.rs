@@ -1,5 +1,5 @@
 //! Spans, which exist only where an OTLP endpoint is configured: without one they would cost an
-//! allocation and several locks per request and be read by nobody.
+//! allocation and several locks per request, for no reader.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -58,7 +58,7 @@ impl Logging {
         }
     }
 
-    /// Waits for a line on stderr, while nobody reads stdout.
+    /// Waits for a line on stderr without reading stdout.
     pub fn wait_for_error_output(&mut self) {
         let mut errors = BufReader::new(self.child.stderr.as_mut().unwrap());
         errors.read_line(&mut String::new()).unwrap();

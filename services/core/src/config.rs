@@ -1,9 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
-use quartet_common::{
-    cli::Settings,
-    config::{ConfigError, Database, Jwt, Server, Telemetry},
-};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 

@@ -1,10 +1,8 @@
 //! Errors and the problems that clients see.
 
 use axum::response::{IntoResponse, Response};
-use quartet_common::{
-    db,
-    problem::{self, FieldError, Problem, Rule},
-};
+use quartet_common::problem::{self, FieldError, Problem, Rule};
+use quartet_db as db;
 
 use crate::problems;
 

@@ -14,11 +14,9 @@ mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{
-    cli::{self, Runtime},
-    clock::Clock,
-    config::ConfigError,
-    db,
+use quartet_common::{cli, clock::Clock, config::ConfigError};
+use quartet_db as db;
+use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,

@@ -14,9 +14,9 @@ mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{
-    cli::{self, Runtime},
-    db,
+use quartet_common::cli;
+use quartet_db as db;
+use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,

@@ -10,9 +10,7 @@ use quartet_service::idempotency::Idempotency;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
-use crate::{
-    config::Config, domain::Context, metrics::MediaMetrics, store::objects::ObjectStore,
-};
+use crate::{config::Config, domain::Context, metrics::MediaMetrics, store::objects::ObjectStore};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]

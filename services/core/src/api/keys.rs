@@ -77,7 +77,10 @@ struct OpenIdConfiguration {
         (status = 304, description = "The keys have not changed"),
     )
 )]
-pub(super) async fn get_jwks(State(ctx): State<Context>, if_none_match: Option<IfNoneMatch>) -> Response {
+pub(super) async fn get_jwks(
+    State(ctx): State<Context>,
+    if_none_match: Option<IfNoneMatch>,
+) -> Response {
     let keys = ctx.keys.published();
     let ids = keys
         .keys

@@ -6,7 +6,7 @@ mod sessions;
 mod users;
 
 use axum::{Router, middleware::from_fn_with_state};
-use quartet_common::idempotency::idempotent;
+use quartet_service::idempotency::idempotent;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;

@@ -9,9 +9,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use quartet_common::{
-    extract::{Json, Path, Query},
     ids::InvalidId,
-    layers::ClientAddress,
     page::{Page, PageQuery},
     problem::{
         Checks, Problem,

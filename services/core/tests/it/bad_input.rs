@@ -4,7 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::support::{
-    ADA, ME, PASSWORD, REFRESH, SESSIONS, USERS, TestApp, credentials, field, header, json_of,
+    ADA, ME, PASSWORD, REFRESH, SESSIONS, TestApp, USERS, credentials, field, header, json_of,
     problem_of,
 };
 
@@ -80,9 +80,7 @@ async fn malformed_headers_are_handled() {
         let get = app.request(Method::GET, ME).bearer_auth(tokens.access());
         let response = get.header("if-none-match", tag).send().await.unwrap();
         assert_eq!(response.status(), 200, "{tag}");
-        let patch = app
-            .request(Method::PATCH, ME)
-            .bearer_auth(tokens.access());
+        let patch = app.request(Method::PATCH, ME).bearer_auth(tokens.access());
         let patch = patch.header("if-match", tag);
         let response = patch.json(&json!({"display_name": "x"})).send().await;
         problem_of(response.unwrap(), 412, "precondition_failed").await;

@@ -1,7 +1,9 @@
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::{ADA, EVE, ME, PASSWORD, SESSIONS, WRONG, TestApp, header, json_of, problem_of};
+use crate::support::{
+    ADA, EVE, ME, PASSWORD, SESSIONS, TestApp, WRONG, header, json_of, problem_of,
+};
 
 #[tokio::test]
 async fn login_returns_tokens() {
@@ -52,9 +54,7 @@ async fn unknown_email_and_wrong_password_are_indistinguishable() {
 async fn login_rehashes_after_a_parameter_change() {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
-    let stronger = app
-        .replica(|config| config.passwords.iterations = 2)
-        .await;
+    let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 2, "verified, and hashed anew");
     stronger.log_in(ADA).await;
@@ -73,12 +73,8 @@ async fn concurrent_rehashing_logins_all_succeed() {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
     let stronger = [
-        app
-            .replica(|config| config.passwords.iterations = 2)
-            .await,
-        app
-            .replica(|config| config.passwords.iterations = 2)
-            .await,
+        app.replica(|config| config.passwords.iterations = 2).await,
+        app.replica(|config| config.passwords.iterations = 2).await,
     ];
     let logins = (0..10).map(|n| stronger[n % 2].try_log_in(ADA, PASSWORD));
     for answer in join_all(logins).await {
@@ -100,9 +96,7 @@ async fn login_succeeds_when_rehashing_fails() {
     .execute(&mut role)
     .await
     .unwrap();
-    let stronger = app
-        .replica(|config| config.passwords.iterations = 2)
-        .await;
+    let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 2, "it was tried");
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::support::{ADA, ME, PASSWORD, USERS, TestApp, credentials, header, problem_of};
+use crate::support::{ADA, ME, PASSWORD, TestApp, USERS, credentials, header, problem_of};
 
 /// A login that has verified the password waits for the user's row; meanwhile `change` happens.
 async fn change_during_login(change: &'static str) {

@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 use secrecy::SecretString;
 
-use crate::support::{ADA, ME, Tokens, TestApp, field, json_of, problem_of};
+use crate::support::{ADA, ME, TestApp, Tokens, field, json_of, problem_of};
 
 async fn assert_ended(app: &TestApp, tokens: &Tokens) {
     let response = app.try_refresh(tokens.refresh()).await;
@@ -33,9 +33,7 @@ async fn concurrent_refreshes_return_one_successor() {
             .all(|one| one.refresh() == answers[0].refresh())
     );
     assert_eq!(
-        app
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
     app.me(&answers[19]).await;

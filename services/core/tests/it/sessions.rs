@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::support::{ADA, EVE, ME, SESSIONS, Tokens, TestApp, field, json_of, problem_of};
+use crate::support::{ADA, EVE, ME, SESSIONS, TestApp, Tokens, field, json_of, problem_of};
 
 async fn page(app: &TestApp, tokens: &Tokens, query: &str) -> Value {
     let path = format!("{SESSIONS}?{query}");

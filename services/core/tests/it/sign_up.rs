@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    ADA, EVE, PASSWORD, USERS, TestApp, credentials, field, header, json_of, problem_of,
+    ADA, EVE, PASSWORD, TestApp, USERS, credentials, field, header, json_of, problem_of,
 };
 
 #[tokio::test]

@@ -65,7 +65,12 @@ impl Deref for TestApp {
 /// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
 /// client's address.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
+    let mut config: Config = config::load(
+        &[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS],
+        None,
+        [],
+    )
+    .unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;

@@ -5,7 +5,7 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::support::{
-    ADA, EVE, ME, PASSWORD, USERS, WRONG, TestApp, credentials, header, json_of, problem_of,
+    ADA, EVE, ME, PASSWORD, TestApp, USERS, WRONG, credentials, header, json_of, problem_of,
 };
 
 async fn retry_after(response: Response) -> String {
@@ -30,11 +30,7 @@ async fn delays_double_until_a_successful_login() {
     app.advance(60);
     app.log_in(ADA).await;
     for _ in 0..6 {
-        assert_eq!(
-            app.try_log_in(ADA, WRONG).await.status(),
-            401,
-            "free again"
-        );
+        assert_eq!(app.try_log_in(ADA, WRONG).await.status(), 401, "free again");
     }
 }
 
@@ -126,20 +122,14 @@ async fn a_login_of_the_owner_does_not_reset_the_guessers_delay() {
     app.sign_up(ADA).await;
     let guesser = "198.51.100.1";
     assert_eq!(
-        app
-            .log_in_from("203.0.113.7", ADA, PASSWORD)
-            .await
-            .status(),
+        app.log_in_from("203.0.113.7", ADA, PASSWORD).await.status(),
         201
     );
     for _ in 0..6 {
         assert_eq!(app.log_in_from(guesser, ADA, WRONG).await.status(), 401);
     }
     assert_eq!(
-        app
-            .log_in_from("203.0.113.7", ADA, PASSWORD)
-            .await
-            .status(),
+        app.log_in_from("203.0.113.7", ADA, PASSWORD).await.status(),
         201
     );
     retry_after(app.log_in_from(guesser, ADA, WRONG).await).await;
@@ -205,12 +195,7 @@ async fn updates_to_taken_emails_are_throttled() {
     let tokens = app.join(ADA).await;
     let body = json!({"email": EVE, "current_password": PASSWORD});
     for _ in 0..4 {
-        problem_of(
-            app.patch(tokens.access(), &body).await,
-            409,
-            "email_taken",
-        )
-        .await;
+        problem_of(app.patch(tokens.access(), &body).await, 409, "email_taken").await;
     }
     retry_after(app.patch(tokens.access(), &body).await).await;
     assert_eq!(

@@ -3,7 +3,7 @@ use quartet_testing::{Issuer, assert_complete, contract::Contract};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ADA, JWKS, ME, REFRESH, Tokens, USERS, TestApp, header, json_of, problem_of};
+use crate::support::{ADA, JWKS, ME, REFRESH, TestApp, Tokens, USERS, header, json_of, problem_of};
 
 #[tokio::test]
 async fn other_services_can_verify_access_tokens() {
@@ -125,8 +125,7 @@ async fn forged_tokens_are_rejected() {
         assert!(header(&response, "www-authenticate").starts_with("Bearer"));
         problem_of(response, 401, "unauthenticated").await;
     }
-    let with =
-        |name: &'static str, value: String| app.request(Method::GET, ME).header(name, value);
+    let with = |name: &'static str, value: String| app.request(Method::GET, ME).header(name, value);
     for request in [
         app.request(Method::GET, ME),
         with("x-user-id", subject.clone()),
@@ -172,7 +171,7 @@ fn the_document_is_complete() {
 
 #[tokio::test]
 async fn the_committed_document_is_served() {
-    use quartet_common::cli::Service as _;
+    use quartet_service::Service as _;
     let app = TestApp::start().await;
     let request = app.request(Method::GET, "/v1/core/openapi.json");
     let served = request.send().await.unwrap().text().await.unwrap();

@@ -2,7 +2,7 @@ use quartet_core::run_jobs_once;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{ADA, EVE, ME, PASSWORD, Tokens, TestApp, field, header, json_of, problem_of};
+use crate::support::{ADA, EVE, ME, PASSWORD, TestApp, Tokens, field, header, json_of, problem_of};
 
 const NEW_PASSWORD: &str = "gravel-lantern-otter";
 const DAY: i64 = 86_400;
@@ -46,8 +46,7 @@ async fn an_entity_tag_belongs_to_one_user() {
     }
     let other = json_of(get(&eve, &own).await, 200).await;
     assert_eq!(other["email"], EVE);
-    app
-        .patch(ada.access(), &json!({"display_name": "Ada"}))
+    app.patch(ada.access(), &json!({"display_name": "Ada"}))
         .await;
     assert_eq!(get(&ada, &own).await.status(), 200, "changed");
 }
@@ -229,9 +228,7 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     run_jobs_once(&app.state).await.unwrap();
     assert_eq!(app.number(users).await, 1);
     assert_eq!(
-        app
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
     assert_eq!(
@@ -261,9 +258,7 @@ async fn ended_sessions_and_old_failures_are_purged() {
     run_jobs_once(&app.state).await.unwrap();
     assert_eq!(app.number(sessions).await, 1);
     assert_eq!(
-        app
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         1
     );
     app.refresh(&live).await;

@@ -5,7 +5,7 @@ mod document;
 mod uploads;
 
 use axum::{Router, middleware::from_fn_with_state};
-use quartet_common::idempotency::idempotent;
+use quartet_service::idempotency::idempotent;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;

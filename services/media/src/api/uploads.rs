@@ -8,10 +8,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
-use quartet_common::{
-    extract::{Json, Path, whole_number},
-    problem::{Checks, Problem, kinds::NOT_FOUND},
-};
+use quartet_common::problem::{Checks, Problem, kinds::NOT_FOUND};
+use quartet_http::extract::{Json, Path, whole_number};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

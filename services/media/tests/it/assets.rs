@@ -49,9 +49,7 @@ async fn lists_are_filtered_and_invalid_parameters_are_named() {
         "status=ready&visibility=public&limit=1000",
     ] {
         let page = json_of(
-            app
-                .get(&format!("/v1/media/assets?{query}"), "usr_a")
-                .await,
+            app.get(&format!("/v1/media/assets?{query}"), "usr_a").await,
             200,
         )
         .await;
@@ -64,9 +62,7 @@ async fn lists_are_filtered_and_invalid_parameters_are_named() {
         ("cursor=x", "cursor"),
         ("sort=up", "sort"),
     ] {
-        let response = app
-            .get(&format!("/v1/media/assets?{query}"), "usr_a")
-            .await;
+        let response = app.get(&format!("/v1/media/assets?{query}"), "usr_a").await;
         let fields = problem_of(response, 400, "invalid_parameter").await;
         assert_eq!(fields[0].0, parameter, "{query}");
     }

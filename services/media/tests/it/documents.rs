@@ -1,10 +1,8 @@
 //! The committed document, and what it says.
 
-use quartet_common::{
-    cli::Service as _,
-    testing::{assert_complete, contract::Contract},
-};
 use quartet_media::Service;
+use quartet_service::Service as _;
+use quartet_testing::{assert_complete, contract::Contract};
 
 const COMMITTED: &str = include_str!("../../openapi.json");
 

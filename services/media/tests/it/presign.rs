@@ -43,8 +43,7 @@ async fn the_store_rejects_uploads_that_differ_from_the_signature() {
     );
     let unconditional = &[("if-none-match", "")];
     assert!(
-        app
-            .put(&presigned, PNG, unconditional)
+        app.put(&presigned, PNG, unconditional)
             .await
             .is_client_error(),
         "no condition"
@@ -81,11 +80,7 @@ async fn a_declared_checksum_is_part_of_the_signature() {
         "another file"
     );
     assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
-    let ready = json_of(
-        app.complete("usr_a", id_of(&presigned["asset"])).await,
-        200,
-    )
-    .await;
+    let ready = json_of(app.complete("usr_a", id_of(&presigned["asset"])).await, 200).await;
     assert_eq!(ready["checksum_sha256"], body["checksum_sha256"]);
 }
 
@@ -186,11 +181,7 @@ async fn active_content_is_served_as_an_attachment() {
         "attachment"
     );
     assert_eq!(app.put(&presigned, svg, &[]).await, 200);
-    let asset = json_of(
-        app.complete("usr_a", id_of(&presigned["asset"])).await,
-        200,
-    )
-    .await;
+    let asset = json_of(app.complete("usr_a", id_of(&presigned["asset"])).await, 200).await;
     let shown = reqwest::get(asset["url"].as_str().unwrap()).await.unwrap();
     assert_eq!(shown.headers()["content-disposition"], "attachment");
 }

@@ -92,8 +92,12 @@ impl TestApp {
         // The store checks signatures by the real time.
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
-        let mut config: Config =
-            config::load(&[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS], None, []).unwrap();
+        let mut config: Config = config::load(
+            &[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS],
+            None,
+            [],
+        )
+        .unwrap();
         config.database = database.settings();
         config.jwt = issuer.settings(issuer.serve().await);
         config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();

@@ -140,7 +140,11 @@ impl SigningKeys {
     ) -> Result<AccessToken, Error> {
         let now = self.0.clock.now();
         let key_ring = self.0.key_ring.load();
-        let active = key_ring.keys.iter().rev().find(|key| key.activates_at <= now);
+        let active = key_ring
+            .keys
+            .iter()
+            .rev()
+            .find(|key| key.activates_at <= now);
         let active = active.ok_or(Error::NoSigningKey)?;
         let ttl = Duration::from_secs(self.0.config.sessions.access_token_ttl_seconds);
         let expires_at = (now + ttl).min(session_expires_at);

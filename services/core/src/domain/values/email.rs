@@ -57,7 +57,8 @@ fn check_local(local: &str) -> Result<(), Rule> {
         ));
     }
     // RFC 5322 `atext` and the dot; quoted local parts are not accepted.
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
+    let is_allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
     if local.bytes().all(is_allowed) {
         Ok(())
     } else {

@@ -15,8 +15,8 @@ async fn concurrent_replicas_create_one_key() {
     let clock = Clock::manual(DateTime::<Utc>::from(std::time::SystemTime::now()));
     let starts = (0..6).map(|_| Replica::start(&database, &clock, |_| {}));
     let replicas = join_all(starts).await;
-    let made = join_all(replicas.iter().map(|one| run_jobs_once(&one.state))).await;
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let results = join_all(replicas.iter().map(|one| run_jobs_once(&one.state))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
     let ids = join_all(replicas.iter().map(Replica::key_ids)).await;
     assert_eq!(ids[0].len(), 1);
     assert!(ids.iter().all(|some| *some == ids[0]));
@@ -46,13 +46,13 @@ async fn a_key_is_published_before_activation_and_until_its_tokens_expire() {
     assert_eq!(both.len(), 2, "published");
     assert_eq!(both[0], old);
     let new = both[1].clone();
-    assert_eq!(app.log_in(ADA).await.key_id(), old, "not signing yet");
+    assert_eq!(app.log_in(ADA).await.key_id(), old, "not active yet");
     app.advance(980);
     let last_of_old = app.log_in(ADA).await;
     assert_eq!(last_of_old.key_id(), old);
     app.advance(20);
     let first_of_new = app.log_in(ADA).await;
-    assert_eq!(first_of_new.key_id(), new, "took over without being told");
+    assert_eq!(first_of_new.key_id(), new, "becomes active by the clock alone");
     maintain().await;
     assert_eq!(app.key_ids().await, both, "still published");
     app.advance(870);
@@ -84,7 +84,7 @@ async fn rotate_keys_now_deletes_other_keys_and_replicas_follow() {
     let old = app.join(ADA).await;
     follower.me(&old).await;
     rotate(&app, &["--now"]);
-    // The command goes by the machine's clock.
+    // The command uses the system clock.
     app.advance(120);
     run_jobs_once(&app.state).await.unwrap();
     let response = app.get(ME, old.access()).await;

@@ -1,4 +1,4 @@
-//! The core service through its public door, with a real Postgres.
+//! Tests of the core service through HTTP, with a real Postgres.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! What happens between looking and acting: a test holds a row so that the service has to wait.
+//! Races. A test holds a lock to make the service wait at a known point.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -7,7 +7,7 @@ use sqlx::Connection;
 
 use crate::support::{ADA, ME, PASSWORD, TestApp, USERS, credentials, header, problem_of};
 
-/// A login that has verified the password waits for the user's row; meanwhile `change` happens.
+/// Applies `change` while a login that has verified the password waits for the user's row.
 async fn change_during_login(change: &'static str) {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
@@ -56,7 +56,7 @@ async fn disconnecting_before_the_commit_creates_no_user() {
     client.abort();
     app.until(|| app.active("POST") == 0).await;
     tx.rollback().await.unwrap();
-    // The statement goes on without its client; what counts is that nobody commits it.
+    // The statement continues after the disconnect; it must not be committed.
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
          AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()";
     app.until_zero(busy).await;

@@ -108,7 +108,7 @@ async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not()
     let app = TestApp::start().await;
     let tokens = app.join(ADA).await;
     let good = tokens.refresh();
-    for wrong in [
+    for malformed in [
         "",
         "x",
         &good[1..],
@@ -116,11 +116,11 @@ async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not()
         &format!("{good}0"),
         "qrt_ref_ü",
     ] {
-        let response = app.try_refresh(wrong).await;
+        let response = app.try_refresh(malformed).await;
         let found = problem_of(response, 401, "invalid_refresh_token").await;
-        assert_eq!(found, field("/refresh_token", "malformed"), "{wrong}");
+        assert_eq!(found, field("/refresh_token", "malformed"), "{malformed}");
     }
-    // 32 zero bytes and the CRC-32 of their 43 letters.
+    // 32 zero bytes and the CRC-32 of their 43 characters.
     let secret = "A".repeat(43);
     let unknown = format!("qrt_ref_{secret}{:08x}", crc32fast::hash(secret.as_bytes()));
     let response = app.try_refresh(&unknown).await;
@@ -144,7 +144,7 @@ async fn a_replica_that_cannot_sign_uses_no_token() {
     problem_of(login, 500, "internal").await;
     assert_eq!(app.number(sessions).await, before);
     let second = app.refresh(&first).await;
-    // Within the grace the other master key would make a successor that nobody knows.
+    // Within the grace period the other master key derives a successor that was never stored.
     let response = broken.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
     let again = json_of(app.try_refresh(first.refresh()).await, 200).await;

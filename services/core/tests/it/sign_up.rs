@@ -22,7 +22,7 @@ async fn sign_up_returns_the_user_as_read_later() {
     let tokens = app.log_in(ADA).await;
     let response = app.get(crate::support::ME, tokens.access()).await;
     assert_eq!(header(&response, "etag"), tag);
-    assert_eq!(json_of(response, 200).await, user, "times too");
+    assert_eq!(json_of(response, 200).await, user, "timestamps included");
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn sign_up_names_each_invalid_field() {
     let app = TestApp::start().await;
     let long_email = format!("ada@{}example.com", "label.".repeat(50));
     let cases: [(Value, &str, &str); 13] = [
-        (credentials("nobody", PASSWORD), "/email", "invalid_email"),
+        (credentials("ada", PASSWORD), "/email", "invalid_email"),
         (
             credentials("a\u{0}b@example.com", PASSWORD),
             "/email",
@@ -87,7 +87,7 @@ async fn sign_up_names_each_invalid_field() {
     assert_eq!(
         app.number("SELECT count(*) FROM core.users").await,
         0,
-        "nobody got in"
+        "no account was created"
     );
 }
 

@@ -134,7 +134,7 @@ async fn if_match_rejects_other_versions() {
     problem_of(stale, 412, "precondition_failed").await;
     assert_eq!(patch("*", "Ada L.").await.status(), 200);
     let gone = send_if_match(&app, Method::DELETE, &tokens, &new, None).await;
-    assert_eq!(gone.status(), 412, "there was a change");
+    assert_eq!(gone.status(), 412, "changed since");
     let current = tag_of(&app, &tokens).await;
     let gone = send_if_match(&app, Method::DELETE, &tokens, &current, None).await;
     assert_eq!(gone.status(), 204);
@@ -234,7 +234,7 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     assert_eq!(
         app.try_refresh(stays.refresh()).await.status(),
         401,
-        "rested for 30 days"
+        "idle for 30 days"
     );
 }
 

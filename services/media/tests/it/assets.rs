@@ -12,7 +12,7 @@ async fn pages_are_stable_while_assets_change() {
     made.reverse();
     let first = json_of(app.get("/v1/media/assets?limit=2", "usr_a").await, 200).await;
     assert_eq!(first["has_more"], true);
-    // A newer asset and a deleted one do not move the rest.
+    // A new asset and a deleted one do not shift the pages.
     app.presign("usr_a", &png("private")).await;
     let gone = app
         .delete(&format!("/v1/media/assets/{}", made[0]), "usr_a")

@@ -1,4 +1,4 @@
-//! The committed document, and what it says.
+//! The committed document.
 
 use quartet_media::Service;
 use quartet_service::Service as _;

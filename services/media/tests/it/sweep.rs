@@ -3,7 +3,7 @@ use quartet_media::sweep_once;
 
 use crate::support::{PNG, TestApp, id_of, png, problem_of};
 
-/// The end of the address (15 minutes) and an hour more.
+/// The lifetime of the signed URL (15 minutes) and one hour.
 fn past_abandonment() -> Duration {
     Duration::seconds(900 + 3600 + 1)
 }
@@ -44,7 +44,7 @@ async fn concurrent_sweeps_share_the_work() {
     app.clock.advance(past_abandonment());
     let sweeps = futures_util::future::join_all((0..4).map(|_| sweep_once(&app.state))).await;
     let gone: u64 = sweeps.into_iter().map(Result::unwrap).sum();
-    assert_eq!(gone, 20, "each is removed once");
+    assert_eq!(gone, 20, "each asset is removed once");
     assert!(app.rows().await.is_empty());
 }
 
@@ -60,9 +60,9 @@ async fn a_deletion_is_finished_once_the_store_is_back() {
     assert_eq!(
         sweep_once(&app.state).await.unwrap(),
         0,
-        "the store is still away"
+        "the store is still down"
     );
-    assert_eq!(app.rows().await.len(), 1, "the row remembers the object");
+    assert_eq!(app.rows().await.len(), 1, "the row still refers to the object");
 
     app.store.start().await;
     assert_eq!(app.fetch(asset["url"].as_str().unwrap()).await, 200);
@@ -72,7 +72,7 @@ async fn a_deletion_is_finished_once_the_store_is_back() {
     assert!(app.rows().await.is_empty());
 }
 
-/// The signed address outlives the asset: what it puts back must not stay for ever.
+/// A signed URL outlives its asset and can create the object again.
 #[tokio::test]
 async fn an_object_uploaded_after_the_deletion_is_swept() {
     let app = TestApp::start().await;

@@ -8,11 +8,12 @@ use chrono::{TimeZone, Utc};
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, problem::Problem};
 use quartet_service::idempotency::{Idempotency, idempotent, purge};
-use quartet_testing::{Issuer, TestDatabase};
+use quartet_testing::{
+    Issuer, TestDatabase,
+    server::{Gate, Running, start},
+};
 use serde_json::Value;
 use sqlx::PgPool;
-
-use quartet_testing::server::{Gate, Running, start};
 
 struct World {
     running: Running,

@@ -1,6 +1,7 @@
-//! quartet-core: users, their sessions, and the keys that sign their access tokens.
+//! The core service: users, their sessions, and the keys that sign their access tokens.
 //!
-//! A request passes `api`, `domain` and `store`, in this order and never back.
+//! A request passes `api`, `domain` and `store`, in this order and never back. `jobs` run beside
+//! requests.
 
 mod api;
 mod auth;
@@ -13,15 +14,18 @@ mod problems;
 mod state;
 mod store;
 
+use std::time::Duration;
+
 use axum::Router;
-use quartet_common::{cli, clock::Clock, config::ConfigError};
+use quartet_common::{clock::Clock, config::ConfigError, problem::kinds::render_markdown};
 use quartet_db as db;
 use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,
 };
-use quartet_service::{Runtime, Service};
+use quartet_jobs::Runner;
+use quartet_service::{Runtime, Service as _};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
@@ -31,18 +35,18 @@ pub use state::AppState;
 /// The migrations of the schema `core`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 
-/// What the command line runs.
+/// The service as the command line runs it.
 #[derive(Debug)]
 pub struct Service;
 
-/// All routes behind the layer stack, and the probes beside it.
+/// Every route behind the layer stack, and the probes beside it.
 pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
     let server = state.ctx.config.server.clone();
     let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
     standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
 }
 
-impl cli::Service for Service {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
@@ -70,14 +74,13 @@ impl cli::Service for Service {
         let server = config.server.clone();
         let pool = db::pool(&config.database, "quartet-core")?;
         let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.ctx.keys.maintain(&pool).await?;
-        let readiness = Readiness::new().database(pool.clone());
-        let jobs = jobs::start(&state, &shutdown);
+        let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
+        jobs::start(&state.ctx, &mut jobs).await?;
+        let readiness = state.readiness();
         let router = app(state, metrics, readiness.clone());
         let served = serve(listener, router, &server, &readiness, shutdown).await;
-        for job in jobs {
-            job.await?;
-        }
+        jobs.stop(Duration::from_secs(server.shutdown_grace_seconds.max(1)))
+            .await?;
         pool.close().await;
         Ok(served?)
     }
@@ -108,8 +111,9 @@ fn rotate_keys(config: Config, immediately: bool) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let pool = db::pool(&config.database, "quartet-core")?;
-        db::ensure_current(&MIGRATOR, &pool, <Service as cli::Service>::NAME).await?;
-        let state = AppState::new(config, pool.clone(), Clock::system(), &Metrics::new("core"))?;
+        db::ensure_current(&MIGRATOR, &pool, Service::NAME).await?;
+        let metrics = Metrics::new(Service::NAME);
+        let state = AppState::new(config, pool.clone(), Clock::system(), &metrics)?;
         let key = state.ctx.keys.rotate(&pool, immediately).await?;
         eprintln!(
             "signing key {} becomes active at {}",
@@ -118,15 +122,4 @@ fn rotate_keys(config: Config, immediately: bool) -> anyhow::Result<()> {
         );
         Ok(())
     })
-}
-
-/// Runs each job once.
-///
-/// # Errors
-/// When a job fails.
-pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
-    let ctx = &state.ctx;
-    ctx.keys.maintain(&ctx.pool).await?;
-    jobs::purge(ctx).await?;
-    Ok(())
 }

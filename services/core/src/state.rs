@@ -1,22 +1,15 @@
-//! What every request needs, built once at start.
+//! What every request needs.
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use quartet_auth::jwt::JwtVerifier;
 use quartet_common::clock::Clock;
+use quartet_http::health::Readiness;
 use quartet_service::idempotency::Idempotency;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
-use crate::{
-    config::Config,
-    domain::{
-        Context,
-        crypto::{hasher::Hasher, master_key::MasterKey, signing_keys::SigningKeys},
-    },
-    metrics::CoreMetrics,
-};
+use crate::{config::Config, domain::Context};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -26,7 +19,7 @@ pub struct AppState {
 
 impl AppState {
     /// # Errors
-    /// When a setting breaks a rule; the message names it.
+    /// When a setting is invalid; the message names it.
     pub fn new(
         config: Config,
         pool: PgPool,
@@ -34,27 +27,14 @@ impl AppState {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         config.validate()?;
-        let config = Arc::new(config);
-        let metrics = CoreMetrics::register(metrics);
-        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
-        let verifier = JwtVerifier::with_own_keys(&config.jwt, clock.clone());
-        let keys = SigningKeys::new(
-            Arc::clone(&config),
-            master_key.clone(),
-            verifier,
-            clock.clone(),
-        );
-        let hasher = Hasher::new(&config.passwords, metrics.password_hashes.clone())?;
-        let ctx = Context {
-            config,
-            clock,
-            pool,
-            metrics,
-            hasher,
-            keys,
-            master_key,
-        };
+        let ctx = Context::new(Arc::new(config), pool, clock, metrics)?;
         Ok(Self { ctx })
+    }
+
+    /// Ready while Postgres responds.
+    pub fn readiness(&self) -> Readiness {
+        let pool = self.ctx.pool.clone();
+        Readiness::new().check("database", move || quartet_db::ping(pool.clone()))
     }
 
     pub(crate) fn idempotency(&self) -> Idempotency {

@@ -57,7 +57,7 @@ impl From<Error> for Problem {
             Error::Mismatch(mismatches) => Self::new(&problems::UPLOAD_MISMATCH)
                 .errors(mismatches.into_iter().map(FieldError::from).collect()),
             Error::Objects(error) => Self::not_now(&problems::STORE_UNAVAILABLE).source(error),
-            Error::Database(error) => error.into(),
+            Error::Database(error) => quartet_db::problem(error),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! quartet-media: uploads straight to an object store by signed URLs, and the assets they become.
+//! The media service: uploads straight to an object store through signed URLs, and the assets they
+//! become.
 //!
-//! A request passes `api`, `domain` and `store`, in this order and never back.
+//! A request passes `api`, `domain` and `store`, in this order and never back. `jobs` run beside
+//! requests.
 
 mod api;
 mod auth;
@@ -13,15 +15,18 @@ mod problems;
 mod state;
 mod store;
 
+use std::time::Duration;
+
 use axum::Router;
-use quartet_common::cli;
+use quartet_common::problem::kinds::render_markdown;
 use quartet_db as db;
 use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,
 };
-use quartet_service::{Runtime, Service};
+use quartet_jobs::Runner;
+use quartet_service::Runtime;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
@@ -31,18 +36,18 @@ pub use state::AppState;
 /// The migrations of the schema `media`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/media");
 
-/// What the command line runs.
+/// The service as the command line runs it.
 #[derive(Debug)]
 pub struct Service;
 
-/// All routes behind the layer stack, and the probes beside it.
+/// Every route behind the layer stack, and the probes beside it.
 pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
     let server = state.ctx.config.server.clone();
     let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
     standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
 }
 
-impl cli::Service for Service {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "media";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
@@ -70,23 +75,14 @@ impl cli::Service for Service {
         let server = config.server.clone();
         let pool = db::pool(&config.database, "quartet-media")?;
         let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        if state.ctx.config.s3.create_buckets {
-            state.ctx.objects.create_buckets().await?;
-        }
+        let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
+        jobs::start(&state.ctx, &mut jobs).await?;
         let readiness = state.readiness();
-        let sweep = jobs::start(state.ctx.clone(), shutdown.clone());
         let router = app(state, metrics, readiness.clone());
         let served = serve(listener, router, &server, &readiness, shutdown).await;
-        sweep.await?;
+        jobs.stop(Duration::from_secs(server.shutdown_grace_seconds.max(1)))
+            .await?;
         pool.close().await;
         Ok(served?)
     }
-}
-
-/// Runs the sweep once. Returns the number of assets it removed.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn sweep_once(state: &AppState) -> anyhow::Result<u64> {
-    Ok(jobs::sweep::run(&state.ctx).await?)
 }

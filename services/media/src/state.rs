@@ -1,4 +1,4 @@
-//! What every request needs, built once at start.
+//! What every request needs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use quartet_service::idempotency::Idempotency;
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
-use crate::{config::Config, domain::Context, metrics::MediaMetrics, store::objects::ObjectStore};
+use crate::{config::Config, domain::Context};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct AppState {
 
 impl AppState {
     /// # Errors
-    /// When a setting breaks a rule; the message names it.
+    /// When a setting is invalid; the message names it.
     pub fn new(
         config: Config,
         pool: PgPool,
@@ -30,22 +30,16 @@ impl AppState {
     ) -> anyhow::Result<Self> {
         config.validate()?;
         let verifier = JwtVerifier::new(&config.jwt, clock.clone())?;
-        let objects = ObjectStore::new(&config.s3);
-        let ctx = Context {
-            config: Arc::new(config),
-            clock,
-            pool,
-            metrics: MediaMetrics::register(metrics),
-            objects,
-        };
+        let ctx = Context::new(Arc::new(config), pool, clock, metrics);
         Ok(Self { ctx, verifier })
     }
 
-    /// Ready when Postgres and both buckets respond.
+    /// Ready while Postgres and both buckets respond.
     pub fn readiness(&self) -> Readiness {
+        let pool = self.ctx.pool.clone();
         let objects = self.ctx.objects.clone();
         Readiness::new()
-            .database(self.ctx.pool.clone())
+            .check("database", move || quartet_db::ping(pool.clone()))
             .check("s3", move || {
                 let objects = objects.clone();
                 async move {

@@ -11,7 +11,6 @@ use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
     layers::ClientAddress,
 };
-use quartet_service::idempotency::idempotent;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

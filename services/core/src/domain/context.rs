@@ -1,8 +1,10 @@
-//! What every operation works with.
+//! What the operations of the domain work with.
 
 use std::sync::Arc;
 
-use quartet_common::clock::Clock;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
 use crate::{
@@ -21,4 +23,33 @@ pub(crate) struct Context {
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
+}
+
+impl Context {
+    /// # Errors
+    /// When the master key or the argon2 parameters are invalid.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        pool: PgPool,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, ConfigError> {
+        let metrics = CoreMetrics::register(metrics);
+        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
+        let verifier = JwtVerifier::with_own_keys(&config.jwt, clock.clone());
+        Ok(Self {
+            hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
+            keys: SigningKeys::new(
+                Arc::clone(&config),
+                master_key.clone(),
+                verifier,
+                clock.clone(),
+            ),
+            config,
+            clock,
+            pool,
+            metrics,
+            master_key,
+        })
+    }
 }

@@ -8,11 +8,15 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::{
-    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, MIGRATOR, Service, app, run_jobs_once};
+use quartet_core::{AppState, Config, MIGRATOR, Service, app};
+use quartet_db as db;
+use quartet_http::serve::serve;
+use quartet_service::Service as _;
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -65,12 +69,7 @@ impl Deref for TestApp {
 /// The defaults with cheap hashes. The loopback is a trusted proxy, so that a test can choose the
 /// client IP.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(
-        &[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS],
-        None,
-        [],
-    )
-    .unwrap();
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;
@@ -87,7 +86,7 @@ impl TestApp {
         let database = TestDatabase::create("core", &MIGRATOR).await;
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let main = Replica::start(&database, &clock, change).await;
-        run_jobs_once(&main.state).await.unwrap();
+        main.state.run_jobs_once().await.unwrap();
         Self {
             clock,
             database,
@@ -98,7 +97,7 @@ impl TestApp {
     /// Another replica. It has read the keys unless `change` sets another master key.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Config)) -> Replica {
         let replica = Replica::start(&self.database, &self.clock, change).await;
-        let _ = run_jobs_once(&replica.state).await;
+        let _ = replica.state.run_jobs_once().await;
         replica
     }
 
@@ -163,8 +162,8 @@ impl Replica {
         let server = config.server.clone();
         let pool = db::pool(&config.database, "test").unwrap();
         let metrics = Metrics::new("core");
-        let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
-        let readiness = Readiness::new().check("database", move || quartet_db::ping(pool.clone()));
+        let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
+        let readiness = state.readiness();
         let watch = Watch::new(&CONTRACT);
         let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -30,7 +30,11 @@ async fn delays_double_until_a_successful_login() {
     app.advance(60);
     app.log_in(ADA).await;
     for _ in 0..6 {
-        assert_eq!(app.try_log_in(ADA, WRONG).await.status(), 401, "failures are forgotten");
+        assert_eq!(
+            app.try_log_in(ADA, WRONG).await.status(),
+            401,
+            "failures are forgotten"
+        );
     }
 }
 

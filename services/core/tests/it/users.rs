@@ -1,4 +1,3 @@
-use quartet_core::run_jobs_once;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -222,10 +221,10 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     let users = "SELECT count(*) FROM core.users";
     app.advance(30 * DAY - 60);
     app.log_in(ADA).await;
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(users).await, 6, "not before");
     app.advance(120);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(users).await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,
@@ -251,11 +250,11 @@ async fn ended_sessions_and_old_failures_are_purged() {
     let live = app.log_in(ADA).await;
     let sessions = "SELECT count(*) FROM core.sessions";
     app.advance(7 * DAY - 1);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(sessions).await, 4);
     assert_eq!(app.number("SELECT count(*) FROM core.throttles").await, 0);
     app.advance(2);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(sessions).await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,

@@ -78,6 +78,9 @@ async fn row_level_security_hides_rows_of_other_users() {
         let given_away = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
             .execute(&mut *tx)
             .await;
-        assert!(given_away.is_err() || seen == 0, "rows cannot be given away");
+        assert!(
+            given_away.is_err() || seen == 0,
+            "rows cannot be given away"
+        );
     }
 }

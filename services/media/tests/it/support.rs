@@ -2,11 +2,15 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTi
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
-    cli,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
+use quartet_db as db;
+use quartet_http::serve::serve;
 use quartet_media::{AppState, Config, MIGRATOR, Service, app};
+use quartet_service::Service as _;
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -92,12 +96,8 @@ impl TestApp {
         // The store checks signatures against the system clock.
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
-        let mut config: Config = config::load(
-            &[COMMON_DEFAULTS, <Service as cli::Service>::DEFAULTS],
-            None,
-            [],
-        )
-        .unwrap();
+        let mut config: Config =
+            config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
         config.database = database.settings();
         config.jwt = issuer.settings(issuer.serve().await);
         config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();

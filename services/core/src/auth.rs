@@ -33,7 +33,7 @@ async fn caller(token: &str, ctx: &Context) -> Result<Caller, Problem> {
     let verifier = ctx.keys.verifier();
     match Caller::from_token(verifier, token).await {
         Err(JwtError::UnknownKey) => {
-            ctx.keys.reload(&ctx.pool).await?;
+            ctx.keys.reload(&ctx.db).await?;
             Ok(Caller::from_token(verifier, token).await?)
         }
         result => Ok(result?),

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry};
-use quartet_service::Settings;
+use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -207,16 +207,13 @@ impl Passwords {
 }
 
 impl Settings for Config {
-    fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -14,20 +14,14 @@ mod problems;
 mod state;
 mod store;
 
-use std::time::Duration;
-
 use axum::Router;
-use quartet_common::{clock::Clock, config::ConfigError, problem::kinds::render_markdown};
-use quartet_db as db;
-use quartet_http::{
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
+use clap::Subcommand;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
 use quartet_jobs::Runner;
-use quartet_service::{Runtime, Service as _};
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::{Base, with_base};
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
 pub use state::AppState;
@@ -39,87 +33,64 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 #[derive(Debug)]
 pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.ctx.config.server.clone();
-    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
+/// The subcommands of this service beside the shared ones.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a signing key that becomes active after `keys.publish_ahead_seconds`.
+    RotateKeys {
+        /// Activate the key immediately and delete all others, which invalidates their tokens.
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
+
     type Config = Config;
+    type State = AppState;
+    type Command = Command;
 
-    fn openapi() -> String {
-        api::openapi()
+    fn describe() -> OpenApi {
+        api::describe()
     }
 
-    fn problems() -> String {
-        render_markdown(problems::ALL)
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    /// This service verifies tokens with its own keys.
+    fn verifier(config: &Config, clock: &Clock) -> Result<JwtVerifier, ConfigError> {
+        Ok(JwtVerifier::with_own_keys(&config.jwt, clock.clone()))
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "quartet-core")?;
-        let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
-        jobs::start(&state.ctx, &mut jobs).await?;
-        let readiness = state.readiness();
-        let router = app(state, metrics, readiness.clone());
-        let served = serve(listener, router, &server, &readiness, shutdown).await;
-        jobs.stop(Duration::from_secs(server.shutdown_grace_seconds.max(1)))
-            .await?;
-        pool.close().await;
-        Ok(served?)
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        AppState::new(config, base)
     }
 
-    /// `rotate-keys` creates a signing key that becomes active after `keys.publish_ahead_seconds`;
-    /// `rotate-keys --now` creates one that is active at once and deletes all others.
-    fn other(
-        words: &[String],
-        config: &dyn Fn() -> Result<Config, ConfigError>,
-    ) -> Option<anyhow::Result<()>> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let immediately = match words.as_slice() {
-            ["rotate-keys"] => false,
-            ["rotate-keys", "--now"] => true,
-            _ => return None,
-        };
-        Some(
-            config()
-                .map_err(Into::into)
-                .and_then(|config| rotate_keys(config, immediately)),
-        )
+    fn routes(state: AppState) -> Router {
+        api::router(state)
     }
-}
 
-fn rotate_keys(config: Config, immediately: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let pool = db::pool(&config.database, "quartet-core")?;
-        db::ensure_current(&MIGRATOR, &pool, Service::NAME).await?;
-        let metrics = Metrics::new(Service::NAME);
-        let state = AppState::new(config, pool.clone(), Clock::system(), &metrics)?;
-        let key = state.ctx.keys.rotate(&pool, immediately).await?;
-        eprintln!(
-            "signing key {} becomes active at {}",
-            key.kid,
-            key.activates_at.to_rfc3339()
-        );
-        Ok(())
-    })
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {
+        let Command::RotateKeys { now } = command;
+        with_base::<Self, _>(load()?, async |config, base| {
+            let ctx = AppState::new(config, base)?.ctx;
+            let key = ctx.keys.rotate(&ctx.db, now).await?;
+            eprintln!(
+                "signing key {} becomes active at {}",
+                key.kid,
+                key.activates_at.to_rfc3339()
+            );
+            Ok(())
+        })
+    }
 }

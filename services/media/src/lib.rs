@@ -15,20 +15,13 @@ mod problems;
 mod state;
 mod store;
 
-use std::time::Duration;
-
 use axum::Router;
-use quartet_common::problem::kinds::render_markdown;
-use quartet_db as db;
-use quartet_http::{
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
+use quartet_common::{config::ConfigError, problem::Kind};
+use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
-use quartet_service::Runtime;
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::{Base, NoCommand};
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
 pub use state::AppState;
@@ -40,49 +33,45 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/media");
 #[derive(Debug)]
 pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.ctx.config.server.clone();
-    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
-}
-
 impl quartet_service::Service for Service {
     const NAME: &'static str = "media";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
+
     type Config = Config;
+    type State = AppState;
+    type Command = NoCommand;
 
-    fn openapi() -> String {
-        api::openapi()
+    fn describe() -> OpenApi {
+        api::describe()
     }
 
-    fn problems() -> String {
-        render_markdown(problems::ALL)
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        Ok(AppState::new(config, base))
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "quartet-media")?;
-        let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
-        jobs::start(&state.ctx, &mut jobs).await?;
-        let readiness = state.readiness();
-        let router = app(state, metrics, readiness.clone());
-        let served = serve(listener, router, &server, &readiness, shutdown).await;
-        jobs.stop(Duration::from_secs(server.shutdown_grace_seconds.max(1)))
-            .await?;
-        pool.close().await;
-        Ok(served?)
+    fn routes(state: AppState) -> Router {
+        api::router(state)
+    }
+
+    fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
+        state.readiness(readiness)
+    }
+
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    fn run(
+        command: NoCommand,
+        _load: impl Fn() -> Result<Config, ConfigError>,
+    ) -> anyhow::Result<()> {
+        match command {}
     }
 }

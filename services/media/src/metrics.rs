@@ -4,7 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct MediaMetrics {
     pub(crate) presigned: Counter,
     pub(crate) completed: Counter,
@@ -14,38 +14,22 @@ pub(crate) struct MediaMetrics {
 }
 
 impl MediaMetrics {
-    pub(crate) fn register(metrics: &Metrics) -> Self {
-        let this = Self::default();
-        let counters = [
-            (
-                "media_uploads_presigned",
-                "Uploads presigned",
-                &this.presigned,
-            ),
-            (
-                "media_uploads_completed",
-                "Uploads completed",
-                &this.completed,
-            ),
-            (
+    pub(crate) fn register(to: &Metrics) -> Self {
+        Self {
+            presigned: to.counter("media_uploads_presigned", "Uploads presigned"),
+            completed: to.counter("media_uploads_completed", "Uploads completed"),
+            completed_bytes: to.counter(
                 "media_uploads_completed_bytes",
                 "Bytes of completed uploads",
-                &this.completed_bytes,
             ),
-            (
+            rejected: to.counter(
                 "media_uploads_refused",
                 "Uploads rejected because the file did not match",
-                &this.rejected,
             ),
-            (
+            swept: to.counter(
                 "media_objects_swept",
                 "Deleted and abandoned assets removed by the sweep",
-                &this.swept,
             ),
-        ];
-        for (name, help, counter) in counters {
-            metrics.register(name, help, counter.clone());
         }
-        this
     }
 }

@@ -1,74 +1,31 @@
-//! The OpenAPI document of this service.
+//! What the OpenAPI document of this service says beside its operations.
 
-use std::sync::LazyLock;
-
-use axum::response::IntoResponse;
-use http::header;
-use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{api, problems};
-
-const ABOUT: About = About {
-    title: "Quartet core",
-    description: "Users, their sessions, and the public keys that verify their access \
-tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh the \
-session before the token expires.",
-    version: env!("CARGO_PKG_VERSION"),
-    everywhere: EVERYWHERE,
-    kinds: problems::ALL,
-};
-
-static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
-static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
+use crate::api;
 
 #[derive(OpenApi)]
-#[openapi(tags(
-    (name = "users", description = "Accounts"),
-    (name = "sessions", description = "Login, refresh, logout"),
-    (name = "keys", description = "Public keys that verify access tokens"),
-    (name = "documents", description = "OpenAPI documents"),
-))]
-struct Base;
+#[openapi(
+    info(
+        title = "Quartet core",
+        description = "Users, their sessions, and the public keys that verify their access \
+tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh the \
+session before the token expires.",
+    ),
+    tags(
+        (name = "users", description = "Accounts"),
+        (name = "sessions", description = "Login, refresh, logout"),
+        (name = "keys", description = "Public keys that verify access tokens"),
+    ),
+)]
+struct Document;
 
-/// The document as pretty JSON.
-pub(crate) fn openapi() -> String {
-    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
+/// The operations, as `cargo xtask gen` reads them.
+pub(crate) fn describe() -> openapi::OpenApi {
+    OpenApiRouter::with_openapi(Document::openapi())
         .merge(api::idempotent_routes())
         .merge(api::routes())
-        .split_for_parts();
-    finish(document, &ABOUT)
-}
-
-/// Get the OpenAPI document
-///
-/// OpenAPI 3.1.
-#[utoipa::path(
-    get,
-    path = "/v1/core/openapi.json",
-    operation_id = "get_core_openapi",
-    tag = "documents",
-    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
-)]
-pub(super) async fn get_openapi() -> impl IntoResponse {
-    json(&DOCUMENT)
-}
-
-/// Get the OpenAPI 3.0 document
-///
-/// The same document in OpenAPI 3.0.3, for tools without support for 3.1.
-#[utoipa::path(
-    get,
-    path = "/v1/core/openapi-3.0.json",
-    operation_id = "get_core_openapi_3_0",
-    tag = "documents",
-    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
-)]
-pub(super) async fn get_openapi_3_0() -> impl IntoResponse {
-    json(&COPY_IN_3_0)
-}
-
-fn json(text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text)
+        .split_for_parts()
+        .1
 }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;
 
-pub(crate) use document::openapi;
+pub(crate) use document::describe;
 
 /// Routes that accept an `Idempotency-Key`. Sign-up only: the responses of the token endpoints are
 /// secrets and are stored nowhere.
@@ -27,8 +27,6 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::delete_session))
         .routes(routes!(keys::get_jwks))
         .routes(routes!(keys::get_openid_configuration))
-        .routes(routes!(document::get_openapi))
-        .routes(routes!(document::get_openapi_3_0))
 }
 
 /// The routes, ready to be served.

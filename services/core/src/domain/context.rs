@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError};
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::Base;
 use sqlx::PgPool;
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) db: PgPool,
     pub(crate) metrics: CoreMetrics,
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
@@ -28,26 +27,20 @@ pub(crate) struct Context {
 impl Context {
     /// # Errors
     /// When the master key or the argon2 parameters are invalid.
-    pub(crate) fn new(
-        config: Arc<Config>,
-        pool: PgPool,
-        clock: Clock,
-        metrics: &Metrics,
-    ) -> Result<Self, ConfigError> {
-        let metrics = CoreMetrics::register(metrics);
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> Result<Self, ConfigError> {
+        let metrics = CoreMetrics::register(&base.metrics);
         let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
-        let verifier = JwtVerifier::with_own_keys(&config.jwt, clock.clone());
         Ok(Self {
             hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
             keys: SigningKeys::new(
                 Arc::clone(&config),
                 master_key.clone(),
-                verifier,
-                clock.clone(),
+                base.verifier.clone(),
+                base.clock.clone(),
             ),
             config,
-            clock,
-            pool,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
             metrics,
             master_key,
         })

@@ -98,7 +98,7 @@ pub(crate) async fn log_in(
     attempt.check(ctx).await?;
     for _ in 0..MAX_LOGIN_ATTEMPTS {
         let user = {
-            let mut db = ctx.pool.acquire().await?;
+            let mut db = ctx.db.acquire().await?;
             users::by_email(&mut db, email.as_str()).await?
         };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
@@ -111,7 +111,7 @@ pub(crate) async fn log_in(
         // `None` when the hash has changed: by a new password, or by a rehash in another login.
         if let Some(tokens) = open(ctx, &user, &attempt, &client).await? {
             if verification == Verification::ValidNeedsRehash {
-                rehash(&ctx.pool, &mut permit, &user, password).await;
+                rehash(&ctx.db, &mut permit, &user, password).await;
             }
             ctx.metrics.logins.inc();
             return Ok(tokens);
@@ -128,7 +128,7 @@ pub(crate) async fn refresh(
 ) -> Result<SessionTokens, Error> {
     let token = RefreshToken::parse(token).ok_or(Error::MalformedRefreshToken)?;
     let now = ctx.clock.now();
-    let mut tx = ctx.pool.begin().await?;
+    let mut tx = ctx.db.begin().await?;
     let locked = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
     let locked = locked.ok_or(Error::InvalidRefreshToken)?;
     let (user_id, session_id) = (locked.user_id, locked.session_id);
@@ -203,7 +203,7 @@ pub(crate) async fn current(
     user_id: UserId,
     session_id: SessionId,
 ) -> Result<CurrentSession, Error> {
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     let created_at = sessions::live_since(&mut db, user_id, session_id, ctx.clock.now()).await?;
     Ok(CurrentSession {
         id: session_id,
@@ -219,7 +219,7 @@ pub(crate) async fn list(
     before: Option<SessionId>,
     limit: i64,
 ) -> Result<Vec<SessionRow>, Error> {
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     Ok(sessions::list(&mut db, user_id, before, ctx.clock.now(), limit).await?)
 }
 
@@ -235,7 +235,7 @@ pub(crate) async fn revoke(
     } else {
         "revoked"
     };
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     if sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await? {
         Ok(())
     } else {
@@ -253,7 +253,7 @@ async fn open(
 ) -> Result<Option<SessionTokens>, Error> {
     let session = new_session(ctx, verified.id, client);
     let token = RefreshToken::random();
-    let mut tx = ctx.pool.begin().await?;
+    let mut tx = ctx.db.begin().await?;
     let user = users::lock(&mut tx, verified.id).await?;
     if user.is_none_or(|user| user.password_hash != verified.password_hash) {
         return Ok(None);

@@ -66,7 +66,7 @@ pub(crate) async fn sign_up(
         updated_at: now,
     };
     user.password_hash = hash(&mut permit, new.password, &user).await?;
-    let inserted = insert(&ctx.pool, &user).await;
+    let inserted = insert(&ctx.db, &user).await;
     if matches!(inserted, Err(Error::EmailTaken)) {
         attempt.record_failure(ctx).await?;
     }
@@ -76,7 +76,7 @@ pub(crate) async fn sign_up(
 }
 
 pub(crate) async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn delete(
     if current.created_at + fresh < now {
         return Err(Error::StaleLogin);
     }
-    let mut tx = ctx.pool.begin().await?;
+    let mut tx = ctx.db.begin().await?;
     let user = users::lock(&mut tx, current.user_id).await?;
     precondition(&user.ok_or(Error::SessionEnded)?)?;
     users::delete(&mut tx, current.user_id, now).await?;
@@ -197,7 +197,7 @@ async fn write(
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
     confirmation: Option<&Confirmation<'_>>,
 ) -> Result<Option<UserRow>, Error> {
-    let mut tx = ctx.pool.begin().await?;
+    let mut tx = ctx.db.begin().await?;
     let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
     precondition(&before)?;

@@ -40,5 +40,5 @@ impl AppState {
 }
 
 async fn maintain_keys(ctx: Context) -> Result<(), Error> {
-    ctx.keys.maintain(&ctx.pool).await
+    ctx.keys.maintain(&ctx.db).await
 }

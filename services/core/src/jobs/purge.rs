@@ -18,7 +18,7 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let ended = before(settings.ended_sessions_seconds);
     let deleted = before(settings.deleted_users_seconds);
     let forgotten = before(ctx.config.throttle.forget_after_seconds);
-    let (pool, limit) = (&ctx.pool, i64::from(settings.batch));
+    let (pool, limit) = (&ctx.db, i64::from(settings.batch));
     let full = u64::from(settings.batch);
     while refresh_tokens::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}
     while sessions::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}

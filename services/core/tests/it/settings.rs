@@ -1,8 +1,8 @@
 use quartet_common::clock::Clock;
-use quartet_core::{AppState, Config};
-use quartet_db as db;
-use quartet_telemetry::metrics::Metrics;
+use quartet_core::{AppState, Config, Service};
+use quartet_service::{Base, Service as _};
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::config;
 
@@ -49,6 +49,6 @@ async fn invalid_settings_are_named() {
 
 fn start(mut config: Config) -> anyhow::Result<AppState> {
     config.database.url = SecretString::from("postgres://user@127.0.0.1:1/nothing");
-    let pool = db::pool(&config.database, "test")?;
-    AppState::new(config, pool, Clock::system(), &Metrics::new("core"))
+    let base = Base::new::<Service>(&config, Clock::system(), CancellationToken::new())?;
+    Service::state(config, base)
 }

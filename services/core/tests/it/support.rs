@@ -1,7 +1,7 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,10 +11,8 @@ use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, MIGRATOR, Service, app};
-use quartet_db as db;
-use quartet_http::serve::serve;
-use quartet_service::Service as _;
+use quartet_core::{AppState, Config, MIGRATOR, Service};
+use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::{TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
@@ -55,7 +53,7 @@ pub(crate) struct Replica {
     metrics: Metrics,
     http: reqwest::Client,
     _stop: DropGuard,
-    _watch: Watch,
+    _watch: Arc<Watch>,
 }
 
 impl Deref for TestApp {
@@ -159,18 +157,15 @@ impl Replica {
         let mut config = config();
         config.database = database.settings();
         change(&mut config);
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "test").unwrap();
-        let metrics = Metrics::new("core");
-        let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
-        let readiness = state.readiness();
-        let watch = Watch::new(&CONTRACT);
-        let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
+        let stop = CancellationToken::new();
+        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
+        let replica = quartet_service::Replica::<Service>::new(config, base).unwrap();
+        let (state, metrics) = (replica.state.clone(), replica.base.metrics.clone());
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let around = Arc::clone(&watch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
         Self {
             address,
             state,

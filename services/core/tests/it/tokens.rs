@@ -170,11 +170,17 @@ fn the_document_is_complete() {
 }
 
 #[tokio::test]
-async fn the_committed_document_is_served() {
-    use quartet_service::Service as _;
+async fn the_committed_document_is_served_also_in_3_0() {
     let app = TestApp::start().await;
-    let request = app.request(Method::GET, "/v1/core/openapi.json");
-    let served = request.send().await.unwrap().text().await.unwrap();
-    assert_eq!(served, quartet_core::Service::openapi());
+    let get = async |path| {
+        let response = app.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        response.text().await.unwrap()
+    };
+    let served = get("/v1/core/openapi.json").await;
     assert_eq!(served, include_str!("../../openapi.json"));
+    let served = get("/v1/core/openapi-3.0.json").await;
+    let document: Value = serde_json::from_str(&served).unwrap();
+    assert_eq!(document["openapi"], "3.0.3");
+    assert!(document["paths"].get("/v1/core/users").is_some());
 }

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;
 
-pub(crate) use document::openapi;
+pub(crate) use document::describe;
 
 /// Routes that accept an `Idempotency-Key`.
 fn idempotent_routes() -> OpenApiRouter<AppState> {
@@ -23,8 +23,6 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(assets::list_assets))
         .routes(routes!(assets::get_asset, assets::delete_asset))
         .routes(routes!(assets::download_asset))
-        .routes(routes!(document::get_openapi))
-        .routes(routes!(document::get_openapi_3_0))
 }
 
 /// The routes, ready to be served.

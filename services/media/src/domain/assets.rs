@@ -26,7 +26,7 @@ pub(crate) struct Download {
 }
 
 pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let mut tx = store::begin(&ctx.pool, owner).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     let asset = assets::by_id(&mut tx, owner, id).await?;
     tx.commit().await?;
     asset.ok_or(Error::AssetNotFound)
@@ -39,7 +39,7 @@ pub(crate) async fn list(
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, Error> {
-    let mut tx = store::begin(&ctx.pool, owner).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     let rows = assets::list(&mut tx, owner, filter, limit).await?;
     tx.commit().await?;
     Ok(rows)
@@ -73,7 +73,7 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
 /// finds the object by when the store does not respond or the process dies in between.
 pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
     let now = ctx.clock.now();
-    let mut tx = store::begin(&ctx.pool, owner).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     let deleted = assets::delete(&mut tx, owner, id, now, now + SWEEP_DELAY).await?;
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
@@ -81,7 +81,7 @@ pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<
         ctx.objects
             .delete(deleted.visibility, &deleted.object_key)
             .await?;
-        let mut db = ctx.pool.acquire().await?;
+        let mut db = ctx.db.acquire().await?;
         Ok::<_, Error>(sweeps::finish(&mut db, id, now).await?)
     };
     if let Err(error) = removed.await {

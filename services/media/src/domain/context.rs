@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quartet_common::clock::Clock;
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::Base;
 use sqlx::PgPool;
 
 use crate::{config::Config, metrics::MediaMetrics, store::objects::ObjectStore};
@@ -13,19 +13,19 @@ use crate::{config::Config, metrics::MediaMetrics, store::objects::ObjectStore};
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) db: PgPool,
     pub(crate) metrics: MediaMetrics,
     pub(crate) objects: ObjectStore,
 }
 
 impl Context {
-    pub(crate) fn new(config: Arc<Config>, pool: PgPool, clock: Clock, metrics: &Metrics) -> Self {
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> Self {
         Self {
             objects: ObjectStore::new(&config.s3),
-            metrics: MediaMetrics::register(metrics),
+            metrics: MediaMetrics::register(&base.metrics),
             config,
-            clock,
-            pool,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
         }
     }
 }

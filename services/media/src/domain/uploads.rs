@@ -78,7 +78,7 @@ pub(crate) async fn presign(
         .objects
         .sign_upload(&asset, disposition, validity)
         .await?;
-    let mut tx = store::begin(&ctx.pool, owner).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     assets::insert(&mut tx, owner, &asset).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();
@@ -102,7 +102,7 @@ pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
     } else {
         Status::Failed
     };
-    let mut tx = store::begin(&ctx.pool, owner).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     let settled = assets::settle(&mut tx, owner, id, status, ctx.clock.now()).await?;
     tx.commit().await?;
     if settled && status == Status::Ready {

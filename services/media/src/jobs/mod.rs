@@ -49,6 +49,6 @@ async fn sweep(ctx: Context) -> Result<(), Error> {
 /// Deletes expired idempotency keys in bounded batches until one is not full.
 async fn purge(ctx: Context) -> Result<(), Error> {
     let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-    while idempotency::purge(&ctx.pool, &ctx.clock, PURGE_BATCH).await? >= full {}
+    while idempotency::purge(&ctx.db, &ctx.clock, PURGE_BATCH).await? >= full {}
     Ok(())
 }

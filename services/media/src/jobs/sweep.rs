@@ -34,7 +34,7 @@ pub(crate) async fn run(ctx: &Context) -> Result<u64, Error> {
         limit: i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX),
     };
     let rows = {
-        let mut db = ctx.pool.acquire().await?;
+        let mut db = ctx.db.acquire().await?;
         sweeps::take(&mut db, claim).await?
     };
     let mut removed = 0;
@@ -53,6 +53,6 @@ pub(crate) async fn run(ctx: &Context) -> Result<u64, Error> {
 
 async fn remove(ctx: &Context, row: &SweepRow) -> Result<bool, Error> {
     ctx.objects.delete(row.visibility, &row.object_key).await?;
-    let mut db = ctx.pool.acquire().await?;
+    let mut db = ctx.db.acquire().await?;
     Ok(sweeps::finish(&mut db, row.id, ctx.clock.now()).await?)
 }

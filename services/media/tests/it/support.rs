@@ -1,15 +1,17 @@
-use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::SystemTime,
+};
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_db as db;
-use quartet_http::serve::serve;
-use quartet_media::{AppState, Config, MIGRATOR, Service, app};
-use quartet_service::Service as _;
-use quartet_telemetry::metrics::Metrics;
+use quartet_media::{AppState, Config, MIGRATOR, Service};
+use quartet_service::{Base, Replica, Service as _};
 use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
@@ -37,7 +39,7 @@ pub(crate) struct TestApp {
     pub(crate) store: Store,
     http: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
-    _watch: Watch,
+    _watch: Arc<Watch>,
 }
 
 /// An object store that can be stopped and restarted with the same listen address and data.
@@ -104,18 +106,15 @@ impl TestApp {
         config.s3.access_key = SecretString::from(ACCESS_KEY);
         config.s3.secret_key = SecretString::from(SECRET_KEY);
         change(&mut config);
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "test").unwrap();
-        let metrics = Metrics::new("media");
-        let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
-        let readiness = state.readiness();
-        let watch = Watch::new(&CONTRACT);
-        let router = watch.around(app(state.clone(), metrics, readiness.clone()));
+        let stop = CancellationToken::new();
+        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
+        let replica = Replica::<Service>::new(config, base).unwrap();
+        let state = replica.state.clone();
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let around = Arc::clone(&watch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
         let http = reqwest::Client::new();
         Self {
             address,

@@ -38,7 +38,7 @@ fn without_known_words(password: &str, known_words: &[&str]) -> Option<String> {
 mod tests {
     use super::*;
 
-    const CONTEXT: [&str;
+    const CONTEXT: [&str; 3] = ["ada.lovelace", "Countess of Lovelace", "quartet"];
 
     #[test]
     fn guessable_passwords_are_rejected() {
@@ -88,7 +88,10 @@ mod tests {
         for password in guessable {
             assert!(is_easily_guessed(password, &CONTEXT), "{password}");
         }
-        assert!(!is_easily_guessed("lovelace-copper-meadow-lantern", &CONTEXT));
+        assert!(!is_easily_guessed(
+            "lovelace-copper-meadow-lantern",
+            &CONTEXT
+        ));
     }
 
     #[test]

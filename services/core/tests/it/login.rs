@@ -77,8 +77,8 @@ async fn concurrent_rehashing_logins_all_succeed() {
         app.replica(|config| config.passwords.iterations = 2).await,
     ];
     let logins = (0..10).map(|n| stronger[n % 2].try_log_in(ADA, PASSWORD));
-    for answer in join_all(logins).await {
-        assert_eq!(answer.status(), 201);
+    for response in join_all(logins).await {
+        assert_eq!(response.status(), 201);
     }
 }
 

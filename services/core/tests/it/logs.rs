@@ -113,10 +113,10 @@ async fn logs_contain_no_secrets_and_no_emails() {
     json_of(changed, 200).await;
     let reused = post(REFRESH, refresh).await;
     assert_eq!(reused.status(), 401, "and logged as a warning");
-    let refused = service
+    let rejected = service
         .send(Method::GET, ME, third.access(), &json!({}))
         .await;
-    assert_eq!(refused.status(), 401);
+    assert_eq!(rejected.status(), 401);
     let written = service.stop();
     assert!(written.contains("refresh token reuse detected, session revoked"));
     assert!(written.contains("/v1/core/users/me"));

@@ -75,8 +75,8 @@ async fn concurrent_updates_without_if_match_all_succeed() {
             app.patch(tokens.access(), &body).await
         }
     });
-    for answer in join_all(patches).await {
-        assert_eq!(answer.status(), 200);
+    for response in join_all(patches).await {
+        assert_eq!(response.status(), 200);
     }
     assert_eq!(app.number("SELECT version FROM core.users").await, 21);
 }
@@ -94,9 +94,9 @@ async fn concurrent_updates_with_if_match_succeed_once() {
         let request = request.json(&json!({ "display_name": format!("Ada {n}") }));
         async move { request.send().await.unwrap() }
     });
-    let answers = join_all(patches).await;
-    let made = answers.iter().filter(|answer| answer.status() == 200);
-    assert_eq!(made.count(), 1);
-    let refused = answers.iter().filter(|answer| answer.status() == 412);
-    assert_eq!(refused.count(), 19);
+    let responses = join_all(patches).await;
+    let succeeded = responses.iter().filter(|response| response.status() == 200);
+    assert_eq!(succeeded.count(), 1);
+    let rejected = responses.iter().filter(|response| response.status() == 412);
+    assert_eq!(rejected.count(), 19);
 }

@@ -26,18 +26,18 @@ async fn refresh_returns_new_tokens_of_the_same_session() {
 async fn concurrent_refreshes_return_one_successor() {
     let app = TestApp::start().await;
     let first = app.join(ADA).await;
-    let answers = join_all((0..20).map(|_| app.refresh(&first))).await;
+    let responses = join_all((0..20).map(|_| app.refresh(&first))).await;
     assert!(
-        answers
+        responses
             .iter()
-            .all(|one| one.refresh() == answers[0].refresh())
+            .all(|one| one.refresh() == responses[0].refresh())
     );
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
-    app.me(&answers[19]).await;
-    app.refresh(&answers[7]).await;
+    app.me(&responses[19]).await;
+    app.refresh(&responses[7]).await;
 }
 
 #[tokio::test]

@@ -117,14 +117,14 @@ async fn concurrent_sign_ups_with_one_email_create_one_user() {
         });
         turned.collect()
     };
-    let answers = join_all((0..100).map(|n| {
+    let responses = join_all((0..100).map(|n| {
         let (app, email) = (&app, spelled(n));
         async move { app.post(USERS, &credentials(&email, PASSWORD)).await }
     }))
     .await;
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for answer in answers {
-        *counts.entry(answer.status().as_u16()).or_default() += 1;
+    for response in responses {
+        *counts.entry(response.status().as_u16()).or_default() += 1;
     }
     assert_eq!(counts, BTreeMap::from([(201, 1), (409, 99)]));
     assert_eq!(app.number("SELECT count(*) FROM core.users").await, 1);

@@ -64,8 +64,8 @@ async fn concurrent_guesses_are_counted_one_by_one() {
     let app = TestApp::start_with(|config| config.passwords.max_concurrent = 4).await;
     app.sign_up(ADA).await;
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for answer in join_all((0..60).map(|_| app.try_log_in(ADA, WRONG))).await {
-        *counts.entry(answer.status().as_u16()).or_default() += 1;
+    for response in join_all((0..60).map(|_| app.try_log_in(ADA, WRONG))).await {
+        *counts.entry(response.status().as_u16()).or_default() += 1;
     }
     assert_eq!(
         counts,
@@ -81,8 +81,8 @@ async fn each_replica_allows_at_most_one_more_guess() {
     let other = app.replica(|_| {}).await;
     let replicas = [&*app, &other];
     let guesses = (0..60).map(|n| replicas[n % 2].try_log_in(ADA, WRONG));
-    let answers = join_all(guesses).await;
-    let checked = answers.iter().filter(|answer| answer.status() == 401);
+    let responses = join_all(guesses).await;
+    let checked = responses.iter().filter(|response| response.status() == 401);
     assert!((6..=7).contains(&checked.count()));
 }
 
@@ -112,8 +112,8 @@ async fn guesses_from_a_known_network_are_throttled() {
     app.sign_up(ADA).await;
     assert_eq!(app.log_in_from(home, ADA, PASSWORD).await.status(), 201);
     let guesses = (0..60).map(|_| app.log_in_from(home, ADA, WRONG));
-    let answers = join_all(guesses).await;
-    let checked = answers.iter().filter(|answer| answer.status() == 401);
+    let responses = join_all(guesses).await;
+    let checked = responses.iter().filter(|response| response.status() == 401);
     assert_eq!(checked.count(), 6, "the same limit as elsewhere");
     app.advance(1);
     assert_eq!(app.log_in_from(home, ADA, PASSWORD).await.status(), 201);

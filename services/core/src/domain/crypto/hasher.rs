@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! - The shard comes before the running slot. In the other order, attempts on one account would
-//!   hold every slot while they wait for each other, and nobody else could log in.
+//!   hold every slot while they wait for each other, and no one else could log in.
 //! - A permit is held until the outcome of an attempt is stored, so the next attempt on the account
 //!   sees it. Otherwise parallel guesses would all pass the throttle before the first one counts.
 //! - The running slot moves into the blocking task. A client that disconnects drops its request,

@@ -91,7 +91,7 @@ enum TokenType {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Session {
     id: SessionId,
-    /// Whether the request was made in this session.
+    /// Whether the request belongs to this session.
     current: bool,
     /// Client IP at the latest login or refresh.
     #[schema(example = "203.0.113.7")]

@@ -7,25 +7,26 @@ fn imports_point_downward() {
     arrows::check(
         env!("CARGO_MANIFEST_DIR"),
         &[
+            // room      may use                                      must not name
             ["lib", "*", ""],
+            ["jobs", "domain error state store", "axum"],
             [
                 "api",
-                "auth config domain error problems state store",
-                "sqlx",
+                "config domain error problems state store",
+                "sqlx PgConnection",
             ],
-            ["auth", "state domain error", "sqlx"],
-            ["state", "config domain metrics", ""],
-            ["jobs", "domain error store", "axum sqlx::query"],
+            ["auth", "domain error state", "sqlx"],
+            ["state", "config domain", ""],
             [
                 "domain",
                 "config error metrics store",
-                "axum http sqlx::query",
+                "axum http query query_as query_scalar",
             ],
-            ["store", "", "axum http"],
             ["error", "problems", ""],
-            ["metrics", "", "axum"],
-            ["problems", "", ""],
+            ["store", "", "axum http"],
             ["config", "", "axum sqlx"],
+            ["metrics", "", "axum sqlx"],
+            ["problems", "", "axum sqlx"],
         ],
     );
 }

@@ -7,21 +7,26 @@ fn imports_point_downward() {
     arrows::check(
         env!("CARGO_MANIFEST_DIR"),
         &[
+            // room      may use                                      must not name
             ["lib", "*", ""],
+            ["jobs", "domain error state store", "axum"],
             [
                 "api",
-                "auth config domain error problems state store",
-                "sqlx",
+                "config domain error problems state store",
+                "sqlx PgConnection aws_sdk_s3",
             ],
             ["auth", "state store", "sqlx"],
-            ["state", "config domain metrics store", ""],
-            ["jobs", "domain error store", "axum sqlx::query"],
-            ["domain", "config error metrics store", "axum sqlx::query"],
-            ["store", "config", "axum"],
+            ["state", "config domain", ""],
+            [
+                "domain",
+                "config error metrics store",
+                "axum http query query_as query_scalar aws_sdk_s3",
+            ],
             ["error", "problems store", ""],
-            ["metrics", "", "axum"],
-            ["problems", "", ""],
+            ["store", "config", "axum http"],
             ["config", "", "axum sqlx"],
+            ["metrics", "", "axum sqlx"],
+            ["problems", "", "axum sqlx"],
         ],
     );
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, iter};
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
 use quartet_common::problem::Rule;
 
-use super::{Context, times};
+use super::{Context, values::times};
 use crate::{
     error::{Error, Field},
     store::{

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Context, slugs::Slug};
+use super::{Context, replica::feeds::Watch, values::slugs::Slug};
 use crate::{
     error::Error,
     store::{
@@ -142,6 +142,20 @@ pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result
     Ok(count)
 }
 
+/// Watches the clicks of a link, from now on.
+///
+/// # Errors
+/// `LinkNotFound`.
+pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
+    let now = ctx.clock.now();
+    let watch = ctx.feeds.subscribe(id);
+    let mut tx = store::begin_as(&ctx.pool, owner).await?;
+    let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
+    tx.commit().await?;
+    let batch = batch.ok_or(Error::LinkNotFound)?;
+    Ok(ctx.feeds.start(&ctx.pool, watch, batch, now).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -154,7 +168,7 @@ mod tests {
     use quartet_telemetry::metrics::Metrics;
     use quartet_testing::TestDatabase;
 
-    use super::{super::slugs::SlugSource, *};
+    use super::{super::values::slugs::SlugSource, *};
     use crate::{MIGRATOR, config::Config};
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use quartet_jobs::Backoff;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    domain::{Context, click_batches, clicks::Click},
+    domain::{Context, click_batches, values::click::Click},
     wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Wal},
 };
 

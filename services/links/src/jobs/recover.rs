@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::{
-    domain::{Context, click_batches, clicks::Click},
+    domain::{Context, click_batches, values::click::Click},
     wal::{Directory, Ending, SegmentReader},
 };
 

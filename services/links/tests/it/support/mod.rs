@@ -120,9 +120,11 @@ impl Cluster {
             layer.around(router)
         };
         let serving = tokio::spawn(quartet_links::run(self.config(settings), runtime, wrap));
-        if is_started.await.is_err() {
-            panic!("the replica did not start: {:?}", serving.await);
-        }
+        assert!(
+            is_started.await.is_ok(),
+            "the replica did not start: {:?}",
+            serving.await
+        );
         Replica {
             cluster: Arc::clone(self),
             address,

@@ -93,6 +93,11 @@ impl Metrics {
             "Start of the process",
             started,
         );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines dropped because stdout was not read",
+            crate::log::dropped(),
+        );
         let registry = Arc::new(Mutex::new(registry));
         Self {
             registry,
@@ -106,6 +111,20 @@ impl Metrics {
     /// Adds a metric of the service's own. Keep a clone of it to change it.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         self.lock().register(name, help, metric);
+    }
+
+    /// A new counter; the exposed name gets the suffix `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.register(name, help, counter.clone());
+        counter
+    }
+
+    /// A new gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        self.register(name, help, gauge.clone());
+        gauge
     }
 
     /// Counts a request in flight until the guard is dropped.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use http::HeaderName;
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
-use quartet_service::Settings;
+use quartet_common::config::{
+    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+};
+use quartet_service::{Sections, Settings};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -109,26 +111,24 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         let ttl = self.redirects.cache_ttl_seconds;
-        within("redirects.cache_ttl_seconds", ttl, 1, 60)?;
+        within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
         let ttl = self.redirects.unknown_ttl_seconds;
-        within("redirects.unknown_ttl_seconds", ttl, 1, 60)?;
+        within("redirects.unknown_ttl_seconds", ttl, 1..=60)?;
         let max_age = self.redirects.permanent_max_age_seconds;
-        within("redirects.permanent_max_age_seconds", max_age, 0, 86_400)?;
+        within("redirects.permanent_max_age_seconds", max_age, 0..=86_400)?;
         self.clicks.validate()?;
         within(
             "graphql.init_timeout_seconds",
             self.graphql.init_timeout_seconds,
-            1,
-            300,
+            1..=300,
         )?;
         within(
             "graphql.keep_alive_seconds",
             self.graphql.keep_alive_seconds,
-            1,
-            300,
+            1..=300,
         )?;
         // Fields are resolved recursively: a deeper document could overflow the stack.
-        within("graphql.max_depth", self.graphql.max_depth, 1, 32)
+        within("graphql.max_depth", self.graphql.max_depth, 1..=32)
     }
 }
 
@@ -153,30 +153,22 @@ impl Clicks {
         within(
             "clicks.fsync_interval_ms",
             self.fsync_interval_ms,
-            1,
-            60_000,
+            1..=60_000,
         )?;
-        within("clicks.segment_bytes", self.segment_bytes, 4096, 1 << 30)?;
-        within(
+        within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30)?;
+        at_least(
             "clicks.log_limit_bytes",
             self.log_limit_bytes,
             self.segment_bytes,
-            u64::MAX,
         )?;
-        within("clicks.batch_rows", self.batch_rows as u64, 1, 5000)?;
-        within("clicks.batch_wait_ms", self.batch_wait_ms, 1, 10_000)?;
+        within("clicks.batch_rows", self.batch_rows as u64, 1..=5000)?;
+        within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000)?;
         within(
             "clicks.adopt_interval_seconds",
             self.adopt_interval_seconds,
-            1,
-            3600,
+            1..=3600,
         )?;
-        within(
-            "clicks.retention_days",
-            self.retention_days.into(),
-            0,
-            36_500,
-        )?;
+        within("clicks.retention_days", self.retention_days, 0..=36_500)?;
         self.country_header().map(drop)
     }
 
@@ -193,29 +185,16 @@ impl Clicks {
 }
 
 impl Settings for Config {
-    fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         self.validate()
     }
-}
-
-fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        key,
-        format!("must be between {least} and {most}"),
-    ))
 }

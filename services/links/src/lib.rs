@@ -15,23 +15,22 @@ mod state;
 mod store;
 mod wal;
 
-use std::time::Duration;
+use std::io::Write as _;
 
 use axum::Router;
+use clap::Subcommand;
 use quartet_common::{
     config::ConfigError,
-    problem::kinds::{render_graphql_markdown, render_markdown},
+    problem::{
+        Kind,
+        kinds::{render_graphql_markdown, render_markdown},
+    },
 };
-use quartet_db as db;
-use quartet_http::{
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
+use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
-use quartet_service::Runtime;
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::Base;
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
 pub use state::AppState;
@@ -43,54 +42,30 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/links");
 #[derive(Debug)]
 pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.ctx.config.server.clone();
-    let stack = Stack::new(state.ctx.clock.clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
-}
-
-/// Runs a replica until shutdown, then stores what is left in its click log. Clicks that cannot be
-/// stored within the grace period stay in the log, which another replica recovers. `wrap` may put a
-/// layer around all routes.
-///
-/// # Errors
-/// When the replica cannot start, or requests were cut off at the end of the grace period.
-pub async fn run(
-    config: Config,
-    runtime: Runtime,
-    wrap: impl FnOnce(Router) -> Router,
-) -> anyhow::Result<()> {
-    let Runtime {
-        listener,
-        clock,
-        metrics,
-        shutdown,
-    } = runtime;
-    let server = config.server.clone();
-    let pool = db::pool(&config.database, "quartet-links")?;
-    let state = AppState::new(config, pool.clone(), clock, &metrics, shutdown.clone())?;
-    let mut jobs = Runner::new(&metrics, state.ctx.clock.clone(), shutdown.clone());
-    jobs::start(&state.ctx, &mut jobs).await?;
-    let click_log = state.ctx.click_log.clone();
-    let readiness = state.readiness();
-    let router = wrap(app(state, metrics, readiness.clone()));
-    let served = serve(listener, router, &server, &readiness, shutdown).await;
-    let grace = Duration::from_secs(server.shutdown_grace_seconds.max(1));
-    click_log.wal().close().await;
-    jobs.stop(grace).await?;
-    pool.close().await;
-    Ok(served?)
+/// The subcommands of this service beside the shared ones.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the GraphQL schema.
+    GraphqlSchema,
 }
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "links";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
-    type Config = Config;
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
 
-    fn openapi() -> String {
-        api::openapi()
+    type Config = Config;
+    type State = AppState;
+    type Command = Command;
+
+    fn describe() -> OpenApi {
+        api::describe()
+    }
+
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
     fn problems() -> String {
@@ -101,23 +76,33 @@ impl quartet_service::Service for Service {
         )
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        AppState::new(config, base)
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        run(config, runtime, |router| router).await
+    fn routes(state: AppState) -> Router {
+        api::router(state)
     }
 
-    /// `graphql-schema` prints the GraphQL schema.
-    fn other(
-        words: &[String],
-        _: &dyn Fn() -> Result<Config, ConfigError>,
-    ) -> Option<anyhow::Result<()>> {
-        let [word] = words else { return None };
-        (word == "graphql-schema").then(|| {
-            use std::io::Write as _;
-            Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?)
-        })
+    fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
+        state.readiness(readiness)
+    }
+
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be
+    /// stored within the grace period stay in the log, which another replica recovers.
+    async fn stop(state: &AppState) {
+        state.ctx.click_log.wal().close().await;
+    }
+
+    fn run(
+        command: Command,
+        _load: impl Fn() -> Result<Config, ConfigError>,
+    ) -> anyhow::Result<()> {
+        let Command::GraphqlSchema = command;
+        Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?)
     }
 }

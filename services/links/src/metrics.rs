@@ -17,58 +17,34 @@ pub(crate) struct LinkMetrics {
 }
 
 impl LinkMetrics {
-    pub(crate) fn register(metrics: &Metrics) -> Self {
-        let own = Self::default();
-        let counters = [
-            (
+    pub(crate) fn register(to: &Metrics) -> Self {
+        Self {
+            clicks_logged: to.counter(
                 "links_clicks_logged",
                 "Clicks persisted in the click log before their redirect was sent",
-                &own.clicks_logged,
             ),
-            (
+            clicks_dropped: to.counter(
                 "links_clicks_lost",
                 "Clicks dropped because the click log could not be written",
-                &own.clicks_dropped,
             ),
-            (
-                "links_clicks_recorded",
-                "Clicks stored in Postgres",
-                &own.clicks_recorded,
-            ),
-            (
+            clicks_recorded: to.counter("links_clicks_recorded", "Clicks stored in Postgres"),
+            clicks_rejected: to.counter(
                 "links_clicks_rejected",
                 "Clicks discarded because Postgres rejected their data",
-                &own.clicks_rejected,
             ),
-            (
+            logs_recovered: to.counter(
                 "links_logs_adopted",
                 "Click logs of stopped replicas that were recovered",
-                &own.logs_recovered,
             ),
-            (
+            redirect_loads: to.counter(
                 "links_redirect_loads",
                 "Redirects looked up in Postgres instead of the cache",
-                &own.redirect_loads,
             ),
-        ];
-        for (name, help, counter) in counters {
-            metrics.register(name, help, counter.clone());
-        }
-        let gauges = [
-            (
+            click_log_bytes: to.gauge(
                 "links_click_log_bytes",
                 "Bytes in click log files that are not deleted yet",
-                &own.click_log_bytes,
             ),
-            (
-                "links_subscriptions",
-                "Active click subscriptions",
-                &own.subscriptions,
-            ),
-        ];
-        for (name, help, gauge) in gauges {
-            metrics.register(name, help, gauge.clone());
+            subscriptions: to.gauge("links_subscriptions", "Active click subscriptions"),
         }
-        own
     }
 }

@@ -17,8 +17,9 @@ use super::{
 
 const PREFIX: &str = "QUARTET_";
 /// Names that other tools use for the same thing.
-const ALIASES: [(&str, &str); 2] = [
+const ALIASES: [(&str, &str); 3] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp_protocol"),
     ("RUST_LOG", "telemetry.log"),
 ];
 /// Variables with our prefix that are not settings of a service.

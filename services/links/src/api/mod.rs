@@ -14,7 +14,7 @@ use crate::{
     state::AppState,
 };
 
-pub(crate) use document::openapi;
+pub(crate) use document::describe;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
@@ -31,7 +31,7 @@ fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Adds every route to `document`.
-fn describe(document: OpenApi) -> OpenApi {
+fn add_routes(document: OpenApi) -> OpenApi {
     let (_, document) = OpenApiRouter::with_openapi(document)
         .merge(redirects::router())
         .split_for_parts();

@@ -148,7 +148,7 @@ pub(crate) async fn load(
         by_span.entry(*span).or_default().push(*link_id);
     }
     let mut loaded: HashMap<(LinkId, Span), Vec<PointRow>> = HashMap::new();
-    let mut tx = store::begin_as(&ctx.pool, owner).await?;
+    let mut tx = store::begin_as(&ctx.db, owner).await?;
     for (span, links) in by_span {
         let period = Period {
             unit: span.interval.unit(),

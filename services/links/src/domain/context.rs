@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use quartet_common::clock::Clock;
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::Base;
 use sqlx::PgPool;
 
 use super::{
@@ -21,7 +21,7 @@ const SUBSECOND_DIGITS: u16 = 6;
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
+    pub(crate) db: PgPool,
     pub(crate) metrics: LinkMetrics,
     pub(crate) slugs: SlugSource,
     pub(crate) own_hosts: OwnHosts,
@@ -36,23 +36,18 @@ impl Context {
     ///
     /// # Errors
     /// When the click log cannot be created.
-    pub(crate) fn new(
-        config: Arc<Config>,
-        pool: PgPool,
-        clock: Clock,
-        metrics: &Metrics,
-    ) -> io::Result<Self> {
-        let metrics = LinkMetrics::register(metrics);
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> io::Result<Self> {
+        let metrics = LinkMetrics::register(&base.metrics);
         Ok(Self {
             slugs: SlugSource::default(),
             own_hosts: OwnHosts::new(&config.public.short_url, &config.public.own_hosts),
             redirects: RedirectCache::new(&config.redirects, metrics.redirect_loads.clone()),
             salts: Salts::default(),
-            click_log: ClickLog::create(&config.clicks, &clock.uuid_v7().to_string())?,
+            click_log: ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string())?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
             config,
-            clock,
-            pool,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
             metrics,
         })
     }

@@ -149,7 +149,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Response> {
-        let verifier = &self.state.app.verifier;
+        let verifier = &self.state.app.base.verifier;
         let verified = match quartet_auth::bearer_token(headers) {
             Ok(token) => Caller::from_token(verifier, token).await,
             Err(error) => Err(error),

@@ -95,7 +95,7 @@ impl Phase {
                 let response = GraphQlResponse::from_problem(&JwtError::Expired.into(), settings);
                 Some((next(response), Self::Completing))
             }
-            () = run.app.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),
+            () = run.app.base.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),
         }
     }
 }

@@ -14,12 +14,11 @@ use quartet_common::{
     config::{self, COMMON_DEFAULTS},
 };
 use quartet_links::{Config, MIGRATOR, Service};
-use quartet_service::{Runtime, Service as _};
-use quartet_telemetry::metrics::Metrics;
+use quartet_service::{Base, Service as _};
 use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use proxy::Proxy;

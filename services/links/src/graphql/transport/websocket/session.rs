@@ -129,7 +129,7 @@ impl Session {
                     self.send(Message::Ping(Bytes::new())).await
                 }
                 () = tokio::time::sleep_until(deadline) => Err(Some(at_deadline)),
-                () = self.state.app.shutdown.cancelled() => Err(Some(GOING_AWAY)),
+                () = self.state.app.base.shutdown.cancelled() => Err(Some(GOING_AWAY)),
             };
             if let Err(ended) = done {
                 return ended;
@@ -173,7 +173,7 @@ impl Session {
         }
         let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
         let verified = match token {
-            Some(token) => Caller::from_token(&self.state.app.verifier, token).await,
+            Some(token) => Caller::from_token(&self.state.app.base.verifier, token).await,
             None => Err(JwtError::Missing),
         };
         let caller = verified.map_err(|error| match error {

@@ -32,14 +32,8 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// Adds every route to `document`.
 fn add_routes(document: OpenApi) -> OpenApi {
-    let (_, document) = OpenApiRouter::with_openapi(document)
-        .merge(redirects::router())
-        .split_for_parts();
-    let (_, document) = OpenApiRouter::with_openapi(document)
+    let document = OpenApiRouter::with_openapi(document).merge(routes());
+    OpenApiRouter::with_openapi(document.into_openapi())
         .merge(graphql::routes())
-        .split_for_parts();
-    let (_, document) = OpenApiRouter::with_openapi(document)
-        .merge(document::router())
-        .split_for_parts();
-    document
+        .into_openapi()
 }

@@ -149,11 +149,11 @@ pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result
 pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
     let now = ctx.clock.now();
     let watch = ctx.feeds.subscribe(id);
-    let mut tx = store::begin_as(&ctx.pool, owner).await?;
+    let mut tx = store::begin_as(&ctx.db, owner).await?;
     let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
     tx.commit().await?;
     let batch = batch.ok_or(Error::LinkNotFound)?;
-    Ok(ctx.feeds.start(&ctx.pool, watch, batch, now).await?)
+    Ok(ctx.feeds.start(&ctx.db, watch, batch, now).await?)
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{super::values::slugs::SlugSource, *};
-    use crate::{MIGRATOR, config::Config};
+    use crate::{MIGRATOR, Service, config::Config};
 
     #[tokio::test]
     async fn colliding_slugs_are_retried_and_get_longer() {

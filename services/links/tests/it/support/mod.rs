@@ -107,23 +107,11 @@ impl Cluster {
         let address = listener.local_addr().unwrap();
         let watch = Arc::new(Watch::new(&CONTRACT));
         let layer = Arc::clone(&watch);
-        let runtime = Runtime {
-            listener,
-            clock: self.clock.clone(),
-            metrics: Metrics::new("links"),
-            shutdown: shutdown.clone(),
-        };
-        let (started, is_started) = oneshot::channel();
-        let wrap = move |router| {
-            let _ = started.send(());
-            layer.around(router)
-        };
-        let serving = tokio::spawn(quartet_links::run(self.config(settings), runtime, wrap));
-        assert!(
-            is_started.await.is_ok(),
-            "the replica did not start: {:?}",
-            serving.await
-        );
+        let config = self.config(settings);
+        let base = Base::new::<Service>(&config, self.clock.clone(), shutdown.clone()).unwrap();
+        let mut replica = quartet_service::Replica::<Service>::new(config, base).unwrap();
+        replica.start().await.unwrap();
+        let serving = tokio::spawn(replica.serve(listener, move |router| layer.around(router)));
         Replica {
             cluster: Arc::clone(self),
             address,

@@ -147,6 +147,10 @@ fn leaves<'a>(
         match token {
             "::" => {}
             "{" => loop {
+                // After a trailing comma nothing follows.
+                if tree.next_if(|token| *token == "}").is_some() {
+                    break;
+                }
                 leaves(tree, prefix, is_public, found);
                 if tree.next() != Some(",") {
                     break;

@@ -84,11 +84,7 @@ impl Reading {
     }
 
     fn delete(self, wal: &Wal, ending: Ending) -> io::Result<()> {
-        if let Ending::Torn(bytes) = ending
-            && bytes > 0
-        {
-            super::warn_torn(self.number, bytes);
-        }
+        ending.warn_if_torn(self.number);
         let frames = self.reader.offset().saturating_sub(SEGMENT_HEADER_BYTES);
         wal.release(frames);
         self.reader.delete()

@@ -11,7 +11,7 @@ fn imports_point_downward() {
             ["jobs", "*", "axum HeaderMap query query_as query_scalar"],
             [
                 "api",
-                "graphql state domain domain::values error problems",
+                "graphql graphql::transport state domain domain::values error problems",
                 "sqlx",
             ],
             ["graphql", "graphql::transport graphql::schema", "sqlx"],

@@ -84,7 +84,7 @@ impl Feeds {
     }
 
     /// Begins to watch a link. The watch delivers nothing before [`Self::start`].
-    pub(in crate::domain) fn subscribe(&self, link_id: LinkId) -> Watch {
+    pub(crate) fn subscribe(&self, link_id: LinkId) -> Watch {
         let mut feeds = self.lock();
         let feed = feeds.entry(link_id).or_insert_with(|| Feed {
             sender: broadcast::channel(BACKLOG).0,
@@ -101,7 +101,7 @@ impl Feeds {
 
     /// Starts a watch after `batch`, which was read after [`Self::subscribe`]. `now` is the time
     /// before both.
-    pub(in crate::domain) async fn start(
+    pub(crate) async fn start(
         &self,
         db: &PgPool,
         mut watch: Watch,

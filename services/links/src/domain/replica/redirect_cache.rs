@@ -55,13 +55,13 @@ pub(crate) struct RedirectCache {
 
 /// A link as it is cached.
 #[derive(Debug)]
-pub(in crate::domain) struct Route {
-    pub(in crate::domain) link_id: LinkId,
-    pub(in crate::domain) location: HeaderValue,
-    pub(in crate::domain) status: u16,
-    pub(in crate::domain) enabled: bool,
-    pub(in crate::domain) expires_at: Option<DateTime<Utc>>,
-    pub(in crate::domain) has_max_clicks: bool,
+pub(crate) struct Route {
+    pub(crate) link_id: LinkId,
+    pub(crate) location: HeaderValue,
+    pub(crate) status: u16,
+    pub(crate) enabled: bool,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) has_max_clicks: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ impl RedirectCache {
     }
 
     /// The link of a slug, from the cache or the database.
-    pub(in crate::domain) async fn get(
+    pub(crate) async fn get(
         &self,
         pool: &PgPool,
         slug: &Slug,
@@ -166,7 +166,7 @@ impl Route {
 }
 
 /// The table holds 301, 302, 307 and 308 only.
-pub(in crate::domain) fn status_code(stored: i16) -> u16 {
+pub(crate) fn status_code(stored: i16) -> u16 {
     u16::try_from(stored).unwrap_or(302)
 }
 

@@ -94,11 +94,3 @@ impl quartet_service::Service for Service {
         })
     }
 }
-
-/// Runs each job once.
-///
-/// # Errors
-/// When a job fails.
-pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
-    jobs::run_once(&state.ctx).await
-}

@@ -14,7 +14,7 @@ use super::{pages, signals};
 use crate::{
     domain::{
         redirects::{self, Outcome, Redirect},
-        slugs::Slug,
+        values::slugs::Slug,
     },
     error::Error,
     problems,

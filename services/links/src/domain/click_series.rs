@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
 use quartet_common::problem::Rule;
 use quartet_db::begin_as;
 
-use super::{Context, times};
+use super::{Context, values::times};
 use crate::{
     error::{Error, Field},
     store::{

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 use quartet_common::{checks::Checks, problem::Rule};
 
-use super::{
+use super::values::{
     slugs::Slug,
     targets::{OwnHosts, Target},
 };

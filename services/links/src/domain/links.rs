@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use quartet_db::begin_as;
 
-use super::{Context, slugs::Slug};
+use super::{Context, replica::feeds::Watch, values::slugs::Slug};
 use crate::{
     error::Error,
     store::{
@@ -143,6 +143,20 @@ pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result
     Ok(count)
 }
 
+/// Watches the clicks of a link, from now on.
+///
+/// # Errors
+/// `LinkNotFound`.
+pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
+    let now = ctx.clock.now();
+    let watch = ctx.feeds.subscribe(id);
+    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
+    tx.commit().await?;
+    let batch = batch.ok_or(Error::LinkNotFound)?;
+    Ok(ctx.feeds.start(&ctx.db, watch, batch, now).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -155,7 +169,7 @@ mod tests {
     use quartet_testing::TestDatabase;
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::slugs::SlugSource, *};
+    use super::{super::values::slugs::SlugSource, *};
     use crate::{MIGRATOR, Service, config::Config};
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Carries warnings of libraries that write with `log` into our own log.
+//! Forwards warnings of libraries that use the `log` crate to the gateway's log.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -24,9 +24,8 @@ impl Log for Bridge {
 
 static BRIDGE: Bridge = Bridge;
 
-/// Call it once, after the log has been set up.
+/// Must be called once, after telemetry was initialized.
 pub(crate) fn bridge() {
-    // Somebody who set a logger before wants it so.
     if log::set_logger(&BRIDGE).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }

@@ -1,4 +1,4 @@
-//! W3C trace context: continued from the client, or begun here.
+//! W3C trace context: continued from the client, or started here.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use opentelemetry::{propagation::Extractor, trace::TraceContextExt};
@@ -7,7 +7,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The trace that a request belongs to, and our span in it.
+/// The trace of a request, and the gateway's span in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TraceContext {
     pub(crate) trace_id: u128,
@@ -25,8 +25,8 @@ impl TraceContext {
         }
     }
 
-    /// Our span in the trace that the header names; `None` for a header that is not valid.
-    pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Self> {
+    /// A new span in the trace of the `traceparent` header; `None` if that is missing or invalid.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let text = values.next()?.to_str().ok()?;
         if values.next().is_some() {
@@ -48,14 +48,14 @@ impl TraceContext {
                     .bytes()
                     .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
-        let fits = lower_hex(version, 2)
+        let is_valid = lower_hex(version, 2)
             && version != "ff"
             && lower_hex(trace, 32)
             && lower_hex(span, 16)
             && lower_hex(flags, 2)
             // Version 00 has four parts; later ones may have more.
             && (version != "00" || parts.next().is_none());
-        if !fits {
+        if !is_valid {
             return None;
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|&id| id != 0)?;
@@ -73,7 +73,7 @@ impl TraceContext {
             "00-{:032x}-{:016x}-{:02x}",
             self.trace_id, self.span_id, self.flags
         );
-        HeaderValue::from_str(&text).expect("hexadecimal digits and dashes are plain ASCII")
+        HeaderValue::from_str(&text).expect("hexadecimal digits and dashes are ASCII")
     }
 }
 
@@ -85,14 +85,14 @@ pub(crate) struct RequestTrace {
 }
 
 impl RequestTrace {
-    /// `exported`: somebody collects traces. Else ids alone do, and cost less.
+    /// `exported`: spans go to a collector. Otherwise ids are enough, and cost less.
     pub(crate) fn start(
         headers: &HeaderMap,
         method: &Method,
         request_id: &str,
         exported: bool,
     ) -> Self {
-        let context = || TraceContext::of_headers(headers).unwrap_or_else(TraceContext::begin);
+        let context = || TraceContext::from_headers(headers).unwrap_or_else(TraceContext::begin);
         if !exported {
             return Self {
                 context: context(),
@@ -131,7 +131,7 @@ impl RequestTrace {
         }
     }
 
-    /// Tells the span how the request ended, and ends it.
+    /// Records the outcome in the span, and ends it.
     pub(crate) fn finish(&mut self, method: &Method, route: &str, status: u16, code: Option<&str>) {
         let Some(span) = self.span.take() else { return };
         span.record("otel.name", format!("{method} {route}"));
@@ -156,11 +156,11 @@ impl Extractor for Headers<'_> {
 }
 
 /// All zeros mean "none" in the protocol.
-fn not_zero<T: Default + PartialEq>(mut make: impl FnMut() -> T) -> T {
+fn not_zero<T: Default + PartialEq>(mut random: impl FnMut() -> T) -> T {
     loop {
-        let made = make();
-        if made != T::default() {
-            return made;
+        let id = random();
+        if id != T::default() {
+            return id;
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_valid_parents_are_continued() {
+    fn invalid_traceparents_are_ignored() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let parsed = TraceContext::parse(good).unwrap();
         assert_eq!(parsed.header(), good);

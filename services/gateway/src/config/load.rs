@@ -82,7 +82,7 @@ impl Sources {
                 let message = error.into_inner().message().to_owned();
                 Mistakes(vec![layers.diagnose(&key, message)])
             })?;
-        validate(model, self.file.clone()).map_err(|found| {
+        validate(model).map_err(|found| {
             Mistakes(
                 found
                     .into_iter()

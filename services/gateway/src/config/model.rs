@@ -1,10 +1,12 @@
-//! The settings as they are written. `default.toml` says what each of them means.
+//! The configuration as written. `default.toml` documents each setting.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use ipnet::IpNet;
 use quartet_common::config::{Jwt, Telemetry, empty_as_none};
 use serde::Deserialize;
+
+use crate::routing::{Auth, Serve};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,28 +131,6 @@ pub struct Route {
     pub response_timeout_seconds: Option<u64>,
     #[serde(default)]
     pub stream_timeout_seconds: Option<u64>,
-}
-
-/// What the gateway answers itself.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Serve {
-    Health,
-    Openapi,
-    Docs,
-}
-
-/// Who may pass.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// Anybody; a token is not looked at.
-    Public,
-    /// Anybody, but a token that is shown must be good.
-    Optional,
-    /// Only who shows a good token.
-    #[default]
-    Required,
 }
 
 fn enabled() -> bool {

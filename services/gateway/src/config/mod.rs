@@ -1,11 +1,11 @@
-//! Settings: TOML text -> [`model`] as written -> [`Config`] that is known to be right.
+//! The configuration: TOML text -> [`model`] as written -> [`Config`], which is valid.
 
 pub mod load;
 pub mod model;
 mod source;
 mod validate;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use quartet_common::net::TrustedProxies;
@@ -13,28 +13,26 @@ use quartet_common::net::TrustedProxies;
 use crate::routing::RouteTable;
 pub use source::Diagnostic;
 
-/// The reference of all settings, and their defaults.
-pub const DEFAULTS: &str = include_str!("../default.toml");
+/// Every setting with its default and its documentation.
+pub const DEFAULTS: &str = include_str!("../../default.toml");
 
-/// Settings without a contradiction. Everything names everything else by index.
+/// A valid configuration. References between its parts are indices.
 #[derive(Debug)]
 pub struct Config {
-    /// As written, for what needs no checking beyond its type.
+    /// As written, for settings that need no validation beyond their type.
     pub model: model::Model,
     pub trusted_proxies: TrustedProxies,
     pub upstreams: Vec<UpstreamConfig>,
     pub limits: Vec<Limit>,
     pub(crate) routes: RouteTable,
-    /// The file, if there is one, for reloading it.
-    pub file: Option<PathBuf>,
 }
 
-/// Who answers, and how hard it is tried to reach them.
+/// A set of replicas, and how they are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     pub name: Arc<str>,
     pub targets: Vec<Target>,
-    /// The `Host` that replicas are told instead of the client's.
+    /// The `Host` header for replicas; `None` keeps the client's.
     pub host: Option<HeaderValue>,
     pub connect_timeout: Duration,
     pub idle_timeout: Duration,
@@ -45,7 +43,7 @@ pub struct UpstreamConfig {
     pub openapi: Option<String>,
 }
 
-/// One configured address: known, or to be looked up.
+/// One configured address, literal or to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub host: Host,
@@ -54,11 +52,11 @@ pub struct Target {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    Address(IpAddr),
+    Ip(IpAddr),
     Name(String),
 }
 
-/// Never more than `requests` in any `window`.
+/// At most `requests` in any `window`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub name: Arc<str>,

@@ -1,15 +1,15 @@
-//! Phase 3: parts of the request body pass by and are counted.
+//! Phase 5: counts the request body as its parts arrive.
 
 use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
 
 use super::ctx::Ctx;
 
-/// The body was longer than the route allows.
+/// The body is larger than the route allows.
 pub(super) const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);
 
-/// After an upgrade there is no request body any more: those bytes are the tunnel's.
-pub(super) fn count_request(part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+/// After an upgrade there is no request body: those bytes belong to the tunnel.
+pub(super) fn count(part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     let (Some(part), Some(matched)) = (part, &ctx.matched) else {
         return Ok(());
     };

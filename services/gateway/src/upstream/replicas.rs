@@ -1,54 +1,59 @@
-//! Who answers: the replicas of an upstream, found by DNS, taken in turn, left out
-//! while they cannot be reached.
-
-pub(crate) mod balance;
-pub(crate) mod discovery;
-mod health;
-mod retry;
+//! An upstream and what is known about its replicas.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 
+use super::{health::Health, retry::Budget};
 use crate::config::{Host, UpstreamConfig};
-use discovery::Lookup;
-use health::Health;
-use retry::Budget;
 
-/// One upstream and everything that is known about its replicas.
+/// A named set of replicas.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) config: UpstreamConfig,
-    replicas: ArcSwap<Vec<Arc<Replica>>>,
-    /// Counts requests, so that replicas take turns.
+    pub(super) replicas: ArcSwap<Vec<Arc<Replica>>>,
+    /// Counts attempts, for round robin.
     turn: AtomicUsize,
-    pub(crate) budget: Budget,
-    /// The last answer for each target, in the order of the targets.
+    pub(crate) retry_budget: Budget,
+    /// One for each target, in the same order.
     lookups: Mutex<Vec<Lookup>>,
 }
 
-/// One address that answers.
+/// One running instance of a service.
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) health: Health,
 }
 
+/// What DNS said about one target of an upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    /// `None`: a literal address.
+    pub(crate) name: Option<String>,
+    /// Of the last lookup that succeeded.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) resolved_at: Option<Instant>,
+    /// Why the last lookup failed, if it did.
+    pub(crate) error: Option<String>,
+}
+
 impl Upstream {
-    /// `before` is the same upstream under the old settings: what was learnt is kept.
-    pub(crate) fn new(config: UpstreamConfig, before: Option<&Self>) -> Self {
-        let known = before.map_or_else(Vec::new, Self::lookups);
+    /// Takes over addresses and health from `previous`, the upstream of this name before a reload.
+    pub(crate) fn new(config: UpstreamConfig, previous: Option<&Self>) -> Self {
+        let known = previous.map_or_else(Vec::new, Self::lookups);
         let lookups = config
             .targets
             .iter()
             .map(|target| match &target.host {
-                Host::Address(address) => Lookup::literal(*address),
+                Host::Ip(ip) => Lookup::literal(*ip),
                 Host::Name(name) => known
                     .iter()
                     .find(|lookup| lookup.name.as_deref() == Some(name))
@@ -57,9 +62,9 @@ impl Upstream {
             })
             .collect();
         let upstream = Self {
-            replicas: ArcSwap::new(before.map_or_else(Arc::default, |b| b.replicas.load_full())),
+            replicas: ArcSwap::new(previous.map_or_else(Arc::default, |p| p.replicas.load_full())),
             turn: AtomicUsize::new(0),
-            budget: Budget::new(config.retry_budget_percent),
+            retry_budget: Budget::new(config.retry_budget_percent),
             lookups: Mutex::new(lookups),
             config,
         };
@@ -78,19 +83,20 @@ impl Upstream {
             .clone()
     }
 
-    fn next_turn(&self) -> usize {
+    pub(super) fn next_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn note_lookup(&self, target: usize, answer: Result<Vec<std::net::IpAddr>, String>) {
+    /// Stores the result of resolving a target.
+    pub(super) fn record_lookup(&self, target: usize, result: Result<Vec<IpAddr>, String>) {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get_mut(target) {
-            lookup.note(answer);
+            lookup.record(result);
         }
     }
 
-    /// Makes the replicas what the last good answers say; known ones keep their health.
-    fn publish(&self) {
+    /// Derives the replicas from the lookups; known replicas keep their health.
+    pub(super) fn publish(&self) {
         let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let mut addresses: Vec<SocketAddr> = lookups
             .iter()
@@ -131,11 +137,34 @@ impl Upstream {
     }
 }
 
-/// Name of a replica's state, and how much longer it is left out.
-pub(crate) fn health_state(replica: &Replica, now: std::time::Instant) -> (&'static str, u128) {
-    match replica.health.state(now) {
-        health::State::Well => ("well", 0),
-        health::State::Out(left) => ("left_out", left.as_millis()),
-        health::State::Probing => ("probing", 0),
+impl Lookup {
+    fn literal(address: IpAddr) -> Self {
+        Self {
+            name: None,
+            addresses: vec![address],
+            resolved_at: None,
+            error: None,
+        }
+    }
+
+    fn unknown(name: &str) -> Self {
+        let name = Some(name.to_owned());
+        Self {
+            name,
+            addresses: Vec::new(),
+            resolved_at: None,
+            error: None,
+        }
+    }
+
+    fn record(&mut self, result: Result<Vec<IpAddr>, String>) {
+        match result {
+            Ok(addresses) => {
+                self.addresses = addresses;
+                self.resolved_at = Some(Instant::now());
+                self.error = None;
+            }
+            Err(error) => self.error = Some(error),
+        }
     }
 }

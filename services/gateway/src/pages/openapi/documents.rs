@@ -1,11 +1,7 @@
-//! The merged OpenAPI document, made from the services' own, and its copy in 3.0.
+//! Fetches the documents of the services and merges them.
 //!
-//! Services are deployed alone, so their documents are fetched from them, remembered
-//! for a short while, and kept when a service does not answer.
-
-mod door;
-mod merge;
-mod own;
+//! Services are deployed on their own, so their documents are fetched from them, cached for a short
+//! time, and kept while a service is unavailable.
 
 use std::{
     collections::BTreeMap,
@@ -19,23 +15,22 @@ use quartet_common::{openapi::to_3_0, problem::Problem};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::Page;
-use crate::{error, state::Snapshot, upstream::Upstream};
-pub(crate) use own::merge_with_own;
+use super::gateway_document::merge_with_gateway;
+use crate::{error, reply::Reply, snapshot::Snapshot, upstream::Upstream};
 
-/// How the path of the copy ends.
-const COPY_IN_3_0: &str = "-3.0.json";
-const LARGEST_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// How the path of the 3.0 version ends.
+const SUFFIX_3_0: &str = "-3.0.json";
+const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// The last document of every service, and what they make together.
+/// The last known document of every service, and the merged one.
 #[derive(Debug)]
 pub(crate) struct Documents {
     client: reqwest::Client,
-    known: Mutex<Known>,
+    cache: Mutex<Cache>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Cache {
     by_service: BTreeMap<Arc<str>, Arc<Value>>,
     merged: Option<(Instant, Merged)>,
 }
@@ -43,7 +38,7 @@ struct Known {
 #[derive(Clone, Debug)]
 struct Merged {
     document: Bytes,
-    copy_in_3_0: Bytes,
+    version_3_0: Bytes,
 }
 
 impl Documents {
@@ -52,55 +47,53 @@ impl Documents {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .expect("a client without special settings can be built");
+            .expect("a client with default TLS settings can be built");
         Self {
             client,
-            known: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
-    /// The document, or its copy in 3.0 where the path asks for that.
-    pub(super) async fn page(&self, path: &str, snapshot: &Snapshot) -> Result<Page, Problem> {
+    /// The merged document in the version that the path names.
+    pub(crate) async fn render(&self, path: &str, snapshot: &Snapshot) -> Result<Reply, Problem> {
         let fresh_for = Duration::from_secs(snapshot.config.model.documents.refresh_seconds);
         let merged = self.merged(snapshot, fresh_for).await?;
-        let wanted = if path.ends_with(COPY_IN_3_0) {
-            merged.copy_in_3_0
+        let document = if path.ends_with(SUFFIX_3_0) {
+            merged.version_3_0
         } else {
             merged.document
         };
-        Ok(page(wanted, fresh_for))
+        Ok(reply(document, fresh_for))
     }
 
     async fn merged(&self, snapshot: &Snapshot, fresh_for: Duration) -> Result<Merged, Problem> {
         let settings = &snapshot.config.model.documents;
-        // One request renews the document; the others wait for it.
-        let mut known = self.known.lock().await;
-        if let Some((made, merged)) = &known.merged
-            && made.elapsed() < fresh_for
+        // One request refreshes the cache; the others wait for it.
+        let mut cache = self.cache.lock().await;
+        if let Some((merged_at, merged)) = &cache.merged
+            && merged_at.elapsed() < fresh_for
         {
             return Ok(merged.clone());
         }
         let timeout = Duration::from_millis(settings.timeout_ms);
-        self.refresh(&mut known, snapshot, timeout).await;
-        let wanted: Vec<&Arc<Upstream>> = documented(snapshot).collect();
-        let (parts, missing): (Vec<_>, Vec<_>) = wanted
-            .iter()
+        self.refresh(&mut cache, snapshot, timeout).await;
+        let (present, missing): (Vec<_>, Vec<_>) = documented(snapshot)
             .map(|upstream| &upstream.config.name)
-            .partition(|name| known.by_service.contains_key(*name));
-        if parts.is_empty() {
-            return Err(error::unreachable());
+            .partition(|name| cache.by_service.contains_key(*name));
+        if present.is_empty() {
+            return Err(error::upstream_unreachable());
         }
-        let parts: Vec<(&str, &Value)> = parts
+        let documents: Vec<(&str, &Value)> = present
             .into_iter()
-            .map(|name| (&**name, &*known.by_service[name]))
+            .map(|name| (&**name, &*cache.by_service[name]))
             .collect();
-        let merged = Merged::new(&merge_with_own(&parts));
-        // While a service is missing it is asked for again at every request.
-        known.merged = missing.is_empty().then(|| (Instant::now(), merged.clone()));
+        let merged = Merged::new(&merge_with_gateway(&documents));
+        // While a service is missing, every request tries to fetch its document.
+        cache.merged = missing.is_empty().then(|| (Instant::now(), merged.clone()));
         Ok(merged)
     }
 
-    async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
+    async fn refresh(&self, cache: &mut Cache, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
             let (client, upstream) = (self.client.clone(), Arc::clone(upstream));
@@ -115,17 +108,17 @@ impl Documents {
         while let Some(finished) = running.join_next().await {
             match finished {
                 Ok((name, Ok(Ok(document)))) => {
-                    known.by_service.insert(name, Arc::new(document));
+                    cache.by_service.insert(name, Arc::new(document));
                 }
                 Ok((name, Ok(Err(error)))) => {
                     tracing::warn!(target: "quartet", service = &*name,
-                        error = format!("{error:#}"), "no OpenAPI document");
+                        error = format!("{error:#}"), "cannot fetch OpenAPI document");
                 }
                 Ok((name, Err(_))) => {
                     tracing::warn!(target: "quartet", service = &*name,
-                        error = "took too long", "no OpenAPI document");
+                        error = "timed out", "cannot fetch OpenAPI document");
                 }
-                Err(error) => tracing::error!(target: "quartet", %error, "a fetch broke"),
+                Err(error) => tracing::error!(target: "quartet", %error, "fetch task panicked"),
             }
         }
     }
@@ -135,7 +128,7 @@ impl Merged {
     fn new(document: &Value) -> Self {
         Self {
             document: document.to_string().into(),
-            copy_in_3_0: to_3_0(document).to_string().into(),
+            version_3_0: to_3_0(document).to_string().into(),
         }
     }
 }
@@ -150,7 +143,7 @@ fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> {
 async fn fetch(client: &reqwest::Client, upstream: &Upstream) -> anyhow::Result<Value> {
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
     let mut tried = Vec::new();
-    let mut last = anyhow::anyhow!("no address is known");
+    let mut last = anyhow::anyhow!("no known address");
     while let Some(replica) = upstream.pick(&tried, Instant::now()) {
         tried.push(replica.address);
         match fetch_from(client, &format!("http://{}{path}", replica.address)).await {
@@ -167,16 +160,16 @@ async fn fetch_from(client: &reqwest::Client, url: &str) -> anyhow::Result<Value
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
         anyhow::ensure!(
-            body.len() <= LARGEST_DOCUMENT_BYTES,
-            "the document is too large"
+            body.len() <= MAX_DOCUMENT_BYTES,
+            "document larger than {MAX_DOCUMENT_BYTES} bytes"
         );
     }
     Ok(serde_json::from_slice(&body)?)
 }
 
-fn page(document: Bytes, fresh_for: Duration) -> Page {
+fn reply(document: Bytes, fresh_for: Duration) -> Reply {
     let cache = format!("public, max-age={}", fresh_for.as_secs());
-    let cache = HeaderValue::from_str(&cache).expect("digits are plain ASCII");
-    Page::ok(HeaderValue::from_static("application/json"), document)
-        .with(header::CACHE_CONTROL, cache)
+    let cache = HeaderValue::from_str(&cache).expect("digits are ASCII");
+    Reply::ok(HeaderValue::from_static("application/json"), document)
+        .header(header::CACHE_CONTROL, cache)
 }

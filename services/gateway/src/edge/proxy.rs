@@ -1,24 +1,6 @@
-//! The only rooms that know pingora: one file per phase of a request.
-//!
-//! A connection meets [`front`], which reads request heads within their limits; then
-//! each request goes through [`request`], [`peer`], [`upstream_request`], [`body`],
-//! [`response`] and [`logging`], or [`failure`] when something breaks. Answers of our
-//! own are built in [`reply`] alone.
+//! pingora's phases, each delegated to a file of its own.
 
-mod body;
-mod ctx;
-mod failure;
-mod front;
-mod head;
-mod logging;
-mod peer;
-mod reply;
-mod request;
-mod response;
-pub(crate) mod server;
-mod upstream_request;
-
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,32 +12,32 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
+use super::{ctx::Ctx, failure, logging, peer, request, request_body, response, upstream_request};
 use crate::state::State;
-use ctx::Ctx;
 
-/// The proxy. Everything it knows is in the shared state.
+/// The implementation of pingora's proxy trait.
 #[derive(Debug)]
-struct Edge {
-    state: Arc<State>,
+pub(super) struct Edge {
+    pub(super) state: Arc<State>,
 }
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    /// Boxed: the proxy's futures carry it around.
+    /// Boxed, because pingora moves it between its futures.
     type CTX = Box<Ctx>;
 
     fn new_ctx(&self) -> Self::CTX {
         Box::new(Ctx::new(self.state.snapshot()))
     }
 
-    /// None: compression would hold back events.
+    /// None: compression would buffer server-sent events.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         ctx.identify(session, &self.state);
-        if self.state.is_draining() {
-            // Good-bye with every answer, so that no client sends a request into a
-            // connection that is about to close.
+        if self.state.readiness.is_draining() {
+            // `Connection: close`, so that no client sends a request on a connection that is
+            // about to be closed.
             session.set_keepalive(None);
         }
         Ok(())
@@ -80,7 +62,7 @@ impl ProxyHttp for Edge {
         _end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        body::count_request(body.as_ref(), ctx)
+        request_body::count(body.as_ref(), ctx)
     }
 
     async fn upstream_request_filter(
@@ -98,7 +80,7 @@ impl ProxyHttp for Edge {
         _upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::answered(ctx);
+        response::head_received(ctx);
         Ok(())
     }
 
@@ -119,7 +101,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(failure::to_connect(ctx, &self.state));
+        error.set_retry(failure::while_connecting(ctx, &self.state));
         error
     }
 
@@ -142,14 +124,14 @@ impl ProxyHttp for Edge {
         error: &Error,
         ctx: &mut Self::CTX,
     ) -> FailToProxy {
-        failure::answer(session, ctx, error).await
+        failure::respond(session, ctx, error).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
     }
 
-    /// The access line says it all, once.
+    /// The access line has the error.
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
@@ -164,6 +146,3 @@ impl ProxyHttp for Edge {
         true
     }
 }
-
-/// How long an answer that came before the end of the request waits for that end.
-const LINGER: Duration = Duration::from_secs(2);

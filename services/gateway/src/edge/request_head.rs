@@ -1,8 +1,18 @@
-//! Reads a request head within its limits, before the proxy's own parser sees it.
+//! Reads an HTTP/1 request head within its limits, before pingora's parser sees it.
 //!
-//! The parser below takes up to a mebibyte, waits a minute for each read, accepts bare
-//! line feeds, and answers mistakes without a body. Here the whole head must arrive in
-//! time, be small enough and be readable in one way only.
+//! pingora's parser accepts a mebibyte, waits a minute for every read, accepts bare line feeds, and
+//! answers invalid input without a body. A strict parser in front of it gives three guarantees:
+//!
+//! 1. **Unambiguous.** Whatever two servers could read differently is refused: both `Content-Length`
+//!    and `Transfer-Encoding`, or either of them twice; codings other than `chunked`; bare line
+//!    feeds; folded headers; space before a colon; a missing or second `Host`. Otherwise an upstream
+//!    could see two requests where the gateway authorized one (request smuggling).
+//! 2. **Bounded in time.** The deadline covers the whole head, not each read: a client that sends a
+//!    byte every few seconds cannot hold a connection.
+//! 3. **Bounded in size**, by bytes and by headers, before anything is parsed.
+//!
+//! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
+//! end, [`check`] parses the head and the bytes are handed to pingora unchanged.
 
 use std::{mem::MaybeUninit, time::Duration};
 
@@ -18,34 +28,34 @@ use tokio::{
 use crate::error;
 
 const FIRST_READ_BYTES: usize = 4096;
-/// The parser below has no room for more.
+/// pingora has no room for more.
 const MOST_HEADERS: usize = 256;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
-/// How large and how slow a head may be.
+/// Bounds of a request head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) bytes: usize,
     pub(super) count: usize,
-    /// From the first byte on.
-    pub(super) time: Duration,
+    /// From the first byte to the last.
+    pub(super) timeout: Duration,
     /// Until the first byte.
-    pub(super) idle: Duration,
+    pub(super) idle_timeout: Duration,
 }
 
-/// What came over the connection.
+/// The result of reading from a connection.
 pub(super) enum Head {
-    /// A whole head, and what came with it.
+    /// A valid head, and what followed it in the same read.
     Complete(BytesMut),
     /// The client speaks HTTP/2; these are its first bytes.
     Http2(BytesMut),
-    /// Nothing to answer: the client left, or the connection was idle for too long.
+    /// The client disconnected, or the connection was idle for too long.
     Closed,
-    Refused(Box<Refusal>),
+    Rejected(Box<RejectedHead>),
 }
 
-/// A head that is answered without going further.
-pub(super) struct Refusal {
+/// A head that gets a problem in response, and as much of it as could be read.
+pub(super) struct RejectedHead {
     pub(super) problem: Problem,
     pub(super) method: Option<Method>,
     pub(super) path: Option<String>,
@@ -57,45 +67,45 @@ pub(super) async fn read(
     shutdown: &mut ShutdownWatch,
 ) -> Head {
     let mut buffer = BytesMut::with_capacity(FIRST_READ_BYTES);
-    let idle_until = Instant::now() + limits.idle;
+    let idle_until = Instant::now() + limits.idle_timeout;
     let first = tokio::select! {
         biased;
         first = timeout_at(idle_until, stream.read_buf(&mut buffer)) => first,
-        // Nothing has been asked yet, so nothing is lost.
+        // No request has started, so none is lost.
         _ = shutdown.wait_for(|&begun| begun) => return Head::Closed,
     };
     if !matches!(first, Ok(Ok(1..))) {
         return Head::Closed;
     }
-    let deadline = Instant::now() + limits.time;
+    let deadline = Instant::now() + limits.timeout;
     let mut scan = Scan::default();
     loop {
         match scan.advance(&mut buffer, limits) {
             Ok(Some(end)) => return complete(buffer, end, limits),
             Ok(None) => {}
-            Err(problem) => return refused(problem, &buffer),
+            Err(problem) => return rejected(problem, &buffer),
         }
         match timeout_at(deadline, stream.read_buf(&mut buffer)).await {
             Ok(Ok(1..)) => {}
             Ok(_) => return Head::Closed,
             Err(_) => {
-                let problem = error::too_slow("the request head took too long to arrive");
-                return refused(problem, &buffer);
+                let problem = error::request_timeout("the request head did not arrive in time");
+                return rejected(problem, &buffer);
             }
         }
     }
 }
 
-fn refused(problem: Problem, buffer: &[u8]) -> Head {
-    let (method, path) = guess(buffer);
-    Head::Refused(Box::new(Refusal {
+fn rejected(problem: Problem, buffer: &[u8]) -> Head {
+    let (method, path) = request_line(buffer);
+    Head::Rejected(Box::new(RejectedHead {
         problem,
         method,
         path,
     }))
 }
 
-/// Looks for the end of the head, each byte once.
+/// Finds the end of the head, looking at each byte once.
 #[derive(Default)]
 struct Scan {
     at: usize,
@@ -104,7 +114,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// The length of the head, once all of it is there.
+    /// The length of the head, once it is complete.
     fn advance(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<usize>, Problem> {
         let too_large = || error::headers_too_large(limits.bytes, limits.count);
         while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
@@ -114,7 +124,7 @@ impl Scan {
             }
             let empty = newline - 1 == self.line_start;
             if empty && self.lines == 0 {
-                // An empty line before the request is tolerated (RFC 9112, 2.2).
+                // Empty lines before a request are ignored (RFC 9112, 2.2).
                 buffer.advance(2);
                 *self = Self::default();
                 continue;
@@ -149,11 +159,11 @@ fn complete(buffer: BytesMut, end: usize, limits: Limits) -> Head {
     }
     match check(head, limits) {
         Ok(()) => Head::Complete(buffer),
-        Err(problem) => refused(problem, head),
+        Err(problem) => rejected(problem, head),
     }
 }
 
-/// Refuses what two readers might understand differently (RFC 9112, 6 and 3.2).
+/// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2).
 fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
@@ -167,7 +177,7 @@ fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
         }
     }
     if request.method == Some("CONNECT") {
-        return Err(error::wrong_method(&[]));
+        return Err(error::method_not_allowed(&[]));
     }
     let (mut lengths, mut codings, mut hosts) = (0, 0, 0);
     for header in request.headers.iter() {
@@ -176,7 +186,7 @@ fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
             14 if is("content-length") => {
                 lengths += 1;
                 if header.value.is_empty() || !header.value.iter().all(u8::is_ascii_digit) {
-                    return Err(error::malformed("Content-Length must be one whole number"));
+                    return Err(error::malformed("Content-Length must be a whole number"));
                 }
             }
             17 if is("transfer-encoding") => {
@@ -188,24 +198,28 @@ fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
             4 if is("host") => {
                 hosts += 1;
                 if !header.value.iter().all(|&byte| is_authority(byte)) {
-                    return Err(error::malformed("Host must be a host and perhaps a port"));
+                    return Err(error::malformed(
+                        "Host must be a host with an optional port",
+                    ));
                 }
             }
             _ => {}
         }
     }
-    let old = request.version == Some(0);
+    let is_http_1_0 = request.version == Some(0);
     match (lengths, codings, hosts) {
         (1.., 1.., _) => Err(error::malformed(
-            "Content-Length and Transfer-Encoding exclude each other",
+            "Content-Length and Transfer-Encoding cannot be combined",
         )),
-        (2.., ..) => Err(error::malformed("there must be one Content-Length at most")),
+        (2.., ..) => Err(error::malformed("there must be at most one Content-Length")),
         (_, 2.., _) => Err(error::malformed(
-            "there must be one Transfer-Encoding at most",
+            "there must be at most one Transfer-Encoding",
         )),
-        (_, 1, _) if old => Err(error::malformed("HTTP/1.0 knows no Transfer-Encoding")),
-        (_, _, 0) if !old => Err(error::malformed("the Host header is missing")),
-        (_, _, 2..) => Err(error::malformed("there must be one Host header")),
+        (_, 1, _) if is_http_1_0 => Err(error::malformed(
+            "HTTP/1.0 does not support Transfer-Encoding",
+        )),
+        (_, _, 0) if !is_http_1_0 => Err(error::malformed("the Host header is missing")),
+        (_, _, 2..) => Err(error::malformed("there must be exactly one Host header")),
         _ => Ok(()),
     }
 }
@@ -214,8 +228,8 @@ fn is_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
 }
 
-/// Method and path of a head that may be broken, for the log.
-fn guess(head: &[u8]) -> (Option<Method>, Option<String>) {
+/// Method and path of a head that may be invalid, for the log.
+fn request_line(head: &[u8]) -> (Option<Method>, Option<String>) {
     let line = head
         .split(|&byte| byte == b'\r' || byte == b'\n')
         .next()
@@ -239,11 +253,11 @@ mod tests {
     const LIMITS: Limits = Limits {
         bytes: 2048,
         count: 5,
-        time: Duration::from_secs(1),
-        idle: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
     };
 
-    /// Feeds the text byte by byte, as a slow client would.
+    /// Feeds the text byte by byte, like a slow client.
     fn outcome(text: &str) -> String {
         let mut buffer = BytesMut::new();
         let mut scan = Scan::default();
@@ -255,7 +269,7 @@ mod tests {
                     return match complete(buffer, end, LIMITS) {
                         Head::Complete(_) => "ok".to_owned(),
                         Head::Http2(_) => "h2".to_owned(),
-                        Head::Refused(refusal) => refusal.problem.kind.code.to_owned(),
+                        Head::Rejected(rejected) => rejected.problem.kind.code.to_owned(),
                         Head::Closed => "closed".to_owned(),
                     };
                 }
@@ -266,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_taken_or_refused() {
+    fn valid_heads_are_complete_and_others_rejected() {
         let cases = [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "ok"),
             ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "ok"),
@@ -327,11 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_head_is_logged_with_what_is_known() {
+    fn invalid_heads_are_logged_with_method_and_path() {
         assert_eq!(
-            guess(b"GET /a?b=c HTTP/9"),
+            request_line(b"GET /a?b=c HTTP/9"),
             (Some(Method::GET), Some("/a".to_owned()))
         );
-        assert_eq!(guess(b"\x16\x03\x01"), (None, None));
+        assert_eq!(request_line(b"\x16\x03\x01"), (None, None));
     }
 }

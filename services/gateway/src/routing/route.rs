@@ -1,26 +1,23 @@
-//! Host, path, method and headers of a request -> the route that answers it.
-
-mod pattern;
-mod table;
+//! One route: the requests it matches, and how they are handled.
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
+use serde::Deserialize;
 
-use crate::config::model::{Auth, Serve};
-pub(crate) use pattern::{HostPattern, PathPattern};
-pub(crate) use table::{Match, RouteTable};
+use super::pattern::{HostPattern, PathPattern};
 
-/// Which requests it takes, and what is done with them.
+/// A validated route of the configuration.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) priority: i32,
-    /// Empty: any.
+    /// Empty: any host.
     pub(crate) hosts: Vec<HostPattern>,
     pub(crate) paths: Vec<PathPattern>,
-    /// Empty: any.
+    /// Empty: any method.
     pub(crate) methods: Vec<Method>,
+    /// All of these must be present.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) action: Action,
     pub(crate) auth: Auth,
@@ -35,6 +32,7 @@ pub(crate) struct Route {
     pub(crate) stream_timeout: Option<Duration>,
 }
 
+/// Where the response comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Index into the configuration's upstreams.
@@ -42,9 +40,31 @@ pub(crate) enum Action {
     Serve(Serve),
 }
 
+/// A page that the gateway serves itself.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Serve {
+    Health,
+    Openapi,
+    Docs,
+}
+
+/// Which access tokens a route requires.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Tokens are ignored.
+    Public,
+    /// A token is not needed, but must be valid if there is one.
+    Optional,
+    /// A valid token is needed.
+    #[default]
+    Required,
+}
+
 impl Route {
-    /// Whether the method may be used; GET includes HEAD.
-    fn takes(&self, method: &Method) -> bool {
+    /// Whether the route allows the method; GET includes HEAD.
+    pub(super) fn allows(&self, method: &Method) -> bool {
         self.methods.is_empty()
             || self.methods.contains(method)
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))

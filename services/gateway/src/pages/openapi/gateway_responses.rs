@@ -1,4 +1,4 @@
-//! What the gateway adds to every operation: its own answers, and the headers of its limits.
+//! What the gateway adds to every operation: its own responses and rate limit headers.
 
 use quartet_common::{
     openapi::{self, headers, problems, walk},
@@ -6,79 +6,79 @@ use quartet_common::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::error::kinds;
+use crate::error;
 
-/// Answers that are given before a limit has counted.
+/// Statuses of responses that are sent before a rate limit has counted.
 const BEFORE_LIMITS: [&str; 4] = ["400", "408", "413", "431"];
-/// The one route that is shipped without a limit.
+/// The only default route without a rate limit.
 const UNLIMITED: &str = "/health";
 const LIMIT: &str = "RateLimit";
 const POLICY: &str = "RateLimit-Policy";
 
-/// Adds to a merged document what clients of the gateway meet beside the services' answers.
+/// Documents the responses and headers that do not come from the services.
 pub(super) fn add(document: &mut Value) {
     let headers = &mut document["components"]["headers"];
     headers[LIMIT] = json!({
-        "description": "What is left of the limit: `r` requests for the next `t` seconds \
-            (draft-ietf-httpapi-ratelimit-headers). Left out where no limit is set.",
+        "description": "The remaining quota: `r` requests in the next `t` seconds \
+            (draft-ietf-httpapi-ratelimit-headers). Absent on routes without a limit.",
         "schema": {"type": "string"},
         "example": "\"core\";r=99;t=60",
     });
     headers[POLICY] = json!({
-        "description": "The limit that counted: never more than `q` requests in any `w` seconds, for a user, \
-            or without a token for a client's address. Left out where no limit is set.",
+        "description": "The rate limit: at most `q` requests in any `w` seconds per user, or per client IP \
+            without a token. Absent on routes without a limit.",
         "schema": {"type": "string"},
         "example": "\"core\";q=100;w=60",
     });
     let mut all = Vec::new();
     walk::operations(document, |path, method, operation| {
-        let is_own =
+        let is_local =
             !path.starts_with("/v1/") && !path.starts_with("/s/") && !path.starts_with("/.");
         let is_limited = path != UNLIMITED;
-        let mut kinds = answers(operation, is_own);
+        let mut kinds = responses(operation, is_local);
         if is_limited {
-            kinds.push(&kinds::RATE_LIMITED);
+            kinds.push(&error::RATE_LIMITED);
         }
         problems::describe(method, operation, &kinds);
         all.extend(kinds);
         if is_limited {
-            tell_limits(operation);
+            add_limit_headers(operation);
         }
     });
     problems::show(document, &all);
 }
 
-fn answers(
+fn responses(
     operation: &Map<String, Value>,
-    is_own: bool,
+    is_local: bool,
 ) -> Vec<&'static quartet_common::problem::Kind> {
-    let mut found = vec![
-        &kinds::MALFORMED_REQUEST,
-        &kinds::HEADERS_TOO_LARGE,
+    let mut kinds = vec![
+        &error::MALFORMED_REQUEST,
+        &error::HEADERS_TOO_LARGE,
         &common::REQUEST_TIMEOUT,
         &common::INTERNAL,
     ];
-    if !is_own {
-        found.extend([
-            &kinds::BAD_GATEWAY,
-            &kinds::UPSTREAM_UNREACHABLE,
-            &kinds::UPSTREAM_TIMEOUT,
+    if !is_local {
+        kinds.extend([
+            &error::BAD_GATEWAY,
+            &error::UPSTREAM_UNREACHABLE,
+            &error::UPSTREAM_TIMEOUT,
         ]);
     }
     if operation["responses"].get("101").is_none() {
-        found.push(&kinds::UPGRADE_REFUSED);
+        kinds.push(&error::UPGRADE_REFUSED);
     }
     if operation.contains_key("requestBody") {
-        found.push(&common::BODY_TOO_LARGE);
+        kinds.push(&common::BODY_TOO_LARGE);
     }
     let security = operation.get("security").and_then(Value::as_array);
     if security.is_some_and(|all| all.iter().any(|one| one.get(openapi::BEARER).is_some())) {
-        found.extend([&common::UNAUTHENTICATED, &common::UNAVAILABLE]);
+        kinds.extend([&common::UNAUTHENTICATED, &common::UNAVAILABLE]);
     }
-    found
+    kinds
 }
 
-fn tell_limits(operation: &mut Map<String, Value>) {
+fn add_limit_headers(operation: &mut Map<String, Value>) {
     let responses = operation
         .get_mut("responses")
         .and_then(Value::as_object_mut);

@@ -1,4 +1,4 @@
-//! One client connection: heads are read and checked here, then the proxy answers.
+//! One client connection: reads and checks request heads, then hands them to the proxy.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,26 +12,27 @@ use pingora::{
 };
 
 use super::{
-    Edge,
-    head::{self, Head, Limits},
+    proxy::Edge,
     reply,
+    request_head::{self, Head, Limits},
 };
 use crate::state::State;
 
-pub(super) struct Front {
+/// Handles every connection of the public listener.
+pub(super) struct ConnectionHandler {
     pub(super) proxy: Arc<HttpProxy<Edge>>,
     pub(super) state: Arc<State>,
 }
 
 #[async_trait]
-impl ServerApp for Front {
+impl ServerApp for ConnectionHandler {
     async fn process_new(
         self: &Arc<Self>,
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let most = self.state.snapshot().config.model.server.max_connections;
-        let _open = self.state.open_connection(most)?;
+        let max = self.state.snapshot().config.model.server.max_connections;
+        let _open = self.state.connections.open(max)?;
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.proxy.process_new(stream, shutdown).await;
         }
@@ -43,20 +44,20 @@ impl ServerApp for Front {
     }
 }
 
-impl Front {
-    /// Requests one after the other until the connection ends.
+impl ConnectionHandler {
+    /// Serves one request after the other until the connection ends.
     async fn http1(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let mut begun = shutdown.clone();
+        let mut shutdown_begun = shutdown.clone();
         let mut first = true;
         loop {
             let limits = self.limits(first);
             first = false;
-            let head = match head::read(&mut stream, limits, &mut begun).await {
+            let head = match request_head::read(&mut stream, limits, &mut shutdown_begun).await {
                 Head::Complete(head) => head,
-                Head::Http2(start) => return self.http2(stream, &start, shutdown).await,
+                Head::Http2(preface) => return self.http2(stream, &preface, shutdown).await,
                 Head::Closed => return None,
-                Head::Refused(refusal) => {
-                    reply::refuse(&mut stream, *refusal, &self.state).await;
+                Head::Rejected(rejected) => {
+                    reply::reject(&mut stream, *rejected, &self.state).await;
                     return None;
                 }
             };
@@ -70,30 +71,24 @@ impl Front {
     async fn http2(
         &self,
         stream: Stream,
-        start: &BytesMut,
+        preface: &BytesMut,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut plain = stream.into_any().downcast::<L4>().ok()?;
-        plain.rewind(start);
+        plain.rewind(preface);
         self.proxy.process_new(plain, shutdown).await
     }
 
     fn limits(&self, first: bool) -> Limits {
         let snapshot = self.state.snapshot();
         let server = &snapshot.config.model.server;
-        let time = snapshot.header_timeout();
+        let timeout = snapshot.header_timeout();
         let idle = Duration::from_secs(server.keepalive_timeout_seconds);
         Limits {
             bytes: server.header_limit_bytes,
             count: server.header_limit_count,
-            time,
-            idle: if first { time } else { idle },
+            timeout,
+            idle_timeout: if first { timeout } else { idle },
         }
     }
-}
-
-/// The other end of a connection.
-pub(super) fn peer(stream: &Stream) -> Option<std::net::IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
 }

@@ -6,7 +6,7 @@
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
 use axum::{Json, Router, extract::State as Extract, routing::get};
-use quartet_common::health;
+use quartet_http::health;
 use serde_json::{Value, json};
 
 use crate::{

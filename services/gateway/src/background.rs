@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    config::load::Mistakes,
+    config::load::ConfigErrors,
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},
@@ -97,7 +97,7 @@ async fn watch_configuration(state: Arc<State>) {
     }
 }
 
-fn refuse(state: &State, error: &Mistakes) {
+fn refuse(state: &State, error: &ConfigErrors) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");

@@ -6,7 +6,7 @@
 mod access_log;
 mod admin;
 mod background;
-pub mod config;
+mod config;
 mod edge;
 mod error;
 mod listener;
@@ -21,10 +21,12 @@ mod state;
 mod trace;
 mod upstream;
 
-use quartet_common::{clock::Clock, openapi as documents, telemetry};
+use quartet_common::{cli, clock::Clock};
+use quartet_openapi as documents;
+use quartet_telemetry as telemetry;
 use serde_json::Value;
 
-use config::load::Sources;
+pub use config::{DEFAULTS, load::Sources};
 
 /// Runs the gateway until a signal ends it.
 ///
@@ -83,4 +85,17 @@ pub fn problems() -> String {
 pub fn routes(sources: &Sources) -> anyhow::Result<String> {
     let routes = admin::describe_routes(&sources.load()?);
     Ok(serde_json::to_string_pretty(&routes)?)
+}
+
+/// Checks the gateway on this machine: liveness on the public listener, else readiness.
+///
+/// # Errors
+/// When it does not answer 200 within three seconds.
+pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
+    let server = sources.load()?.model.server;
+    if ready {
+        cli::healthcheck(server.admin_listen, "/ready")
+    } else {
+        cli::healthcheck(server.listen, "/health")
+    }
 }

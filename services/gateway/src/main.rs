@@ -8,7 +8,7 @@ use quartet_common::{
     cli::{self, OpenapiVersion},
     config::{render_help, render_markdown},
 };
-use quartet_gateway::config::{DEFAULTS, load::Sources};
+use quartet_gateway::{DEFAULTS, Sources};
 use serde_json::Value;
 
 /// The public gateway of Quartet: routing, access tokens, rate limits, load balancing.
@@ -77,14 +77,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Problems => print(&quartet_gateway::problems()),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
-        Command::Healthcheck { ready } => {
-            let server = sources.load()?.model.server;
-            if ready {
-                cli::healthcheck(server.admin_listen, "/ready")
-            } else {
-                cli::healthcheck(server.listen, "/health")
-            }
-        }
+        Command::Healthcheck { ready } => quartet_gateway::healthcheck(&sources, ready),
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quartet_common::{clock::Clock, config::ConfigError, jwt::JwtVerifier};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError};
 
 use crate::{
     config::{Config, UpstreamConfig, model::Model},

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use quartet_common::{clock::Clock, config::ConfigError, health::Readiness, metrics::Metrics};
+use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_http::health::Readiness;
+use quartet_telemetry::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::{
     config::{
         Config,
-        load::{Mistakes, Sources},
+        load::{ConfigErrors, Sources},
     },
     listener::Connections,
     metrics::GatewayMetrics,
@@ -72,7 +74,7 @@ impl State {
     ///
     /// # Errors
     /// Every violation in the text; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, text: &str) -> Result<(), Mistakes> {
+    pub(crate) fn reload(&self, text: &str) -> Result<(), ConfigErrors> {
         let before = self.snapshot();
         let config = self.sources.load_text(text)?;
         let fixed = snapshot::restart_required(&before.config.model, &config.model);

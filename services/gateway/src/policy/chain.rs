@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quartet_common::jwt::JwtVerifier;
+use quartet_auth::jwt::JwtVerifier;
 
 use super::{
     auth::AccessTokens,

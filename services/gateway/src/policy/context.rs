@@ -3,7 +3,8 @@
 use std::{net::IpAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, request::Parts};
-use quartet_common::{jwt::Claims, problem::Problem};
+use quartet_auth::jwt::Claims;
+use quartet_common::problem::Problem;
 
 use crate::routing::Route;
 

@@ -5,6 +5,5 @@ mod route;
 mod table;
 
 pub(crate) use pattern::{HostPattern, PathPattern};
-pub(crate) use route::{Action, Route};
-pub use route::{Auth, Serve};
+pub(crate) use route::{Action, Auth, Route, Serve};
 pub(crate) use table::{Match, RouteTable};

@@ -43,7 +43,7 @@ pub(crate) enum Action {
 /// A page that the gateway serves itself.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub enum Serve {
+pub(crate) enum Serve {
     Health,
     Openapi,
     Docs,
@@ -52,7 +52,7 @@ pub enum Serve {
 /// Which access tokens a route requires.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub enum Auth {
+pub(crate) enum Auth {
     /// Tokens are ignored.
     Public,
     /// A token is not needed, but must be valid if there is one.

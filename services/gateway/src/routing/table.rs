@@ -274,11 +274,7 @@ mod tests {
 
     fn table(text: &str) -> RouteTable {
         let text = format!("shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n{text}");
-        let sources = Sources {
-            file: Some("test.toml".into()),
-            environment: Vec::new(),
-        };
-        sources.load_text(&text).unwrap().routes
+        Sources::of_test(&text).unwrap().routes
     }
 
     fn route(name: &str, rest: &str) -> String {

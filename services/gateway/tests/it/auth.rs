@@ -1,4 +1,4 @@
-//! Tokens: public, optional, required; keys from a real JWKS address.
+//! Access tokens on public, optional and required routes; keys come from a JWKS URL.
 
 use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
@@ -28,7 +28,7 @@ async fn call(gateway: &Gateway, path: &str, authorization: Option<&str>) -> req
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_rule_lets_pass_whom_it_should() {
+async fn tokens_are_ignored_optional_or_required_by_route() {
     let issuer = Issuer::new(Clock::system());
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let good = format!("Bearer {}", issuer.token("usr_1"));
@@ -53,7 +53,7 @@ async fn each_rule_lets_pass_whom_it_should() {
             .to_string()
             .contains(r#"["x-user-id","usr_1"]"#)
     );
-    // A public route does not look at tokens, good or bad.
+    // A public route ignores tokens, valid or not.
     let echoed: Value = call(&gateway, "/public", Some(&good))
         .await
         .json()
@@ -71,7 +71,7 @@ async fn each_rule_lets_pass_whom_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_tokens_are_refused_wherever_they_are_looked_at() {
+async fn invalid_tokens_are_refused_on_optional_and_required_routes() {
     let clock = Clock::system();
     let issuer = Issuer::new(clock.clone());
     let gateway = Gateway::start(&settings(&issuer).await).await;
@@ -99,7 +99,7 @@ async fn bad_tokens_are_refused_wherever_they_are_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_nobody_is_called_a_liar() {
+async fn unknown_keys_return_503_not_401() {
     let issuer = Issuer::new(Clock::system());
     let settings = settings(&issuer).await;
     let first_url = settings
@@ -116,7 +116,7 @@ async fn without_keys_nobody_is_called_a_liar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_does_not_pass_by_the_policies() {
+async fn upgrades_are_subject_to_policies() {
     let issuer = Issuer::new(Clock::system());
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let url = format!("ws://{}/required", gateway.public);

@@ -1,4 +1,4 @@
-//! Rate limits: exact under concurrency, per user or address, and said in headers.
+//! Rate limits: exact under concurrency, per user or client IP, with headers.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ fn settings(address: SocketAddr) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_is_exact_under_concurrency() {
+async fn limit_is_exact_under_concurrency() {
     let gateway = Gateway::start(&settings(serve(echo()).await)).await;
     let client = client();
     let calls = (0..160).map(|number| {
@@ -67,7 +67,7 @@ async fn the_number_is_exact_under_concurrency() {
         );
         problem(refused, 429, "rate_limited").await;
     }
-    // Another limit, and a route without one, are not touched.
+    // Another limit, and a route without one, are not affected.
     assert_eq!(gateway.get("/other").await.status(), 200);
     let free = gateway.get("/free").await;
     assert!(free.status() == 200 && !free.headers().contains_key("ratelimit"));
@@ -80,7 +80,7 @@ async fn the_number_is_exact_under_concurrency() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_have_quotas_of_their_own_and_so_have_addresses() {
+async fn each_user_and_each_client_ip_has_a_quota() {
     let issuer = Issuer::new(Clock::system());
     let jwks = issuer.serve().await;
     let settings = [
@@ -122,14 +122,14 @@ async fn users_have_quotas_of_their_own_and_so_have_addresses() {
             "{from}"
         );
     }
-    // Guessing tokens is counted for the address, too.
+    // Requests with invalid tokens count against the client IP.
     for expected in [401, 401, 429] {
         assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_not_happened_yet_is_shown_as_zero() {
+async fn counters_start_at_zero() {
     let gateway = Gateway::start(&settings(serve(echo()).await)).await;
     let text = gateway.admin("/metrics").await.text().await.unwrap();
     for sample in [

@@ -1,10 +1,10 @@
-//! Which request goes where, and with which headers.
+//! Route selection, and the headers of forwarded requests.
 
 use serde_json::Value;
 
 use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
 
-/// The headers that the upstream got, by name.
+/// The values of a header as the upstream received it.
 fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
     echoed["headers"]
         .as_array()
@@ -16,7 +16,7 @@ fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_hosts_and_methods_choose_the_route() {
+async fn paths_hosts_and_methods_select_the_route() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),
@@ -53,7 +53,7 @@ async fn paths_hosts_and_methods_choose_the_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_and_line_carries_the_request_and_the_trace() {
+async fn responses_and_access_lines_have_request_id_and_trace() {
     let address = serve(echo()).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -90,7 +90,7 @@ async fn every_answer_and_line_carries_the_request_and_the_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_says_of_itself_is_not_passed_on() {
+async fn identity_headers_of_clients_are_replaced() {
     let address = serve(echo()).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
     let forged = [
@@ -127,7 +127,7 @@ async fn what_a_client_says_of_itself_is_not_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_is_believed() {
+async fn headers_of_trusted_proxies_are_used() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),
@@ -156,9 +156,9 @@ async fn a_trusted_proxy_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_nobody_answers_for_is_a_problem() {
-    let nobody = crate::support::free_address();
-    let gateway = Gateway::start(&[upstream(&[nobody]), route("all", "/*", "")].concat()).await;
+async fn unreachable_upstream_is_503() {
+    let unused = crate::support::free_address();
+    let gateway = Gateway::start(&[upstream(&[unused]), route("all", "/*", "")].concat()).await;
     let answer = gateway.get("/a").await;
     assert_eq!(answer.headers()["retry-after"], "1");
     problem(answer, 503, "upstream_unreachable").await;
@@ -168,7 +168,7 @@ async fn an_upstream_that_nobody_answers_for_is_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_may_be_told_another_host() {
+async fn upstream_host_header_can_be_set() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),

@@ -1,4 +1,4 @@
-//! WebSocket and event streams pass through without being held back.
+//! WebSocket and server-sent events pass through unbuffered.
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use crate::support::{Gateway, client, eventually, route, serve, upstream};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_echoes_through() {
+async fn websocket_messages_pass_in_both_directions() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -29,7 +29,7 @@ async fn a_websocket_echoes_through() {
             });
         }
     });
-    // The time-out for ordinary answers must not end a quiet socket.
+    // The timeout of ordinary responses must not close an idle WebSocket.
     let more = "upgrade = true\nbody_limit_bytes = 16\nresponse_timeout_seconds = 1\nbody_timeout_seconds = 1";
     let gateway = Gateway::start(&[upstream(&[address]), route("ws", "/ws", more)].concat()).await;
     let request = format!("ws://{}/ws", gateway.public)
@@ -43,10 +43,10 @@ async fn a_websocket_echoes_through() {
         socket.send(Message::text(text.clone())).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
     }
-    let quiet_since = std::time::Instant::now();
+    let idle_since = std::time::Instant::now();
     eventually(
-        "the socket was quiet for longer than a request may be",
-        || async { (quiet_since.elapsed().as_millis() > 1_500).then_some(()) },
+        "the socket is idle for longer than a response may take",
+        || async { (idle_since.elapsed().as_millis() > 1_500).then_some(()) },
     )
     .await;
     socket.send(Message::text("still there")).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_websocket_echoes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_arrives_when_it_is_sent() {
+async fn events_arrive_one_by_one() {
     let (send, receive) = mpsc::channel::<Bytes>(1);
     let receive = std::sync::Arc::new(tokio::sync::Mutex::new(Some(receive)));
     let router = Router::new().route(

@@ -1,0 +1,84 @@
+//! The sections of the configuration that several binaries have.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use toml::Value;
+use url::Url;
+
+use crate::net::TrustedProxies;
+
+/// The HTTP side of a service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub body_limit_bytes: usize,
+    pub request_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub header_timeout_seconds: u64,
+    pub drain_seconds: u64,
+    pub shutdown_grace_seconds: u64,
+    pub max_connections: usize,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The service's Postgres.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: SecretString,
+    pub max_connections: u32,
+    pub acquire_timeout_seconds: u64,
+    pub statement_timeout_seconds: u64,
+}
+
+/// Whose access tokens are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    #[serde(deserialize_with = "empty_as_none")]
+    pub issuer: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub audience: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub token_type: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub jwks_url: Option<Url>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub hs256_secret: Option<SecretString>,
+    pub jwks_refresh_seconds: u64,
+    pub leeway_seconds: u64,
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub log: String,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub otlp_endpoint: Option<Url>,
+    pub trace_sample_ratio: f64,
+}
+
+impl Server {
+    pub fn trusted(&self) -> TrustedProxies {
+        TrustedProxies::new(self.trusted_proxies.clone())
+    }
+}
+
+/// `""` in a TOML text or variable means that the setting is not set.
+pub fn empty_as_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    match Value::deserialize(from)? {
+        Value::String(text) if text.is_empty() => Ok(None),
+        value => T::deserialize(value)
+            .map(Some)
+            .map_err(serde::de::Error::custom),
+    }
+}

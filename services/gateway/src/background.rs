@@ -1,4 +1,4 @@
-//! What runs beside requests: discovery, configuration reloads, sweeps of the rate limits.
+//! Jobs beside requests: discovery, configuration reloads, sweeps of the rate limits.
 //!
 //! A reload is triggered by SIGHUP, or by a change of the file's content, checked every second.
 //! Content rather than time stamps, because Kubernetes swaps symbolic links and editors replace
@@ -7,11 +7,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::{MissedTickBehavior, interval, sleep},
+    sync::{Notify, OnceCell},
+    time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::load::ConfigErrors,
@@ -23,54 +25,54 @@ use crate::{
 const FILE_CHECK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Starts every task on the current runtime; resolves after the first round of discovery.
-pub(crate) fn start(state: &Arc<State>) -> oneshot::Receiver<()> {
-    let (first_round, discovered) = oneshot::channel();
-    tokio::spawn(discover(Arc::clone(state), first_round));
-    tokio::spawn(watch_configuration(Arc::clone(state)));
-    tokio::spawn(sweep_rate_limits(Arc::clone(state)));
-    discovered
+/// Starts the jobs on the current runtime. `discovered` is notified after each round of discovery.
+pub(crate) fn start(state: &Arc<State>, discovered: &Arc<Notify>) -> Runner {
+    let metrics = &state.metrics.http;
+    let mut runner = Runner::new(metrics, state.clock.clone(), CancellationToken::new());
+    runner.start(discovery_job(Arc::clone(state), Arc::clone(discovered)));
+    let watched = Arc::clone(state);
+    runner.start(Job::continuous("reload", FILE_CHECK, move |run| {
+        watch_configuration(Arc::clone(&watched), run)
+    }));
+    let swept = Arc::clone(state);
+    runner.start(Job::periodic("sweep", SWEEP, move |_| {
+        sweep_rate_limits(&swept);
+        async { anyhow::Ok(()) }
+    }));
+    runner
 }
 
-async fn discover(state: Arc<State>, first_round: oneshot::Sender<()>) {
+fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
     let settings = state.snapshot().config.model.discovery.clone();
-    let resolver = match Resolver::new(&settings) {
-        Ok(resolver) => Arc::new(resolver),
-        Err(error) => {
-            let error = format!("{error:#}");
-            tracing::error!(target: "quartet", error, "cannot resolve upstream names");
-            return;
+    let period = Duration::from_millis(settings.interval_ms);
+    let reloaded = Arc::clone(&state.reloaded);
+    let resolver = Arc::new(OnceCell::new());
+    let round = move |_| {
+        let (state, settings) = (Arc::clone(&state), settings.clone());
+        let (resolver, discovered) = (Arc::clone(&resolver), Arc::clone(&discovered));
+        async move {
+            let create = async || Resolver::new(&settings).map(Arc::new);
+            let resolver = resolver.get_or_try_init(create).await?;
+            let snapshot = state.snapshot();
+            discovery::refresh(&snapshot.upstreams, resolver).await;
+            snapshot.export(&state.metrics);
+            discovered.notify_one();
+            anyhow::Ok(())
         }
     };
-    let mut first_round = Some(first_round);
-    loop {
-        let snapshot = state.snapshot();
-        discovery::refresh(&snapshot.upstreams, &resolver).await;
-        snapshot.export(&state.metrics);
-        drop(snapshot);
-        if let Some(first_round) = first_round.take() {
-            // The receiver is gone if this took too long.
-            let _ = first_round.send(());
-        }
-        tokio::select! {
-            () = sleep(Duration::from_millis(settings.interval_ms)) => {}
-            () = state.reloaded.notified() => {}
-        }
-    }
+    Job::periodic("discovery", period, round)
+        .immediately()
+        .cancel_at_stop()
+        .wake_on(reloaded)
 }
 
-async fn watch_configuration(state: Arc<State>) {
+async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut seen = state.sources.read().ok();
     let mut check = interval(FILE_CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => {
-            tracing::error!(target: "quartet", %error, "cannot handle SIGHUP");
-            return;
-        }
-    };
     loop {
+        run.succeeded();
         let requested = tokio::select! {
             _ = hangup.recv() => true,
             _ = check.tick() => false,
@@ -104,13 +106,8 @@ fn refuse(state: &State, error: &ConfigErrors) {
 }
 
 /// Frees the memory of clients that have sent nothing for a whole window.
-async fn sweep_rate_limits(state: Arc<State>) {
-    let mut due = interval(SWEEP);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        due.tick().await;
-        state.counter.sweep();
-        let keys = gauge_value(state.counter.len());
-        state.metrics.rate_limit_keys.set(keys);
-    }
+fn sweep_rate_limits(state: &State) {
+    state.counter.sweep();
+    let keys = gauge_value(state.counter.len());
+    state.metrics.rate_limit_keys.set(keys);
 }

@@ -34,7 +34,7 @@ pub(crate) struct State {
     /// Traces are exported, so every request has a span.
     pub(crate) traced: bool,
     /// Wakes the discovery of upstreams after a reload.
-    pub(crate) reloaded: Notify,
+    pub(crate) reloaded: Arc<Notify>,
 }
 
 impl State {
@@ -62,7 +62,7 @@ impl State {
             metrics,
             readiness,
             traced,
-            reloaded: Notify::new(),
+            reloaded: Arc::new(Notify::new()),
         }))
     }
 

@@ -31,6 +31,7 @@ use pingora::{
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     time::{sleep, timeout},
 };
 
@@ -206,8 +207,9 @@ impl BackgroundService for Background {
         ready: ServiceReadyNotifier,
     ) {
         let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());
-        let discovered = background::start(&self.state);
-        let _ = timeout(FIRST_DISCOVERY, discovered).await;
+        let discovered = Arc::new(Notify::new());
+        let jobs = background::start(&self.state, &discovered);
+        let _ = timeout(FIRST_DISCOVERY, discovered.notified()).await;
         ready.notify_ready();
         // The admin listener reports readiness, so it answers once the public one does.
         self.listening().await;
@@ -218,6 +220,7 @@ impl BackgroundService for Background {
         if begun.is_ok() {
             self.state.connections.all_closed().await;
         }
+        drop(jobs);
         let _ = self.exit.send(Exit::Drained);
     }
 }

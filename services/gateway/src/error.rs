@@ -1,4 +1,4 @@
-//! The problems with which the gateway itself answers.
+//! Problems of the gateway itself, and how they are created.
 
 use http::{HeaderValue, Method, header};
 use quartet_common::{

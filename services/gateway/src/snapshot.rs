@@ -29,7 +29,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// # Errors
-    /// When a route verifies tokens, and `[jwt]` does not say how.
+    /// When a route verifies tokens, and `[jwt]` is incomplete.
     pub(crate) fn first(
         config: Config,
         clock: &Clock,
@@ -127,7 +127,7 @@ impl Snapshot {
 /// `None` if no route verifies tokens and `[jwt]` has no keys.
 ///
 /// # Errors
-/// When a route verifies tokens, and `[jwt]` does not say how.
+/// When a route verifies tokens, and `[jwt]` is incomplete.
 pub(crate) fn verifier(model: &Model, clock: &Clock) -> Result<Option<JwtVerifier>, ConfigError> {
     let has_keys = model.jwt.jwks_url.is_some() || model.jwt.hs256_secret.is_some();
     let is_needed = model

@@ -39,7 +39,7 @@ pub(crate) struct State {
 
 impl State {
     /// # Errors
-    /// When a route verifies tokens, and `[jwt]` does not say how.
+    /// When a route verifies tokens, and `[jwt]` is incomplete.
     pub(crate) fn new(config: Config, sources: Sources) -> Result<Arc<Self>, ConfigError> {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));

@@ -3,8 +3,8 @@
 //! pingora's parser accepts a mebibyte, waits a minute for every read, accepts bare line feeds, and
 //! answers invalid input without a body. A strict parser in front of it gives three guarantees:
 //!
-//! 1. **Unambiguous.** Whatever two servers could read differently is refused: both `Content-Length`
-//!    and `Transfer-Encoding`, or either of them twice; codings other than `chunked`; bare line
+//! 1. **Unambiguous framing.** What two servers could read differently is refused: `Content-Length`
+//!    with `Transfer-Encoding`, or either of them twice; codings other than `chunked`; bare line
 //!    feeds; folded headers; space before a colon; a missing or second `Host`. Otherwise an upstream
 //!    could see two requests where the gateway authorized one (request smuggling).
 //! 2. **Bounded in time.** The deadline covers the whole head, not each read: a client that sends a

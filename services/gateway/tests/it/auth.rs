@@ -32,9 +32,9 @@ async fn tokens_are_ignored_optional_or_required_by_route() {
     let issuer = Issuer::new(Clock::system());
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let good = format!("Bearer {}", issuer.token("usr_1"));
-    let answer = call(&gateway, "/required", Some(&good)).await;
-    assert_eq!(answer.status(), 200);
-    let echoed: Value = answer.json().await.unwrap();
+    let response = call(&gateway, "/required", Some(&good)).await;
+    assert_eq!(response.status(), 200);
+    let echoed: Value = response.json().await.unwrap();
     let sent = echoed["headers"].to_string();
     assert!(sent.contains(r#"["x-user-id","usr_1"]"#), "{sent}");
     assert!(sent.contains(r#"["x-session-id","ses_test"]"#), "{sent}");
@@ -65,9 +65,9 @@ async fn tokens_are_ignored_optional_or_required_by_route() {
         200
     );
     assert_eq!(call(&gateway, "/optional", None).await.status(), 200);
-    let answer = call(&gateway, "/required", None).await;
-    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
-    problem(answer, 401, "unauthenticated").await;
+    let response = call(&gateway, "/required", None).await;
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    problem(response, 401, "unauthenticated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,12 +90,12 @@ async fn invalid_tokens_are_refused_on_optional_and_required_routes() {
     ];
     for token in &bad {
         for path in ["/required", "/optional"] {
-            let answer = call(&gateway, path, Some(&format!("Bearer {token}"))).await;
-            problem(answer, 401, "unauthenticated").await;
+            let response = call(&gateway, path, Some(&format!("Bearer {token}"))).await;
+            problem(response, 401, "unauthenticated").await;
         }
     }
-    let answer = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
-    problem(answer, 401, "unauthenticated").await;
+    let response = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
+    problem(response, 401, "unauthenticated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,9 +109,9 @@ async fn unknown_keys_return_503_not_401() {
     let unreachable = format!("jwks_url = \"http://{}/jwks.json\"", free_address());
     let gateway = Gateway::start(&settings.replace(first_url, &unreachable)).await;
     let token = format!("Bearer {}", issuer.token("usr_1"));
-    let answer = call(&gateway, "/required", Some(&token)).await;
-    assert!(answer.headers().contains_key("retry-after"));
-    problem(answer, 503, "unavailable").await;
+    let response = call(&gateway, "/required", Some(&token)).await;
+    assert!(response.headers().contains_key("retry-after"));
+    problem(response, 503, "unavailable").await;
     assert_eq!(call(&gateway, "/public", Some(&token)).await.status(), 200);
 }
 
@@ -121,14 +121,14 @@ async fn upgrades_are_subject_to_policies() {
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let url = format!("ws://{}/required", gateway.public);
     let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
-    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else {
         panic!("{refused}")
     };
-    assert_eq!(answer.status(), 401);
+    assert_eq!(response.status(), 401);
     let url = format!("ws://{}/optional", gateway.public);
     let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
-    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else {
         panic!("{refused}")
     };
-    assert_eq!(answer.status(), 400, "the route does not allow upgrades");
+    assert_eq!(response.status(), 400, "the route does not allow upgrades");
 }

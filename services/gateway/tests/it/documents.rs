@@ -89,9 +89,9 @@ fn committed_document_is_complete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documentation_loads_nothing_from_other_origins() {
     let gateway = Gateway::start("").await;
-    let answer = gateway.get("/docs").await;
-    assert_eq!(answer.status(), 301);
-    assert_eq!(answer.headers()["location"], "/docs/");
+    let response = gateway.get("/docs").await;
+    assert_eq!(response.status(), 301);
+    assert_eq!(response.headers()["location"], "/docs/");
     let page = gateway.get("/docs/").await;
     assert_eq!(page.status(), 200);
     assert!(
@@ -118,10 +118,10 @@ async fn documentation_loads_nothing_from_other_origins() {
         .collect();
     assert_eq!(named.len(), 5, "{named:?}");
     for file in named {
-        let answer = gateway.get(&format!("/docs/{file}")).await;
-        assert_eq!(answer.status(), 200, "{file}");
+        let response = gateway.get(&format!("/docs/{file}")).await;
+        assert_eq!(response.status(), 200, "{file}");
         assert_eq!(
-            answer.headers()["content-security-policy"],
+            response.headers()["content-security-policy"],
             policy,
             "{file}"
         );

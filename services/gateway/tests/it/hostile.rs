@@ -124,8 +124,8 @@ async fn ambiguous_requests_are_refused() {
         "nonsense\r\n\r\n",
         "\x16\x03\x01\x02\r\n\r\n",
     ] {
-        let answer = exchange(gateway.public, request.as_bytes()).await;
-        answer.problem(400, "malformed_request");
+        let response = exchange(gateway.public, request.as_bytes()).await;
+        response.problem(400, "malformed_request");
     }
     for path in ["/a/../b", "/a/%2e%2e/b", "/./a"] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");

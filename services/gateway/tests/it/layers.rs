@@ -19,7 +19,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 #[test]
 fn rooms_know_only_what_the_map_allows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    // Room, and what must not stand in its code.
+    // Room, and what its code must not contain.
     let forbidden: [(&str, &[&str]); 5] = [
         ("", &["pingora::", "use pingora"]),
         (

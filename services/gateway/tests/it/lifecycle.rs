@@ -118,7 +118,7 @@ async fn reload_drops_no_request() {
     // A changed content is enough.
     let second = [first.clone(), route("new", "/new", "")].concat();
     std::fs::write(gateway.file(), &second).unwrap();
-    eventually("the new route answers", || async {
+    eventually("the new route responds", || async {
         (gateway.get("/new").await.status() == 200).then_some(())
     })
     .await;
@@ -145,8 +145,8 @@ async fn reload_drops_no_request() {
     })
     .await;
     permits.add_permits(1);
-    let answer = request.await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "released");
+    let response = request.await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,9 +167,9 @@ async fn shutdown_waits_for_requests_in_flight_and_no_longer() {
     })
     .await;
     // Requests are still accepted for a moment; their responses close the connection.
-    let answer = gateway.get("/late").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["connection"], "close");
+    let response = gateway.get("/late").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["connection"], "close");
     eventually("connections are refused", || async {
         tokio::net::TcpStream::connect(gateway.public)
             .await

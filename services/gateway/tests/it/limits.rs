@@ -30,29 +30,35 @@ async fn limit_is_exact_under_concurrency() {
         let path = if number % 2 == 0 { "/a" } else { "/b" };
         client.get(gateway.url(path)).send()
     });
-    let answers: Vec<_> = join_all(calls)
+    let responses: Vec<_> = join_all(calls)
         .await
         .into_iter()
         .map(Result::unwrap)
         .collect();
-    let passed = answers
+    let passed = responses
         .iter()
-        .filter(|answer| answer.status() == 200)
+        .filter(|response| response.status() == 200)
         .count();
     assert_eq!(passed, 100);
-    let mut left: Vec<u32> = answers
+    let mut left: Vec<u32> = responses
         .iter()
-        .filter(|answer| answer.status() == 200)
-        .map(|answer| {
-            assert_eq!(answer.headers()["ratelimit-policy"], "\"core\";q=100;w=60");
-            let state = answer.headers()["ratelimit"].to_str().unwrap();
+        .filter(|response| response.status() == 200)
+        .map(|response| {
+            assert_eq!(
+                response.headers()["ratelimit-policy"],
+                "\"core\";q=100;w=60"
+            );
+            let state = response.headers()["ratelimit"].to_str().unwrap();
             let rest = state.strip_prefix("\"core\";r=").unwrap();
             rest.split(';').next().unwrap().parse().unwrap()
         })
         .collect();
     left.sort_unstable();
     assert_eq!(left, (0..100).collect::<Vec<_>>());
-    for refused in answers.into_iter().filter(|answer| answer.status() != 200) {
+    for refused in responses
+        .into_iter()
+        .filter(|response| response.status() != 200)
+    {
         let retry: u64 = refused.headers()["retry-after"]
             .to_str()
             .unwrap()

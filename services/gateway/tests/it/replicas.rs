@@ -113,7 +113,7 @@ async fn replica_killed_under_load_fails_no_idempotent_request() {
                         _ => client.get(&url),
                     };
                     match request.send().await {
-                        Ok(answer) if answer.status() == 200 => {
+                        Ok(response) if response.status() == 200 => {
                             done.fetch_add(1, Ordering::Relaxed);
                         }
                         other => failures.push(format!("{other:?}")),
@@ -178,16 +178,16 @@ async fn post_is_retried_only_if_nothing_was_sent() {
     let mut broke = 0;
     while broke < 3 || good.served() < 3 {
         sent += 1;
-        let answer = client()
+        let response = client()
             .post(gateway.url("/a"))
             .body("once")
             .send()
             .await
             .unwrap();
-        match answer.status().as_u16() {
+        match response.status().as_u16() {
             200 => {}
             502 => broke += 1,
-            other => panic!("{other}: {}", answer.text().await.unwrap()),
+            other => panic!("{other}: {}", response.text().await.unwrap()),
         }
     }
     // A refused connection is retried; a request that was sent is not.

@@ -35,9 +35,9 @@ async fn websocket_messages_pass_in_both_directions() {
     let request = format!("ws://{}/ws", gateway.public)
         .into_client_request()
         .unwrap();
-    let (mut socket, answer) = tokio_tungstenite::connect_async(request).await.unwrap();
-    assert_eq!(answer.status(), 101);
-    assert!(answer.headers().contains_key("x-request-id"));
+    let (mut socket, response) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    assert!(response.headers().contains_key("x-request-id"));
     for round in 0..3 {
         let text = format!("{round} {}", "x".repeat(1000));
         socket.send(Message::text(text.clone())).await.unwrap();
@@ -79,15 +79,15 @@ async fn events_arrive_one_by_one() {
     );
     let address = serve(router).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
-    let answer = client()
+    let response = client()
         .get(gateway.url("/events"))
         .header("accept", "text/event-stream")
         .header("accept-encoding", "gzip, br")
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    let mut events = answer.bytes_stream();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut events = response.bytes_stream();
     for number in 0..5 {
         let event = format!("data: {number}\n\n");
         send.send(event.clone().into()).await.unwrap();

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -33,13 +33,15 @@ pub(crate) struct Documents {
 #[derive(Debug, Default)]
 struct Cache {
     by_service: BTreeMap<Arc<str>, Arc<Value>>,
-    merged: Option<(Instant, Merged)>,
+    merged: Option<(Instant, Arc<Merged>)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Merged {
-    document: Bytes,
-    version_3_0: Bytes,
+    document: Value,
+    text: Bytes,
+    /// Built on the first request for it.
+    text_3_0: OnceLock<Bytes>,
 }
 
 impl Documents {
@@ -59,22 +61,26 @@ impl Documents {
     pub(crate) async fn render(&self, path: &str, snapshot: &Snapshot) -> Result<Reply, Problem> {
         let fresh_for = Duration::from_secs(snapshot.config.model.documents.refresh_seconds);
         let merged = self.merged(snapshot, fresh_for).await?;
-        let document = if path.ends_with(SUFFIX_3_0) {
-            merged.version_3_0
+        let text = if path.ends_with(SUFFIX_3_0) {
+            merged.text_3_0()
         } else {
-            merged.document
+            merged.text.clone()
         };
-        Ok(reply(document, fresh_for))
+        Ok(reply(text, fresh_for))
     }
 
-    async fn merged(&self, snapshot: &Snapshot, fresh_for: Duration) -> Result<Merged, Problem> {
+    async fn merged(
+        &self,
+        snapshot: &Snapshot,
+        fresh_for: Duration,
+    ) -> Result<Arc<Merged>, Problem> {
         let settings = &snapshot.config.model.documents;
         // One request refreshes the cache; the others wait for it.
         let mut cache = self.cache.lock().await;
         if let Some((merged_at, merged)) = &cache.merged
             && merged_at.elapsed() < fresh_for
         {
-            return Ok(merged.clone());
+            return Ok(Arc::clone(merged));
         }
         let timeout = Duration::from_millis(settings.timeout_ms);
         self.refresh(&mut cache, snapshot, timeout).await;
@@ -88,9 +94,11 @@ impl Documents {
             .into_iter()
             .map(|name| (&**name, &*cache.by_service[name]))
             .collect();
-        let merged = Merged::new(&merge_with_gateway(&documents));
+        let merged = Arc::new(Merged::new(merge_with_gateway(&documents)));
         // While a service is missing, every request tries to fetch its document.
-        cache.merged = missing.is_empty().then(|| (Instant::now(), merged.clone()));
+        cache.merged = missing
+            .is_empty()
+            .then(|| (Instant::now(), Arc::clone(&merged)));
         Ok(merged)
     }
 
@@ -126,11 +134,17 @@ impl Documents {
 }
 
 impl Merged {
-    fn new(document: &Value) -> Self {
+    fn new(document: Value) -> Self {
         Self {
-            document: document.to_string().into(),
-            version_3_0: to_3_0(document).to_string().into(),
+            text: document.to_string().into(),
+            text_3_0: OnceLock::new(),
+            document,
         }
+    }
+
+    fn text_3_0(&self) -> Bytes {
+        let build = || to_3_0(&self.document).to_string().into();
+        self.text_3_0.get_or_init(build).clone()
     }
 }
 

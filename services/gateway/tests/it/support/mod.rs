@@ -215,15 +215,18 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 /// Checks everything that problems have in common, and returns the body.
-pub(crate) async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
-    assert_eq!(answer.status(), status);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let id = answer.headers()["x-request-id"]
+pub(crate) async fn problem(response: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let id = response.headers()["x-request-id"]
         .to_str()
         .unwrap()
         .to_owned();
-    assert!(answer.headers().contains_key("traceparent"));
-    let body: Value = answer.json().await.unwrap();
+    assert!(response.headers().contains_key("traceparent"));
+    let body: Value = response.json().await.unwrap();
     assert_eq!(body["code"], code, "{body}");
     assert_eq!(body["status"], status, "{body}");
     assert_eq!(body["request_id"], id, "{body}");

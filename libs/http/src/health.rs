@@ -27,10 +27,13 @@ const FRESH_FOR: Duration = Duration::from_millis(500);
 type CheckFn =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
+type NoticeFn = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// What must answer before this process takes requests.
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, CheckFn)>,
+    notices: Vec<(&'static str, NoticeFn)>,
     draining: Arc<AtomicBool>,
     last: Arc<Mutex<Option<(Instant, Report)>>>,
 }
@@ -41,6 +44,9 @@ pub struct Report {
     pub status: &'static str,
     /// Each dependency: `ok`, or why it is not.
     pub checks: BTreeMap<&'static str, String>,
+    /// What operators should know although requests are served.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notices: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl fmt::Debug for Readiness {
@@ -68,6 +74,17 @@ impl Readiness {
         self
     }
 
+    /// Adds information that does not decide about readiness, such as stale jobs. It is shown, so
+    /// it must hold no secret; an empty list is not shown.
+    #[must_use]
+    pub fn notice<F>(mut self, name: &'static str, notice: F) -> Self
+    where
+        F: Fn() -> Vec<String> + Send + Sync + 'static,
+    {
+        self.notices.push((name, Arc::new(notice)));
+        self
+    }
+
     /// From now on `/ready` answers 503, so that balancers send no new requests.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -83,6 +100,7 @@ impl Readiness {
             return Report {
                 status: "draining",
                 checks: BTreeMap::new(),
+                notices: BTreeMap::new(),
             };
         }
         let mut last = self.last.lock().await;
@@ -101,7 +119,14 @@ impl Readiness {
         let mut report = Report {
             status: "ready",
             checks: BTreeMap::new(),
+            notices: BTreeMap::new(),
         };
+        for (name, notice) in &self.notices {
+            let notice = notice();
+            if !notice.is_empty() {
+                report.notices.insert(name, notice);
+            }
+        }
         for (name, result) in futures_util::future::join_all(running).await {
             if result.is_err() {
                 report.status = "not ready";
@@ -145,4 +170,25 @@ async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notice_is_shown_and_the_replica_stays_ready() {
+        let stale = vec!["sweep: no success for 900 s, 3 failures in a row".to_owned()];
+        let shown = stale.clone();
+        let readiness = Readiness::new()
+            .check("database", || async { Ok(()) })
+            .notice("jobs", move || shown.clone())
+            .notice("nothing", Vec::new);
+        let report = readiness.report().await;
+        assert!(report.is_ready());
+        assert_eq!(report.notices, BTreeMap::from([("jobs", stale)]));
+        let silent = Readiness::new().report().await;
+        let body = serde_json::to_value(silent).unwrap();
+        assert_eq!(body, serde_json::json!({"status": "ready", "checks": {}}));
+    }
 }

@@ -17,8 +17,7 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use opentelemetry::{propagation::Extractor, trace::TraceContextExt};
+use http::{HeaderValue, Method, StatusCode, header};
 use quartet_common::{
     clock::Clock,
     config::Server,
@@ -27,12 +26,12 @@ use quartet_common::{
     request_id::{self, RequestId},
 };
 use quartet_telemetry::{
-    REQUEST, RequestContext,
+    AccessLine, REQUEST, RequestContext, ServerTrace,
     metrics::{ActiveRequest, Metrics},
+    panic_message,
 };
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{Instrument, Span, field};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::Instrument;
 
 use crate::drain::drain;
 
@@ -101,12 +100,8 @@ async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Problem::internal(std::io::Error::other(format!("panic: {text}"))).into_response()
+    let message = panic_message(&*panic);
+    Problem::internal(std::io::Error::other(format!("panic: {message}"))).into_response()
 }
 
 async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -> Response {
@@ -126,7 +121,7 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
         .extensions_mut()
         .insert(BodyTimeout(stack.body_timeout));
     request.extensions_mut().insert(id.clone());
-    let (span, context) = (line.span.clone(), Arc::clone(&line.context));
+    let (span, context) = (line.trace.span(), Arc::clone(&line.context));
     REQUEST
         .scope(context, async {
             let mut response = next.run(request).await;
@@ -167,10 +162,10 @@ fn render_problem(
     Some(problem)
 }
 
-/// Logs and counts a request once: when it is answered, or when the client has gone away.
+/// Logs and counts a request once: when it is answered, or when the client has disconnected.
 struct ResponseLine {
     context: Arc<RequestContext>,
-    span: Span,
+    trace: ServerTrace,
     method: Method,
     path: String,
     route: Arc<str>,
@@ -187,21 +182,10 @@ impl ResponseLine {
             .extensions()
             .get::<MatchedPath>()
             .map_or_else(|| "unmatched".into(), |matched| matched.as_str().into());
-        let span = tracing::info_span!(
-            target: "quartet",
-            "http.server",
-            otel.name = format!("{method} {route}"),
-            otel.kind = "server",
-            http.request.method = %method,
-            http.route = &*route,
-            http.response.status_code = field::Empty,
-            error.type = field::Empty,
-            request_id = id,
-        );
-        let (trace_id, span_id) = trace_ids(request.headers(), &span);
+        let trace = ServerTrace::start(request.headers(), &method, id);
         Self {
-            context: Arc::new(RequestContext::new(id.to_owned(), trace_id, span_id)),
-            span,
+            context: Arc::new(RequestContext::new(id.to_owned(), trace.context())),
+            trace,
             path: request.uri().path().to_owned(),
             route,
             started: Instant::now(),
@@ -214,43 +198,32 @@ impl ResponseLine {
 
     fn finish(mut self, status: StatusCode, problem: Option<&Problem>) {
         self.done = true;
-        let status = status.as_u16();
-        if let Some(problem) = problem {
-            self.span.record("error.type", problem.kind.code);
-        }
-        self.write(status, "request", problem);
+        self.write(status.as_u16(), "request", problem);
     }
 
-    fn write(&self, status: u16, msg: &str, problem: Option<&Problem>) {
-        self.span.record("http.response.status_code", status);
-        let took = self.started.elapsed();
+    fn write(&mut self, status: u16, msg: &str, problem: Option<&Problem>) {
+        let duration = self.started.elapsed();
+        let code = problem.map(|problem| problem.kind.code);
+        AccessLine {
+            msg,
+            method: self.method.as_str(),
+            path: &self.path,
+            status,
+            duration,
+            request_id: &self.context.request_id,
+            trace: self.context.trace,
+            route: &self.route,
+            caller_id: self.context.caller_id(),
+            db_statements: Some(self.context.statements()),
+            code,
+            error: problem.and_then(Problem::causes).as_deref(),
+            ..AccessLine::default()
+        }
+        .write();
+        let route = Arc::clone(&self.route);
         self.metrics
-            .request_finished(&self.method, Arc::clone(&self.route), status, took);
-        let causes = problem.and_then(Problem::causes);
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    target: "quartet",
-                    method = %self.method,
-                    path = self.path,
-                    status,
-                    duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3,
-                    request_id = self.context.request_id,
-                    trace_id = self.context.trace_id,
-                    span_id = self.context.span_id,
-                    route = &*self.route,
-                    caller_id = self.context.caller_id(),
-                    code = problem.map(|problem| problem.kind.code),
-                    error = causes,
-                    "{msg}"
-                )
-            };
-        }
-        if status >= 500 {
-            line!(error);
-        } else {
-            line!(info);
-        }
+            .request_finished(&self.method, route, status, duration);
+        self.trace.finish(&self.method, &self.route, status, code);
     }
 }
 
@@ -259,38 +232,5 @@ impl Drop for ResponseLine {
         if !self.done {
             self.write(499, "request abandoned by the client", None);
         }
-    }
-}
-
-/// The ids of the current span, continued from `traceparent` where a caller sent one.
-fn trace_ids(headers: &HeaderMap, span: &Span) -> (String, String) {
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.extract(&HeaderExtractor(headers))
-    });
-    let remote = parent.span().span_context().clone();
-    let _ = span.set_parent(parent);
-    let context = span.context();
-    let own = context.span().span_context().clone();
-    if own.is_valid() {
-        (own.trace_id().to_string(), own.span_id().to_string())
-    } else if remote.is_valid() {
-        (remote.trace_id().to_string(), remote.span_id().to_string())
-    } else {
-        (
-            format!("{:032x}", rand::random::<u128>()),
-            format!("{:016x}", rand::random::<u64>()),
-        )
-    }
-}
-
-struct HeaderExtractor<'a>(&'a HeaderMap);
-
-impl Extractor for HeaderExtractor<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }

@@ -125,6 +125,11 @@ impl Monitor {
         self.jobs().iter().filter_map(|job| job.stale()).collect()
     }
 
+    /// The same as text, for `Readiness::notice`. It names no error: errors may hold secrets.
+    pub fn notices(&self) -> Vec<String> {
+        self.stale().iter().map(ToString::to_string).collect()
+    }
+
     fn jobs(&self) -> MutexGuard<'_, Vec<Arc<Progress>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,16 +1,17 @@
 //! Starts jobs, keeps them going, and stops them.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use quartet_common::clock::Clock;
-use quartet_telemetry::metrics::Metrics;
+use quartet_telemetry::{metrics::Metrics, panic_message, spans_enabled};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     job::{Job, Run},
@@ -169,7 +170,14 @@ impl Supervisor {
             progress: Some(Arc::clone(&self.progress)),
         };
         // Inside of the future, so that a panic while it is built is caught as well.
-        let run = caught(Box::pin(async move { self.job.run(context).await }));
+        let work = async move { self.job.run(context).await };
+        let span = if spans_enabled() {
+            let name = format!("job.{}", self.job.name);
+            tracing::info_span!(target: "quartet", "job", otel.name = name)
+        } else {
+            Span::none()
+        };
+        let run = caught(Box::pin(work.instrument(span)));
         let result = if self.job.cancel_at_stop {
             self.stop.run_until_cancelled(run).await?
         } else {
@@ -212,13 +220,5 @@ async fn caught(work: BoxFuture<'_, anyhow::Result<()>>) -> anyhow::Result<()> {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await
-        .unwrap_or_else(|panic| Err(anyhow!("panic: {}", message(&*panic))))
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
+        .unwrap_or_else(|panic| Err(anyhow!("panic: {}", panic_message(&*panic))))
 }

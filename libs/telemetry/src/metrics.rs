@@ -93,6 +93,11 @@ impl Metrics {
             "Start of the process",
             started,
         );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines dropped because stdout was not read",
+            crate::log::dropped(),
+        );
         let registry = Arc::new(Mutex::new(registry));
         Self {
             registry,

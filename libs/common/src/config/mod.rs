@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 pub use error::ConfigError;
 pub use layers::{Environment, Layers, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
-pub use sections::{Database, Jwt, Server, Telemetry, empty_as_none};
+pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none};
 
 /// The defaults of the common sections, for services that have a database.
 pub const COMMON_DEFAULTS: &str = include_str!("../default.toml");

@@ -60,7 +60,17 @@ pub struct Telemetry {
     pub log: String,
     #[serde(deserialize_with = "empty_as_none")]
     pub otlp_endpoint: Option<Url>,
+    pub otlp_protocol: OtlpProtocol,
     pub trace_sample_ratio: f64,
+}
+
+/// How spans reach the collector, by the names of the OpenTelemetry specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+    #[serde(rename = "grpc")]
+    Grpc,
 }
 
 impl Server {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Bytes, routing::post};
-use quartet_common::config::Telemetry;
+use quartet_common::config::{OtlpProtocol, Telemetry};
 use quartet_telemetry as telemetry;
 
 use quartet_testing::server::start;
@@ -30,6 +30,7 @@ fn spans_reach_the_collector_in_the_trace_of_the_caller() {
         &Telemetry {
             log: "info".into(),
             otlp_endpoint: Some(format!("http://{address}").parse().unwrap()),
+            otlp_protocol: OtlpProtocol::HttpProtobuf,
             trace_sample_ratio: 1.0,
         },
     )

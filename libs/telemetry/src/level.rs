@@ -1,0 +1,69 @@
+//! Changing the log filter while the process runs.
+
+use std::fmt;
+
+use quartet_common::config::ConfigError;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+pub(crate) const KEY: &str = "telemetry.log";
+
+/// The log filter of the process. Clones change the same one.
+#[derive(Clone)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LogLevel").field(&self.get()).finish()
+    }
+}
+
+impl LogLevel {
+    /// The layer to put first into the subscriber, and the handle that changes it.
+    pub(crate) fn new(
+        filter: &str,
+    ) -> Result<(reload::Layer<EnvFilter, Registry>, Self), ConfigError> {
+        let (layer, handle) = reload::Layer::new(parse(filter)?);
+        Ok((layer, Self(handle)))
+    }
+
+    /// The filter in force, such as `info,sqlx=debug`.
+    pub fn get(&self) -> String {
+        self.0.with_current(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Puts a filter in force: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or
+    /// several directives such as `info,sqlx=debug`.
+    ///
+    /// # Errors
+    /// When the text is not a filter. The old one stays in force.
+    pub fn set(&self, filter: &str) -> Result<(), ConfigError> {
+        let parsed = parse(filter)?;
+        self.0
+            .reload(parsed)
+            .map_err(|error| ConfigError::invalid(KEY, error.to_string()))?;
+        tracing::info!(target: "quartet", filter, "log filter changed");
+        Ok(())
+    }
+
+    /// On every SIGHUP, reads the filter anew and puts it in force. Other settings change with a
+    /// restart only. Never returns, except when the signal cannot be handled.
+    pub async fn reload_on_hangup(self, read: impl Fn() -> Result<String, ConfigError>) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => {
+                tracing::error!(target: "quartet", %error, "SIGHUP cannot be handled");
+                return;
+            }
+        };
+        while hangup.recv().await.is_some() {
+            if let Err(error) = read().and_then(|filter| self.set(&filter)) {
+                tracing::error!(target: "quartet", %error, "log filter not changed");
+            }
+        }
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, ConfigError> {
+    EnvFilter::try_new(filter).map_err(|error| ConfigError::invalid(KEY, error.to_string()))
+}

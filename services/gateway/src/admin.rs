@@ -1,16 +1,29 @@
-//! The admin listener: metrics, probes, routes and upstreams. Never public.
+//! The admin listener: metrics, probes, routes, upstreams and the log level. Never public.
 //!
 //! `/ready` does not ask the upstreams: one that is down causes 503 on its own routes, and must not
 //! make the gateway, and with it all others, unavailable.
 
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
-use axum::{Json, Router, extract::State as Extract, routing::get};
-use quartet_http::health;
+use axum::{
+    Json, Router,
+    extract::{Request, State as Extract},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use quartet_common::{
+    config::ConfigError,
+    problem::{FieldError, Problem},
+    request_id::RequestId,
+};
+use quartet_http::{extract, health};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     config::{Config, Host},
+    reply::Reply,
     routing::{Action, Auth, Route},
     state::State,
     upstream::{HealthState, Lookup, Replica, Upstream},
@@ -33,8 +46,59 @@ fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/routes", get(list_routes))
         .route("/upstreams", get(list_upstreams))
+        .route("/log-level", get(log_level).put(set_log_level))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            render_problem,
+        ))
         .with_state(state)
         .merge(probes)
+}
+
+/// Body of `/log-level`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LogFilter {
+    log: String,
+}
+
+async fn log_level(Extract(state): Extract<Arc<State>>) -> Json<LogFilter> {
+    let log = state.log_level.get();
+    Json(LogFilter { log })
+}
+
+/// # Errors
+/// 422 when the filter is invalid.
+async fn set_log_level(
+    Extract(state): Extract<Arc<State>>,
+    extract::Json(filter): extract::Json<LogFilter>,
+) -> Result<Json<LogFilter>, Problem> {
+    let set = state.log_level.set(&filter.log);
+    set.map_err(|error| {
+        let detail = match error {
+            ConfigError::Invalid { message, .. } => message,
+            other => other.to_string(),
+        };
+        Problem::invalid(vec![FieldError::body("/log", "invalid_filter", detail)])
+    })?;
+    Ok(log_level(Extract(state)).await)
+}
+
+/// Gives problems their body; requests to this listener are not logged.
+async fn render_problem(
+    Extract(state): Extract<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    let id = RequestId::generate(&state.clock);
+    let reply = Reply::problem(&problem, id.as_str(), &path);
+    let headers = reply.headers.into_iter().collect::<http::HeaderMap>();
+    (reply.status, headers, reply.body).into_response()
 }
 
 async fn list_routes(Extract(state): Extract<Arc<State>>) -> Json<Value> {

@@ -3,14 +3,12 @@
 //! A request passes through [`edge`] (connection, phases), [`routing`] (which route), [`policy`]
 //! (is it allowed) and [`upstream`] (which replica). The rooms below `edge` do not know pingora.
 
-mod access_log;
 mod admin;
 mod background;
 mod config;
 mod edge;
 mod error;
 mod listener;
-mod logs;
 mod metrics;
 mod pages;
 mod policy;
@@ -18,7 +16,6 @@ mod reply;
 mod routing;
 mod snapshot;
 mod state;
-mod trace;
 mod upstream;
 
 use quartet_common::{cli, clock::Clock};
@@ -39,13 +36,12 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION"),
         &config.model.telemetry,
     )?;
-    logs::bridge();
     // Several libraries bring a provider each; the process must choose one.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
     let admin = listener::bind(config.model.server.admin_listen)?;
-    let state = state::State::new(config, sources)?;
+    let state = state::State::new(config, sources, telemetry.level())?;
     let result = edge::server::run(&state, admin);
     if result.is_ok() {
         tracing::info!("stopped");

@@ -7,7 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
-use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Telemetry},
+};
 
 use crate::{
     config::{Config, UpstreamConfig, model::Model},
@@ -152,6 +155,7 @@ pub(crate) fn restart_required(before: &Model, after: &Model) -> Vec<&'static st
             jwt.jwks_url.clone(),
         )
     };
+    let otlp = |telemetry: &Telemetry| (telemetry.otlp_endpoint.clone(), telemetry.otlp_protocol);
     let changes = [
         ("server.listen", old.listen != new.listen),
         ("server.admin_listen", old.admin_listen != new.admin_listen),
@@ -171,8 +175,8 @@ pub(crate) fn restart_required(before: &Model, after: &Model) -> Vec<&'static st
         ("discovery", before.discovery != after.discovery),
         ("jwt", jwt(before) != jwt(after)),
         (
-            "telemetry.otlp_endpoint",
-            before.telemetry.otlp_endpoint != after.telemetry.otlp_endpoint,
+            "telemetry",
+            otlp(&before.telemetry) != otlp(&after.telemetry),
         ),
     ];
     let changed = changes.into_iter().filter(|&(_, changed)| changed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::health::Readiness;
-use quartet_telemetry::metrics::Metrics;
+use quartet_telemetry::{LogLevel, metrics::Metrics};
 use tokio::sync::Notify;
 
 use crate::{
@@ -31,8 +31,7 @@ pub(crate) struct State {
     pub(crate) documents: Documents,
     pub(crate) connections: Arc<Connections>,
     pub(crate) readiness: Readiness,
-    /// Traces are exported, so every request has a span.
-    pub(crate) traced: bool,
+    pub(crate) log_level: LogLevel,
     /// Wakes the discovery of upstreams after a reload.
     pub(crate) reloaded: Arc<Notify>,
 }
@@ -40,11 +39,14 @@ pub(crate) struct State {
 impl State {
     /// # Errors
     /// When a route verifies tokens, and `[jwt]` is incomplete.
-    pub(crate) fn new(config: Config, sources: Sources) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(
+        config: Config,
+        sources: Sources,
+        log_level: LogLevel,
+    ) -> Result<Arc<Self>, ConfigError> {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
-        let traced = config.model.telemetry.otlp_endpoint.is_some();
         let snapshot = Snapshot::first(config, &clock, &counter, &metrics)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let current = Arc::clone(&snapshot);
@@ -61,7 +63,7 @@ impl State {
             connections: Connections::new(metrics.connections.clone()),
             metrics,
             readiness,
-            traced,
+            log_level,
             reloaded: Arc::new(Notify::new()),
         }))
     }
@@ -81,6 +83,10 @@ impl State {
         if !fixed.is_empty() {
             tracing::warn!(target: "quartet", settings = fixed.join(", "),
                 "changed settings take effect after a restart");
+        }
+        let log = &config.model.telemetry.log;
+        if *log != before.config.model.telemetry.log {
+            self.log_level.set(log)?;
         }
         let next = before.next(config, &self.counter, &self.metrics);
         self.snapshot.store(Arc::new(next));

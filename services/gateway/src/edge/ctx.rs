@@ -12,14 +12,13 @@ use quartet_common::{
     net::client_address,
     request_id::{self, RequestId},
 };
-use quartet_telemetry::metrics::ActiveRequest;
+use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::PolicyContext,
     routing::Route,
     snapshot::Snapshot,
     state::State,
-    trace::RequestTrace,
     upstream::{Replica, Upstream},
 };
 
@@ -28,7 +27,7 @@ pub(super) struct Ctx {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) started: Instant,
     pub(super) request_id: Option<RequestId>,
-    pub(super) trace: RequestTrace,
+    pub(super) trace: ServerTrace,
     pub(super) client_ip: IpAddr,
     pub(super) peer_is_trusted: bool,
     /// The client asks for a WebSocket.
@@ -76,7 +75,7 @@ impl Ctx {
             snapshot,
             started: Instant::now(),
             request_id: None,
-            trace: RequestTrace::default(),
+            trace: ServerTrace::default(),
             client_ip: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
             upgrade: false,
@@ -112,7 +111,7 @@ impl Ctx {
         let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = RequestTrace::start(&head.headers, &head.method, id.as_str(), state.traced);
+        self.trace = ServerTrace::start(&head.headers, &head.method, id.as_str());
         self.request_id = Some(id);
         self.upgrade = requests_websocket(&head.headers);
         self.streaming = self.upgrade || accepts_events(&head.headers);

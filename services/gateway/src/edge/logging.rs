@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use pingora::{Error, proxy::Session};
+use quartet_telemetry::AccessLine;
 
 use super::ctx::Ctx;
-use crate::{access_log::AccessLine, state::State};
+use crate::state::State;
 
 /// The route of requests that match none.
 pub(super) const UNMATCHED: &str = "unmatched";
@@ -28,20 +29,21 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         .and_then(|problem| problem.causes.clone())
         .or_else(|| error.map(ToString::to_string));
     AccessLine {
-        method: &head.method,
+        method: head.method.as_str(),
         path: head.uri.path(),
         status,
         duration,
         request_id: ctx.request_id(),
-        trace: ctx.trace.context,
+        trace: ctx.trace.context(),
         route,
         caller_id: ctx.policy.caller.as_ref().map(|claims| claims.sub.as_str()),
-        client_ip: Some(ctx.client_ip),
+        client: Some(ctx.client_ip),
         upstream: ctx.attempts.current.as_ref().map(|replica| replica.address),
         upstream_duration: ctx.attempts.duration,
-        bytes: session.body_bytes_sent(),
+        bytes: Some(session.body_bytes_sent() as u64),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause.as_deref(),
+        ..AccessLine::default()
     }
     .write();
     state

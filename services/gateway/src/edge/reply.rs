@@ -8,6 +8,7 @@ use quartet_common::{
     problem::Problem,
     request_id::{self, RequestId},
 };
+use quartet_telemetry::{AccessLine, TRACEPARENT, TraceContext};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -18,13 +19,7 @@ use super::{
     logging::UNMATCHED,
     request_head::RejectedHead,
 };
-use crate::{
-    access_log::AccessLine,
-    policy::ResponseHead,
-    reply::Reply,
-    state::State,
-    trace::{TRACEPARENT, TraceContext},
-};
+use crate::{policy::ResponseHead, reply::Reply, state::State};
 
 /// A request body of this size is read before the response, so that the connection can be reused.
 const DISCARDED_BYTES: u64 = 64 * 1024;
@@ -44,7 +39,7 @@ pub(super) fn decorate(response: &mut ResponseHeader, ctx: &Ctx) {
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
         response.set(request_id::HEADER.clone(), id);
     }
-    response.set(TRACEPARENT.clone(), ctx.trace.context.header());
+    response.set(TRACEPARENT.clone(), ctx.trace.context().header());
     ctx.snapshot.policies.on_response(&ctx.policy, response);
 }
 
@@ -111,7 +106,7 @@ async fn discard_body(session: &mut Session) {
 pub(super) async fn reject(stream: &mut Stream, rejected: RejectedHead, state: &State) {
     let started = Instant::now();
     let request_id = RequestId::generate(&state.clock);
-    let trace = TraceContext::begin();
+    let trace = TraceContext::start();
     let path = rejected.path.as_deref().unwrap_or("-");
     let reply = Reply::problem(&rejected.problem, request_id.as_str(), path);
     let text = render(&reply, &request_id, trace);
@@ -130,20 +125,17 @@ pub(super) async fn reject(stream: &mut Stream, rejected: RejectedHead, state: &
     let metrics = &state.metrics.http;
     metrics.request_finished(&method, UNMATCHED.into(), status, duration);
     AccessLine {
-        method: &method,
+        method: method.as_str(),
         path,
         status,
         duration,
         request_id: request_id.as_str(),
         trace,
         route: UNMATCHED,
-        caller_id: None,
-        client_ip: peer_ip(stream),
-        upstream: None,
-        upstream_duration: None,
-        bytes: reply.body.len(),
+        client: peer_ip(stream),
+        bytes: Some(reply.body.len() as u64),
         code: Some(rejected.problem.kind.code),
-        error: None,
+        ..AccessLine::default()
     }
     .write();
 }

@@ -4,12 +4,10 @@
 use http::{HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 use quartet_common::request_id;
+use quartet_telemetry::TRACEPARENT;
 
 use super::ctx::Ctx;
-use crate::{
-    policy::headers::{Origin, forwarded_headers, untrusted_headers},
-    trace::TRACEPARENT,
-};
+use crate::policy::headers::{Origin, forwarded_headers, untrusted_headers};
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let sent = session.req_header();
@@ -40,7 +38,7 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         request.insert_header(header::HOST, host)?;
     }
     request.insert_header(&request_id::HEADER, ctx.request_id())?;
-    request.insert_header(&TRACEPARENT, ctx.trace.context.header())?;
+    request.insert_header(&TRACEPARENT, ctx.trace.context().header())?;
     if sent.version == Version::HTTP_2 {
         join_cookies(request)?;
     }

@@ -120,11 +120,11 @@ impl Documents {
                     cache.by_service.insert(name, Arc::new(document));
                 }
                 Ok((name, Ok(Err(error)))) => {
-                    tracing::warn!(target: "quartet", service = &*name,
+                    tracing::warn!(target: "quartet", document = &*name,
                         error = format!("{error:#}"), "cannot fetch OpenAPI document");
                 }
                 Ok((name, Err(_))) => {
-                    tracing::warn!(target: "quartet", service = &*name,
+                    tracing::warn!(target: "quartet", document = &*name,
                         error = "timed out", "cannot fetch OpenAPI document");
                 }
                 Err(error) => tracing::error!(target: "quartet", %error, "fetch task panicked"),

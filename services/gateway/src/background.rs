@@ -13,7 +13,6 @@ use tokio::{
     sync::{Notify, OnceCell},
     time::{MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::load::ConfigErrors,
@@ -25,11 +24,10 @@ use crate::{
 const FILE_CHECK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Starts the jobs on the current runtime. `discovered` is notified after each round of discovery.
-pub(crate) fn start(state: &Arc<State>, discovered: &Arc<Notify>) -> Runner {
-    let metrics = &state.metrics.http;
-    let mut runner = Runner::new(metrics, state.clock.clone(), CancellationToken::new());
-    runner.start(discovery_job(Arc::clone(state), Arc::clone(discovered)));
+/// Starts the jobs on the current runtime. The result is notified after each round of discovery.
+pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
+    let discovered = Arc::new(Notify::new());
+    runner.start(discovery_job(Arc::clone(state), Arc::clone(&discovered)));
     let watched = Arc::clone(state);
     runner.start(Job::continuous("reload", FILE_CHECK, move |run| {
         watch_configuration(Arc::clone(&watched), run)
@@ -39,7 +37,7 @@ pub(crate) fn start(state: &Arc<State>, discovered: &Arc<Notify>) -> Runner {
         sweep_rate_limits(&swept);
         async { anyhow::Ok(()) }
     }));
-    runner
+    discovered
 }
 
 fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {

@@ -41,8 +41,8 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
     let admin = listener::bind(config.model.server.admin_listen)?;
-    let state = state::State::new(config, sources, telemetry.level())?;
-    let result = edge::server::run(&state, admin);
+    let (state, jobs) = state::State::new(config, sources, telemetry.level())?;
+    let result = edge::server::run(&state, admin, jobs);
     if result.is_ok() {
         tracing::info!("stopped");
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::health::Readiness;
+use quartet_jobs::Runner;
 use quartet_telemetry::{LogLevel, metrics::Metrics};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
@@ -37,24 +39,30 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The state, and the runner of its jobs.
+    ///
     /// # Errors
     /// When a route verifies tokens, and `[jwt]` is incomplete.
     pub(crate) fn new(
         config: Config,
         sources: Sources,
         log_level: LogLevel,
-    ) -> Result<Arc<Self>, ConfigError> {
+    ) -> Result<(Arc<Self>, Runner), ConfigError> {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
         let snapshot = Snapshot::first(config, &clock, &counter, &metrics)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let current = Arc::clone(&snapshot);
-        let readiness = Readiness::new().check("upstreams", move || {
-            let result = current.load().check_ready();
-            async move { result }
-        });
-        Ok(Arc::new(Self {
+        let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
+        let monitor = jobs.monitor();
+        let readiness = Readiness::new()
+            .check("upstreams", move || {
+                let result = current.load().check_ready();
+                async move { result }
+            })
+            .notice("jobs", move || monitor.notices());
+        let state = Arc::new(Self {
             snapshot,
             sources,
             counter,
@@ -65,7 +73,8 @@ impl State {
             readiness,
             log_level,
             reloaded: Arc::new(Notify::new()),
-        }))
+        });
+        Ok((state, jobs))
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {

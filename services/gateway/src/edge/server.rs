@@ -8,6 +8,7 @@
 //! [`run`] returns as soon as the last connection is closed.
 
 use std::{
+    net::TcpListener,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -28,10 +29,10 @@ use pingora::{
         listening::Service,
     },
 };
+use quartet_jobs::Runner;
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
     time::{sleep, timeout},
 };
 
@@ -54,7 +55,7 @@ enum Exit {
 ///
 /// # Errors
 /// When an address cannot be bound, or the server panics.
-pub(crate) fn run(state: &Arc<State>, admin: std::net::TcpListener) -> anyhow::Result<()> {
+pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
     drop(listener::bind(settings.listen)?);
@@ -75,7 +76,7 @@ pub(crate) fn run(state: &Arc<State>, admin: std::net::TcpListener) -> anyhow::R
     server.bootstrap();
     let background = Background {
         state: Arc::clone(state),
-        admin: Mutex::new(Some(admin)),
+        start: Mutex::new(Some((admin, jobs))),
         exit: exit.clone(),
     };
     let background = server.add_service(GenBackgroundService::new(
@@ -177,7 +178,8 @@ async fn next(signal: &mut Option<Signal>) {
 /// Runs the background tasks and the admin listener; ends the process once all is drained.
 struct Background {
     state: Arc<State>,
-    admin: Mutex<Option<std::net::TcpListener>>,
+    /// Taken at the start.
+    start: Mutex<Option<(TcpListener, Runner)>>,
     exit: mpsc::Sender<Exit>,
 }
 
@@ -206,16 +208,16 @@ impl BackgroundService for Background {
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
-        let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());
-        let discovered = Arc::new(Notify::new());
-        let jobs = background::start(&self.state, &discovered);
+        let Some((admin, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
+        else {
+            return;
+        };
+        let discovered = background::start(&self.state, &mut jobs);
         let _ = timeout(FIRST_DISCOVERY, discovered.notified()).await;
         ready.notify_ready();
         // The admin listener reports readiness, so it answers once the public one does.
         self.listening().await;
-        if let Some(admin) = admin {
-            tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
-        }
+        tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
         let begun = shutdown.wait_for(|&begun| begun).await.map(drop);
         if begun.is_ok() {
             self.state.connections.all_closed().await;

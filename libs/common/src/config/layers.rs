@@ -175,10 +175,10 @@ impl<'f> Layers<'f> {
 
     fn set(&mut self, key: &str, text: &str, variable: &str) -> Result<(), ConfigError> {
         let (parents, name) = key.rsplit_once('.').unwrap_or(("", key));
-        let parents = parents.split('.').filter(|parent| !parent.is_empty());
+        let mut parents = parents.split('.').filter(|parent| !parent.is_empty());
         let table = parents
-            .fold(Some(&mut self.settings), |table, parent| {
-                table?.get_mut(parent)?.as_table_mut()
+            .try_fold(&mut self.settings, |table, parent| {
+                table.get_mut(parent)?.as_table_mut()
             })
             .expect("keys come from the table itself");
         let value = typed(&table[name], text).map_err(|message| ConfigError::Invalid {

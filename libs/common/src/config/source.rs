@@ -9,17 +9,13 @@ use toml::{
 
 /// Line and column of a byte offset, counted from one.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let column = String::from_utf8_lossy(&before[line_start..])
-        .chars()
-        .count()
-        + 1;
-    (line, column)
+    let before = text.get(..offset).unwrap_or(text);
+    let (lines, line) = before
+        .rsplit_once('\n')
+        .map_or((0, before), |(above, line)| {
+            (above.matches('\n').count() + 1, line)
+        });
+    (lines + 1, line.chars().count() + 1)
 }
 
 /// Line and column of a key, or of the deepest part of it that the text has. `None`: not even its

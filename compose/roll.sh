@@ -1,19 +1,19 @@
 #!/bin/sh
-# Replaces the replicas of one service by new ones without a gap: as many new ones are
-# started beside the old ones, and these are ended one by one once the new ones are ready.
+# Replaces the replicas of one service without downtime: starts the same number of new ones
+# and stops the old ones, one by one, once the new ones are ready.
 #
-#   compose/roll.sh media            in .env QUARTET_MEDIA_TAG names the new build
+#   compose/roll.sh media            with the new QUARTET_MEDIA_TAG in .env
 #
-# Run it where the stack was started, with the same variables. COMPOSE names another
-# Compose command, such as "docker-compose -f compose/stack.yaml". Should the new ones not
-# become ready, they are removed and the old ones stay. Not for the gateway: its port
-# can belong to one container only (docs/adr/0008-compose.md).
+# Run it where the stack was started, with the same variables. COMPOSE sets another
+# Compose command, such as "docker-compose -f compose/stack.yaml". If the new replicas do
+# not become ready, they are removed and the old ones stay. Not for the gateway: its port
+# can belong to only one container (docs/adr/0008-compose.md).
 set -eu
 
-service="${1:?say which service: core, media or links}"
+service="${1:?usage: roll.sh SERVICE (core, media or links)}"
 wait_seconds="${ROLL_WAIT_SECONDS:-120}"
-# How long after readiness until the gateway surely sends requests: it looks for replicas
-# every two seconds.
+# The time from readiness until the gateway uses a replica: it resolves names every two
+# seconds.
 settle_seconds="${ROLL_SETTLE_SECONDS:-5}"
 
 compose() { ${COMPOSE:-docker compose} "$@"; }
@@ -24,10 +24,10 @@ running() {
 }
 health() { docker inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$1"; }
 
-# A replica that died would be started again as it was, in place of a new one.
+# Otherwise a dead replica would be restarted instead of a new one.
 compose rm -f "$service" >/dev/null
 old="$(running)"
-[ -n "$old" ] || { echo "roll: no replica of $service runs" >&2; exit 1; }
+[ -n "$old" ] || { echo "roll: no replica of $service is running" >&2; exit 1; }
 count="$(echo "$old" | wc -l)"
 
 echo "roll: starting $count more of $service"
@@ -38,7 +38,7 @@ deadline=$(($(date +%s) + wait_seconds))
 for id in $new; do
   while [ "$(health "$id")" != healthy ]; do
     if [ "$(date +%s)" -ge "$deadline" ]; then
-      echo "roll: $id is $(health "$id") after $wait_seconds s; the old replicas stay. Its last lines:" >&2
+      echo "roll: $id is $(health "$id") after $wait_seconds s; keeping the old replicas. Its last lines:" >&2
       docker logs --tail 5 "$id" >&2
       docker rm -f $new >/dev/null
       exit 1
@@ -49,7 +49,7 @@ done
 sleep "$settle_seconds"
 
 for id in $old; do
-  echo "roll: ending $(docker inspect --format '{{.Name}}' "$id")"
+  echo "roll: stopping $(docker inspect --format '{{.Name}}' "$id")"
   docker stop "$id" >/dev/null
   docker rm "$id" >/dev/null
 done

@@ -1,11 +1,10 @@
 #!/bin/sh
-# skeleton.sh FROM TO: writes what decides which dependencies cargo builds, and
-# nothing that changes with our code: manifests, the lock file, cargo's settings,
-# and an empty source wherever cargo looks for one. An image layer that is built
-# from it stays valid until a dependency changes.
+# skeleton.sh FROM TO: writes the input of the dependency build, without our code:
+# manifests, the lock file, the configuration of cargo, and an empty source wherever
+# cargo expects one. An image layer built from it is valid until a dependency changes.
 #
-# Versions of services are left out: a release of one is no new dependency.
-# Crates in the place of published ones ([patch.crates-io]) are copied whole:
+# Versions of services are removed: a release does not change dependencies. Crates
+# that replace published ones ([patch.crates-io]) are copied completely, since
 # dependencies are compiled from them.
 set -eu
 from="$1"

@@ -1,6 +1,6 @@
--- What quartet-media asks of Postgres for one POST /v1/media/presign: the transaction of
--- store::begin and the row of store::assets::insert. Ids grow, as media's do.
--- Given with -D: start (milliseconds since 1970), step (0).
+-- The statements of quartet-media for one POST /v1/media/presign: the transaction of store::begin
+-- and the row of store::assets::insert. Ids are ascending, like those of media.
+-- Defined by -D: start (milliseconds since 1970), step (0).
 \set step :step + 1
 \set id (:start * 1000 + :step) * 10 + :client_id
 \set owner random(0, 15)

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use quartet_devstack::workspace;
 
 use crate::bench::Bench;
@@ -13,22 +14,21 @@ use crate::report::Section;
 const HEAD: &str = "\
 # Baseline
 
-Written by `cargo xtask bench`; not edited by hand. Everything in one section was measured in one run, side by side
-in alternating rounds; figures are medians of the rounds, ratios are medians of the ratios within a round, and the
-lowest and the highest round stand in brackets. Absolute figures say little elsewhere; compare ratios.
-wrk is a closed loop: a slow answer delays the next request, so p99 is kinder than what independent visitors would see.
+Written by `cargo xtask bench`; do not edit. Everything in one section was measured in one run, side by side in
+alternating rounds. Figures are medians of the rounds, with the lowest and the highest round in parentheses; ratios
+are medians of the ratios within a round. Absolute figures mean little on another machine; compare ratios. The load is
+a closed loop: a slow response delays the next request, so p99 is lower than independent visitors would see.
 
 ## Machine
 ";
 
-/// Writes the sections of a full run; keeps the others as long as the machine is the same.
-pub(crate) fn conclude(bench: &Bench, machine: &str, sections: &[Section]) -> anyhow::Result<()> {
-    if bench.plan.quick {
-        println!("A quick run: benches/BASELINE.md stays as it is.");
-        return Ok(());
-    }
-    if cfg!(debug_assertions) {
-        println!("A debug build: benches/BASELINE.md stays as it is.");
+/// Before the sections that are written by hand.
+const OTHERS: &str = "<!-- others -->\n";
+
+/// Writes the sections of a full run; keeps the others while the machine is the same.
+pub(crate) fn update(bench: &Bench, machine: &str, sections: &[Section]) -> anyhow::Result<()> {
+    if bench.plan.quick || cfg!(debug_assertions) {
+        println!("A quick run or a debug build: benches/BASELINE.md stays unchanged.");
         return Ok(());
     }
     let path = workspace::root().join("benches/BASELINE.md");
@@ -41,37 +41,25 @@ pub(crate) fn conclude(bench: &Bench, machine: &str, sections: &[Section]) -> an
 fn compose(old: &str, machine: &str, sections: &[Section]) -> String {
     let same_machine = old.contains(machine);
     let mut text = format!("{HEAD}\n{machine}");
-    for measure in Measure::ALL {
-        let (begin, end) = marks(measure);
-        let section = sections
-            .iter()
-            .find(|section| section.measure == measure)
-            .map(|section| format!("{}\n", section.to_string().trim_end()))
-            .or_else(|| same_machine.then(|| kept(old, &begin, &end)).flatten());
-        if let Some(section) = section {
+    for measure in Measure::value_variants() {
+        let begin = format!("<!-- {} -->", measure.name());
+        let end = format!("<!-- end of {} -->", measure.name());
+        let new = sections.iter().find(|section| section.measure == *measure);
+        let kept = || {
+            let (_, rest) = old.split_once(&begin)?;
+            let (section, _) = rest.split_once(&end)?;
+            same_machine.then(|| section.trim().to_owned())
+        };
+        if let Some(section) = new.map(ToString::to_string).or_else(kept) {
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "
-{begin}
-{section}{end}"
-            );
+            let _ = writeln!(text, "\n{begin}\n{}\n{end}", section.trim());
         }
     }
+    // What was measured by other commands follows.
+    if let Some((_, others)) = old.split_once(OTHERS) {
+        text = format!("{text}\n{OTHERS}{others}");
+    }
     text
-}
-
-fn kept(old: &str, begin: &str, end: &str) -> Option<String> {
-    let (_, rest) = old.split_once(begin)?;
-    let (section, _) = rest.split_once(end)?;
-    Some(section.trim_start_matches('\n').to_owned())
-}
-
-fn marks(measure: Measure) -> (String, String) {
-    (
-        format!("<!-- {} -->", measure.name()),
-        format!("<!-- end of {} -->", measure.name()),
-    )
 }
 
 #[cfg(test)]
@@ -81,14 +69,12 @@ mod tests {
     use crate::report::{Section, Table};
 
     fn section(measure: Measure, note: &str) -> Section {
-        let table = Table::new(&["who"]);
-        let notes = vec![note.to_owned()];
         Section {
             measure,
             title: "T",
             how: "H".to_owned(),
-            table,
-            notes,
+            table: Table::new(&["who"]),
+            notes: vec![note.to_owned()],
         }
     }
 
@@ -102,6 +88,8 @@ mod tests {
         assert_eq!(compose(&old, "- m1\n", &both), old);
         let new = compose(&old, "- m1\n", &[section(Measure::Gateway, "faster")]);
         assert!(new.contains("- faster") && new.contains("- small") && !new.contains("- fast\n"));
+        let others = format!("{old}\n<!-- others -->\n\n## Images\n");
+        assert_eq!(compose(&others, "- m1\n", &both), others);
         let elsewhere = compose(&old, "- m2\n", &[section(Measure::Gateway, "faster")]);
         assert!(!elsewhere.contains("- small"));
     }

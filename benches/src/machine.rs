@@ -1,4 +1,4 @@
-//! The machine that was measured on, without anything that names or dates it.
+//! The machine of the measurements, without anything that identifies it.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::tools::version;
 
 /// A Markdown list.
 pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
-    let cores = bench.cores.others.len() + 1;
+    let cores = bench.core_count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel")?;
     let processor =
         field("/proc/cpuinfo", "model name", ':').unwrap_or_else(|| "unknown".to_owned());
@@ -19,7 +19,6 @@ pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
         ("haproxy", "-v"),
         ("nginx", "-v"),
         ("caddy", "version"),
-        ("wrk", "-v"),
         ("rustc", "--version"),
     ]
     .into_iter()

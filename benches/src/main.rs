@@ -1,12 +1,12 @@
-//! The kept benchmarks: Quartet beside its peers, in one run on one machine.
+//! The benchmarks: Quartet beside its peers, in one run on one machine.
 //!
 //! `cargo xtask bench [--quick] [NAMES]` builds what is measured and runs this.
 
 mod backend;
+mod bare;
 mod baseline;
 mod bench;
-mod helpers;
-mod http;
+mod load;
 mod machine;
 mod measures;
 mod plan;
@@ -14,38 +14,57 @@ mod report;
 mod rounds;
 mod tokens;
 mod tools;
+mod upstream;
 mod usage;
-mod wrk;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::{Parser, Subcommand};
 use quartet_devstack::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use bench::Bench;
-use plan::{HELP, Plan};
+use plan::Plan;
 
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.iter().any(|word| word == "--help" || word == "-h") {
-        print!("{HELP}");
-        return ExitCode::SUCCESS;
-    }
-    if let Some(outcome) = helpers::run(&words) {
-        return code(&outcome);
-    }
-    let cancel = Cancel::default();
-    let outcome = run(&words, &cancel);
-    if outcome.is_err() && cancel.is_set() {
-        eprintln!("interrupted; everything is stopped");
-        return ExitCode::from(130);
-    }
-    code(&outcome)
+/// Measures Quartet beside its peers
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(flatten)]
+    plan: Plan,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-fn run(words: &[String], cancel: &Cancel) -> anyhow::Result<()> {
-    let plan = Plan::from_words(words)?;
+#[derive(Subcommand)]
+enum Command {
+    /// The bare redirect, as a process
+    #[command(hide = true)]
+    Bare(bare::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let cancel = Cancel::default();
+    let outcome = match args.command {
+        Some(Command::Bare(args)) => bare::run(&args),
+        None => run(args.plan, &cancel),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if cancel.is_set() => {
+            eprintln!("interrupted; everything is stopped");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(plan: Plan, cancel: &Cancel) -> anyhow::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, cancel.flag()).context("install a signal handler")?;
     }
@@ -53,18 +72,8 @@ fn run(words: &[String], cancel: &Cancel) -> anyhow::Result<()> {
     let machine = machine::describe(&bench)?;
     println!("{machine}");
     if cfg!(debug_assertions) {
-        println!("A debug build: the figures of Quartet mean nothing.\n");
+        println!("A debug build: its figures mean nothing.\n");
     }
     let sections = measures::run_all(&bench)?;
-    baseline::conclude(&bench, &machine, &sections)
-}
-
-fn code(outcome: &anyhow::Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    baseline::update(&bench, &machine, &sections)
 }

@@ -1,4 +1,4 @@
-//! Rounds in turn, and what is the middle of them.
+//! Alternating rounds, and their medians.
 
 use crate::bench::Bench;
 
@@ -25,31 +25,25 @@ impl Rounds {
         median(self.0.iter().map(value).collect())
     }
 
-    /// Median, and in brackets the lowest and the highest.
+    /// Median, and in parentheses the lowest and the highest.
     pub(crate) fn per_second(&self) -> String {
         let mut values: Vec<f64> = self.0.iter().map(|round| round.per_second).collect();
         values.sort_by(f64::total_cmp);
-        let number = usize::from(values.first().is_some_and(|&lowest| lowest < 1000.0));
-        format!(
-            "{:.number$} ({:.number$}-{:.number$})",
-            median(values.clone()),
-            values.first().unwrap_or(&f64::NAN),
-            values.last().unwrap_or(&f64::NAN)
-        )
+        let lowest = values.first().unwrap_or(&f64::NAN);
+        let highest = values.last().unwrap_or(&f64::NAN);
+        let digits = usize::from(*lowest < 1000.0);
+        let median = median(values.clone());
+        format!("{median:.digits$} ({lowest:.digits$}-{highest:.digits$})")
     }
 
-    /// Median of the ratios within one round each: what slows the whole machine cancels out.
+    /// Median of the ratios within one round each: what slows down the whole machine cancels out.
     pub(crate) fn ratio_to(&self, other: &Self) -> f64 {
-        let ratios = self
-            .0
-            .iter()
-            .zip(&other.0)
-            .map(|(a, b)| a.per_second / b.per_second);
-        median(ratios.collect())
+        let pairs = self.0.iter().zip(&other.0);
+        median(pairs.map(|(a, b)| a.per_second / b.per_second).collect())
     }
 }
 
-/// Runs everything once per round, each round in another order.
+/// Runs everything once per round, each round in a different order.
 pub(crate) fn alternate<S>(
     bench: &Bench,
     rounds: usize,
@@ -60,7 +54,7 @@ pub(crate) fn alternate<S>(
     for number in 0..rounds {
         println!("  round {} of {rounds}", number + 1);
         for step in 0..subjects.len() {
-            bench.go_on()?;
+            bench.require_running()?;
             let index = (number + step) % subjects.len();
             all[index].0.push(run(&subjects[index])?);
         }
@@ -68,7 +62,7 @@ pub(crate) fn alternate<S>(
     Ok(all)
 }
 
-/// NaN when there is nothing.
+/// NaN if there are no values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -84,15 +78,11 @@ mod tests {
     use super::{Round, Rounds, median};
 
     fn rounds(rates: &[f64]) -> Rounds {
-        Rounds(
-            rates
-                .iter()
-                .map(|&per_second| Round {
-                    per_second,
-                    ..Round::default()
-                })
-                .collect(),
-        )
+        let round = |&per_second: &f64| Round {
+            per_second,
+            ..Round::default()
+        };
+        Rounds(rates.iter().map(round).collect())
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) const ISSUER: &str = "http://bench.test";
 const KEY_ID: &str = "bench";
 const LIFETIME: Duration = Duration::from_hours(1);
 
-/// Keys of all three kinds; made anew for each run.
+/// Keys of all three kinds, generated for each run.
 pub(crate) struct Issuer {
     ed25519: EncodingKey,
     p256: EncodingKey,
@@ -34,7 +34,7 @@ pub(crate) struct Issuer {
 impl Issuer {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let random = SystemRandom::new();
-        let failed = |_| anyhow!("a key could not be made");
+        let failed = |_| anyhow!("a key could not be generated");
         let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).map_err(failed)?;
         let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
             .map_err(failed)?;
@@ -57,7 +57,7 @@ impl Issuer {
         &self.secret
     }
 
-    /// Tokens as core issues them, for so many users.
+    /// Tokens as core issues them, for a number of users.
     pub(crate) fn tokens(&self, algorithm: Algorithm, users: usize) -> anyhow::Result<Vec<String>> {
         let key = match algorithm {
             Algorithm::EdDSA => &self.ed25519,
@@ -117,7 +117,7 @@ mod tests {
     use super::Issuer;
 
     #[test]
-    fn what_is_published_verifies_what_is_signed() {
+    fn published_keys_verify_signed_tokens() {
         let issuer = Issuer::new().unwrap();
         let keys: JwkSet = serde_json::from_str(&issuer.jwks).unwrap();
         let public = DecodingKey::from_jwk(&keys.keys[0]).unwrap();

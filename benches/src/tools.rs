@@ -1,75 +1,65 @@
-//! Programs of others: finding them, installing them, running them.
+//! Programs of others: finds, installs and runs them.
 
 use std::env;
-use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use quartet_devstack::Cancel;
+
+use crate::bench::{Bench, Cores};
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// The program, installed from Debian when it is missing and that is possible.
+/// The program, installed from Debian if it is missing and that is possible.
 ///
 /// # Errors
-/// One line that says how to get it.
+/// One line that says how to install it.
 pub(crate) fn require(program: &str, package: &str) -> anyhow::Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
-    if may_install() {
+    let advice = format!("{program} is missing; install it: `sudo apt-get install {package}`");
+    if rustix::process::geteuid().is_root() && find("apt-get").is_some() {
         println!("Installing {package} for {program}");
-        // Its own words are of interest only when it fails.
         let output = Command::new("apt-get")
             .args(["install", "--yes", "--no-install-recommends", package])
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdin(Stdio::null())
             .output()
             .context("start apt-get")?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "{program} is missing, and apt-get could not install {package}: {}",
-                text.trim()
-            );
-        }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{advice}: {}", errors.trim());
     }
-    find(program).with_context(|| {
-        format!("{program} is missing; install it: `sudo apt-get install {package}`")
-    })
+    find(program).context(advice)
 }
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
-        // Where Debian puts servers; not on everybody's PATH.
+        // Debian installs servers here, which is not on every PATH.
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
         .map(|directory| directory.join(program))
         .find(|path| path.is_file())
 }
 
-fn may_install() -> bool {
-    rustix::process::geteuid().is_root() && find("apt-get").is_some()
-}
-
-/// Runs a command to its end, or ends it when the run is to end.
+/// Runs a command on some cores until it ends, or ends it if the run is interrupted; returns its
+/// standard output.
 ///
 /// # Errors
 /// With everything it wrote, unless it succeeded.
-pub(crate) fn output(command: &mut Command, cancel: &Cancel) -> anyhow::Result<Output> {
-    let name = in_words(command);
-    let mut child = command
+pub(crate) fn output(bench: &Bench, cores: Cores, command: &mut Command) -> anyhow::Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start {name}"))?;
-    // What these commands write fits into a pipe.
+        .stderr(Stdio::piped());
+    let child = bench.on(cores, || command.spawn())?;
+    let mut child = child.with_context(|| format!("start {name}"))?;
+    // The output of these commands fits into a pipe.
     while child.try_wait()?.is_none() {
-        if cancel.is_set() {
+        if bench.cancel.is_set() {
             let _ = child.kill();
             let _ = child.wait();
             bail!("interrupted");
@@ -77,18 +67,17 @@ pub(crate) fn output(command: &mut Command, cancel: &Cancel) -> anyhow::Result<O
         sleep(POLL);
     }
     let output = child.wait_with_output()?;
-    let text =
-        || String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success(),
-        "{name} failed ({})\n{}",
+        "{name} failed ({})\n{text}\n{}",
         output.status,
-        text().trim()
+        String::from_utf8_lossy(&output.stderr)
     );
-    Ok(output)
+    Ok(text)
 }
 
-/// The first line that mentions a version, from either stream.
+/// The first word that looks like a version, from either stream.
 pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(find(program)?)
         .arg(argument)
@@ -97,22 +86,11 @@ pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
         .ok()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    // HAProxy and Postgres add a date or a packager behind the number.
-    text.split_ascii_whitespace()
-        .map(|word| {
-            word.rsplit('/')
-                .next()
-                .unwrap_or(word)
-                .trim_start_matches('v')
-        })
-        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
-        .map(str::to_owned)
-}
-
-fn in_words(command: &Command) -> String {
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    // Such as `nginx/1.22.1` and `v2.6.2`.
+    let words = text.split_ascii_whitespace().map(|word| {
+        let word = word.rsplit('/').next().unwrap_or(word);
+        word.trim_start_matches('v')
+    });
+    let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+    words.into_iter().find(is_number).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! What a process group has used, read from /proc.
+//! What a process group has used, according to /proc.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of the group that the process leads. Processes that have ended count no more.
+    /// Of the group that the process leads. Processes that have ended no longer count.
     pub(crate) fn of_group(leader: u32) -> anyhow::Result<Self> {
         let mut sum = Self::default();
         for entry in fs::read_dir("/proc")?.flatten() {
@@ -23,7 +23,7 @@ impl Usage {
             {
                 continue;
             }
-            // It may have ended meanwhile.
+            // The process may have ended meanwhile.
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };
@@ -40,7 +40,7 @@ impl Usage {
 
 /// Process group and usage in a line of /proc/PID/stat.
 fn parse(stat: &str) -> Option<(u32, Usage)> {
-    // The name stands in parentheses and may hold spaces; fields are counted behind it.
+    // The name is in parentheses and may contain spaces; fields are counted after it.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
@@ -65,7 +65,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn reads_a_line_whose_name_has_spaces() {
+    fn a_name_may_contain_spaces() {
         let stat = "42 (a (b) c) S 1 40 40 0 -1 4194560 100 0 0 0 200 100 0 0 20 0 3 0 5 1000 7 18";
         let (group, usage) = parse(stat).unwrap();
         assert_eq!(group, 40);

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the secrets that are missing, each in the volumes of those who may read it, and
-# gives the volumes to the users that the containers run as. Changes nothing that is there.
+# Creates missing secrets, each in the volumes of the services that may read it, and sets
+# the owners of the volumes to the users of the containers. Keeps what exists.
 set -euo pipefail
 umask 077
 
-# The user of the services' images, of Garage and of the development store.
+# The user of the service images, of Garage and of the development store.
 service=65532
 
 fail() { echo "secrets: $*" >&2; exit 1; }
@@ -12,43 +12,43 @@ fail() { echo "secrets: $*" >&2; exit 1; }
 # random BYTES: as hexadecimal digits
 random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
-# put FILE VALUE: at once or not at all, so that a crash leaves no half of a secret
+# put FILE VALUE: atomically, so that a crash leaves no partial secret
 put() {
   printf '%s' "$2" >"$1.new"
   sync "$1.new"
   mv "$1.new" "$1"
 }
 
-# make FILE VALUE: only when it is missing
-make() { [ -s "$1" ] || { put "$1" "$2" && echo "secrets: made ${1#/secrets/}"; }; }
+# create FILE VALUE: unless it exists
+create() { [ -s "$1" ] || { put "$1" "$2" && echo "secrets: created ${1#/secrets/}"; }; }
 
 own() { chown -R "$1" "$2" && find "$2" -type d -exec chmod 700 {} + && find "$2" -type f -exec chmod 400 {} +; }
 
 cd /secrets
-make postgres/password "$(random 24)"
+create postgres/password "$(random 24)"
 for name in core media links; do
-  make "postgres/$name" "$(random 24)"
+  create "postgres/$name" "$(random 24)"
   put "$name/database_url" "postgres://quartet_$name:$(cat "postgres/$name")@postgres:5432/quartet"
 done
-make core/master_key "$(random 32)"
+create core/master_key "$(random 32)"
 
-# The store's key: given (a store elsewhere) or made (a store of the stack's own).
+# The key of the object store: given for an external store, otherwise created.
 [ -n "$QUARTET_S3_ACCESS_KEY" ] && [ -z "$QUARTET_S3_SECRET_KEY" ] && fail "QUARTET_S3_ACCESS_KEY is set and QUARTET_S3_SECRET_KEY is not"
 if [ -n "$QUARTET_S3_ACCESS_KEY" ]; then
   put media/s3_access_key "$QUARTET_S3_ACCESS_KEY"
   put media/s3_secret_key "$QUARTET_S3_SECRET_KEY"
 else
-  # Garage wants this form: GK and 12 bytes, and 32 bytes.
-  make store/access_key "GK$(random 12)"
-  make store/secret_key "$(random 32)"
+  # Garage requires this form: GK and 12 bytes, and 32 bytes.
+  create store/access_key "GK$(random 12)"
+  create store/secret_key "$(random 32)"
   put media/s3_access_key "$(cat store/access_key)"
   put media/s3_secret_key "$(cat store/secret_key)"
 fi
-make store/rpc_secret "$(random 32)"
-make store/admin_token "$(random 32)"
+create store/rpc_secret "$(random 32)"
+create store/admin_token "$(random 32)"
 
 if [ -d grafana ]; then
-  make grafana/admin_password "$(random 16)"
+  create grafana/admin_password "$(random 16)"
   own 472:0 grafana
 fi
 

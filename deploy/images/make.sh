@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes stand-ins for the base images of third parties, for places where none
-# can be pulled: from Debian's packages, and from crates.io. Each is made once;
-# `--force` makes it anew.
+# Builds substitutes for third-party base images, for machines that cannot pull
+# images: from Debian packages, and from crates.io. Each is built once; `--force`
+# rebuilds it.
 #
 #   deploy/images/make.sh [--force] debian     quartet/local-debian:bookworm    60 s
 #   deploy/images/make.sh [--force] postgres   quartet/local-postgres:15        20 s more
 #   deploy/images/make.sh [--force] rust       quartet/local-rust:1.95.0        compiler for deploy/Dockerfile
 #   deploy/images/make.sh [--force] garage     quartet/local-garage:2.5.0       35 minutes on two busy cores
 #
-# Needs a Docker engine (DOCKER_HOST), Debian's mmdebstrap, and the mirrors of
-# Debian and crates.io. DOCKER names another client.
+# Requires a Docker engine (DOCKER_HOST), mmdebstrap, and mirrors of Debian and
+# crates.io. DOCKER sets another client.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -30,14 +30,14 @@ fail() {
 
 exists() { [ -z "$force" ] && "$docker" image inspect "$1" >/dev/null 2>&1; }
 
-# The mirrors are reached as this machine reaches them.
+# Uses the network of the host, to reach its mirrors.
 build() { "$docker" build --quiet --network host "$@" >/dev/null; }
 
 debian() {
   exists "quartet/local-debian:$suite" && return
   command -v mmdebstrap >/dev/null || fail "mmdebstrap is missing; install Debian's package of that name"
   say "making quartet/local-debian:$suite"
-  # With this machine's authorities: its mirrors may have one of their own.
+  # With the CAs of this machine, which its mirrors may need.
   mmdebstrap --quiet --variant=minbase --include=ca-certificates \
     --customize-hook='copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs' "$suite" - |
     "$docker" import - "quartet/local-debian:$suite" >/dev/null
@@ -52,7 +52,7 @@ postgres() {
     --build-arg "POSTGRES_MAJOR=$postgres_major" postgres
 }
 
-# The compiler that is installed here, in a new Debian.
+# The compiler installed on this machine, on a new Debian.
 rust() {
   exists "quartet/local-rust:$rust_version" && return
   without_force debian
@@ -62,7 +62,7 @@ rust() {
     "$(rustc "+$rust_version" --print sysroot)"
 }
 
-# Static, so that it needs no base; laid out as in the official image.
+# Static, so that it needs no base image; same layout as the official image.
 garage() {
   exists "quartet/local-garage:$garage_version" && return
   local root="${TMPDIR:-/tmp}/quartet-garage-$garage_version"
@@ -77,11 +77,11 @@ garage() {
   rm -rf "$root"
 }
 
-# What a part stands on is not made anew with it.
+# Base images are not rebuilt.
 without_force() { force="" "$1"; }
 
 [ "${1:-}" = --force ] && force=yes && shift
-[ "$#" -gt 0 ] || fail "say which: debian, postgres, rust, garage"
+[ "$#" -gt 0 ] || fail "usage: make.sh [--force] debian|postgres|rust|garage"
 "$docker" version >/dev/null 2>&1 || fail "no Docker engine answers; set DOCKER_HOST"
 for name in "$@"; do
   case "$name" in

@@ -1,4 +1,4 @@
-"""Users of the running stack: the caller, a stranger, and throw-away ones."""
+"""Users of the running stack."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ class User:
         return {"authorization": f"Bearer {self.access_token}"}
 
     def call(self, method, path, **options):
-        """Sends a request that has to succeed; gives its body."""
+        """Sends a request that has to succeed; returns its body."""
         response = requests.request(
             method, URL + path, headers=self.headers, timeout=TIMEOUT_SECONDS, **options
         )
@@ -51,8 +51,8 @@ def sign_up():
     return User(email, log_in(email)["access_token"])
 
 
-class Keeper:
-    """Keeps a user until somebody says that it is of no more use."""
+class UserSlot:
+    """Holds a user until it is discarded."""
 
     def __init__(self):
         self._user = None

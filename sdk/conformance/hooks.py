@@ -1,7 +1,7 @@
-"""What a generator cannot know: who calls, which ids exist, which values are good only once.
+"""What a generator cannot know: the caller, existing ids, values that are valid only once.
 
-Without this nearly every answer would be 401 or 404. Only those parts of a request are changed
-that were generated to be good; what is meant to be refused is sent as it is.
+Without this nearly every response would be 401 or 404. Only parts of a request that were
+generated to be valid are changed; invalid parts are sent as they are.
 """
 
 import atexit
@@ -13,39 +13,39 @@ from schemathesis.core.failures import Failure
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation.meta import TestPhase
 
+import fixtures
 import links
-import stock
-from accounts import PASSWORD, Keeper, new_email
-from stock import Stock
+from accounts import PASSWORD, UserSlot, new_email
+from fixtures import Pool
 
-CALLER = Keeper()
-STRANGER = Keeper()
-# Logs in again and again, which ends its oldest sessions.
-GUEST = Keeper()
-# These end accounts and sessions, so each has users of its own.
-SPENDERS = {"delete_me": Keeper(), "update_me": Keeper(), "delete_session": Keeper()}
+CALLER = UserSlot()
+STRANGER = UserSlot()
+# Logs in repeatedly, which ends its oldest sessions.
+GUEST = UserSlot()
+# These operations end accounts and sessions, so each has users of its own.
+DISPOSABLE = {"delete_me": UserSlot(), "update_me": UserSlot(), "delete_session": UserSlot()}
 
-# The objects that the path parameter of an operation names.
-STOCKS = {
-    "get_asset": Stock(stock.ready_asset),
-    "download_asset": Stock(stock.ready_asset),
-    "delete_asset": Stock(stock.pending_asset, used_up=True),
-    "complete_upload": Stock(stock.uploaded_asset, used_up=True),
-    "delete_session": Stock(stock.session, used_up=True),
-    "follow_link": Stock(stock.slug),
-    "probe_link": Stock(stock.slug),
+# The objects to which the path parameter of an operation refers.
+POOLS = {
+    "get_asset": Pool(fixtures.ready_asset),
+    "download_asset": Pool(fixtures.ready_asset),
+    "delete_asset": Pool(fixtures.pending_asset, consumed=True),
+    "complete_upload": Pool(fixtures.uploaded_asset, consumed=True),
+    "delete_session": Pool(fixtures.session, consumed=True),
+    "follow_link": Pool(fixtures.slug),
+    "probe_link": Pool(fixtures.slug),
 }
-# Short links are for everybody.
+# Short links are public.
 PUBLIC = {"follow_link", "probe_link"}
-# How often a request names an object of the caller, and one of the stranger.
+# The share of requests for an object of the caller, and of the stranger.
 OWN_SHARE, FOREIGN_SHARE = 0.7, 0.2
 
-# media takes the types that it is set to; this is one of them.
+# media accepts only configured types; this is one of them.
 CONTENT_TYPE = "image/png"
 
 _chance = random.Random(4)
 _foreign = set()
-# Every access token that was put into a request.
+# Every access token that was added to a request.
 _tokens = set()
 # The token of each session that a generated login opened.
 _sessions = {}
@@ -59,7 +59,7 @@ def operation_id(case):
 @schemathesis.auth(refresh_interval=None)
 class Login:
     def get(self, case, _context):
-        return SPENDERS.get(operation_id(case), CALLER).user()
+        return DISPOSABLE.get(operation_id(case), CALLER).user()
 
     def set(self, case, user, _context):
         _tokens.add(user.access_token)
@@ -80,10 +80,10 @@ def before_call(context, case, kwargs):
         # A key belongs to one request.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
     if is_good(case, ParameterLocation.HEADER) and "If-Match" in case.headers and _chance.random() < 0.5:
-        # The current version of whatever it is; else only 412 would be seen.
+        # Matches any current version; otherwise every response would be 412.
         case.headers["If-Match"] = "*"
     if is_good(case, ParameterLocation.QUERY) and "cursor" in (case.query or {}):
-        # Cursors are secrets of the service; real ones come from `next_cursor` in stateful tests.
+        # Cursors are opaque; valid ones come from `next_cursor` in stateful tests.
         del case.query["cursor"]
     if operation_id(case) == "query_graphql" and is_good(case, ParameterLocation.QUERY):
         links.be_a_query(case.query, variables="{}")
@@ -98,14 +98,14 @@ def is_good(case, location):
 
 def name_an_object(case):
     operation = operation_id(case)
-    objects = STOCKS.get(operation)
-    # In stateful tests the id comes from an answer before.
+    objects = POOLS.get(operation)
+    # In stateful tests the id comes from an earlier response.
     if objects is None or case.meta.phase.name == TestPhase.STATEFUL:
         return
     [parameter] = case.path_parameters
     chance = _chance.random()
     if chance < OWN_SHARE:
-        case.path_parameters[parameter] = objects.of(SPENDERS.get(operation, CALLER).user())
+        case.path_parameters[parameter] = objects.of(DISPOSABLE.get(operation, CALLER).user())
     elif chance < OWN_SHARE + FOREIGN_SHARE and operation not in PUBLIC:
         foreign = objects.of(STRANGER.user())
         _foreign.add(foreign)
@@ -113,19 +113,19 @@ def name_an_object(case):
 
 
 def end_as_its_owner(case):
-    """A generated login is somebody else's; only they can end that session."""
+    """A generated login belongs to another user, and only that user can end the session."""
     token = _sessions.get((case.path_parameters or {}).get("id"))
     sent = case.headers.get("Authorization", "").removeprefix("Bearer ")
-    # Requests that are sent without a good token on purpose stay so.
+    # Requests that deliberately have no valid token are not changed.
     if token is not None and sent in _tokens:
         case.headers["Authorization"] = f"Bearer {token}"
 
 
 def usable(operation, body):
-    """The body with values that rules allow which no schema can tell."""
+    """The body with values that meet the rules that a schema cannot express."""
     body = dict(body)
     if operation in ("create_user", "update_me"):
-        # Addresses belong to one account each; guessable passwords are refused.
+        # An email belongs to one account; guessable passwords are refused.
         if "email" in body:
             body["email"] = new_email()
         if "password" in body:
@@ -137,7 +137,7 @@ def usable(operation, body):
     if operation == "execute_graphql":
         links.be_a_query(body, variables={})
     if (body.get("display_name") or "x").isspace():
-        # Blanks are no name.
+        # Whitespace is not a name.
         body["display_name"] = "Ada"
     if operation == "presign_upload":
         body["content_type"] = CONTENT_TYPE
@@ -147,23 +147,23 @@ def usable(operation, body):
 
 
 def is_file_name(text):
-    """What a pattern cannot tell: no blanks alone, no directory, at most 255 bytes."""
+    """What a pattern cannot express: not blank, not a directory, at most 255 bytes."""
     return text.strip() not in ("", ".", "..") and len(text.strip().encode()) <= 255
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    """A spender that has spent itself is replaced; the owners of sessions are remembered."""
+    """Replaces disposable users that were used, and remembers the owners of sessions."""
     if operation_id(case) == "create_session" and response.status_code == 201:
         tokens = response.json()
         _sessions[tokens["session_id"]] = tokens["access_token"]
-    keeper = SPENDERS.get(operation_id(case))
-    if keeper is not None and (response.status_code < 300 or response.status_code == 401):
-        keeper.discard(keeper.user())
+    slot = DISPOSABLE.get(operation_id(case))
+    if slot is not None and (response.status_code < 300 or response.status_code == 401):
+        slot.discard(slot.user())
 
 
 class ForeignObject(Failure):
-    """Somebody else's object was shown or changed."""
+    """An object of another user was shown or changed."""
 
 
 @schemathesis.check
@@ -173,7 +173,7 @@ def foreign_objects_are_hidden(ctx, response, case):
         raise ForeignObject(
             operation=case.operation.label,
             title="An object of another user",
-            message=f"answered {response.status_code} for an object of another user",
+            message=f"status {response.status_code} for an object of another user",
         )
 
 
@@ -182,18 +182,18 @@ def filter_failure(context, failure, case, response):
     return not links.is_refusal(failure, response)
 
 
-# How each operation answered ----------------------------------------------------------------------
+# Responses by operation ---------------------------------------------------------------------------
 
-_answers = {}
+_statuses = {}
 
 
 @schemathesis.hook("after_call")
 def count(context, case, response):
-    statuses = _answers.setdefault(case.operation.label, {})
+    statuses = _statuses.setdefault(case.operation.label, {})
     statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
 
 
 @atexit.register
-def print_answers():
-    for label, statuses in sorted(_answers.items()):
+def print_statuses():
+    for label, statuses in sorted(_statuses.items()):
         print(f"{label:45}", "  ".join(f"{status}: {n}" for status, n in sorted(statuses.items())))

@@ -1,4 +1,4 @@
-"""GraphQL: real ids and addresses in generated documents, and what an error may be."""
+"""GraphQL: existing ids and URLs in generated documents, and which errors are allowed."""
 
 import json
 import random
@@ -8,12 +8,12 @@ from functools import cache
 import requests
 from schemathesis.graphql.checks import GraphQLServerError
 
-import stock
+import fixtures
 from accounts import TIMEOUT_SECONDS, URL
-from stock import Stock
+from fixtures import Pool
 
-LINKS = Stock(stock.link)
-# The service's own faults: never an answer to generated input.
+LINKS = Pool(fixtures.link)
+# Faults of the service: never a response to generated input.
 FAULTS = {"INTERNAL", "UNAVAILABLE", "DATABASE_UNAVAILABLE"}
 SHARE = 0.6
 ARGUMENT = re.compile(r'\b(id|slug|url): "(?:[^"\\]|\\.)*"')
@@ -26,13 +26,13 @@ def is_graphql(case):
 
 
 def name_objects(case, user):
-    """Puts in what exists: most generated texts are no id, no slug and no address."""
+    """Inserts existing values: most generated strings are not ids, slugs or URLs."""
     if not isinstance(case.body, str) or _chance.random() > SHARE:
         return
     link = LINKS.of(user)
     deletes = "deleteLink" in case.body
     known = {
-        "id": stock.link(user)["id"] if deletes else link["id"],
+        "id": fixtures.link(user)["id"] if deletes else link["id"],
         "slug": f"s-{_chance.getrandbits(40):x}" if "input:" in case.body else link["slug"],
         "url": f"https://example.com/{_chance.getrandbits(40):x}",
     }
@@ -40,7 +40,7 @@ def name_objects(case, user):
 
 
 def be_a_query(parameters, variables):
-    """Half of the requests hold a document that can be executed; hardly any text is one."""
+    """Gives half of the requests a valid document, which a random string hardly ever is."""
     if _chance.random() < 0.5:
         parameters.clear()
         parameters["query"] = "query Slugs { links(first: 3) { nodes { slug } } }"
@@ -55,10 +55,10 @@ def documented_codes():
 
 
 def is_refusal(failure, response):
-    """Whether every error says with a documented code that the input was refused.
+    """Whether every error is a refusal of the input, with a documented code.
 
-    The types of GraphQL cannot tell the rules (a slug has 3 to 64 characters), so documents
-    that fit the schema are refused rightly; the check counts every error as the service's.
+    GraphQL types cannot express all rules (a slug has 3 to 64 characters), so the service may
+    refuse documents that match the schema. The check takes every error for a server error.
     """
     if not isinstance(failure, GraphQLServerError):
         return False

@@ -1,4 +1,4 @@
-//! Makes the schema of links known to cynic's macros.
+//! Registers the schema of links for the macros of cynic.
 
 fn main() {
     cynic_codegen::register_schema("links")

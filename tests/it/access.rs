@@ -1,4 +1,4 @@
-//! Who may do what. The documents name the operations, so that a new one is tested too.
+//! Authorization. The operations come from the documents, so that new ones are tested too.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::harness::graphql::{self, Socket};
 use crate::harness::spec::{self, Operation};
 use crate::harness::user::text;
-use crate::harness::{Answer, Client, Stack, User, files};
+use crate::harness::{Client, Response, Stack, User, files};
 
 const SOME_UUID: &str = "01h455vb4pex5vsknk084sn02q";
 
-/// A value of the right form for a path parameter.
-fn plausible(name: &str) -> String {
+/// A well-formed value for a path parameter.
+fn example_id(name: &str) -> String {
     match name {
         "session_id" => format!("ses_{SOME_UUID}"),
         "asset_id" => format!("ast_{SOME_UUID}"),
@@ -21,7 +21,7 @@ fn plausible(name: &str) -> String {
     }
 }
 
-async fn call(client: &Client, operation: &Operation, path: &str) -> Answer {
+async fn call(client: &Client, operation: &Operation, path: &str) -> Response {
     let call = client.call(operation.method.clone(), path);
     let has_body = operation.value.get("requestBody").is_some();
     if has_body {
@@ -32,10 +32,10 @@ async fn call(client: &Client, operation: &Operation, path: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_with_security_answers_401_without_a_good_token() {
+async fn secured_operations_return_401_without_a_valid_token() {
     let stack = Stack::small().await;
-    let door = stack.client();
-    let ada = User::sign_up(&door).await;
+    let gateway = stack.client();
+    let ada = User::sign_up(&gateway).await;
     let secured: Vec<_> = spec::operations()
         .iter()
         .filter(|operation| operation.secured)
@@ -48,17 +48,17 @@ async fn every_operation_with_security_answers_401_without_a_good_token() {
     let (head, signature) = ada.client.token().rsplit_once('.').unwrap();
     let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
     for operation in secured {
-        let path = operation.fill(plausible);
+        let path = operation.fill(example_id);
         let wrong = [
             None,
             Some("nonsense".to_owned()),
             Some(forged.clone()),
-            Some(unsigned(head)),
+            Some(without_signature(head)),
         ];
         for token in wrong {
             let client = token
                 .as_deref()
-                .map_or_else(|| door.clone(), |it| door.with_token(it));
+                .map_or_else(|| gateway.clone(), |it| gateway.with_token(it));
             let answer = call(&client, operation, &path).await;
             assert_eq!(
                 answer.status, 401,
@@ -76,7 +76,7 @@ async fn every_operation_with_security_answers_401_without_a_good_token() {
 }
 
 /// The token with `alg: none` and no signature.
-fn unsigned(head: &str) -> String {
+fn without_signature(head: &str) -> String {
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let claims = head.split_once('.').unwrap().1;
@@ -93,7 +93,7 @@ async fn public_operations_need_no_token() {
         .collect();
     assert!(!open.is_empty());
     for operation in open {
-        let answer = call(&stack.client(), operation, &operation.fill(plausible)).await;
+        let answer = call(&stack.client(), operation, &operation.fill(example_id)).await;
         let refused = answer.status == 401 && answer.json()["code"] == "unauthenticated";
         assert!(
             !refused && answer.status < 500,
@@ -104,7 +104,7 @@ async fn public_operations_need_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_persons_rows_do_not_exist() {
+async fn rows_of_other_users_return_404() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let eve = User::sign_up(&stack.client()).await;
@@ -157,7 +157,7 @@ async fn another_persons_rows_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_persons_links_do_not_exist() {
+async fn links_of_other_users_return_404() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let eve = User::sign_up(&stack.client()).await;
@@ -203,7 +203,7 @@ async fn another_persons_links_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphql_needs_a_token_for_everything_that_belongs_to_somebody() {
+async fn graphql_requires_a_token() {
     let stack = Stack::small().await;
     for (query, variables) in [
         ("{ links { edges { node { id } } } }", json!({})),

@@ -1,4 +1,4 @@
-//! Processes that die without notice while people use them.
+//! Processes that are killed under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::graphql::{self, Link};
 use crate::harness::{Client, Load, Options, Stack, User, eventually, files};
 
-/// Follows a link; counts what was sent and what was answered by a redirect.
+/// Follows a link; counts the requests and the redirects.
 #[derive(Clone, Default)]
 struct Follower {
     sent: Arc<AtomicU64>,
@@ -17,9 +17,9 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(self, door: Client, path: String) -> Result<(), String> {
+    async fn follow(self, gateway: Client, path: String) -> Result<(), String> {
         self.sent.fetch_add(1, Ordering::SeqCst);
-        match door.call(Method::GET, &path).try_send().await {
+        match gateway.call(Method::GET, &path).try_send().await {
             Ok(answer) if answer.status == 302 => {
                 self.answered.fetch_add(1, Ordering::SeqCst);
                 Ok(())
@@ -30,10 +30,10 @@ impl Follower {
         }
     }
 
-    fn load(&self, door: &Client, link: &Link, workers: usize) -> Load {
-        let (this, door, path) = (self.clone(), door.clone(), link.path());
+    fn load(&self, gateway: &Client, link: &Link, workers: usize) -> Load {
+        let (this, gateway, path) = (self.clone(), gateway.clone(), link.path());
         Load::start(workers, move |_| {
-            this.clone().follow(door.clone(), path.clone())
+            this.clone().follow(gateway.clone(), path.clone())
         })
     }
 
@@ -45,14 +45,14 @@ impl Follower {
     }
 }
 
-/// Waits until every answered click is counted, and checks that none is counted twice.
+/// Waits until the click of every redirect is counted, and checks that none is counted twice.
 async fn settle(stack: &Stack, owner: &Client, link: &Link, follower: &Follower) {
     let (answered, sent) = follower.counts();
     eventually("every answered click is counted", || async {
         (graphql::clicks(owner, link).await.0 >= answered).then_some(())
     })
     .await;
-    // A click after all the others: when it is there, so is whatever came before it.
+    // A click after all others: once it is counted, so are those before it.
     let marker = graphql::create_link(owner, "https://example.org/marker").await;
     stack.client().get(&marker.path()).await.expect(302);
     eventually("the marker is counted", || async {
@@ -60,12 +60,12 @@ async fn settle(stack: &Stack, owner: &Client, link: &Link, follower: &Follower)
     })
     .await;
     let (total, unique) = graphql::clicks(owner, link).await;
-    // A GET whose replica died before it answered is repeated on another: it is one click still.
+    // A GET whose replica died before it responded is retried on another, which counts one click.
     assert!(
         (answered..=sent).contains(&total),
         "{answered} answered, {sent} sent, {total} counted"
     );
-    assert_eq!(unique, 1, "all came from one address with one user agent");
+    assert_eq!(unique, 1, "all came from one client IP with one user agent");
     let rows = stack.database().count(&format!(
         "SELECT count(*) FROM links.clicks c JOIN links.links l ON l.id = c.link_id WHERE l.slug = '{}'",
         link.slug
@@ -74,7 +74,7 @@ async fn settle(stack: &Stack, owner: &Client, link: &Link, follower: &Follower)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_killed_under_load_loses_no_answered_click() {
+async fn killing_links_under_load_loses_no_click() {
     let mut stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let link = graphql::create_link(&ada.client, "https://example.org/hot").await;
@@ -92,7 +92,7 @@ async fn links_killed_under_load_loses_no_answered_click() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clicks_of_a_replica_that_never_returns_are_counted_by_another() {
+async fn clicks_of_a_lost_replica_are_recovered_by_another() {
     let options = Options::default()
         .replicas("links", 2)
         .set("links", "clicks.adopt_interval_seconds", "1")
@@ -110,16 +110,16 @@ async fn the_clicks_of_a_replica_that_never_returns_are_counted_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_killed_under_load_recovers_without_a_restart() {
-    postgres_goes_and_returns(true).await;
+async fn services_recover_after_postgres_is_killed() {
+    postgres_outage(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_restarted_under_load_recovers_without_a_restart() {
-    postgres_goes_and_returns(false).await;
+async fn services_recover_after_postgres_restarts() {
+    postgres_outage(false).await;
 }
 
-async fn postgres_goes_and_returns(kill: bool) {
+async fn postgres_outage(kill: bool) {
     let mut stack = Stack::start(Options::default().own_postgres()).await;
     let names = stack.names();
     let before: Vec<u32> = names.iter().map(|name| stack.pid(name)).collect();
@@ -135,13 +135,13 @@ async fn postgres_goes_and_returns(kill: bool) {
 
     let during = async {
         reads.next_failure().await;
-        // Redirects that are remembered go on, and their clicks wait in the log.
+        // Cached redirects continue, and their clicks wait in the log.
         clicks.progress(40).await;
     };
     stack.database_mut().outage(kill, during).await;
 
     for path in ["/v1/core/users/me", "/v1/media/assets"] {
-        eventually(&format!("{path} answers again"), || async {
+        eventually(&format!("{path} responds again"), || async {
             (ada.client.get(path).await.status == 200).then_some(())
         })
         .await;
@@ -156,7 +156,7 @@ async fn postgres_goes_and_returns(kill: bool) {
     assert_eq!(after, before, "nothing was restarted");
 }
 
-/// Reads from every service; while the database is away the only answer is a 503.
+/// Reads from every service. Without the database the only error is 503.
 async fn read(client: Client, number: u64) -> Result<(), String> {
     let answer = match number % 3 {
         0 => client.get("/v1/core/users/me").await,

@@ -1,14 +1,14 @@
-//! What a client says about itself does not count, and what passes the gateway is named.
+//! Spoofed identity headers, and the ids that connect requests, logs and traces.
 
 use std::net::Ipv4Addr;
 
 use http::Method;
 use serde_json::json;
 
-use crate::harness::echo::Seen;
+use crate::harness::echo::ReceivedRequest;
 use crate::harness::{Echo, Options, Stack, User, eventually, logs, raw};
 
-/// Headers by which a client could pretend to be somebody, or to come from elsewhere.
+/// Headers by which a client could claim an identity or another client IP.
 const SPOOFED: [(&str, &str); 18] = [
     ("x-user-id", "usr_spoofed"),
     ("X-User-Id", "usr_spoofed"),
@@ -44,7 +44,7 @@ fn spoofed_request(path: &str, token: Option<&str>) -> String {
     lines.join("\r\n") + "\r\n\r\n"
 }
 
-fn header(seen: &Seen, name: &str) -> Option<String> {
+fn header(seen: &ReceivedRequest, name: &str) -> Option<String> {
     let values: Vec<_> = seen.headers.get_all(name).iter().collect();
     assert!(values.len() <= 1, "{name} is there {} times", values.len());
     values
@@ -53,7 +53,7 @@ fn header(seen: &Seen, name: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spoofed_identity_headers_do_not_reach_upstreams() {
+async fn spoofed_identity_headers_are_removed() {
     let echo = Echo::start().await;
     let stack = Stack::start(Options::default().gateway(&echo.settings())).await;
     let ada = User::sign_up(&stack.client()).await;
@@ -68,7 +68,7 @@ async fn spoofed_identity_headers_do_not_reach_upstreams() {
     for (path, token, identified) in cases {
         let answer = raw::exchange(stack.gateway(), spoofed_request(path, token)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        let seen = echo.seen().pop().unwrap();
+        let seen = echo.received().pop().unwrap();
         let everything = format!("{:?}", seen.headers);
         for word in ["spoofed", "203.0.113.66"] {
             let left: Vec<_> = seen
@@ -98,7 +98,7 @@ async fn spoofed_identity_headers_do_not_reach_upstreams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spoofed_identity_headers_change_nothing_in_the_services() {
+async fn services_ignore_spoofed_identity_headers() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let eve = User::sign_up(&stack.client()).await;
@@ -121,26 +121,28 @@ async fn spoofed_identity_headers_change_nothing_in_the_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoofed_address_earns_no_limit_of_its_own() {
+async fn a_spoofed_client_ip_does_not_evade_the_rate_limit() {
     let settings = "[limits.tight]\nrequests = 3\nwindow_seconds = 60\n\
         [routes.tight]\npaths = [\"/tight\"]\nserve = \"health\"\nauth = \"public\"\nlimit = \"tight\"";
     let stack = Stack::start(Options::gateway_only().gateway(settings)).await;
     let mut statuses = Vec::new();
     for number in 0..6 {
         let call = stack.client().call(Method::GET, "/tight");
-        let address = format!("203.0.113.{number}");
+        let client_ip = format!("203.0.113.{number}");
         let call = call
-            .header("x-forwarded-for", &address)
-            .header("x-real-ip", &address);
+            .header("x-forwarded-for", &client_ip)
+            .header("x-real-ip", &client_ip);
         statuses.push(call.send().await.status);
     }
     assert_eq!(statuses, [200, 200, 200, 429, 429, 429]);
-    let neighbour = stack.client().seen_from(Ipv4Addr::new(127, 0, 0, 9).into());
-    neighbour.get("/tight").await.expect(200);
+    let neighbor = stack
+        .client()
+        .with_client_ip(Ipv4Addr::new(127, 0, 0, 9).into());
+    neighbor.get("/tight").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_followed_by_its_ids_into_the_services_log_lines() {
+async fn request_and_trace_ids_appear_in_all_access_logs() {
     let echo = Echo::start().await;
     let stack = Stack::start(Options::default().gateway(&echo.settings())).await;
     let ada = User::sign_up(&stack.client()).await;
@@ -190,7 +192,7 @@ async fn a_request_is_followed_by_its_ids_into_the_services_log_lines() {
         .call(Method::GET, "/echo/public/a")
         .header("traceparent", &parent);
     let answer = call.send().await.expect(200);
-    let seen = echo.seen().pop().unwrap();
+    let seen = echo.received().pop().unwrap();
     let onward = header(&seen, "traceparent").unwrap();
     assert!(onward.starts_with(&format!("00-{trace}-")), "{onward}");
     assert_eq!(
@@ -200,7 +202,7 @@ async fn a_request_is_followed_by_its_ids_into_the_services_log_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_makes_request_ids_and_traces_of_its_own() {
+async fn the_gateway_generates_request_and_trace_ids() {
     let echo = Echo::start().await;
     let stack = Stack::start(Options::gateway_only().gateway(&echo.settings())).await;
     let mut ids = std::collections::BTreeSet::new();
@@ -221,9 +223,9 @@ async fn the_gateway_makes_request_ids_and_traces_of_its_own() {
         assert_ne!(
             Some(id.as_str()),
             sent,
-            "no proxy is trusted, so its id is not believed"
+            "no proxy is trusted, so its id is ignored"
         );
-        let seen = echo.seen().pop().unwrap();
+        let seen = echo.received().pop().unwrap();
         assert_eq!(header(&seen, "x-request-id").as_deref(), Some(id.as_str()));
         let trace = header(&seen, "traceparent").expect("a trace context");
         assert_eq!(

@@ -1,42 +1,41 @@
-//! What a person does from the first visit to the last.
+//! A user from sign-up to the deletion of the account.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use quartet_client::{Asset, AssetFilter, AssetStatus, NewLink, Upload, Visibility};
-use quartet_devstack::workspace;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::harness::files::{self, PNG};
 use crate::harness::user::{claims, text, token_header};
-use crate::harness::{Client, Person, Stack, User, eventually, sdk};
+use crate::harness::{Client, SdkUser, Stack, User, eventually, sdk};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_uploads_shortens_follows_and_leaves() {
+async fn a_user_uploads_shortens_follows_and_leaves() {
     if let Ok(url) = std::env::var("QUARTET_URL") {
-        return of_a_person(&Client::of_url(&url)).await;
+        return of_a_user(&Client::of_url(&url)).await;
     }
     let stack = Stack::small().await;
-    of_a_person(&stack.client()).await;
+    of_a_user(&stack.client()).await;
 }
 
-/// The whole journey, through any gateway, by the client that people use. Only what a browser
-/// would do is done without it.
-pub(crate) async fn of_a_person(door: &Client) {
-    let quartet = sdk::quartet(door.server(), door.secrets());
-    let ada = Person::sign_up(quartet, door.secrets()).await;
+/// The whole journey, through any gateway, by the Rust client; by plain HTTP only what a
+/// browser would do.
+pub(crate) async fn of_a_user(gateway: &Client) {
+    let quartet = sdk::quartet(gateway.server(), gateway.secrets());
+    let ada = SdkUser::sign_up(quartet, gateway.secrets()).await;
     let me = ada.quartet.me().await.unwrap();
     assert_eq!((me.id.to_string(), &me.email), (ada.id.clone(), &ada.email));
 
     uploads_and_downloads(&ada).await;
-    answers_fit_the_documents(door, &ada).await;
-    follows_a_link_and_sees_the_click(door, &ada).await;
-    leaves_nothing_behind(door, &ada).await;
+    responses_match_the_documents(gateway, &ada).await;
+    follows_a_link_and_sees_the_click(gateway, &ada).await;
+    deletes_everything(gateway, &ada).await;
 }
 
-async fn uploads_and_downloads(ada: &Person) {
+async fn uploads_and_downloads(ada: &SdkUser) {
     let upload = Upload::bytes("pixel.png", PNG);
     let public = ada.quartet.upload(&upload.clone().public()).await.unwrap();
     let private = ada.quartet.upload(&upload).await.unwrap();
@@ -68,11 +67,11 @@ async fn uploads_and_downloads(ada: &Person) {
     }
 }
 
-/// The same answers once more without the client: the harness compares them with the documents.
-async fn answers_fit_the_documents(door: &Client, ada: &Person) {
+/// The same operations by plain HTTP: the harness compares the responses with the documents.
+async fn responses_match_the_documents(gateway: &Client, ada: &SdkUser) {
     let body = json!({ "email": ada.email, "password": ada.password });
-    let session = door.post("/v1/core/sessions", &body).await.json_of(201);
-    let raw = door.with_token(&text(&session, "/access_token"));
+    let session = gateway.post("/v1/core/sessions", &body).await.json_of(201);
+    let raw = gateway.with_token(&text(&session, "/access_token"));
     let page = raw.get("/v1/media/assets?limit=1").await.json_of(200);
     assert_eq!(page["has_more"], true, "{page:#}");
     let asset = format!("/v1/media/assets/{}", text(&page, "/data/0/id"));
@@ -89,8 +88,8 @@ async fn answers_fit_the_documents(door: &Client, ada: &Person) {
     raw.delete("/v1/core/sessions/current").await.expect(204);
 }
 
-/// All of them, one on a page.
-async fn assets(ada: &Person) -> Vec<Asset> {
+/// All assets, one per page.
+async fn assets(ada: &SdkUser) -> Vec<Asset> {
     let filter = AssetFilter {
         page_size: Some(1),
         ..AssetFilter::default()
@@ -98,7 +97,7 @@ async fn assets(ada: &Person) -> Vec<Asset> {
     ada.quartet.assets(filter).try_collect().await.unwrap()
 }
 
-async fn follows_a_link_and_sees_the_click(door: &Client, ada: &Person) {
+async fn follows_a_link_and_sees_the_click(gateway: &Client, ada: &SdkUser) {
     let target = "https://example.org/a/page?with=query#and-fragment";
     let links = ada.quartet.links();
     let link = links.create(NewLink::to(target)).await.unwrap();
@@ -107,10 +106,10 @@ async fn follows_a_link_and_sees_the_click(door: &Client, ada: &Person) {
 
     let mut clicks = links.watch(&link.id);
     let mut visits = 0;
-    // The first visits may come before the subscription is in force.
+    // The first clicks may precede the subscription.
     let click = loop {
         assert!(visits < 20, "20 clicks and no event");
-        let redirect = door.get(&path).await.expect(302);
+        let redirect = gateway.get(&path).await.expect(302);
         visits += 1;
         assert_eq!(redirect.location(), target);
         assert_eq!(redirect.header("cache-control"), Some("private, no-store"));
@@ -119,29 +118,29 @@ async fn follows_a_link_and_sees_the_click(door: &Client, ada: &Person) {
         }
     };
     assert!(!click.bot, "{click:?}");
-    eventually_seldom("all clicks are in the totals", async || {
+    eventually_within_rate_limits("all clicks are in the totals", async || {
         let counts = links.get(&link.id).await.unwrap().unwrap().clicks;
         (counts.total, counts.unique) == (visits, 1)
     })
     .await;
 }
 
-async fn leaves_nothing_behind(door: &Client, ada: &Person) {
+async fn deletes_everything(gateway: &Client, ada: &SdkUser) {
     for asset in assets(ada).await {
         let address = ada.quartet.download_address(&asset.id).await.unwrap();
         ada.quartet.delete_asset(&asset.id).await.unwrap();
         let error = ada.quartet.asset(&asset.id).await.unwrap_err();
         assert_eq!(error.problem().unwrap().code.as_str(), "not_found");
         let status = files::fetch(address.url.expose()).await.0;
-        assert_eq!(status, 404, "the object went as well");
+        assert_eq!(status, 404, "the object is deleted as well");
     }
     let links = ada.quartet.links();
     let all: Vec<_> = links.list(None).try_collect().await.unwrap();
     for link in all {
         links.delete(&link.id).await.unwrap();
         let path = format!("/s/{}", link.slug);
-        eventually("the redirect is gone", || async {
-            matches!(door.get(&path).await.status, 404 | 410).then_some(())
+        eventually("the redirect has stopped", || async {
+            matches!(gateway.get(&path).await.status, 404 | 410).then_some(())
         })
         .await;
     }
@@ -155,8 +154,8 @@ async fn leaves_nothing_behind(door: &Client, ada: &Person) {
     assert_eq!(again.unwrap_err().problem().unwrap().status, 401);
 }
 
-/// A few times a second: another gateway has the limits that it was shipped with.
-async fn eventually_seldom(what: &str, condition: impl AsyncFn() -> bool) {
+/// Polls slowly: a gateway outside of the tests has its rate limits.
+async fn eventually_within_rate_limits(what: &str, condition: impl AsyncFn() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(300));
     for _ in 0..100 {
         ticks.tick().await;
@@ -187,10 +186,10 @@ async fn tokens_are_refreshed_and_sessions_revoked() {
     );
 
     let refresh = |token: String| {
-        let door = stack.client();
+        let gateway = stack.client();
         async move {
             let body = json!({ "refresh_token": token });
-            door.post("/v1/core/sessions/refresh", &body).await
+            gateway.post("/v1/core/sessions/refresh", &body).await
         }
     };
     let renewed = refresh(ada.refresh_token.clone()).await;
@@ -226,7 +225,7 @@ async fn tokens_are_refreshed_and_sessions_revoked() {
     );
     assert_eq!(sessions["data"].as_array().unwrap().len(), 1);
 
-    // The third generation makes the first one's use a theft: the whole family goes.
+    // After its successor was used, the first token is reuse: the session ends.
     let third = refresh(next.clone()).await;
     assert!(third.status < 300, "{third:?}");
     refresh(ada.refresh_token.clone()).await.expect(401);
@@ -239,9 +238,9 @@ async fn tokens_are_refreshed_and_sessions_revoked() {
 async fn the_documents_are_served_and_merged() {
     use crate::harness::spec;
     let stack = Stack::small().await;
-    let door = stack.client();
+    let gateway = stack.client();
     for service in ["core", "media", "links"] {
-        let served = door
+        let served = gateway
             .get(&format!("/v1/{service}/openapi.json"))
             .await
             .json_of(200);
@@ -251,24 +250,22 @@ async fn the_documents_are_served_and_merged() {
             "the committed document of {service}"
         );
     }
+    let committed = spec::summary(&spec::document("gateway"));
     for name in ["openapi.json", "openapi-3.0.json"] {
-        let served = door.get(&format!("/{name}")).await.json_of(200);
-        let committed = workspace::root().join("services/gateway").join(name);
-        let committed = std::fs::read(committed).unwrap();
-        let committed: Value = serde_json::from_slice(&committed).unwrap();
-        assert_eq!(spec::summary(&served), spec::summary(&committed), "{name}");
+        let served = gateway.get(&format!("/{name}")).await.json_of(200);
+        assert_eq!(spec::summary(&served), committed, "{name}");
     }
     for path in [
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",
         "/health",
     ] {
-        door.get(path).await.expect(200);
+        gateway.get(path).await.expect(200);
     }
-    let page = door.get("/docs/").await.expect(200).text();
+    let page = gateway.get("/docs/").await.expect(200).text();
     assert!(page.contains("swagger-ui"), "{page}");
     assert!(
         !page.contains("https://"),
-        "nothing is loaded from elsewhere: {page}"
+        "no other host is contacted: {page}"
     );
 }

@@ -1,4 +1,4 @@
-//! Too many, too large, too long, too slow.
+//! Rate limits, size limits and timeouts.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use http::Method;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Answer, Client, Options, Stack, User, files, graphql, raw};
+use crate::harness::{Client, Options, Response, Stack, User, files, graphql, raw};
 
-/// The contract: name of the limit, requests per minute.
+/// The documented limits: name, requests per minute.
 const CORE: (&str, usize) = ("core", 100);
 const MEDIA: (&str, usize) = ("media", 50);
 const LINKS: (&str, usize) = ("links", 100);
 const REDIRECTS: (&str, usize) = ("redirects", 600);
 
-/// A minute is forgotten in slices of three seconds, so it may be one slice longer.
+/// The window of a minute moves in slices of three seconds, so it may be one slice longer.
 const RETRY_SECONDS: std::ops::RangeInclusive<u64> = 1..=63;
 
 /// Sends `count` requests, several at a time.
-async fn burst(client: &Client, method: Method, path: &str, count: usize) -> Vec<Answer> {
+async fn burst(client: &Client, method: Method, path: &str, count: usize) -> Vec<Response> {
     let mut answers = Vec::new();
     while answers.len() < count {
         let width = (count - answers.len()).min(10);
@@ -46,7 +46,7 @@ fn parameter(header: &str, name: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {name} in {header}"))
 }
 
-fn check_limited(answer: &Answer, (name, quota): (&str, usize)) {
+fn check_limited(answer: &Response, (name, quota): (&str, usize)) {
     let body = answer.clone().problem(429, "rate_limited");
     assert!(
         body["detail"]
@@ -65,7 +65,7 @@ fn check_limited(answer: &Answer, (name, quota): (&str, usize)) {
     assert!(RETRY_SECONDS.contains(&parameter(state, "t")), "{state}");
 }
 
-/// Exactly the quota is answered, and everything beyond it is a 429.
+/// Exactly the quota passes, and everything beyond it is a 429.
 async fn exhaust(client: &Client, method: Method, path: &str, limit: (&str, usize)) {
     let answers = burst(client, method, path, limit.1 + 15).await;
     let (limited, passed): (Vec<_>, Vec<_>) =
@@ -87,39 +87,39 @@ async fn exhaust(client: &Client, method: Method, path: &str, limit: (&str, usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_limits_are_exact_and_per_user() {
+async fn rate_limits_are_exact_and_per_user() {
     let stack = Stack::start(Options::default().shipped_limits()).await;
     let ada = User::sign_up(&stack.client()).await;
     let eve = User::sign_up(&stack.client()).await;
     exhaust(&ada.client, Method::GET, "/v1/core/users/me", CORE).await;
     exhaust(&ada.client, Method::GET, "/v1/media/assets", MEDIA).await;
     exhaust(&ada.client, Method::POST, graphql::PATH, LINKS).await;
-    // Another user from the same address has a quota of her own, and so has the address.
+    // Another user with the same client IP has a quota of her own, and so has the IP.
     eve.client.get("/v1/core/users/me").await.expect(200);
     eve.client.get("/v1/media/assets").await.expect(200);
     User::sign_up(&stack.client()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_a_token_are_counted_by_address() {
+async fn anonymous_rate_limits_are_per_client_ip() {
     let stack = Stack::start(Options::default().shipped_limits()).await;
     let visitor = stack
         .client()
-        .seen_from(Ipv4Addr::new(127, 0, 0, 21).into());
+        .with_client_ip(Ipv4Addr::new(127, 0, 0, 21).into());
     exhaust(&visitor, Method::GET, "/s/not-there", REDIRECTS).await;
     let other = stack
         .client()
-        .seen_from(Ipv4Addr::new(127, 0, 0, 22).into());
+        .with_client_ip(Ipv4Addr::new(127, 0, 0, 22).into());
     other
         .get("/s/not-there")
         .await
         .problem(404, "link_not_found");
-    // A limit of one kind leaves the others alone.
+    // Other limits are not affected.
     visitor.get("/openapi.json").await.expect(200);
-    // Wrong tokens do not earn the address a second quota: they are refused, and counted.
+    // Invalid tokens do not get a quota of their own: they are refused, and counted.
     let guesser = stack
         .client()
-        .seen_from(Ipv4Addr::new(127, 0, 0, 23).into());
+        .with_client_ip(Ipv4Addr::new(127, 0, 0, 23).into());
     let answers = burst(
         &guesser.with_token("guess"),
         Method::GET,
@@ -135,7 +135,7 @@ async fn clients_without_a_token_are_counted_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_is_413_and_nothing_is_written() {
+async fn large_bodies_return_413_and_write_nothing() {
     let stack = Stack::small().await;
     let ada = User::sign_up(&stack.client()).await;
     let before = stack.database().row_counts();
@@ -163,7 +163,7 @@ async fn too_large_is_413_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_long_a_head_is_431() {
+async fn large_heads_return_431() {
     let stack = Stack::start(Options::gateway_only()).await;
     let head = "GET /health HTTP/1.1\r\nhost: gateway\r\n";
     let long_header = format!("{head}x-long: {}\r\n\r\n", "a".repeat(80_000));
@@ -183,7 +183,7 @@ async fn too_long_a_head_is_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_slow_is_408_and_nothing_is_written() {
+async fn slow_clients_get_408_and_write_nothing() {
     let options = Options::default()
         .set("gateway", "server.header_timeout_seconds", "1")
         .set("gateway", "defaults.body_timeout_seconds", "1");
@@ -213,7 +213,7 @@ async fn too_slow_is_408_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_upstream_is_answered_for() {
+async fn slow_upstreams_return_504() {
     let echo = crate::harness::Echo::start().await;
     let settings = echo.settings().replace(
         "[routes.echo_public]\n",

@@ -1,4 +1,4 @@
-//! Several replicas behind one name: all serve, any may die, and none knows more than the others.
+//! Several replicas behind one name: all serve, any may die, and all share the same state.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::graphql::{self, Socket};
 use crate::harness::{Client, Echo, Load, Options, Stack, User, eventually, files};
 
-/// Requests that a service answered below `/v1/`, by its own count.
+/// The number of requests below `/v1/`, by the metrics of the replica.
 async fn answered(server: SocketAddr) -> u64 {
     let text = reqwest::get(format!("http://{server}/metrics"))
         .await
@@ -23,7 +23,7 @@ async fn answered(server: SocketAddr) -> u64 {
         .sum()
 }
 
-/// An idempotent request that must be answered by 200, or 302 for a short link.
+/// An idempotent request that must return 200, or 302 for a short URL.
 async fn get(client: Client, path: String) -> Result<(), String> {
     match client.call(Method::GET, &path).try_send().await {
         Ok(answer) if matches!(answer.status, 200 | 302) => Ok(()),
@@ -42,7 +42,7 @@ fn load(client: &Client, workers: usize, paths: &[&str]) -> Load {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_media_replicas_behind_one_name_all_serve() {
+async fn requests_are_spread_over_all_replicas() {
     let stack = Stack::start(Options::default().replicas("media", 3)).await;
     let ada = User::sign_up(&stack.client()).await;
     for _ in 0..30 {
@@ -55,18 +55,18 @@ async fn three_media_replicas_behind_one_name_all_serve() {
     assert_eq!(counts.values().sum::<u64>(), 30, "{counts:?}");
     assert!(
         counts.values().all(|count| *count >= 5),
-        "one is left out: {counts:?}"
+        "a replica is not used: {counts:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_killed_under_load_loses_no_idempotent_request() {
+async fn killing_a_replica_under_load_fails_no_idempotent_request() {
     let mut stack = Stack::start(Options::default().replicas("media", 3)).await;
     let ada = User::sign_up(&stack.client()).await;
     files::upload(&ada.client, "public").await;
     let load = load(&ada.client, 8, &["/v1/media/assets"]);
     load.progress(100).await;
-    // DNS still names the dead one for a while, as it does in life.
+    // DNS still contains the dead replica for a while, as in production.
     stack.kill("media-2");
     load.progress(200).await;
     stack.announce("media", &[1, 3]);
@@ -76,9 +76,9 @@ async fn a_replica_killed_under_load_loses_no_idempotent_request() {
 
     stack.add_replica("media", 4);
     stack.announce("media", &[1, 4]);
-    let newcomer = stack.replica("media", 4);
+    let added = stack.replica("media", 4);
     eventually("the new replica serves", || async {
-        (answered(newcomer).await > 20).then_some(())
+        (answered(added).await > 20).then_some(())
     })
     .await;
     stack.restart("media-2");
@@ -92,7 +92,7 @@ async fn a_replica_killed_under_load_loses_no_idempotent_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_restarts_under_load_without_a_failed_request() {
+async fn restarting_each_service_under_load_fails_no_request() {
     let options = Options::default()
         .replicas("core", 2)
         .replicas("media", 2)
@@ -122,7 +122,7 @@ async fn each_service_restarts_under_load_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_follows_dns_and_outlives_it() {
+async fn the_gateway_follows_dns_and_survives_its_outage() {
     let port = crate::harness::ports::take();
     let addresses = [1, 2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
     let mut echoes = Vec::new();
@@ -135,7 +135,7 @@ async fn the_gateway_follows_dns_and_outlives_it() {
     let counts = || {
         echoes
             .iter()
-            .map(|echo| echo.seen().len())
+            .map(|echo| echo.received().len())
             .collect::<Vec<_>>()
     };
     let serve = async |only: &[usize]| {
@@ -169,7 +169,7 @@ async fn the_gateway_follows_dns_and_outlives_it() {
     serve(&[1, 2]).await;
     stack.dns.set_silent(true);
     serve(&[1, 2]).await;
-    // An answer without any address is no reason to serve nobody.
+    // An empty DNS response does not remove all replicas.
     stack.dns.set("echo", &[]);
     stack.dns.set_silent(false);
     serve(&[1, 2]).await;
@@ -178,7 +178,7 @@ async fn the_gateway_follows_dns_and_outlives_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_finishes_what_is_in_flight() {
+async fn the_gateway_drains_requests_in_flight() {
     let echo = Echo::start().await;
     let options = Options::gateway_only().gateway(&echo.settings()).set(
         "gateway",
@@ -186,15 +186,15 @@ async fn the_gateway_finishes_what_is_in_flight() {
         "1",
     );
     let mut stack = Stack::start(options).await;
-    let door = stack.client();
+    let gateway = stack.client();
     let slow = tokio::spawn(async move {
-        let call = door
+        let call = gateway
             .call(Method::GET, "/echo/public/slow")
             .header("x-pause-ms", "2000");
         call.send().await
     });
     eventually("the request is in flight", || async {
-        echo.seen()
+        echo.received()
             .iter()
             .any(|seen| seen.path == "/echo/public/slow")
             .then_some(())
@@ -207,7 +207,7 @@ async fn the_gateway_finishes_what_is_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_made_on_one_replica_is_known_to_the_other() {
+async fn a_session_of_one_replica_is_valid_on_another() {
     let stack = Stack::start(Options::default().replicas("core", 2)).await;
     let first = stack.client().at(stack.replica("core", 1));
     let second = stack.client().at(stack.replica("core", 2));
@@ -226,7 +226,7 @@ async fn a_session_made_on_one_replica_is_known_to_the_other() {
             "{sessions:#}"
         );
     }
-    // A refresh token is used up on every replica at once.
+    // A refresh token that was used on one replica is used on all.
     let body = json!({ "refresh_token": ada.refresh_token });
     let renewed = second.post("/v1/core/sessions/refresh", &body).await;
     assert!(renewed.status < 300, "{renewed:?}");
@@ -241,7 +241,7 @@ async fn a_session_made_on_one_replica_is_known_to_the_other() {
         .post("/v1/core/sessions/refresh", &body)
         .await
         .expect(401);
-    // Tokens of either replica verify on the other: they share the keys.
+    // Tokens of one replica are valid on the other: they share the keys.
     let keys = first.get("/.well-known/jwks.json").await.json_of(200);
     assert_eq!(
         second.get("/.well-known/jwks.json").await.json_of(200),
@@ -255,7 +255,7 @@ async fn a_session_made_on_one_replica_is_known_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_on_one_replica_reaches_the_redirects_of_the_other() {
+async fn an_edit_on_one_replica_changes_redirects_on_another() {
     let stack = Stack::start(Options::default().replicas("links", 2)).await;
     let ada = User::sign_up(&stack.client()).await;
     let replicas = [1, 2].map(|number| stack.client().at(stack.replica("links", number)));
@@ -273,9 +273,9 @@ async fn an_edit_on_one_replica_reaches_the_redirects_of_the_other() {
     let input = json!({ "id": link.id, "input": { "url": "https://example.org/after" } });
     graphql::data(&first, update, &input).await;
     for replica in &replicas {
-        // Much sooner than the cache forgets by itself.
+        // Much sooner than the cache expires.
         let patience = std::time::Duration::from_secs(5);
-        crate::harness::wait::within(patience, "the edit is seen", || async {
+        crate::harness::wait::within(patience, "the edit takes effect", || async {
             let location = replica
                 .get(&link.path())
                 .await
@@ -286,7 +286,7 @@ async fn an_edit_on_one_replica_reaches_the_redirects_of_the_other() {
         })
         .await;
     }
-    // A slug that was unknown to both is not remembered as unknown once it exists.
+    // That a slug did not exist is not cached once it exists.
     for replica in &replicas {
         replica
             .get("/s/soon-there")
@@ -304,7 +304,7 @@ async fn an_edit_on_one_replica_reaches_the_redirects_of_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_sees_the_clicks_that_another_replica_took() {
+async fn a_subscription_includes_clicks_on_another_replica() {
     let stack = Stack::start(Options::default().replicas("links", 2)).await;
     let ada = User::sign_up(&stack.client()).await;
     let here = ada.client.at(stack.replica("links", 1));
@@ -315,6 +315,6 @@ async fn a_subscription_sees_the_clicks_that_another_replica_took() {
     socket
         .subscribe("far", query, &json!({ "id": link.id }))
         .await;
-    let (event, _) = socket.click_until_told("far", &there, &link).await;
+    let (event, _) = socket.click_until_reported("far", &there, &link).await;
     assert!(event["clicks"].is_object(), "{event:#}");
 }

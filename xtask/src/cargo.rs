@@ -1,8 +1,8 @@
-//! Running cargo.
+//! Runs cargo and other programs.
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::signals::Signals;
 
 const POLL: Duration = Duration::from_millis(20);
-/// How long a child may take to act on a Ctrl-C that it got itself.
-const OWN_END: Duration = Duration::from_secs(10);
+/// How long a child may take to act on a Ctrl-C that the terminal sent it.
+const CTRL_C_GRACE: Duration = Duration::from_secs(10);
 
-/// The packages whose binaries make up a running Quartet.
-pub(crate) const PARTS: [&str; 5] = [
+/// The packages whose binaries make up a running stack.
+pub(crate) const STACK: [&str; 5] = [
     "quartet-devstore",
     "quartet-core",
     "quartet-media",
@@ -29,14 +29,14 @@ pub(crate) const PARTS: [&str; 5] = [
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(workspace::root());
-    forget_ourselves(&mut command);
+    remove_cargo_environment(&mut command);
     command
 }
 
-/// Takes away what `cargo run` tells this program about its own package. Build scripts
-/// that look at it (ring's does) would run again, and all that stands on them would be
-/// compiled anew, whenever cargo is run by this program after it was run by hand.
-pub(crate) fn forget_ourselves(command: &mut Command) {
+/// Removes the variables in which `cargo run` describes the package of xtask. Build scripts that
+/// read them (that of ring does) would run again, and everything that depends on them would be
+/// recompiled, whenever cargo is run by xtask after it was run by hand.
+pub(crate) fn remove_cargo_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -45,57 +45,83 @@ pub(crate) fn forget_ourselves(command: &mut Command) {
     }
 }
 
-/// Builds the binaries that make up a running Quartet.
-pub(crate) fn build_parts(release: bool, signals: &Signals) -> anyhow::Result<()> {
-    let mut arguments = vec!["build"];
+/// Builds the binaries that make up a running stack.
+pub(crate) fn build_services(release: bool, signals: &Signals) -> anyhow::Result<()> {
+    let mut command = cargo(["build"]);
     if release {
-        arguments.push("--release");
+        command.arg("--release");
     }
-    for part in PARTS {
-        arguments.extend(["--package", part]);
-    }
-    succeed(cargo(arguments), signals).context("the build failed; the compiler's message is above")
+    command.args(STACK.into_iter().flat_map(|package| ["--package", package]));
+    build(command, signals)
 }
 
-/// Builds what `cargo test --workspace` will run, service binaries included.
-/// Not package by package: that would build the dependencies once more, with other features.
+/// Builds what `cargo test --workspace` runs, the binaries of the services included. Not package by
+/// package, which would build the dependencies again with other features.
 pub(crate) fn build_for_tests(signals: &Signals) -> anyhow::Result<()> {
-    succeed(
+    println!("Building");
+    build(
         cargo(["build", "--workspace", "--bins", "--tests"]),
         signals,
     )
-    .context("the build failed; the compiler's message is above")
 }
 
-/// Runs a command to its end; fails unless it succeeded.
+/// Runs a command that compiles.
+pub(crate) fn build(command: Command, signals: &Signals) -> anyhow::Result<()> {
+    succeed(command, signals).context("the build failed; the compiler's message is above")
+}
+
+/// Runs a command until it ends; fails unless it succeeded.
 pub(crate) fn succeed(mut command: Command, signals: &Signals) -> anyhow::Result<()> {
     let status = status(&mut command, signals)?;
     ensure!(status.success(), "{} ({status})", describe(&command));
     Ok(())
 }
 
-/// Runs a command to its end, which comes early when we are told to stop.
+/// Runs a command until it ends, or ends it when a signal arrives.
 pub(crate) fn status(command: &mut Command, signals: &Signals) -> anyhow::Result<ExitStatus> {
     let mut child = command
         .spawn()
         .with_context(|| format!("start {}", describe(command)))?;
     loop {
-        if let Some(status) = child.try_wait()? {
-            if signals.received() {
-                bail!("interrupted");
-            }
-            return Ok(status);
-        }
+        let status = child.try_wait()?;
         if signals.received() {
-            end(&mut child, signals)?;
+            if status.is_none() {
+                end(&mut child, signals)?;
+            }
             bail!("interrupted");
+        }
+        if let Some(status) = status {
+            return Ok(status);
         }
         sleep(POLL);
     }
 }
 
+/// Runs a command without showing its output; returns its standard output, trimmed, or fails with
+/// its standard error.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("start {}", describe(command)))?;
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        describe(command),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let text = String::from_utf8(output.stdout)
+        .with_context(|| format!("{} printed no text", describe(command)))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The exit code of a command, to be passed on.
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
 fn end(child: &mut Child, signals: &Signals) -> anyhow::Result<()> {
-    let deadline = Instant::now() + OWN_END;
+    let deadline = Instant::now() + CTRL_C_GRACE;
     while signals.sent_by_terminal() && Instant::now() < deadline {
         if child.try_wait()?.is_some() {
             return Ok(());

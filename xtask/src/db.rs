@@ -5,15 +5,13 @@ use std::time::Duration;
 use quartet_devstack::roles::{self, Passwords};
 use quartet_devstack::{Options, Postgres};
 
-use crate::refuse_unknown;
 use crate::signals::Signals;
 use crate::up::{Lock, POSTGRES_PORT, data_root};
 
 const POLL: Duration = Duration::from_millis(100);
 
 /// Runs only the development Postgres, until Ctrl-C.
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    refuse_unknown(words, &[])?;
+pub(crate) fn run(signals: &Signals) -> anyhow::Result<ExitCode> {
     let root = data_root();
     let lock = Lock::take(&root, signals)?;
     let options = Options::kept(&root, POSTGRES_PORT)
@@ -24,7 +22,7 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     let database = postgres.ensure_database("quartet")?;
     let secrets = root.join("secrets");
     roles::apply(&postgres, &database, &Passwords::load_or_create(&secrets)?)?;
-    print_addresses(&secrets.display().to_string());
+    print_commands(&secrets.display().to_string());
     while !signals.received() {
         if let Some(error) = postgres.failure()? {
             return Err(error.into());
@@ -36,17 +34,13 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Addresses that read the passwords from their files, so that none is shown.
-fn print_addresses(secrets: &str) {
-    println!("Postgres is ready. To enter the database, as administrator or as a service:");
-    let users = [("postgres", "postgres")]
-        .into_iter()
-        .map(|(user, file)| (user.to_owned(), file.to_owned()))
-        .chain(
-            roles::SERVICES
-                .map(|service| (format!("quartet_{service}"), format!("postgres-{service}"))),
-        );
-    for (user, file) in users {
+/// Commands that read the passwords from their files, so that none is shown.
+fn print_commands(secrets: &str) {
+    println!("Postgres is ready. To connect as the administrator or as a service:");
+    let services = roles::SERVICES
+        .map(|service| (format!("quartet_{service}"), format!("postgres-{service}")));
+    let administrator = ("postgres".to_owned(), "postgres".to_owned());
+    for (user, file) in [administrator].into_iter().chain(services) {
         println!(
             "  psql \"postgres://{user}:$(cat {secrets}/{file})@127.0.0.1:{POSTGRES_PORT}/quartet\""
         );

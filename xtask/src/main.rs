@@ -5,83 +5,71 @@ mod api_diff;
 mod bench;
 mod cargo;
 mod check;
-mod clients;
 mod compose;
-mod conformance;
 mod contract;
 mod db;
 mod generate;
 mod git;
 mod image;
-mod lint;
 mod live;
-mod metadata;
 mod release;
 mod sbom;
+mod service;
 mod signals;
+mod suites;
 mod test;
 mod tools;
 mod up;
-mod workflows;
 
-use std::env;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 use signals::Signals;
 
-const HELP: &str = "\
-cargo xtask COMMAND
+/// The commands of a developer.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
 
-  up [--fresh] [--release]   build and start everything; Ctrl-C stops it
-                             --fresh    first remove all data in .quartet
-                             --release  optimised binaries
-                             DATABASE_URL, if set, names the Postgres to use
-  test [ARGUMENTS]           every test, with what it needs started and stopped;
-                             arguments go to the test runner: `-p quartet-core`, a name
-  test --clients             the TypeScript and Python clients against a live stack, in
-                             Node.js, Python and headless Chromium
-  test --compose [--image-tag TAG] [NAMES]
-                             the composed stack on a Docker engine: a journey, kills, rolls,
-                             wrong settings; left out where there is no engine
-                             --image-tag  images that are there, instead of building some
-                             QUARTET_COMPOSE names the Compose commands to try
-  test --conformance [--seed N] [--seconds N]
-                             thousands of generated requests against a live stack, the
-                             documentation page in a browser, clients in other languages
-  e2e [ARGUMENTS]            only the end-to-end tests
-  gen [--check]              write the generated files anew; --check: fail if one is stale
-  check [workflows]          formatting, lints, generated files; or only the workflows
-  bench [NAMES]              the benchmarks, with optimised binaries
-  live [OPTIONS] -- COMMAND  start a throw-away stack on free ports, run COMMAND with its
-                             address in QUARTET_URL, stop everything
-                             --set SERVICE.KEY=VALUE  a setting, as in docs/config.md
-                             --wide-limits            rate limits out of the way
-                             --no-build               the binaries as they are
-  image [OPTIONS] [BINARIES] [-- ARGUMENTS]
-                             container images quartet/core:dev and so on, static and small;
-                             arguments go to `docker build`
-                             --profile dist|release|dev   how it is compiled; dist is usual
-                             --tag TAG                    instead of `dev`
-                             --from-source                compile inside the builder image
-  api-diff [SERVICE] [--against REF] [--all] [--allow-breaking]
-                             what of the published interfaces has changed since the last
-                             release; fails when clients that work today would break
-  affected --since REF [--json]
-                             the services that differ from REF, and why
-  contract SERVICE [--previous REF] [--step baseline|binary|schema] [-- TESTS]
-                             the end-to-end tests of the last release (or REF) with today's
-                             SERVICE, and with its own SERVICE on today's schema
-  release SERVICE VERSION [--check]
-                             make the tree a release of one service: version, change notes,
-                             generated files; --check: is it one? prints its notes
-  sbom SERVICE --output FILE what its binary is made of (CycloneDX)
-  db                         only the development Postgres, with roles and schemas
-";
+#[derive(Subcommand)]
+enum Command {
+    /// Build and start the whole stack until Ctrl-C
+    Up(up::Args),
+    /// Run every test with what it needs, or one of the suites outside of Rust
+    Test(test::Args),
+    /// Run only the end-to-end tests
+    E2e(test::EndToEndArgs),
+    /// Write the generated files, or fail if one is stale
+    Gen(generate::Args),
+    /// Check formatting, lints, specifications, workflows and generated files
+    Check(check::Args),
+    /// Run the benchmarks with optimized binaries
+    Bench(bench::Args),
+    /// Run a command against a temporary stack on free ports
+    Live(live::Args),
+    /// Build container images: small, static, with one program each
+    Image(image::Args),
+    /// Compare the published interfaces with the last release
+    ApiDiff(api_diff::Args),
+    /// List the services that a change touches
+    Affected(affected::Args),
+    /// Run the end-to-end tests of the last release with today's build of one service
+    Contract(contract::Args),
+    /// Prepare a release of one service: version, change notes, generated files
+    Release(release::Args),
+    /// Write the software bill of materials of a service (`CycloneDX`)
+    Sbom(sbom::Args),
+    /// Run only the development Postgres, with roles and schemas, until Ctrl-C
+    Db,
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match dispatch(&words) {
+    let command = Xtask::parse().command;
+    match run(command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -90,47 +78,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
-    let Some((&command, rest)) = words.split_first() else {
-        eprint!("{HELP}");
-        return Ok(ExitCode::from(2));
-    };
-    if command == "help" || command == "--help" || rest.first() == Some(&"--help") {
-        print!("{HELP}");
-        return Ok(ExitCode::SUCCESS);
-    }
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     let signals = Signals::install()?;
     let outcome = match command {
-        "up" => up::run(rest, &signals),
-        "test" if rest == ["--clients"] => clients::run(&signals),
-        "test" if rest.first() == Some(&"--compose") => compose::run(&rest[1..], &signals),
-        "test" if rest.first() == Some(&"--conformance") => conformance::run(&rest[1..], &signals),
-        "test" => test::run(rest, &signals),
-        "e2e" => test::end_to_end(rest, &signals),
-        "gen" => generate::run(rest, &signals),
-        "check" => check::run(rest, &signals),
-        "live" => live::run(rest, &signals),
-        "bench" => bench::run(rest, &signals),
-        "image" => image::run(rest, &signals),
-        "affected" => affected::run(rest),
-        "api-diff" => api_diff::run(rest),
-        "contract" => contract::run(rest, &signals),
-        "release" => release::run(rest, &signals),
-        "sbom" => sbom::run(rest),
-        "db" => db::run(rest, &signals),
-        other => anyhow::bail!("there is no command `{other}`; `cargo xtask --help` lists them"),
+        Command::Up(args) => up::run(&args, &signals),
+        Command::Test(args) => test::run(&args, &signals),
+        Command::E2e(args) => test::end_to_end(&args, &signals),
+        Command::Gen(args) => generate::run(&args, &signals),
+        Command::Check(args) => check::run(&args, &signals),
+        Command::Bench(args) => bench::run(&args, &signals),
+        Command::Live(args) => live::run(args, &signals),
+        Command::Image(args) => image::run(&args, &signals),
+        Command::ApiDiff(args) => api_diff::run(&args, &signals),
+        Command::Affected(args) => affected::run(&args),
+        Command::Contract(args) => contract::run(&args, &signals),
+        Command::Release(args) => release::run(args, &signals),
+        Command::Sbom(args) => sbom::run(&args),
+        Command::Db => db::run(&signals),
     };
     match outcome {
-        // Ctrl-C is no error, but no success either.
+        // Ctrl-C is not an error, but not success either.
         Err(_) if signals.received() => Ok(ExitCode::from(130)),
         other => other,
-    }
-}
-
-/// Fails on arguments that a command does not know.
-fn refuse_unknown(words: &[&str], known: &[&str]) -> anyhow::Result<()> {
-    match words.iter().find(|word| !known.contains(word)) {
-        Some(word) => anyhow::bail!("`{word}` is not known here; see `cargo xtask --help`"),
-        None => Ok(()),
     }
 }

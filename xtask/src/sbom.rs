@@ -1,108 +1,112 @@
-//! `cargo xtask sbom`: what a service's binary is made of, as a bill of materials that
-//! scanners and registries read (`CycloneDX` 1.6). The image holds nothing else.
+//! `cargo xtask sbom`: what a service's binary is built from, as a bill of materials that scanners
+//! and registries read (`CycloneDX` 1.6). The image contains nothing else.
+//!
+//! From `cargo tree`, which resolves features for one package; `cargo metadata` knows only those of
+//! the whole workspace, and would list crates that are not linked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use quartet_devstack::{secret, workspace};
 use serde_json::{Value, json};
 
-use crate::cargo::cargo;
-use crate::metadata::{Metadata, Package};
+use crate::cargo::{cargo, output};
+use crate::service::Service;
 
-pub(crate) fn run(words: &[&str]) -> anyhow::Result<ExitCode> {
-    let [service, "--output", file] = *words else {
-        bail!("name a service and a file: `cargo xtask sbom core --output sbom.cdx.json`");
-    };
-    let bill = bill(&workspace::root(), service)?;
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    service: Service,
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let bill = bill(&workspace::root(), args.service)?;
     let text = serde_json::to_string_pretty(&bill)?;
-    fs::write(file, text + "\n").with_context(|| format!("write {file}"))?;
+    let file = &args.output;
+    fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn bill(root: &Path, service: &str) -> anyhow::Result<Value> {
-    let name = format!("quartet-{service}");
-    let linked = linked(root, &name)?;
-    let metadata = Metadata::read(root)?;
-    let (own, others): (Vec<&Package>, Vec<&Package>) = metadata
-        .packages
-        .iter()
-        .filter(|package| linked.contains(&(package.name.clone(), package.version.clone())))
-        .partition(|package| package.name == name);
-    let [own] = own[..] else {
-        bail!("there is no package `{name}`");
-    };
-    let everything: Vec<&Package> = std::iter::once(own).chain(others.iter().copied()).collect();
+/// A linked crate and the names of its direct dependencies.
+struct Crate {
+    component: Value,
+    dependencies: BTreeSet<String>,
+}
+
+fn bill(root: &Path, service: Service) -> anyhow::Result<Value> {
+    let package = service.package();
+    let mut tree = cargo(["tree", "--locked", "--edges", "normal", "--prefix", "depth"]);
+    tree.args(["--format", "|{p}|{l}|", "--package", &package]);
+    let (own, crates) = parse(&output(tree.current_dir(root))?)?;
+    let mut metadata = None;
+    let mut components = Vec::new();
+    let mut dependencies = Vec::new();
+    for (reference, mut linked) in crates {
+        dependencies.push(json!({ "ref": reference, "dependsOn": linked.dependencies }));
+        if reference == own {
+            linked.component["type"] = "application".into();
+            metadata = Some(linked.component);
+        } else {
+            components.push(linked.component);
+        }
+    }
     Ok(json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": serial_number()?,
         "version": 1,
-        "metadata": { "component": component(own, "application") },
-        "components": others.iter().map(|package| component(package, "library")).collect::<Vec<_>>(),
-        "dependencies": everything
-            .iter()
-            .map(|package| relation(&metadata, package, &everything))
-            .collect::<Vec<_>>(),
+        "metadata": { "component": metadata },
+        "components": components,
+        "dependencies": dependencies,
     }))
 }
 
-/// Names and versions of the crates that cargo links for a package alone. `cargo metadata`
-/// knows them only with the features that the whole tree asks for.
-fn linked(root: &Path, package: &str) -> anyhow::Result<BTreeSet<(String, String)>> {
-    let output = cargo(["tree", "--locked", "--edges", "normal", "--prefix", "none"])
-        .args(["--format", "{p}", "--package", package])
-        .current_dir(root)
-        .output()
-        .context("start cargo")?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cargo tree: {}", told.trim());
-    // `serde v1.0.229 (proc-macro)`
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(lines
-        .lines()
-        .filter_map(|line| {
-            let (name, rest) = line.split_once(" v")?;
-            let version = rest.split(' ').next()?;
-            Some((name.to_owned(), version.to_owned()))
-        })
-        .collect())
-}
-
-fn component(package: &Package, kind: &str) -> Value {
-    let mut component = json!({
-        "type": kind,
-        "bom-ref": address(package),
-        "name": package.name,
-        "version": package.version,
-    });
-    // Only what is published has an address there.
-    if package.source.is_some() {
-        component["purl"] = address(package).into();
+/// Reads lines such as `2|serde v1.0.229 (proc-macro)|MIT OR Apache-2.0| (*)`, which begin with the
+/// depth in the tree. The dependencies of a crate follow its first line only.
+fn parse(tree: &str) -> anyhow::Result<(String, BTreeMap<String, Crate>)> {
+    let mut crates = BTreeMap::<String, Crate>::new();
+    let mut path = Vec::<String>::new();
+    for line in tree.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [depth, package, license, _] = fields[..] else {
+            anyhow::bail!("cargo tree printed `{line}`");
+        };
+        let mut words = package.split(' ');
+        let (name, version) = (words.next(), words.next());
+        let (name, version) = name.zip(version).context("a crate without a version")?;
+        let version = version.trim_start_matches('v');
+        let reference = format!("pkg:cargo/{name}@{version}");
+        path.truncate(depth.parse()?);
+        if let Some(parent) = path.last().and_then(|parent| crates.get_mut(parent)) {
+            parent.dependencies.insert(reference.clone());
+        }
+        path.push(reference.clone());
+        crates.entry(reference.clone()).or_insert_with(|| {
+            let mut component = json!({
+                "type": "library", "bom-ref": reference, "name": name, "version": version,
+            });
+            // Only published crates can be found by a URL.
+            if !package.contains(" (/") {
+                component["purl"] = reference.into();
+            }
+            if !license.is_empty() {
+                // Old manifests write a slash for `OR`.
+                let expression = license.replace('/', " OR ");
+                component["licenses"] = json!([{ "expression": expression }]);
+            }
+            Crate {
+                component,
+                dependencies: BTreeSet::new(),
+            }
+        });
     }
-    if let Some(license) = &package.license {
-        // Before expressions there was the slash.
-        let expression = license.replace('/', " OR ");
-        component["licenses"] = json!([{ "expression": expression }]);
-    }
-    component
-}
-
-fn relation(metadata: &Metadata, package: &Package, among: &[&Package]) -> Value {
-    let needs: BTreeSet<String> = metadata
-        .dependencies(&package.id)
-        .filter_map(|id| among.iter().find(|other| other.id == id))
-        .map(|other| address(other))
-        .collect();
-    json!({ "ref": address(package), "dependsOn": needs })
-}
-
-fn address(package: &Package) -> String {
-    format!("pkg:cargo/{}@{}", package.name, package.version)
+    ensure!(!path.is_empty(), "cargo tree printed nothing");
+    Ok((path.swap_remove(0), crates))
 }
 
 /// A random UUID of version 4.
@@ -123,15 +127,14 @@ fn serial_number() -> anyhow::Result<String> {
 mod tests {
     use quartet_devstack::workspace;
 
-    use super::bill;
+    use super::{bill, parse};
+    use crate::service::Service;
 
     #[test]
-    fn a_bill_names_what_is_linked_and_nothing_else() {
-        let bill = bill(&workspace::root(), "core").unwrap();
-        let names: Vec<&str> = bill["components"]
-            .as_array()
-            .unwrap()
-            .iter()
+    fn a_bill_lists_exactly_the_linked_crates() {
+        let bill = bill(&workspace::root(), Service::Core).unwrap();
+        let components = bill["components"].as_array().unwrap().iter();
+        let names: Vec<&str> = components
             .map(|component| component["name"].as_str().unwrap())
             .collect();
         assert_eq!(bill["metadata"]["component"]["name"], "quartet-core");
@@ -146,8 +149,25 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_is_not_there_is_named() {
-        let error = bill(&workspace::root(), "nothing").unwrap_err();
-        assert!(error.to_string().contains("quartet-nothing"));
+    fn a_tree_of_crates_keeps_its_relations() {
+        let tree = "0|a v1.0.0 (/tree/a)|MIT|\n1|b v2.0.0|MIT/Apache-2.0|\n2|c v3.0.0 (proc-macro)||\n1|c v3.0.0 (proc-macro)|| (*)";
+        let (own, crates) = parse(tree).unwrap();
+        assert_eq!(own, "pkg:cargo/a@1.0.0");
+        let needs = |name: &str| {
+            crates[name]
+                .dependencies
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            needs("pkg:cargo/a@1.0.0"),
+            ["pkg:cargo/b@2.0.0", "pkg:cargo/c@3.0.0"]
+        );
+        assert_eq!(needs("pkg:cargo/b@2.0.0"), ["pkg:cargo/c@3.0.0"]);
+        let b = &crates["pkg:cargo/b@2.0.0"].component;
+        assert_eq!(b["licenses"][0]["expression"], "MIT OR Apache-2.0");
+        assert_eq!(b["purl"], "pkg:cargo/b@2.0.0");
+        assert!(crates["pkg:cargo/a@1.0.0"].component.get("purl").is_none());
     }
 }

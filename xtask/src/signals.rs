@@ -6,7 +6,7 @@ use quartet_devstack::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Remembers that SIGINT, SIGTERM or SIGHUP came, instead of ending at once.
+/// Records SIGINT, SIGTERM and SIGHUP, which would end the process otherwise.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signals {
     cancel: Cancel,
@@ -25,7 +25,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The flag that ends waiting.
+    /// The flag that ends all waiting.
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.cancel
     }
@@ -34,7 +34,7 @@ impl Signals {
         self.cancel.is_set()
     }
 
-    /// Whether it was Ctrl-C, which the terminal sends to our children too.
+    /// Whether it was Ctrl-C, which the terminal sends to child processes too.
     pub(crate) fn sent_by_terminal(&self) -> bool {
         usize::try_from(SIGINT) == Ok(self.last.load(Ordering::Relaxed))
     }

@@ -1,74 +1,118 @@
-//! Running the tests with everything that they need.
+//! Runs the tests with everything that they need.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::Context as _;
 use quartet_devstack::{Options, Postgres, workspace};
 
-use crate::cargo::{build_for_tests, cargo, status, succeed};
+use crate::cargo::{build_for_tests, cargo, exit_code, status, succeed};
 use crate::signals::Signals;
+use crate::{compose, suites};
 
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
+/// A fence that opens or closes an example in a documentation comment.
+const EXAMPLE: &str = "^ *//[/!] ?```((rust|no_run|should_panic),?)*$";
 
-/// Every test there is; arguments go to the runner.
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    let words = words.strip_prefix(&["--"]).unwrap_or(words);
-    let some_packages = names_packages(words);
-    if !some_packages {
-        println!("Building");
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Test the TypeScript and Python clients in Node.js, Python and headless Chromium
+    #[arg(long, group = "suite")]
+    clients: bool,
+    /// Test the live stack with generated requests, a browser and clients in other languages
+    #[arg(long, group = "suite")]
+    conformance: bool,
+    /// Seed of the generated requests
+    #[arg(long, requires = "conformance", default_value_t = 1)]
+    seed: u32,
+    /// Time for the generated requests; everything else takes about a minute more
+    #[arg(long, requires = "conformance", default_value_t = 240)]
+    seconds: u32,
+    /// Test the composed stack with every Compose in `QUARTET_COMPOSE`; skipped without Docker
+    #[arg(long, group = "suite")]
+    compose: bool,
+    /// Existing images for --compose, instead of building some
+    #[arg(long, requires = "compose", value_name = "TAG")]
+    image_tag: Option<String>,
+    /// For the test runner: `-p quartet-core`, names of tests
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct EndToEndArgs {
+    /// For the test runner
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+    if args.clients {
+        build_for_tests(signals)?;
+        suites::clients(signals)?;
+    } else if args.conformance {
+        suites::conformance(args.seed, args.seconds, signals)?;
+    } else if args.compose {
+        compose::run(args.image_tag.as_deref(), &args.arguments, signals)?;
+    } else {
+        return workspace_tests(&args.arguments, signals);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All tests in Rust, or those that the arguments select.
+fn workspace_tests(arguments: &[String], signals: &Signals) -> anyhow::Result<ExitCode> {
+    let selects_packages = selects_packages(arguments);
+    if !selects_packages {
         build_for_tests(signals)?;
     }
-    let nextest = has_nextest();
     let environment = Environment::start(signals)?;
-    if nextest && words.is_empty() {
-        // nextest runs no documentation tests; first, so that its summary comes last.
+    if arguments.is_empty() && has_nextest() {
+        // nextest runs no documentation tests. They come first, so that its summary is last.
         for package in packages_with_doc_tests(&workspace::root())? {
-            let doc_tests = cargo(["test", "--doc", "--package", &package]);
+            let doc_tests = cargo(["test", "--doc", "--manifest-path", &package]);
             succeed(environment.apply(doc_tests), signals)?;
         }
     }
-    let mut command = if nextest {
-        cargo(["nextest", "run"])
-    } else {
-        cargo(["test"])
-    };
-    if !some_packages {
+    let mut command = runner();
+    if !selects_packages {
         command.arg("--workspace");
     }
-    command.args(words);
+    command.args(arguments);
     finish(command, environment, signals)
 }
 
 /// Only the end-to-end tests.
-pub(crate) fn end_to_end(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    println!("Building");
+pub(crate) fn end_to_end(args: &EndToEndArgs, signals: &Signals) -> anyhow::Result<ExitCode> {
     build_for_tests(signals)?;
     let environment = Environment::start(signals)?;
-    let mut command = if has_nextest() {
-        cargo(["nextest", "run"])
-    } else {
-        cargo(["test"])
-    };
-    command.args(["--package", "quartet-e2e"]).args(words);
+    let mut command = runner();
+    command
+        .args(["--package", "quartet-e2e"])
+        .args(&args.arguments);
     finish(command, environment, signals)
 }
 
-/// The runner's own summary stays the last that is printed.
+fn runner() -> Command {
+    if has_nextest() {
+        cargo(["nextest", "run"])
+    } else {
+        cargo(["test"])
+    }
+}
+
+/// The summary of the runner stays the last output.
 fn finish(
     command: Command,
     environment: Environment,
     signals: &Signals,
 ) -> anyhow::Result<ExitCode> {
-    let mut command = environment.apply(command);
-    let status = status(&mut command, signals)?;
+    let status = status(&mut environment.apply(command), signals)?;
     drop(environment);
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(exit_code(status))
 }
 
-/// What tests find running.
+/// The servers that tests use.
 pub(crate) struct Environment {
     /// Stops when it is dropped; none when the caller named a server.
     postgres: Option<Postgres>,
@@ -83,9 +127,8 @@ impl Environment {
         let options = Options::throw_away()
             .saying(|line| println!("{line}"))
             .cancelled_by(signals.cancel());
-        let postgres = Postgres::find_or_start(&options)?;
         Ok(Self {
-            postgres: Some(postgres),
+            postgres: Some(Postgres::find_or_start(&options)?),
         })
     }
 
@@ -93,7 +136,7 @@ impl Environment {
         if let Some(postgres) = &self.postgres {
             command.env(DATABASE_VARIABLE, postgres.admin_url().reveal());
         }
-        // A developer's own settings must not decide what the tests say.
+        // The developer's own database must not influence the tests.
         command.env_remove("DATABASE_URL");
         command
     }
@@ -106,91 +149,60 @@ fn has_nextest() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-fn names_packages(words: &[&str]) -> bool {
-    words
-        .iter()
-        .any(|word| word.starts_with("-p") || word.starts_with("--package"))
+fn selects_packages(arguments: &[String]) -> bool {
+    let mut arguments = arguments.iter();
+    arguments.any(|word| word.starts_with("-p") || word.starts_with("--package"))
 }
 
-/// Packages with a library that has examples in its documentation.
-fn packages_with_doc_tests(root: &Path) -> anyhow::Result<Vec<String>> {
-    let mut packages = Vec::new();
-    for group in ["libs", "sdk", "services"] {
-        for directory in sorted(&root.join(group))? {
-            if directory.join("src/lib.rs").is_file() && any_example(&directory.join("src"))? {
-                packages.push(package_name(&directory)?);
-            }
-        }
-    }
-    Ok(packages)
-}
-
-fn any_example(directory: &Path) -> anyhow::Result<bool> {
-    for path in sorted(directory)? {
-        let found = if path.is_dir() {
-            any_example(&path)?
-        } else {
-            path.extension().is_some_and(|it| it == "rs")
-                && has_example(&fs::read_to_string(&path)?)
-        };
-        if found {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Whether a documentation comment holds a fenced block that rustdoc would run.
-fn has_example(source: &str) -> bool {
-    let fences = source.lines().filter_map(|line| {
-        let line = line.trim_start();
-        let text = line
-            .strip_prefix("///")
-            .or_else(|| line.strip_prefix("//!"))?;
-        text.trim_start().strip_prefix("```")
-    });
-    // Every second fence closes a block.
-    fences.step_by(2).any(|language| {
-        language
-            .split(',')
-            .all(|word| matches!(word.trim(), "" | "rust" | "no_run" | "should_panic"))
-    })
-}
-
-fn package_name(directory: &Path) -> anyhow::Result<String> {
-    let manifest = fs::read_to_string(directory.join("Cargo.toml"))?;
-    manifest
+/// The manifests of libraries with examples in their documentation.
+fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let mut search = Command::new("git");
+    // Without the index, so that it also works in a tree that is no repository.
+    search.args(["grep", "--no-index", "--files-with-matches", "-E", EXAMPLE]);
+    search.args(["--", "libs/*.rs", "sdk/*.rs", "services/*.rs"]);
+    let found = search.current_dir(root).output()?;
+    let packages = String::from_utf8_lossy(&found.stdout)
         .lines()
-        .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
-        .map(str::to_owned)
-        .with_context(|| format!("{} names no package", directory.display()))
-}
-
-fn sorted(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(directory)
-        .with_context(|| format!("read {}", directory.display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()?;
-    paths.sort();
-    Ok(paths)
+        .filter_map(|path| path.split_once("/src/"))
+        .map(|(package, _)| package.to_owned())
+        .filter(|package| root.join(package).join("src/lib.rs").is_file())
+        .map(|package| format!("{package}/Cargo.toml"))
+        .collect();
+    Ok(packages)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{has_example, names_packages};
+    use std::fs;
+
+    use super::{packages_with_doc_tests, selects_packages};
 
     #[test]
-    fn knows_examples_from_other_blocks() {
-        assert!(has_example("/// ```\n/// let a = 1;\n/// ```\n"));
-        assert!(has_example("//! ```no_run\n//! run();\n//! ```\n"));
-        assert!(!has_example("/// ```text\n/// a -> b\n/// ```\n"));
-        assert!(!has_example("let fence = \"```\";\n"));
+    fn examples_are_distinguished_from_other_blocks() {
+        let root = std::env::temp_dir().join(format!("quartet-examples-{}", std::process::id()));
+        let library = |name: &str, text: &str| {
+            let source = root.join("libs").join(name).join("src");
+            fs::create_dir_all(&source).unwrap();
+            fs::write(source.join("lib.rs"), text).unwrap();
+        };
+        library("plain", "/// ```\n/// let a = 1;\n/// ```\n");
+        library("quiet", "//! ```no_run\n//! run();\n//! ```\n");
+        library("code", "let fence = \"```\";\n");
+        library("prose", "/// `a` -> `b`\n");
+        let found = packages_with_doc_tests(&root);
+        fs::remove_dir_all(&root).unwrap();
+        let found: Vec<String> = found.unwrap().into_iter().collect();
+        assert_eq!(found, ["libs/plain/Cargo.toml", "libs/quiet/Cargo.toml"]);
     }
 
     #[test]
-    fn knows_arguments_that_name_packages() {
-        assert!(names_packages(&["-p", "quartet-core"]));
-        assert!(names_packages(&["--package=quartet-core"]));
-        assert!(!names_packages(&["sessions", "--no-fail-fast"]));
+    fn arguments_that_select_packages_are_recognized() {
+        let selects = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            selects_packages(&words)
+        };
+        assert!(selects(&["-p", "quartet-core"]));
+        assert!(selects(&["--package=quartet-core"]));
+        assert!(!selects(&["sessions", "--no-fail-fast"]));
     }
 }

@@ -1,4 +1,4 @@
-//! Programs from npm and `PyPI`, installed once per lock file into the target directory.
+//! Programs from npm, `PyPI` and crates.io, installed once per lock file or version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,21 @@ use crate::signals::Signals;
 
 const STAMP: &str = ".quartet-installed";
 
-/// Installs what the lock file of an npm package says, unless it is there; gives
-/// the directory of its programs.
-pub(crate) fn npm(package: &Path, signals: &Signals) -> anyhow::Result<PathBuf> {
-    let lock = read(&package.join("package-lock.json"))?;
+/// Installs what a `package-lock.json` or a file of requirements says, unless it is installed
+/// already; returns the directory of the programs.
+pub(crate) fn install(lock: &Path, signals: &Signals) -> anyhow::Result<PathBuf> {
+    if lock.extension().is_some_and(|it| it == "json") {
+        npm(lock, signals)
+    } else {
+        python(lock, signals)
+    }
+}
+
+fn npm(lock: &Path, signals: &Signals) -> anyhow::Result<PathBuf> {
+    let package = lock.with_file_name("");
     let modules = package.join("node_modules");
-    once(&modules, &lock, || {
+    once(&modules, lock, || {
         require("npm", "install Node.js 20 or later")?;
-        println!("Installing the programs of {}", package.display());
         let mut command = Command::new("npm");
         command.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
         command.current_dir(package);
@@ -28,21 +35,17 @@ pub(crate) fn npm(package: &Path, signals: &Signals) -> anyhow::Result<PathBuf> 
     Ok(modules.join(".bin"))
 }
 
-/// Makes a virtual environment with what a requirements file says, unless it is
-/// there; gives the directory of its programs.
-pub(crate) fn python(requirements: &Path, signals: &Signals) -> anyhow::Result<PathBuf> {
-    let wanted = read(requirements)?;
+fn python(requirements: &Path, signals: &Signals) -> anyhow::Result<PathBuf> {
     let environment = environment_of(requirements)?;
     let programs = environment.join("bin");
-    once(&environment, &wanted, || {
+    once(&environment, requirements, || {
         require("python3", "install Python 3.11 or later with venv")?;
-        println!("Installing the programs of {}", requirements.display());
         if environment.exists() {
             fs::remove_dir_all(&environment)?;
         }
-        let mut make = Command::new("python3");
-        make.args(["-m", "venv"]).arg(&environment);
-        succeed(make, signals)?;
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv"]).arg(&environment);
+        succeed(create, signals)?;
         let mut install = Command::new(programs.join("python"));
         install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
         install.arg(requirements);
@@ -51,21 +54,39 @@ pub(crate) fn python(requirements: &Path, signals: &Signals) -> anyhow::Result<P
     Ok(programs)
 }
 
-/// Runs `install` unless an earlier run ended well with the same lock.
-fn once(
-    directory: &Path,
-    lock: &str,
-    install: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let stamp = directory.join(STAMP);
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
-        return Ok(());
+/// Compiles a program from crates.io, unless this version is installed already; returns its path.
+pub(crate) fn cargo(name: &str, version: &str, signals: &Signals) -> anyhow::Result<PathBuf> {
+    let directory = target_directory()?
+        .join("tools")
+        .join(format!("{name}-{version}"));
+    let program = directory.join("bin").join(name);
+    if !program.is_file() {
+        println!("Installing {name} {version}");
+        let mut install = crate::cargo::cargo(["install", "--quiet", "--locked", "--debug"]);
+        install.arg("--root").arg(&directory);
+        install.arg(format!("{name}@{version}"));
+        succeed(install, signals)?;
     }
-    install()?;
-    fs::write(&stamp, lock).with_context(|| format!("write {}", stamp.display()))
+    Ok(program)
 }
 
-/// One environment per requirements file: `target/tools/sdk-python`.
+/// Runs `install` unless an earlier run succeeded with the same lock file.
+fn once(
+    directory: &Path,
+    lock: &Path,
+    install: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let locked = fs::read_to_string(lock).with_context(|| format!("read {}", lock.display()))?;
+    let stamp = directory.join(STAMP);
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == locked) {
+        return Ok(());
+    }
+    println!("Installing the programs of {}", lock.display());
+    install()?;
+    fs::write(&stamp, locked).with_context(|| format!("write {}", stamp.display()))
+}
+
+/// One environment per file of requirements, such as `target/tools/sdk-python`.
 fn environment_of(requirements: &Path) -> anyhow::Result<PathBuf> {
     let root = workspace::root();
     let directory = requirements.parent().unwrap_or(&root);
@@ -75,20 +96,17 @@ fn environment_of(requirements: &Path) -> anyhow::Result<PathBuf> {
         .components()
         .map(|part| part.as_os_str().to_string_lossy())
         .collect();
+    Ok(target_directory()?.join("tools").join(name.join("-")))
+}
+
+fn target_directory() -> anyhow::Result<PathBuf> {
     let profile = workspace::profile_dir()?;
-    let target = profile.parent().unwrap_or(&profile);
-    Ok(target.join("tools").join(name.join("-")))
+    Ok(profile.parent().unwrap_or(&profile).to_path_buf())
 }
 
 fn require(program: &str, advice: &str) -> anyhow::Result<()> {
-    let found = Command::new(program)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    ensure!(found, "`{program}` is not here: {advice}");
+    let found = Command::new(program).arg("--version").output();
+    let works = found.is_ok_and(|output| output.status.success());
+    ensure!(works, "`{program}` is missing: {advice}");
     Ok(())
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }

@@ -1,169 +1,129 @@
 //! Password logins beside bare argon2id on one core, and refreshes.
 
-use std::cell::Cell;
-use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
-use super::percent;
-use crate::backend::{Backend, Person};
-use crate::bench::Bench;
-use crate::helpers::{self, HashParameters};
+use crate::backend::{Backend, User};
+use crate::bench::{Bench, Cores};
+use crate::load::{Load, count};
 use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::{Round, Rounds, alternate};
-use crate::tools;
-use crate::wrk::{self, Load};
+use crate::rounds::{Round, alternate};
 
 /// Enough to keep one core busy; more would only wait.
 const LOGINS: usize = 4;
 const REFRESHES: usize = 16;
-const PEOPLE: usize = 16;
-const LOGIN_PATH: &str = "/v1/core/sessions";
-const REFRESH_PATH: &str = "/v1/core/sessions/refresh";
+const USERS: usize = 16;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Subject {
     Logins,
-    Hashes,
     Refreshes,
+    Hashes,
 }
 
-const SUBJECTS: [Subject; 3] = [Subject::Logins, Subject::Hashes, Subject::Refreshes];
-
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let core = bench.start(&bench.pinned(backend.stack.service("core")?))?;
+    let core = bench.start(Cores::Server, &backend.stack.service("core")?)?;
     let port = backend.stack.ports.core;
-    let people = (0..PEOPLE)
-        .map(|number| Person::sign_up(port, &format!("login{number}")))
+    let users = (0..USERS)
+        .map(|number| User::sign_up(port, &format!("login{number}")))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let phc = backend.query("SELECT password_hash FROM core.users LIMIT 1")?;
-    let parameters: HashParameters = phc.parse()?;
-    let requests: Vec<wrk::Request> = people.iter().map(log_in).collect();
-    let logins = Load::cycle(bench, "login", LOGINS, &requests)?;
-    let chain = Cell::new(0_usize);
+    let hash = backend.query("SELECT password_hash FROM core.users LIMIT 1")?;
+    let params = parameters(&hash).context("the parameters of a stored hash")?;
+    let logins = Load::Cycle(users.iter().map(User::login).collect(), LOGINS);
 
     let pace = bench.plan.slow_pace();
-    let results = alternate(bench, pace.rounds, &SUBJECTS, |subject| match subject {
+    let subjects = [Subject::Logins, Subject::Refreshes, Subject::Hashes];
+    let results = alternate(bench, pace.rounds, &subjects, |subject| match subject {
         Subject::Logins => logins.run(bench, port, core.pid(), pace.seconds),
-        Subject::Hashes => hashes(bench, parameters, pace.seconds),
         Subject::Refreshes => {
-            // A chain ends with its round: wrk hangs up on the last refresh.
-            chain.set(chain.get() + 1);
-            let tokens = refresh_tokens(port, &people)?;
-            let load = Load::refresh(
-                bench,
-                &format!("refresh{}", chain.get()),
-                REFRESH_PATH,
-                &tokens,
-            )?;
+            let sessions = users.iter().cycle().take(REFRESHES);
+            let tokens: anyhow::Result<_> = sessions.map(|user| user.refresh_token(port)).collect();
+            let load = Load::Refresh("/v1/core/sessions/refresh", tokens?);
             load.run(bench, port, core.pid(), pace.seconds)
         }
+        Subject::Hashes => hash_for(bench, &params, pace.seconds),
     })?;
-
-    let [logins, hashes, refreshes] = &results[..] else {
-        anyhow::bail!("three were measured")
+    let [logins, refreshes, hashes] = &results[..] else {
+        anyhow::bail!("three subjects were measured")
     };
-    let pace = bench.plan.slow_pace();
+
+    let ratio = logins.ratio_to(hashes);
+    let mut table = Table::of_rounds("what", "argon2id");
+    table.rounds("logins", logins, Some(ratio));
+    table.rounds("refreshes", refreshes, None);
+    table.rate("argon2id alone", hashes);
     Ok(Section {
         measure: Measure::Login,
         title: "Login and refresh",
         how: format!(
-            "{} rounds of {} s. Logins of {PEOPLE} people over {LOGINS} connections, each with its session and its \
-             tokens. Alone: the same argon2id ({} KiB, {} passes, {} lane) one after the other on the same core, its \
-             memory taken once. Refreshes: {REFRESHES} sessions at the same time, each token used once. Postgres {} \
-             with fsync off that core.",
+            "{} rounds of {} s. Logins of {USERS} users over {LOGINS} connections, each with its session and its \
+             tokens. Alone: the same argon2id ({} KiB, {} passes, {} lane), one hash after the other on the same core, \
+             with memory allocated once. Refreshes: {REFRESHES} sessions at the same time, each token used once. \
+             Postgres {} with fsync on the other cores.",
             pace.rounds,
             pace.seconds,
-            parameters.memory_kib,
-            parameters.passes,
-            parameters.lanes,
+            params.m_cost(),
+            params.t_cost(),
+            params.p_cost(),
             backend.version
         ),
-        table: table(logins, hashes, refreshes),
+        table,
         notes: vec![format!(
-            "Logins to the bound that argon2id sets: {:.2}",
-            logins.ratio_to(hashes)
+            "Logins to the bound that argon2id sets: {ratio:.2}"
         )],
     })
 }
 
-fn table(logins: &Rounds, hashes: &Rounds, refreshes: &Rounds) -> Table {
-    let mut table = Table::new(&[
-        "what",
-        "per second",
-        "to argon2id",
-        "p50 ms",
-        "p99 ms",
-        "CPU ms each",
-        "core busy",
-        "resident MB",
-    ]);
-    for (name, rounds) in [("logins", logins), ("refreshes", refreshes)] {
-        let ratio = rounds.ratio_to(hashes);
-        table.row(vec![
-            name.to_owned(),
-            rounds.per_second(),
-            if name == "logins" {
-                format!("{ratio:.2}")
-            } else {
-                "-".to_owned()
-            },
-            format!("{:.1}", rounds.median(|round| round.p50_ms)),
-            format!("{:.1}", rounds.median(|round| round.p99_ms)),
-            format!("{:.2}", rounds.median(|round| round.cpu_micros) / 1e3),
-            percent(rounds.median(|round| round.busy)),
-            format!("{:.1}", rounds.median(|round| round.resident_mb)),
-        ]);
-    }
-    let mut bound = vec![
-        "argon2id alone".to_owned(),
-        hashes.per_second(),
-        "1.00".to_owned(),
-    ];
-    bound.resize(8, "-".to_owned());
-    table.row(bound);
-    table
+/// Reads `$argon2id$v=19$m=19456,t=2,p=1$...`.
+fn parameters(hash: &str) -> anyhow::Result<Params> {
+    let costs = hash.strip_prefix("$argon2id$v=19$");
+    let costs = costs.and_then(|rest| rest.split('$').next());
+    let costs = costs.context("not an argon2id hash")?;
+    let cost = |name: &str| -> anyhow::Result<u32> {
+        let cost = costs.split(',').find_map(|cost| cost.strip_prefix(name));
+        Ok(cost.context("a cost is missing")?.parse()?)
+    };
+    Params::new(cost("m=")?, cost("t=")?, cost("p=")?, None).map_err(|error| anyhow!("{error}"))
 }
 
-fn log_in(person: &Person) -> wrk::Request {
-    let body = Some(person.credentials().to_string());
-    wrk::Request {
-        method: "POST",
-        path: LOGIN_PATH.to_owned(),
-        token: None,
-        body,
-    }
-}
-
-fn refresh_tokens(port: u16, people: &[Person]) -> anyhow::Result<Vec<String>> {
-    let sessions = people.iter().cycle().take(REFRESHES);
-    sessions.map(|person| person.log_in(port)).collect()
-}
-
-fn hashes(bench: &Bench, parameters: HashParameters, seconds: u32) -> anyhow::Result<Round> {
-    let HashParameters {
-        memory_kib,
-        passes,
-        lanes,
-    } = parameters;
-    let mut command = Command::new("taskset");
-    command
-        .args(["-c", &bench.cores.server.to_string()])
-        .arg(helpers::program()?)
-        .args([
-            helpers::HASHING,
-            &format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}$"),
-        ])
-        .arg(seconds.to_string());
-    let output = tools::output(&mut command, &bench.cancel)?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let per_second = text
-        .trim()
-        .parse()
-        .with_context(|| format!("`{text}` is no number"))?;
+/// Hashes for some seconds on the core of the server.
+fn hash_for(bench: &Bench, params: &Params, seconds: u32) -> anyhow::Result<Round> {
+    // Allocated once: a bound pays for no memory.
+    let mut memory = vec![Block::default(); params.block_count()];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let mut hash = [0_u8; 32];
+    let duration = Duration::from_secs(seconds.into());
+    let mut hashes = 0_u64;
+    let begin = Instant::now();
+    bench
+        .on(Cores::Server, || {
+            while begin.elapsed() < duration && !bench.cancel.is_set() {
+                let salt = u128::from(hashes).to_le_bytes();
+                let password = b"tangerine violin moss";
+                argon2.hash_password_into_with_memory(password, &salt, &mut hash, &mut memory)?;
+                hashes += 1;
+            }
+            Ok(())
+        })?
+        .map_err(|error: argon2::Error| anyhow!("{error}"))?;
     Ok(Round {
-        per_second,
+        per_second: count(hashes) / begin.elapsed().as_secs_f64(),
         ..Round::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameters;
+
+    #[test]
+    fn the_parameters_of_a_stored_hash_are_read() {
+        let params = parameters("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA").unwrap();
+        let costs = (params.m_cost(), params.t_cost(), params.p_cost());
+        assert_eq!(costs, (19456, 2, 1));
+        assert!(parameters("$2b$12$abc").is_err());
+    }
 }

@@ -7,57 +7,46 @@ mod presign;
 mod redirect;
 mod sizes;
 
+use clap::ValueEnum as _;
+
 use crate::backend::Backend;
 use crate::bench::Bench;
 use crate::plan::Measure;
 use crate::report::Section;
 
-/// Connections of a load, where nothing else is said.
+/// Connections of a load, unless stated otherwise.
 const CONNECTIONS: usize = 64;
-/// A server that used less of its core was not what limited the figure.
+/// A server that used less of its core was not the bottleneck.
 const BUSY: f64 = 0.9;
 
-/// Runs what the plan names and prints each result as soon as it is there.
+/// Runs what the plan names and prints each result as soon as it is known.
 pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
-    let needs_backend = bench
-        .plan
-        .measures
-        .iter()
-        .any(|&measure| measure != Measure::Gateway);
     let mut sections = Vec::new();
-    // Before there is a Postgres: it would only be in the way.
-    if bench.plan.measures.contains(&Measure::Gateway) {
-        println!("gateway");
-        sections.push(shown(gateway::run(bench)?));
-    }
-    if !needs_backend {
-        return Ok(sections);
-    }
-    println!("Postgres");
-    let backend = Backend::start(bench)?;
-    for measure in Measure::ALL {
-        if measure == Measure::Gateway || !bench.plan.measures.contains(&measure) {
+    // Started after the gateway's benchmark, which needs no Postgres.
+    let mut backend = None;
+    for &measure in Measure::value_variants() {
+        if !bench.plan.includes(measure) {
             continue;
         }
-        bench.go_on()?;
+        bench.require_running()?;
         println!("{}", measure.name());
-        backend.settle()?;
-        let section = match measure {
-            Measure::Redirect => redirect::run(bench, &backend)?,
-            Measure::Login => login::run(bench, &backend)?,
-            Measure::Presign => presign::run(bench, &backend)?,
-            Measure::Gateway | Measure::Sizes => sizes::run(bench, &backend)?,
+        let section = if measure == Measure::Gateway {
+            gateway::run(bench)?
+        } else {
+            let backend = match &mut backend {
+                Some(backend) => backend,
+                none => none.insert(Backend::start(bench)?),
+            };
+            backend.settle()?;
+            match measure {
+                Measure::Redirect => redirect::run(bench, backend)?,
+                Measure::Login => login::run(bench, backend)?,
+                Measure::Presign => presign::run(bench, backend)?,
+                Measure::Gateway | Measure::Sizes => sizes::run(bench, backend)?,
+            }
         };
-        sections.push(shown(section));
+        println!("\n{section}");
+        sections.push(section);
     }
     Ok(sections)
-}
-
-fn shown(section: Section) -> Section {
-    println!("\n{section}");
-    section
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }

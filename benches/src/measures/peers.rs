@@ -1,4 +1,4 @@
-//! The proxies that are compared: each from its configuration in benches/peers/.
+//! The proxies that are compared, each with its configuration in benches/peers/.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jsonwebtoken::Algorithm;
 use quartet_devstack::{Service, ServiceSpec, port, workspace};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Cores};
 use crate::tokens::Issuer;
 use crate::tools;
 
@@ -25,108 +25,134 @@ pub(super) struct Proxy {
 }
 
 /// What all proxies have in common.
-pub(super) struct Setting<'a> {
+pub(super) struct Setup<'a> {
     pub(super) bench: &'a Bench,
     pub(super) issuer: &'a Issuer,
     pub(super) upstream: u16,
 }
 
-impl Setting<'_> {
+/// A process that is about to be started with its configuration.
+struct Plan {
+    spec: ServiceSpec,
+    port: u16,
+    access_log: Option<PathBuf>,
+    ready: (u16, &'static str),
+}
+
+impl Setup<'_> {
     /// The gateway with public keys, or with a shared secret.
     pub(super) fn gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        let name = format!("gateway-{algorithm:?}");
         let (port, admin) = (port::free()?, port::free()?);
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
-        let shared = algorithm == Algorithm::HS256;
+        let (jwks, secret) = if algorithm == Algorithm::HS256 {
+            ("", self.issuer.secret())
+        } else {
+            (jwks.as_str(), "")
+        };
+        let (port_text, admin_text) = (port.to_string(), admin.to_string());
         let values = [
-            ("PORT", port.to_string()),
-            ("ADMIN_PORT", admin.to_string()),
-            ("JWKS_URL", if shared { String::new() } else { jwks }),
-            (
-                "SECRET",
-                if shared {
-                    self.issuer.secret().to_owned()
-                } else {
-                    String::new()
-                },
-            ),
+            ("PORT", port_text.as_str()),
+            ("ADMIN_PORT", &admin_text),
+            ("JWKS_URL", jwks),
+            ("SECRET", secret),
         ];
+        let name = format!("gateway-{algorithm:?}");
         let file = self.write(&format!("{name}.toml"), GATEWAY, &values)?;
         let program = workspace::binary("quartet-gateway")?;
         let spec = ServiceSpec::new("quartet-gateway", program, self.bench.log(&name))
             .arg("serve")
             .arg("--config")
-            .arg(file)
-            .ready_at(([127, 0, 0, 1], admin).into(), "/ready");
-        self.start(spec, port, None)
+            .arg(file);
+        self.start(Plan {
+            spec,
+            port,
+            access_log: None,
+            ready: (admin, "/ready"),
+        })
     }
 
     pub(super) fn haproxy(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
         let program = tools::require("haproxy", "haproxy")?;
-        let name = format!("haproxy-{algorithm:?}");
-        let (port, admin) = (port::free()?, port::free()?);
-        let key = if algorithm == Algorithm::HS256 {
-            self.issuer.secret().to_owned()
-        } else {
-            let path = self.bench.work().join("public.pem");
-            fs::write(&path, &self.issuer.p256_pem).context("write the public key")?;
-            path.display().to_string()
+        let port = port::free()?;
+        let public_key = self.bench.work().join("public.pem");
+        fs::write(&public_key, &self.issuer.p256_pem).context("write the public key")?;
+        let public_key = public_key.display().to_string();
+        let key = match algorithm {
+            Algorithm::HS256 => self.issuer.secret(),
+            _ => &public_key,
         };
+        let name = format!("haproxy-{algorithm:?}");
         let values = [
             ("PORT", port.to_string()),
-            ("ADMIN_PORT", admin.to_string()),
+            ("ADMIN_PORT", port::free()?.to_string()),
             ("ALGORITHM", format!("{algorithm:?}")),
-            ("KEY", key),
+            ("KEY", key.to_owned()),
         ];
+        let values = values
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
         let file = self.write(&format!("{name}.cfg"), HAPROXY, &values)?;
         let spec = ServiceSpec::new("haproxy", program, self.bench.log(&name))
             .arg("-f")
-            .arg(file)
-            .ready_at(([127, 0, 0, 1], port).into(), "/health");
-        self.start(spec, port, None)
+            .arg(file);
+        self.start(Plan {
+            spec,
+            port,
+            access_log: None,
+            ready: (port, "/health"),
+        })
     }
 
     pub(super) fn nginx(&self) -> anyhow::Result<Proxy> {
         let program = tools::require("nginx", "nginx-light")?;
         let port = port::free()?;
         let access_log = self.bench.log("nginx-access");
-        let values = [
-            ("PORT", port.to_string()),
-            ("LOG", access_log.display().to_string()),
-        ];
+        let (port_text, log_text) = (port.to_string(), access_log.display().to_string());
+        let values = [("PORT", port_text.as_str()), ("LOG", &log_text)];
         let file = self.write("nginx.conf", NGINX, &values)?;
         let spec = ServiceSpec::new("nginx", program, self.bench.log("nginx"))
             .arg("-p")
             .arg(self.bench.work())
-            // Its first words go to a log of the system otherwise.
-            .args(["-e", "stderr", "-c"])
-            .arg(file)
-            .ready_at(([127, 0, 0, 1], port).into(), "/plain/ready");
-        self.start(spec, port, Some(access_log))
+            // Before it has read its configuration it would log to a system directory.
+            .arg("-e")
+            .arg("stderr")
+            .arg("-c")
+            .arg(file);
+        self.start(Plan {
+            spec,
+            port,
+            access_log: Some(access_log),
+            ready: (port, "/plain/ready"),
+        })
     }
 
     pub(super) fn caddy(&self) -> anyhow::Result<Proxy> {
         let program = tools::require("caddy", "caddy")?;
         let port = port::free()?;
-        let file = self.write("Caddyfile", CADDY, &[("PORT", port.to_string())])?;
-        let spec = ServiceSpec::new("caddy", program, self.bench.log("caddy"))
-            .args(["run", "--adapter", "caddyfile", "--config"])
-            .arg(file)
+        let file = self.write("Caddyfile", CADDY, &[("PORT", &port.to_string())])?;
+        let mut spec = ServiceSpec::new("caddy", program, self.bench.log("caddy"))
             .env("GOMAXPROCS", "1")
-            .env("HOME", self.bench.work())
-            .env("XDG_DATA_HOME", self.bench.work())
-            .env("XDG_CONFIG_HOME", self.bench.work())
-            .ready_at(([127, 0, 0, 1], port).into(), "/plain/ready");
-        self.start(spec, port, None)
+            .arg(file);
+        let options = ["run", "--adapter", "caddyfile", "--config"];
+        spec.args.splice(0..0, options.map(Into::into));
+        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+            spec = spec.env(variable, self.bench.work());
+        }
+        self.start(Plan {
+            spec,
+            port,
+            access_log: None,
+            ready: (port, "/plain/ready"),
+        })
     }
 
-    fn start(&self, spec: ServiceSpec, port: u16, log: Option<PathBuf>) -> anyhow::Result<Proxy> {
-        let access_log = log.unwrap_or_else(|| spec.log.clone());
-        let service = self.bench.start(&self.bench.pinned(spec))?;
+    fn start(&self, plan: Plan) -> anyhow::Result<Proxy> {
+        let (port, path) = plan.ready;
+        let spec = plan.spec.ready_at(([127, 0, 0, 1], port).into(), path);
         Ok(Proxy {
-            service,
-            port,
-            access_log,
+            service: self.bench.start(Cores::Server, &spec)?,
+            port: plan.port,
+            access_log: plan.access_log.unwrap_or(spec.log),
         })
     }
 
@@ -134,7 +160,7 @@ impl Setting<'_> {
         &self,
         name: &str,
         template: &str,
-        values: &[(&str, String)],
+        values: &[(&str, &str)],
     ) -> anyhow::Result<PathBuf> {
         let work = self.bench.work();
         let path = work.join(name);
@@ -144,24 +170,13 @@ impl Setting<'_> {
     }
 }
 
-fn fill(template: &str, work: &Path, upstream: u16, values: &[(&str, String)]) -> String {
+fn fill(template: &str, work: &Path, upstream: u16, values: &[(&str, &str)]) -> String {
     let common = template
         .replace("@WORK@", &work.display().to_string())
         .replace("@UPSTREAM_PORT@", &upstream.to_string());
-    values.iter().fold(common, |text, (name, value)| {
-        text.replace(&format!("@{name}@"), value)
-    })
-}
-
-/// `args` for a specification.
-trait Arguments {
-    fn args<const N: usize>(self, words: [&str; N]) -> Self;
-}
-
-impl Arguments for ServiceSpec {
-    fn args<const N: usize>(self, words: [&str; N]) -> Self {
-        words.into_iter().fold(self, ServiceSpec::arg)
-    }
+    let fill =
+        |text: String, (name, value): &(&str, &str)| text.replace(&format!("@{name}@"), value);
+    values.iter().fold(common, fill)
 }
 
 #[cfg(test)]
@@ -181,7 +196,7 @@ mod tests {
             "KEY",
             "LOG",
         ];
-        let values = names.map(|name| (name, "1".to_owned()));
+        let values = names.map(|name| (name, "1"));
         for template in [GATEWAY, HAPROXY, NGINX, CADDY] {
             let text = fill(template, Path::new("/w"), 2, &values);
             assert!(!text.contains('@'), "{text}");

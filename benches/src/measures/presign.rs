@@ -1,28 +1,29 @@
 //! Presigned uploads beside pgbench with the same statements.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm;
-use quartet_devstack::roles;
+use quartet_devstack::{roles, workspace};
 use serde_json::json;
 
-use super::{CONNECTIONS, percent};
+use super::CONNECTIONS;
 use crate::backend::Backend;
-use crate::bench::Bench;
+use crate::bench::{Bench, Cores};
+use crate::load::{Load, Request};
 use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::{Round, Rounds, alternate};
+use crate::rounds::{Round, alternate};
 use crate::tools;
-use crate::wrk::{self, Load};
 
 /// The statements of one presign, as services/media/src/store has them.
-const STATEMENTS: &str = include_str!("../../pgbench/presign.sql");
-const PEOPLE: usize = 16;
-/// As many as the pool of one replica has.
+const STATEMENTS: &str = "benches/pgbench/presign.sql";
+const USERS: usize = 16;
+/// The size of the connection pool of one replica.
 const CLIENTS: usize = 10;
 
 #[derive(Clone, Copy)]
@@ -33,107 +34,65 @@ enum Subject {
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     tools::require("pgbench", "postgresql-contrib")?;
-    let _store = bench.start(&backend.stack.store())?;
-    let media = bench.start(&bench.pinned(backend.trusting(backend.stack.service("media")?)))?;
-    let port = backend.stack.ports.media;
-    let load = Load::cycle(bench, "presign", CONNECTIONS, &requests(backend)?)?;
-    let script = bench.work().join("presign.sql");
-    std::fs::write(&script, STATEMENTS).context("write the pgbench script")?;
-    let pgbench = Pgbench {
-        bench,
-        backend,
-        script: script.display().to_string(),
+    let _store = bench.start(Cores::Others, &backend.stack.store())?;
+    let spec = backend.trusting(backend.stack.service("media")?);
+    let media = bench.start(Cores::Server, &spec)?;
+    let load = Load::Cycle(requests(backend)?, CONNECTIONS);
+    let run = |subject, seconds| match subject {
+        Subject::Presign => load.run(bench, backend.stack.ports.media, media.pid(), seconds),
+        Subject::Pgbench => pgbench(bench, backend, seconds),
     };
-
-    let pace = bench.plan.slow_pace();
-    let written = rows_of_each(backend, || load.run(bench, port, media.pid(), 1))?;
-    let compared = rows_of_each(backend, || pgbench.run(1))?;
+    let written = rows_of_each(backend, || run(Subject::Presign, 1))?;
+    let compared = rows_of_each(backend, || run(Subject::Pgbench, 1))?;
     ensure!(
         written == compared,
-        "media writes {written:?} rows for each presign, benches/pgbench/presign.sql {compared:?}: \
-         read the statements anew from services/media/src/store"
+        "media writes {written:?} rows for each presign, {STATEMENTS} {compared:?}: update it from \
+         services/media/src/store"
     );
-    let results = alternate(
-        bench,
-        pace.rounds,
-        &[Subject::Presign, Subject::Pgbench],
-        |subject| {
-            // Both begin with an empty table and an empty cache of it.
-            backend.query("TRUNCATE media.assets")?;
-            backend.settle()?;
-            match subject {
-                Subject::Presign => load.run(bench, port, media.pid(), pace.seconds),
-                Subject::Pgbench => pgbench.run(pace.seconds),
-            }
-        },
-    )?;
+    let pace = bench.plan.slow_pace();
+    let subjects = [Subject::Presign, Subject::Pgbench];
+    let results = alternate(bench, pace.rounds, &subjects, |&subject| {
+        // Both begin with an empty table that is not cached.
+        backend.query("TRUNCATE media.assets")?;
+        backend.settle()?;
+        run(subject, pace.seconds)
+    })?;
+    let ratio = results[0].ratio_to(&results[1]);
+    let mut table = Table::of_rounds("what", "pgbench");
+    table.rounds("POST /v1/media/presign", &results[0], Some(ratio));
+    table.rate("pgbench", &results[1]);
+    let rows = written
+        .iter()
+        .map(|(table, rows)| format!("{rows} in {table}"));
+    let rows = rows.collect::<Vec<_>>().join(", ");
     Ok(Section {
         measure: Measure::Presign,
         title: "Presign",
         how: format!(
-            "{} rounds of {} s, each with an empty table. wrk with {CONNECTIONS} connections and tokens of {PEOPLE} \
-             users; media has a pool of {CLIENTS} connections to Postgres. pgbench runs the same statements \
-             (benches/pgbench/presign.sql) as the same role, prepared, over {CLIENTS} connections, on the core that \
-             media has otherwise. Postgres {} with fsync off that core.",
+            "{} rounds of {} s, each with an empty table, {CONNECTIONS} connections and tokens of {USERS} users; media \
+             has a pool of {CLIENTS} connections to Postgres. pgbench runs the same statements ({STATEMENTS}) as the \
+             same role, prepared, over {CLIENTS} connections, on the core that media has otherwise. Postgres {} with \
+             fsync on the other cores.",
             pace.rounds, pace.seconds, backend.version
         ),
-        table: table(&results[0], &results[1]),
+        table,
         notes: vec![
-            format!(
-                "Presigned uploads to pgbench's transactions: {:.2}",
-                results[0].ratio_to(&results[1])
-            ),
-            format!("Both write the same rows: {}.", in_words(&written)),
+            format!("Presigned uploads to the transactions of pgbench: {ratio:.2}"),
+            format!("Both write the same rows: {rows}."),
         ],
     })
 }
 
-fn table(presign: &Rounds, pgbench: &Rounds) -> Table {
-    let mut table = Table::new(&[
-        "what",
-        "per second",
-        "to pgbench",
-        "p50 ms",
-        "p99 ms",
-        "CPU us each",
-        "core busy",
-        "resident MB",
-    ]);
-    table.row(vec![
-        "POST /v1/media/presign".to_owned(),
-        presign.per_second(),
-        format!("{:.2}", presign.ratio_to(pgbench)),
-        format!("{:.1}", presign.median(|round| round.p50_ms)),
-        format!("{:.1}", presign.median(|round| round.p99_ms)),
-        format!("{:.0}", presign.median(|round| round.cpu_micros)),
-        percent(presign.median(|round| round.busy)),
-        format!("{:.1}", presign.median(|round| round.resident_mb)),
-    ]);
-    let mut row = vec![
-        "pgbench".to_owned(),
-        pgbench.per_second(),
-        "1.00".to_owned(),
-    ];
-    row.resize(8, "-".to_owned());
-    table.row(row);
-    table
-}
-
-fn requests(backend: &Backend) -> anyhow::Result<Vec<wrk::Request>> {
+fn requests(backend: &Backend) -> anyhow::Result<Vec<Request>> {
     let body = json!({
         "file_name": "photo.png",
         "content_type": "image/png",
         "size_bytes": 123_456,
         "visibility": "private",
     });
-    let tokens = backend.issuer.tokens(Algorithm::EdDSA, PEOPLE)?;
-    let requests = tokens.into_iter().map(|token| wrk::Request {
-        method: "POST",
-        path: "/v1/media/presign".to_owned(),
-        token: Some(token),
-        body: Some(body.to_string()),
-    });
-    Ok(requests.collect())
+    let tokens = backend.issuer.tokens(Algorithm::EdDSA, USERS)?;
+    let request = |token: &String| Request::post("/v1/media/presign", Some(token), &body);
+    Ok(tokens.iter().map(request).collect())
 }
 
 /// How many rows one request adds to each table of media.
@@ -143,13 +102,11 @@ fn rows_of_each(
 ) -> anyhow::Result<BTreeMap<String, u64>> {
     let before = rows(backend)?;
     let round = run()?;
-    let added = rows(backend)?.into_iter().map(|(table, rows)| {
+    let each = rows(backend)?.into_iter().map(|(table, rows)| {
         let added = rows.saturating_sub(before.get(&table).copied().unwrap_or_default());
-        // Rounded: wrk hangs up on a few requests that are carried out all the same.
-        let each = (added + round.requests / 2) / round.requests.max(1);
-        (table, each)
+        (table, added / round.requests.max(1))
     });
-    Ok(added.filter(|&(_, each)| each > 0).collect())
+    Ok(each.filter(|&(_, each)| each > 0).collect())
 }
 
 fn rows(backend: &Backend) -> anyhow::Result<BTreeMap<String, u64>> {
@@ -167,58 +124,45 @@ fn rows(backend: &Backend) -> anyhow::Result<BTreeMap<String, u64>> {
         .collect()
 }
 
-fn in_words(rows: &BTreeMap<String, u64>) -> String {
-    let tables: Vec<String> = rows
-        .iter()
-        .map(|(table, rows)| format!("{rows} in {table}"))
-        .collect();
-    tables.join(", ")
-}
-
-struct Pgbench<'a> {
-    bench: &'a Bench,
-    backend: &'a Backend,
-    script: String,
-}
-
-impl Pgbench<'_> {
-    fn run(&self, seconds: u32) -> anyhow::Result<Round> {
-        let stack = &self.backend.stack;
-        let url = roles::url(&stack.database, "media", &stack.passwords)?;
-        // Not on the command line, where everybody could read it.
-        let secret = url.reveal();
-        let password = secret
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split_once(':')?.1.split_once('@'))
-            .map(|(password, _)| password)
-            .context("the role has a password")?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let mut command = Command::new("taskset");
-        command
-            .args(["-c", &self.bench.cores.server.to_string(), "pgbench"])
-            .args(["--no-vacuum", "--protocol=prepared", "--jobs=1"])
-            .arg(format!("--client={CLIENTS}"))
-            .arg(format!("--time={seconds}"))
-            .arg(format!("--file={}", self.script))
-            .arg("--define=step=0")
-            .arg(format!("--define=start={}", now.as_millis()))
-            .arg(url.without_password())
-            .env("PGPASSWORD", password);
-        let output = tools::output(&mut command, &self.bench.cancel)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(
-            text.contains("number of failed transactions: 0 "),
-            "pgbench said\n{text}"
-        );
-        let said = || format!("pgbench said\n{text}");
-        let per_second = number_after(&text, "tps = ").with_context(said)?;
-        let processed = "number of transactions actually processed: ";
-        Ok(Round {
-            per_second,
-            requests: number_after(&text, processed).with_context(said)?,
-            ..Round::default()
-        })
-    }
+fn pgbench(bench: &Bench, backend: &Backend, seconds: u32) -> anyhow::Result<Round> {
+    let stack = &backend.stack;
+    let url = roles::url(&stack.database, "media", &stack.passwords)?;
+    // The command line is visible to all users: the password has to go another way.
+    let secret = url.reveal();
+    let password = secret
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once(':')?.1.split_once('@'))
+        .map(|(password, _)| password)
+        .context("the role has no password")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let mut command = Command::new("pgbench");
+    command
+        .args([
+            "--no-vacuum",
+            "--protocol=prepared",
+            "--jobs=1",
+            "--define=step=0",
+        ])
+        .arg(format!("--client={CLIENTS}"))
+        .arg(format!("--time={seconds}"))
+        .arg(format!("--define=start={}", now.as_millis()))
+        .arg("--file")
+        .arg(workspace::root().join(Path::new(STATEMENTS)))
+        .arg(url.without_password())
+        .env("PGPASSWORD", password);
+    let text = tools::output(bench, Cores::Server, &mut command)?;
+    let context = || format!("pgbench printed\n{text}");
+    let is_complete = text.contains("number of failed transactions: 0 ");
+    let processed = "number of transactions actually processed: ";
+    let (per_second, requests) = (
+        number_after(&text, "tps = "),
+        number_after(&text, processed),
+    );
+    Ok(Round {
+        per_second: per_second.filter(|_| is_complete).with_context(context)?,
+        requests: requests.with_context(context)?,
+        ..Round::default()
+    })
 }
 
 fn number_after<T: FromStr>(text: &str, words: &str) -> Option<T> {
@@ -231,7 +175,7 @@ mod tests {
     use super::number_after;
 
     #[test]
-    fn reads_what_pgbench_prints() {
+    fn the_figures_of_pgbench_are_read() {
         let text = "number of transactions actually processed: 2040\n\
                     tps = 2039.5 (without initial connection time)\n";
         assert_eq!(number_after(text, "tps = "), Some(2039.5));

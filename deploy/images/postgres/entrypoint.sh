@@ -1,13 +1,13 @@
 #!/bin/bash
-# Behaves as the official image's entrypoint does, as far as Quartet uses it:
+# Implements the part of the entrypoint of the official image that Quartet uses:
 #
-#   POSTGRES_PASSWORD, POSTGRES_PASSWORD_FILE   one is needed for a new database
+#   POSTGRES_PASSWORD, POSTGRES_PASSWORD_FILE   one is required for a new database
 #   POSTGRES_USER (postgres), POSTGRES_DB (the same as the user)
 #   POSTGRES_INITDB_ARGS
 #   /docker-entrypoint-initdb.d/*.sql, *.sh     run once, in order of their names
 #
-# Started as root it gives the data directory to `postgres` and goes on as that
-# user; `user:` in a compose file does the same without root.
+# Started as root, it changes the owner of the data directory to `postgres` and
+# continues as that user; `user:` in a compose file avoids root.
 set -Eeuo pipefail
 
 fail() {
@@ -54,7 +54,7 @@ run_scripts() {
   done
 }
 
-# The first start listens on the socket only: nobody comes in before all is there.
+# The first start listens only on the socket, until initialization is complete.
 initialise() {
   new_cluster
   export POSTGRES_USER POSTGRES_DB
@@ -62,10 +62,10 @@ initialise() {
   [ "$POSTGRES_DB" = postgres ] || createdb -U "$POSTGRES_USER" --maintenance-db=postgres "$POSTGRES_DB"
   run_scripts
   pg_ctl -D "$PGDATA" -m fast -w stop
-  echo "postgres: the database is made"
+  echo "postgres: the database is initialized"
 }
 
-# `docker run IMAGE -c setting=value` means the server too.
+# `docker run IMAGE -c setting=value` also starts the server.
 [ "${1:-}" != "${1#-}" ] && set -- postgres "$@"
 if [ "${1:-}" = postgres ]; then
   [ "$(id -u)" -ne 0 ] || step_down "$@"

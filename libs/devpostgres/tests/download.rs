@@ -1,12 +1,12 @@
-//! What happens when there is nothing to download from.
+//! Failures of the download.
 
 use std::process::Command;
 
 #[test]
-fn an_unreachable_source_is_named_and_nothing_is_left() {
+fn the_error_names_an_unreachable_source_and_nothing_is_left() {
     let directory =
         std::env::temp_dir().join(format!("quartet-devpostgres-{}", std::process::id()));
-    // A proxy that refuses every connection stands for a machine without a network.
+    // A proxy that refuses every connection simulates a machine without a network.
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-devpostgres"))
         .arg(&directory)
         .env("HTTPS_PROXY", "http://127.0.0.1:1")
@@ -23,7 +23,7 @@ fn an_unreachable_source_is_named_and_nothing_is_left() {
 }
 
 #[test]
-fn a_missing_directory_is_an_error_of_usage() {
+fn a_missing_argument_is_a_usage_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-devpostgres"))
         .output()
         .unwrap();

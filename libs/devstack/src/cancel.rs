@@ -14,7 +14,7 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Clears the flag, to tell a second signal from the first.
+    /// Clears the flag, to distinguish a second signal from the first.
     pub fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong; every message says what to do about it where something can be done.
+/// Every message says how to fix the problem where the reader can fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{what}")]
@@ -17,7 +17,7 @@ pub enum Error {
         output: String,
     },
 
-    #[error("{service} stopped by itself ({status}). Its last lines in {log}:\n{lines}")]
+    #[error("{service} stopped by itself ({status}). Last lines of {log}:\n{lines}")]
     Exited {
         service: String,
         status: ExitStatus,
@@ -25,7 +25,7 @@ pub enum Error {
         lines: String,
     },
 
-    #[error("{service} was not ready within {seconds} s: {why}. Its last lines in {log}:\n{lines}")]
+    #[error("{service} was not ready within {seconds} s: {why}. Last lines of {log}:\n{lines}")]
     NotReady {
         service: String,
         seconds: u64,
@@ -44,7 +44,7 @@ pub enum Error {
     #[error(
         "no Postgres 15 or later was found, and none could be installed.\n{tried}\n\
          Install one (Debian, Ubuntu: `apt-get install postgresql`; macOS: `brew install postgresql@17`) \
-         or set DATABASE_URL to a server that you administer."
+         or set DATABASE_URL to a server on which you are an administrator."
     )]
     NoPostgres { tried: String },
 
@@ -78,7 +78,7 @@ impl Error {
     }
 }
 
-/// Adds to an I/O error what was being done.
+/// Adds the failed action to an I/O error.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }

@@ -1,4 +1,4 @@
-//! A blocking HTTP GET, enough to ask a service whether it is ready.
+//! A blocking HTTP GET, enough to probe whether a service is ready.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,14 +14,14 @@ pub struct Response {
     pub body: String,
 }
 
-/// Fetches `path` from a plain HTTP server; connecting and each read may take `timeout`.
+/// Fetches `path` from a plain HTTP server. `timeout` bounds connecting and each read.
 pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     // HTTP/1.0, so that the body is never chunked and the server closes.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    // In one piece: a simple server may answer after its first read.
+    // In one piece: a simple server may respond after its first read.
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(BODY_LIMIT_BYTES).read_to_end(&mut bytes)?;
@@ -29,7 +29,7 @@ pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Res
 }
 
 fn parse(text: &str) -> io::Result<Response> {
-    let not_http = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
+    let not_http = || io::Error::new(io::ErrorKind::InvalidData, "the response is not HTTP");
     let status = text
         .strip_prefix("HTTP/1.")
         .and_then(|rest| rest.split_ascii_whitespace().nth(1))
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_http() {
+    fn refuses_other_protocols() {
         assert!(parse("SSH-2.0-OpenSSH\r\n").is_err());
         assert!(parse("").is_err());
     }

@@ -4,16 +4,19 @@
 //! Blocking standard-library code with few dependencies, because `cargo xtask`
 //! has to start fast. Also used by the end-to-end tests and the benchmarks.
 //!
-//! Whatever this crate starts also ends when the process that started it is
-//! killed: every child has a lifeline (see [`lifeline`]).
+//! Every process started here also ends when its starter is killed: each has a
+//! lifeline (see `lifeline.rs`).
 
 mod cancel;
+mod command;
 mod error;
 pub mod http;
 mod lifeline;
 mod logfile;
 pub mod port;
 pub mod postgres;
+mod process;
+mod progress;
 pub mod roles;
 pub mod secret;
 mod service;
@@ -23,12 +26,6 @@ pub mod workspace;
 
 pub use cancel::Cancel;
 pub use error::{Error, Result};
-pub use lifeline::Lifeline;
 pub use postgres::{Options, Postgres, PostgresUrl};
+pub use progress::{Say, silent};
 pub use service::{Service, ServiceSpec};
-
-/// Receives one line for each thing that is worth telling the person who waits.
-pub type Say = fn(&str);
-
-/// Says nothing: for tests.
-pub fn silent(_line: &str) {}

@@ -8,10 +8,10 @@ use crate::error::{Doing as _, Result};
 pub(crate) const LAST_LINES: usize = 20;
 const TAIL_BYTES: u64 = 64 * 1024;
 
-/// Opens a log for appending; makes its directory.
+/// Opens a log for appending; creates its directory.
 pub(crate) fn open(path: &Path) -> Result<File> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+        fs::create_dir_all(parent).doing(|| format!("create {}", parent.display()))?;
     }
     OpenOptions::new()
         .create(true)
@@ -20,28 +20,16 @@ pub(crate) fn open(path: &Path) -> Result<File> {
         .doing(|| format!("open {}", path.display()))
 }
 
-/// The last lines of a log, at most 64 KiB; empty when it cannot be read.
-pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
-    let Ok(bytes) = tail(path) else {
-        return Vec::new();
-    };
+/// The last lines of a log, out of its last 64 KiB, as one indented block.
+pub(crate) fn block(path: &Path, count: usize) -> String {
+    let bytes = tail(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(count);
-    lines[from..].iter().map(|&line| line.to_owned()).collect()
-}
-
-/// The last lines as one indented block.
-pub(crate) fn block(path: &Path, count: usize) -> String {
-    let lines = last_lines(path, count);
-    if lines.is_empty() {
-        return "    (it wrote nothing)".to_owned();
+    let last = &lines[lines.len().saturating_sub(count)..];
+    if last.is_empty() {
+        return "    (the log is empty)".to_owned();
     }
-    lines
-        .iter()
-        .map(|line| format!("    {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    format!("    {}", last.join("\n    "))
 }
 
 fn tail(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! Loopback ports: picking a free one, and naming who holds a taken one.
+//! Loopback ports: picking a free one, and naming the process that holds a taken one.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -13,18 +13,18 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Below the ports that Linux and macOS give to outgoing connections: one of
-/// those could take a port between here and the start of whoever gets it.
+/// Below the ports that Linux and macOS use for outgoing connections, which could
+/// take a port before the process that it was picked for listens on it.
 const FREE: RangeInclusive<u16> = 15_000..=32_000;
 const ATTEMPTS: u32 = 1000;
 
-/// A loopback port that nobody listens on, never the same one twice in a process.
+/// A loopback port that is not in use, never the same one twice in a process.
 pub fn free() -> Result<u16> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    static PICKED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut picked = PICKED.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..ATTEMPTS {
         let port = random_port();
-        if !is_taken(port) && given.insert(port) {
+        if !is_taken(port) && picked.insert(port) {
             return Ok(port);
         }
     }
@@ -32,14 +32,14 @@ pub fn free() -> Result<u16> {
 }
 
 fn random_port() -> u16 {
-    // The standard library's keys for hash maps are random.
+    // The standard library seeds its hash maps at random.
     let random = RandomState::new().build_hasher().finish();
     let count = u64::from(FREE.end() - FREE.start()) + 1;
     let offset = u16::try_from(random % count).expect("less than the count of ports");
     FREE.start() + offset
 }
 
-/// Fails with the port, who wants it and who holds it, unless the port is free.
+/// Fails unless the port is free; the error names the port and both processes.
 pub fn require_free(port: u16, wanted_by: &str) -> Result<()> {
     if !is_taken(port) {
         return Ok(());
@@ -51,18 +51,18 @@ pub fn require_free(port: u16, wanted_by: &str) -> Result<()> {
     })
 }
 
-/// Whether somebody listens on the port on loopback or on every address.
+/// Whether a process listens on the port, on loopback or on every address.
 pub fn is_taken(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    // Binding alone does not see a listener on 0.0.0.0 everywhere; connecting alone
-    // does not see one whose queue is full.
+    // Binding alone does not see a listener on 0.0.0.0 on every system; connecting
+    // alone does not see one whose queue is full.
     if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
         return true;
     }
     TcpListener::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// The listening process, as `name (process 123)`, where the system tells us.
+/// The listening process, as `name (process 123)`, where the system reveals it.
 pub fn holder(port: u16) -> Option<String> {
     if cfg!(target_os = "linux") {
         holder_from_proc(port)

@@ -17,20 +17,17 @@ pub const SERVICES: [&str; 3] = ["core", "media", "links"];
 pub struct Passwords([String; 3]);
 
 impl Passwords {
-    /// The passwords kept in `secrets`, made where they are missing.
+    /// The passwords kept in `secrets`, created where missing.
     pub fn load_or_create(secrets: &Path) -> Result<Self> {
         let [core, media, links] =
             SERVICES.map(|service| secret::load_or_create(secrets, &format!("postgres-{service}")));
         Ok(Self([core?, media?, links?]))
     }
 
-    /// New passwords that are kept nowhere.
+    /// New passwords that are not stored.
     pub fn random() -> Result<Self> {
-        Ok(Self([
-            secret::random_hex()?,
-            secret::random_hex()?,
-            secret::random_hex()?,
-        ]))
+        let [core, media, links] = SERVICES.map(|_| secret::random_hex());
+        Ok(Self([core?, media?, links?]))
     }
 
     fn of(&self, service: &str) -> Result<&str> {
@@ -48,7 +45,7 @@ impl fmt::Debug for Passwords {
     }
 }
 
-/// Makes or updates the roles and schemas in the database. May be repeated.
+/// Creates or updates the roles and schemas in the database. May be repeated.
 pub fn apply(postgres: &Postgres, database: &PostgresUrl, passwords: &Passwords) -> Result<()> {
     let file = workspace::root().join("db/roles.sql");
     let [core, media, links] = &passwords.0;
@@ -59,7 +56,7 @@ pub fn apply(postgres: &Postgres, database: &PostgresUrl, passwords: &Passwords)
     ];
     for attempt in 1.. {
         match postgres.run_file(database, &file, true, &environment) {
-            // Roles belong to the whole server: two databases may be set up at the same time.
+            // Roles belong to the whole server, and two databases may be set up at the same time.
             Err(Error::Program { output, .. }) if attempt < 5 && is_race(&output) => {
                 sleep(Duration::from_millis(50 * attempt));
             }
@@ -73,7 +70,7 @@ fn is_race(output: &str) -> bool {
     output.contains("tuple concurrently updated") || output.contains("pg_authid_rolname_index")
 }
 
-/// The address under which a service reaches the database as its own role.
+/// The URL by which a service connects to the database as its own role.
 pub fn url(database: &PostgresUrl, service: &str, passwords: &Passwords) -> Result<PostgresUrl> {
     Ok(database.with_user(&format!("quartet_{service}"), passwords.of(service)?))
 }

@@ -1,4 +1,4 @@
-//! Random secrets for development, kept in files that only their owner reads.
+//! Random secrets for development, kept in files that only their owner can read.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -23,14 +23,14 @@ pub fn random_hex() -> Result<String> {
     }))
 }
 
-/// The secret `name` in `directory`; made (mode 0600) when it is not there.
+/// The secret `name` in `directory`; created (mode 0600) if absent.
 pub fn load_or_create(directory: &Path, name: &str) -> Result<String> {
     let path = directory.join(name);
     match fs::read_to_string(&path) {
         Ok(secret) if !secret.trim().is_empty() => return Ok(secret.trim().to_owned()),
         Ok(_) => {
             return Err(Error::other(format!(
-                "{} is empty; remove it to have a new secret made",
+                "{} is empty; remove it to get a new secret",
                 path.display()
             )));
         }
@@ -42,7 +42,7 @@ pub fn load_or_create(directory: &Path, name: &str) -> Result<String> {
     Ok(secret)
 }
 
-/// Writes a secret (mode 0600) in a directory (mode 0700), whole or not at all.
+/// Writes a secret (mode 0600) to a directory (mode 0700), completely or not at all.
 pub fn write(path: &Path, secret: &str) -> Result<()> {
     let doing = || format!("write {}", path.display());
     if let Some(parent) = path.parent() {

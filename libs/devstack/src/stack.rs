@@ -1,6 +1,7 @@
-//! The parts of a whole Quartet on one machine: which binary, with which
-//! settings, listening where. Used by `cargo xtask up` and by whatever wants
-//! the same elsewhere, on other ports.
+//! The processes of a whole Quartet on one machine: which binary, with which
+//! settings, listening where. The only place that wires the services together:
+//! `cargo xtask up`, the benchmarks and the end-to-end tests all start from here
+//! and change single settings.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,12 +16,13 @@ use crate::service::ServiceSpec;
 use crate::{port, secret};
 
 /// Shorter than in production: an open browser tab may hold a stream, and a
-/// developer waits for the end.
+/// developer waits for the shutdown.
 const GRACE_SECONDS: &str = "5";
 const PRIVATE_BUCKET: &str = "quartet-private";
 const PUBLIC_BUCKET: &str = "quartet-public";
+const MASTER_KEY: &str = "core-master-key";
 
-/// Where the parts listen, all on loopback.
+/// Where the processes listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub gateway: u16,
@@ -32,7 +34,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The ports of the contract.
+    /// The documented ports.
     pub const CONTRACT: Self = Self {
         gateway: 8080,
         admin: 9080,
@@ -42,7 +44,7 @@ impl Ports {
         store: 9000,
     };
 
-    /// Ports that nobody listens on now.
+    /// Ports that are not in use.
     pub fn free() -> Result<Self> {
         Ok(Self {
             gateway: port::free()?,
@@ -54,7 +56,7 @@ impl Ports {
         })
     }
 
-    /// Each port with the part that wants it.
+    /// Each port with the process that listens on it.
     pub fn wanted(&self) -> [(u16, &'static str); 6] {
         [
             (self.gateway, "quartet-gateway"),
@@ -83,7 +85,7 @@ pub struct StoreKeys {
 }
 
 impl StoreKeys {
-    /// The keys kept in `secrets`, made when they are missing.
+    /// The keys kept in `secrets`, created if missing.
     pub fn load_or_create(secrets: &Path) -> Result<Self> {
         Ok(Self {
             access: "quartet".to_owned(),
@@ -107,18 +109,18 @@ impl fmt::Debug for StoreKeys {
     }
 }
 
-/// What all parts need to know of each other.
+/// What the processes need to know of each other.
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// Directory of the binaries.
     pub programs: PathBuf,
-    /// Data, secrets and logs lie below it; usually `.quartet`. Absolute.
+    /// Contains data, secrets and logs; usually `.quartet`. Absolute.
     pub root: PathBuf,
     pub ports: Ports,
     pub database: PostgresUrl,
     pub passwords: Passwords,
     pub store_keys: StoreKeys,
-    /// What differs from the settings below.
+    /// Overrides of the settings that this module chooses.
     pub settings: Vec<Setting>,
 }
 
@@ -128,6 +130,17 @@ pub struct Setting {
     service: String,
     variable: String,
     value: String,
+}
+
+impl Setting {
+    /// `service` is `gateway`, `core`, `media` or `links`; `key` such as `server.listen`.
+    pub fn new(service: &str, key: &str, value: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            variable: format!("QUARTET_{}", key.replace('.', "_").to_uppercase()),
+            value: value.to_owned(),
+        }
+    }
 }
 
 impl FromStr for Setting {
@@ -145,22 +158,23 @@ impl FromStr for Setting {
                 "`{service}` in `{text}` is none of gateway, core, media, links"
             )));
         }
-        Ok(Self {
-            service: service.to_owned(),
-            variable: format!("QUARTET_{}", key.replace('.', "_").to_uppercase()),
-            value: value.to_owned(),
-        })
+        Ok(Self::new(service, key, value))
     }
 }
 
 impl Stack {
-    /// The public address, as people write it.
+    /// The public URL, as people write it.
     pub fn public_url(&self) -> String {
         format!("http://localhost:{}", self.ports.gateway)
     }
 
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
+    }
+
+    /// The key from which core derives its own keys, created if missing. Never print it.
+    pub fn master_key(&self) -> Result<String> {
+        secret::load_or_create(&self.secrets(), MASTER_KEY)
     }
 
     /// The development S3, with the buckets of media.
@@ -176,23 +190,34 @@ impl Stack {
             .ready_at(address, "/health")
     }
 
-    /// Brings the schema of `core`, `media` or `links` up to date.
+    /// Migrates the schema of `core`, `media` or `links`.
     pub fn migration(&self, service: &str) -> Result<ServiceSpec> {
-        let mut spec = self.settings_of(service)?.arg("migrate");
+        let mut spec = self.settings_of(service, 1)?.arg("migrate");
         spec.name = format!("quartet-{service} migrate");
         Ok(spec)
     }
 
-    /// `core`, `media` or `links`.
+    /// The only replica of `core`, `media` or `links`.
     pub fn service(&self, service: &str) -> Result<ServiceSpec> {
-        let address = loopback(self.ports.of(service));
+        self.replica(service, 1)
+    }
+
+    /// One of several replicas, counted from 1. All use the same port, each on a
+    /// loopback address of its own.
+    pub fn replica(&self, service: &str, number: u8) -> Result<ServiceSpec> {
+        let address = self.address(service, number);
         Ok(self
-            .settings_of(service)?
+            .settings_of(service, number)?
             .arg("serve")
             .ready_at(address, "/ready"))
     }
 
-    /// The gateway in front of one replica of each service.
+    /// Where a replica of `core`, `media` or `links` listens: replica 2 on 127.0.0.2.
+    pub fn address(&self, service: &str, replica: u8) -> SocketAddr {
+        (Ipv4Addr::new(127, 0, 0, replica), self.ports.of(service)).into()
+    }
+
+    /// The gateway in front of the first replica of each service.
     pub fn gateway(&self) -> ServiceSpec {
         let admin = loopback(self.ports.admin);
         let mut spec = self
@@ -209,13 +234,11 @@ impl Stack {
             .ready_at(admin, "/ready");
         for service in roles::SERVICES {
             let name = format!("QUARTET_UPSTREAMS_{}_ADDRESSES", service.to_uppercase());
-            let address = loopback(self.ports.of(service));
-            spec = spec.env(name, address.to_string());
+            spec = spec.env(name, self.address(service, 1).to_string());
         }
         self.with_settings(spec, "gateway")
     }
 
-    /// The later of two equal variables counts.
     fn with_settings(&self, spec: ServiceSpec, service: &str) -> ServiceSpec {
         self.settings
             .iter()
@@ -225,16 +248,16 @@ impl Stack {
             })
     }
 
-    fn settings_of(&self, service: &str) -> Result<ServiceSpec> {
+    fn settings_of(&self, service: &str, replica: u8) -> Result<ServiceSpec> {
         let url = roles::url(&self.database, service, &self.passwords)?;
         let spec = self
             .spec(&format!("quartet-{service}"))
             .env(
                 "QUARTET_SERVER_LISTEN",
-                loopback(self.ports.of(service)).to_string(),
+                self.address(service, replica).to_string(),
             )
             .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
-            // The gateway tells them who the client is.
+            // The client IP comes from the gateway.
             .env("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128")
             .env("QUARTET_DATABASE_URL", url.reveal())
             .env("QUARTET_JWT_ISSUER", self.public_url());
@@ -247,8 +270,7 @@ impl Stack {
     }
 
     fn core_settings(&self, spec: ServiceSpec) -> Result<ServiceSpec> {
-        const MASTER_KEY: &str = "core-master-key";
-        secret::load_or_create(&self.secrets(), MASTER_KEY)?;
+        self.master_key()?;
         let file = self.secrets().join(MASTER_KEY);
         Ok(spec.env("QUARTET_KEYS_MASTER_KEY_FILE", file))
     }

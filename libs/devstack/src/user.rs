@@ -17,7 +17,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The user that Postgres must be run as; `None` means the present one will do.
+    /// The user to run Postgres as; `None` for the current one.
     pub(crate) fn for_postgres() -> Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -39,7 +39,7 @@ impl User {
 
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
-            .doing(|| format!("give {} to {}", path.display(), self.name))
+            .doing(|| format!("change the owner of {} to {}", path.display(), self.name))
     }
 
     /// Whether this user may pass through every directory down to `path`.
@@ -83,13 +83,13 @@ mod tests {
     #[test]
     fn reads_accounts() {
         let accounts = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n";
-        let nobody = find(accounts, "nobody").unwrap();
-        assert_eq!((nobody.uid, nobody.gid), (65534, 65533));
+        let user = find(accounts, "nobody").unwrap();
+        assert_eq!((user.uid, user.gid), (65534, 65533));
         assert_eq!(find(accounts, "postgres"), None);
     }
 
     #[test]
-    fn a_closed_directory_is_out_of_reach() {
+    fn closed_directories_are_out_of_reach() {
         let directory = std::env::temp_dir().join(format!("quartet-reach-{}", std::process::id()));
         let inner = directory.join("inner");
         fs::create_dir_all(&inner).unwrap();

@@ -1,11 +1,11 @@
-//! Where things are in the source tree and in cargo's target directory.
+//! Paths in the source tree and in cargo's target directory.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing as _, Error, Result};
 
-/// The root of the source tree: the directory that holds `Cargo.lock`.
+/// The root of the source tree: the directory of `Cargo.lock`.
 pub fn root() -> PathBuf {
     let start = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -19,14 +19,14 @@ pub fn root() -> PathBuf {
 pub fn profile_dir() -> Result<PathBuf> {
     let program = env::current_exe().doing(|| "find the running program".to_owned())?;
     let mut directory = program.parent().unwrap_or(Path::new("/"));
-    // Test programs stand one level lower.
+    // Tests and examples are one level lower.
     if directory.ends_with("deps") || directory.ends_with("examples") {
         directory = directory.parent().unwrap_or(directory);
     }
     Ok(directory.to_path_buf())
 }
 
-/// The binary `name` beside the running program; an error says how to build it.
+/// The binary `name` beside the running program; the error says how to build it.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let path = profile_dir()?.join(name);
     if path.is_file() {

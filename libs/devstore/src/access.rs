@@ -1,4 +1,4 @@
-//! Who may do what: everything with a signature, reading public buckets without one.
+//! Access: anything with a signature, reads from public buckets without one.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ impl S3Access for Access {
             .get_bucket_name()
             .is_some_and(|name| self.options.is_public(name));
         if !(reads && public) {
-            return Err(s3_error!(AccessDenied, "Signature is required"));
+            return Err(s3_error!(AccessDenied, "A signature is required"));
         }
         if query(cx).any(|(name, _)| name.starts_with("response-")) {
             return Err(s3_error!(
                 InvalidRequest,
-                "Request specific response headers cannot be used for anonymous GET requests"
+                "Response headers can be changed only by signed requests"
             ));
         }
         Ok(())
     }
 }
 
-/// S3 refuses `x-amz-*` headers that a presigned URL did not sign; without this check a
+/// S3 refuses `x-amz-*` headers that a presigned URL did not sign. Without this check a
 /// holder of the URL could add metadata that the signer never saw.
 fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
     if !query(cx).any(|(name, _)| name == "X-Amz-Signature") {
@@ -59,14 +59,14 @@ fn check_signed_headers(cx: &S3AccessContext<'_>) -> S3Result<()> {
     match unsigned {
         Some(name) => Err(s3_error!(
             AccessDenied,
-            "There were headers present in the request which were not signed: {}",
+            "The request has a header that is not signed: {}",
             name
         )),
         None => Ok(()),
     }
 }
 
-/// Decoded names and values: the signature covers them, and not how they are written.
+/// Decoded names and values: the signature covers these, not their encoding.
 fn query<'a>(cx: &'a S3AccessContext<'_>) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
     let pairs = cx.uri().query().unwrap_or_default().split('&');

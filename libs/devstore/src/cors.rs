@@ -1,4 +1,4 @@
-//! Cross-origin answers: rules of a bucket, or of the server where the bucket has none.
+//! CORS, by the rules of a bucket, or of the server if the bucket has none.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -6,61 +6,50 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
+use s3s::dto::CORSRule;
 
-/// One rule of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Rule {
-    pub(crate) id: Option<String>,
-    pub(crate) origins: Vec<String>,
-    pub(crate) methods: Vec<String>,
-    pub(crate) headers: Vec<String>,
-    pub(crate) expose: Vec<String>,
-    pub(crate) max_age_seconds: Option<i32>,
-}
-
-impl Rule {
-    /// The rule of a bucket that has none: everything an upload from a page needs.
-    pub(crate) fn permissive(origins: &[String]) -> Self {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Self {
-            id: None,
-            origins: origins.to_vec(),
-            methods: owned(&["GET", "HEAD", "PUT", "POST", "DELETE"]),
-            headers: owned(&["*"]),
-            expose: owned(&[
-                "ETag",
-                "Content-Range",
-                "Content-Length",
-                "x-amz-checksum-sha256",
-            ]),
-            max_age_seconds: Some(600),
-        }
-    }
-
-    fn allows(&self, origin: &str, method: &str) -> bool {
-        self.origins.iter().any(|pattern| matches(pattern, origin))
-            && self.methods.iter().any(|name| name == method)
+/// The rule of buckets that have none: allows everything that an upload from a page needs.
+pub(crate) fn permissive(origins: &[String]) -> CORSRule {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    CORSRule {
+        id: None,
+        allowed_origins: origins.to_vec(),
+        allowed_methods: owned(&["GET", "HEAD", "PUT", "POST", "DELETE"]),
+        allowed_headers: Some(owned(&["*"])),
+        expose_headers: Some(owned(&[
+            "ETag",
+            "Content-Range",
+            "Content-Length",
+            "x-amz-checksum-sha256",
+        ])),
+        max_age_seconds: Some(600),
     }
 }
 
-/// Headers for the answer to a request that carries an `Origin`; empty when no rule allows it.
-pub(crate) fn response_headers(rules: &[Rule], request: &HeaderMap, method: &str) -> HeaderMap {
+fn allows(rule: &CORSRule, origin: &str, method: &str) -> bool {
+    let mut origins = rule.allowed_origins.iter();
+    origins.any(|pattern| matches(pattern, origin))
+        && rule.allowed_methods.iter().any(|name| name == method)
+}
+
+/// Headers for the response to a request with an `Origin`; empty if no rule allows it.
+pub(crate) fn response_headers(rules: &[CORSRule], request: &HeaderMap, method: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let Some(origin) = text(request, &ORIGIN) else {
         return headers;
     };
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let Some(rule) = rules.iter().find(|rule| rule.allows(origin, method)) else {
+    let Some(rule) = rules.iter().find(|rule| allows(rule, origin, method)) else {
         return headers;
     };
     allow_origin(&mut headers, rule, origin);
-    list(&mut headers, ACCESS_CONTROL_EXPOSE_HEADERS, &rule.expose);
+    let exposed = rule.expose_headers.as_deref().unwrap_or_default();
+    list(&mut headers, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     headers
 }
 
-/// The answer to a preflight, or `None` when it is refused.
-pub(crate) fn preflight(rules: &[Rule], request: &HeaderMap) -> Option<HeaderMap> {
+/// The headers of the response to a preflight, or `None` if it is refused.
+pub(crate) fn preflight(rules: &[CORSRule], request: &HeaderMap) -> Option<HeaderMap> {
     let origin = text(request, &ORIGIN)?;
     let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD)?;
     let asked: Vec<String> = text(request, &ACCESS_CONTROL_REQUEST_HEADERS)
@@ -69,19 +58,24 @@ pub(crate) fn preflight(rules: &[Rule], request: &HeaderMap) -> Option<HeaderMap
         .map(|name| name.trim().to_ascii_lowercase())
         .filter(|name| !name.is_empty())
         .collect();
-    let allowed = |rule: &&Rule| {
-        rule.allows(origin, method)
-            && asked.iter().all(|name| {
-                rule.headers
-                    .iter()
-                    .any(|pattern| matches(&pattern.to_ascii_lowercase(), name))
-            })
+    let allowed = |rule: &&CORSRule| {
+        let allowed = rule.allowed_headers.as_deref().unwrap_or_default();
+        let allowed = |name: &String| {
+            allowed
+                .iter()
+                .any(|it| matches(&it.to_ascii_lowercase(), name))
+        };
+        allows(rule, origin, method) && asked.iter().all(allowed)
     };
     let rule = rules.iter().find(allowed)?;
     let mut headers = HeaderMap::new();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     allow_origin(&mut headers, rule, origin);
-    list(&mut headers, ACCESS_CONTROL_ALLOW_METHODS, &rule.methods);
+    list(
+        &mut headers,
+        ACCESS_CONTROL_ALLOW_METHODS,
+        &rule.allowed_methods,
+    );
     list(&mut headers, ACCESS_CONTROL_ALLOW_HEADERS, &asked);
     if let Some(seconds) = rule.max_age_seconds {
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(seconds));
@@ -89,8 +83,8 @@ pub(crate) fn preflight(rules: &[Rule], request: &HeaderMap) -> Option<HeaderMap
     Some(headers)
 }
 
-fn allow_origin(headers: &mut HeaderMap, rule: &Rule, origin: &str) {
-    let any = rule.origins.iter().any(|pattern| pattern == "*");
+fn allow_origin(headers: &mut HeaderMap, rule: &CORSRule, origin: &str) {
+    let any = rule.allowed_origins.iter().any(|pattern| pattern == "*");
     let value = if any {
         Ok(HeaderValue::from_static("*"))
     } else {
@@ -114,7 +108,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether `pattern`, with at most one `*`, covers `value`.
+/// Whether `pattern`, with at most one `*`, matches `value`.
 fn matches(pattern: &str, value: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == value,
@@ -131,7 +125,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_star_covers_any_middle() {
+    fn a_wildcard_matches_any_text() {
         assert!(matches("*", "https://a.example"));
         assert!(matches("https://*.example", "https://a.example"));
         assert!(!matches("https://*.example", "https://a.other"));

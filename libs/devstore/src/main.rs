@@ -1,38 +1,39 @@
 //! The command line of the development S3 server.
 
-use std::io::{Error, Read, Result, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{Error, Result};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use quartet_devstack::http;
 use quartet_devstore::Options;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An S3 server for development: signatures are checked, objects are kept on disk.
+/// S3 server for development: checks signatures, keeps objects on disk.
 #[derive(Parser)]
 #[command(name = "quartet-devstore", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address to listen on.
+    /// IP address and port to listen on.
     #[arg(
         long,
         env = "QUARTET_DEVSTORE_LISTEN",
         default_value = "127.0.0.1:9000"
     )]
     listen: SocketAddr,
-    /// Directory that holds the objects.
+    /// Directory for the objects.
     #[arg(long, env = "QUARTET_DEVSTORE_DATA", default_value = ".quartet/s3")]
     data: PathBuf,
     /// Access key that clients sign with.
     #[arg(long, env = "QUARTET_DEVSTORE_ACCESS_KEY", default_value = "quartet")]
     access_key: String,
-    /// File that holds the access key; it wins.
+    /// File that contains the access key; takes precedence.
     #[arg(long, env = "QUARTET_DEVSTORE_ACCESS_KEY_FILE")]
     access_key_file: Option<PathBuf>,
     /// Secret key that clients sign with.
@@ -43,24 +44,24 @@ struct Arguments {
         hide_env_values = true
     )]
     secret_key: String,
-    /// File that holds the secret key; it wins.
+    /// File that contains the secret key; takes precedence.
     #[arg(long, env = "QUARTET_DEVSTORE_SECRET_KEY_FILE")]
     secret_key_file: Option<PathBuf>,
-    /// Bucket to make at the start; may be repeated, commas separate names in the environment.
+    /// Bucket to create at start; repeatable, comma-separated in the environment.
     #[arg(
         long = "bucket",
         env = "QUARTET_DEVSTORE_BUCKETS",
         value_delimiter = ','
     )]
     buckets: Vec<String>,
-    /// Bucket to make at the start whose objects anybody may read; may be repeated.
+    /// Bucket to create at start, with publicly readable objects; repeatable.
     #[arg(
         long = "public-bucket",
         env = "QUARTET_DEVSTORE_PUBLIC_BUCKETS",
         value_delimiter = ','
     )]
     public_buckets: Vec<String>,
-    /// Origin of browsers for buckets without CORS rules of their own; may be repeated.
+    /// Origin allowed by CORS for buckets without rules of their own; repeatable.
     #[arg(
         long = "cors-origin",
         env = "QUARTET_DEVSTORE_CORS_ORIGINS",
@@ -72,9 +73,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM; the same as no command.
+    /// Serve requests until SIGTERM (default).
     Serve,
-    /// Exit 0 when the server on this machine answers, for container health checks.
+    /// Exit with 0 if the server on this machine is healthy, for container health checks.
     Healthcheck,
 }
 
@@ -148,22 +149,13 @@ fn first_line(path: &Path) -> Result<String> {
 }
 
 fn healthcheck(listen: SocketAddr) -> Result<()> {
-    let host = match listen.ip() {
+    let ip = match listen.ip() {
         ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let address = SocketAddr::new(host, listen.port());
-    let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
-    if answer.ends_with(b" 200") {
-        return Ok(());
+    let address = SocketAddr::new(ip, listen.port());
+    match http::get(address, "/health", HEALTHCHECK_TIMEOUT)?.status {
+        200 => Ok(()),
+        status => Err(Error::other(format!("{address} returned {status}"))),
     }
-    let answer = String::from_utf8_lossy(&answer);
-    Err(Error::other(format!("{address} answered `{answer}`")))
 }

@@ -1,17 +1,17 @@
 use std::path::PathBuf;
 
-/// What one server needs to know.
+/// The configuration of one server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The directory that holds everything; made when absent, owned by one server at a time.
+    /// The directory of everything; created if absent, used by one server at a time.
     pub data: PathBuf,
     pub access_key: String,
     pub secret_key: String,
     /// Buckets that exist from the start.
     pub buckets: Vec<String>,
-    /// Buckets whose objects anybody may read; they exist from the start as well.
+    /// Buckets that exist from the start and whose objects are public.
     pub public_buckets: Vec<String>,
-    /// Origins that browsers may come from where a bucket has no CORS rules; `*` is any.
+    /// Origins allowed for buckets without CORS rules; `*` allows any.
     pub cors_origins: Vec<String>,
 }
 

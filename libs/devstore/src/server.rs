@@ -13,23 +13,24 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::Body;
 use s3s::auth::SimpleAuth;
+use s3s::dto::CORSRule;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 
 use crate::access::Access;
-use crate::cors::{self, Rule};
+use crate::cors;
 use crate::disk::Store;
 use crate::options::Options;
 use crate::s3::Api;
 
-/// How long open requests may take to finish once the shutdown began.
+/// Time for requests in flight to finish after the shutdown began.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long a client may take to send its request head. An idle connection counts as
-/// waiting for one, and clients keep those for up to 90 seconds: closing earlier would
-/// now and then meet a request on its way.
+/// Time for a client to send a request head, and for a connection to stay idle. Clients
+/// reuse connections for up to 90 seconds: closing one earlier may race with a request.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Serves S3 on `listener` until `shutdown` resolves; open requests get five seconds to finish.
+/// Serves S3 on `listener` until `shutdown` resolves; requests in flight have five seconds
+/// to finish.
 ///
 /// # Errors
 /// When the data directory cannot be used (another server holds it, or it cannot be
@@ -50,7 +51,7 @@ pub async fn serve(
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Uploads are many small writes; latency counts more than packets here.
+                    // Uploads are many small writes: latency matters more than packets.
                     let _ = stream.set_nodelay(true);
                     let app = Arc::clone(&app);
                     let service = service_fn(move |request| {
@@ -75,7 +76,7 @@ pub async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("requests were still open after the grace time");
+        tracing::warn!("requests were still in flight after the grace period");
     }
     tasks.shutdown().await;
     Ok(())
@@ -85,7 +86,7 @@ struct App {
     options: Arc<Options>,
     store: Arc<Store>,
     service: S3Service,
-    default_rules: Vec<Rule>,
+    default_rules: Vec<CORSRule>,
 }
 
 impl App {
@@ -106,7 +107,7 @@ impl App {
         let default_rules = if options.cors_origins.is_empty() {
             Vec::new()
         } else {
-            vec![Rule::permissive(&options.cors_origins)]
+            vec![cors::permissive(&options.cors_origins)]
         };
         Ok(Self {
             options,
@@ -119,7 +120,7 @@ impl App {
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let began = Instant::now();
         let method = request.method().clone();
-        // The path only: a query may hold a signature.
+        // The path only: a query may contain a signature.
         let path = request.uri().path().to_owned();
         let response = self.route(request).await;
         tracing::debug!(
@@ -141,8 +142,8 @@ impl App {
             return self.preflight(&request);
         }
         if is_form(&request) {
-            // R2 has no uploads by form either, and s3s would hold the file in memory
-            // before it asks who sends it.
+            // Uploads by form do not exist in R2 either, and s3s would hold the file in
+            // memory before it checks the signature.
             return status(StatusCode::NOT_IMPLEMENTED);
         }
         let cors = request.headers().contains_key(ORIGIN).then(|| {
@@ -152,13 +153,13 @@ impl App {
         let mut response = match self.service.call(request.map(Body::from)).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::error!(?error, "the answer could not be built");
+                tracing::error!(?error, "the response could not be built");
                 status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
         let headers = response.headers_mut();
         headers.extend(cors.unwrap_or_default());
-        // What a CDN in front of a real bucket has to add: uploads never run as pages.
+        // As a CDN in front of a real bucket has to do: uploads never run as pages.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(
             CONTENT_SECURITY_POLICY,
@@ -182,7 +183,7 @@ impl App {
         }
     }
 
-    fn rules(&self, path: &str) -> Vec<Rule> {
+    fn rules(&self, path: &str) -> Vec<CORSRule> {
         let bucket = path
             .trim_start_matches('/')
             .split('/')

@@ -1,4 +1,4 @@
-//! Sessions and the account.
+//! Signs up, logs in and out.
 
 use quartet_client::{Quartet, User};
 use serde_json::json;
@@ -12,16 +12,16 @@ pub(crate) async fn log_in(context: &Context, login: Login) -> Result<(), Failur
     let client = context.client()?;
     let email = password::email(login.email)?;
     let password = password::read()?;
-    let old = context.kept_session(&client)?;
+    let old = context.stored_session(&client)?;
     client.log_in(&email, password).await?;
     end(old).await;
-    told(context, &client, &client.me().await?)
+    show(context, &client, &client.me().await?)
 }
 
-/// The session that was replaced would live on at the server without use.
+/// Ends the session that was replaced, which would otherwise stay active at the server.
 async fn end(old: Option<Quartet>) {
     if let Some(old) = old {
-        // Whether that works does not matter for the new one.
+        // A failure does not affect the new session.
         let _ = old.log_out().await;
     }
 }
@@ -29,11 +29,11 @@ async fn end(old: Option<Quartet>) {
 pub(crate) async fn log_out(context: &Context) -> Result<(), Failure> {
     let client = match context.client() {
         // Never logged in: nothing to end.
-        Err(Failure::Usage(_)) => return said(context, "logged out"),
+        Err(Failure::Usage(_)) => return print_status(context, "logged out"),
         client => client?,
     };
     client.log_out().await?;
-    said(context, "logged out")
+    print_status(context, "logged out")
 }
 
 pub(crate) async fn sign_up(context: &Context, signup: Signup) -> Result<(), Failure> {
@@ -42,18 +42,18 @@ pub(crate) async fn sign_up(context: &Context, signup: Signup) -> Result<(), Fai
     let password = password::choose()?;
     let name = signup.name.as_deref();
     let user = client.sign_up(&email, password.clone(), name).await?;
-    let old = context.kept_session(&client)?;
+    let old = context.stored_session(&client)?;
     client.log_in(&email, password).await?;
     end(old).await;
-    told(context, &client, &user)
+    show(context, &client, &user)
 }
 
 pub(crate) async fn who_am_i(context: &Context) -> Result<(), Failure> {
     let client = context.session().await?;
-    told(context, &client, &client.me().await?)
+    show(context, &client, &client.me().await?)
 }
 
-fn told(context: &Context, client: &Quartet, user: &User) -> Result<(), Failure> {
+fn show(context: &Context, client: &Quartet, user: &User) -> Result<(), Failure> {
     if context.json {
         return output::json(&json!({ "url": client.url(), "user": user }));
     }
@@ -65,9 +65,9 @@ fn told(context: &Context, client: &Quartet, user: &User) -> Result<(), Failure>
     ])
 }
 
-fn said(context: &Context, what: &str) -> Result<(), Failure> {
+fn print_status(context: &Context, status: &str) -> Result<(), Failure> {
     if context.json {
-        return output::json(&json!({ "status": what }));
+        return output::json(&json!({ "status": status }));
     }
-    output::line(what)
+    output::line(status)
 }

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The commands and their arguments.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the server cannot be reached.
+Exit codes: 0 success, 1 refused or failed, 2 usage error, 3 server unreachable.
 
-The session is kept in the configuration directory, readable by its owner only.";
+The session is stored in the configuration directory, readable by its owner only.";
 
-/// A Quartet from the command line: files, short links and their clicks.
+/// Uploads, short links and clicks from the command line.
 #[derive(Debug, Parser)]
 #[command(name = "quartet", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// Address of the gateway. Left out: `QUARTET_URL`, or the one of the last login.
+    /// URL of the gateway [default: `QUARTET_URL`, else the URL of the last login].
     #[arg(long, global = true)]
     pub(crate) url: Option<String>,
     /// Print JSON.
@@ -27,37 +27,37 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Log in. The password is asked for, or read from standard input.
+    /// Log in. Prompts for the password, or reads it from standard input.
     Login(Login),
-    /// End the session.
+    /// Log out and end the session.
     Logout,
-    /// Make an account and log in.
+    /// Create an account and log in.
     Signup(Signup),
-    /// Show the account that is logged in.
+    /// Show the current account.
     Whoami,
     /// Upload files.
     Upload(Files),
-    /// Uploaded files.
+    /// Manage uploaded files.
     #[command(subcommand)]
     Assets(Assets),
-    /// Short links.
+    /// Manage short links.
     #[command(subcommand)]
     Links(Links),
-    /// Print a script that completes commands in a shell.
+    /// Print a completion script for a shell.
     Completions { shell: Shell },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// Mail address of the account; asked for when it is left out.
+    /// Email of the account; prompts if omitted.
     pub(crate) email: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Signup {
-    /// Mail address of the account; asked for when it is left out.
+    /// Email of the account; prompts if omitted.
     pub(crate) email: Option<String>,
-    /// Name to be shown.
+    /// Display name.
     #[arg(long)]
     pub(crate) name: Option<String>,
 }
@@ -66,23 +66,23 @@ pub(crate) struct Signup {
 pub(crate) struct Files {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Everybody may read them.
+    /// Make the files readable by anyone.
     #[arg(long)]
     pub(crate) public: bool,
-    /// Media type; otherwise by the end of the name.
+    /// Media type [default: by file extension].
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Assets {
-    /// List them, newest first.
+    /// List assets, newest first.
     List(AssetFilter),
-    /// Show one.
+    /// Show an asset.
     Get { id: String },
-    /// Fetch the file of one.
+    /// Download the file of an asset.
     Download(Download),
-    /// Delete some for good.
+    /// Delete assets permanently.
     Delete {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
@@ -95,7 +95,7 @@ pub(crate) struct AssetFilter {
     pub(crate) status: Option<Status>,
     #[arg(long)]
     pub(crate) visibility: Option<Visibility>,
-    /// How many at most.
+    /// Maximum number of results.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
 }
@@ -116,35 +116,35 @@ pub(crate) enum Visibility {
 #[derive(Debug, Args)]
 pub(crate) struct Download {
     pub(crate) id: String,
-    /// Where to; `-`: standard output. Left out: the asset's name, in this directory.
+    /// Output file, or `-` for standard output [default: the name of the asset].
     #[arg(long, short)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replace an existing file.
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Links {
-    /// Make one.
+    /// Create a link.
     Create(NewLink),
-    /// List them, newest first.
+    /// List links, newest first.
     List {
-        /// Only links whose address or title holds this.
+        /// Only links whose URL, slug or title contains this text.
         #[arg(long)]
         search: Option<String>,
-        /// How many at most.
+        /// Maximum number of results.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Show one.
+    /// Show a link.
     Get {
         #[arg(value_name = "ID|SLUG")]
         link: String,
     },
-    /// Change one.
+    /// Change a link.
     Edit(Edit),
-    /// Delete some for good, with their counts.
+    /// Delete links permanently, with their clicks.
     Delete {
         #[arg(required = true, value_name = "ID|SLUG")]
         links: Vec<String>,
@@ -153,11 +153,11 @@ pub(crate) enum Links {
     Clicks {
         #[arg(value_name = "ID|SLUG")]
         link: String,
-        /// End after so many clicks.
+        /// Stop after this number of clicks.
         #[arg(long)]
         count: Option<u64>,
     },
-    /// Show a QR code.
+    /// Show the QR code of a link or URL.
     Qr {
         #[arg(value_name = "ID|SLUG|URL")]
         link: String,
@@ -166,21 +166,21 @@ pub(crate) enum Links {
 
 #[derive(Debug, Args)]
 pub(crate) struct NewLink {
-    /// Where it leads.
+    /// Target URL.
     #[arg(value_name = "URL")]
     pub(crate) to: String,
-    /// What the short address ends in.
+    /// Last path segment of the short URL.
     #[arg(long)]
     pub(crate) slug: Option<String>,
     #[arg(long)]
     pub(crate) title: Option<String>,
-    /// When it ends, such as 2030-01-31T12:00:00Z.
+    /// Expiration time, such as 2030-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<DateTime<Utc>>,
-    /// How many people it lets through.
+    /// Maximum number of redirects.
     #[arg(long, value_name = "N")]
     pub(crate) max_clicks: Option<i32>,
-    /// 301, 302, 307 or 308.
+    /// HTTP status of the redirect: 301, 302, 307 or 308.
     #[arg(long, default_value_t = 302, value_name = "STATUS")]
     pub(crate) redirect_status: i32,
 }
@@ -188,10 +188,10 @@ pub(crate) struct NewLink {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Changes {
-    /// Where it leads.
+    /// Target URL.
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
-    /// What the short address ends in.
+    /// Last path segment of the short URL.
     #[arg(long)]
     pub(crate) slug: Option<String>,
     #[arg(long)]
@@ -206,7 +206,7 @@ pub(crate) struct Changes {
     pub(crate) max_clicks: Option<i32>,
     #[arg(long, conflicts_with = "max_clicks")]
     pub(crate) no_max_clicks: bool,
-    /// 301, 302, 307 or 308.
+    /// HTTP status of the redirect: 301, 302, 307 or 308.
     #[arg(long, value_name = "STATUS")]
     pub(crate) redirect_status: Option<i32>,
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! Uploaded files.
+//! Lists, shows, downloads and deletes assets.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,28 @@ use crate::arguments::{self, AssetFilter, Download};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::upload::bar;
+use crate::terminal::{clean, progress_bar};
 
-pub(crate) async fn list(context: &Context, wanted: AssetFilter) -> Result<(), Failure> {
+pub(crate) async fn list(context: &Context, options: AssetFilter) -> Result<(), Failure> {
     let client = context.session().await?;
     let filter = quartet_client::AssetFilter {
-        status: wanted.status.map(|status| match status {
+        status: options.status.map(|status| match status {
             arguments::Status::Pending => AssetStatus::Pending,
             arguments::Status::Ready => AssetStatus::Ready,
             arguments::Status::Failed => AssetStatus::Failed,
         }),
-        visibility: wanted.visibility.map(|visibility| match visibility {
+        visibility: options.visibility.map(|visibility| match visibility {
             arguments::Visibility::Private => Visibility::Private,
             arguments::Visibility::Public => Visibility::Public,
         }),
-        page_size: Some(i32::try_from(wanted.limit.clamp(1, 100)).unwrap_or(100)),
+        page_size: Some(i32::try_from(options.limit.clamp(1, 100)).unwrap_or(100)),
     };
-    let assets = client.assets(filter).take(wanted.limit);
+    let assets = client.assets(filter).take(options.limit);
     let assets: Vec<Asset> = assets.try_collect().await?;
     show(context, &assets)
 }
 
-/// Assets as a table.
+/// Prints assets as a table.
 pub(crate) fn show(context: &Context, assets: &[Asset]) -> Result<(), Failure> {
     if context.json {
         return output::json(&assets);
@@ -49,15 +49,7 @@ pub(crate) fn show(context: &Context, assets: &[Asset]) -> Result<(), Failure> {
             asset.url.clone().unwrap_or_default(),
         ]
     });
-    let headings = [
-        "ID",
-        "NAME",
-        "TYPE",
-        "SIZE",
-        "VISIBILITY",
-        "STATUS",
-        "ADDRESS",
-    ];
+    let headings = ["ID", "NAME", "TYPE", "SIZE", "VISIBILITY", "STATUS", "URL"];
     output::table(&headings, rows.collect())
 }
 
@@ -74,7 +66,7 @@ pub(crate) async fn get(context: &Context, id: String) -> Result<(), Failure> {
         ("size", format!("{} bytes", asset.size_bytes)),
         ("visibility", asset.visibility.to_string()),
         ("status", asset.status.to_string()),
-        ("address", asset.url.unwrap_or_default()),
+        ("url", asset.url.unwrap_or_default()),
         ("SHA-256", asset.checksum_sha256.unwrap_or_default()),
         ("created", asset.created_at.to_rfc3339()),
         ("updated", asset.updated_at.to_rfc3339()),
@@ -86,7 +78,7 @@ pub(crate) async fn delete(context: &Context, ids: Vec<String>) -> Result<(), Fa
     for id in &ids {
         client.delete_asset(&AssetId(id.clone())).await?;
         if !context.json {
-            output::line(&format!("deleted {}", output::clean(id)))?;
+            output::line(&format!("deleted {}", clean(id)))?;
         }
     }
     if context.json {
@@ -95,32 +87,32 @@ pub(crate) async fn delete(context: &Context, ids: Vec<String>) -> Result<(), Fa
     Ok(())
 }
 
-pub(crate) async fn download(context: &Context, wanted: Download) -> Result<(), Failure> {
+pub(crate) async fn download(context: &Context, options: Download) -> Result<(), Failure> {
     let client = context.session().await?;
-    let id = AssetId(wanted.id);
+    let id = AssetId(options.id);
     let asset = client.asset(&id).await?;
-    if wanted.output.as_deref() == Some(Path::new("-")) {
+    if options.output.as_deref() == Some(Path::new("-")) {
         let mut chunks = client.download(&id).await?;
         while let Some(chunk) = chunks.try_next().await? {
             output::raw(&chunk)?;
         }
         return Ok(());
     }
-    let target = match wanted.output {
+    let target = match options.output {
         Some(path) => path,
-        None => own_name(&asset)?,
+        None => safe_file_name(&asset)?,
     };
-    if target.exists() && !wanted.force {
+    if target.exists() && !options.force {
         let name = target.display();
         return Err(Failure::Usage(format!(
-            "{name} is there already; --force replaces it"
+            "{name} exists already; use --force to replace it"
         )));
     }
-    let shown = output::clean(&target.display().to_string());
+    let shown = clean(&target.display().to_string());
     let directory = target.parent().filter(|it| !it.as_os_str().is_empty());
     let mut file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))
         .map_err(Failure::local(format!("write {shown}")))?;
-    let bar = bar(u64::try_from(asset.size_bytes).unwrap_or_default(), &shown);
+    let bar = progress_bar(u64::try_from(asset.size_bytes).unwrap_or_default(), &shown);
     let mut chunks = client.download(&id).await?;
     while let Some(chunk) = chunks.try_next().await? {
         bar.inc(chunk.len() as u64);
@@ -136,13 +128,13 @@ pub(crate) async fn download(context: &Context, wanted: Download) -> Result<(), 
     output::line(&format!("{shown}: {} bytes", asset.size_bytes))
 }
 
-/// The asset's name, if it stays in this directory.
-fn own_name(asset: &Asset) -> Result<PathBuf, Failure> {
+/// The asset's file name, unless it would lead out of this directory.
+fn safe_file_name(asset: &Asset) -> Result<PathBuf, Failure> {
     let path = Path::new(&asset.file_name);
     match path.file_name() {
         Some(name) if name == path.as_os_str() => Ok(PathBuf::from(name)),
         _ => Err(Failure::Usage(
-            "the asset's name is no file name; say where to with --output".into(),
+            "the name of the asset is not a file name; use --output".into(),
         )),
     }
 }

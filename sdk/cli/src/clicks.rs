@@ -1,4 +1,4 @@
-//! Clicks as they happen.
+//! Prints clicks as they happen.
 
 use std::io::Write as _;
 
@@ -8,9 +8,10 @@ use quartet_client::{BotReason, Click, Device};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::links;
-use crate::output::{self, clean};
+use crate::output;
+use crate::terminal::clean;
 
-/// Prints each click until Ctrl-C, until there were `count`, or until the link is deleted.
+/// Prints clicks until Ctrl-C, until there were `count`, or until the link is deleted.
 pub(crate) async fn watch(
     context: &Context,
     link: &str,
@@ -23,10 +24,10 @@ pub(crate) async fn watch(
         let totals = &link.clicks;
         let so_far = format!("{} clicks, {} unique so far", totals.total, totals.unique);
         let short = clean(&link.short_url);
-        // Beside the table, so that a pipe gets rows only.
-        let _ = writeln!(std::io::stderr(), "{short}: {so_far}; Ctrl-C ends");
+        // On standard error, so that a pipe receives only rows.
+        let _ = writeln!(std::io::stderr(), "{short}: {so_far}; press Ctrl-C to stop");
         output::line(&row([
-            "TIME", "DEVICE", "COUNTRY", "FROM", "WHO", "TOTAL", "UNIQUE",
+            "TIME", "DEVICE", "COUNTRY", "REFERRER", "VISITOR", "TOTAL", "UNIQUE",
         ]))?;
     }
     let mut left = count.unwrap_or(u64::MAX);
@@ -57,16 +58,18 @@ fn show(context: &Context, click: &Click) -> Result<(), Failure> {
         device(click.device),
         &text(&click.country),
         &text(&click.referrer_host),
-        who(click),
+        visitor(click),
         &click.totals.total.to_string(),
         &click.totals.unique.to_string(),
     ]))
 }
 
-/// Columns of fixed width: later rows are not known when the first one is printed.
+/// Columns have a fixed width: the first row is printed before later ones are known.
 fn row(cells: [&str; 7]) -> String {
-    let [time, device, country, from, who, total, unique] = cells;
-    format!("{time:<8}  {device:<7}  {country:<7}  {from:<24}  {who:<13}  {total:>7}  {unique:>7}")
+    let [time, device, country, referrer, visitor, total, unique] = cells;
+    format!(
+        "{time:<8}  {device:<7}  {country:<7}  {referrer:<24}  {visitor:<13}  {total:>7}  {unique:>7}"
+    )
 }
 
 fn device(device: Device) -> &'static str {
@@ -78,7 +81,7 @@ fn device(device: Device) -> &'static str {
     }
 }
 
-fn who(click: &Click) -> &'static str {
+fn visitor(click: &Click) -> &'static str {
     match (click.bot, click.bot_reason) {
         (false, _) => "person",
         (true, Some(BotReason::Crawler)) => "crawler",

@@ -1,4 +1,4 @@
-//! The server, the session and the form of the output.
+//! The server, the session and the output format of a command.
 
 use std::path::PathBuf;
 
@@ -27,9 +27,9 @@ impl Context {
             Some(url) => Some(url),
             None => store::last_url(&self.path).map_err(Failure::local("read the session"))?,
         };
-        let url = url
-            .ok_or_else(|| Failure::Usage("which server? Give --url or set QUARTET_URL".into()))?;
-        // The address in its usual spelling names the session.
+        let url =
+            url.ok_or_else(|| Failure::Usage("no server: use --url or set QUARTET_URL".into()))?;
+        // The normalized URL identifies the session.
         let url = Quartet::new(&url)?.url().to_owned();
         let store = FileStore::new(self.path.clone(), &url);
         let agent = concat!("quartet/", env!("CARGO_PKG_VERSION"));
@@ -39,10 +39,10 @@ impl Context {
             .build()?)
     }
 
-    /// A client that has the kept session to itself: what becomes of it is not kept.
-    pub(crate) fn kept_session(&self, client: &Quartet) -> Result<Option<Quartet>, Failure> {
-        let kept = FileStore::new(self.path.clone(), client.url()).load();
-        let Some(session) = kept.map_err(Failure::local("read the session"))? else {
+    /// A client with a copy of the stored session. Changes to the copy are not stored.
+    pub(crate) fn stored_session(&self, client: &Quartet) -> Result<Option<Quartet>, Failure> {
+        let stored = FileStore::new(self.path.clone(), client.url()).load();
+        let Some(session) = stored.map_err(Failure::local("read the session"))? else {
             return Ok(None);
         };
         let store = MemoryStore::default();
@@ -55,17 +55,17 @@ impl Context {
     /// A client that is logged in.
     pub(crate) async fn session(&self) -> Result<Quartet, Failure> {
         let client = match (&self.url, self.client()) {
-            (None, Err(Failure::Usage(_))) => return Err(logged_out()),
+            (None, Err(Failure::Usage(_))) => return Err(not_logged_in()),
             (_, client) => client?,
         };
         if client.is_logged_in().await? {
             Ok(client)
         } else {
-            Err(logged_out())
+            Err(not_logged_in())
         }
     }
 }
 
-fn logged_out() -> Failure {
-    Failure::Refused("not logged in; `quartet login` opens a session".into())
+fn not_logged_in() -> Failure {
+    Failure::Refused("not logged in; run `quartet login`".into())
 }

@@ -1,4 +1,4 @@
-//! What went wrong, in words and as an exit code.
+//! Failures, as text or JSON on standard error and as an exit code.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use quartet_client::{Error, Problem, ProblemCode};
 use serde_json::json;
 
-use crate::output::{clean, paints};
+use crate::terminal::{clean, has_color};
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -19,12 +19,12 @@ pub(crate) enum Failure {
     Refused(String),
     #[error("{what}: {source}")]
     Local { what: String, source: io::Error },
-    /// Whoever read our output has seen enough.
+    /// The reader of standard output has closed it, which is not an error.
     #[error("the output is closed")]
     Closed,
-    /// Each was told of already; the last one decides the exit code.
-    #[error("{told} of {of} failed")]
-    Several { told: usize, of: usize, code: u8 },
+    /// Each has been printed already; the last one determines the exit code.
+    #[error("{failed} of {of} failed")]
+    Several { failed: usize, of: usize, code: u8 },
 }
 
 const REFUSED: u8 = 1;
@@ -47,24 +47,25 @@ impl Failure {
         }
     }
 
-    /// Tells it on standard error and gives the exit code.
+    /// Prints the failure and returns the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        self.tell(json);
+        self.print(json);
         ExitCode::from(self.code())
     }
 
-    pub(crate) fn tell(&self, json: bool) {
+    /// Prints the failure on standard error.
+    pub(crate) fn print(&self, json: bool) {
         if matches!(self, Self::Closed) {
             return;
         }
         let mut text = if json { self.as_json() } else { self.as_text() };
         text.push('\n');
-        // There is nobody left to tell if this fails.
+        // If this fails, there is nowhere left to report it.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
     fn as_text(&self) -> String {
-        let head = if paints(&io::stderr()) {
+        let head = if has_color(&io::stderr()) {
             "\x1b[31merror:\x1b[0m"
         } else {
             "error:"
@@ -92,7 +93,7 @@ impl Failure {
     }
 }
 
-/// What, which fields, and how to find it in the server's logs.
+/// The problem, the fields it concerns, and how to find it in the server's logs.
 fn lines(problem: &Problem) -> Vec<String> {
     let detail = problem.detail.as_deref().map(|it| format!(": {it}"));
     let mut lines = vec![format!("{}{}", problem.title, detail.unwrap_or_default())];
@@ -101,13 +102,13 @@ fn lines(problem: &Problem) -> Vec<String> {
         lines.push(format!("{field}: {rule} ({code})"));
     }
     if let Some(wait) = problem.retry_after {
-        lines.push(format!("try again in {} s", wait.as_secs()));
+        lines.push(format!("retry in {} s", wait.as_secs()));
     }
     if matches!(
         problem.code,
         ProblemCode::Unauthenticated | ProblemCode::InvalidRefreshToken
     ) {
-        lines.push("the session has ended; `quartet login` opens another".to_owned());
+        lines.push("the session has ended; run `quartet login`".to_owned());
     }
     let id = problem.request_id.as_deref().unwrap_or("unknown");
     lines.push(format!("code {}, request {id}", problem.code));

@@ -1,4 +1,4 @@
-//! Short links.
+//! Creates, lists, shows, changes and deletes links.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use quartet_client::{Link, LinkFilter, LinkId, LinkPatch, LinkStatus, NewLink, Patch, Quartet};
@@ -8,18 +8,19 @@ use crate::arguments::{self, Changes, Edit};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
+use crate::terminal::clean;
 
 const PREFIX: &str = "lnk_";
 
-pub(crate) async fn create(context: &Context, wanted: arguments::NewLink) -> Result<(), Failure> {
+pub(crate) async fn create(context: &Context, options: arguments::NewLink) -> Result<(), Failure> {
     let client = context.session().await?;
     let link = NewLink {
-        slug: wanted.slug,
-        title: wanted.title,
-        expires_at: wanted.expires,
-        max_clicks: wanted.max_clicks,
-        redirect_status: wanted.redirect_status,
-        ..NewLink::to(wanted.to)
+        slug: options.slug,
+        title: options.title,
+        expires_at: options.expires,
+        max_clicks: options.max_clicks,
+        redirect_status: options.redirect_status,
+        ..NewLink::to(options.to)
     };
     show(context, &client.links().create(link).await?)
 }
@@ -48,7 +49,13 @@ pub(crate) async fn list(
         ]
     });
     let headings = [
-        "ID", "SHORT", "LEADS TO", "TITLE", "STATUS", "CLICKS", "PEOPLE",
+        "ID",
+        "SHORT URL",
+        "TARGET URL",
+        "TITLE",
+        "STATUS",
+        "CLICKS",
+        "PEOPLE",
     ];
     output::table(&headings, rows.collect())
 }
@@ -72,7 +79,7 @@ pub(crate) async fn delete(context: &Context, links: Vec<String>) -> Result<(), 
         let id = find(&client, link).await?.id;
         client.links().delete(&id).await?;
         if !context.json {
-            output::line(&format!("deleted {}", output::clean(link)))?;
+            output::line(&format!("deleted {}", clean(link)))?;
         }
         deleted.push(id);
     }
@@ -82,7 +89,7 @@ pub(crate) async fn delete(context: &Context, links: Vec<String>) -> Result<(), 
     Ok(())
 }
 
-/// The link of this id or slug.
+/// The link with this id or slug.
 pub(crate) async fn find(client: &Quartet, link: &str) -> Result<Link, Failure> {
     let links = client.links();
     let found = if link.starts_with(PREFIX) {
@@ -92,7 +99,7 @@ pub(crate) async fn find(client: &Quartet, link: &str) -> Result<Link, Failure> 
     };
     found.ok_or_else(|| {
         Failure::Refused(format!(
-            "there is no link `{link}`, or it belongs to somebody else"
+            "there is no link `{link}`, or it belongs to another user"
         ))
     })
 }
@@ -124,8 +131,8 @@ fn show(context: &Context, link: &Link) -> Result<(), Failure> {
     let optional = |value: Option<String>| value.unwrap_or_default();
     output::record(&[
         ("id", link.id.to_string()),
-        ("short", link.short_url.clone()),
-        ("leads to", link.url.clone()),
+        ("short url", link.short_url.clone()),
+        ("target url", link.url.clone()),
         ("title", optional(link.title.clone())),
         ("status", state(link.status).to_owned()),
         ("redirect", link.redirect_status.to_string()),
@@ -141,8 +148,8 @@ fn show(context: &Context, link: &Link) -> Result<(), Failure> {
 
 fn uses(link: &Link) -> String {
     match link.max_clicks {
-        Some(most) => format!("{} of {most}", link.uses),
-        None => "any number".to_owned(),
+        Some(limit) => format!("{} of {limit}", link.uses),
+        None => "unlimited".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `quartet`: a Quartet from the command line.
+//! `quartet`: the command line of Quartet.
 
 mod account;
 mod arguments;
@@ -11,6 +11,7 @@ mod output;
 mod password;
 mod qr;
 mod store;
+mod terminal;
 mod upload;
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Asking for a password.
+//! Prompts for credentials.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -6,7 +6,7 @@ use quartet_client::Secret;
 
 use crate::failure::Failure;
 
-/// From the terminal without showing it, or the first line of standard input.
+/// Reads a password from the terminal without echo, or from the first line of standard input.
 pub(crate) fn read() -> Result<Secret, Failure> {
     let typed = if io::stdin().is_terminal() {
         rpassword::prompt_password("Password: ")
@@ -15,40 +15,40 @@ pub(crate) fn read() -> Result<Secret, Failure> {
     };
     let typed = typed.map_err(Failure::local("read the password"))?;
     if typed.is_empty() {
-        return Err(Failure::Usage("no password was given".into()));
+        return Err(Failure::Usage("the password is empty".into()));
     }
     Ok(Secret::from(typed))
 }
 
-/// A new one: on a terminal asked for twice, since a slip cannot be seen.
+/// Reads a new password; twice on a terminal, where a typo cannot be seen.
 pub(crate) fn choose() -> Result<Secret, Failure> {
     let first = read()?;
     if io::stdin().is_terminal() {
-        let again = rpassword::prompt_password("Password again: ");
-        let again = again.map_err(Failure::local("read the password"))?;
-        if again != first.expose() {
+        let repeated = rpassword::prompt_password("Repeat password: ");
+        let repeated = repeated.map_err(Failure::local("read the password"))?;
+        if repeated != first.expose() {
             return Err(Failure::Usage("the two passwords differ".into()));
         }
     }
     Ok(first)
 }
 
-/// The given address, or one that is asked for.
+/// The given email, or one that is prompted for.
 pub(crate) fn email(given: Option<String>) -> Result<String, Failure> {
     if let Some(email) = given {
         return Ok(email);
     }
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "which account? Give its mail address".into(),
+            "the email of the account is required".into(),
         ));
     }
     let read = || {
-        io::stderr().write_all(b"Mail address: ")?;
+        io::stderr().write_all(b"Email: ")?;
         io::stderr().flush()?;
         first_line()
     };
-    let email = read().map_err(Failure::local("read the mail address"))?;
+    let email = read().map_err(Failure::local("read the email"))?;
     Ok(email.trim().to_owned())
 }
 

@@ -8,26 +8,27 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::links;
 use crate::output;
+use crate::terminal::clean;
 
-/// The code of a link's short address, or of any address.
+/// Prints the QR code of a link's short URL, or of any URL.
 pub(crate) async fn show(context: &Context, link: &str) -> Result<(), Failure> {
-    let address = if link.starts_with("http://") || link.starts_with("https://") {
+    let url = if link.starts_with("http://") || link.starts_with("https://") {
         link.to_owned()
     } else {
         let client = context.session().await?;
         links::find(&client, link).await?.short_url
     };
-    let code = QrCode::new(&address)
-        .map_err(|error| Failure::Usage(format!("the address does not fit: {error}")))?;
-    // Most terminals are dark: the blocks are the light parts.
+    let code = QrCode::new(&url)
+        .map_err(|error| Failure::Usage(format!("the URL does not fit into a QR code: {error}")))?;
+    // Most terminals are dark, so blocks are the light modules.
     let picture = code
         .render::<Dense1x2>()
         .dark_color(Dense1x2::Light)
         .light_color(Dense1x2::Dark)
         .build();
     if context.json {
-        return output::json(&json!({ "url": address, "qr": picture }));
+        return output::json(&json!({ "url": url, "qr": picture }));
     }
     output::line(&picture)?;
-    output::line(&output::clean(&address))
+    output::line(&clean(&url))
 }

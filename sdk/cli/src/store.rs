@@ -1,4 +1,4 @@
-//! The session on disk.
+//! Stores the session on disk.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
@@ -11,14 +11,14 @@ use tempfile::NamedTempFile;
 
 const FILE: &str = "session.json";
 
-/// What the file holds.
+/// The contents of the file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct StoredSession {
     url: String,
     session: Session,
 }
 
-/// The file with the session of one server; another server's counts as none.
+/// The file with the session of one server. The session of another server is ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct FileStore {
     path: PathBuf,
@@ -31,9 +31,9 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     Ok(base.config_dir().join("quartet").join(FILE))
 }
 
-/// The server of the session that is kept.
+/// The server of the stored session.
 pub(crate) fn last_url(path: &Path) -> io::Result<Option<String>> {
-    Ok(read(path)?.map(|kept| kept.url))
+    Ok(read(path)?.map(|stored| stored.url))
 }
 
 impl FileStore {
@@ -47,22 +47,21 @@ impl FileStore {
 
 impl TokenStore for FileStore {
     fn load(&self) -> io::Result<Option<Session>> {
-        let kept = read(&self.path)?;
-        let ours = kept.filter(|kept| kept.url == self.url);
-        Ok(ours.map(|kept| kept.session))
+        let stored = read(&self.path)?.filter(|stored| stored.url == self.url);
+        Ok(stored.map(|stored| stored.session))
     }
 
-    /// Whole or not at all, and never readable by others.
+    /// Writes the file completely or not at all, never readable by others.
     fn save(&self, session: &Session) -> io::Result<()> {
-        let kept = Kept {
+        let stored = StoredSession {
             url: self.url.clone(),
             session: session.clone(),
         };
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        make_private(directory)?;
-        // Made with the mode 0600.
+        create_private(directory)?;
+        // Created with mode 0600.
         let mut file = NamedTempFile::new_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, &kept)?;
+        serde_json::to_writer_pretty(&mut file, &stored)?;
         file.flush()?;
         file.as_file().sync_all()?;
         file.persist(&self.path).map_err(|error| error.error)?;
@@ -80,14 +79,14 @@ impl TokenStore for FileStore {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Kept>> {
+fn read(path: &Path) -> io::Result<Option<StoredSession>> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        // Where it is wrong, but not what stands there.
+        // Without the content, which is secret.
         let place = format!("line {}, column {}", error.line(), error.column());
         io::Error::other(format!(
             "{} is damaged ({place}); log in again",
@@ -96,7 +95,7 @@ fn read(path: &Path) -> io::Result<Option<Kept>> {
     })
 }
 
-fn make_private(directory: &Path) -> io::Result<()> {
+fn create_private(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -1,5 +1,5 @@
-// Signs up, logs in and reads the account with the generated client, then makes a mistake and
-// reads the problem. Prints the address of the account.
+// Signs up, logs in and reads the account with the generated client, then provokes a problem and
+// reads it. Prints the email of the account.
 package main
 
 import (
@@ -42,11 +42,11 @@ func run(url, email, password string) error {
 	_, _, err = client.UsersAPI.CreateUser(ctx).SignUp(signUp).Execute()
 	var failure *quartet.GenericOpenAPIError
 	if !errors.As(err, &failure) {
-		return fmt.Errorf("a second sign-up with the same address: %w", err)
+		return fmt.Errorf("a second sign-up with the same email: %w", err)
 	}
 	problem, ok := failure.Model().(quartet.Problem)
 	if !ok || problem.Code != "email_taken" {
-		return fmt.Errorf("not the problem that was expected: %s", failure.Body())
+		return fmt.Errorf("unexpected problem: %s", failure.Body())
 	}
 	fmt.Println(me.Email)
 	return nil

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import accounts  # noqa: E402
 
-# Nothing that the browser does of itself may look like the page's doing.
+# Keeps the browser from sending requests of its own.
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +35,7 @@ def user():
 @pytest.fixture(scope="session")
 def browser():
     program = os.environ.get("QUARTET_CHROMIUM") or shutil.which("chromium")
-    assert program, "no Chromium here: install it, or name it in QUARTET_CHROMIUM"
+    assert program, "Chromium was not found: install it, or set QUARTET_CHROMIUM"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=QUIET)
         yield browser

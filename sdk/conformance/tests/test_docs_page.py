@@ -10,58 +10,58 @@ from accounts import PASSWORD, TIMEOUT_SECONDS
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 LIFETIME_SECONDS = 900
-# Chromium drops its requests when a network interface of the machine comes or goes.
+# Chromium cancels its requests when a network interface of the machine changes.
 INTERFACES_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 
 class Docs:
-    """The page, with everything that it asked for and complained about."""
+    """The page, with its requests, its errors and its failed requests."""
 
     def __init__(self, browser, url, **settings):
         self.url = url
         self.context = browser.new_context(**settings)
         self.page = self.context.new_page()
-        self.requests, self.complaints, self.failures = [], [], []
+        self.requests, self.errors, self.failures = [], [], []
         self.page.on("request", lambda request: self.requests.append(request))
         self.page.on("requestfailed", lambda request: self.failures.append(request.failure))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note)
 
     def _note(self, message):
-        # The browser logs refused requests too; those are what some tests want.
+        # The browser also logs responses with an error status, which some tests provoke.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
+            self.errors.append(message.text)
 
     def open(self):
         self.page.goto(f"{self.url}/docs")
         expect(self.page.locator(".opblock").first).to_be_visible(timeout=20_000)
 
     def log_in(self, email, password=PASSWORD):
-        """By keyboard only, as somebody without a mouse."""
-        self.page.get_by_label("Mail address").focus()
+        """By keyboard only."""
+        self.page.get_by_label("Email").focus()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.type(email)
         self.page.keyboard.press("Tab")
         self.page.keyboard.type(password)
         self.page.keyboard.press("Enter")
-        # The answer moves the focus: keys that are pressed before it would go astray.
-        expect(self.message).not_to_have_text("Logging in", timeout=20_000)
+        # The response moves the focus: keys pressed earlier would be lost.
+        expect(self.message).not_to_have_text("Logging in…", timeout=20_000)
 
     def try_out(self, operation, status):
-        """Opens an operation, sends it, and waits for this status."""
+        """Opens an operation, executes it, and waits for this status."""
         block = self.page.locator(f".opblock[id$='-{operation}']")
         if "is-open" not in (block.get_attribute("class") or ""):
             block.locator(".opblock-summary-control").press("Enter")
         execute = block.get_by_role("button", name="Execute")
-        answer = block.locator(".live-responses-table tbody .response-col_status")
+        response = block.locator(".live-responses-table tbody .response-col_status")
         execute.press("Enter")
         try:
-            expect(answer).to_contain_text(str(status), timeout=20_000)
+            expect(response).to_contain_text(str(status), timeout=20_000)
         except AssertionError:
             if INTERFACES_CHANGED not in self.failures:
                 raise
             execute.press("Enter")
-            expect(answer).to_contain_text(str(status), timeout=20_000)
+            expect(response).to_contain_text(str(status), timeout=20_000)
         return block
 
     def sent(self, method, path):
@@ -83,7 +83,7 @@ def docs(browser, url):
     docs.context.close()
 
 
-def test_a_login_authorises_every_try_and_nothing_comes_from_elsewhere(docs, user):
+def test_a_login_authorizes_requests_and_no_other_host_is_contacted(docs, user):
     docs.open()
     docs.try_out("get_me", 401)
     docs.log_in(user.email)
@@ -92,42 +92,42 @@ def test_a_login_authorises_every_try_and_nothing_comes_from_elsewhere(docs, use
     expect(block.locator(".live-responses-table")).to_contain_text(user.email)
     docs.try_out("list_assets", 200)
     [asked] = docs.sent("GET", "/v1/media/assets")
-    assert "cursor" not in asked.url, "an optional example was sent unasked"
+    assert "cursor" not in asked.url, "an optional example was sent"
     hosts = {urlsplit(request.url).netloc for request in docs.requests if "://" in request.url}
     assert hosts == {urlsplit(docs.url).netloc}
-    assert docs.complaints == []
+    assert docs.errors == []
 
 
-def test_every_operation_of_every_service_is_there(docs):
+def test_every_operation_is_listed(docs):
     docs.open()
     document = requests.get(f"{docs.url}/openapi.json", timeout=TIMEOUT_SECONDS).json()
-    wanted = {
+    expected = {
         operation["operationId"]
         for item in document["paths"].values()
         for method, operation in item.items()
         if method in METHODS
     }
-    assert {"create_user", "presign_upload", "follow_link", "get_health"} <= wanted
+    assert {"create_user", "presign_upload", "follow_link", "get_health"} <= expected
     blocks = docs.page.locator(".opblock").evaluate_all("all => all.map(one => one.id)")
-    shown = {name for name in wanted if any(block.endswith(f"-{name}") for block in blocks)}
-    assert shown == wanted
-    assert len(blocks) == len(wanted)
+    shown = {name for name in expected if any(block.endswith(f"-{name}") for block in blocks)}
+    assert shown == expected
+    assert len(blocks) == len(expected)
 
 
-def test_the_documents_are_one_click_away(docs):
+def test_the_page_links_to_the_documents(docs):
     docs.open()
     links = docs.page.get_by_role("navigation", name="Documents").get_by_role("link").all()
     assert len(links) == 4
     for link in links:
-        answer = requests.get(
+        response = requests.get(
             docs.url + link.get_attribute("href"),
             headers={"accept": "text/html, */*"},
             timeout=TIMEOUT_SECONDS,
         )
-        assert answer.status_code == 200, link.get_attribute("href")
+        assert response.status_code == 200, link.get_attribute("href")
 
 
-def test_the_access_token_is_renewed_when_it_ends(docs, user):
+def test_an_expired_access_token_is_renewed(docs, user):
     docs.page.clock.install()
     docs.open()
     docs.log_in(user.email)
@@ -141,7 +141,7 @@ def test_the_access_token_is_renewed_when_it_ends(docs, user):
     assert again.value.header_value("authorization") != first
 
 
-def test_log_out_ends_the_session_and_forgets(docs, user):
+def test_log_out_ends_the_session(docs, user):
     docs.open()
     docs.log_in(user.email)
     docs.try_out("get_me", 200)
@@ -151,11 +151,11 @@ def test_log_out_ends_the_session_and_forgets(docs, user):
     docs.try_out("get_me", 401)
     assert docs.sent("GET", "/v1/core/users/me")[-1].header_value("authorization") is None
     headers = {"authorization": token}
-    answer = requests.get(f"{docs.url}/v1/core/users/me", headers=headers, timeout=TIMEOUT_SECONDS)
-    assert answer.status_code == 401
+    response = requests.get(f"{docs.url}/v1/core/users/me", headers=headers, timeout=TIMEOUT_SECONDS)
+    assert response.status_code == 401
 
 
-def test_nothing_is_kept_outside_the_page(docs, user):
+def test_nothing_is_stored_by_the_browser(docs, user):
     docs.open()
     docs.log_in(user.email)
     docs.try_out("get_me", 200)
@@ -166,16 +166,16 @@ def test_nothing_is_kept_outside_the_page(docs, user):
     docs.try_out("get_me", 401)
 
 
-def test_a_wrong_password_is_told(docs, user):
+def test_a_wrong_password_is_reported(docs, user):
     docs.open()
     docs.log_in(user.email, "not the right password")
-    expect(docs.message).to_contain_text("wrong")
+    expect(docs.message).to_contain_text("Invalid email or password")
     expect(docs.page.get_by_role("button", name="Log in")).to_be_enabled()
     docs.log_in(user.email)
     expect(docs.page.get_by_text(f"Logged in as {user.email}")).to_be_visible()
 
 
-def test_a_session_that_ended_elsewhere_is_told(docs, user):
+def test_a_session_that_ended_elsewhere_is_reported(docs, user):
     docs.open()
     docs.log_in(user.email)
     docs.try_out("get_me", 200)
@@ -184,10 +184,10 @@ def test_a_session_that_ended_elsewhere_is_told(docs, user):
             user.call("DELETE", f"/v1/core/sessions/{session['id']}")
     docs.try_out("get_me", 401)
     expect(docs.message).to_contain_text("Your session has ended")
-    expect(docs.page.get_by_label("Mail address")).to_be_visible()
+    expect(docs.page.get_by_label("Email")).to_be_visible()
 
 
-def test_a_narrow_window_needs_no_scrolling_sideways(browser, url):
+def test_a_narrow_window_needs_no_horizontal_scrolling(browser, url):
     docs = Docs(browser, url, viewport={"width": 360, "height": 740})
     docs.open()
     docs.page.locator(".opblock-summary-control").first.press("Enter")

@@ -1,4 +1,4 @@
-"""What the generated operations call; copied beside them."""
+"""The transport of the generated operations; copied beside them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PASSWORD = "tangerine-violin-moss-4711"
 
 @pytest.fixture(scope="session")
 def url() -> str:
-    """Only tests that ask for this need a live stack."""
+    """The URL of a live stack, for tests that need one."""
     if "QUARTET_URL" not in os.environ:
         pytest.skip("QUARTET_URL is not set")
     return os.environ["QUARTET_URL"]
@@ -28,13 +28,13 @@ def url() -> str:
 
 @pytest.fixture(scope="session")
 def account(url: str) -> tuple[str, str]:
-    """Address and password of one user for all tests: hashing passwords takes its time."""
+    """Email and password of one user for all tests, since hashing passwords is slow."""
     return sign_up(url)
 
 
 @pytest.fixture
 def new_account(url: str) -> tuple[str, str]:
-    """For tests that count what a user has, or change it."""
+    """A user for tests that count or change its objects."""
     return sign_up(url)
 
 
@@ -47,7 +47,7 @@ def sign_up(url: str) -> tuple[str, str]:
 
 @pytest.fixture
 def tokens(url: str, account: tuple[str, str]) -> Tokens:
-    """Of a session of one's own: whoever refreshes it spends its refresh token."""
+    """The tokens of a separate session, for tests that use its refresh token."""
     with Quartet(url) as quartet:
         return quartet.login(*account)
 
@@ -62,7 +62,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 async def open_client(kind: str, url: str) -> AsyncIterator[Open]:
-    """Opens clients that wait by noting it, and closes them."""
+    """Opens clients that record pauses instead of sleeping, and closes them."""
     clients = []
 
     def open_one(*, waits: Waits | None = None, address: str = url, **options: Any) -> Any:
@@ -89,7 +89,7 @@ def log_in(open_client: Open) -> LogIn:
 
 @pytest.fixture
 async def quartet(log_in: LogIn, account: tuple[str, str]) -> Any:
-    """A client of the user of all tests."""
+    """A client of the shared user."""
     return await log_in(account)
 
 

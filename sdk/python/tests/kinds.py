@@ -1,4 +1,4 @@
-"""Both clients under one name, so that each test is written once."""
+"""Both clients behind one interface, so that each test is written once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass
 class Waits:
-    """Stands for sleeping: notes how long, and may do something meanwhile."""
+    """Replaces sleeping: records the pauses, and may run a function."""
 
     seconds: list[float] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
@@ -29,7 +29,7 @@ class Waits:
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that is moved by tests."""
 
     seconds: float
 

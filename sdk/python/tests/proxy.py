@@ -1,4 +1,4 @@
-"""A forward proxy that breaks what it is told to break."""
+"""A forward proxy that injects faults."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import httpx
 
 class Cut(enum.Enum):
     BEFORE = enum.auto()
-    """The request never reaches the server; the connection closes without an answer."""
+    """The request does not reach the server; the connection closes without a response."""
     LOST = enum.auto()
-    """The server does it; the connection closes without an answer."""
+    """The request takes effect; the connection closes without a response."""
     DURING = enum.auto()
-    """The server does it; half of the answer arrives."""
+    """The request takes effect; half of the response arrives."""
     HALF_REQUEST = enum.auto()
-    """The connection closes when half of the request's body has arrived."""
+    """The connection closes after half of the request body."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy answers by itself."""
+    """A response of the proxy itself."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Seen:
 
 
 class Proxy:
-    """Faults are used up one by one by the requests that they are meant for."""
+    """Each fault applies to one matching request, in order."""
 
     def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
@@ -78,7 +78,7 @@ class Proxy:
         return [seen for seen in self.seen if seen.method == method and path in seen.path]
 
     def cut_tunnels(self) -> int:
-        """Breaks every WebSocket; tells how many there were."""
+        """Breaks every WebSocket; returns their number."""
         with self._lock:
             tunnels, self._tunnels = self._tunnels, []
         for tunnel in tunnels:

@@ -1,4 +1,4 @@
-"""What is decided without a network: which errors, which attempts, which steps."""
+"""Pure functions: errors, retries, steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def request(method: str = "GET", path: str = "/x", **headers: str) -> httpx.Requ
     return httpx.Request(method, f"http://quartet.test{path}", headers=names)
 
 
-def test_a_problem_becomes_a_typed_error_with_all_that_it_tells() -> None:
+def test_a_problem_becomes_a_typed_error() -> None:
     problem = {
         "type": "urn:quartet:problem:invalid_body",
         "title": "The request body breaks a rule",
@@ -70,13 +70,13 @@ def test_a_problem_becomes_a_typed_error_with_all_that_it_tells() -> None:
         httpx.Response(404, json={"code": 7}),
     ],
 )
-def test_an_answer_that_is_no_problem_is_told_as_such(response: httpx.Response) -> None:
+def test_other_error_bodies_are_unexpected_answers(response: httpx.Response) -> None:
     error = errors.from_response(response)
     assert isinstance(error, UnexpectedAnswerError)
     assert (error.code, error.status) == ("unexpected_answer", response.status_code)
 
 
-def test_a_balancer_on_the_way_may_be_busy_too() -> None:
+def test_errors_of_a_load_balancer_are_transient() -> None:
     for status in (502, 503, 504):
         error = errors.from_response(httpx.Response(status, html="<h1>Bad gateway</h1>"))
         assert isinstance(error, UnavailableError)
@@ -84,8 +84,8 @@ def test_a_balancer_on_the_way_may_be_busy_too() -> None:
     assert isinstance(errors.from_response(httpx.Response(429)), RateLimitedError)
 
 
-def test_errors_of_graphql_have_the_types_of_problems() -> None:
-    told = [
+def test_graphql_errors_have_the_types_of_problems() -> None:
+    found = [
         {
             "message": "input.url must be http or https",
             "extensions": {
@@ -95,7 +95,7 @@ def test_errors_of_graphql_have_the_types_of_problems() -> None:
             },
         }
     ]
-    error = errors.from_response(httpx.Response(400, json={"errors": told}))
+    error = errors.from_response(httpx.Response(400, json={"errors": found}))
     assert isinstance(error, InvalidInputError)
     assert (error.code, error.request_id) == ("invalid_body", "r2")
     assert error.errors[0].pointer == "/input/url"
@@ -121,20 +121,18 @@ def test_errors_of_graphql_have_the_types_of_problems() -> None:
         (request("POST", "/v1/core/sessions"), False),
     ],
 )
-def test_only_what_may_be_done_twice_is_repeated_once_sent(
-    asked: httpx.Request, repeatable: bool
-) -> None:
+def test_only_safe_requests_are_retried_once_sent(asked: httpx.Request, repeatable: bool) -> None:
     policy = RetryPolicy()
     lost = httpx.ReadError("cut")
     assert (policy.after_failure(asked, lost, 1, 0, highest) is not None) is repeatable
     unavailable = httpx.Response(503)
-    assert (policy.after_answer(asked, unavailable, 1, highest) is not None) is repeatable
-    # What never left, and what was refused for its rate, was not done.
+    assert (policy.after_response(asked, unavailable, 1, highest) is not None) is repeatable
+    # Requests that were not sent, or were rate-limited, had no effect.
     assert policy.after_failure(asked, httpx.ConnectError("no"), 1, 0, highest) is not None
-    assert policy.after_answer(asked, httpx.Response(429), 1, highest) is not None
+    assert policy.after_response(asked, httpx.Response(429), 1, highest) is not None
 
 
-def test_waits_double_up_to_a_bound_and_end_after_the_last_attempt() -> None:
+def test_pauses_double_up_to_a_limit() -> None:
     policy = RetryPolicy(attempts=6, first_wait_seconds=1, max_wait_seconds=5)
     lost = httpx.ReadError("cut")
     waits = [policy.after_failure(request(), lost, n, 0, highest) for n in range(1, 7)]
@@ -142,12 +140,12 @@ def test_waits_double_up_to_a_bound_and_end_after_the_last_attempt() -> None:
     assert policy.backoff(10_000, highest) == 5
 
 
-def test_retry_after_is_obeyed_up_to_a_bound() -> None:
+def test_retry_after_is_obeyed_up_to_a_limit() -> None:
     policy = RetryPolicy(max_retry_after_seconds=60)
 
     def wait(seconds: str) -> float | None:
         limited = httpx.Response(429, headers={"retry-after": seconds})
-        return policy.after_answer(request(), limited, 1, lambda low, _: low)
+        return policy.after_response(request(), limited, 1, lambda low, _: low)
 
     assert (wait("7"), wait("60"), wait("61")) == (7, 60, None)
     assert wait("Wed, 21 Oct 2026 07:28:00 GMT") == 0
@@ -155,21 +153,21 @@ def test_retry_after_is_obeyed_up_to_a_bound() -> None:
     assert limited.retry_after_seconds == 61
 
 
-def test_a_request_that_still_runs_under_its_key_is_waited_for() -> None:
+def test_a_request_in_flight_with_the_same_key_is_retried() -> None:
     policy = RetryPolicy()
     running = httpx.Response(409, headers={"retry-after": "1"})
-    assert policy.after_answer(request("POST"), running, 1, highest) is None
-    assert policy.after_answer(request("POST", idempotency_key="k"), running, 1, highest)
+    assert policy.after_response(request("POST"), running, 1, highest) is None
+    assert policy.after_response(request("POST", idempotency_key="k"), running, 1, highest)
 
 
-def test_a_lost_answer_is_asked_for_again_only_in_time() -> None:
+def test_a_lost_response_is_retried_within_the_window() -> None:
     policy = RetryPolicy(lost_answer_window_seconds=5)
     lost = httpx.ReadTimeout("late")
     assert policy.after_failure(request(), lost, 1, 4, highest) is not None
     assert policy.after_failure(request(), lost, 1, 6, highest) is None
 
 
-def test_posts_that_are_called_repeatable_exist() -> None:
+def test_repeatable_posts_exist() -> None:
     paths = json.loads(DOCUMENT.read_text())["paths"]
     for path in ("/v1/media/assets/{id}/complete", "/v1/core/sessions/refresh"):
         assert retry.is_repeatable(request("POST", path))
@@ -181,26 +179,26 @@ def test_posts_that_are_called_repeatable_exist() -> None:
     [
         (200, "", Step.DONE),
         (412, "PreconditionFailed", Step.DONE),
-        (403, "AccessDenied", Step.NEW_ADDRESS),
+        (403, "AccessDenied", Step.NEW_URL),
         (403, "SignatureDoesNotMatch", Step.GIVE_UP),
         (400, "RequestTimeout", Step.AGAIN),
         (400, "BadDigest", Step.GIVE_UP),
         (503, "SlowDown", Step.AGAIN),
     ],
 )
-def test_what_follows_from_the_answer_of_the_store(status: int, code: str, step: Step) -> None:
+def test_steps_after_responses_of_the_store(status: int, code: str, step: Step) -> None:
     body = f"<Error><Code>{code}</Code></Error>".encode()
-    assert uploads.after_answer(httpx.Response(status, content=body)) is step
+    assert uploads.after_response(httpx.Response(status, content=body)) is step
 
 
-def test_what_follows_from_a_close_code() -> None:
+def test_steps_after_close_codes() -> None:
     assert subscriptions.after_close(4401) is Next.RENEW
     assert subscriptions.after_close(1006) is Next.AGAIN
     assert subscriptions.after_close(4400) is Next.GIVE_UP
     assert isinstance(subscriptions.refused(4403, "Forbidden"), UnauthenticatedError)
 
 
-def test_the_conversation_of_a_subscription() -> None:
+def test_the_messages_of_a_subscription() -> None:
     conversation = Conversation("subscription { a }", None, {"x": 1})
     opening = json.loads(conversation.opening("secret"))
     assert opening["payload"] == {"authorization": "Bearer secret"}
@@ -233,13 +231,13 @@ def test_a_source_can_be_read_twice_and_in_parts(tmp_path: Path) -> None:
     assert Source(content).name is None
 
 
-def test_media_types_follow_the_name() -> None:
+def test_media_types_follow_from_extensions() -> None:
     assert guess_content_type("a.png") == "image/png"
     assert guess_content_type("a.txt.gz") == "application/octet-stream"
     assert guess_content_type("a") == "application/octet-stream"
 
 
-def test_a_token_file_is_its_owners_alone_and_survives_nonsense(tmp_path: Path) -> None:
+def test_a_token_file_is_private_and_may_be_damaged(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "tokens.json"
     store = FileTokenStore(path)
     assert store.load() is None
@@ -255,7 +253,7 @@ def test_a_token_file_is_its_owners_alone_and_survives_nonsense(tmp_path: Path) 
     assert "secret" not in repr(Tokens("secret", "secret", "s", 1, 1))
 
 
-def test_tokens_are_renewed_a_little_before_they_end() -> None:
+def test_tokens_are_renewed_before_they_expire() -> None:
     long = Tokens("a", "r", "s", expires_at=900, lifetime_seconds=900)
     assert [long.needs_refresh(now) for now in (869, 870)] == [False, True]
     short = Tokens("a", "r", "s", expires_at=10, lifetime_seconds=10)

@@ -1,4 +1,4 @@
-"""Cut connections and busy servers between the client and a live stack."""
+"""Broken connections and busy servers, with a live stack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUSY = (
 
 
 @pytest.mark.parametrize("fault", [Cut.BEFORE, Cut.LOST, Cut.DURING, Answer(503), Answer(502)])
-async def test_what_may_be_repeated_is(
+async def test_safe_requests_are_retried(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, fault: Fault
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -40,7 +40,7 @@ async def test_what_may_be_repeated_is(
 
 
 @pytest.mark.parametrize("fault", [Cut.BEFORE, Cut.LOST, Cut.DURING])
-async def test_what_may_not_be_repeated_is_sent_once(
+async def test_unsafe_requests_are_sent_once(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, fault: Fault
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -51,7 +51,7 @@ async def test_what_may_not_be_repeated_is_sent_once(
     assert proxy.count("PATCH", ME) == 1
 
 
-async def test_a_mutation_is_sent_once_and_a_query_again(
+async def test_queries_are_retried_and_mutations_are_not(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -64,7 +64,7 @@ async def test_a_mutation_is_sent_once_and_a_query_again(
     assert proxy.count("POST", "/v1/links/graphql") == 3
 
 
-async def test_a_sign_up_is_repeated_under_its_key(open_client: Open, proxy: Proxy) -> None:
+async def test_sign_up_is_retried_with_its_key(open_client: Open, proxy: Proxy) -> None:
     quartet = open_client(proxy=proxy.url)
     proxy.plan("POST", "/v1/core/users", Cut.LOST, Cut.DURING)
     email = f"repeated-{id(quartet)}@example.org"
@@ -75,7 +75,7 @@ async def test_a_sign_up_is_repeated_under_its_key(open_client: Open, proxy: Pro
 
 
 @pytest.mark.parametrize("path", [ME, "/v1/core/sessions"])
-async def test_a_429_is_waited_for_as_long_as_it_says(
+async def test_429_is_retried_after_retry_after(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, path: str
 ) -> None:
     waits = Waits()
@@ -87,7 +87,7 @@ async def test_a_429_is_waited_for_as_long_as_it_says(
     assert 7 <= wait <= 7 + RetryPolicy().first_wait_seconds
 
 
-async def test_a_429_that_asks_for_too_much_is_told(
+async def test_429_with_a_long_retry_after_is_raised(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     waits = Waits()
@@ -101,7 +101,7 @@ async def test_a_429_that_asks_for_too_much_is_told(
     assert waits.seconds == []
 
 
-async def test_attempts_end(log_in: LogIn, account: tuple[str, str], proxy: Proxy) -> None:
+async def test_attempts_are_limited(log_in: LogIn, account: tuple[str, str], proxy: Proxy) -> None:
     waits = Waits()
     quartet = await log_in(account, proxy=proxy.url, waits=waits, retry=RetryPolicy(attempts=3))
     unavailable = BUSY.replace(b"rate_limited", b"unavailable").replace(b"429", b"503")
@@ -122,7 +122,7 @@ async def test_attempts_end(log_in: LogIn, account: tuple[str, str], proxy: Prox
         Answer(418, {}, b""),
     ],
 )
-async def test_what_no_service_of_ours_said_is_one_error(
+async def test_foreign_responses_are_unexpected_answers(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, answer: Answer
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -134,7 +134,7 @@ async def test_what_no_service_of_ours_said_is_one_error(
         await done(quartet.links.by_slug("x"))
 
 
-async def test_deleting_again_after_a_lost_answer_is_no_error(
+async def test_a_deletion_whose_response_is_lost_succeeds(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -144,7 +144,7 @@ async def test_deleting_again_after_a_lost_answer_is_no_error(
     assert proxy.count("DELETE", asset.id) == 2
 
 
-async def test_a_server_that_starts_late_is_waited_for(
+async def test_a_server_that_starts_late_is_retried(
     open_client: Open, account: tuple[str, str]
 ) -> None:
     proxy = Proxy()
@@ -166,13 +166,13 @@ async def test_a_server_that_starts_late_is_waited_for(
     assert started[0].count("POST", "/v1/core/sessions") == 1
 
 
-async def test_a_silent_server_is_not_waited_for_for_ever(kind: str) -> None:
+async def test_a_silent_server_times_out(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         client: Quartet | AsyncQuartet = opened(
             kind, address, waits=Waits(), timeout=httpx.Timeout(0.05)
         )
         with pytest.raises(ConnectionFailedError) as failed:
-            await done(client.login("nobody@example.org", PASSWORD))
+            await done(client.login("unused@example.org", PASSWORD))
         await close(client)
     assert (failed.value.code, failed.value.status) == ("timed_out", None)

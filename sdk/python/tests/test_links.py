@@ -31,7 +31,7 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 TARGET = "https://example.com/somewhere"
 
 
-async def test_a_link_is_made_changed_found_and_deleted(quartet: Any) -> None:
+async def test_create_change_find_and_delete_a_link(quartet: Any) -> None:
     slug = uuid.uuid4().hex
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
     link = await done(
@@ -43,7 +43,7 @@ async def test_a_link_is_made_changed_found_and_deleted(quartet: Any) -> None:
     assert link.expires_at == later
     assert link.status == LinkStatus.ACTIVE
     assert (link.clicks.total, link.clicks.last_at) == (0, None)
-    # What is left out stays, None clears.
+    # Absent members keep their value, None clears it.
     changed = await done(quartet.links.update(link.id, UpdateLinkInput(title=None)))
     assert (changed.title, changed.expires_at, changed.url) == (None, later, TARGET)
     assert await done(quartet.links.get(link.id)) == changed
@@ -54,7 +54,7 @@ async def test_a_link_is_made_changed_found_and_deleted(quartet: Any) -> None:
         await done(quartet.links.delete(link.id))
 
 
-async def test_links_are_listed_over_all_pages(log_in: LogIn, new_account: tuple[str, str]) -> None:
+async def test_links_are_paginated(log_in: LogIn, new_account: tuple[str, str]) -> None:
     quartet = await log_in(new_account)
     prefix = uuid.uuid4().hex[:12]
     for n in range(5):
@@ -69,7 +69,7 @@ async def test_links_are_listed_over_all_pages(log_in: LogIn, new_account: tuple
     assert [link.slug async for link in each(some)] == [f"{prefix}-{n}" for n in (2, 3, 4)]
 
 
-async def test_wrong_input_names_the_field_and_the_request(quartet: Any) -> None:
+async def test_invalid_input_has_field_and_request_id(quartet: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
         await done(quartet.links.create(CreateLinkInput(url="ftp://example.com", slug="a")))
     error = refused.value
@@ -85,7 +85,7 @@ async def test_a_taken_slug_is_a_conflict(quartet: Any) -> None:
     assert refused.value.errors[0].pointer == "/input/slug"
 
 
-async def test_documents_of_ones_own(quartet: Any) -> None:
+async def test_custom_documents(quartet: Any) -> None:
     data = await done(quartet.links.graphql.run("{ links(first: 1) { totalCount } }"))
     assert data["links"]["totalCount"] >= 0
     with pytest.raises(InvalidInputError) as refused:
@@ -93,7 +93,7 @@ async def test_documents_of_ones_own(quartet: Any) -> None:
     assert refused.value.code == "graphql_validation_failed"
 
 
-async def test_clicks_are_counted_and_come_as_they_happen(quartet: Any) -> None:
+async def test_clicks_are_counted_and_reported_live(quartet: Any) -> None:
     link = await done(quartet.links.create(CreateLinkInput(url=TARGET)))
     clicking = asyncio.create_task(click_for_ever(link))
     try:
@@ -107,7 +107,7 @@ async def test_clicks_are_counted_and_come_as_they_happen(quartet: Any) -> None:
     assert await done(quartet.links.series("lnk_00000000000000000000000000")) is None
 
 
-async def test_a_subscription_to_no_link_is_refused(quartet: Any) -> None:
+async def test_a_subscription_to_an_unknown_link_is_refused(quartet: Any) -> None:
     with pytest.raises(NotFoundError) as refused:
         await first(quartet.links.clicks("lnk_00000000000000000000000000"))
     assert refused.value.code == "not_found"
@@ -129,14 +129,14 @@ async def test_a_subscription_ends_with_its_link(quartet: Any) -> None:
 
 
 async def click_for_ever(link: Link) -> None:
-    """It cannot be seen when a subscription begins, so clicks go on until one was told."""
+    """The start of a subscription cannot be observed, so click until one is reported."""
     async with httpx.AsyncClient(headers={"user-agent": BROWSER}) as browser:
         while True:
             await browser.get(link.short_url)
 
 
 async def in_background(items: Any) -> Any:
-    """The synchronous iterator waits in a thread, so that the loop goes on meanwhile."""
+    """The synchronous iterator waits in a thread, so that the loop is not blocked."""
     if hasattr(items, "__anext__"):
         async for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""Uploads and assets on a live stack, and what breaks between."""
+"""Uploads and assets on a live stack, with injected faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def content_of(quartet: Any, asset_id: str) -> bytes:
     return httpx.get(download.url).raise_for_status().content
 
 
-async def test_a_path_bytes_and_a_file_are_uploaded_whole(quartet: Any, tmp_path: Path) -> None:
+async def test_paths_bytes_and_files_can_be_uploaded(quartet: Any, tmp_path: Path) -> None:
     path = tmp_path / "hello.txt"
     path.write_bytes(CONTENT)
     with path.open("rb") as file:
@@ -48,32 +48,30 @@ async def test_a_path_bytes_and_a_file_are_uploaded_whole(quartet: Any, tmp_path
             (io.BytesIO(CONTENT), {"file_name": "memory.txt"}),
             (file, {}),
         ):
-            told: list[tuple[int, int]] = []
+            steps: list[tuple[int, int]] = []
             asset = await done(
                 quartet.media.upload(
-                    content, on_progress=lambda *step, told=told: told.append(step), **options
+                    content, on_progress=lambda *step, steps=steps: steps.append(step), **options
                 )
             )
             assert asset.status == AssetStatus.READY
             assert asset.content_type == "text/plain"
-            assert told[-1] == (len(CONTENT), len(CONTENT))
-            assert told == sorted(told)
+            assert steps[-1] == (len(CONTENT), len(CONTENT))
+            assert steps == sorted(steps)
             assert await content_of(quartet, asset.id) == CONTENT
             expected = None if "checksum" in options else hashlib.sha256(CONTENT).hexdigest()
             assert asset.checksum_sha256 == expected
         assert not file.closed
 
 
-async def test_a_public_asset_has_an_address(quartet: Any) -> None:
+async def test_a_public_asset_has_a_url(quartet: Any) -> None:
     asset = await done(
         quartet.media.upload(b"# open", file_name="a.md", visibility=Visibility.PUBLIC)
     )
     assert httpx.get(asset.url).content == b"# open"
 
 
-async def test_assets_are_listed_over_all_pages(
-    log_in: LogIn, new_account: tuple[str, str]
-) -> None:
+async def test_assets_are_paginated(log_in: LogIn, new_account: tuple[str, str]) -> None:
     quartet = await log_in(new_account)
     made = [(await done(quartet.media.upload(b"x", file_name=f"{n}.txt"))).id for n in range(5)]
     listed = [asset.id async for asset in each(quartet.media.assets(page_size=2))]
@@ -84,7 +82,7 @@ async def test_assets_are_listed_over_all_pages(
     assert [asset async for asset in each(pending)] == []
 
 
-async def test_a_deleted_asset_is_gone(quartet: Any) -> None:
+async def test_a_deleted_asset_is_not_found(quartet: Any) -> None:
     asset = await done(quartet.media.upload(b"x", file_name="x.txt"))
     assert await done(quartet.media.asset(asset.id)) == asset
     await done(quartet.media.delete(asset.id))
@@ -94,7 +92,7 @@ async def test_a_deleted_asset_is_gone(quartet: Any) -> None:
         assert refused.value.code == "not_found"
 
 
-async def test_a_refused_promise_names_its_fields(quartet: Any) -> None:
+async def test_a_refused_presign_names_its_fields(quartet: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
         await done(
             quartet.media.upload(b"MZ", file_name="a/b.exe", content_type="application/x-evil")
@@ -104,13 +102,13 @@ async def test_a_refused_promise_names_its_fields(quartet: Any) -> None:
     assert refused.value.request_id
 
 
-async def test_a_file_that_is_not_what_its_name_says_is_refused(quartet: Any) -> None:
+async def test_a_file_of_another_type_is_refused(quartet: Any) -> None:
     with pytest.raises(InvalidInputError) as refused:
         await done(quartet.media.upload(b"no picture at all", file_name="a.png"))
     assert [field.pointer for field in refused.value.errors] == ["/content_type"]
 
 
-async def test_what_cannot_be_uploaded_is_told_before_anything_is_sent(quartet: Any) -> None:
+async def test_unusable_content_is_refused_before_a_request(quartet: Any) -> None:
     with pytest.raises(ValueError, match="file_name"):
         await done(quartet.media.upload(b"x"))
 
@@ -124,7 +122,7 @@ async def test_what_cannot_be_uploaded_is_told_before_anything_is_sent(quartet: 
         await done(quartet.media.upload("/no/such/file.txt"))
 
 
-async def test_completing_what_was_never_sent_is_a_conflict(quartet: Any) -> None:
+async def test_completing_without_an_upload_is_a_conflict(quartet: Any) -> None:
     presigned = await done(
         quartet.media.presign(
             PresignRequest(
@@ -150,20 +148,20 @@ async def test_completing_what_was_never_sent_is_a_conflict(quartet: Any) -> Non
         Answer(500),
     ],
 )
-async def test_a_half_finished_upload_is_finished(
+async def test_an_interrupted_upload_is_completed(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, fault: Any
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
     proxy.plan("PUT", STORE, fault)
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     asset = await done(
         quartet.media.upload(
-            CONTENT, file_name="a.txt", on_progress=lambda *step: told.append(step)
+            CONTENT, file_name="a.txt", on_progress=lambda *step: steps.append(step)
         )
     )
     assert asset.status == AssetStatus.READY
     assert await content_of(quartet, asset.id) == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert (proxy.count("PUT", STORE), proxy.count("POST", PRESIGN)) == (2, 1)
 
 
@@ -177,7 +175,7 @@ async def test_the_store_never_sees_the_access_token(
     assert put.headers["content-length"] == "1"
 
 
-async def test_an_address_that_ended_is_replaced(
+async def test_an_expired_url_is_replaced(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -191,7 +189,7 @@ async def test_an_address_that_ended_is_replaced(
     assert puts[0].path != puts[1].path
 
 
-async def test_an_address_that_ends_while_the_store_is_away_is_replaced(
+async def test_a_url_that_expires_during_an_outage_is_replaced(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     clock = Clock(time.time())
@@ -208,7 +206,7 @@ async def test_an_address_that_ends_while_the_store_is_away_is_replaced(
     assert proxy.count("POST", PRESIGN) == 2
 
 
-async def test_a_store_that_stays_away_is_told(
+async def test_an_unreachable_store_is_reported(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url, retry=RetryPolicy(attempts=3))
@@ -222,7 +220,9 @@ async def test_a_store_that_stays_away_is_told(
     assert (refused.value.status, refused.value.detail) == (400, "BadDigest")
 
 
-async def test_a_file_that_shrinks_meanwhile_is_told(quartet: Any, tmp_path: Path) -> None:
+async def test_a_file_that_shrinks_during_the_upload_is_reported(
+    quartet: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "shrinking.txt"
     path.write_bytes(CONTENT)
 
@@ -234,7 +234,7 @@ async def test_a_file_that_shrinks_meanwhile_is_told(quartet: Any, tmp_path: Pat
     assert refused.value.code == "file_changed"
 
 
-async def test_presigning_keeps_its_key_over_attempts(
+async def test_presign_uses_one_key_for_all_attempts(
     log_in: LogIn, new_account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(new_account, proxy=proxy.url)
@@ -242,12 +242,12 @@ async def test_presigning_keeps_its_key_over_attempts(
     await done(quartet.media.upload(b"x", file_name="a.txt"))
     keys = {seen.headers["idempotency-key"] for seen in proxy.requests("POST", PRESIGN)}
     assert (proxy.count("POST", PRESIGN), len(keys)) == (3, 1)
-    # The first attempt was done, and it alone.
+    # Only the first attempt took effect.
     assert len([asset async for asset in each(quartet.media.assets())]) == 1
 
 
 @pytest.mark.parametrize("fault", [Cut.LOST, Cut.DURING, Answer(503, {"retry-after": "1"})])
-async def test_completing_is_repeated(
+async def test_complete_is_retried(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, fault: Any
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)

@@ -1,4 +1,4 @@
-"""What a user gets: examples that run, a wheel that can be installed."""
+"""The published package: its examples, its wheel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel alone: the source tree is out of sight."""
+    """An installation of the wheel, without the source tree."""
     place = tmp_path_factory.mktemp("installed")
     pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target")
     run(*pip, str(place), str(wheel))
@@ -34,13 +34,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_examples_run(example: str, url: str, installed: Path, tmp_path: Path) -> None:
-    told = run(
+    output = run(
         "-W", "error", "-c", example, cwd=tmp_path, QUARTET_URL=url, PYTHONPATH=str(installed)
     )
-    assert told
+    assert output
 
 
-def test_the_wheel_brings_its_types_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_types_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "quartet_client/py.typed" in names
     assert "quartet_client/_generated/sync/client.py" in names
@@ -48,7 +48,7 @@ def test_the_wheel_brings_its_types_and_nothing_else(wheel: Path) -> None:
     assert {top.split("-")[0] for top in tops} == {"quartet_client"}
 
 
-def test_a_caller_is_checked_by_the_types_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+def test_callers_are_type_checked(installed: Path, tmp_path: Path) -> None:
     caller = tmp_path / "caller.py"
     caller.write_text(
         "from quartet_client import CreateLinkInput, Quartet\n"
@@ -56,14 +56,14 @@ def test_a_caller_is_checked_by_the_types_of_the_wheel(installed: Path, tmp_path
         "title: str | None = quartet.links.create(CreateLinkInput(url='x', max_clicks=1)).title\n"
         "size: str = quartet.media.upload(b'').size_bytes\n"
     )
-    told = run(
+    output = run(
         *("-m", "mypy", "--strict", "--cache-dir", os.devnull, str(caller)),
         cwd=tmp_path,
         expected=1,
         MYPYPATH=str(installed),
     )
-    assert "caller.py:4" in told
-    assert "Found 1 error" in told
+    assert "caller.py:4" in output
+    assert "Found 1 error" in output
 
 
 def run(*arguments: str, cwd: Path | None = None, expected: int = 0, **environment: str) -> str:

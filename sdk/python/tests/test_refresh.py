@@ -1,4 +1,4 @@
-"""Access tokens that end, on a live stack.
+"""Access tokens that expire, on a live stack.
 
 Where the stack was started with `--set core.sessions.access_token_ttl_seconds=3`, tokens are
 waited for until the services refuse them; otherwise a broken signature stands for that.
@@ -36,8 +36,8 @@ WORN_OUT_SESSIONS = 8
 
 
 @pytest.fixture(scope="session")
-def worn_out(url: str, account: tuple[str, str]) -> list[Tokens]:
-    """Sessions whose access tokens the services refuse, while nobody knows it."""
+def refused_sessions(url: str, account: tuple[str, str]) -> list[Tokens]:
+    """Sessions whose access tokens the services refuse, unknown to the client."""
     with Quartet(url) as quartet:
         sessions = [quartet.login(*account) for _ in range(WORN_OUT_SESSIONS)]
     if sessions[0].lifetime_seconds > SHORT_LIFE_SECONDS:
@@ -60,38 +60,40 @@ def is_refused(url: str, tokens: Tokens) -> bool:
 
 
 @pytest.fixture
-def spent(worn_out: list[Tokens]) -> Tokens:
-    return worn_out.pop()
+def refused(refused_sessions: list[Tokens]) -> Tokens:
+    return refused_sessions.pop()
 
 
 def nearly_over(tokens: Tokens) -> Tokens:
     return dataclasses.replace(tokens, expires_at=time.time())
 
 
-async def test_a_token_that_is_refused_is_renewed_and_the_call_repeated(
-    open_client: Open, spent: Tokens, account: tuple[str, str]
+async def test_a_refused_token_is_renewed_and_the_call_retried(
+    open_client: Open, refused: Tokens, account: tuple[str, str]
 ) -> None:
-    store = MemoryTokenStore(spent)
+    store = MemoryTokenStore(refused)
     quartet = open_client(token_store=store)
     assert (await done(quartet.account.get())).email == account[0]
     renewed = store.load()
     assert renewed is not None
-    assert renewed.session_id == spent.session_id
-    assert renewed.refresh_token != spent.refresh_token
+    assert renewed.session_id == refused.session_id
+    assert renewed.refresh_token != refused.refresh_token
 
 
 @pytest.mark.parametrize("service", ["links", "media"])
-async def test_the_other_services_renew_too(open_client: Open, spent: Tokens, service: str) -> None:
-    store = MemoryTokenStore(spent)
+async def test_tokens_are_renewed_for_every_service(
+    open_client: Open, refused: Tokens, service: str
+) -> None:
+    store = MemoryTokenStore(refused)
     quartet = open_client(token_store=store)
     if service == "links":
         assert await done(quartet.links.by_slug("there-is-none")) is None
     else:
         await done(quartet.media.upload(b"x", file_name="a.txt"))
-    assert store.load() != spent
+    assert store.load() != refused
 
 
-async def test_a_token_is_renewed_before_it_ends(
+async def test_a_token_is_renewed_before_it_expires(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     clock = Clock(time.time())
@@ -108,9 +110,9 @@ async def test_a_token_is_renewed_before_it_ends(
 
 @pytest.mark.parametrize("state", ["refused", "nearly over"])
 async def test_threads_refresh_one_at_a_time(
-    url: str, tokens: Tokens, worn_out: list[Tokens], proxy: Proxy, state: str
+    url: str, tokens: Tokens, refused_sessions: list[Tokens], proxy: Proxy, state: str
 ) -> None:
-    worn = worn_out.pop() if state == "refused" else nearly_over(tokens)
+    worn = refused_sessions.pop() if state == "refused" else nearly_over(tokens)
     failures: list[BaseException] = []
     with Quartet(url, proxy=proxy.url, token_store=MemoryTokenStore(worn)) as quartet:
         barrier = threading.Barrier(8)
@@ -133,9 +135,9 @@ async def test_threads_refresh_one_at_a_time(
 
 @pytest.mark.parametrize("state", ["refused", "nearly over"])
 async def test_tasks_refresh_one_at_a_time(
-    url: str, tokens: Tokens, worn_out: list[Tokens], proxy: Proxy, state: str
+    url: str, tokens: Tokens, refused_sessions: list[Tokens], proxy: Proxy, state: str
 ) -> None:
-    worn = worn_out.pop() if state == "refused" else nearly_over(tokens)
+    worn = refused_sessions.pop() if state == "refused" else nearly_over(tokens)
     store = MemoryTokenStore(worn)
     async with AsyncQuartet(url, proxy=proxy.url, token_store=store) as quartet:
         users = await asyncio.gather(*[quartet.account.get() for _ in range(8)])
@@ -171,7 +173,7 @@ async def test_a_task_that_is_cancelled_loses_no_tokens(
 
 
 @pytest.mark.parametrize("fault", [Cut.LOST, Cut.DURING, Cut.BEFORE, Answer(503)])
-async def test_a_lost_refresh_is_asked_for_again_within_the_grace(
+async def test_a_lost_refresh_is_retried_within_the_grace_period(
     open_client: Open, tokens: Tokens, proxy: Proxy, fault: Any
 ) -> None:
     store = MemoryTokenStore(nearly_over(tokens))
@@ -184,10 +186,10 @@ async def test_a_lost_refresh_is_asked_for_again_within_the_grace(
     assert renewed.refresh_token != tokens.refresh_token
 
 
-async def test_a_lost_refresh_is_not_asked_for_after_the_grace(
+async def test_a_lost_refresh_is_not_retried_after_the_grace_period(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
-    # Each look at the clock takes ten seconds: an attempt that is later still must not be made.
+    # Each call of the clock takes ten seconds: a later attempt must not be made.
     late = Clock(time.time() + 10_000)
 
     def now() -> float:
@@ -201,17 +203,19 @@ async def test_a_lost_refresh_is_not_asked_for_after_the_grace(
     assert proxy.count("POST", REFRESH) == 2
 
 
-async def test_while_core_is_away_a_token_is_used_to_its_end(
+async def test_a_token_is_used_until_it_expires_while_core_is_down(
     open_client: Open, tokens: Tokens, account: tuple[str, str], proxy: Proxy
 ) -> None:
-    # Within the last fifth of its life, and not over.
+    # Within the last fifth of its lifetime, but not expired.
     clock = Clock(tokens.expires_at - 0.01)
     quartet = open_client(proxy=proxy.url, token_store=MemoryTokenStore(tokens), now=clock)
     proxy.plan("POST", REFRESH, *[Answer(503)] * 4)
     assert (await done(quartet.account.get())).email == account[0]
 
 
-async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens: Tokens) -> None:
+async def test_an_ended_session_removes_the_tokens(
+    open_client: Open, url: str, tokens: Tokens
+) -> None:
     with Quartet(url, token_store=MemoryTokenStore(tokens)) as other:
         other.logout()
     store = MemoryTokenStore(nearly_over(tokens))
@@ -223,7 +227,7 @@ async def test_a_session_that_ended_logs_out(open_client: Open, url: str, tokens
     assert store.load() is None
 
 
-async def test_a_login_outlives_a_refresh_that_was_on_its_way(
+async def test_a_login_takes_precedence_over_a_refresh(
     url: str, tokens: Tokens, account: tuple[str, str], proxy: Proxy
 ) -> None:
     store = MemoryTokenStore(nearly_over(tokens))
@@ -251,7 +255,7 @@ async def test_two_processes_share_a_file(
     assert proxy.count("POST", REFRESH) == 1
 
 
-async def test_a_faster_process_is_believed(
+async def test_tokens_of_a_faster_process_are_used(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
     class Shared(MemoryTokenStore):
@@ -262,7 +266,7 @@ async def test_a_faster_process_is_believed(
 
     newer = dataclasses.replace(tokens, refresh_token="qrt_ref_newer")
     quartet = open_client(proxy=proxy.url, token_store=Shared())
-    gone = b'{"code": "invalid_refresh_token", "title": "spent"}'
+    gone = b'{"code": "invalid_refresh_token", "title": "used"}'
     proxy.plan("POST", REFRESH, Answer(401, {}, gone))
     await done(quartet.account.get())
     assert proxy.requests("GET", ME)[-1].headers["authorization"].endswith(tokens.access_token)

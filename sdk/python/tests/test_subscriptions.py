@@ -41,7 +41,7 @@ EVENT = {
 }
 
 
-async def test_a_cut_connection_is_opened_again(
+async def test_a_broken_connection_reconnects(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
@@ -53,16 +53,14 @@ async def test_a_cut_connection_is_opened_again(
         totals.append(event.totals.total)
         if proxy.count("CONNECT", "") == 4:
             break
-        # Events that had arrived before the cut are still told; then it connects again.
+        # Events that arrived before the cut are still reported; then it reconnects.
         proxy.cut_tunnels()
     clicking.cancel()
     await close_events(events)
     assert totals == sorted(totals)
 
 
-async def test_a_server_that_cannot_be_reached_is_given_up_in_the_end(
-    open_client: Open, tokens: Tokens, proxy: Proxy
-) -> None:
+async def test_reconnects_are_limited(open_client: Open, tokens: Tokens, proxy: Proxy) -> None:
     waits = Waits()
     quartet = open_client(
         proxy=proxy.url,
@@ -78,7 +76,7 @@ async def test_a_server_that_cannot_be_reached_is_given_up_in_the_end(
 
 @contextmanager
 def scripted(*scripts: Any) -> Iterator[tuple[int, list[str]]]:
-    """A server that gives each connection its own script; tells its port and what tokens came."""
+    """A server with a script per connection; yields its port and the received tokens."""
     came: list[str] = []
     remaining = list(scripts)
 
@@ -112,7 +110,7 @@ COMPLETE = {"type": "complete", "id": "1"}
 
 
 @pytest.mark.parametrize("refusal", [[4401], 4401, 4403])
-async def test_a_token_that_ends_is_renewed(
+async def test_an_expired_token_is_renewed(
     open_client: Open, tokens: Tokens, proxy: Proxy, refusal: Any
 ) -> None:
     waits = Waits()
@@ -129,7 +127,7 @@ async def test_a_token_that_ends_is_renewed(
     assert waits.seconds == []
 
 
-async def test_a_token_that_is_refused_twice_is_told(
+async def test_a_token_that_is_refused_twice_is_reported(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
     with scripted(4403, 4403) as (proxy.tunnel_to, came):
@@ -140,7 +138,7 @@ async def test_a_token_that_is_refused_twice_is_told(
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
-async def test_a_server_that_goes_away_is_connected_again_after_a_pause(
+async def test_reconnects_after_a_pause_when_the_server_restarts(
     open_client: Open, tokens: Tokens, code: int
 ) -> None:
     waits = Waits()
@@ -157,9 +155,7 @@ async def test_a_server_that_goes_away_is_connected_again_after_a_pause(
     assert len(waits.seconds) == 2
 
 
-async def test_a_server_that_speaks_something_else_is_told(
-    open_client: Open, tokens: Tokens
-) -> None:
+async def test_another_protocol_is_reported(open_client: Open, tokens: Tokens) -> None:
     still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
     for script in ([4400], [{"type": "nonsense"}], [{"type": "next", "payload": {}}]):
         with scripted(script) as (port, _):
@@ -170,7 +166,7 @@ async def test_a_server_that_speaks_something_else_is_told(
                 await first(quartet.links.clicks("lnk_1"))
 
 
-async def test_a_refresh_that_fails_for_a_while_does_not_end_a_subscription(
+async def test_a_transient_refresh_failure_keeps_the_subscription(
     open_client: Open, tokens: Tokens, proxy: Proxy
 ) -> None:
     waits = Waits()

@@ -1,4 +1,4 @@
-"""An encrypted door in front of a live stack, with a certificate of one's own authority."""
+"""A TLS proxy in front of a live stack, with a certificate of a custom CA."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def door(url: str, authority: trustme.CA) -> Iterator[str]:
-    """Decrypts and passes on."""
+    """Terminates TLS and forwards."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     target = urlsplit(url)
@@ -55,7 +55,7 @@ def door(url: str, authority: trustme.CA) -> Iterator[str]:
     thread.join()
 
 
-async def test_an_authority_of_ones_own_is_trusted_when_it_is_given(
+async def test_a_custom_ca_is_trusted(
     open_client: Open, door: str, authority: trustme.CA, tokens: Tokens
 ) -> None:
     context = ssl.create_default_context()
@@ -66,7 +66,9 @@ async def test_an_authority_of_ones_own_is_trusted_when_it_is_given(
         await first(quartet.links.clicks("lnk_00000000000000000000000000"))
 
 
-async def test_it_is_not_trusted_otherwise(open_client: Open, door: str, tokens: Tokens) -> None:
+async def test_a_custom_ca_is_not_trusted_by_default(
+    open_client: Open, door: str, tokens: Tokens
+) -> None:
     quartet = open_client(address=door, token_store=MemoryTokenStore(tokens))
     with pytest.raises(ConnectionFailedError) as failed:
         await done(quartet.account.get())

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::session::Session;
 
 impl Quartet {
-    /// Makes an account. It can log in at once.
+    /// Creates an account, which can log in immediately.
     pub async fn sign_up(
         &self,
         email: &str,
@@ -26,16 +26,20 @@ impl Quartet {
         Ok(self.api().create_user(None, &body).await?.into_inner())
     }
 
-    /// Opens a session, which everything from now on uses.
+    /// Opens a session, which all further requests use.
     pub async fn log_in(&self, email: &str, password: Secret) -> Result<(), Error> {
         let email = email.to_owned();
         let body = Credentials { email, password };
         let tokens = self.api().create_session(&body).await?.into_inner();
         let session = Session::new(tokens);
-        self.transport.keeper.begin(session).await.map_err(kept)
+        self.transport
+            .keeper
+            .begin(session)
+            .await
+            .map_err(store_failed)
     }
 
-    /// Ends the session here and at the server. A session that has ended already is fine.
+    /// Ends the session here and at the server. Succeeds if it has ended already.
     pub async fn log_out(&self) -> Result<(), Error> {
         if !self.is_logged_in().await? {
             return Ok(());
@@ -47,19 +51,21 @@ impl Quartet {
                 error => return Err(error),
             },
         }
-        self.transport.keeper.end().await.map_err(kept)
+        self.transport.keeper.end().await.map_err(store_failed)
     }
 
     /// Whether there is a session. It may have been ended elsewhere.
     pub async fn is_logged_in(&self) -> Result<bool, Error> {
         let session = self.transport.keeper.session().await;
-        Ok(session.map_err(kept)?.is_some())
+        Ok(session.map_err(store_failed)?.is_some())
     }
 
-    /// The id of the session that is used.
+    /// The id of the current session.
     pub async fn session_id(&self) -> Result<Option<String>, Error> {
         let session = self.transport.keeper.session().await;
-        Ok(session.map_err(kept)?.map(|session| session.session_id))
+        Ok(session
+            .map_err(store_failed)?
+            .map(|session| session.session_id))
     }
 
     /// The account that is logged in.
@@ -72,13 +78,13 @@ impl Quartet {
         Ok(self.api().update_me(None, patch).await?.into_inner())
     }
 
-    /// Deletes the account for good. The login must be recent.
+    /// Deletes the account permanently. Requires a recent login.
     pub async fn delete_me(&self) -> Result<(), Error> {
         self.api().delete_me(None).await?;
-        self.transport.keeper.end().await.map_err(kept)
+        self.transport.keeper.end().await.map_err(store_failed)
     }
 
-    /// The account's sessions that have not ended, newest first.
+    /// The active sessions of the account, newest first.
     pub fn sessions(&self) -> BoxStream<'static, Result<Login, Error>> {
         let client = self.clone();
         pages::all(move |cursor| {
@@ -94,13 +100,13 @@ impl Quartet {
         })
     }
 
-    /// Ends one of the account's sessions.
+    /// Ends a session of the account.
     pub async fn end_session(&self, id: &str) -> Result<(), Error> {
         self.api().delete_session(id).await?;
         Ok(())
     }
 }
 
-fn kept(error: std::io::Error) -> Error {
+fn store_failed(error: std::io::Error) -> Error {
     Error::Session(error.to_string())
 }

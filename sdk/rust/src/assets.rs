@@ -1,4 +1,4 @@
-//! Files that were uploaded.
+//! Assets: listing, download, deletion.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -9,17 +9,17 @@ use crate::error::Error;
 use crate::generated::api::types::{Asset, AssetId, AssetStatus, Download, Visibility};
 use crate::pages::{self, Page};
 
-/// Which assets.
+/// Which assets to list.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AssetFilter {
     pub status: Option<AssetStatus>,
     pub visibility: Option<Visibility>,
-    /// How many are fetched at once, 1 to 100.
+    /// Assets per request, 1 to 100.
     pub page_size: Option<i32>,
 }
 
 impl Quartet {
-    /// All assets that fit, newest first, page by page.
+    /// All matching assets, newest first, page by page.
     pub fn assets(&self, filter: AssetFilter) -> BoxStream<'static, Result<Asset, Error>> {
         let client = self.clone();
         pages::all(move |cursor| {
@@ -46,13 +46,14 @@ impl Quartet {
         Ok(self.api().get_asset(id, None).await?.into_inner())
     }
 
-    /// Deletes an asset and its file for good.
+    /// Deletes an asset and its file permanently.
     pub async fn delete_asset(&self, id: &AssetId) -> Result<(), Error> {
         self.api().delete_asset(id).await?;
         Ok(())
     }
 
-    /// Where to fetch an asset. Whoever has the address can read the file until it ends.
+    /// A URL from which to download an asset. It authorizes anyone to read the file until it
+    /// expires.
     pub async fn download_address(&self, id: &AssetId) -> Result<Download, Error> {
         Ok(self.api().download_asset(id).await?.into_inner())
     }
@@ -60,14 +61,14 @@ impl Quartet {
     /// The content of an asset.
     ///
     /// # Errors
-    /// The stream ends with an error when the connection breaks: what came is not the whole file.
+    /// The stream ends with an error if the connection breaks before the end of the file.
     pub async fn download(
         &self,
         id: &AssetId,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        let address = self.download_address(id).await?;
-        // Without the token, which is none of the store's business.
-        let response = self.streams.get(address.url.expose()).send().await?;
+        let download = self.download_address(id).await?;
+        // Without the access token, which the store must not see.
+        let response = self.streams.get(download.url.expose()).send().await?;
         if !response.status().is_success() {
             let status = response.status().as_u16();
             return Err(Error::Store { status });

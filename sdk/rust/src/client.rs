@@ -1,28 +1,28 @@
-//! The client and how it is made.
+//! The client and its settings.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::generated::api;
-use crate::links::Links;
 use crate::retry::RetryPolicy;
+use crate::sender::Sender;
 use crate::session::{Keeper, MemoryStore, TokenStore};
-use crate::transport::{Sender, Transport};
+use crate::transport::Transport;
 
 const USER_AGENT: &str = concat!("quartet-client/", env!("CARGO_PKG_VERSION"));
 
-/// A Quartet. Clones share connections and session.
+/// A client of one gateway. Clones share connections and session.
 #[derive(Clone, Debug)]
 pub struct Quartet {
     pub(crate) transport: Transport,
-    /// For files and subscriptions, which may take any time.
+    /// Without a timeout: for files and subscriptions.
     pub(crate) streams: reqwest::Client,
-    /// How long nothing may move while a file is sent.
+    /// The longest time without progress while a file is sent.
     pub(crate) stall: Duration,
 }
 
-/// Settings of a [`Quartet`]; [`Quartet::builder`] gives it.
+/// Settings of a [`Quartet`], from [`Quartet::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct Builder {
@@ -36,10 +36,10 @@ pub struct Builder {
 }
 
 impl Quartet {
-    /// A client of the gateway at this address, with usual settings.
+    /// A client of the gateway at this URL, with default settings.
     ///
     /// # Errors
-    /// When the address is none.
+    /// [`Error::Setup`] if the URL is invalid.
     pub fn new(url: &str) -> Result<Self, Error> {
         Self::builder(url).build()
     }
@@ -56,32 +56,27 @@ impl Quartet {
         }
     }
 
-    /// The address of the gateway, without a slash at its end.
+    /// The URL of the gateway, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.transport.sender.base
     }
 
-    /// Every operation of the OpenAPI document, by its name there. Goes through the same
-    /// session and the same repetition as everything else; `?` turns its error into [`Error`].
+    /// Every operation of the OpenAPI document, by its operation id. Uses the same session and
+    /// retries as everything else; `?` converts its errors into [`Error`].
     pub fn api(&self) -> api::Client {
         let http = self.transport.sender.http.clone();
         api::Client::new_with_client(self.url(), http, self.transport.clone())
     }
-
-    /// Short links.
-    pub fn links(&self) -> Links {
-        Links(self.clone())
-    }
 }
 
 impl Builder {
-    /// What goes before the client's own name in `User-Agent`.
+    /// A product name that precedes the name of this client in `User-Agent`.
     pub fn user_agent(mut self, name: &str) -> Self {
         self.user_agent = format!("{name} {USER_AGENT}");
         self
     }
 
-    /// How long one attempt of an operation may take; files are not bound by it.
+    /// The timeout of one attempt of an operation. Does not apply to files. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -92,7 +87,7 @@ impl Builder {
         self
     }
 
-    /// How long nothing may move while a file is sent.
+    /// The longest time without progress while a file is sent. Default: 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.stall_timeout = timeout;
         self
@@ -103,21 +98,21 @@ impl Builder {
         self
     }
 
-    /// Where the session is kept; otherwise in memory.
+    /// Where to store the session. Default: in memory.
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
         self.store = Arc::new(store);
         self
     }
 
     /// # Errors
-    /// When the address or the name in `User-Agent` is none.
+    /// [`Error::Setup`] if the URL or the name for `User-Agent` is invalid.
     pub fn build(self) -> Result<Quartet, Error> {
         let base = base(&self.url)?;
         let client = || {
             reqwest::Client::builder()
                 .user_agent(&self.user_agent)
                 .connect_timeout(self.connect_timeout)
-                // No operation redirects. Whoever did would be given the token.
+                // No operation redirects, and a redirect would pass on the token.
                 .redirect(reqwest::redirect::Policy::none())
         };
         let setup = |error: reqwest::Error| Error::Setup(format!("no HTTP client: {error}"));
@@ -138,16 +133,16 @@ impl Builder {
 }
 
 fn base(url: &str) -> Result<String, Error> {
-    let wrong = |why: &str| Error::Setup(format!("`{url}` is no address of a Quartet: {why}"));
+    let wrong = |why: &str| Error::Setup(format!("`{url}` is not a valid URL of a gateway: {why}"));
     let parsed = url::Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
     if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
-        return Err(wrong("it must begin with http:// or https://"));
+        return Err(wrong("it must start with http:// or https://"));
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(Error::Setup("an address holds no password".into()));
+        return Err(Error::Setup("the URL must not contain a password".into()));
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
-        return Err(wrong("it must end after the path"));
+        return Err(wrong("it must not have a query or fragment"));
     }
     Ok(parsed.as_str().trim_end_matches('/').to_owned())
 }
@@ -157,7 +152,7 @@ mod tests {
     use super::{Quartet, base};
 
     #[test]
-    fn addresses_are_checked() {
+    fn urls_are_checked() {
         assert_eq!(
             base("http://localhost:8080/").unwrap(),
             "http://localhost:8080"

@@ -4,38 +4,39 @@ use progenitor_client::Error as ApiError;
 
 use crate::problem::{Problem, ProblemBody};
 
-/// Marks an answer that the client made itself; see [`crate::transport`].
-pub(crate) const OWN_STATUS: u16 = 599;
+/// The status of a response that carries a local failure through generated code; see
+/// [`crate::transport`].
+pub(crate) const LOCAL_FAILURE: u16 = 599;
 
-/// What can go wrong.
+/// The error of every operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The server refused.
     #[error(transparent)]
     Problem(Box<Problem>),
-    /// No whole answer came.
+    /// There was no complete response.
     #[error(transparent)]
     Transport(TransportError),
     /// The object store refused a file.
-    #[error("the object store answered with status {status}")]
+    #[error("the object store returned status {status}")]
     Store { status: u16 },
-    /// What came is no answer that this client understands.
-    #[error("the server's answer is not understood: {0}")]
+    /// The response is not what this client expects.
+    #[error("unexpected response: {0}")]
     Answer(String),
-    /// The session could not be read or kept.
-    #[error("the session cannot be kept: {0}")]
+    /// The session could not be loaded or stored.
+    #[error("the session could not be loaded or stored: {0}")]
     Session(String),
     /// A local file could not be read.
-    #[error("the file cannot be read: {0}")]
+    #[error("the file could not be read: {0}")]
     File(#[from] std::io::Error),
-    /// The client was set up wrongly.
+    /// The client is configured wrongly.
     #[error("{0}")]
     Setup(String),
 }
 
-/// Why there is no whole answer. Whether the server got the request is only known for
-/// [`TransportKind::Connect`]: it did not.
+/// Why there is no complete response. Only after [`TransportKind::Connect`] is it certain that
+/// the server did not receive the request.
 #[derive(Debug)]
 pub struct TransportError {
     pub kind: TransportKind,
@@ -47,7 +48,7 @@ pub struct TransportError {
 pub enum TransportKind {
     /// The server could not be reached.
     Connect,
-    /// It took too long.
+    /// The timeout has elapsed.
     Timeout,
     /// The connection broke.
     Broken,
@@ -94,21 +95,21 @@ impl From<reqwest::Error> for Error {
         };
         Self::Transport(TransportError {
             kind,
-            // The address may hold a signature.
+            // The URL may contain a signature.
             cause: causes(&error.without_url()),
         })
     }
 }
 
-/// Turns what a generated operation gives into an error of this crate.
+/// Converts the error of a generated operation.
 impl From<ApiError<ProblemBody>> for Error {
     fn from(error: ApiError<ProblemBody>) -> Self {
         match error {
-            ApiError::ErrorResponse(answer) => {
-                let status = answer.status().as_u16();
-                let headers = answer.headers().clone();
-                let body = answer.into_inner();
-                if status == OWN_STATUS {
+            ApiError::ErrorResponse(response) => {
+                let status = response.status().as_u16();
+                let headers = response.headers().clone();
+                let body = response.into_inner();
+                if status == LOCAL_FAILURE {
                     return Self::Session(body.title);
                 }
                 Problem::new(body, status, &headers).into()
@@ -117,8 +118,8 @@ impl From<ApiError<ProblemBody>> for Error {
             | ApiError::ResponseBodyError(error)
             | ApiError::InvalidUpgrade(error) => error.into(),
             ApiError::InvalidResponsePayload(_, error) => Self::Answer(error.to_string()),
-            ApiError::UnexpectedResponse(answer) => {
-                Self::Answer(format!("status {}", answer.status().as_u16()))
+            ApiError::UnexpectedResponse(response) => {
+                Self::Answer(format!("status {}", response.status().as_u16()))
             }
             ApiError::InvalidRequest(what) | ApiError::Custom(what) => Self::Setup(what),
         }
@@ -129,7 +130,7 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             TransportKind::Connect => "the server cannot be reached",
-            TransportKind::Timeout => "the server took too long",
+            TransportKind::Timeout => "the request timed out",
             TransportKind::Broken => "the connection broke",
         };
         write!(f, "{what}: {}", self.cause)

@@ -1,4 +1,4 @@
-//! Client of a Quartet: sessions, uploads, short links and their clicks.
+//! Client of Quartet: sessions, uploads, short links and clicks.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), quartet_client::Error> {
@@ -20,13 +20,13 @@
 //! # }
 //! ```
 //!
-//! - **Sessions.** [`Quartet::log_in`] opens one. Its access token is renewed before it ends and
-//!   when the server refuses it, once for all requests that wait. [`TokenStore`] keeps it.
-//! - **Repetition.** What cannot be done twice by accident is sent again when the connection
-//!   breaks or the server asks for patience; see [`RetryPolicy`]. Idempotency keys are made and
-//!   kept over the attempts.
-//! - **Errors.** [`Error::Problem`] is the server's no, with a [`ProblemCode`], the fields that
-//!   are wrong and the request's id. [`Error::Transport`] means that no whole answer came.
+//! - **Sessions.** [`Quartet::log_in`] opens one. Its access token is renewed before it expires
+//!   and when the server refuses it, once for all waiting requests. A [`TokenStore`] stores it.
+//! - **Retries.** Requests that are safe to retry are sent again when the connection breaks or
+//!   the server asks to wait; see [`RetryPolicy`]. Idempotency keys stay the same over attempts.
+//! - **Errors.** [`Error::Problem`] is a refusal by the server, with a [`ProblemCode`], the
+//!   invalid fields and the request id. [`Error::Transport`] means that there was no complete
+//!   response.
 //! - **Lists** are streams that fetch page after page.
 //! - **Everything else** of the OpenAPI document is in [`Quartet::api`].
 
@@ -39,7 +39,7 @@ mod error;
     clippy::pedantic,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "it is written by a program"
+    reason = "generated code"
 )]
 mod generated;
 mod links;
@@ -48,6 +48,7 @@ mod patch;
 mod problem;
 mod retry;
 mod secret;
+mod sender;
 mod session;
 mod transport;
 mod upload;

@@ -1,16 +1,16 @@
-//! Lists that come in pages, as one stream.
+//! Paginated lists as one stream.
 
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::error::Error;
 
-/// One page, and what leads to the next one.
+/// One page, and the cursor of the next one.
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     pub(crate) next: Option<String>,
 }
 
-/// All items of all pages. A page is fetched when its first item is asked for.
+/// All items of all pages. A page is fetched when its first item is polled.
 pub(crate) fn all<T, F, Fut>(fetch: F) -> BoxStream<'static, Result<T, Error>>
 where
     T: Send + 'static,
@@ -38,7 +38,7 @@ mod tests {
     use crate::error::Error;
 
     #[tokio::test]
-    async fn pages_follow_each_other_to_the_end() {
+    async fn all_pages_are_fetched_in_order() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let items: Vec<u32> = all(move |cursor: Option<String>| {

@@ -1,18 +1,18 @@
-//! Changes in which absent and null mean different things.
+//! Changes in which an absent value and null have different meanings.
 
 use serde::{Serialize, Serializer};
 
 use crate::secret::Secret;
 
-/// What becomes of a value that need not be set.
+/// The change of an optional value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// It stays.
+    /// Keeps the value.
     #[default]
     Keep,
-    /// It is removed.
+    /// Removes the value.
     Clear,
-    /// It becomes this one.
+    /// Replaces the value.
     Set(T),
 }
 
@@ -31,14 +31,14 @@ impl<T> From<T> for Patch<T> {
 impl<T: Serialize> Serialize for Patch<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            // Skipped by the struct that holds it.
+            // `Keep` is skipped by the struct around it.
             Self::Keep | Self::Clear => serializer.serialize_none(),
             Self::Set(value) => serializer.serialize_some(value),
         }
     }
 }
 
-/// What to change of an account. `None` and [`Patch::Keep`] leave a value as it is.
+/// Changes of an account. `None` and [`Patch::Keep`] keep a value.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct UserPatch {
     #[serde(skip_serializing_if = "Patch::is_keep")]

@@ -1,4 +1,4 @@
-//! What the server says when it refuses (RFC 9457).
+//! Problems: error responses (RFC 9457).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -11,15 +11,15 @@ pub use crate::generated::problem_code::ProblemCode;
 /// Why the server refused a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable; what to decide on.
+    /// Stable: the member to match on.
     pub code: ProblemCode,
-    /// The HTTP status; 200 for an error of GraphQL.
+    /// The HTTP status; 200 for a GraphQL error.
     pub status: u16,
-    /// The same sentence for every problem with this code.
+    /// The same text for every problem with this code.
     pub title: String,
-    /// What is special about this occurrence.
+    /// An explanation of this occurrence.
     pub detail: Option<String>,
-    /// Names the request in the server's logs.
+    /// Identifies the request in the logs of the server.
     pub request_id: Option<String>,
     /// Every field that breaks a rule.
     pub errors: Vec<FieldError>,
@@ -43,7 +43,7 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// The body of a refusal. Everything may be absent: proxies answer in their own words.
+/// The body of an error response. Every member may be absent: proxies send bodies of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProblemBody {
@@ -66,7 +66,7 @@ impl Problem {
             ProblemCode::from(body.code.as_str())
         };
         let title = if body.title.is_empty() {
-            format!("The server answered with status {status}")
+            format!("The server returned status {status}")
         } else {
             body.title
         };
@@ -81,7 +81,7 @@ impl Problem {
         }
     }
 
-    /// Reads a refusal of any kind.
+    /// Reads the body of any error response.
     pub(crate) fn read(body: &[u8], status: u16, headers: &HeaderMap) -> Self {
         let body = serde_json::from_slice(body).unwrap_or_default();
         Self::new(body, status, headers)
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_seconds_or_a_date() {
         assert_eq!(waits("7"), Some(Duration::from_secs(7)));
         let date = "Wed, 21 Oct 2015 07:28:00 GMT";
         assert_eq!(waits(date), Some(Duration::from_secs(10)));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_says_is_a_problem_too() {
+    fn other_bodies_become_problems() {
         let problem = Problem::read(b"<html>Bad Gateway</html>", 502, &HeaderMap::new());
         assert_eq!(problem.code, ProblemCode::Other("http_502".into()));
         assert_eq!(problem.status, 502);

@@ -1,20 +1,20 @@
-//! When a request is sent again, and after which pause.
+//! When a request is retried, and after which pause.
 
 use std::time::Duration;
 
-/// How often and how patiently a request is sent again.
+/// How often a request is retried, and how long to wait.
 ///
-/// A request is sent again when that cannot do its work twice: it was never sent, the server
-/// said that it did not do it (429), its method or its idempotency key allows it.
+/// A request is retried only if it cannot take effect twice: it was never sent, the server has
+/// refused to carry it out (429), or its method or idempotency key makes it safe to retry.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    /// How often a request is sent at most; 1: never again.
+    /// The maximum number of attempts; 1 disables retries.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles from there on. Pauses are drawn between
-    /// half of this and all of it.
+    /// The pause before the second attempt, doubled for each further one. The actual pause is
+    /// random, between half of this and all of it.
     pub first_pause: Duration,
     pub longest_pause: Duration,
-    /// A server that asks for a longer pause (`Retry-After`) is not asked again.
+    /// A request is not retried if the server asks for a longer pause (`Retry-After`).
     pub longest_wait: Duration,
 }
 
@@ -38,7 +38,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The pause after `attempt` attempts; none: give up.
+    /// The pause after this number of attempts; `None` to give up.
     pub(crate) fn pause(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if attempt >= self.attempts {
             return None;
@@ -58,12 +58,12 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a request may be sent again after the server may have got it.
+/// Whether a request may be sent again after the server may have received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It has the same effect however often it is done.
+    /// It takes effect once, however often it is sent.
     Always,
-    /// Doing it twice would be wrong.
+    /// It could take effect twice.
     UnlessSent,
 }
 
@@ -74,19 +74,19 @@ mod tests {
     use super::RetryPolicy;
 
     #[test]
-    fn pauses_grow_to_a_bound() {
+    fn pauses_grow_up_to_a_limit() {
         let policy = RetryPolicy::default();
-        for (attempt, most) in [(1, 200), (2, 400), (3, 800)] {
+        for (attempt, limit) in [(1, 200), (2, 400), (3, 800)] {
             let pause = policy.pause(attempt, None).unwrap();
-            let most = Duration::from_millis(most);
-            assert!(pause <= most && pause >= most / 2, "{attempt}: {pause:?}");
+            let limit = Duration::from_millis(limit);
+            assert!(pause <= limit && pause >= limit / 2, "{attempt}: {pause:?}");
         }
         assert_eq!(policy.pause(4, None), None);
         assert!(policy.backoff(1000) <= policy.longest_pause);
     }
 
     #[test]
-    fn the_server_says_how_long_within_reason() {
+    fn retry_after_is_obeyed_up_to_a_limit() {
         let policy = RetryPolicy::default();
         let second = Duration::from_secs(1);
         assert_eq!(policy.pause(1, Some(second)), Some(second));

@@ -1,4 +1,14 @@
-//! The session of this client: its tokens, where they are kept, and their renewal.
+//! The session of this client: its tokens, their storage and their renewal.
+//!
+//! ```text
+//! fresh ──(renew_at)──> due ──┬─ renewed ───────────> fresh
+//!                             ├─ transient failure ─> old token for 5 s, then due again
+//!                             └─ 401 ───────────────> no session, the store is cleared
+//! ```
+//!
+//! One lock covers a renewal, so that all requests that wait share its result, and it runs in a
+//! task of its own: a refresh token may be used once, and if the caller were to stop waiting
+//! between its use and the storage of its successor, the session would be lost.
 
 use std::fmt;
 use std::io;
@@ -9,18 +19,20 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use crate::error::Error;
 use crate::generated::api::types::Tokens;
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
-use crate::transport::{Answer, Sender};
+use crate::sender::{Response, Sender};
 
-/// An access token is renewed this long before its end, or after four fifths of a short life.
+/// An access token is renewed this long before it expires, or after four fifths of a short
+/// lifetime.
 const MARGIN: Duration = Duration::from_secs(30);
-/// The server gives a spent refresh token's successor again for 10 seconds; so long a renewal
-/// whose answer was lost may be asked for again.
+/// How long a renewal without a response may be retried. The grace period of the server, in
+/// which a used refresh token returns the same successor, is 10 seconds.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// After a renewal that failed in passing, requests go on with the old token for so long.
+/// How long requests use the old token after a renewal has failed for a transient reason.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// The tokens of a login.
@@ -29,38 +41,38 @@ pub struct Session {
     pub session_id: String,
     pub access_token: Secret,
     pub refresh_token: Secret,
-    /// When the access token is to be renewed.
+    /// When to renew the access token.
     pub renew_at: SystemTime,
 }
 
-/// Keeps a session, perhaps for longer than the process lives.
+/// Stores a session, possibly beyond the lifetime of the process.
 ///
-/// Several processes may share one store: before a token is renewed the store is asked whether
-/// another process has done that.
+/// Several processes may share one store: before a client renews a token, it checks whether
+/// another process has done so.
 pub trait TokenStore: fmt::Debug + Send + Sync {
     fn load(&self) -> io::Result<Option<Session>>;
     fn save(&self, session: &Session) -> io::Result<()>;
     fn clear(&self) -> io::Result<()>;
 }
 
-/// Forgets the session when the process ends.
+/// Stores the session in memory only.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Option<Session>>);
 
-/// Why there is no usable token.
+/// Why there is no usable access token.
 #[derive(Debug)]
-pub(crate) enum NoToken {
-    /// The server refused to renew it.
-    Refused(Answer),
+pub(crate) enum TokenError {
+    /// The server refused the renewal.
+    Refused(Response),
     Transport(reqwest::Error),
     Store(io::Error),
 }
 
-/// The one place that has the session. Clones share it.
+/// Holds the session. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Keeper {
     store: Arc<dyn TokenStore>,
-    /// Locked while the tokens are renewed, so that this is done once for all that wait.
+    /// Locked during a renewal, so that it happens once for all that wait.
     current: Arc<AsyncMutex<Option<Session>>>,
 }
 
@@ -111,7 +123,7 @@ impl Keeper {
         }
     }
 
-    /// The session, if there is one; its access token may be old.
+    /// The session, if there is one. Its access token may have expired.
     pub(crate) async fn session(&self) -> io::Result<Option<Session>> {
         Ok(self.loaded().await?.clone())
     }
@@ -129,8 +141,8 @@ impl Keeper {
         self.store.clear()
     }
 
-    /// A token that is not about to end; none without a session.
-    pub(crate) async fn token(&self, sender: &Sender) -> Result<Option<Secret>, NoToken> {
+    /// A token that is not about to expire; `None` without a session.
+    pub(crate) async fn token(&self, sender: &Sender) -> Result<Option<Secret>, TokenError> {
         let current = self.loaded().await?;
         match &*current {
             None => Ok(None),
@@ -138,14 +150,14 @@ impl Keeper {
             Some(session) => {
                 let old = session.access_token.clone();
                 match self.renew(current, sender).await {
-                    Err(error) if error.is_passing() => Ok(Some(self.keep_for_now(old).await)),
+                    Err(error) if error.is_transient() => Ok(Some(self.keep_for_now(old).await)),
                     other => other.map(Some),
                 }
             }
         }
     }
 
-    /// A token that is old but may still do. If not, the server says so.
+    /// Defers the next renewal. The old token may still be valid; if not, the server returns 401.
     async fn keep_for_now(&self, token: Secret) -> Secret {
         let mut current = self.current.lock().await;
         if let Some(session) = &mut *current
@@ -161,11 +173,11 @@ impl Keeper {
         &self,
         refused: &Secret,
         sender: &Sender,
-    ) -> Result<Option<Secret>, NoToken> {
+    ) -> Result<Option<Secret>, TokenError> {
         let current = self.loaded().await?;
         match &*current {
             None => Ok(None),
-            // Somebody else has been here while this waited.
+            // Renewed while this waited for the lock.
             Some(session) if session.access_token != *refused => {
                 Ok(Some(session.access_token.clone()))
             }
@@ -181,13 +193,13 @@ impl Keeper {
         Ok(current)
     }
 
-    /// In a task of its own: once the server has spent the old token, the new ones must be kept
-    /// even if whoever asked goes away.
+    /// In a task of its own: once the old refresh token is used, the new tokens must be stored
+    /// even if the caller stops waiting.
     async fn renew(
         &self,
         mut current: OwnedMutexGuard<Option<Session>>,
         sender: &Sender,
-    ) -> Result<Secret, NoToken> {
+    ) -> Result<Secret, TokenError> {
         let (store, sender) = (Arc::clone(&self.store), sender.clone());
         let task = tokio::spawn(async move {
             let result = renewed(current.as_ref(), &*store, &sender).await;
@@ -197,10 +209,12 @@ impl Keeper {
                     *current = Some(session);
                     Ok(token)
                 }
-                Err(NoToken::Refused(answer)) if answer.status == StatusCode::UNAUTHORIZED => {
+                Err(TokenError::Refused(response))
+                    if response.status == StatusCode::UNAUTHORIZED =>
+                {
                     *current = None;
                     store.clear()?;
-                    Err(NoToken::Refused(answer))
+                    Err(TokenError::Refused(response))
                 }
                 Err(error) => Err(error),
             }
@@ -214,7 +228,7 @@ async fn renewed(
     old: Option<&Session>,
     store: &dyn TokenStore,
     sender: &Sender,
-) -> Result<Session, NoToken> {
+) -> Result<Session, TokenError> {
     let old = old.ok_or_else(|| io::Error::other("there is no session"))?;
     if let Some(other) = newer(store, old)? {
         return Ok(other);
@@ -224,70 +238,80 @@ async fn renewed(
             store.save(&session)?;
             Ok(session)
         }
-        // Another process was quicker and has kept its tokens meanwhile.
-        Err(NoToken::Refused(answer)) if answer.status == StatusCode::UNAUTHORIZED => {
+        // Another process was faster and has stored its tokens.
+        Err(TokenError::Refused(response)) if response.status == StatusCode::UNAUTHORIZED => {
             match newer(store, old)? {
                 Some(other) => Ok(other),
-                None => Err(NoToken::Refused(answer)),
+                None => Err(TokenError::Refused(response)),
             }
         }
         Err(error) => Err(error),
     }
 }
 
-/// What another process has put into the store since.
+/// The session that another process has stored since.
 fn newer(store: &dyn TokenStore, old: &Session) -> io::Result<Option<Session>> {
     let stored = store.load()?;
     Ok(stored.filter(|it| it.refresh_token != old.refresh_token && it.is_fresh()))
 }
 
-/// Asks for new tokens, again if the answer is lost, as long as that is harmless.
-async fn ask(token: &Secret, sender: &Sender) -> Result<Session, NoToken> {
+/// Exchanges the refresh token. Retries if the response is lost, within the grace period.
+async fn ask(token: &Secret, sender: &Sender) -> Result<Session, TokenError> {
     let policy = RetryPolicy::default();
-    let mut unspent_at = Instant::now();
+    let mut unused_at = Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
         let outcome = sender.refresh(token).await;
-        let in_time = |pause: &Duration| unspent_at.elapsed() + *pause < GRACE;
+        let in_time = |pause: &Duration| unused_at.elapsed() + *pause < GRACE;
         let pause = match &outcome {
-            Ok(answer) if answer.status.is_success() => {
-                let tokens = serde_json::from_slice(&answer.body).map_err(io::Error::other)?;
+            Ok(response) if response.status.is_success() => {
+                let tokens = serde_json::from_slice(&response.body).map_err(io::Error::other)?;
                 return Ok(Session::new(tokens));
             }
-            // The only one that is sure not to have spent it.
-            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
-                let pause = policy.pause(attempt, answer.retry_after());
-                unspent_at = Instant::now() + pause.unwrap_or_default();
+            // The only failure after which the token is certain to be unused.
+            Ok(response) if response.status == StatusCode::TOO_MANY_REQUESTS => {
+                let pause = policy.pause(attempt, response.retry_after());
+                unused_at = Instant::now() + pause.unwrap_or_default();
                 pause
             }
-            Ok(answer) if answer.is_passing() => {
-                policy.pause(attempt, answer.retry_after()).filter(in_time)
-            }
+            Ok(response) if response.is_transient() => policy
+                .pause(attempt, response.retry_after())
+                .filter(in_time),
             Ok(_) => None,
             Err(_) => policy.pause(attempt, None).filter(in_time),
         };
         match (pause, outcome) {
             (Some(pause), _) => tokio::time::sleep(pause).await,
-            (None, Ok(answer)) => return Err(NoToken::Refused(answer)),
-            (None, Err(error)) => return Err(NoToken::Transport(error)),
+            (None, Ok(response)) => return Err(TokenError::Refused(response)),
+            (None, Err(error)) => return Err(TokenError::Transport(error)),
         }
     }
 }
 
-impl NoToken {
-    /// Whether trying again later may help.
-    fn is_passing(&self) -> bool {
+impl TokenError {
+    /// Whether a later retry may succeed.
+    fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(answer) => answer.is_passing(),
+            Self::Refused(response) => response.is_transient(),
             Self::Transport(_) => true,
             Self::Store(_) => false,
         }
     }
 }
 
-impl From<io::Error> for NoToken {
+impl From<io::Error> for TokenError {
     fn from(error: io::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(reason: TokenError) -> Self {
+        match reason {
+            TokenError::Refused(response) => response.problem().into(),
+            TokenError::Transport(error) => error.into(),
+            TokenError::Store(error) => Self::Session(error.to_string()),
+        }
     }
 }

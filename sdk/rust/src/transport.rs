@@ -1,27 +1,37 @@
-//! Sends requests: with the session's token, again where that is harmless, with answers that
-//! are read to their end.
+//! Sends requests with the access token of the session, and retries those that are safe to
+//! retry.
+//!
+//! ```text
+//! attempt ──> response ──┬─ 401: renew the token once, attempt again
+//!     ^                  ├─ transient, safe to retry: pause ──┐
+//!     └──────────────────┼────────────────────────────────────┘
+//!                        └─ anything else: returned
+//! ```
+//!
+//! A request whose response was lost may have been carried out. Only operations that can be
+//! repeated without a second effect are sent again then.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
 use serde_json::json;
 
-use crate::error::OWN_STATUS;
+use crate::error::LOCAL_FAILURE;
 use crate::generated::{api, table};
-use crate::problem::{self, Problem, ProblemCode};
+use crate::problem::{self, ProblemCode};
 use crate::retry::{Repeat, RetryPolicy};
 use crate::secret::Secret;
-use crate::session::{Keeper, NoToken};
+use crate::sender::{Response, Sender};
+use crate::session::{Keeper, TokenError};
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// POSTs that may be done again without a key: completing a ready upload changes nothing.
+/// POSTs that are safe to retry without a key: completing a ready upload changes nothing.
 const REPEATABLE: [&str; 1] = ["complete_upload"];
 
-/// What every operation is sent through. Clones share connections and session.
+/// Sends every operation. Clones share connections and session.
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) sender: Sender,
@@ -29,29 +39,12 @@ pub struct Transport {
     pub(crate) retry: Arc<RetryPolicy>,
 }
 
-/// Sends one request once.
-#[derive(Clone, Debug)]
-pub(crate) struct Sender {
-    pub(crate) http: reqwest::Client,
-    pub(crate) base: String,
-}
-
-/// A whole answer.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    /// Whether an earlier attempt was sent whose answer did not arrive.
-    pub(crate) after_loss: bool,
-}
-
-/// A request and what may be done with it.
+/// A request and how it may be sent.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) request: reqwest::Request,
     pub(crate) repeat: Repeat,
-    /// Whether the session's token goes with it.
+    /// Whether to add the access token of the session.
     pub(crate) with_token: bool,
 }
 
@@ -64,21 +57,21 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Sends a call until it has an answer that is worth giving back.
-    pub(crate) async fn execute(&self, call: &Call) -> Result<Answer, NoToken> {
+    /// Sends a call until there is a response to return.
+    pub(crate) async fn execute(&self, call: &Call) -> Result<Response, TokenError> {
         let mut attempt = 0;
         let mut lost = false;
         loop {
             attempt += 1;
             let mut outcome = self.with_token(call).await?;
             let pause = match &mut outcome {
-                Ok(answer) => {
-                    answer.after_loss = lost;
-                    if is_done(call, answer) {
-                        return Ok(Answer::no_content());
+                Ok(response) => {
+                    response.after_loss = lost;
+                    if is_done(call, response) {
+                        return Ok(Response::no_content());
                     }
-                    may_repeat(call, answer)
-                        .then(|| self.retry.pause(attempt, answer.retry_after()))
+                    may_repeat(call, response)
+                        .then(|| self.retry.pause(attempt, response.retry_after()))
                         .flatten()
                 }
                 Err(error) => {
@@ -91,13 +84,13 @@ impl Transport {
             };
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return outcome.map_err(NoToken::Transport),
+                None => return outcome.map_err(TokenError::Transport),
             }
         }
     }
 
-    /// Sends it once; a second time if only the token was too old.
-    async fn with_token(&self, call: &Call) -> Result<reqwest::Result<Answer>, NoToken> {
+    /// Sends it once, or twice if the token was expired.
+    async fn with_token(&self, call: &Call) -> Result<reqwest::Result<Response>, TokenError> {
         if !call.with_token {
             return Ok(self.sender.send(call.copy(None)).await);
         }
@@ -106,7 +99,7 @@ impl Transport {
         };
         let outcome = self.sender.send(call.copy(Some(&token))).await;
         match &outcome {
-            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => {}
+            Ok(response) if response.status == StatusCode::UNAUTHORIZED => {}
             _ => return Ok(outcome),
         }
         match self.keeper.successor(&token, &self.sender).await? {
@@ -116,71 +109,21 @@ impl Transport {
     }
 }
 
-impl Sender {
-    pub(crate) async fn send(&self, request: reqwest::Request) -> reqwest::Result<Answer> {
-        let response = self.http.execute(request).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        // Read here, so that a connection that breaks meanwhile counts as no answer.
-        let body = response.bytes().await?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-            after_loss: false,
-        })
-    }
-
-    /// Trades a refresh token.
-    pub(crate) async fn refresh(&self, token: &Secret) -> reqwest::Result<Answer> {
-        let url = format!("{}/v1/core/sessions/refresh", self.base);
-        let body = json!({ "refresh_token": token });
-        self.send(self.http.post(url).json(&body).build()?).await
-    }
-}
-
-impl Answer {
-    fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            after_loss: true,
-        }
-    }
-
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        problem::retry_after(&self.headers, std::time::SystemTime::now())
-    }
-
-    /// Whether the same request may succeed later.
-    pub(crate) fn is_passing(&self) -> bool {
-        matches!(self.status.as_u16(), 408 | 429 | 502 | 503 | 504)
-    }
-
-    pub(crate) fn problem(&self) -> Problem {
-        Problem::read(&self.body, self.status.as_u16(), &self.headers)
-    }
-
-    fn has_code(&self, code: ProblemCode) -> bool {
-        self.problem().code == code
-    }
-}
-
 impl Call {
     /// A call of an operation of the document.
     fn of(mut request: reqwest::Request, operation: &str) -> Self {
         let keyed = table::KEYED.contains(&operation);
         let headers = request.headers_mut();
-        // The document's version, which the server does not ask for.
+        // The version of the document, which the server does not need.
         headers.remove("api-version");
         if keyed && !headers.contains_key(&IDEMPOTENCY_KEY) {
             headers.insert(&IDEMPOTENCY_KEY, new_key());
         }
-        let harmless = matches!(
+        let idempotent = matches!(
             *request.method(),
             Method::GET | Method::HEAD | Method::PUT | Method::DELETE
         );
-        let repeat = if harmless || keyed || REPEATABLE.contains(&operation) {
+        let repeat = if idempotent || keyed || REPEATABLE.contains(&operation) {
             Repeat::Always
         } else {
             Repeat::UnlessSent
@@ -196,7 +139,7 @@ impl Call {
         let copy = self.request.try_clone();
         let mut copy = copy.expect("bodies of operations are in memory");
         if let Some(token) = token {
-            // A token that is no header value is refused by the server like any other wrong one.
+            // A token that is not a valid header value is omitted, and the server returns 401.
             let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
             if let Ok(mut value) = value {
                 value.set_sensitive(true);
@@ -212,34 +155,25 @@ fn new_key() -> HeaderValue {
     HeaderValue::try_from(key).expect("an id is ASCII")
 }
 
-/// Whether the answer invites to try the same again.
-fn may_repeat(call: &Call, answer: &Answer) -> bool {
-    match answer.status {
-        // It says that nothing was done.
+/// Whether to send the call again after this response.
+fn may_repeat(call: &Call, response: &Response) -> bool {
+    match response.status {
+        // The server has not carried it out.
         StatusCode::TOO_MANY_REQUESTS => true,
-        // The first attempt, whose answer was lost, still runs.
+        // The first attempt, whose response was lost, is still in flight.
         StatusCode::CONFLICT => {
             call.request.headers().contains_key(&IDEMPOTENCY_KEY)
-                && answer.has_code(ProblemCode::RequestInFlight)
+                && response.has_code(ProblemCode::RequestInFlight)
         }
-        _ => call.repeat == Repeat::Always && answer.is_passing(),
+        _ => call.repeat == Repeat::Always && response.is_transient(),
     }
 }
 
-/// A deletion whose answer was lost finds nothing when it is repeated.
-fn is_done(call: &Call, answer: &Answer) -> bool {
-    answer.after_loss
+/// A deletion whose response was lost finds nothing when it is retried.
+fn is_done(call: &Call, response: &Response) -> bool {
+    response.after_loss
         && call.request.method() == Method::DELETE
-        && answer.status == StatusCode::NOT_FOUND
-}
-
-impl From<Answer> for reqwest::Response {
-    fn from(answer: Answer) -> Self {
-        let mut response = http::Response::new(answer.body);
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        response.into()
-    }
+        && response.status == StatusCode::NOT_FOUND
 }
 
 impl ClientHooks<Transport> for api::Client {
@@ -250,26 +184,26 @@ impl ClientHooks<Transport> for api::Client {
     ) -> reqwest::Result<reqwest::Response> {
         let call = Call::of(request, info.operation_id);
         match self.inner().execute(&call).await {
-            Ok(answer) | Err(NoToken::Refused(answer)) => Ok(readable(answer).into()),
-            Err(NoToken::Transport(error)) => Err(error),
-            Err(NoToken::Store(error)) => Ok(own(&error).into()),
+            Ok(response) | Err(TokenError::Refused(response)) => Ok(readable(response).into()),
+            Err(TokenError::Transport(error)) => Err(error),
+            Err(TokenError::Store(error)) => Ok(local_failure(&error).into()),
         }
     }
 }
 
-/// Makes of every refusal one that can be read: proxies answer in their own words.
-fn readable(mut answer: Answer) -> Answer {
-    let refused = answer.status.is_client_error() || answer.status.is_server_error();
-    if refused && serde_json::from_slice::<problem::ProblemBody>(&answer.body).is_err() {
-        answer.body = Bytes::from_static(b"{}");
+/// Replaces error bodies that are not problems, such as those of proxies.
+fn readable(mut response: Response) -> Response {
+    let refused = response.status.is_client_error() || response.status.is_server_error();
+    if refused && serde_json::from_slice::<problem::ProblemBody>(&response.body).is_err() {
+        response.body = Bytes::from_static(b"{}");
     }
-    answer
+    response
 }
 
-/// An answer that tells of a failure here: generated code has no other way to pass it on.
-fn own(error: &std::io::Error) -> Answer {
-    Answer {
-        status: StatusCode::from_u16(OWN_STATUS).expect("599 is a status"),
+/// A response that carries a local failure: generated code has no other way to return it.
+fn local_failure(error: &std::io::Error) -> Response {
+    Response {
+        status: StatusCode::from_u16(LOCAL_FAILURE).expect("599 is a status"),
         headers: HeaderMap::new(),
         body: json!({ "title": error.to_string() }).to_string().into(),
         after_loss: false,
@@ -285,8 +219,8 @@ mod tests {
         Call::of(reqwest::Request::new(method, url), operation)
     }
 
-    fn answer(status: u16, body: &'static str) -> Answer {
-        Answer {
+    fn response(status: u16, body: &'static str) -> Response {
+        Response {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
@@ -295,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_harmless_is_repeated() {
-        let busy = answer(503, "");
+    fn only_safe_requests_are_retried() {
+        let busy = response(503, "");
         assert!(may_repeat(&call(Method::GET, "get_me"), &busy));
         assert!(may_repeat(&call(Method::POST, "presign_upload"), &busy));
         assert!(may_repeat(&call(Method::POST, "complete_upload"), &busy));
@@ -304,15 +238,18 @@ mod tests {
         assert!(!may_repeat(&call(Method::PATCH, "update_me"), &busy));
         assert!(may_repeat(
             &call(Method::PATCH, "update_me"),
-            &answer(429, "")
+            &response(429, "")
         ));
-        assert!(!may_repeat(&call(Method::GET, "get_me"), &answer(500, "")));
+        assert!(!may_repeat(
+            &call(Method::GET, "get_me"),
+            &response(500, "")
+        ));
     }
 
     #[test]
-    fn the_first_attempt_may_still_run() {
-        let running = answer(409, r#"{"code": "request_in_flight"}"#);
-        let taken = answer(409, r#"{"code": "email_taken"}"#);
+    fn a_keyed_request_is_retried_while_the_first_is_in_flight() {
+        let running = response(409, r#"{"code": "request_in_flight"}"#);
+        let taken = response(409, r#"{"code": "email_taken"}"#);
         let keyed = call(Method::POST, "create_user");
         assert!(may_repeat(&keyed, &running));
         assert!(!may_repeat(&keyed, &taken));
@@ -320,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once_and_kept() {
+    fn retries_use_the_same_idempotency_key() {
         let call = call(Method::POST, "create_user");
         let key = |request: reqwest::Request| request.headers()[&IDEMPOTENCY_KEY].clone();
         assert_eq!(key(call.copy(None)), key(call.copy(None)));
@@ -335,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_go_only_where_they_are_needed() {
+    fn public_operations_send_no_token() {
         assert!(call(Method::GET, "get_me").with_token);
         assert!(!call(Method::POST, "create_session").with_token);
     }

@@ -1,4 +1,4 @@
-// What the document says beyond what its schemas do.
+// What the document says besides its schemas.
 
 const METHODS = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
 
@@ -9,15 +9,15 @@ export function generateFacts(document) {
     .filter((operation) => takesIdempotencyKey(document, operation))
     .map(({ method, path }) => `${method} ${path}`);
   return [
-    "/** Operations that take an `Idempotency-Key`. */",
+    "/** Operations that accept an `Idempotency-Key`. */",
     `export const KEYED_OPERATIONS: readonly string[] = ${JSON.stringify(keyed.sort(), null, 2)};`,
     "",
-    "/** Codes of the problems that each operation may answer with, by the function's name. */",
+    "/** The problem codes of each operation, by the name of its function. */",
     "export interface ProblemCodesOf {",
     ...operations.map(({ name, codes }) => `  ${name}: ${union(codes)};`).sort(),
     "}",
     "",
-    "/** Codes of all problems. */",
+    "/** All problem codes. */",
     `export type ProblemCode =\n${explained(document, operations)};`,
     "",
   ].join("\n");
@@ -35,10 +35,10 @@ function operationsOf(document) {
   );
 }
 
-/** Codes of problem documents, and those of GraphQL in the same spelling. */
+/** Problem codes, and those of GraphQL in the same spelling. */
 function codesOf(document, operation) {
-  const answers = Object.values(operation.responses).map((answer) => resolve(document, answer));
-  const codes = answers.flatMap((answer) => answer["x-problem-codes"] ?? []);
+  const responses = Object.values(operation.responses).map((it) => resolve(document, it));
+  const codes = responses.flatMap((response) => response["x-problem-codes"] ?? []);
   const graphql = operation["x-graphql-error-codes"] ?? [];
   return [...new Set([...codes, ...graphql.map((code) => code.toLowerCase())])].sort();
 }
@@ -47,7 +47,7 @@ function union(codes) {
   return codes.length === 0 ? "never" : codes.map((code) => JSON.stringify(code)).join(" | ");
 }
 
-/** All codes, each with what the document says of it. */
+/** All codes, each with its description from the document. */
 function explained(document, operations) {
   const codes = [...new Set(operations.flatMap((operation) => operation.codes))].sort();
   if (codes.length === 0) return "  never";

@@ -1,4 +1,4 @@
-// Types and texts of the operations in src/links/operations.graphql.
+// Types and documents of the operations in src/links/operations.graphql.
 
 import { codegen } from "@graphql-codegen/core";
 import * as operationsPlugin from "@graphql-codegen/typescript-operations";
@@ -30,7 +30,7 @@ export async function generateLinks(schemaText, operationsText) {
   ].join("\n");
 }
 
-/** A text with its types: nothing is parsed at run time. */
+/** A typed document as a string: nothing is parsed at run time. */
 function constant(document, operation) {
   const name = operation.name.value;
   const kind = operation.operation[0].toUpperCase() + operation.operation.slice(1);

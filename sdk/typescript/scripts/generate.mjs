@@ -2,7 +2,7 @@
 //
 //   node scripts/generate.mjs [OUT] [DOCUMENT] [SCHEMA]
 //
-// The same input gives the same bytes.
+// Deterministic: the same input produces the same output.
 
 import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -27,7 +27,7 @@ await createClient({
   plugins: [
     { name: "@hey-api/client-fetch", throwOnError: true },
     "@hey-api/typescript",
-    // Each function takes its client: nothing global, and nothing kept that is not used.
+    // Each function takes its client: no global state, and unused functions can be dropped.
     { name: "@hey-api/sdk", client: false, responseStyle: "data" },
   ],
 });
@@ -40,7 +40,7 @@ await writeFile(
 );
 await mark(out);
 
-/** Puts the mark at the top of every file. */
+/** Adds the mark to the top of every file. */
 async function mark(directory) {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   for (const entry of entries.filter((entry) => entry.isFile())) {

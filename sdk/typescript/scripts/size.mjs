@@ -1,4 +1,4 @@
-// What a page pays: bundles of this package, minified and gzipped, in bytes.
+// The size of bundles of this package, minified and gzipped, in bytes.
 
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";

@@ -19,26 +19,26 @@ import { isQuartetError } from "./errors.js";
 import { Listing } from "./listing.js";
 import type { During } from "./options.js";
 
-/** Opens a session; later calls of this client belong to it. */
+/** Opens a session, which later calls of this client use. */
 export async function login(
   client: QuartetClient,
   credentials: Credentials,
   during: During = {},
 ): Promise<void> {
-  const askedAt = Date.now();
+  const requestedAt = Date.now();
   await client.session.begin(
     await createSession({ client, body: credentials, ...during }),
-    askedAt,
+    requestedAt,
   );
 }
 
-/** Ends the session, here and at the service. */
+/** Ends the session, locally and at the service. */
 export async function logout(client: QuartetClient, during: During = {}): Promise<void> {
   if (!(await client.session.tokens())) return;
   try {
     await deleteSession({ client, path: { id: "current" }, ...during });
   } catch (error) {
-    // Whoever has no session any more is logged out.
+    // A session that has ended already is no error.
     if (!isQuartetError(error) || error.status !== 401) throw error;
   }
   await client.session.forget();
@@ -60,18 +60,18 @@ export class Account {
     return getMe({ client: this.#client, ...during });
   }
 
-  /** Changes what is given; null clears the display name. */
+  /** Changes the given members; null clears the display name. */
   update(body: UserPatch, during: During = {}): Promise<User> {
     return updateMe({ client: this.#client, body, ...during });
   }
 
-  /** Deletes the account. Needs a login that is at most an hour old. */
+  /** Deletes the account. Requires a login within the last hour. */
   async delete(during: During = {}): Promise<void> {
     await deleteMe({ client: this.#client, ...during });
     await this.#client.session.forget();
   }
 
-  /** Where the caller is logged in, newest first. */
+  /** The active sessions of the caller, newest first. */
   sessions({ pageSize, ...during }: During & { pageSize?: number } = {}): Listing<SessionInfo> {
     return new Listing((cursor) =>
       listSessions({
@@ -85,7 +85,7 @@ export class Account {
     );
   }
 
-  /** Ends another session of the caller's. */
+  /** Ends a session of the caller. */
   async endSession(id: string, during: During = {}): Promise<void> {
     await deleteSession({ client: this.#client, path: { id }, ...during });
   }

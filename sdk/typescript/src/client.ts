@@ -7,42 +7,42 @@ import {
 import { QuartetError } from "./errors.js";
 import { Session } from "./session/session.js";
 import { memoryStore, type TokenStore } from "./session/tokens.js";
-import { errorOf } from "./transport/answers.js";
+import { errorOf } from "./transport/responses.js";
 import { isKeyed, type Call, type CallOptions } from "./transport/calls.js";
 import { DEFAULT_RETRY, type RetryOptions } from "./transport/retry.js";
 import { sender } from "./transport/send.js";
 
 export interface QuartetOptions {
-  /** Where the gateway is, such as `https://api.example.com`. */
+  /** URL of the gateway, such as `https://api.example.com`. */
   url: string;
-  /** Where tokens are kept. Default: in memory. */
+  /** Where tokens are stored. Default: in memory. */
   tokens?: TokenStore;
-  /** How long one try may take, the answer's body included, in ms. Default 35000: longer than the gateway's. */
+  /** Timeout of one attempt, including the response body, in ms. Default 35000: longer than that of the gateway. */
   timeoutMs?: number;
-  /** How failed requests are sent again. */
+  /** How failed requests are retried. */
   retry?: Partial<RetryOptions>;
-  /** Further headers for every request. */
+  /** Additional headers for every request. */
   headers?: Record<string, string>;
-  /** Used in place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: typeof fetch;
-  /** Told when the session has ended by itself: the user has to log in again. */
+  /** Called when the session has ended and the user has to log in again. */
   onSessionEnd?: (error: QuartetError) => void;
 }
 
-/** What the generated functions take as `client`. */
+/** The `client` of the generated functions. */
 export interface QuartetClient extends Client {
   readonly url: string;
   readonly retry: RetryOptions;
   readonly session: Session;
 }
 
-/** `meta` is passed through, but the generated types forget it. */
+/** `meta` is passed through, but missing from the generated types. */
 type Options = ResolvedRequestOptions & { meta?: CallOptions };
 
-/** A spent refresh token gives its successor again for 10 s; later it ends the session. */
+/** A used refresh token returns the same successor for 10 s; after that, reuse ends the session. */
 const REFRESH: CallOptions = { repeatable: true, timeoutMs: 3000, retryWithinMs: 6000 };
 
-/** A client that logs in, refreshes, waits, retries, and throws a `QuartetError`. */
+/** A client that renews its session, retries, and throws `QuartetError`. */
 export function createClient(options: QuartetOptions): QuartetClient {
   const url = options.url.replace(/\/+$/, "");
   const retry = { ...DEFAULT_RETRY, ...options.retry };
@@ -71,12 +71,12 @@ export function createClient(options: QuartetOptions): QuartetClient {
     return request;
   });
   client.interceptors.error.use((error, response) =>
-    response && isFromAnswer(error) ? errorOf(response, error) : error,
+    response && isFromResponse(error) ? errorOf(response, error) : error,
   );
   return Object.assign(client, { url, retry, session });
 }
 
-/** A text or a parsed body of an error, or a body that is no JSON although it should be. */
-function isFromAnswer(error: unknown): boolean {
+/** Whether the error is a response body: a string, a parsed body, or a body that is invalid JSON. */
+function isFromResponse(error: unknown): boolean {
   return !(error instanceof Error) || error instanceof SyntaxError;
 }

@@ -3,27 +3,27 @@ import type { FieldError } from "./generated/types.gen.js";
 
 export type { FieldError, ProblemCode };
 
-/** Codes of what goes wrong on the way. */
+/** Codes of errors that do not come from a service. */
 export type ClientCode =
-  /** No answer came: the connection could not be made, or was cut. */
+  /** No response: the connection could not be opened, or broke. */
   | "connection_failed"
-  /** No whole answer came in time. (A service that ran out of time says so too, with a status.) */
+  /** No complete response in time. (A service that times out uses this code too, with a status.) */
   | "timed_out"
-  /** An answer came that no Quartet gives; perhaps from a proxy on the way. */
+  /** A response that is not from Quartet; perhaps from a proxy. */
   | "unexpected_answer"
   /** 304, to a request with `If-None-Match`. */
   | "not_modified"
-  /** The store took no file; `status` and `detail` are the store's. */
+  /** The object store refused the file; `status` and `detail` come from the store. */
   | "upload_refused"
-  /** The file was changed or taken away while it was sent. */
+  /** The file was changed or removed while it was sent. */
   | "file_changed"
-  /** A subscription ended, and trying again did not help. */
+  /** A subscription was closed, and reconnecting failed. */
   | "subscription_closed";
 
-/** Later services may know more codes than this package. */
+/** Newer services may have codes that this package does not know. */
 export type ErrorCode = ProblemCode | ClientCode | (string & {});
 
-/** What is known of a failure besides its code. */
+/** What is known about a failure besides its code. */
 export interface ErrorFacts {
   status?: number | undefined;
   requestId?: string | undefined;
@@ -35,22 +35,22 @@ export interface ErrorFacts {
 }
 
 /**
- * Everything that this package throws, but for an `AbortSignal`'s own reason.
+ * Everything that this package throws, except the reason of an `AbortSignal`.
  *
- * `code` is stable and made for `switch`; the message is for people.
+ * `code` is stable and meant for `switch`; the message is for people.
  */
 export class QuartetError<Code extends ErrorCode = ErrorCode> extends Error {
   override readonly name = "QuartetError";
   readonly code: Code;
-  /** HTTP status; absent when no answer came. */
+  /** HTTP status; absent without a response. */
   readonly status: number | undefined;
-  /** Names the request in the services' logs. */
+  /** Identifies the request in the logs of the services. */
   readonly requestId: string | undefined;
   readonly title: string | undefined;
   readonly detail: string | undefined;
-  /** Every field that breaks a rule, by its JSON pointer or the parameter's name. */
+  /** Every invalid field, by JSON pointer or parameter name. */
   readonly errors: readonly FieldError[];
-  /** After this time the same request may work. */
+  /** Time after which the same request may succeed. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(code: Code, facts: ErrorFacts = {}) {
@@ -64,13 +64,13 @@ export class QuartetError<Code extends ErrorCode = ErrorCode> extends Error {
     this.retryAfterSeconds = facts.retryAfterSeconds;
   }
 
-  /** The first rule that the field breaks: `"/email"` in a body, `"limit"` in a query. */
+  /** The first error of a field: `"/email"` in a body, `"limit"` in a query. */
   field(name: string): FieldError | undefined {
     return this.errors.find(({ pointer, parameter }) => pointer === name || parameter === name);
   }
 }
 
-/** Whether it is an error of this package, and has one of the codes if any are given. */
+/** Whether this is an error of this package, with one of the codes if any are given. */
 export function isQuartetError(error: unknown): error is QuartetError;
 export function isQuartetError<Code extends ProblemCode | ClientCode>(
   error: unknown,
@@ -83,7 +83,7 @@ export function isQuartetError(error: unknown, ...codes: string[]): error is Qua
 
 function describe(code: ErrorCode, { title, detail, errors = [], requestId }: ErrorFacts): string {
   const fields = errors.map((error) => `${error.pointer ?? error.parameter} ${error.detail}`);
-  const said = [title, detail, ...fields].filter(Boolean).join("; ");
+  const text = [title, detail, ...fields].filter(Boolean).join("; ");
   const names = requestId ? `${code}, request ${requestId}` : code;
-  return said ? `${said} (${names})` : names;
+  return text ? `${text} (${names})` : names;
 }

@@ -1,4 +1,4 @@
-/** One page as the REST lists give it. */
+/** One page of a REST list. */
 interface Page<Item> {
   data: Item[];
   next_cursor?: string | null;
@@ -20,7 +20,7 @@ export class Listing<Item> implements AsyncIterable<Item> {
     for await (const page of this.pages()) yield* page;
   }
 
-  /** Whole pages, as they come. */
+  /** The list in pages. */
   async *pages(): AsyncGenerator<Item[], void, undefined> {
     let cursor: string | undefined;
     do {
@@ -30,7 +30,7 @@ export class Listing<Item> implements AsyncIterable<Item> {
     } while (cursor !== undefined);
   }
 
-  /** Everything, in memory. */
+  /** All items, in memory. */
   async toArray(): Promise<Item[]> {
     const items: Item[] = [];
     for await (const page of this.pages()) items.push(...page);

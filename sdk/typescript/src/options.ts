@@ -1,8 +1,8 @@
 import type { CallOptions } from "./transport/calls.js";
 
-/** What every call takes. */
+/** Options of every call. */
 export interface During {
-  /** Ends the call; its reason is thrown. */
+  /** Aborts the call, which then throws the reason of the signal. */
   signal?: AbortSignal;
   meta?: CallOptions;
 }

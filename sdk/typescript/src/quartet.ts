@@ -6,7 +6,7 @@ import { Media } from "./media/media.js";
 import type { During } from "./options.js";
 
 /**
- * All of Quartet behind one address.
+ * All of Quartet behind one URL.
  *
  *     const quartet = new Quartet({ url: "https://api.example.com" });
  *     await quartet.login({ email, password });

@@ -19,7 +19,7 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** The scenarios and the package as a page would bundle them. */
+/** The scenarios and the package, bundled as for a page. */
 async function bundle(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [join(import.meta.dirname, "harness/page.ts")],
@@ -40,7 +40,7 @@ describe.skipIf(!target)("in Chromium", () => {
   const broken: string[] = [];
 
   beforeAll(async () => {
-    // The page comes from the proxy: the same origin as the gateway's answers.
+    // The page is served by the proxy, from the same origin as the API.
     proxy = new Proxy(target ?? "", {
       "/__test/page": {
         type: "text/html",
@@ -73,7 +73,7 @@ describe.skipIf(!target)("in Chromium", () => {
           const names = [group, name] as const;
           const outcome = await page.evaluate(([group, name]) => runScenario(group, name), names);
           expect(broken).toEqual([]);
-          if (outcome) skip(outcome.left);
+          if (outcome) skip(outcome.skipped);
         });
       }
     });

@@ -1,4 +1,4 @@
-// Files on disk, which only Node.js opens by their path.
+// Only in Node.js: files on disk.
 
 import { isQuartetError } from "@quartet/client";
 import { openAsBlob } from "node:fs";
@@ -8,19 +8,19 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Faults } from "./harness/faults.js";
 import { Proxy } from "./harness/proxy.js";
-import { somebody, type World } from "./harness/scenario.js";
+import { loggedInUser, type TestStack } from "./harness/scenario.js";
 
 const target = process.env["QUARTET_URL"];
 
 describe.skipIf(!target)("a file on disk", () => {
   const proxy = new Proxy(target ?? "http://localhost");
-  let world: World;
+  let stack: TestStack;
   let directory: string;
   let path: string;
 
   beforeAll(async () => {
     const url = await proxy.start();
-    world = { url, faults: new Faults(url) };
+    stack = { url, faults: new Faults(url) };
     directory = await mkdtemp(join(tmpdir(), "quartet-files-"));
     path = join(directory, "notes.txt");
     await writeFile(path, "quartet\n".repeat(500_000));
@@ -30,16 +30,16 @@ describe.skipIf(!target)("a file on disk", () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  test("goes up", async () => {
-    const { media } = await somebody(world);
+  test("is uploaded", async () => {
+    const { media } = await loggedInUser(stack);
     const asset = await media.upload(await openAsBlob(path, { type: "text/plain" }), {
       fileName: "notes.txt",
     });
     expect(asset).toMatchObject({ status: "ready", size_bytes: 4_000_000 });
   });
 
-  test("that changes meanwhile is not sent again", async () => {
-    const { media } = await somebody(world);
+  test("that changes during the upload is not sent again", async () => {
+    const { media } = await loggedInUser(stack);
     const file = await openAsBlob(path, { type: "text/plain" });
     await appendFile(path, "more");
     const error = await media.upload(file).catch((reason: unknown) => reason);

@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { Faults } from "./harness/faults.js";
 import { Proxy } from "./harness/proxy.js";
-import type { World } from "./harness/scenario.js";
+import type { TestStack } from "./harness/scenario.js";
 import { groups } from "./live/all.js";
 
 const target = process.env["QUARTET_URL"];
 
 describe.skipIf(!target)("in Node.js", () => {
   const proxy = new Proxy(target ?? "http://localhost");
-  let world: World;
+  let stack: TestStack;
   beforeAll(async () => {
     const url = await proxy.start();
-    world = { url, faults: new Faults(url) };
+    stack = { url, faults: new Faults(url) };
   });
   afterAll(() => proxy.stop());
 
@@ -19,8 +19,8 @@ describe.skipIf(!target)("in Node.js", () => {
     describe(group, () => {
       for (const [name, scenario] of Object.entries(scenarios)) {
         test(name, async ({ skip }) => {
-          const outcome = await scenario(world);
-          if (outcome) skip(outcome.left);
+          const outcome = await scenario(stack);
+          if (outcome) skip(outcome.skipped);
         });
       }
     });

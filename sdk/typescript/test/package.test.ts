@@ -1,4 +1,4 @@
-// The package as others get it: its types, its example, its size.
+// The published package: its types, its example, its size.
 
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -62,15 +62,15 @@ describe("a project that uses the package", () => {
   });
 });
 
-test("the sizes that the README tells hold", async () => {
+test("sizes are within the limits of the README", async () => {
   const table = (await readFile(join(root, "README.md"), "utf8")).matchAll(/ (\d+\.\d) kB \|$/gm);
-  const told = [...table].map(([, kilobytes]) => Number(kilobytes));
+  const limits = [...table].map(([, kilobytes]) => Number(kilobytes));
   const measured = (await sizes()).map(({ gzipped }) => gzipped / 1000);
-  expect(told).toHaveLength(measured.length);
-  for (const [index, size] of measured.entries()) expect(size).toBeLessThanOrEqual(told[index]!);
+  expect(limits).toHaveLength(measured.length);
+  for (const [index, size] of measured.entries()) expect(size).toBeLessThanOrEqual(limits[index]!);
 });
 
-test("what is packed is the built package and nothing else", async () => {
+test("the package contains only the build", async () => {
   const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--silent"], { cwd: root });
   const packed = JSON.parse(stdout);
   const { files } = Array.isArray(packed) ? packed[0] : Object.values(packed)[0];

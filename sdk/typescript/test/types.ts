@@ -1,4 +1,4 @@
-// Compiled, never run: what must and what must not be accepted.
+// Compiled, never run: what must and must not type-check.
 
 import {
   createClient,
@@ -21,19 +21,19 @@ export async function operations(): Promise<void> {
   const client = createClient({ url: "https://api.example.com" });
   const me = await getMe({ client, meta: { timeoutMs: 1000 } });
   holds<Equal<typeof me, User>>();
-  // @ts-expect-error a client is needed
+  // @ts-expect-error a client is required
   await getMe({});
-  // @ts-expect-error not a setting of a call
+  // @ts-expect-error not an option of a call
   await getMe({ client, meta: { timeout: 1000 } });
   const body = { file_name: "a", content_type: "text/plain", size_bytes: 1 };
   // @ts-expect-error visibility is missing
   await presignUpload({ client, body });
-  // @ts-expect-error visibility is one of two words
+  // @ts-expect-error not a visibility
   await presignUpload({ client, body: { ...body, visibility: "secret" } });
 }
 
 export async function conveniences(): Promise<void> {
-  // @ts-expect-error an address is needed
+  // @ts-expect-error a URL is required
   new Quartet({});
   const quartet = new Quartet({ url: "https://api.example.com" });
   for await (const asset of quartet.media.assets({ status: "ready" })) {
@@ -44,9 +44,9 @@ export async function conveniences(): Promise<void> {
   const link = await quartet.links.create({ url: "https://example.org" });
   holds<Equal<typeof link, Link>>();
   holds<Equal<typeof link.title, string | null>>();
-  // @ts-expect-error where the link leads is missing
+  // @ts-expect-error the target URL is missing
   await quartet.links.create({ slug: "abc" });
-  // @ts-expect-error no such field to order by
+  // @ts-expect-error not a field to order by
   quartet.links.list({ orderBy: [{ field: "COLOUR" }] });
   for await (const click of quartet.links.clicks(link.id)) {
     holds<Equal<typeof click.totals.total, number>>();
@@ -63,7 +63,7 @@ export function errors(error: unknown): void {
   // @ts-expect-error no such code
   isQuartetError(error, "slug_takn");
   const taken: ProblemCodesOf["createUser"] = "email_taken";
-  // @ts-expect-error signing up makes no links
+  // @ts-expect-error not a code of signing up
   const wrong: ProblemCodesOf["createUser"] = "slug_taken";
   void [taken, wrong];
 }

@@ -1,11 +1,11 @@
-//! Cut connections, servers that ask for patience, and refusals.
+//! Broken connections, Retry-After, and problems.
 
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use quartet_client::{AssetFilter, Error, FieldError, NewLink, RetryPolicy, TransportKind, Upload};
 
-use super::Scene;
+use super::ProxiedStack;
 use crate::harness::files::PNG;
 use crate::harness::{Fault, ports, sdk};
 
@@ -13,13 +13,13 @@ const ME: &str = "GET /v1/core/users/me";
 const GRAPHQL: &str = "POST /v1/links/graphql";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_request_survives_every_cut() {
-    let Scene {
+async fn reads_are_retried_after_broken_connections() {
+    let ProxiedStack {
         ada,
         proxy,
         stack: _stack,
-    } = Scene::new().await;
-    for (seen, fault) in [Fault::CutBefore, Fault::CutAnswer, Fault::LoseAnswer]
+    } = ProxiedStack::new().await;
+    for (seen, fault) in [Fault::CutBefore, Fault::CutResponse, Fault::LoseResponse]
         .into_iter()
         .enumerate()
     {
@@ -28,22 +28,22 @@ async fn a_reading_request_survives_every_cut() {
         assert_eq!(me.unwrap().email, ada.email, "{fault:?}");
         assert_eq!(proxy.count(ME), (seen + 1) * 2, "{fault:?}");
     }
-    proxy.expect_all_faults_met();
-    // Not for ever.
+    proxy.expect_all_faults_used();
+    // Up to the maximum number of attempts.
     for _ in 0..RetryPolicy::default().attempts {
         proxy.next(ME, Fault::CutBefore);
     }
     let error = ada.quartet.me().await.unwrap_err();
     assert!(is(&error, TransportKind::Broken), "{error:?}");
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_done_twice() {
-    let Scene { ada, proxy, stack } = Scene::new().await;
+async fn retries_take_effect_once() {
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::new().await;
     let links = ada.quartet.links();
-    // Without an idempotency key: told, not repeated.
-    for (fault, made) in [(Fault::CutBefore, 0), (Fault::LoseAnswer, 1)] {
+    // Without an idempotency key: an error, no retry.
+    for (fault, made) in [(Fault::CutBefore, 0), (Fault::LoseResponse, 1)] {
         let before = proxy.count(GRAPHQL);
         proxy.next(GRAPHQL, fault.clone());
         let error = links
@@ -55,9 +55,9 @@ async fn nothing_is_done_twice() {
         let all: Vec<_> = links.list(None).try_collect().await.unwrap();
         assert_eq!(all.len(), made, "{fault:?}: {all:#?}");
     }
-    // With a key: repeated, done once.
+    // With a key: retried, and takes effect once.
     let (email, password) = sdk::credentials(&stack.secrets);
-    for fault in [Fault::LoseAnswer, Fault::CutAnswer] {
+    for fault in [Fault::LoseResponse, Fault::CutResponse] {
         proxy.next("POST /v1/core/users", fault);
     }
     let user = ada
@@ -67,10 +67,10 @@ async fn nothing_is_done_twice() {
     assert_eq!(
         user.unwrap().email,
         email,
-        "the answer of the first attempt"
+        "the response of the first attempt"
     );
-    proxy.next("POST /v1/media/presign", Fault::LoseAnswer);
-    proxy.next("/complete", Fault::LoseAnswer);
+    proxy.next("POST /v1/media/presign", Fault::LoseResponse);
+    proxy.next("/complete", Fault::LoseResponse);
     let asset = ada
         .quartet
         .upload(&Upload::bytes("pixel.png", PNG))
@@ -83,25 +83,25 @@ async fn nothing_is_done_twice() {
         .await
         .unwrap();
     assert_eq!(all.len(), 1, "{all:#?}");
-    // A deletion that is repeated finds nothing, which is what was wanted.
-    proxy.next("DELETE /v1/media/assets", Fault::LoseAnswer);
+    // A retried deletion finds nothing, which is a success.
+    proxy.next("DELETE /v1/media/assets", Fault::LoseResponse);
     ada.quartet.delete_asset(&asset.id).await.unwrap();
     let error = ada.quartet.delete_asset(&asset.id).await.unwrap_err();
     assert_eq!(error.problem().unwrap().code.as_str(), "not_found");
     let link = links.list(None).try_next().await.unwrap().unwrap();
-    proxy.next(GRAPHQL, Fault::LoseAnswer);
+    proxy.next(GRAPHQL, Fault::LoseResponse);
     links.delete(&link.id).await.unwrap();
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_asks_for_patience_gets_it() {
-    let Scene {
+async fn retry_after_is_obeyed() {
+    let ProxiedStack {
         ada,
         proxy,
         stack: _stack,
-    } = Scene::new().await;
-    proxy.next(ME, Fault::Answer(429, "retry-after: 1\r\n"));
+    } = ProxiedStack::new().await;
+    proxy.next(ME, Fault::Respond(429, "retry-after: 1\r\n"));
     let begin = Instant::now();
     ada.quartet.me().await.unwrap();
     assert!(
@@ -109,16 +109,16 @@ async fn a_server_that_asks_for_patience_gets_it() {
         "{:?}",
         begin.elapsed()
     );
-    // 429 says that nothing was done: any request may come again.
-    proxy.next(GRAPHQL, Fault::Answer(429, "retry-after: 1\r\n"));
+    // 429 means that the request had no effect: any request may be retried.
+    proxy.next(GRAPHQL, Fault::Respond(429, "retry-after: 1\r\n"));
     let link = ada
         .quartet
         .links()
         .create(NewLink::to("https://example.org"))
         .await;
     link.unwrap();
-    // Too long to wait for: told, with the time.
-    proxy.next(ME, Fault::Answer(429, "retry-after: 3600\r\n"));
+    // Too long to wait: an error, with the time.
+    proxy.next(ME, Fault::Respond(429, "retry-after: 3600\r\n"));
     let begin = Instant::now();
     let error = ada.quartet.me().await.unwrap_err();
     let problem = error.problem().unwrap();
@@ -128,12 +128,12 @@ async fn a_server_that_asks_for_patience_gets_it() {
     );
     assert!(begin.elapsed() < Duration::from_secs(20));
 
-    proxy.next(ME, Fault::Answer(503, "retry-after: 1\r\n"));
-    proxy.next(ME, Fault::Answer(502, ""));
+    proxy.next(ME, Fault::Respond(503, "retry-after: 1\r\n"));
+    proxy.next(ME, Fault::Respond(502, ""));
     ada.quartet.me().await.unwrap();
-    // 503 may come after the work was done.
+    // 503 may follow after the request took effect.
     let before = proxy.count(GRAPHQL);
-    proxy.next(GRAPHQL, Fault::Answer(503, "retry-after: 1\r\n"));
+    proxy.next(GRAPHQL, Fault::Respond(503, "retry-after: 1\r\n"));
     let error = ada
         .quartet
         .links()
@@ -141,19 +141,19 @@ async fn a_server_that_asks_for_patience_gets_it() {
         .await;
     assert_eq!(error.unwrap_err().problem().unwrap().status, 503);
     assert_eq!(proxy.count(GRAPHQL), before + 1);
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_names_code_fields_and_request() {
-    let Scene {
+async fn problems_have_code_fields_and_request_id() {
+    let ProxiedStack {
         ada,
         stack,
         proxy: _proxy,
-    } = Scene::new().await;
+    } = ProxiedStack::new().await;
     let error = ada
         .quartet
-        .sign_up("nobody", "short".into(), None)
+        .sign_up("not-an-email", "short".into(), None)
         .await
         .unwrap_err();
     let problem = error.problem().unwrap();
@@ -165,7 +165,7 @@ async fn a_refusal_names_code_fields_and_request() {
     assert_eq!(fields, ["/email", "/password"], "{problem}");
     let id = problem.request_id.as_deref().unwrap();
     let log = std::fs::read_to_string(stack.log("core-1")).unwrap();
-    assert!(log.contains(id), "{id} names the request in the log");
+    assert!(log.contains(id), "{id} identifies the request in the log");
 
     let error = ada
         .quartet
@@ -181,10 +181,10 @@ async fn a_refusal_names_code_fields_and_request() {
     );
     assert!(problem.request_id.is_some(), "{problem:?}");
 
-    let stranger = sdk::quartet(stack.gateway(), &stack.secrets);
-    let error = stranger.me().await.unwrap_err();
+    let anonymous = sdk::quartet(stack.gateway(), &stack.secrets);
+    let error = anonymous.me().await.unwrap_err();
     assert_eq!(error.problem().unwrap().status, 401, "{error}");
-    let error = stranger
+    let error = anonymous
         .log_in(&ada.email, "a wrong password indeed".into())
         .await
         .unwrap_err();
@@ -192,13 +192,13 @@ async fn a_refusal_names_code_fields_and_request() {
         error.problem().unwrap().code.as_str(),
         "invalid_credentials"
     );
-    assert!(!stranger.is_logged_in().await.unwrap());
+    assert!(!anonymous.is_logged_in().await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_there_is_told_as_such() {
-    let nobody = format!("http://127.0.0.1:{}", ports::take());
-    let quartet = quartet_client::Quartet::new(&nobody).unwrap();
+async fn unreachable_servers_are_reported() {
+    let url = format!("http://127.0.0.1:{}", ports::take());
+    let quartet = quartet_client::Quartet::new(&url).unwrap();
     let error = quartet.me().await.unwrap_err();
     assert!(is(&error, TransportKind::Connect), "{error:?}");
 }

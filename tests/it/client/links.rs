@@ -1,4 +1,4 @@
-//! Links, and clicks over connections that break.
+//! Links, and click streams over connections that break.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use quartet_client::{Click, Interval, LinkFilter, LinkPatch, LinkStatus, NewLink, Patch, Watch};
 use tokio::time::timeout;
 
-use super::Scene;
+use super::ProxiedStack;
 use crate::harness::wait::PATIENCE;
 use crate::harness::{Client, Options, Stack, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_are_made_found_changed_and_deleted() {
-    let Scene {
+async fn links_are_created_found_changed_and_deleted() {
+    let ProxiedStack {
         ada,
         proxy: _proxy,
         stack: _stack,
-    } = Scene::new().await;
+    } = ProxiedStack::new().await;
     let links = ada.quartet.links();
     let made = links
         .create(NewLink {
@@ -36,7 +36,7 @@ async fn links_are_made_found_changed_and_deleted() {
     );
     let found = links.by_slug(&made.slug).await.unwrap().unwrap();
     assert_eq!(found.id, made.id);
-    assert!(links.by_slug("nobody-has-this").await.unwrap().is_none());
+    assert!(links.by_slug("does-not-exist").await.unwrap().is_none());
 
     let titles = async |text: &str| {
         let found = links.list(Some(LinkFilter::holding(text)));
@@ -44,7 +44,7 @@ async fn links_are_made_found_changed_and_deleted() {
         found
     };
     assert_eq!(titles("50% OFF").await, std::slice::from_ref(&made.title));
-    assert_eq!(titles("5%off").await, [], "% has no meaning in a search");
+    assert_eq!(titles("5%off").await, [], "% is not a wildcard in a search");
     assert_eq!(titles("example.org").await.len(), 2);
 
     let patch = LinkPatch {
@@ -56,7 +56,7 @@ async fn links_are_made_found_changed_and_deleted() {
     let changed = links.update(&made.id, patch).await.unwrap();
     assert_eq!((changed.title, changed.max_clicks), (None, Some(20)));
     assert_eq!(changed.status, LinkStatus::Disabled);
-    assert_eq!(changed.url, made.url, "what is left out stays");
+    assert_eq!(changed.url, made.url, "absent members keep their value");
     assert_eq!(
         links.series(&made.id, Interval::Day).await.unwrap().len(),
         30
@@ -69,8 +69,8 @@ async fn links_are_made_found_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clicks_come_over_connections_that_break() {
-    let Scene { ada, proxy, stack } = Scene::new().await;
+async fn click_streams_reconnect() {
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::new().await;
     let links = ada.quartet.links();
     let link = links
         .create(NewLink::to("https://example.org"))
@@ -80,13 +80,13 @@ async fn clicks_come_over_connections_that_break() {
     let visitor = stack.client();
     let path = format!("/s/{}", link.slug);
 
-    let first = click_until_told(&mut clicks, &visitor, &path).await;
+    let first = click_until_reported(&mut clicks, &visitor, &path).await;
     assert!(!first.bot && first.totals.total >= 1, "{first:?}");
     assert_eq!(proxy.tunnels(), 1);
     proxy.cut_tunnels();
-    let second = click_until_told(&mut clicks, &visitor, &path).await;
+    let second = click_until_reported(&mut clicks, &visitor, &path).await;
     assert!(second.totals.total > first.totals.total, "{second:?}");
-    assert_eq!(proxy.tunnels(), 1, "connected again");
+    assert_eq!(proxy.tunnels(), 1, "reconnected");
 
     links.delete(&link.id).await.unwrap();
     let end = timeout(Duration::from_secs(20), async {
@@ -108,9 +108,9 @@ async fn clicks_come_over_connections_that_break() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_outlives_its_token() {
+async fn click_streams_survive_token_expiry() {
     let stack = Stack::start(Options::short_tokens()).await;
-    let Scene { ada, proxy, stack } = Scene::of(stack).await;
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::of(stack).await;
     let links = ada.quartet.links();
     let link = links
         .create(NewLink::to("https://example.org"))
@@ -118,19 +118,19 @@ async fn a_watch_outlives_its_token() {
         .unwrap();
     let mut clicks = links.watch(&link.id);
     let (visitor, path) = (stack.client(), format!("/s/{}", link.slug));
-    // The server ends the connection with the token, so that there is another one.
+    // The server closes the connection when the token expires.
     let begin = Instant::now();
     while proxy.count("GET /v1/links/graphql") < 2 {
         assert!(begin.elapsed() < PATIENCE, "still the first connection");
-        click_until_told(&mut clicks, &visitor, &path).await;
+        click_until_reported(&mut clicks, &visitor, &path).await;
     }
-    click_until_told(&mut clicks, &visitor, &path).await;
+    click_until_reported(&mut clicks, &visitor, &path).await;
     assert!(proxy.count("POST /v1/core/sessions/refresh") >= 1);
 }
 
-/// Follows the link until the stream tells of it: the first visits may come before it is in
-/// force.
-async fn click_until_told(clicks: &mut Watch, visitor: &Client, path: &str) -> Click {
+/// Follows the link until the stream reports a click: the first ones may precede the
+/// subscription.
+async fn click_until_reported(clicks: &mut Watch, visitor: &Client, path: &str) -> Click {
     for _ in 0..20 {
         visitor.get(path).await.expect(302);
         if let Ok(click) = timeout(Duration::from_secs(2), clicks.next()).await {

@@ -1,21 +1,21 @@
-//! The Rust client against a real Quartet, with faults between.
+//! The Rust client against a real Quartet, with injected faults.
 
 mod faults;
 mod links;
 mod sessions;
 mod uploads;
 
-use crate::harness::{Person, Proxy, Stack, sdk};
+use crate::harness::{Proxy, SdkUser, Stack, sdk};
 
-/// A stack, a proxy in front of it, and somebody who goes through it.
-struct Scene {
-    // Dropped in this order: the stack looks for secrets in its logs last.
-    ada: Person,
+/// A stack behind a proxy that injects faults, and a user of the proxy.
+struct ProxiedStack {
+    // Dropped in this order: the stack searches its logs for secrets last.
+    ada: SdkUser,
     proxy: Proxy,
     stack: Stack,
 }
 
-impl Scene {
+impl ProxiedStack {
     async fn new() -> Self {
         Self::of(Stack::small().await).await
     }
@@ -23,7 +23,7 @@ impl Scene {
     async fn of(stack: Stack) -> Self {
         let proxy = Proxy::before(stack.gateway()).await;
         let quartet = sdk::quartet(proxy.address(), &stack.secrets);
-        let ada = Person::sign_up(quartet, &stack.secrets).await;
+        let ada = SdkUser::sign_up(quartet, &stack.secrets).await;
         Self { ada, proxy, stack }
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens that end, are refused, are renewed, and whose renewal is cut.
+//! Tokens that expire, are refused or renewed, and renewals that fail.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,39 +7,40 @@ use futures_util::TryStreamExt as _;
 use futures_util::future::try_join_all;
 use quartet_client::{MemoryStore, RetryPolicy, Session, TokenStore};
 
-use super::Scene;
+use super::ProxiedStack;
 use crate::harness::{Fault, Options, Stack, eventually, sdk};
 
 const REFRESH: &str = "POST /v1/core/sessions/refresh";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_token_is_renewed_once_for_all_that_wait() {
-    let Scene { ada, proxy, stack } = Scene::of(Stack::start(Options::short_tokens()).await).await;
-    // The first answer of the renewal is lost; its successor is given again.
-    proxy.next(REFRESH, Fault::LoseAnswer);
+async fn concurrent_requests_share_one_renewal() {
+    let ProxiedStack { ada, proxy, stack } =
+        ProxiedStack::of(Stack::start(Options::short_tokens()).await).await;
+    // The first response to the renewal is lost; the retry returns the same successor.
+    proxy.next(REFRESH, Fault::LoseResponse);
     eventually("the token is renewed", || async {
         let all = (0..8).map(|_| ada.quartet.me());
         try_join_all(all).await.unwrap();
         (proxy.count(REFRESH) > 0).then_some(())
     })
     .await;
-    assert_eq!(proxy.count(REFRESH), 2, "one renewal, asked for twice");
-    proxy.expect_all_faults_met();
+    assert_eq!(proxy.count(REFRESH), 2, "one renewal, sent twice");
+    proxy.expect_all_faults_used();
     let me = ada.quartet.me().await.unwrap();
     assert_eq!(me.id.to_string(), ada.id);
     drop(stack);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_is_renewed_and_an_ended_session_is_told() {
-    let Scene { ada, proxy, stack } = Scene::new().await;
+async fn a_refused_token_is_renewed_and_an_ended_session_is_reported() {
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::new().await;
     let other = sdk::quartet(proxy.address(), &stack.secrets);
     other
         .log_in(&ada.email, ada.password.as_str().into())
         .await
         .unwrap();
 
-    // A token that looks fresh but is not accepted.
+    // A token that looks valid but is refused.
     let store = Shared::default();
     let third = sdk::builder(proxy.address())
         .store(store.clone())
@@ -58,7 +59,7 @@ async fn a_refused_token_is_renewed_and_an_ended_session_is_told() {
         .unwrap();
     assert_eq!(fourth.me().await.unwrap().email, ada.email);
     assert_eq!(proxy.count(REFRESH), 1);
-    // The first of the two that share the store finds what the second has renewed.
+    // The first of the two clients that share the store uses the token that the second renewed.
     assert_eq!(third.me().await.unwrap().email, ada.email);
 
     let logins: Vec<_> = ada.quartet.sessions().try_collect().await.unwrap();
@@ -75,9 +76,9 @@ async fn a_refused_token_is_renewed_and_an_ended_session_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_that_share_a_store_do_not_end_each_others_session() {
+async fn clients_with_a_shared_store_keep_the_session() {
     let stack = Stack::start(Options::short_tokens()).await;
-    let Scene { ada, proxy, stack } = Scene::of(stack).await;
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::of(stack).await;
     let store = Shared::default();
     let client = || {
         let builder = sdk::builder(proxy.address()).store(store.clone());
@@ -86,7 +87,7 @@ async fn those_that_share_a_store_do_not_end_each_others_session() {
     let idle = client();
     let password = ada.password.as_str().into();
     idle.log_in(&ada.email, password).await.unwrap();
-    // Others renew twice: whoever comes with the first token then is taken for a thief.
+    // Others renew twice: using the first refresh token then would be reuse.
     eventually("two renewals", || async {
         client().me().await.unwrap();
         (proxy.count(REFRESH) >= 2).then_some(())
@@ -99,8 +100,8 @@ async fn those_that_share_a_store_do_not_end_each_others_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_token_does_while_it_cannot_be_renewed() {
-    let Scene { ada, proxy, stack } = Scene::new().await;
+async fn a_valid_token_is_used_while_renewal_fails() {
+    let ProxiedStack { ada, proxy, stack } = ProxiedStack::new().await;
     let store = Shared::default();
     let password = ada.password.as_str().into();
     let client = || {
@@ -117,19 +118,23 @@ async fn a_good_token_does_while_it_cannot_be_renewed() {
     }
     let client = client();
     client.me().await.unwrap();
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
     let asked = proxy.count(REFRESH);
     client.me().await.unwrap();
-    assert_eq!(proxy.count(REFRESH), asked, "not with every request");
+    assert_eq!(
+        proxy.count(REFRESH),
+        asked,
+        "not retried with every request"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_shown_by_debug() {
-    let Scene {
+async fn debug_output_hides_secrets() {
+    let ProxiedStack {
         ada,
         proxy: _proxy,
         stack: _stack,
-    } = Scene::new().await;
+    } = ProxiedStack::new().await;
     let shown = format!("{:?} {:?}", ada.quartet, ada.quartet.api());
     assert!(
         !shown.contains("eyJ") && !shown.contains("qrt_ref_"),
@@ -151,7 +156,7 @@ async fn nothing_secret_is_shown_by_debug() {
     }
 }
 
-/// What two processes have in common.
+/// A store that two processes share.
 #[derive(Clone, Debug, Default)]
 struct Shared(Arc<MemoryStore>);
 

@@ -1,4 +1,4 @@
-//! Files on their way to the store, with the store behind the proxy.
+//! Uploads, with the object store behind the proxy.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use quartet_client::{
     AssetFilter, AssetStatus, Error, Progress, Quartet, RetryPolicy, TransportKind, Upload,
 };
 
-use crate::harness::{Fault, Options, Person, Proxy, Stack, sdk};
+use crate::harness::{Fault, Options, Proxy, SdkUser, Stack, sdk};
 
 /// A text of 1 MiB.
 fn content() -> Bytes {
@@ -18,32 +18,32 @@ fn content() -> Bytes {
         .into()
 }
 
-/// The store behind a proxy, and addresses that end soon.
-async fn scene() -> (Person, Proxy, Stack) {
+/// The store behind a proxy, and signed URLs that expire soon.
+async fn uploader() -> (SdkUser, Proxy, Stack) {
     let proxy = Proxy::listen().await;
     let public = format!("http://{}", proxy.address());
     let options = Options::default()
         .set("media", "s3.public_endpoint", &public)
         .set("media", "uploads.ttl_seconds", "3");
     let stack = Stack::start(options).await;
-    proxy.lead_to(stack.store());
+    proxy.set_target(stack.store());
     let quartet = sdk::quartet(stack.gateway(), &stack.secrets);
-    let ada = Person::sign_up(quartet, &stack.secrets).await;
+    let ada = SdkUser::sign_up(quartet, &stack.secrets).await;
     (ada, proxy, stack)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_survives_cuts_and_addresses_that_end() {
-    let (ada, proxy, _stack) = scene().await;
+async fn uploads_survive_broken_connections_and_expired_urls() {
+    let (ada, proxy, _stack) = uploader().await;
     let faults = [
         (Fault::CutBefore, 2),
         (Fault::CutRequest, 2),
-        // Stored, but nobody knows: the second PUT may not replace it.
-        (Fault::LoseAnswer, 2),
-        (Fault::Answer(503, ""), 2),
-        // The address ends meanwhile: there is another one.
+        // Stored, but without a response: the second PUT must not replace it.
+        (Fault::LoseResponse, 2),
+        (Fault::Respond(503, ""), 2),
+        // The signed URL expires: a new one is requested.
         (Fault::Delay(Duration::from_millis(3500)), 2),
-        (Fault::Answer(403, ""), 2),
+        (Fault::Respond(403, ""), 2),
     ];
     for (fault, puts) in faults {
         let before = proxy.count("PUT ");
@@ -65,12 +65,12 @@ async fn an_upload_survives_cuts_and_addresses_that_end() {
             .try_collect()
             .await
             .unwrap();
-        assert!(got.concat() == content(), "{fault:?}: another content");
+        assert!(got.concat() == content(), "{fault:?}: other content");
         check_progress(&seen.lock().unwrap());
     }
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
     let all = assets(&ada.quartet).await;
-    assert_eq!(all.len(), 6, "no half of an upload stays: {all:#?}");
+    assert_eq!(all.len(), 6, "no incomplete upload is left: {all:#?}");
 }
 
 fn check_progress(seen: &[Progress]) {
@@ -84,8 +84,8 @@ fn check_progress(seen: &[Progress]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_fails_leaves_nothing() {
-    let (ada, proxy, stack) = scene().await;
+async fn failed_uploads_leave_no_asset() {
+    let (ada, proxy, stack) = uploader().await;
     let wrong = Upload::bytes("notes.txt", content()).checksum_sha256(&"0".repeat(64));
     let error = ada.quartet.upload(&wrong).await.unwrap_err();
     assert!(matches!(error, Error::Store { status: 400 }), "{error:?}");
@@ -96,32 +96,32 @@ async fn an_upload_that_fails_leaves_nothing() {
     let problem = error.problem().unwrap();
     assert_eq!(problem.errors[0].field(), "/content_type", "{problem}");
 
-    // A store that takes the file and says nothing any more.
-    let store = sdk::Recording::new(&stack.secrets);
-    let hasty = sdk::builder(stack.gateway())
+    // A store that receives the file and does not respond.
+    let store = sdk::RecordingStore::new(&stack.secrets);
+    let impatient = sdk::builder(stack.gateway())
         .store(store)
         .retry(RetryPolicy::never())
         .stall_timeout(Duration::from_millis(500))
         .build()
         .unwrap();
-    hasty
+    impatient
         .log_in(&ada.email, ada.password.as_str().into())
         .await
         .unwrap();
     proxy.next("PUT ", Fault::Silence);
-    let error = hasty
+    let error = impatient
         .upload(&Upload::bytes("notes.txt", content()))
         .await
         .unwrap_err();
     let stalled = matches!(&error, Error::Transport(it) if it.kind == TransportKind::Timeout);
     assert!(stalled, "{error:?}");
     assert_eq!(assets(&ada.quartet).await, Vec::<String>::new());
-    proxy.expect_all_faults_met();
+    proxy.expect_all_faults_used();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_read_from_disk_and_named_by_it() {
-    let (ada, _proxy, _stack) = scene().await;
+async fn files_on_disk_provide_name_and_type() {
+    let (ada, _proxy, _stack) = uploader().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes.md");
     std::fs::write(&path, content()).unwrap();
@@ -145,7 +145,7 @@ async fn files_are_read_from_disk_and_named_by_it() {
 }
 
 async fn assets(quartet: &Quartet) -> Vec<String> {
-    // One on a page, so that there are several.
+    // One per page, so that there are several pages.
     let filter = AssetFilter {
         page_size: Some(1),
         ..AssetFilter::default()

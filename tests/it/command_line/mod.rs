@@ -1,4 +1,4 @@
-//! `quartet`, the command line, against a real Quartet: in a pipe and on a terminal.
+//! The command line `quartet` against a real Quartet: in a pipe and on a terminal.
 
 mod pipe;
 mod terminal;
@@ -16,20 +16,20 @@ use tokio::task::block_in_place;
 use crate::harness::secrets::Secrets;
 use crate::harness::{Stack, sdk};
 
-/// Somebody at a command line, with a home of their own.
+/// A user of the command line, with a home directory of their own.
 struct Shell {
     home: TempDir,
     url: String,
     secrets: Secrets,
     email: String,
     password: String,
-    /// Everything that was ever printed.
+    /// All output so far.
     printed: Mutex<String>,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
-struct Done {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
@@ -69,25 +69,25 @@ impl Shell {
         command
     }
 
-    fn run(&self, words: &[&str]) -> Done {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         self.run_with(words, "")
     }
 
-    /// With a line on standard input.
-    fn run_with(&self, words: &[&str], input: &str) -> Done {
+    /// The same with a line on standard input.
+    fn run_with(&self, words: &[&str], input: &str) -> CommandOutput {
         self.finish(self.command(words), input)
     }
 
-    fn finish(&self, mut command: Command, input: &str) -> Done {
+    fn finish(&self, mut command: Command, input: &str) -> CommandOutput {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // Whoever needs no input may have ended already.
+        // A command that needs no input may have ended already.
         let _ = writeln!(child.stdin.take().unwrap(), "{input}");
         let output = block_in_place(|| child.wait_with_output()).unwrap();
-        let done = Done {
+        let done = CommandOutput {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -99,15 +99,15 @@ impl Shell {
 
     fn note(&self, printed: &str) {
         self.printed.lock().unwrap().push_str(printed);
-        self.learn_tokens();
+        self.record_tokens();
     }
 
     fn session_file(&self) -> PathBuf {
         self.home.path().join("config/quartet/session.json")
     }
 
-    /// What stands in the session's file is secret from now on.
-    fn learn_tokens(&self) {
+    /// Adds the tokens of the session file to the secrets.
+    fn record_tokens(&self) {
         let Ok(text) = std::fs::read(self.session_file()) else {
             return;
         };
@@ -117,8 +117,8 @@ impl Shell {
         }
     }
 
-    /// Fails the test if anything secret was printed, or anything that steers a terminal.
-    fn expect_discreet(&self) {
+    /// Fails the test if a secret or an escape sequence was printed.
+    fn expect_no_secrets(&self) {
         let printed = self.printed.lock().unwrap();
         assert_eq!(
             self.secrets.found_in(&printed),
@@ -129,7 +129,7 @@ impl Shell {
     }
 }
 
-impl Done {
+impl CommandOutput {
     #[track_caller]
     fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");

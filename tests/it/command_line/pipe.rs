@@ -1,4 +1,4 @@
-//! In a pipe: no colours, no bars, exit codes, JSON.
+//! In a pipe: no colors, no progress bars, exit codes, JSON.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use crate::harness::user::text;
 use crate::harness::{Options, Stack, eventually, files, ports};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_go_up_and_come_down() {
+async fn files_are_uploaded_and_downloaded() {
     let stack = Stack::small().await;
     let ada = Shell::signed_up(&stack);
     let me = ada.run(&["--json", "whoami"]).json();
@@ -20,7 +20,7 @@ async fn files_go_up_and_come_down() {
     let done = ada
         .run(&["upload", "--public", "one.txt", "two.txt"])
         .expect(0);
-    assert_eq!(done.stderr, "", "no bar in a pipe");
+    assert_eq!(done.stderr, "", "no progress bar in a pipe");
     assert!(
         done.stdout.contains("one.txt") && done.stdout.contains("14 B"),
         "{done:?}"
@@ -35,8 +35,8 @@ async fn files_go_up_and_come_down() {
 
     let id = text(&listed, "/0/id");
     ada.run(&["assets", "get", &id]).expect(0);
-    let there = ada.run(&["assets", "download", &id]).expect(2);
-    assert!(there.stderr.contains("--force"), "{there:?}");
+    let exists = ada.run(&["assets", "download", &id]).expect(2);
+    assert!(exists.stderr.contains("--force"), "{exists:?}");
     ada.run(&["assets", "download", &id, "-o", "copy.txt"])
         .expect(0);
     let copy = std::fs::read_to_string(ada.home.path().join("copy.txt")).unwrap();
@@ -47,15 +47,15 @@ async fn files_go_up_and_come_down() {
     let gone = ada.run(&["assets", "get", &id]).expect(1);
     assert!(gone.stderr.contains("code not_found, request "), "{gone:?}");
 
-    // One that fails does not keep back the others.
+    // A failure does not stop the others.
     let some = ada.run(&["upload", "none.txt", "one.txt"]).expect(2);
     assert!(some.stderr.contains("none.txt"), "{some:?}");
     assert!(some.stdout.contains("one.txt"), "{some:?}");
-    ada.expect_discreet();
+    ada.expect_no_secrets();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_are_made_and_changed() {
+async fn links_are_created_changed_and_deleted() {
     let stack = Stack::small().await;
     let ada = Shell::signed_up(&stack);
     let made = ada
@@ -126,15 +126,18 @@ async fn links_are_made_and_changed() {
     assert_eq!(error["error"]["errors"][0]["pointer"], "/input/url");
     ada.run(&["links", "delete", &slug]).expect(0);
     ada.run(&["links", "get", &slug]).expect(1);
-    ada.expect_discreet();
+    ada.expect_no_secrets();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_are_kept_renewed_and_ended() {
+async fn sessions_are_stored_renewed_and_ended() {
     let stack = Stack::start(Options::short_tokens()).await;
     let ada = Shell::new(&stack);
-    let nobody = ada.run(&["whoami"]).expect(1);
-    assert!(nobody.stderr.contains("not logged in"), "{nobody:?}");
+    let logged_out = ada.run(&["whoami"]).expect(1);
+    assert!(
+        logged_out.stderr.contains("not logged in"),
+        "{logged_out:?}"
+    );
     ada.run_with(&["signup", &ada.email], &ada.password)
         .expect(0);
 
@@ -157,7 +160,7 @@ async fn sessions_are_kept_renewed_and_ended() {
         .expect(0);
     assert_ne!(kept(), before);
 
-    // Ended from elsewhere: told, and the file goes.
+    // Ended elsewhere: an error, and the file is removed.
     let sessions = "/v1/core/sessions/current";
     let kept: serde_json::Value = serde_json::from_str(&kept()).unwrap();
     let token = text(&kept, "/session/access_token");
@@ -172,19 +175,19 @@ async fn sessions_are_kept_renewed_and_ended() {
     ada.run(&["logout"]).expect(0);
     assert!(!ada.session_file().exists());
     ada.run(&["logout"]).expect(0);
-    ada.expect_discreet();
+    ada.expect_no_secrets();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_codes_tell_what_kind_of_failure_it_was() {
+async fn exit_codes_distinguish_failures() {
     let stack = Stack::start(Options::gateway_only()).await;
     let ada = Shell::new(&stack);
     ada.run(&[]).expect(2);
     ada.run(&["links", "edit", "abc"]).expect(2);
     ada.run(&["--url", "nonsense", "whoami"]).expect(2);
     ada.run(&["login"]).expect(2);
-    let nobody = format!("http://127.0.0.1:{}", ports::take());
-    let words = ["--url", &nobody, "login", "ada@example.org"];
+    let unused = format!("http://127.0.0.1:{}", ports::take());
+    let words = ["--url", &unused, "login", "ada@example.org"];
     let unreachable = ada.run_with(&words, "a long enough password").expect(3);
     assert!(
         unreachable.stderr.contains("cannot be reached"),
@@ -193,7 +196,7 @@ async fn exit_codes_tell_what_kind_of_failure_it_was() {
     let script = ada.run(&["completions", "bash"]).expect(0).stdout;
     assert!(script.contains("complete -F"), "{script}");
 
-    // Whoever reads only the beginning is no failure.
+    // A reader that closes the pipe early is not an error.
     let mut command = ada.command(&["completions", "zsh"]);
     let mut child = command
         .stdout(Stdio::piped())
@@ -206,5 +209,5 @@ async fn exit_codes_tell_what_kind_of_failure_it_was() {
         (output.status.code(), output.stderr.as_slice()),
         (Some(0), b"".as_slice())
     );
-    ada.expect_discreet();
+    ada.expect_no_secrets();
 }

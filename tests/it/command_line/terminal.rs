@@ -11,7 +11,7 @@ use crate::harness::user::text;
 
 const PATIENCE_MS: u64 = 30_000;
 
-/// On a terminal that shows what is typed, as all do unless a program says otherwise.
+/// Runs a command on a terminal that echoes input, unless the program disables that.
 fn on_terminal(command: Command) -> PtySession {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", r#"stty echo rows 24 cols 120 && exec "$0" "$@""#]);
@@ -28,13 +28,13 @@ fn on_terminal(command: Command) -> PtySession {
     spawn_command(shell, Some(PATIENCE_MS)).unwrap()
 }
 
-/// What a session gives as one character for each byte, as text.
+/// Decodes the output of a session, which has one character per byte.
 fn text_of(bytes: &str) -> String {
     let bytes: Vec<u8> = bytes.chars().filter_map(|c| u8::try_from(c).ok()).collect();
     String::from_utf8(bytes).unwrap()
 }
 
-/// Everything up to its end, which must be a success.
+/// The remaining output, after a successful exit.
 fn finish(mut session: PtySession) -> String {
     let rest = session.exp_eof().unwrap();
     let status = session.process().wait().unwrap();
@@ -44,17 +44,17 @@ fn finish(mut session: PtySession) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_asked_for_without_showing_them() {
+async fn password_prompts_have_no_echo() {
     let stack = Stack::small().await;
     let ada = Shell::new(&stack);
     block_in_place(|| {
         let mut session = on_terminal(ada.command(&["signup"]));
-        session.exp_string("Mail address: ").unwrap();
+        session.exp_string("Email: ").unwrap();
         session.send_line(&ada.email).unwrap();
         let mut seen = session.exp_string("Password: ").unwrap();
-        assert!(seen.contains(&ada.email), "what is typed is shown: {seen}");
+        assert!(seen.contains(&ada.email), "input is echoed: {seen}");
         session.send_line(&ada.password).unwrap();
-        seen += &session.exp_string("Password again: ").unwrap();
+        seen += &session.exp_string("Repeat password: ").unwrap();
         session.send_line(&ada.password).unwrap();
         seen += &finish(session);
         assert!(seen.contains(&ada.email), "{seen}");
@@ -69,15 +69,15 @@ async fn passwords_are_asked_for_without_showing_them() {
         let mut session = on_terminal(ada.command(&["signup", "grace@example.org"]));
         session.exp_string("Password: ").unwrap();
         session.send_line(&ada.password).unwrap();
-        session.exp_string("Password again: ").unwrap();
-        session.send_line("a slip of the fingers").unwrap();
+        session.exp_string("Repeat password: ").unwrap();
+        session.send_line("a typing mistake").unwrap();
         session.exp_string("differ").unwrap();
     });
-    ada.learn_tokens();
+    ada.record_tokens();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_shows_how_far_it_is() {
+async fn uploads_show_a_progress_bar() {
     let stack = Stack::small().await;
     let ada = Shell::signed_up(&stack);
     let content = "All work and no play. ".repeat(200_000);
@@ -89,11 +89,11 @@ async fn an_upload_shows_how_far_it_is() {
         session.exp_string("MiB/4.20 MiB").unwrap();
         let rest = finish(session);
         assert!(rest.contains("ready"), "{rest}");
-        assert!(rest.contains('│'), "a table with lines: {rest}");
+        assert!(rest.contains('│'), "a table with borders: {rest}");
 
-        let fails = |colour: Option<&str>| {
+        let fails = |color: Option<&str>| {
             let mut command = ada.command(&["assets", "get", "ast_00000000000000000000000000"]);
-            if let Some(value) = colour {
+            if let Some(value) = color {
                 command.env("NO_COLOR", value);
             }
             on_terminal(command).exp_eof().unwrap()
@@ -104,7 +104,7 @@ async fn an_upload_shows_how_far_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clicks_are_shown_until_ctrl_c() {
+async fn clicks_are_printed_until_ctrl_c() {
     let stack = Stack::small().await;
     let ada = Shell::signed_up(&stack);
     let link = ada
@@ -114,11 +114,11 @@ async fn clicks_are_shown_until_ctrl_c() {
     let path = format!("/s/{slug}");
     let mut session = block_in_place(|| {
         let mut session = on_terminal(ada.command(&["links", "clicks", &slug]));
-        session.exp_string("Ctrl-C ends").unwrap();
+        session.exp_string("press Ctrl-C to stop").unwrap();
         session.exp_regex("TIME +DEVICE.*UNIQUE").unwrap();
         session
     });
-    // The first visits may come before the subscription is in force.
+    // The first clicks may precede the subscription.
     let visitor = stack.client();
     let mut shown = String::new();
     for _ in 0..1000 {
@@ -152,5 +152,5 @@ async fn clicks_are_shown_until_ctrl_c() {
         "{lines}"
     );
     assert_eq!(clicks[0]["bot"], false);
-    ada.expect_discreet();
+    ada.expect_no_secrets();
 }

@@ -1,28 +1,28 @@
-//! The Docker engine and Compose, as somebody types them.
+//! Commands of the Docker engine.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use quartet_devstack::workspace;
 
-/// Says which Compose is tried, in words; `cargo xtask test --compose` sets it.
+/// The Compose command to test; set by `cargo xtask test --compose`.
 pub(super) const COMPOSE: &str = "QUARTET_TEST_COMPOSE";
 
-/// A client of the engine in the repository's root.
+/// Runs `docker` in the root of the repository.
 pub(super) fn docker(arguments: &[&str]) -> String {
     let mut command = Command::new("docker");
     command.args(arguments);
     succeed(&mut command)
 }
 
-/// A command in the repository's root that reads nothing.
+/// A command in the root of the repository, without standard input.
 pub(super) fn in_root(program: impl Into<PathBuf>) -> Command {
     let mut command = Command::new(program.into());
     command.current_dir(workspace::root()).stdin(Stdio::null());
     command
 }
 
-/// What it printed; fails the test when it failed.
+/// Its output; fails the test if the command fails.
 pub(super) fn succeed(command: &mut Command) -> String {
     let output = run(command);
     assert!(
@@ -40,7 +40,7 @@ pub(super) fn run(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// What a container has said so far, oldest first.
+/// The log of a container, oldest line first.
 pub(super) fn logs(container: &str) -> String {
     let output = run(Command::new("docker").args(["logs", container]));
     let both = [output.stdout, output.stderr].concat();

@@ -1,4 +1,4 @@
-//! What dashboards and alerts ask for is what the services show.
+//! Every metric in the dashboards and alert rules is exported by a service.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,30 +16,30 @@ const SCRAPED: [(&str, u16); 4] = [
     ("media", 8082),
     ("links", 8083),
 ];
-/// Words of `PromQL`, and what Prometheus itself adds.
-const NOT_OURS: [&str; 5] = ["and", "or", "unless", "up", "job"];
+/// Keywords of `PromQL`, and metrics of Prometheus itself.
+const NOT_METRICS: [&str; 5] = ["and", "or", "unless", "up", "job"];
 
-/// Every metric that a query names is shown by a running replica.
-pub(super) fn are_all_there(project: &Project) {
+/// Checks that every metric of a query is exported by a running replica.
+pub(super) fn check_queries(project: &Project) {
     let shown: BTreeSet<String> = SCRAPED
         .iter()
         .flat_map(|(service, port)| samples(&scrape(project, service, *port)))
         .collect();
-    let mut asked = 0;
+    let mut count = 0;
     for (place, query) in queries() {
         for name in names(&query) {
-            asked += 1;
+            count += 1;
             assert!(
                 shown.contains(&name),
-                "{place}: no `{name}` is shown: {query}"
+                "{place}: `{name}` is not exported: {query}"
             );
         }
     }
-    assert!(asked > 60, "only {asked} names were found in the queries");
-    println!("dashboards and alerts: all of {asked} names are shown by the services");
+    assert!(count > 60, "only {count} metrics were found in the queries");
+    println!("dashboards and alerts: all of {count} metrics are exported");
 }
 
-/// Asks from inside, as Prometheus does: the ports are not published.
+/// From inside the network, like Prometheus: the ports are not published.
 fn scrape(project: &Project, service: &str, port: u16) -> String {
     let script = format!(
         "exec 3<>/dev/tcp/{service}/{port}; \
@@ -55,7 +55,7 @@ fn scrape(project: &Project, service: &str, port: u16) -> String {
     })
 }
 
-/// The names of samples that an exposition declares, whether or not there is one yet.
+/// The sample names that an exposition declares, even without samples.
 fn samples(exposition: &str) -> Vec<String> {
     let declared = exposition
         .lines()
@@ -74,7 +74,7 @@ fn samples(exposition: &str) -> Vec<String> {
         .collect()
 }
 
-/// The queries of all dashboards and of all rules, each with where it stands.
+/// The queries of all dashboards and rules, each with its location.
 fn queries() -> Vec<(String, String)> {
     let root = workspace::root().join("compose/observability");
     let mut found = Vec::new();
@@ -100,7 +100,7 @@ fn queries() -> Vec<(String, String)> {
     found
 }
 
-/// The metrics that a query names, without recorded ones.
+/// The metrics in a query, without recorded ones.
 fn names(query: &str) -> Vec<String> {
     let plain = without(&without(query, '{', '}'), '[', ']').replace("by (", "by((");
     let plain = grouping_removed(&plain);
@@ -112,7 +112,7 @@ fn names(query: &str) -> Vec<String> {
         let end = tail.find(|c: char| !part_of_name(c)).unwrap_or(tail.len());
         let (name, after) = tail.split_at(end);
         let calls = after.trim_start().starts_with('(');
-        if !calls && !name.contains(':') && !NOT_OURS.contains(&name) && name != "by" {
+        if !calls && !name.contains(':') && !NOT_METRICS.contains(&name) && name != "by" {
             found.push(name.to_owned());
         }
         rest = after;
@@ -130,7 +130,7 @@ fn grouping_removed(text: &str) -> String {
     plain
 }
 
-/// The text without what stands between the two.
+/// The text without the parts between the two characters.
 fn without(text: &str, open: char, close: char) -> String {
     let mut inside = false;
     text.chars()
@@ -148,7 +148,7 @@ fn without(text: &str, open: char, close: char) -> String {
 }
 
 #[test]
-fn names_are_found_in_queries() {
+fn metric_names_are_extracted_from_queries() {
     let query =
         "histogram_quantile(0.95, sum by (le, job) (rate(a_bucket{x=\"y\"}[5m]))) > b or up == 0";
     assert_eq!(names(query), ["a_bucket", "b"]);

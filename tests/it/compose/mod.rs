@@ -1,7 +1,7 @@
-//! The composed stack on a real engine. `cargo xtask test --compose` says which Compose is
-//! tried and has the images ready; without that these are left out.
+//! The composed stack on a real engine. `cargo xtask test --compose` selects the Compose version
+//! and builds the images; without it these tests are skipped.
 
-mod bad_input;
+mod broken_deployments;
 mod engine;
 mod metrics;
 mod project;
@@ -21,7 +21,7 @@ use crate::harness::wait::within;
 use crate::harness::{Client, User};
 use crate::journey;
 
-/// A new replica gets requests so soon after it listens.
+/// The longest time until a new replica gets requests after it listens.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 const SERVICES: [&str; 3] = ["core", "media", "links"];
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -35,49 +35,49 @@ async fn the_composed_stack_serves_and_survives() {
     project.healthy("gateway").await;
     println!("up to healthy: {:.1} s", began.elapsed().as_secs_f64());
 
-    let door = project.client();
-    journey::of_a_person(&door).await;
-    every_replica_answers(&project, &door, "media", 3).await;
+    let gateway = project.client();
+    journey::of_a_user(&gateway).await;
+    wait_for_every_replica(&project, &gateway, "media", 3).await;
     println!("{}", memory(&project));
-    metrics::are_all_there(&project);
+    metrics::check_queries(&project);
 
-    let ada = User::sign_up(&door).await;
+    let ada = User::sign_up(&gateway).await;
     let link = graphql::create_link(&ada.client, "https://example.org/meanwhile").await;
     let mut failed = 0;
-    failed += a_replica_is_killed(&project, &ada, &link).await;
-    failed += a_replica_is_added(&project, &ada, &link).await;
+    failed += kill_replica(&project, &ada, &link).await;
+    failed += add_replica(&project, &ada, &link).await;
     for service in SERVICES {
-        failed += a_service_is_rolled(&mut project, service, &ada, &link).await;
+        failed += roll_service(&mut project, service, &ada, &link).await;
     }
     assert_eq!(failed, 0, "requests failed; see above");
-    postgres_is_restarted(&project, &ada, &link).await;
-    clicks_of_a_dead_replica_are_counted(&project, &ada).await;
-    everything_is_scaled(project, &ada).await;
+    restart_postgres(&project, &ada, &link).await;
+    recover_clicks_of_a_dead_replica(&project, &ada).await;
+    scale_everything(project, &ada).await;
 }
 
-/// Asks until each replica has logged a request that came through the gateway.
-async fn every_replica_answers(project: &Project, door: &Client, service: &str, count: usize) {
+/// Sends requests until each replica has logged one.
+async fn wait_for_every_replica(project: &Project, gateway: &Client, service: &str, count: usize) {
     let replicas = project.containers(service);
     assert_eq!(replicas.len(), count, "replicas of {service}");
     within(
         PATIENCE,
-        &format!("all replicas of {service} answer"),
+        &format!("all replicas of {service} respond"),
         || async {
             let path = format!("/v1/{service}/openapi.json");
-            door.get(&path).await.expect(200);
-            block_in_place(|| replicas.iter().all(|id| has_answered(id))).then_some(())
+            gateway.get(&path).await.expect(200);
+            block_in_place(|| replicas.iter().all(|id| has_served_requests(id))).then_some(())
         },
     )
     .await;
-    println!("{service}: all {count} replicas have answered");
+    println!("{service}: all {count} replicas have responded");
 }
 
-/// Probes are not logged: a line with a route is somebody's request.
-fn has_answered(container: &str) -> bool {
+/// Probes are not logged: a line with a route is a request through the gateway.
+fn has_served_requests(container: &str) -> bool {
     logs(container).contains("\"route\":")
 }
 
-async fn a_replica_is_killed(project: &Project, ada: &User, link: &Link) -> usize {
+async fn kill_replica(project: &Project, ada: &User, link: &Link) -> usize {
     let traffic = Traffic::start(ada, link);
     traffic.progress(50).await;
     let victim = project.containers("media").swap_remove(0);
@@ -87,8 +87,8 @@ async fn a_replica_is_killed(project: &Project, ada: &User, link: &Link) -> usiz
     report("media killed (1 of 3)", &traffic.finish().await)
 }
 
-async fn a_replica_is_added(project: &Project, ada: &User, link: &Link) -> usize {
-    // The dead one would be started again in place of a new one.
+async fn add_replica(project: &Project, ada: &User, link: &Link) -> usize {
+    // Otherwise the dead one would be restarted instead of a new one.
     project.compose(&["rm", "--force", "media"]);
     let before = project.containers("media");
     let traffic = Traffic::start(ada, link);
@@ -99,10 +99,10 @@ async fn a_replica_is_added(project: &Project, ada: &User, link: &Link) -> usize
     let [added] = added[..] else {
         panic!("one replica was added, not {}", added.len());
     };
-    project.says(added, "\"listening\"").await;
+    project.log_line(added, "\"listening\"").await;
     let listening = Instant::now();
     within(PATIENCE, "the new replica gets a request", || async {
-        block_in_place(|| has_answered(added)).then_some(())
+        block_in_place(|| has_served_requests(added)).then_some(())
     })
     .await;
     let found = listening.elapsed();
@@ -115,13 +115,8 @@ async fn a_replica_is_added(project: &Project, ada: &User, link: &Link) -> usize
     report("media added (2 to 3)", &traffic.finish().await)
 }
 
-async fn a_service_is_rolled(
-    project: &mut Project,
-    service: &str,
-    ada: &User,
-    link: &Link,
-) -> usize {
-    let image = another_build(project, service);
+async fn roll_service(project: &mut Project, service: &str, ada: &User, link: &Link) -> usize {
+    let image = tag_next_image(project, service);
     let before = project.containers(service);
     let traffic = Traffic::start(ada, link);
     traffic.progress(50).await;
@@ -137,9 +132,9 @@ async fn a_service_is_rolled(
     report(&event, &traffic.finish().await)
 }
 
-/// Another image of the service under a tag of its own, which the project wants from now on.
+/// Creates another image of the service under a new tag, and configures the project to use it.
 /// The program is the same; what matters is that every container is replaced.
-fn another_build(project: &mut Project, service: &str) -> String {
+fn tag_next_image(project: &mut Project, service: &str) -> String {
     let container = project.containers(service).swap_remove(0);
     block_in_place(|| {
         let now = docker(&["inspect", "--format", "{{.Config.Image}}", &container]);
@@ -149,14 +144,14 @@ fn another_build(project: &mut Project, service: &str) -> String {
         let copy = docker(&["create", &now]);
         docker(&["commit", "--change", change, &copy, &next]);
         docker(&["rm", &copy]);
-        project.want(service, &project.name.clone());
+        project.set_tag(service, &project.name.clone());
         next
     })
 }
 
-/// What needs the database fails while it is away, at once and with a problem; what is
-/// remembered works on. Afterwards everything does, and nobody had to be restarted.
-async fn postgres_is_restarted(project: &Project, ada: &User, link: &Link) {
+/// Requests that need the database fail immediately with a problem; cached redirects continue.
+/// Afterwards everything works again, without a restart of a service.
+async fn restart_postgres(project: &Project, ada: &User, link: &Link) {
     let replicas: Vec<_> = SERVICES.map(|it| project.containers(it)).concat();
     let traffic = Traffic::start(ada, link);
     traffic.progress(50).await;
@@ -173,12 +168,12 @@ async fn postgres_is_restarted(project: &Project, ada: &User, link: &Link) {
     assert_eq!(SERVICES.map(|it| project.containers(it)).concat(), replicas);
 }
 
-/// The replicas share a volume; a lock in it tells, across containers, who is gone.
-async fn clicks_of_a_dead_replica_are_counted(project: &Project, ada: &User) {
+/// The replicas share a volume; a lock in it shows, across containers, which replica is dead.
+async fn recover_clicks_of_a_dead_replica(project: &Project, ada: &User) {
     project.scale("links", 2);
     project.healthy("links").await;
     let link = graphql::create_link(&ada.client, "https://example.org/orphan").await;
-    every_replica_answers(project, &ada.client, "links", 2).await;
+    wait_for_every_replica(project, &ada.client, "links", 2).await;
     let visitor = ada.client.anonymous();
     let mut answered = 0;
     for _ in 0..50 {
@@ -189,7 +184,7 @@ async fn clicks_of_a_dead_replica_are_counted(project: &Project, ada: &User) {
     block_in_place(|| docker(&["kill", &victim]));
     let survivor = project.containers("links").swap_remove(0);
     project
-        .says(&survivor, "replaying the log of a replica that is gone")
+        .log_line(&survivor, "replaying the log of a replica that is gone")
         .await;
     within(PATIENCE, "every answered click is counted", || async {
         let query = json!({ "query": graphql::TOTALS, "variables": { "id": link.id } });
@@ -204,12 +199,12 @@ async fn clicks_of_a_dead_replica_are_counted(project: &Project, ada: &User) {
     project.compose(&["rm", "--force", "links"]);
 }
 
-/// Two of each, the gateway too; then everything goes.
-async fn everything_is_scaled(mut project: Project, ada: &User) {
+/// Scales each service and the gateway to two, then removes everything.
+async fn scale_everything(mut project: Project, ada: &User) {
     for service in SERVICES {
         project.scale(service, 2);
         project.healthy(service).await;
-        every_replica_answers(&project, &ada.client, service, 2).await;
+        wait_for_every_replica(&project, &ada.client, service, 2).await;
     }
     project.publish_range();
     project.up(&["--no-deps", "--scale", "gateway=2", "gateway"]);
@@ -217,10 +212,10 @@ async fn everything_is_scaled(mut project: Project, ada: &User) {
     let gateways = project.containers("gateway");
     assert_eq!(gateways.len(), 2);
     for gateway in gateways {
-        let door = ada.client.at(published(&gateway));
-        door.get("/v1/core/users/me").await.expect(200);
+        let gateway = ada.client.at(published(&gateway));
+        gateway.get("/v1/core/users/me").await.expect(200);
     }
-    println!("gateway: both replicas answer");
+    println!("gateway: both replicas respond");
     project.down();
 }
 

@@ -1,4 +1,4 @@
-//! One composed stack under a name of its own.
+//! A composed stack with a project name of its own.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,12 +16,12 @@ use crate::harness::Client;
 use crate::harness::secrets::Secrets;
 use crate::harness::wait::within;
 
-/// From nothing, on a busy machine.
+/// Timeout of a start from scratch on a busy machine.
 const START: Duration = Duration::from_mins(4);
-/// Limits that no test reaches, for what the shipped ones would cut short.
+/// Rate limits that are raised beyond what tests reach.
 const LIMITS: [&str; 6] = ["core", "media", "links", "redirects", "documents", "files"];
 
-/// Everything of it goes when it is dropped, volumes too.
+/// Removed when it is dropped, including its volumes.
 pub(super) struct Project {
     pub(super) name: String,
     compose: Vec<String>,
@@ -42,18 +42,17 @@ impl Project {
         let mut project = Self {
             name: format!("quartet-{purpose}-{}", std::process::id()),
             compose,
-            // Through `include` where it is known.
             files: vec![workspace::root().join("compose/stack.yaml")],
             port,
             variables: Vec::new(),
             directory,
         };
-        project.settle();
+        project.write_settings();
         project
     }
 
-    /// Settings of its own: the shipped ones with wide limits.
-    fn settle(&mut self) {
+    /// Copies the shipped settings, with raised limits.
+    fn write_settings(&mut self) {
         let settings = self.directory.path().join("settings");
         fs::create_dir(&settings).unwrap();
         for entry in fs::read_dir(workspace::root().join("compose/settings")).unwrap() {
@@ -75,25 +74,25 @@ impl Project {
         );
     }
 
-    /// A variable of `.env`.
+    /// Sets a variable of `.env`.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    /// From now on another build of this service is wanted.
-    pub(super) fn want(&mut self, service: &str, tag: &str) {
+    /// Sets the image tag of a service, for the next `up`.
+    pub(super) fn set_tag(&mut self, service: &str, tag: &str) {
         self.set(&format!("QUARTET_{}_TAG", service.to_uppercase()), tag);
     }
 
-    /// From now on the gateway may have three replicas, each with a port of its own.
+    /// Publishes a range of ports, for up to three gateways.
     pub(super) fn publish_range(&mut self) {
         let range = format!("{}-{}", self.port, self.port + 2);
         self.set("QUARTET_PORT", &range);
     }
 
-    /// A file that the services find in /etc/quartet.
-    pub(super) fn set_aside(&self, name: &str, text: &str) {
+    /// Adds a file to /etc/quartet of the services.
+    pub(super) fn write_setting(&self, name: &str, text: &str) {
         fs::write(self.directory.path().join("settings").join(name), text).unwrap();
     }
 
@@ -124,8 +123,8 @@ impl Project {
         });
     }
 
-    /// Lays another file over the stack.
-    pub(super) fn lay_over(&mut self, name: &str, yaml: &str) {
+    /// Sets the overlay of the stack.
+    pub(super) fn add_overlay(&mut self, name: &str, yaml: &str) {
         let path = self.directory.path().join(name);
         fs::write(&path, yaml).unwrap();
         self.files.truncate(1);
@@ -144,7 +143,7 @@ impl Project {
         })
     }
 
-    /// The same, whatever comes of it.
+    /// The same, even if it fails.
     pub(super) fn try_compose(&self, arguments: &[&str]) -> std::process::Output {
         block_in_place(|| {
             engine::run(
@@ -179,12 +178,12 @@ impl Project {
         words
     }
 
-    /// `up` with these words behind it, in the background.
+    /// `up` with these arguments, in the background.
     pub(super) fn up(&self, arguments: &[&str]) {
         self.compose(&[&["up", "-d", "--no-build"], arguments].concat());
     }
 
-    /// So many replicas of a service, the others as they are.
+    /// Scales one service.
     pub(super) fn scale(&self, service: &str, replicas: usize) {
         let scale = format!("{service}={replicas}");
         self.up(&["--no-deps", "--no-recreate", "--scale", &scale, service]);
@@ -192,15 +191,15 @@ impl Project {
 
     /// The running containers of a service.
     pub(super) fn containers(&self, service: &str) -> Vec<String> {
-        self.ask(service, &[])
+        self.list(service, &[])
     }
 
-    /// Those that ended as well.
+    /// The same, including those that have exited.
     pub(super) fn all_containers(&self, service: &str) -> Vec<String> {
-        self.ask(service, &["--all"])
+        self.list(service, &["--all"])
     }
 
-    fn ask(&self, service: &str, more: &[&str]) -> Vec<String> {
+    fn list(&self, service: &str, more: &[&str]) -> Vec<String> {
         let project = format!("label=com.docker.compose.project={}", self.name);
         let service = format!("label=com.docker.compose.service={service}");
         let words = [
@@ -227,23 +226,23 @@ impl Project {
         .await;
     }
 
-    /// The public door.
+    /// The public gateway.
     pub(super) fn client(&self) -> Client {
         Client::new(loopback(self.port), &Secrets::default())
     }
 
-    /// Waits until the container's log has a line with this in it.
-    pub(super) async fn says(&self, container: &str, words: &str) -> String {
-        within(START, &format!("{container} says `{words}`"), || async {
-            let text = block_in_place(|| logs(container));
-            text.lines()
-                .find(|line| line.contains(words))
+    /// Waits for a line of the log of a container that contains a text.
+    pub(super) async fn log_line(&self, container: &str, text: &str) -> String {
+        within(START, &format!("{container} logs `{text}`"), || async {
+            let log = block_in_place(|| logs(container));
+            log.lines()
+                .find(|line| line.contains(text))
                 .map(str::to_owned)
         })
         .await
     }
 
-    /// Everything goes; fails the test when something is left.
+    /// Removes the project; fails the test if anything is left.
     pub(super) fn down(self) {
         self.compose(&["down", "--volumes", "--timeout", "10"]);
         let filter = format!("label=com.docker.compose.project={}", self.name);
@@ -270,12 +269,12 @@ impl Drop for Project {
                 }
             }
         }
-        // Gone already after `down`; then there is nothing to do.
+        // Fails after `down`, which is fine.
         let _ = self.try_compose(&["down", "--volumes", "--timeout", "1"]);
     }
 }
 
-/// Where the container of a gateway is published.
+/// The published address of a gateway container.
 pub(super) fn published(container: &str) -> SocketAddr {
     let text = block_in_place(|| docker(&["port", container, "8080/tcp"]));
     let line = text.lines().next().expect("a published port");
@@ -287,7 +286,7 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A port with two free ones above it, for more gateways.
+/// The first of three consecutive free ports.
 fn free_port() -> u16 {
     let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     (0..200)

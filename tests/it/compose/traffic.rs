@@ -1,4 +1,4 @@
-//! What people do while something happens to the stack, counted by kind.
+//! Requests of several kinds while something happens to the stack.
 
 use http::Method;
 use serde_json::json;
@@ -19,9 +19,9 @@ pub(super) struct Outcome {
 
 impl Traffic {
     pub(super) fn start(user: &User, link: &Link) -> Self {
-        let get = |path: String, good: u16| {
+        let get = |path: String, expected: u16| {
             let client = user.client.clone();
-            Load::start(1, move |_| fetch(client.clone(), path.clone(), good))
+            Load::start(1, move |_| fetch(client.clone(), path.clone(), expected))
         };
         let presign = {
             let client = user.client.clone();
@@ -52,7 +52,7 @@ impl Traffic {
         ])
     }
 
-    /// Waits until so many more of each kind have succeeded.
+    /// Waits until this many more of each kind have succeeded.
     pub(super) async fn progress(&self, more: u64) {
         for (_, load) in &self.0 {
             load.progress(more).await;
@@ -73,29 +73,32 @@ impl Traffic {
     }
 }
 
-async fn fetch(client: Client, path: String, good: u16) -> Result<(), String> {
-    judge(client.call(Method::GET, &path).try_send().await, good)
+async fn fetch(client: Client, path: String, expected: u16) -> Result<(), String> {
+    result_of(client.call(Method::GET, &path).try_send().await, expected)
 }
 
 async fn post(
     client: Client,
     path: &str,
     body: serde_json::Value,
-    good: u16,
+    expected: u16,
 ) -> Result<(), String> {
     let sent = client.call(Method::POST, path).json(&body).try_send().await;
-    judge(sent, good)
+    result_of(sent, expected)
 }
 
-fn judge(sent: Result<crate::harness::Answer, reqwest::Error>, good: u16) -> Result<(), String> {
+fn result_of(
+    sent: Result<crate::harness::Response, reqwest::Error>,
+    expected: u16,
+) -> Result<(), String> {
     match sent {
-        Ok(answer) if answer.status == good && !answer.text().contains("\"errors\"") => Ok(()),
+        Ok(answer) if answer.status == expected && !answer.text().contains("\"errors\"") => Ok(()),
         Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
         Err(error) => Err(format!("{error:?}")),
     }
 }
 
-/// One line per kind; gives how many failed.
+/// Prints one line per kind; returns the number of failures.
 pub(super) fn report(event: &str, outcomes: &[Outcome]) -> usize {
     for outcome in outcomes {
         let failed = outcome.failures.len();

@@ -1,4 +1,4 @@
-//! An HTTP client that holds every response against the contract and the documents.
+//! An HTTP client that checks every response against the documents.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::secrets::Secrets;
 use super::spec;
 
-/// Clicks without a browser's name count as those of a robot.
+/// Without the user agent of a browser, clicks count as those of a bot.
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Talks to one server, usually the gateway. Clones share connections.
+/// A client of one server, usually the gateway. Clones share connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     secrets: Secrets,
 }
 
-/// A request being put together.
+/// A request under construction.
 #[must_use]
 pub(crate) struct Call {
     builder: reqwest::RequestBuilder,
@@ -32,9 +32,9 @@ pub(crate) struct Call {
     secrets: Secrets,
 }
 
-/// A response that was already checked: errors are problems, bodies fit the documents.
+/// A checked response: errors are problems, bodies match the documents.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -46,24 +46,24 @@ impl Client {
         Self::build(server, None, secrets)
     }
 
-    /// A gateway that runs already.
+    /// A client of a running gateway.
     pub(crate) fn of_url(url: &str) -> Self {
-        let place = url.trim_end_matches('/').strip_prefix("http://");
-        let place = place.unwrap_or_else(|| panic!("`{url}` does not begin with http://"));
-        let server = place.to_socket_addrs().unwrap().find(SocketAddr::is_ipv4);
+        let host = url.trim_end_matches('/').strip_prefix("http://");
+        let host = host.unwrap_or_else(|| panic!("`{url}` does not start with http://"));
+        let server = host.to_socket_addrs().unwrap().find(SocketAddr::is_ipv4);
         let server = server.unwrap_or_else(|| panic!("`{url}` has no IPv4 address"));
         Self::new(server, &Secrets::default())
     }
 
-    /// The same server seen from another loopback address.
-    pub(crate) fn seen_from(&self, source: IpAddr) -> Self {
+    /// The same client with another loopback IP.
+    pub(crate) fn with_client_ip(&self, source: IpAddr) -> Self {
         Self {
             token: self.token.clone(),
             ..Self::build(self.server, Some(source), &self.secrets)
         }
     }
 
-    /// A client with connections of its own to another server; keeps the token.
+    /// A client of another server, with the same token.
     pub(crate) fn at(&self, server: SocketAddr) -> Self {
         Self {
             token: self.token.clone(),
@@ -134,15 +134,15 @@ impl Client {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.call(Method::GET, path).send().await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Response {
         self.call(Method::DELETE, path).send().await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         self.call(Method::POST, path).json(body).send().await
     }
 }
@@ -163,39 +163,39 @@ impl Call {
         self
     }
 
-    /// Sends it; a connection that breaks fails the test.
-    pub(crate) async fn send(self) -> Answer {
+    /// Sends the request. A broken connection fails the test.
+    pub(crate) async fn send(self) -> Response {
         let what = format!("{} {}", self.method, self.path);
         self.try_send()
             .await
             .unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
-    /// Sends it; `Err` when no whole response came.
-    pub(crate) async fn try_send(self) -> Result<Answer, reqwest::Error> {
-        let response = self.builder.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await?;
+    /// Sends the request; `Err` without a complete response.
+    pub(crate) async fn try_send(self) -> Result<Response, reqwest::Error> {
+        let received = self.builder.send().await?;
+        let (status, headers) = (received.status().as_u16(), received.headers().clone());
+        let body = received.bytes().await?;
         let what = format!("{} {}", self.method, self.path);
-        let answer = Answer {
+        let response = Response {
             status,
             headers,
             body,
             what,
         };
-        answer.check(&self.method, &self.path);
-        self.secrets.collect(&answer.body);
-        Ok(answer)
+        response.check(&self.method, &self.path);
+        self.secrets.collect(&response.body);
+        Ok(response)
     }
 }
 
-impl Answer {
+impl Response {
     fn check(&self, method: &Method, path: &str) {
         assert!(
             self.header("x-request-id").is_some(),
             "no x-request-id: {self:?}"
         );
-        // GraphQL has a form of its own for errors, which only the gateway does not use.
+        // GraphQL errors have another form, except those of the gateway.
         let problem = self.header("content-type") == Some("application/problem+json");
         let graphql = path.starts_with(super::graphql::PATH);
         if self.status >= 400 && method != Method::HEAD && (problem || !graphql) {
@@ -239,7 +239,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Fails the test unless the status is this one.
+    /// Fails the test unless this is the status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}: {}", self.what, self.text());

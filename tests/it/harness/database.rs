@@ -1,4 +1,4 @@
-//! A database of one test, in the shared throw-away cluster or in one of its own.
+//! The database of one test, in the shared throw-away cluster or in its own.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use quartet_devstack::roles::{self, Passwords};
 use quartet_devstack::{Options, Postgres, PostgresUrl, secret};
 use tokio::task::block_in_place;
 
-/// Names a superuser's connection to a Postgres for tests.
+/// Names a superuser's connection to the Postgres for tests.
 const ADMIN_URL: &str = "QUARTET_TEST_DATABASE_URL";
-/// Roles belong to a whole cluster: whoever shares it has to use the same passwords.
+/// Roles belong to a whole cluster: tests that share it have to use the same passwords.
 const SHARED_PASSWORD: &str = "test";
 
-/// Tables that change without anybody's request, or that note refused ones.
+/// Tables that change without a request, or that record refused ones.
 const BOOKKEEPING: [&str; 1] = ["links.salts"];
 
-/// Dropped with all that is in it at the end of the test.
+/// Dropped with its contents at the end of the test.
 #[derive(Debug)]
 pub(crate) struct Database {
     postgres: Postgres,
@@ -27,20 +27,20 @@ impl Database {
     pub(crate) fn shared(directory: &Path) -> Self {
         let named = std::env::var(ADMIN_URL)
             .unwrap_or_else(|_| panic!("{ADMIN_URL} is not set; run `cargo xtask e2e`"));
-        let named = named.parse().expect("an address of a Postgres server");
+        let named = named.parse().expect("the URL of a Postgres server");
         let postgres = Postgres::find_or_start(&Options::throw_away().named(Some(named))).unwrap();
         for service in roles::SERVICES {
             let file = directory.join(format!("postgres-{service}"));
             secret::write(&file, SHARED_PASSWORD).unwrap();
         }
-        Self::make(postgres, Passwords::load_or_create(directory).unwrap())
+        Self::create(postgres, Passwords::load_or_create(directory).unwrap())
     }
 
-    /// A server of the test's own, which can be stopped, killed and started again.
+    /// A server of its own, which can be stopped, killed and started again.
     pub(crate) fn own() -> Self {
         let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
-        let this = Self::make(postgres, Passwords::random().unwrap());
-        // Throw-away servers answer before a commit is written. One that is killed must not.
+        let this = Self::create(postgres, Passwords::random().unwrap());
+        // Throw-away servers respond before a commit is written. One that will be killed must not.
         let sql = format!(
             "ALTER DATABASE {} SET synchronous_commit = on",
             this.url.database()
@@ -49,7 +49,7 @@ impl Database {
         this
     }
 
-    fn make(postgres: Postgres, passwords: Passwords) -> Self {
+    fn create(postgres: Postgres, passwords: Passwords) -> Self {
         let name = format!("e2e_{:016x}", rand::random::<u64>());
         let url = postgres.create_database(&name).unwrap();
         roles::apply(&postgres, &url, &passwords).unwrap();
@@ -60,11 +60,9 @@ impl Database {
         }
     }
 
-    /// The address for a service in its own role.
-    pub(crate) fn url_of(&self, service: &str) -> String {
-        roles::url(&self.url, service, &self.passwords)
-            .unwrap()
-            .reveal()
+    /// Its URL, and the passwords of the services' roles.
+    pub(super) fn connection(&self) -> (PostgresUrl, Passwords) {
+        (self.url.clone(), self.passwords.clone())
     }
 
     /// Runs SQL as the superuser, past row-level security; rows are unaligned lines.
@@ -73,14 +71,14 @@ impl Database {
         rows.trim().to_owned()
     }
 
-    /// A query that gives one number.
+    /// A query that returns one number.
     pub(crate) fn count(&self, sql: &str) -> u64 {
         let text = self.query(sql);
         text.parse()
             .unwrap_or_else(|_| panic!("not a count: {text} ({sql})"))
     }
 
-    /// How many rows each table of the services holds, but for [`BOOKKEEPING`].
+    /// The number of rows in each table of the services, except [`BOOKKEEPING`].
     pub(crate) fn row_counts(&self) -> Vec<(String, u64)> {
         let tables = self.query(
             "SELECT n.nspname || '.' || c.relname
@@ -101,7 +99,7 @@ impl Database {
             .collect()
     }
 
-    /// SIGKILL to the server and its return, with `meanwhile` in between. Own servers only.
+    /// Kills or stops the server, runs `meanwhile`, starts it again. Own servers only.
     pub(crate) async fn outage<F: Future<Output = ()>>(&mut self, kill: bool, meanwhile: F) {
         block_in_place(|| {
             if kill {

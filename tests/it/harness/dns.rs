@@ -1,4 +1,4 @@
-//! A DNS server that knows only what a test tells it, and can be told otherwise meanwhile.
+//! A DNS server whose records a test sets and changes.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ const NO_SUCH_NAME: u8 = 3;
 
 type Names = Arc<Mutex<BTreeMap<String, Vec<Ipv4Addr>>>>;
 
-/// Answers A queries over UDP until it is dropped.
+/// Responds to A queries over UDP until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Dns {
     address: SocketAddr,
@@ -42,13 +42,13 @@ impl Dns {
         self.address
     }
 
-    /// From now on `name` has these addresses; none at all is an answer too.
+    /// Sets the IP addresses of a name; may be empty.
     pub(crate) fn set(&self, name: &str, addresses: &[Ipv4Addr]) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// Whether queries stay without an answer, as when the server is gone.
+    /// Whether to ignore queries, as if the server were down.
     pub(crate) fn set_silent(&self, silent: bool) {
         self.silent.store(silent, Ordering::Relaxed);
     }
@@ -74,13 +74,13 @@ async fn serve(socket: UdpSocket, names: Names, silent: Arc<AtomicBool>) {
             answer(&buffer[..length], &names)
         };
         if let Some(answer) = answer {
-            // A client that is gone needs no answer.
+            // Fails if the client has closed its socket.
             let _ = socket.send_to(&answer, client).await;
         }
     }
 }
 
-/// The response to a query with one question (RFC 1035, 4.1), or `None` for what is no query.
+/// The response to a query with one question (RFC 1035, 4.1); `None` for other messages.
 fn answer(query: &[u8], names: &BTreeMap<String, Vec<Ipv4Addr>>) -> Option<Vec<u8>> {
     let (name, end) = read_name(query)?;
     let question = query.get(HEADER..end + 4)?;
@@ -100,15 +100,15 @@ fn answer(query: &[u8], names: &BTreeMap<String, Vec<Ipv4Addr>>) -> Option<Vec<u
     reply.extend([0; 4]);
     reply.extend(question);
     for address in addresses {
-        // The name at offset 12, type A, class IN, a time to live of one hour that
-        // the gateway must not rely on, four bytes.
+        // The name at offset 12, type A, class IN, a time to live of one hour (which
+        // the gateway must ignore), four bytes.
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4]);
         reply.extend(address.octets());
     }
     Some(reply)
 }
 
-/// The first question's name in lower case, and where it ends.
+/// The name of the first question in lower case, and its end.
 fn read_name(query: &[u8]) -> Option<(String, usize)> {
     let mut at = HEADER;
     let mut name = String::new();

@@ -1,4 +1,4 @@
-//! An upstream that says what reached it.
+//! An upstream that records requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What one request looked like behind the gateway.
+/// A request as received behind the gateway.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
 }
 
-type Log = Arc<Mutex<Vec<Seen>>>;
+type Log = Arc<Mutex<Vec<ReceivedRequest>>>;
 
-/// Answers every request with 200 and a description of it.
+/// Responds to every request with 200 and a description of the request.
 #[derive(Debug)]
 pub(crate) struct Echo {
     pub(crate) address: SocketAddr,
@@ -34,7 +34,7 @@ impl Echo {
         Self::start_at(([127, 0, 0, 1], 0).into()).await
     }
 
-    /// The same at an address of one's choice.
+    /// The same at a given address.
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,20 +46,20 @@ impl Echo {
         Self { address, log, task }
     }
 
-    /// Everything that arrived so far.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    /// The requests so far.
+    pub(crate) fn received(&self) -> Vec<ReceivedRequest> {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Gateway settings that bring `/echo/*` here: public, optional and with a token.
+    /// Gateway settings that route `/echo/*` here, with public, optional and required auth.
     pub(crate) fn settings(&self) -> String {
         Self::settings_for(&self.address.to_string())
     }
 
-    /// The same for an upstream with another name.
+    /// The same for an upstream at another address.
     pub(crate) fn settings_for(address: &str) -> String {
         let route = |name: &str, auth: &str| {
             format!(
@@ -86,7 +86,7 @@ async fn answer(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    // Read to its end, so that the connection can be used again.
+    // Read completely, so that the connection can be reused.
     _body: axum::body::Bytes,
 ) -> impl IntoResponse {
     let path = uri.to_string();
@@ -101,9 +101,9 @@ async fn answer(
     let answer = json!({ "method": method.as_str(), "path": path, "headers": described });
     log.lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(Seen { path, headers });
+        .push(ReceivedRequest { path, headers });
     if let Some(pause) = pause {
-        // What a slow upstream does; no test waits for this time itself.
+        // A slow upstream. No test waits this long itself.
         tokio::time::sleep(pause).await;
     }
     Json(answer)

@@ -1,11 +1,11 @@
-//! Uploading as a browser does: presign, PUT to the store, complete.
+//! Uploads as by a browser: presign, PUT to the object store, complete.
 
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::user::text;
 
-/// A picture of one pixel.
+/// An image of one pixel.
 pub(crate) const PNG: &[u8] = &[
     0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0,
     1, 0, 0, 0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0d, b'I', b'D', b'A', b'T',
@@ -23,7 +23,7 @@ pub(crate) fn presign_body(visibility: &str) -> Value {
     })
 }
 
-/// Asks for an upload; gives the whole answer.
+/// Presigns an upload; returns the response body.
 pub(crate) async fn presign(client: &Client, visibility: &str) -> Value {
     client
         .post("/v1/media/presign", &presign_body(visibility))
@@ -31,7 +31,7 @@ pub(crate) async fn presign(client: &Client, visibility: &str) -> Value {
         .json_of(201)
 }
 
-/// Sends bytes where a presign answer says; gives the store's status.
+/// Sends bytes to a signed URL; returns the status of the store.
 pub(crate) async fn put(upload: &Value, bytes: &[u8]) -> u16 {
     let method = text(upload, "/method").parse().unwrap();
     let mut request = plain()
@@ -39,17 +39,17 @@ pub(crate) async fn put(upload: &Value, bytes: &[u8]) -> u16 {
         .body(bytes.to_vec());
     for (name, value) in upload["headers"].as_object().expect("headers to send") {
         if !name.eq_ignore_ascii_case("content-length") {
-            request = request.header(name, value.as_str().expect("a header's value"));
+            request = request.header(name, value.as_str().expect("a header value"));
         }
     }
     request.send().await.unwrap().status().as_u16()
 }
 
-/// A whole upload; gives the finished asset.
+/// Uploads a file; returns the finished asset.
 pub(crate) async fn upload(client: &Client, visibility: &str) -> Value {
     let presigned = presign(client, visibility).await;
     let status = put(&presigned["upload"], PNG).await;
-    assert!((200..300).contains(&status), "the store answered {status}");
+    assert!((200..300).contains(&status), "the store returned {status}");
     let id = text(&presigned, "/asset/id");
     let asset = client
         .post(&format!("/v1/media/assets/{id}/complete"), &json!({}))
@@ -59,7 +59,7 @@ pub(crate) async fn upload(client: &Client, visibility: &str) -> Value {
     asset
 }
 
-/// Fetches an address as anybody would: status and bytes.
+/// Fetches a URL without a token: status and body.
 pub(crate) async fn fetch(url: &str) -> (u16, Vec<u8>) {
     let response = plain().get(url).send().await.unwrap();
     let status = response.status().as_u16();

@@ -10,13 +10,13 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::client::{Answer, Client};
+use super::client::{Client, Response};
 
 pub(crate) const PATH: &str = "/v1/links/graphql";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Posts a document.
-pub(crate) async fn post(client: &Client, query: &str, variables: &Value) -> Answer {
+pub(crate) async fn post(client: &Client, query: &str, variables: &Value) -> Response {
     client
         .post(PATH, &json!({ "query": query, "variables": variables }))
         .await
@@ -43,7 +43,7 @@ pub(crate) async fn errors(client: &Client, query: &str, variables: &Value) -> V
         })
 }
 
-/// A link as `createLink` gives it.
+/// A link as returned by `createLink`.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) id: String,
@@ -51,7 +51,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Where the redirect is, through the gateway.
+    /// The path of the redirect.
     pub(crate) fn path(&self) -> String {
         format!("/s/{}", self.slug)
     }
@@ -65,11 +65,11 @@ pub(crate) const TOTALS: &str =
 
 pub(crate) async fn create_link(client: &Client, url: &str) -> Link {
     let data = data(client, CREATE, &json!({ "input": { "url": url } })).await;
-    let made = &data["createLink"];
+    let created = &data["createLink"];
     let text = |name: &str| {
-        let value = made[name].as_str();
+        let value = created[name].as_str();
         value
-            .unwrap_or_else(|| panic!("no {name}: {made:#}"))
+            .unwrap_or_else(|| panic!("no {name}: {created:#}"))
             .to_owned()
     };
     assert_eq!(text("url"), url);
@@ -90,16 +90,16 @@ pub(crate) async fn clicks(client: &Client, link: &Link) -> (u64, u64) {
     (number("total"), number("unique"))
 }
 
-/// A WebSocket that speaks graphql-transport-ws.
+/// A WebSocket with the graphql-transport-ws protocol.
 pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Socket {
-    /// Opens it without saying anything yet.
+    /// Connects without sending a message.
     pub(crate) async fn open(client: &Client) -> Self {
-        let address = format!("ws://{}{PATH}", client.server());
-        let mut request = address.into_client_request().unwrap();
+        let url = format!("ws://{}{PATH}", client.server());
+        let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert(
             "sec-websocket-protocol",
             HeaderValue::from_static("graphql-transport-ws"),
@@ -110,7 +110,7 @@ impl Socket {
         Self { stream }
     }
 
-    /// Opens it and shows the client's token in `connection_init`, as browsers have to.
+    /// Connects and sends the token of the client in `connection_init`, as browsers have to.
     pub(crate) async fn authenticated(client: &Client) -> Self {
         let mut socket = Self::open(client).await;
         let authorization = format!("Bearer {}", client.token());
@@ -135,7 +135,7 @@ impl Socket {
             .unwrap();
     }
 
-    /// The next message; pings are answered on the way.
+    /// The next message. Pings are answered in between.
     pub(crate) async fn receive(&mut self) -> Value {
         match self.next().await {
             Ok(message) => message,
@@ -143,7 +143,7 @@ impl Socket {
         }
     }
 
-    /// The close frame that the server sends next; messages before it are passed over.
+    /// The next close frame. Messages before it are skipped.
     pub(crate) async fn closed(&mut self) -> Option<CloseFrame> {
         loop {
             if let Err(close) = self.next().await {
@@ -173,9 +173,9 @@ impl Socket {
         }
     }
 
-    /// Follows a link until its subscription tells of a click; gives the event and how often
-    /// it was followed. The first visits may come before the subscription is in force.
-    pub(crate) async fn click_until_told(
+    /// Follows a link until its subscription reports a click; returns the event and the number
+    /// of redirects. The first clicks may precede the subscription.
+    pub(crate) async fn click_until_reported(
         &mut self,
         id: &str,
         visitor: &Client,

@@ -1,4 +1,4 @@
-//! Requests in the background while something is being broken.
+//! Requests in the background during faults.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::wait::eventually;
 
-/// What came of it.
+/// The outcome of a load.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct LoadResult {
     pub(crate) started: u64,
     pub(crate) failures: Vec<String>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts `workers` tasks; `request` gets a number that no other request of this load has.
+    /// Starts `workers` tasks; each call of `request` gets a unique number.
     pub(crate) fn start<F, Fut>(workers: usize, request: F) -> Self
     where
         F: Fn(u64) -> Fut + Send + Sync + 'static,
@@ -73,7 +73,7 @@ impl Load {
         .await;
     }
 
-    /// Waits until a request has failed that was not failed yet.
+    /// Waits until another request has failed.
     pub(crate) async fn next_failure(&self) {
         let before = self.counts.failures().len();
         eventually("a request of the load fails", || async {
@@ -83,7 +83,7 @@ impl Load {
         .await;
     }
 
-    /// Workers end by themselves only by a panic, which has told what is wrong.
+    /// Workers end early only by a panic, which has reported the cause.
     fn check_workers(&self) {
         let running = self
             .workers
@@ -98,12 +98,12 @@ impl Load {
     }
 
     /// Lets every worker finish its request. A worker that panicked fails the test.
-    pub(crate) async fn finish(self) -> Tally {
+    pub(crate) async fn finish(self) -> LoadResult {
         self.counts.stop.store(true, Ordering::Relaxed);
         for worker in self.workers {
             worker.await.unwrap();
         }
-        Tally {
+        LoadResult {
             started: self.counts.started.load(Ordering::Relaxed),
             failures: self.counts.failures(),
         }
@@ -116,7 +116,7 @@ impl Counts {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(failure);
-        // A server that refuses at once must not turn the load into a busy loop.
+        // Immediate refusals must not turn the load into a busy loop.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 
@@ -128,7 +128,7 @@ impl Counts {
     }
 }
 
-impl Tally {
+impl LoadResult {
     /// Fails the test unless every request succeeded.
     #[track_caller]
     pub(crate) fn expect_no_failure(&self) {

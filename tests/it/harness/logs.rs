@@ -1,4 +1,4 @@
-//! The services' log lines.
+//! The logs of the services.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::secrets::Secrets;
 
-/// The JSON lines of one log file; lines that are not JSON are left out.
+/// The JSON lines of a log file. Other lines are skipped.
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path)
         .unwrap_or_default()
@@ -16,7 +16,7 @@ pub(crate) fn lines(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Request lines with this request id.
+/// Access log lines with this request id.
 pub(crate) fn requests(path: &Path, request_id: &str) -> Vec<Value> {
     lines(path)
         .into_iter()
@@ -37,14 +37,14 @@ pub(crate) fn print_tails(logs: &[PathBuf], count: usize) {
     }
 }
 
-/// What must hold for the logs of every test: no secret, no panic, JSON only.
+/// Violations of what holds for the logs of every test: no secret, no panic, only JSON.
 pub(crate) fn faults(logs: &[PathBuf], secrets: &Secrets) -> Vec<String> {
     let mut faults = Vec::new();
     for log in logs {
         let name = log.file_stem().unwrap_or_default().to_string_lossy();
         let text = fs::read_to_string(log).unwrap_or_default();
         for secret in secrets.found_in(&text) {
-            faults.push(format!("{name}: the log holds the secret {secret}"));
+            faults.push(format!("{name}: the log contains the secret {secret}"));
         }
         if text.contains("panicked at") || text.contains("\"panic: ") {
             faults.push(format!("{name}: panicked"));
@@ -64,7 +64,7 @@ mod tests {
     use super::{Secrets, faults};
 
     #[test]
-    fn a_leaked_token_is_found() {
+    fn leaked_tokens_and_panics_are_found() {
         let secrets = Secrets::default();
         secrets.collect(br#"{"access_token": "not-to-be-shown", "id": "may-be-shown-to-all"}"#);
         let log = tempfile::NamedTempFile::new().unwrap();

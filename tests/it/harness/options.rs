@@ -1,8 +1,10 @@
-//! What a test wants to be different from a small stack with wide limits.
+//! How a test's stack differs from a small one without effective rate limits.
 
 use std::collections::BTreeMap;
 
-/// One replica of each service, limits that are out of the way.
+use quartet_devstack::stack::Setting;
+
+/// By default one replica of each service, and limits that no test reaches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(super) replicas: BTreeMap<&'static str, u8>,
@@ -10,11 +12,11 @@ pub(crate) struct Options {
     pub(super) own_postgres: bool,
     pub(super) gateway_only: bool,
     pub(super) gateway_settings: String,
-    pub(super) env: Vec<(&'static str, String, String)>,
+    pub(super) settings: Vec<Setting>,
 }
 
 impl Options {
-    /// No service and no database: for what the gateway does alone.
+    /// No service and no database: for what the gateway does by itself.
     pub(crate) fn gateway_only() -> Self {
         Self {
             gateway_only: true,
@@ -29,21 +31,21 @@ impl Options {
         self
     }
 
-    /// The rate limits of the contract, as shipped.
+    /// The documented rate limits, as shipped.
     #[must_use]
     pub(crate) fn shipped_limits(mut self) -> Self {
         self.shipped_limits = true;
         self
     }
 
-    /// A Postgres server of the test's own.
+    /// A Postgres server for this test alone.
     #[must_use]
     pub(crate) fn own_postgres(mut self) -> Self {
         self.own_postgres = true;
         self
     }
 
-    /// TOML text for the gateway's file; limits and upstreams core, media and links are taken.
+    /// TOML text for the gateway's file, which sets the limits already.
     #[must_use]
     pub(crate) fn gateway(mut self, toml: &str) -> Self {
         self.gateway_settings.push_str(toml);
@@ -51,7 +53,7 @@ impl Options {
         self
     }
 
-    /// Access tokens that end after three seconds.
+    /// Access tokens that expire after three seconds.
     pub(crate) fn short_tokens() -> Self {
         let options = Self::default().set("core", "sessions.access_token_ttl_seconds", "3");
         ["core", "media", "links", "gateway"]
@@ -64,16 +66,11 @@ impl Options {
     /// A setting `a.b` of `core`, `media`, `links` or `gateway`.
     #[must_use]
     pub(crate) fn set(mut self, service: &'static str, key: &str, value: &str) -> Self {
-        self.env.push((service, variable(key), value.to_owned()));
+        self.settings.push(Setting::new(service, key, value));
         self
     }
 
     pub(super) fn count(&self, service: &str) -> u8 {
         self.replicas.get(service).copied().unwrap_or(1)
     }
-}
-
-/// The environment variable of a setting.
-pub(super) fn variable(key: &str) -> String {
-    format!("QUARTET_{}", key.replace('.', "_").to_uppercase())
 }

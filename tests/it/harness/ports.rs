@@ -5,19 +5,19 @@ use std::sync::{Mutex, PoisonError};
 
 use quartet_devstack::port;
 
-/// Below the ranges from which Linux and macOS take ports of outgoing connections.
+/// Below the ports that Linux and macOS use for outgoing connections.
 const FIRST: u16 = 15_000;
 const BLOCK: u16 = 25;
 const BLOCKS: u16 = 600;
 
-/// Ports of this process; the locked file keeps other processes away until this one ends.
+/// Ports of this process. The locked file reserves them until the process ends.
 struct Block {
     _lock: File,
     next: u16,
     end: u16,
 }
 
-/// A port for a test's server, usable on every loopback address, never given twice.
+/// A port for a server of a test, usable on every loopback address, never returned twice.
 pub(crate) fn take() -> u16 {
     static OWNED: Mutex<Option<Block>> = Mutex::new(None);
     let mut owned = OWNED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,7 +30,7 @@ pub(crate) fn take() -> u16 {
                 return port;
             }
         }
-        // Dropping the used block's lock would give its ports away: keep it for good.
+        // Keeps the lock, since dropping it would release the ports.
         std::mem::forget(owned.take());
     }
 }

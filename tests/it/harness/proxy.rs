@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that breaks what it is told to break.
+//! A proxy between a client and a server that injects faults.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,22 +9,22 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What happens to one request.
+/// The fault of one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// The connection is cut before the server hears of the request.
+    /// The connection breaks before the server receives the request.
     CutBefore,
-    /// The server gets the first half of the request, and nobody an answer.
+    /// The server receives half of the request; there is no response.
     CutRequest,
-    /// The server has done it; the connection is cut in the middle of its answer.
-    CutAnswer,
-    /// The server has done it; nothing of its answer arrives.
-    LoseAnswer,
-    /// This answer instead of the server's: status, headers.
-    Answer(u16, &'static str),
-    /// The request waits before it goes on.
+    /// The request takes effect; the connection breaks in the middle of the response.
+    CutResponse,
+    /// The request takes effect; there is no response.
+    LoseResponse,
+    /// The proxy responds instead of the server: status, headers.
+    Respond(u16, &'static str),
+    /// The request is delayed.
     Delay(Duration),
-    /// Nothing happens any more.
+    /// There is never a response.
     Silence,
 }
 
@@ -43,7 +43,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     target: Option<SocketAddr>,
-    /// Faults for the next requests whose first line holds a text.
+    /// Faults for the next requests whose first line contains a text.
     faults: VecDeque<(String, Fault)>,
     /// The first lines of all requests.
     seen: Vec<String>,
@@ -51,7 +51,7 @@ struct State {
 }
 
 impl Proxy {
-    /// Listens at once; where requests go to is said by [`Proxy::lead_to`].
+    /// Listens immediately; requests are forwarded once there is a target.
     pub(crate) async fn listen() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -73,11 +73,11 @@ impl Proxy {
 
     pub(crate) async fn before(target: SocketAddr) -> Self {
         let proxy = Self::listen().await;
-        proxy.lead_to(target);
+        proxy.set_target(target);
         proxy
     }
 
-    pub(crate) fn lead_to(&self, target: SocketAddr) {
+    pub(crate) fn set_target(&self, target: SocketAddr) {
         self.shared.lock().target = Some(target);
     }
 
@@ -85,7 +85,7 @@ impl Proxy {
         self.address
     }
 
-    /// The next request whose first line holds `what` meets this fault; several wait in turn.
+    /// Adds a fault for the next request whose first line contains `what`.
     pub(crate) fn next(&self, what: &str, fault: Fault) {
         self.shared
             .lock()
@@ -93,15 +93,15 @@ impl Proxy {
             .push_back((what.to_owned(), fault));
     }
 
-    /// How many requests had this in their first line.
+    /// The number of requests with this text in their first line.
     pub(crate) fn count(&self, what: &str) -> usize {
         let state = self.shared.lock();
         state.seen.iter().filter(|line| line.contains(what)).count()
     }
 
-    /// Fails the test while a fault still waits for its request.
+    /// Fails the test if a fault was not used.
     #[track_caller]
-    pub(crate) fn expect_all_faults_met(&self) {
+    pub(crate) fn expect_all_faults_used(&self) {
         let state = self.shared.lock();
         assert!(state.faults.is_empty(), "{:?}", state.faults);
     }
@@ -113,7 +113,7 @@ impl Proxy {
         }
     }
 
-    /// How many tunnels there are.
+    /// The number of open tunnels.
     pub(crate) fn tunnels(&self) -> usize {
         let state = self.shared.lock();
         state.tunnels.iter().filter(|it| !it.is_finished()).count()
@@ -132,8 +132,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request and finds its fault.
-    fn note(&self, line: &str) -> (Option<SocketAddr>, Option<Fault>) {
+    /// Records a request and takes its fault.
+    fn record(&self, line: &str) -> (Option<SocketAddr>, Option<Fault>) {
         let mut state = self.lock();
         state.seen.push(line.to_owned());
         let place = state
@@ -145,14 +145,14 @@ impl Shared {
     }
 }
 
-/// One request on one connection: whatever breaks has nothing to do with the next one.
+/// Serves one request per connection, so that a fault does not affect the next one.
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let Some(mut request) = read_head(&mut client).await else {
         return;
     };
     let head = String::from_utf8_lossy(&request.head).into_owned();
     let line = head.lines().next().unwrap_or_default();
-    let (Some(target), fault) = shared.note(line) else {
+    let (Some(target), fault) = shared.record(line) else {
         return;
     };
     if header(&head, "upgrade").is_some() {
@@ -164,15 +164,15 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let cut_early = matches!(fault, Some(Fault::CutRequest));
     let length = header(&head, "content-length").and_then(|it| it.parse().ok());
     let length: usize = length.unwrap_or_default();
-    let wanted = if cut_early { length / 2 } else { length };
-    if request.read_body(&mut client, wanted).await.is_none() {
+    let expected = if cut_early { length / 2 } else { length };
+    if request.read_body(&mut client, expected).await.is_none() {
         return;
     }
     match fault {
         Some(Fault::CutBefore) => return,
         Some(Fault::Silence) => return std::future::pending().await,
         Some(Fault::Delay(pause)) => tokio::time::sleep(pause).await,
-        Some(Fault::Answer(status, headers)) => {
+        Some(Fault::Respond(status, headers)) => {
             let answer = format!(
                 "HTTP/1.1 {status} Fault\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n"
             );
@@ -185,9 +185,9 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         return;
     };
     let shown = match fault {
-        Some(Fault::LoseAnswer) => 0,
+        Some(Fault::LoseResponse) => 0,
         // At least the last byte is missing.
-        Some(Fault::CutAnswer) => answer.len() - 1,
+        Some(Fault::CutResponse) => answer.len() - 1,
         _ => answer.len(),
     };
     let _ = client.write_all(&answer[..shown]).await;
@@ -239,7 +239,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim())
 }
 
-/// The whole answer, which both sides close after.
+/// The complete response, after which both sides close.
 async fn forward(target: SocketAddr, request: &Request, cut: bool) -> Option<Vec<u8>> {
     let mut server = TcpStream::connect(target).await.ok()?;
     let head = String::from_utf8_lossy(&request.head);

@@ -1,4 +1,4 @@
-//! HTTP by hand, for requests that no decent client would send.
+//! Raw HTTP, for requests that HTTP clients do not send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A response as it came over the wire; the connection was read to its end.
+/// A response as received.
 #[derive(Clone, Debug)]
-pub(crate) struct RawAnswer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl RawAnswer {
+impl RawResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -25,7 +25,7 @@ impl RawAnswer {
         })
     }
 
-    /// Checks that it is the contract's problem with this status, and gives the body.
+    /// Checks that it is a problem with this status; returns the body.
     pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(
@@ -63,20 +63,20 @@ pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends the bytes as they are and reads until the server closes or has answered in full.
-pub(crate) async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> RawAnswer {
+/// Sends the bytes and reads until the response is complete or the server closes.
+pub(crate) async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> RawResponse {
     let mut stream = connect(address).await;
-    // A server that refuses early may stop reading: its answer counts, not our writing.
+    // A server that refuses early may stop reading: only its response matters.
     let _ = stream.write_all(request.as_ref()).await;
     read(&mut stream).await
 }
 
 /// Reads one response.
-pub(crate) async fn read(stream: &mut TcpStream) -> RawAnswer {
+pub(crate) async fn read(stream: &mut TcpStream) -> RawResponse {
     let mut bytes = Vec::new();
     let reading = async {
         let mut chunk = vec![0_u8; 16 * 1024];
-        while !is_whole(&bytes) {
+        while !is_complete(&bytes) {
             match stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => bytes.extend_from_slice(&chunk[..count]),
@@ -87,12 +87,12 @@ pub(crate) async fn read(stream: &mut TcpStream) -> RawAnswer {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert!(
         finished,
-        "no whole answer within {PATIENCE:?}, only: {text:?}"
+        "no complete response within {PATIENCE:?}, only: {text:?}"
     );
     parse(&text).unwrap_or_else(|| panic!("not an HTTP response: {text:?}"))
 }
 
-fn parse(text: &str) -> Option<RawAnswer> {
+fn parse(text: &str) -> Option<RawResponse> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head
         .strip_prefix("HTTP/1.")?
@@ -100,14 +100,14 @@ fn parse(text: &str) -> Option<RawAnswer> {
         .nth(1)?
         .parse()
         .ok()?;
-    Some(RawAnswer {
+    Some(RawResponse {
         status,
         head: head.to_owned(),
         body: body.to_owned(),
     })
 }
 
-fn is_whole(bytes: &[u8]) -> bool {
+fn is_complete(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some(answer) = parse(&text) else {
         return false;
@@ -118,7 +118,7 @@ fn is_whole(bytes: &[u8]) -> bool {
     }
 }
 
-/// A whole request with a JSON body.
+/// A request with a JSON body.
 pub(crate) fn post_json(path: &str, token: Option<&str>, body: &Value) -> String {
     let body = body.to_string();
     let token = token

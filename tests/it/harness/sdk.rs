@@ -1,4 +1,4 @@
-//! People who use the Rust client.
+//! Users of the Rust client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use quartet_client::{MemoryStore, Quartet, Session, TokenStore};
 
 use super::secrets::Secrets;
 
-/// Somebody with an account and a session in a client.
+/// A user with an account and a session in the client.
 #[derive(Clone, Debug)]
-pub(crate) struct Person {
+pub(crate) struct SdkUser {
     pub(crate) quartet: Quartet,
     pub(crate) email: String,
     pub(crate) password: String,
@@ -17,14 +17,14 @@ pub(crate) struct Person {
     pub(crate) id: String,
 }
 
-/// Keeps a session in memory and tells the test its secrets.
+/// Stores a session in memory, and its tokens in the secrets of the test.
 #[derive(Debug, Default)]
-pub(crate) struct Recording {
-    kept: MemoryStore,
+pub(crate) struct RecordingStore {
+    inner: MemoryStore,
     secrets: Secrets,
 }
 
-impl Recording {
+impl RecordingStore {
     pub(crate) fn new(secrets: &Secrets) -> Self {
         Self {
             secrets: secrets.clone(),
@@ -33,26 +33,26 @@ impl Recording {
     }
 }
 
-impl TokenStore for Recording {
+impl TokenStore for RecordingStore {
     fn load(&self) -> io::Result<Option<Session>> {
-        self.kept.load()
+        self.inner.load()
     }
 
     fn save(&self, session: &Session) -> io::Result<()> {
         self.secrets.add(session.access_token.expose());
         self.secrets.add(session.refresh_token.expose());
-        self.kept.save(session)
+        self.inner.save(session)
     }
 
     fn clear(&self) -> io::Result<()> {
-        self.kept.clear()
+        self.inner.clear()
     }
 }
 
-/// A client of whatever listens at an address, with usual settings.
+/// A client of a server, with default settings.
 pub(crate) fn quartet(server: SocketAddr, secrets: &Secrets) -> Quartet {
     builder(server)
-        .store(Recording::new(secrets))
+        .store(RecordingStore::new(secrets))
         .build()
         .unwrap()
 }
@@ -61,7 +61,7 @@ pub(crate) fn builder(server: SocketAddr) -> quartet_client::Builder {
     Quartet::builder(&format!("http://{server}"))
 }
 
-/// A mail address and a password that nobody else has.
+/// A unique email and password.
 pub(crate) fn credentials(secrets: &Secrets) -> (String, String) {
     let unique = rand::random::<u64>();
     let password = format!("correct horse {unique:016x} staple");
@@ -69,8 +69,8 @@ pub(crate) fn credentials(secrets: &Secrets) -> (String, String) {
     (format!("person-{unique:016x}@example.org"), password)
 }
 
-impl Person {
-    /// Signs up with a new address and logs in.
+impl SdkUser {
+    /// Signs up with a new email and logs in.
     pub(crate) async fn sign_up(quartet: Quartet, secrets: &Secrets) -> Self {
         let (email, password) = credentials(secrets);
         let user = quartet

@@ -1,4 +1,4 @@
-//! Everything secret that a test comes by, so that the logs can be searched for it.
+//! The secrets of a test, for which its logs are searched.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use serde_json::Value;
 /// Members of responses whose values are secrets.
 const SECRET_MEMBERS: [&str; 2] = ["access_token", "refresh_token"];
 
-/// Grows during a test; clones share.
+/// Clones share the secrets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets(Arc<Mutex<BTreeSet<String>>>);
 
 impl Secrets {
     pub(crate) fn add(&self, secret: &str) {
-        // Short texts would be found by accident.
+        // Short texts would occur by chance.
         if secret.len() >= 12 {
             self.0
                 .lock()
@@ -23,7 +23,7 @@ impl Secrets {
         }
     }
 
-    /// Takes over the tokens that a response body holds, and the signature of an upload address.
+    /// Adds the tokens of a response body, and the signatures of its URLs.
     pub(crate) fn collect(&self, body: &[u8]) {
         let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else {
             return;
@@ -33,12 +33,12 @@ impl Secrets {
                 self.add(secret);
             }
         }
-        let addresses = [
+        let urls = [
             members.get("url"),
             members.get("upload").and_then(|it| it.get("url")),
         ];
-        for address in addresses.into_iter().flatten().filter_map(Value::as_str) {
-            let signature = address.split(['?', '&']).find_map(|part| {
+        for url in urls.into_iter().flatten().filter_map(Value::as_str) {
+            let signature = url.split(['?', '&']).find_map(|part| {
                 part.strip_prefix("X-Amz-Signature=")
                     .or(part.strip_prefix("x-amz-signature="))
             });

@@ -1,4 +1,4 @@
-//! The committed documents, and the check that answers are what they promise.
+//! The committed documents, and the check that responses match them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 pub(crate) use quartet_testing::contract::Operation;
 
-/// What the gateway offers: every operation of every service.
+/// The document of the gateway: every operation of every service.
 static MERGED: LazyLock<Contract> = LazyLock::new(|| Contract::new(&committed("gateway")));
 
-/// Every operation that the merged document describes.
+/// All operations of the merged document.
 pub(crate) fn operations() -> &'static [Operation] {
     MERGED.operations()
 }
@@ -28,7 +28,7 @@ fn committed(service: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Which service answers: `core`, `media`, `links`, or nothing for the gateway itself.
+/// The service of an operation: `core`, `media`, `links`, or empty for the gateway.
 pub(crate) fn service_of(operation: &Operation) -> &str {
     let parts: Vec<&str> = operation.path.split('/').collect();
     match parts.as_slice() {
@@ -39,27 +39,27 @@ pub(crate) fn service_of(operation: &Operation) -> &str {
     }
 }
 
-/// Where the product's own routes are; tests add others, which no document knows.
+/// Prefixes of documented paths. Tests add routes that are not documented.
 const OWN: [&str; 5] = ["/v1/", "/s/", "/.well-known/", "/openapi", "/health"];
 
-/// Fails unless the merged document promises this answer: status, headers, media type, body, code.
+/// Fails unless the response matches the merged document: status, headers, media type, body, code.
 pub(crate) fn check(method: &Method, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) {
     if !OWN.iter().any(|start| path.starts_with(start)) {
         return;
     }
-    let answer = Answer {
+    let response = Answer {
         method,
         path,
         status,
         headers,
         body: Some(body),
     };
-    if let Err(broken) = MERGED.check(&answer) {
-        panic!("{broken}");
+    if let Err(violation) = MERGED.check(&response) {
+        panic!("{violation}");
     }
 }
 
-/// Whether each operation needs a token, by id, method and path; for comparing documents.
+/// Whether each operation needs a token, by id, method and path; to compare documents.
 pub(crate) fn summary(document: &Value) -> BTreeMap<String, bool> {
     Contract::new(&document.to_string())
         .operations()
@@ -104,38 +104,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_passes() {
+    fn documented_responses_pass() {
         jwks(200, &json!({ "keys": [] }), "etag");
         me(401, "unauthenticated");
     }
 
     #[test]
     #[should_panic(expected = "not what get_jwks")]
-    fn a_missing_member_is_found() {
+    fn missing_members_fail() {
         jwks(200, &json!({}), "etag");
     }
 
     #[test]
     #[should_panic(expected = "not what get_jwks")]
-    fn a_member_that_is_not_described_is_found() {
+    fn undocumented_members_fail() {
         jwks(200, &json!({ "keys": [], "private": true }), "etag");
     }
 
     #[test]
     #[should_panic(expected = "get_jwks has no such status")]
-    fn a_status_that_is_not_described_is_found() {
+    fn undocumented_statuses_fail() {
         jwks(202, &json!({ "keys": [] }), "etag");
     }
 
     #[test]
     #[should_panic(expected = "the header ETag is missing")]
-    fn a_missing_header_is_found() {
+    fn missing_headers_fail() {
         jwks(200, &json!({ "keys": [] }), "x-other");
     }
 
     #[test]
     #[should_panic(expected = "the problem code \"invalid_credentials\" is not among")]
-    fn a_code_that_the_operation_does_not_name_is_found() {
+    fn undocumented_codes_fail() {
         me(401, "invalid_credentials");
     }
 }

@@ -1,4 +1,4 @@
-//! A whole Quartet of one test's own.
+//! A whole Quartet for one test.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::thread;
 use std::time::Duration;
 
+use quartet_devstack::roles::SERVICES;
 use quartet_devstack::{Cancel, Service, ServiceSpec};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -16,14 +17,14 @@ use super::database::Database;
 use super::dns::Dns;
 use super::logs;
 use super::options::Options;
-use super::plan::{Plan, SERVICES};
+use super::processes::Processes;
 use super::secrets::Secrets;
 
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 const TAIL_LINES: usize = 25;
 
-/// Four services, Postgres, S3 and DNS; everything ends when it is dropped.
+/// Four services, Postgres, S3 and DNS; all end when it is dropped.
 ///
 /// At the end of every test the logs are searched for secrets and panics.
 pub(crate) struct Stack {
@@ -31,8 +32,8 @@ pub(crate) struct Stack {
     pub(crate) secrets: Secrets,
     database: Option<Database>,
     nodes: BTreeMap<String, Node>,
-    plan: Plan,
-    // The last field: its files are needed until everything else is gone.
+    processes: Processes,
+    // The last field: its files are needed until everything else has been dropped.
     _directory: TempDir,
 }
 
@@ -49,24 +50,25 @@ impl Stack {
             .tempdir()
             .unwrap();
         let dns = Dns::start().await;
-        let plan = Plan::new(directory.path(), dns.address(), &options);
         let database = block_in_place(|| match &options {
             options if options.gateway_only => None,
             options if options.own_postgres => Some(Database::own()),
             _ => Some(Database::shared(&directory.path().join("secrets"))),
         });
+        let processes =
+            Processes::new(directory.path(), dns.address(), database.as_ref(), &options);
         let secrets = Secrets::default();
-        plan.secrets().iter().for_each(|secret| secrets.add(secret));
+        processes.secrets().iter().for_each(|it| secrets.add(it));
         let nodes = BTreeMap::new();
         let mut stack = Self {
             dns,
             secrets,
             database,
             nodes,
-            plan,
+            processes,
             _directory: directory,
         };
-        block_in_place(|| stack.bring_up(&options));
+        block_in_place(|| stack.start_all(&options));
         stack
     }
 
@@ -75,30 +77,30 @@ impl Stack {
         Self::start(Options::default()).await
     }
 
-    fn bring_up(&mut self, options: &Options) {
+    fn start_all(&mut self, options: &Options) {
         for service in SERVICES {
             self.announce(service, &(1..=options.count(service)).collect::<Vec<_>>());
         }
         if !options.gateway_only {
-            self.bring_up_services(options);
+            self.start_services(options);
         }
-        self.launch(self.plan.gateway(options));
+        self.launch(self.processes.gateway(options));
         for name in self.names() {
             self.wait_ready(&name);
         }
     }
 
-    fn bring_up_services(&mut self, options: &Options) {
-        self.launch(self.plan.store());
+    fn start_services(&mut self, options: &Options) {
+        self.launch(self.processes.store());
         thread::scope(|scope| {
             for service in SERVICES {
-                let spec = self.plan.migration(service, self.database());
+                let spec = self.processes.migration(service);
                 scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error}")));
             }
         });
         for service in SERVICES {
             for replica in 1..=options.count(service) {
-                self.launch(self.plan.replica(service, replica, self.database()));
+                self.launch(self.processes.replica(service, replica));
             }
         }
     }
@@ -135,55 +137,57 @@ impl Stack {
         self.database.as_mut().expect("a stack with services")
     }
 
-    /// The public door, without a token.
+    /// A client of the gateway, without a token.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.gateway(), &self.secrets)
     }
 
-    /// A replica's own address, counted from 1; for looking behind the gateway.
+    /// Where a replica listens, counted from 1: for requests that bypass the gateway.
     pub(crate) fn replica(&self, service: &str, number: u8) -> SocketAddr {
-        self.plan.address(service, number)
+        self.processes.address(service, number)
     }
 
     pub(crate) fn gateway(&self) -> SocketAddr {
-        self.plan.address("gateway", 1)
+        self.processes.address("gateway", 1)
     }
 
     /// The development S3 store.
     pub(crate) fn store(&self) -> SocketAddr {
-        self.plan.address("store", 1)
+        self.processes.address("store", 1)
     }
 
     pub(crate) fn gateway_admin(&self) -> SocketAddr {
-        self.plan.address("admin", 1)
+        self.processes.address("admin", 1)
     }
 
-    /// The gateway's settings file.
+    /// The gateway's configuration file.
     pub(crate) fn gateway_file(&self) -> PathBuf {
-        self.plan.directory.join("gateway.toml")
+        self.processes.directory.join("gateway.toml")
     }
 
     /// The log of `gateway`, `store`, `core-1`, `media-2`...
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.plan.log(name)
+        self.processes.log(name)
     }
 
-    /// Says by DNS that a service has these replicas.
+    /// Publishes these replicas of a service by DNS.
     pub(crate) fn announce(&self, service: &str, replicas: &[u8]) {
         let addresses: Vec<Ipv4Addr> = replicas
             .iter()
-            .map(|number| match self.plan.address(service, *number).ip() {
-                IpAddr::V4(address) => address,
-                IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
-            })
+            .map(
+                |number| match self.processes.address(service, *number).ip() {
+                    IpAddr::V4(address) => address,
+                    IpAddr::V6(address) => panic!("{address} is not an IPv4 address"),
+                },
+            )
             .collect();
         self.dns.set(service, &addresses);
     }
 
-    /// Starts another replica; DNS does not know it yet.
+    /// Starts another replica, which is not in DNS yet.
     pub(crate) fn add_replica(&mut self, service: &'static str, number: u8) {
         block_in_place(|| {
-            self.launch(self.plan.replica(service, number, self.database()));
+            self.launch(self.processes.replica(service, number));
             self.wait_ready(&format!("{service}-{number}"));
         });
     }
@@ -203,7 +207,7 @@ impl Stack {
             .terminate();
     }
 
-    /// SIGTERM and the end of the process.
+    /// SIGTERM, then waits for the exit.
     pub(crate) fn stop(&mut self, name: &str) -> ExitStatus {
         let mut service = self.node(name).service.take().expect("a running service");
         block_in_place(|| service.stop(STOP)).unwrap()
@@ -223,7 +227,7 @@ impl Stack {
         let service = self.node(name).service.as_mut().expect("a running service");
         assert!(
             service.exited().unwrap().is_none(),
-            "{name} has ended by itself"
+            "{name} has exited by itself"
         );
         service.pid()
     }
@@ -233,7 +237,10 @@ impl Stack {
     }
 
     fn logs(&self) -> Vec<PathBuf> {
-        self.nodes.keys().map(|name| self.plan.log(name)).collect()
+        self.nodes
+            .keys()
+            .map(|name| self.processes.log(name))
+            .collect()
     }
 }
 
@@ -242,7 +249,7 @@ impl Drop for Stack {
         let failed = thread::panicking();
         for node in self.nodes.values_mut() {
             if let Some(mut service) = node.service.take() {
-                // Already gone is fine too.
+                // It may have exited already.
                 let _ = service.kill();
             }
         }

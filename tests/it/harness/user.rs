@@ -1,10 +1,10 @@
-//! Somebody who has signed up and logged in.
+//! A user who has signed up and logged in.
 
 use serde_json::{Value, json};
 
 use super::client::Client;
 
-/// A person with a session; `client` carries the access token.
+/// A user with a session; `client` has the access token.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) client: Client,
@@ -16,20 +16,20 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Signs up with a new address and logs in.
-    pub(crate) async fn sign_up(door: &Client) -> Self {
+    /// Signs up with a new email and logs in.
+    pub(crate) async fn sign_up(gateway: &Client) -> Self {
         let unique = rand::random::<u64>();
         let email = format!("person-{unique:016x}@example.org");
         let password = format!("correct horse {unique:016x} staple");
-        door.secrets().add(&password);
+        gateway.secrets().add(&password);
         let body = json!({ "email": email, "password": password });
-        let user = door
+        let user = gateway
             .anonymous()
             .post("/v1/core/users", &body)
             .await
             .json_of(201);
         let id = text(&user, "/id");
-        let (client, refresh_token) = log_in(door, &email, &password).await;
+        let (client, refresh_token) = log_in(gateway, &email, &password).await;
         Self {
             client,
             email,
@@ -39,7 +39,7 @@ impl User {
         }
     }
 
-    /// Another session of the same person.
+    /// Another session of the same user.
     pub(crate) async fn log_in_again(&self) -> Self {
         let (client, refresh_token) = log_in(&self.client, &self.email, &self.password).await;
         Self {
@@ -49,22 +49,22 @@ impl User {
         }
     }
 
-    /// The id of this session, out of the access token.
+    /// The id of this session, from the access token.
     pub(crate) fn session_id(&self) -> String {
         text(&claims(self.client.token()), "/sid")
     }
 }
 
-async fn log_in(door: &Client, email: &str, password: &str) -> (Client, String) {
+async fn log_in(gateway: &Client, email: &str, password: &str) -> (Client, String) {
     let body = json!({ "email": email, "password": password });
-    let session = door
+    let session = gateway
         .anonymous()
         .post("/v1/core/sessions", &body)
         .await
         .json_of(201);
     assert_eq!(session["token_type"], "Bearer", "{session}");
     (
-        door.with_token(&text(&session, "/access_token")),
+        gateway.with_token(&text(&session, "/access_token")),
         text(&session, "/refresh_token"),
     )
 }

@@ -1,4 +1,4 @@
-//! Waiting on conditions with a deadline, never for a fixed time.
+//! Waits for conditions with a timeout, never for a fixed time.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ const POLL: Duration = Duration::from_millis(15);
 /// Long enough for a debug build on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `attempt` gives a value; fails the test after 30 s with what it waited for.
+/// Waits until `attempt` returns a value; fails the test after 30 s.
 pub(crate) async fn eventually<T, F, Fut>(what: &str, attempt: F) -> T
 where
     F: FnMut() -> Fut,
@@ -15,7 +15,7 @@ where
     within(PATIENCE, what, attempt).await
 }
 
-/// The same with another deadline.
+/// The same with another timeout.
 pub(crate) async fn within<T, F, Fut>(patience: Duration, what: &str, mut attempt: F) -> T
 where
     F: FnMut() -> Fut,

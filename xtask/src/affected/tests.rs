@@ -5,8 +5,8 @@ use std::process::Command;
 use super::since_commit;
 use crate::git;
 
-/// A workspace in a git repository of its own: `core` and `links` share `common`,
-/// whose tests use `helper`; the tests of `links` use `tool`; `gateway` stands alone.
+/// A workspace in a separate git repository: `core` and `links` share `common`, whose tests use
+/// `helper`; the tests of `links` use `tool`; `gateway` depends on nothing.
 struct Repository(PathBuf);
 
 impl Repository {
@@ -71,7 +71,7 @@ impl Repository {
         self.git(&["commit", "--quiet", "--allow-empty", "--message", "A step"]);
     }
 
-    /// The names of the services that a committed change of one file touches.
+    /// The services that a committed change to one file touches.
     fn after_changing(&self, path: &str) -> Vec<String> {
         self.write(path, "changed");
         self.commit();
@@ -112,7 +112,7 @@ fn a_service_is_touched_by_its_own_files_and_schema() {
 }
 
 #[test]
-fn a_service_is_touched_by_what_it_is_built_from() {
+fn a_service_is_touched_by_the_crates_it_is_built_from() {
     let repository = Repository::new("parts");
     assert_eq!(
         repository.after_changing("libs/common/src/lib.rs"),
@@ -128,7 +128,7 @@ fn a_service_is_touched_by_what_it_is_built_from() {
 }
 
 #[test]
-fn everything_is_touched_by_what_decides_about_all_builds() {
+fn every_service_is_touched_by_what_affects_all_builds() {
     let repository = Repository::new("all");
     let all = ["core", "gateway", "links"];
     for path in [
@@ -150,7 +150,7 @@ fn everything_is_touched_by_what_decides_about_all_builds() {
 }
 
 #[test]
-fn nothing_is_touched_by_papers_and_by_names_that_only_begin_alike() {
+fn no_service_is_touched_by_documentation_or_similar_names() {
     let repository = Repository::new("none");
     assert!(repository.after_changing("docs/config.md").is_empty());
     assert!(repository.after_changing("deploys.md").is_empty());
@@ -159,7 +159,7 @@ fn nothing_is_touched_by_papers_and_by_names_that_only_begin_alike() {
 }
 
 #[test]
-fn what_is_not_committed_counts() {
+fn uncommitted_changes_count() {
     let repository = Repository::new("dirty");
     repository.write("services/core/src/new.rs", "");
     assert_eq!(repository.affected("HEAD"), ["core"]);
@@ -168,7 +168,7 @@ fn what_is_not_committed_counts() {
 }
 
 #[test]
-fn what_happened_meanwhile_on_the_other_branch_does_not_count() {
+fn changes_on_the_other_branch_do_not_count() {
     let repository = Repository::new("branch");
     repository.git(&["checkout", "--quiet", "-b", "work"]);
     repository.write("services/links/src/lib.rs", "// changed");
@@ -181,7 +181,7 @@ fn what_happened_meanwhile_on_the_other_branch_does_not_count() {
 }
 
 #[test]
-fn a_commit_that_is_not_here_is_named() {
+fn an_unknown_commit_is_reported() {
     let repository = Repository::new("missing");
     let error = since_commit(&repository.0, "core-v9.9.9").unwrap_err();
     assert!(format!("{error:#}").contains("`core-v9.9.9` is no commit here"));

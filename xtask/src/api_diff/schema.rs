@@ -1,320 +1,290 @@
 //! Differences between two schemas, judged by who writes the value: a narrower schema breaks those
 //! who send, a wider one those who receive.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
-use super::change::Change;
+use super::Change;
+use super::openapi::{entries, pairs};
 
 /// Who writes the value that the schema describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
+    /// The client, as text: null has no meaning.
+    Parameter,
     /// The client: what was accepted must stay accepted.
     Request,
-    /// The service: nothing may come that could not come before.
+    /// The service: what could not be sent must not be sent.
     Response,
 }
 
-/// A schema and the document that its references point into.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a> {
-    pub(super) document: &'a Value,
-    pub(super) schema: &'a Value,
+enum Effect {
+    /// The new schema allows less.
+    Narrower,
+    /// The new schema allows more.
+    Wider,
+    /// Which one allows more cannot be decided: it breaks either side.
+    Unclear,
 }
 
-/// Words whose greater value allows less.
+/// A set of allowed values; `None` allows all.
+type Set<'a> = Option<Vec<Cow<'a, Value>>>;
+
+/// Keywords whose greater value allows less.
 const LOWER: [&str; 4] = ["minimum", "exclusiveMinimum", "minLength", "minItems"];
-/// Words whose greater value allows more.
+/// Keywords whose greater value allows more.
 const UPPER: [&str; 4] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems"];
 
 pub(super) struct Comparison<'a> {
+    old: &'a Value,
+    new: &'a Value,
     side: Side,
-    changes: &'a mut Vec<Change>,
-    /// Parameters are texts: for them null means nothing.
-    passes_over_null: bool,
-    /// Pairs of references that are being compared: schemas may hold themselves.
+    pub(super) changes: Vec<Change>,
+    /// Pairs of references that are being compared: schemas may be recursive.
     open: Vec<(String, String)>,
 }
 
-impl<'a> At<'a> {
-    pub(super) fn resolve(self) -> Self {
-        let target = self.schema["$ref"].as_str();
-        let target = target.and_then(|target| self.document.pointer(target.strip_prefix('#')?));
-        match target {
-            Some(schema) => Self { schema, ..self }.resolve(),
-            None => self,
-        }
-    }
-
-    fn below(self, schema: &'a Value) -> Self {
-        Self { schema, ..self }
-    }
-
-    fn word(self, word: &str) -> Option<&'a Value> {
-        self.schema.get(word)
-    }
-
-    fn types(self) -> BTreeSet<&'a str> {
-        match &self.schema["type"] {
-            Value::String(kind) => BTreeSet::from([kind.as_str()]),
-            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-            _ => BTreeSet::new(),
-        }
-    }
-
-    /// The values that are allowed, where they are listed.
-    fn values(self) -> Option<Vec<&'a Value>> {
-        match (self.word("const"), self.word("enum")) {
-            (Some(only), _) => Some(vec![only]),
-            (None, Some(Value::Array(values))) => Some(values.iter().collect()),
-            _ => None,
-        }
-    }
-
-    fn properties(self) -> Vec<(&'a String, &'a Value)> {
-        let properties = self.schema["properties"].as_object();
-        properties.into_iter().flat_map(Map::iter).collect()
-    }
-
-    fn requires(self, name: &str) -> bool {
-        let required = self.schema["required"].as_array();
-        required.is_some_and(|names| names.iter().any(|known| known == name))
-    }
+/// Follows references within a document.
+pub(super) fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let reference = value["$ref"].as_str();
+    let target = reference.and_then(|target| document.pointer(target.strip_prefix('#')?));
+    target.map_or(value, |target| resolve(document, target))
 }
 
 impl<'a> Comparison<'a> {
-    pub(super) fn new(side: Side, changes: &'a mut Vec<Change>) -> Self {
+    pub(super) fn new(old: &'a Value, new: &'a Value, side: Side) -> Self {
         Self {
+            old,
+            new,
             side,
-            changes,
-            passes_over_null: false,
+            changes: Vec::new(),
             open: Vec::new(),
         }
     }
 
-    /// For a parameter.
-    pub(super) fn of_parameter(changes: &'a mut Vec<Change>) -> Self {
-        Self {
-            passes_over_null: true,
-            ..Self::new(Side::Request, changes)
-        }
-    }
-
-    pub(super) fn run(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        let names = (name_of(old), name_of(new));
-        if !names.0.is_empty() && self.open.contains(&names) {
+    pub(super) fn run(&mut self, pointer: &str, old: &'a Value, new: &'a Value) {
+        let reference = |schema: &Value| schema["$ref"].as_str().unwrap_or_default().to_owned();
+        let references = (reference(old), reference(new));
+        if !references.0.is_empty() && self.open.contains(&references) {
             return;
         }
-        self.open.push(names);
-        let (old, new) = (old.resolve(), new.resolve());
-        self.types(pointer, old, new);
+        self.open.push(references);
+        let (old, new) = (resolve(self.old, old), resolve(self.new, new));
+        self.set(
+            pointer,
+            ("type-narrowed", "type-widened"),
+            self.types(old),
+            self.types(new),
+        );
         self.values(pointer, old, new);
-        for word in ["format", "pattern"] {
-            self.word(pointer, word, old, new);
-        }
+        self.words(pointer, old, new);
         self.limits(pointer, old, new);
         self.properties(pointer, old, new);
-        self.inner(pointer, old, new);
+        self.members(pointer, old, new);
         self.choices(pointer, old, new);
         self.open.pop();
     }
 
-    /// Less is allowed than before.
-    fn narrowed(&mut self, pointer: &str, rule: &'static str, what: impl Into<String>) {
-        let breaking = self.side == Side::Request;
+    fn effect(&mut self, effect: Effect, pointer: &str, rule: &str, what: impl Into<String>) {
+        let breaking = match effect {
+            Effect::Narrower => self.side != Side::Response,
+            Effect::Wider => self.side == Side::Response,
+            Effect::Unclear => true,
+        };
         self.changes
             .push(Change::new(breaking, pointer, rule, what));
     }
 
-    /// More is allowed than before.
-    fn widened(&mut self, pointer: &str, rule: &'static str, what: impl Into<String>) {
-        let breaking = self.side == Side::Response;
-        self.changes
-            .push(Change::new(breaking, pointer, rule, what));
-    }
-
-    fn types(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        let (mut before, mut after) = (old.types(), new.types());
-        if self.passes_over_null {
-            before.remove("null");
-            after.remove("null");
-        }
-        if before.is_empty() && !after.is_empty() {
-            self.narrowed(pointer, "type-narrowed", format!("any to {after:?}"));
-            return;
-        }
-        if after.is_empty() && !before.is_empty() {
-            self.widened(pointer, "type-widened", format!("{before:?} to any"));
-            return;
-        }
-        for gone in before.difference(&after) {
-            if !(*gone == "integer" && after.contains("number")) {
-                self.narrowed(pointer, "type-narrowed", format!("no {gone} any more"));
-            }
-        }
-        for come in after.difference(&before) {
-            if !(*come == "integer" && before.contains("number")) {
-                self.widened(pointer, "type-widened", format!("now {come} too"));
-            }
-        }
-    }
-
-    fn values(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        match (old.values(), new.values()) {
+    /// Compares two sets, with the rules for less and for more.
+    fn set(&mut self, pointer: &str, rules: (&str, &str), before: Set<'_>, after: Set<'_>) {
+        let (less, more) = rules;
+        match (before, after) {
             (Some(before), Some(after)) => {
-                for gone in before.iter().filter(|value| !after.contains(value)) {
-                    self.narrowed(pointer, "enum-value-removed", gone.to_string());
+                for removed in before.iter().filter(|value| !after.contains(value)) {
+                    self.effect(
+                        Effect::Narrower,
+                        pointer,
+                        less,
+                        format!("{removed} removed"),
+                    );
                 }
-                for come in after.iter().filter(|value| !before.contains(value)) {
-                    self.widened(pointer, "enum-value-added", come.to_string());
+                for added in after.iter().filter(|value| !before.contains(value)) {
+                    self.effect(Effect::Wider, pointer, more, format!("{added} added"));
                 }
             }
-            (None, Some(_)) => self.narrowed(pointer, "enum-added", "values are listed now"),
-            (Some(_), None) => self.widened(pointer, "enum-removed", "any value may be"),
+            (None, Some(_)) => self.effect(Effect::Narrower, pointer, less, "no longer any"),
+            (Some(_), None) => self.effect(Effect::Wider, pointer, more, "any"),
             (None, None) => {}
         }
     }
 
-    fn word(&mut self, pointer: &str, word: &str, old: At<'_>, new: At<'_>) {
-        let (narrowed, widened) = match word {
-            "format" => ("format-narrowed", "format-widened"),
-            _ => ("pattern-narrowed", "pattern-widened"),
+    fn types(&self, schema: &'a Value) -> Set<'a> {
+        let mut types: Vec<Cow<'a, Value>> = match &schema["type"] {
+            Value::Null => return None,
+            Value::Array(types) => types.iter().map(Cow::Borrowed).collect(),
+            only => vec![Cow::Borrowed(only)],
         };
-        match (old.word(word), new.word(word)) {
-            (None, Some(after)) => self.narrowed(pointer, narrowed, format!("now {after}")),
-            (Some(before), None) => {
-                self.widened(pointer, widened, format!("{before} no more"));
-            }
-            // Which of the two allows more is not known: it breaks either side.
-            (Some(before), Some(after)) if before != after => {
-                let what = format!("{before} to {after}");
-                self.changes.push(Change::breaking(pointer, narrowed, what));
-            }
-            _ => {}
+        if types.iter().any(|kind| **kind == "number") {
+            types.push(Cow::Owned(json!("integer")));
         }
+        if self.side == Side::Parameter {
+            types.retain(|kind| **kind != "null");
+        }
+        Some(types)
     }
 
-    fn limits(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        for (words, is_upper) in [(LOWER, false), (UPPER, true)] {
-            for word in words {
-                let (before, after) = (old.word(word), new.word(word));
-                let number = |value: Option<&Value>| value.and_then(Value::as_f64);
-                let what = || match (before, after) {
-                    (Some(before), Some(after)) => format!("{word} {before} to {after}"),
-                    (None, Some(after)) => format!("{word} {after} is new"),
-                    (Some(before), None) => format!("{word} {before} is gone"),
-                    (None, None) => String::new(),
-                };
-                let tighter = match (number(before), number(after)) {
-                    (Some(before), Some(after)) if before < after => !is_upper,
-                    (Some(before), Some(after)) if before > after => is_upper,
-                    (None, Some(_)) => true,
-                    (Some(_), None) => false,
-                    _ => continue,
-                };
-                if tighter {
-                    self.narrowed(pointer, "limit-narrowed", what());
-                } else {
-                    self.widened(pointer, "limit-widened", what());
-                }
+    fn values(&mut self, pointer: &str, old: &'a Value, new: &'a Value) {
+        let listed = |schema: &'a Value| -> Set<'a> {
+            match (schema.get("const"), &schema["enum"]) {
+                (Some(only), _) => Some(vec![Cow::Borrowed(only)]),
+                (None, Value::Array(values)) => Some(values.iter().map(Cow::Borrowed).collect()),
+                _ => None,
             }
-        }
+        };
+        let (before, after) = (listed(old), listed(new));
+        let rules = if before.is_some() && after.is_some() {
+            ("enum-value-removed", "enum-value-added")
+        } else {
+            ("enum-added", "enum-removed")
+        };
+        self.set(pointer, rules, before, after);
     }
 
-    fn properties(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        let (before, after) = (old.properties(), new.properties());
-        for (name, schema) in &before {
-            let pointer = format!("{pointer}/{name}");
-            let Some((_, now)) = after.iter().find(|(known, _)| known == name) else {
-                // Who sends it is refused, who reads it misses it.
-                self.changes
-                    .push(Change::breaking(pointer, "property-removed", "is gone"));
-                continue;
+    fn words(&mut self, pointer: &str, old: &Value, new: &Value) {
+        for word in ["format", "pattern"] {
+            let (before, after) = (&old[word], &new[word]);
+            let (effect, rule) = match (before.is_null(), after.is_null()) {
+                (true, false) => (Effect::Narrower, "narrowed"),
+                (false, true) => (Effect::Wider, "widened"),
+                (false, false) if before != after => (Effect::Unclear, "narrowed"),
+                _ => continue,
             };
-            match (old.requires(name), new.requires(name)) {
-                (false, true) => self.narrowed(&pointer, "property-required", "is required now"),
-                (true, false) => self.widened(&pointer, "property-optional", "may be absent now"),
-                _ => {}
-            }
-            self.run(&pointer, old.below(schema), new.below(now));
+            let rule = format!("{word}-{rule}");
+            self.effect(effect, pointer, &rule, format!("{before} to {after}"));
         }
-        for (name, _) in after {
-            if !before.iter().any(|(known, _)| *known == name) {
-                let required = self.side == Side::Request && new.requires(name);
-                let rule = if required {
-                    "required-property-added"
-                } else {
-                    "property-added"
-                };
-                let pointer = format!("{pointer}/{name}");
-                self.changes
-                    .push(Change::new(required, pointer, rule, "is new"));
+    }
+
+    fn limits(&mut self, pointer: &str, old: &Value, new: &Value) {
+        for word in LOWER.into_iter().chain(UPPER) {
+            let (before, after) = (&old[word], &new[word]);
+            let is_narrower = match (before.as_f64(), after.as_f64()) {
+                (Some(before), Some(after)) => match before.total_cmp(&after) {
+                    Ordering::Less => LOWER.contains(&word),
+                    Ordering::Greater => UPPER.contains(&word),
+                    Ordering::Equal => continue,
+                },
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                (None, None) => continue,
+            };
+            let (effect, rule) = if is_narrower {
+                (Effect::Narrower, "limit-narrowed")
+            } else {
+                (Effect::Wider, "limit-widened")
+            };
+            self.effect(effect, pointer, rule, format!("{word} {before} to {after}"));
+        }
+    }
+
+    fn properties(&mut self, pointer: &str, old: &'a Value, new: &'a Value) {
+        let requires = |schema: &Value, name: &str| {
+            let required = schema["required"].as_array();
+            required.is_some_and(|names| names.iter().any(|known| known == name))
+        };
+        for (name, was, is) in pairs(entries(&old["properties"]), entries(&new["properties"])) {
+            let pointer = format!("{pointer}/{name}");
+            match (was, is) {
+                (Some(was), Some(is)) => {
+                    match (requires(old, &name), requires(new, &name)) {
+                        (false, true) => {
+                            self.effect(
+                                Effect::Narrower,
+                                &pointer,
+                                "property-required",
+                                "required",
+                            );
+                        }
+                        (true, false) => {
+                            self.effect(Effect::Wider, &pointer, "property-optional", "optional");
+                        }
+                        _ => {}
+                    }
+                    self.run(&pointer, was, is);
+                }
+                // Rejected when it is sent, missed when it is read.
+                (Some(_), None) => {
+                    self.effect(Effect::Unclear, &pointer, "property-removed", "removed");
+                }
+                (None, _) if self.side != Side::Response && requires(new, &name) => {
+                    self.effect(Effect::Narrower, &pointer, "required-property-added", "new");
+                }
+                (None, _) => {
+                    self.changes
+                        .push(Change::compatible(&pointer, "property-added", "new"));
+                }
             }
         }
     }
 
-    fn inner(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
-        if let (Some(before), Some(after)) = (old.word("items"), new.word("items")) {
-            self.run(
-                &format!("{pointer}/[]"),
-                old.below(before),
-                new.below(after),
-            );
+    /// Elements of arrays, and members that are not listed as properties.
+    fn members(&mut self, pointer: &str, old: &'a Value, new: &'a Value) {
+        if let (Some(before), Some(after)) = (old.get("items"), new.get("items")) {
+            self.run(&format!("{pointer}/[]"), before, after);
         }
-        let open = |at: At<'_>| at.word("additionalProperties") != Some(&Value::Bool(false));
-        match (open(old), open(new)) {
-            (true, false) => self.narrowed(pointer, "members-closed", "no other members any more"),
-            // Members that are not described are passed over by who reads.
+        let (before, after) = (&old["additionalProperties"], &new["additionalProperties"]);
+        match (before == &json!(false), after == &json!(false)) {
             (false, true) => {
-                let what = "other members are allowed now";
-                self.changes
-                    .push(Change::compatible(pointer, "members-opened", what));
+                self.effect(
+                    Effect::Narrower,
+                    pointer,
+                    "members-closed",
+                    "no other members",
+                );
+            }
+            // Readers ignore members that are not described.
+            (true, false) => {
+                let change = Change::compatible(pointer, "members-opened", "other members");
+                self.changes.push(change);
             }
             _ => {}
         }
-        if let (Some(before), Some(after)) = (map_of(old), map_of(new)) {
-            self.run(&format!("{pointer}/*"), old.below(before), new.below(after));
+        if before.is_object() && after.is_object() {
+            self.run(&format!("{pointer}/*"), before, after);
         }
     }
 
-    fn choices(&mut self, pointer: &str, old: At<'_>, new: At<'_>) {
+    fn choices(&mut self, pointer: &str, old: &'a Value, new: &'a Value) {
         for word in ["oneOf", "anyOf", "allOf"] {
-            let (before, after) = (list_of(old, word), list_of(new, word));
-            // One more of `allOf` allows less, one more of the others allows more.
-            let all = word == "allOf";
-            for gone in before.iter().filter(|choice| !after.contains(choice)) {
-                if all {
-                    self.widened(pointer, "part-removed", gone.to_string());
-                } else {
-                    self.narrowed(pointer, "choice-removed", gone.to_string());
-                }
-            }
-            for come in after.iter().filter(|choice| !before.contains(choice)) {
-                if all {
-                    self.narrowed(pointer, "part-added", come.to_string());
-                } else {
-                    self.widened(pointer, "choice-added", come.to_string());
-                }
+            let list = |schema: &'a Value| -> Vec<&'a Value> {
+                schema[word].as_array().into_iter().flatten().collect()
+            };
+            let (before, after) = (list(old), list(new));
+            let set = |list: &[&'a Value]| -> Set<'a> {
+                Some(list.iter().map(|&choice| Cow::Borrowed(choice)).collect())
+            };
+            if word == "allOf" {
+                // One more of these allows less.
+                self.set(
+                    pointer,
+                    ("part-added", "part-removed"),
+                    set(&after),
+                    set(&before),
+                );
+            } else {
+                self.set(
+                    pointer,
+                    ("choice-removed", "choice-added"),
+                    set(&before),
+                    set(&after),
+                );
             }
             // What they refer to may have changed.
             for same in before.iter().filter(|choice| after.contains(choice)) {
-                self.run(pointer, old.below(same), new.below(same));
+                self.run(pointer, same, same);
             }
         }
     }
-}
-
-fn name_of(at: At<'_>) -> String {
-    at.schema["$ref"].as_str().unwrap_or_default().to_owned()
-}
-
-fn map_of(at: At<'_>) -> Option<&Value> {
-    at.word("additionalProperties")
-        .filter(|value| value.is_object())
-}
-
-fn list_of<'a>(at: At<'a>, word: &str) -> Vec<&'a Value> {
-    let list = at.schema[word].as_array();
-    list.into_iter().flatten().collect()
 }

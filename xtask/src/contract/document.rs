@@ -1,23 +1,24 @@
-//! The OpenAPI document by which tests of the release before judge today's service.
+//! The OpenAPI document against which the tests of the last release check today's service.
 
 use serde_json::{Map, Value};
 
-/// The same document with the operations that `known` has too: those that were added are
-/// nobody's business yet, and the gateway of the release before need not lead to them.
-pub(super) fn without_new_operations(mut document: Value, known: &Value) -> Value {
-    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else {
-        return document;
+/// Today's document without the operations that `released` lacks: no test of the release uses them,
+/// and the gateway of the release need not route to them.
+pub(super) fn without_new_operations(mut today: Value, released: &Value) -> Value {
+    let Some(paths) = today.get_mut("paths").and_then(Value::as_object_mut) else {
+        return today;
     };
     let nothing = Map::new();
-    let known = known.get("paths").and_then(Value::as_object);
-    let known = known.unwrap_or(&nothing);
-    paths.retain(|path, _| known.contains_key(path));
+    let released = released.get("paths").and_then(Value::as_object);
+    let released = released.unwrap_or(&nothing);
+    paths.retain(|path, _| released.contains_key(path));
     for (path, operations) in paths {
-        if let (Some(operations), Some(known)) = (operations.as_object_mut(), known.get(path)) {
-            operations.retain(|method, _| known.get(method).is_some());
+        if let (Some(operations), Some(released)) = (operations.as_object_mut(), released.get(path))
+        {
+            operations.retain(|method, _| released.get(method).is_some());
         }
     }
-    document
+    today
 }
 
 #[cfg(test)]
@@ -27,14 +28,14 @@ mod tests {
     use super::without_new_operations;
 
     #[test]
-    fn only_known_operations_stay_as_they_are_today() {
+    fn released_operations_keep_their_description_of_today() {
         let today = json!({"info": 2, "paths": {
             "/a": {"get": {"today": true}, "put": {}},
             "/b": {"get": {}},
         }});
-        let known = json!({"info": 1, "paths": {"/a": {"get": {}, "delete": {}}, "/c": {}}});
+        let released = json!({"info": 1, "paths": {"/a": {"get": {}, "delete": {}}, "/c": {}}});
         assert_eq!(
-            without_new_operations(today, &known),
+            without_new_operations(today, &released),
             json!({"info": 2, "paths": {"/a": {"get": {"today": true}}}})
         );
     }

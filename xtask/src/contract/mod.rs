@@ -1,212 +1,145 @@
-//! `cargo xtask contract`: may one service be deployed alone? The end-to-end tests of
-//! the release before, on its binaries, run with today's build of one service among
-//! them; and with that service as it was, on the schema as it is today.
+//! `cargo xtask contract`: can one service be deployed alone? Runs the end-to-end tests of the last
+//! release on its binaries, with today's build of one service in place of its own (an upgrade), and
+//! with that service unchanged on today's schema (a rollback).
+//!
+//! ```text
+//! step       the service     its schema    the other services
+//! baseline   last release    last release  last release
+//! binary     today           today         last release
+//! schema     last release    today         last release
+//! ```
 
 mod document;
 pub(crate) mod exceptions;
+mod harness;
 mod previous;
-mod rig;
 
+use std::fmt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
+use clap::ValueEnum;
 use quartet_devstack::workspace;
 
 use crate::cargo::{cargo, status, succeed};
 use crate::git;
+use crate::service::Service;
 use crate::signals::Signals;
 use crate::test::Environment;
+use harness::Harness;
 use previous::Previous;
-use rig::Rig;
 
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    let wanted = Wanted::parse(words)?;
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    service: Service,
+    /// A commit instead of the last release
+    #[arg(long, value_name = "REF")]
+    previous: Option<String>,
+    /// Only one of the steps; binary and schema by default
+    #[arg(long)]
+    step: Option<Step>,
+    /// Names of tests
+    #[arg(last = true)]
+    tests: Vec<String>,
+}
+
+/// One run of the tests of the last release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Nothing is replaced: distinguishes a broken contract from a broken test
+    Baseline,
+    /// Today's service among the others of the last release
+    Binary,
+    /// The service of the last release on today's schema
+    Schema,
+}
+
+pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     let root = workspace::root();
-    let service = wanted.service;
-    let manifest = format!("services/{service}/Cargo.toml");
-    ensure!(
-        root.join(&manifest).is_file(),
-        "there is no service `{service}`"
-    );
-    let Some(reference) = wanted.reference(&root)? else {
+    let service = args.service;
+    let reference = match &args.previous {
+        Some(named) => Some(named.clone()),
+        None => git::last_release(&root, service)?,
+    };
+    let Some(reference) = reference else {
         println!(
-            "{service} has no release before this commit (no tag {service}-v*): there is nothing \
-             to break. `--previous REF` compares with any commit."
+            "{service} has no release before this commit (no tag {service}-v*), so there is \
+             nothing to break. `--previous REF` compares with any commit."
         );
         return Ok(ExitCode::SUCCESS);
     };
     let previous = Previous::check_out(&root, &reference, signals)?;
     ensure!(
-        previous.source().join(&manifest).is_file(),
-        "{reference} has no service `{service}`: there is nothing to break"
+        previous.source().join(service.file("Cargo.toml")).is_file(),
+        "{reference} has no service `{service}`, so there is nothing to break"
     );
     println!("Building {reference}");
     let built = previous.build(signals)?;
     println!("Building today's {service}");
-    let package = format!("quartet-{service}");
+    let package = service.package();
     succeed(cargo(["build", "--package", &package]), signals)?;
-    let rig = Rig::new(&built, service, &workspace::binary(&package)?)?;
+    let harness = Harness::new(&built, service, &workspace::binary(&package)?)?;
     let environment = Environment::start(signals)?;
     let mut broken = Vec::new();
-    for step in wanted.steps(&root) {
-        println!("\n{}: {}", step.name(), step.meaning(service, &reference));
-        let mut tests = rig.tests(step)?;
-        tests.args(wanted.arguments);
+    for step in steps(args, &root) {
+        println!("\n{step}: {}", step.meaning(service, &reference));
+        let mut tests = harness.tests(step)?;
+        tests.args(&args.tests);
         if step == Step::Binary {
             for exception in exceptions::read(&root, service)? {
-                println!("left out: {} ({})", exception.test, exception.reason);
+                println!("skipped: {} ({})", exception.test, exception.reason);
                 tests.args(["--skip", &exception.test]);
             }
         }
-        if !run_tests(tests, &environment, signals)? {
+        if !status(&mut environment.apply(tests), signals)?.success() {
             broken.push(step);
         }
     }
     Ok(report(service, &reference, &broken))
 }
 
-fn run_tests(tests: Command, environment: &Environment, signals: &Signals) -> anyhow::Result<bool> {
-    Ok(status(&mut environment.apply(tests), signals)?.success())
+fn steps(args: &Args, root: &Path) -> Vec<Step> {
+    let has_schema = root.join(format!("db/schemas/{}", args.service)).is_dir();
+    match args.step {
+        Some(step) => vec![step],
+        None if has_schema => vec![Step::Binary, Step::Schema],
+        None => vec![Step::Binary],
+    }
 }
 
-fn report(service: &str, reference: &str, broken: &[Step]) -> ExitCode {
+fn report(service: Service, reference: &str, broken: &[Step]) -> ExitCode {
     if broken.is_empty() {
         println!("\n{service} keeps its contract with {reference}");
         return ExitCode::SUCCESS;
     }
     for step in broken {
-        eprintln!(
-            "error: {} fails: {}",
-            step.name(),
-            step.meaning(service, reference)
-        );
+        let meaning = step.meaning(service, reference);
+        eprintln!("error: {step} fails: {meaning}");
     }
     eprintln!(
-        "Whether the tests of {reference} pass without any change tells \
+        "To see whether the tests of {reference} pass without any change, run \
          `cargo xtask contract {service} --previous {reference} --step baseline`."
     );
     ExitCode::FAILURE
 }
 
-/// One run of the tests of the release before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Nothing is exchanged: only to tell a broken contract from a broken test.
-    Baseline,
-    /// Today's service among the others as they were.
-    Binary,
-    /// The service as it was, on the schema that today's service makes.
-    Schema,
-}
-
 impl Step {
-    const ALL: [Self; 3] = [Self::Baseline, Self::Binary, Self::Schema];
-
-    fn name(self) -> &'static str {
+    fn meaning(self, service: Service, reference: &str) -> String {
         match self {
-            Self::Baseline => "baseline",
-            Self::Binary => "binary",
-            Self::Schema => "schema",
-        }
-    }
-
-    fn meaning(self, service: &str, reference: &str) -> String {
-        match self {
-            Self::Baseline => format!("everything as it was at {reference}"),
-            Self::Binary => format!("today's {service}, all others as they were at {reference}"),
+            Self::Baseline => format!("everything as of {reference}"),
+            Self::Binary => format!("today's {service}, all others as of {reference}"),
             Self::Schema => format!("{service} of {reference} on today's schema"),
         }
     }
 }
 
-/// What the command line asks for.
-#[derive(Debug)]
-struct Wanted<'a> {
-    service: &'a str,
-    previous: Option<&'a str>,
-    step: Option<Step>,
-    /// For the test program: names of tests.
-    arguments: &'a [&'a str],
-}
-
-impl<'a> Wanted<'a> {
-    fn parse(words: &'a [&'a str]) -> anyhow::Result<Self> {
-        let end = words.iter().position(|&word| word == "--");
-        let (own, arguments) = words.split_at(end.unwrap_or(words.len()));
-        let (mut service, mut previous, mut step) = (None, None, None);
-        let mut own = own.iter();
-        while let Some(&word) = own.next() {
-            match word {
-                "--previous" => previous = Some(*own.next().context("--previous wants a commit")?),
-                "--step" => step = Some(named_step(own.next().copied().unwrap_or_default())?),
-                word if !word.starts_with('-') && service.is_none() => service = Some(word),
-                other => bail!("`{other}` is not known here; see `cargo xtask --help`"),
-            }
-        }
-        Ok(Self {
-            service: service.context("name a service: core, media, links or gateway")?,
-            previous,
-            step,
-            arguments: arguments.get(1..).unwrap_or_default(),
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Baseline => "baseline",
+            Self::Binary => "binary",
+            Self::Schema => "schema",
         })
-    }
-
-    /// What to compare with: a commit that was named, or the last release.
-    fn reference(&self, root: &Path) -> anyhow::Result<Option<String>> {
-        match self.previous {
-            Some(named) => Ok(Some(named.to_owned())),
-            None => git::last_release(root, self.service),
-        }
-    }
-
-    fn steps(&self, root: &Path) -> Vec<Step> {
-        let has_schema = root.join("db/schemas").join(self.service).is_dir();
-        match self.step {
-            Some(step) => vec![step],
-            None if has_schema => vec![Step::Binary, Step::Schema],
-            None => vec![Step::Binary],
-        }
-    }
-}
-
-fn named_step(name: &str) -> anyhow::Result<Step> {
-    let known = Step::ALL.into_iter().find(|step| step.name() == name);
-    known.with_context(|| format!("--step wants baseline, binary or schema, not `{name}`"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Step, Wanted};
-
-    #[test]
-    fn reads_its_arguments() {
-        let wanted = Wanted::parse(&["core"]).unwrap();
-        assert_eq!(
-            (wanted.service, wanted.previous, wanted.step),
-            ("core", None, None)
-        );
-        let words = [
-            "--previous",
-            "v1",
-            "links",
-            "--step",
-            "schema",
-            "--",
-            "identity",
-        ];
-        let wanted = Wanted::parse(&words).unwrap();
-        assert_eq!((wanted.service, wanted.previous), ("links", Some("v1")));
-        assert_eq!(wanted.step, Some(Step::Schema));
-        assert_eq!(wanted.arguments, ["identity"]);
-    }
-
-    #[test]
-    fn tells_what_is_wrong() {
-        let fails = |words: &[&str]| Wanted::parse(words).unwrap_err().to_string();
-        assert!(fails(&[]).contains("name a service"));
-        assert!(fails(&["core", "--step", "all"]).contains("not `all`"));
-        assert!(fails(&["core", "links"]).contains("`links` is not known"));
-        assert!(fails(&["core", "--previous"]).contains("wants a commit"));
     }
 }

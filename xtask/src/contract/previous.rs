@@ -1,38 +1,39 @@
-//! The release before, checked out and built beside today's tree.
+//! The last release, checked out and built beside today's tree.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use quartet_devstack::workspace;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::document;
-use crate::cargo::{PARTS, forget_ourselves, succeed};
+use crate::cargo::{STACK, remove_cargo_environment, succeed};
 use crate::git;
+use crate::service::Service;
 use crate::signals::Signals;
 
-/// The package and the test target that hold the end-to-end tests.
+/// The package and the test target of the end-to-end tests.
 const TESTS: (&str, &str) = ("quartet-e2e", "it");
 
-/// Its source. Kept for the next run, as what was built from it.
-pub(crate) struct Previous {
+/// The source of the release. It is kept for the next run, as is everything built from it.
+pub(super) struct Previous {
     directory: PathBuf,
     lock: File,
 }
 
 /// The same with its binaries.
-pub(crate) struct Built {
-    pub(crate) previous: Previous,
-    pub(crate) services: Vec<PathBuf>,
+pub(super) struct Built {
+    pub(super) previous: Previous,
+    pub(super) services: Vec<PathBuf>,
     /// The end-to-end tests.
-    pub(crate) tests: PathBuf,
+    pub(super) tests: PathBuf,
 }
 
 impl Previous {
-    /// Lays the source tree of a commit into the target directory.
-    pub(crate) fn check_out(
+    /// Checks out a commit inside of the target directory.
+    pub(super) fn check_out(
         root: &Path,
         reference: &str,
         signals: &Signals,
@@ -43,82 +44,82 @@ impl Previous {
         fs::create_dir_all(&directory)?;
         let lock = File::create(directory.join("lock"))?;
         if lock.try_lock().is_err() {
-            bail!("another `cargo xtask contract` runs in this source tree");
+            bail!("another `cargo xtask contract` is running in this source tree");
         }
         let this = Self { directory, lock };
         let source = this.source();
         let mut command = if source.join(".git").exists() {
-            let mut command = git::git(&source);
-            command.args(["checkout", "--quiet", "--force", "--detach", &commit]);
-            command
+            git::git(
+                &source,
+                ["checkout", "--quiet", "--force", "--detach", &commit],
+            )
         } else {
-            // Force: the place may be known from a target directory that is gone.
-            let mut command = git::git(root);
-            command.args(["worktree", "add", "--quiet", "--force", "--detach"]);
+            // Force: git may know the path from a target directory that was removed.
+            let add = ["worktree", "add", "--quiet", "--force", "--detach"];
+            let mut command = git::git(root, add);
             command.arg(&source).arg(&commit);
             command
         };
-        command.stdout(std::process::Stdio::null());
+        command.stdout(Stdio::null());
         succeed(command, signals).with_context(|| format!("check out {reference}"))?;
         Ok(this)
     }
 
-    pub(crate) fn source(&self) -> PathBuf {
+    pub(super) fn source(&self) -> PathBuf {
         self.directory.join("source")
     }
 
-    /// A place for what one run needs.
-    pub(crate) fn scratch(&self) -> PathBuf {
+    /// A directory for the files of one run.
+    pub(super) fn scratch(&self) -> PathBuf {
         self.directory.join("run")
     }
 
-    /// Puts the document of a service as another tree has it into the source, without
-    /// the operations that the release does not know; or the release's own again.
-    pub(crate) fn describe(&self, service: &str, other: Option<&Path>) -> anyhow::Result<()> {
+    /// Replaces the document of a service by that of another tree, without the operations that the
+    /// release does not have; without another tree restores the document of the release.
+    pub(super) fn describe(&self, service: Service, other: Option<&Path>) -> anyhow::Result<()> {
         let source = self.source();
-        let document = format!("services/{service}/openapi.json");
+        let document = service.file("openapi.json");
         if git::output(&source, &["ls-files", &document])?.is_empty() {
             return Ok(());
         }
         let restore = ["checkout", "--quiet", "--force", "--", &document];
         git::output(&source, &restore)?;
-        let theirs = other.map(|root| root.join(&document));
-        if let Some(theirs) = theirs.filter(|path| path.is_file()) {
+        let today = other.map(|root| root.join(&document));
+        if let Some(today) = today.filter(|path| path.is_file()) {
             let place = source.join(&document);
-            let known = serde_json::from_str(&fs::read_to_string(&place)?)?;
-            let theirs = serde_json::from_str(&fs::read_to_string(&theirs)?)?;
-            fs::write(
-                place,
-                document::without_new_operations(theirs, &known).to_string(),
-            )?;
+            let released = serde_json::from_str(&fs::read_to_string(&place)?)?;
+            let today = serde_json::from_str(&fs::read_to_string(&today)?)?;
+            let described = document::without_new_operations(today, &released);
+            fs::write(place, described.to_string())?;
         }
         Ok(())
     }
 
     /// Builds its services and its end-to-end tests.
-    pub(crate) fn build(self, signals: &Signals) -> anyhow::Result<Built> {
+    pub(super) fn build(self, signals: &Signals) -> anyhow::Result<Built> {
         let mut services = vec!["build", "--bins"];
-        services.extend(PARTS.into_iter().flat_map(|part| ["--package", part]));
+        services.extend(STACK.into_iter().flat_map(|package| ["--package", package]));
         let services = self.build_programs(&services, signals)?;
         let (package, target) = TESTS;
         let tests = ["test", "--no-run", "--package", package, "--test", target];
         let tests = self.build_programs(&tests, signals)?;
+        let tests = tests.into_iter().find(|(name, _)| name == target);
         Ok(Built {
-            services: services.into_iter().map(|program| program.path).collect(),
-            tests: tests
-                .into_iter()
-                .find(|program| program.name == target)
-                .context("its end-to-end tests are not where they were expected")?
-                .path,
+            services: services.into_iter().map(|(_, path)| path).collect(),
+            tests: tests.context("it has no end-to-end tests")?.1,
             previous: self,
         })
     }
 
-    /// Runs its own cargo; gives the programs that this built.
-    fn build_programs(&self, words: &[&str], signals: &Signals) -> anyhow::Result<Vec<Program>> {
+    /// Runs the cargo of the release; returns the name and the path of each program it built.
+    fn build_programs(
+        &self,
+        words: &[&str],
+        signals: &Signals,
+    ) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let messages = self.directory.join("messages.json");
-        // By rustup's rules, which read the toolchain from the source tree; in a target
-        // directory of its own, so that today's binaries stay what they are.
+        // rustup selects the toolchain by the source tree. The target directory is a separate one,
+        // so that today's binaries stay what they are.
         let mut command = Command::new("cargo");
         command
             .args(words)
@@ -127,7 +128,7 @@ impl Previous {
             .env("CARGO_TARGET_DIR", self.directory.join("target"))
             .env_remove("RUSTUP_TOOLCHAIN")
             .stdout(File::create(&messages)?);
-        forget_ourselves(&mut command);
+        remove_cargo_environment(&mut command);
         succeed(command, signals)?;
         programs(&fs::read_to_string(messages)?)
     }
@@ -140,37 +141,14 @@ impl Drop for Previous {
     }
 }
 
-/// A program that cargo has built.
-#[derive(Debug, PartialEq)]
-struct Program {
-    name: String,
-    path: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    target: Option<Target>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-fn programs(messages: &str) -> anyhow::Result<Vec<Program>> {
+/// The programs among the messages of cargo.
+fn programs(messages: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut programs = Vec::new();
     for line in messages.lines() {
-        let message: Message = serde_json::from_str(line).context("read what cargo printed")?;
-        if message.reason != "compiler-artifact" {
-            continue;
-        }
-        if let (Some(target), Some(path)) = (message.target, message.executable) {
-            programs.push(Program {
-                name: target.name,
-                path,
-            });
+        let message: Value = serde_json::from_str(line).context("read the messages of cargo")?;
+        let name = message["target"]["name"].as_str();
+        if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
+            programs.push((name.to_owned(), path.into()));
         }
     }
     ensure!(!programs.is_empty(), "cargo built no program");
@@ -179,10 +157,10 @@ fn programs(messages: &str) -> anyhow::Result<Vec<Program>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Program, programs};
+    use super::programs;
 
     #[test]
-    fn finds_programs_among_what_cargo_prints() {
+    fn programs_are_found_among_the_messages_of_cargo() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}"#,
             "\n",
@@ -192,10 +170,7 @@ mod tests {
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        let expected = Program {
-            name: "it".into(),
-            path: "/t/deps/it-1".into(),
-        };
+        let expected = ("it".into(), "/t/deps/it-1".into());
         assert_eq!(programs(messages).unwrap(), [expected]);
         assert!(programs(r#"{"reason":"build-finished","success":true}"#).is_err());
     }

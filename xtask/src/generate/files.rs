@@ -4,23 +4,23 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// What Python leaves beside the modules that it ran.
+/// What Python writes beside the modules that it runs.
 const COMPILED_PYTHON: &str = "__pycache__";
 
-/// Generated files by their path from the root, and directories that hold nothing else.
+/// Generated files by their path from the root, and directories that contain nothing else.
 #[derive(Default)]
-pub(crate) struct Generated {
+pub(super) struct Generated {
     files: BTreeMap<String, Vec<u8>>,
     directories: Vec<String>,
 }
 
 impl Generated {
-    pub(crate) fn add(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>) {
         self.files.insert(path.into(), content.into());
     }
 
-    /// All files below `from`, to stand in `directory` and nothing else with them.
-    pub(crate) fn add_directory(&mut self, directory: &str, from: &Path) -> anyhow::Result<()> {
+    /// All files below `from`, as the only ones in `directory`.
+    pub(super) fn add_directory(&mut self, directory: &str, from: &Path) -> anyhow::Result<()> {
         for name in names(from)? {
             self.add(format!("{directory}/{name}"), fs::read(from.join(&name))?);
         }
@@ -29,7 +29,7 @@ impl Generated {
     }
 
     /// Paths whose content differs, is missing, or should not be there.
-    pub(crate) fn stale(&self, root: &Path) -> anyhow::Result<Vec<String>> {
+    pub(super) fn stale(&self, root: &Path) -> anyhow::Result<Vec<String>> {
         let mut stale: Vec<String> = self
             .files
             .iter()
@@ -41,12 +41,12 @@ impl Generated {
         Ok(stale)
     }
 
-    /// Writes what is stale; every file appears whole.
-    pub(crate) fn write(&self, root: &Path) -> anyhow::Result<()> {
+    /// Writes stale files, each atomically.
+    pub(super) fn write(&self, root: &Path) -> anyhow::Result<()> {
         for path in self.stale(root)? {
             let target = root.join(&path);
             match self.files.get(&path) {
-                Some(content) => write_whole(&target, content),
+                Some(content) => write_atomically(&target, content),
                 None => fs::remove_file(&target),
             }
             .with_context(|| format!("write {path}"))?;
@@ -69,7 +69,7 @@ impl Generated {
     }
 }
 
-/// The files below a directory, by their path from it; none when it is not there.
+/// The files below a directory by their path from it; none if it does not exist.
 fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     if directory.exists() {
@@ -93,7 +93,7 @@ fn collect_names(directory: &Path, before: &str, names: &mut Vec<String>) -> any
     Ok(())
 }
 
-fn write_whole(target: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_atomically(target: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -111,7 +111,7 @@ mod tests {
     use super::Generated;
 
     #[test]
-    fn tells_and_mends_what_is_stale() {
+    fn stale_files_are_reported_and_rewritten() {
         let root = std::env::temp_dir().join(format!("quartet-generated-{}", std::process::id()));
         let from = root.join("from");
         fs::create_dir_all(from.join("inner")).unwrap();

@@ -1,4 +1,5 @@
-//! The generated files: query data, specifications, the reference of settings, the clients.
+//! `cargo xtask gen`: the generated files, in the order in which they depend on each other: data for
+//! checked queries, then documents from binaries that need it, then clients from the documents.
 
 mod clients;
 mod documents;
@@ -6,61 +7,71 @@ mod files;
 mod queries;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use quartet_devstack::workspace;
 
 use crate::cargo::build_for_tests;
-use crate::refuse_unknown;
 use crate::signals::Signals;
 use files::Generated;
 
-/// Writes every generated file anew; with `--check` only tells which are stale.
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    refuse_unknown(words, &["--check"])?;
-    let check = words.contains(&"--check");
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing; fail if a file is stale
+    #[arg(long)]
+    check: bool,
+}
+
+type Step<'a> = &'a dyn Fn(&mut Generated) -> anyhow::Result<()>;
+
+pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+    write(args.check, signals)
+}
+
+/// Writes every generated file; with `check` only reports which are stale.
+pub(crate) fn write(check: bool, signals: &Signals) -> anyhow::Result<ExitCode> {
     let root = workspace::root();
     let scratch = Scratch::new()?;
-
-    println!("Checking every query against a new database");
-    let mut generated = Generated::default();
-    queries::generate(&root, &scratch.0, &mut generated, signals)?;
-    if check {
-        // The specifications come from binaries, which do not build on stale query data.
-        let stale = generated.stale(&root)?;
-        if !stale.is_empty() {
-            return Ok(report(&stale));
+    let steps: [(&str, Step<'_>); 3] = [
+        (
+            "Checking every query against a new database",
+            &|generated| queries::generate(&root, &scratch.0, generated, signals),
+        ),
+        ("Writing specifications and references", &|generated| {
+            build_for_tests(signals)?;
+            documents::generate(&scratch.0, generated)
+        }),
+        ("Writing the clients", &|generated| {
+            clients::generate(&root, &scratch.0, generated, signals)
+        }),
+    ];
+    for (title, generate) in steps {
+        println!("{title}");
+        let mut generated = Generated::default();
+        generate(&mut generated)?;
+        // The next step builds on these files, so that a check ends at the first stale ones.
+        if check && !is_fresh(&generated, &root)? {
+            return Ok(ExitCode::FAILURE);
         }
-    } else {
-        generated.write(&root)?;
-    }
-
-    println!("Building");
-    build_for_tests(signals)?;
-    println!("Writing specifications and references");
-    let mut documents = Generated::default();
-    documents::generate(&scratch.0, &mut documents)?;
-    if check {
-        // The clients come from the documents in the tree.
-        let stale = documents.stale(&root)?;
-        if !stale.is_empty() {
-            return Ok(report(&stale));
+        if !check {
+            generated.write(&root)?;
         }
-    } else {
-        documents.write(&root)?;
     }
-
-    println!("Writing the clients");
-    let mut clients = Generated::default();
-    clients::generate(&root, &scratch.0, &mut clients, signals)?;
-    if check {
-        return Ok(report(&clients.stale(&root)?));
-    }
-    clients.write(&root)?;
     println!("The generated files are up to date");
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_fresh(generated: &Generated, root: &Path) -> anyhow::Result<bool> {
+    let stale = generated.stale(root)?;
+    for path in &stale {
+        eprintln!("stale: {path}");
+    }
+    if !stale.is_empty() {
+        eprintln!("error: run `cargo xtask gen` and commit what it writes");
+    }
+    Ok(stale.is_empty())
 }
 
 /// A directory of this run alone, removed at its end.
@@ -70,7 +81,7 @@ impl Scratch {
     fn new() -> anyhow::Result<Self> {
         let name = format!("generated-{}", std::process::id());
         let path = workspace::profile_dir()?.join(name);
-        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -79,16 +90,4 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn report(stale: &[String]) -> ExitCode {
-    if stale.is_empty() {
-        println!("The generated files are fresh");
-        return ExitCode::SUCCESS;
-    }
-    for path in stale {
-        eprintln!("stale: {path}");
-    }
-    eprintln!("error: run `cargo xtask gen` and commit what it writes");
-    ExitCode::FAILURE
 }

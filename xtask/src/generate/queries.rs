@@ -1,5 +1,5 @@
-//! The data for checked queries (`services/X/.sqlx`): what a real database says
-//! about each query, committed, so that a fresh clone builds without one.
+//! The data for checked queries (`services/X/.sqlx`): how a real database describes each query. It is
+//! committed, so that a fresh clone builds without a database.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const CRATE_ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"]
 /// Another build in the same target directory may compile the touched files first.
 const ATTEMPTS: usize = 3;
 
-pub(crate) fn generate(
+pub(super) fn generate(
     root: &Path,
     scratch: &Path,
     generated: &mut Generated,
@@ -36,7 +36,7 @@ pub(crate) fn generate(
         if migrations.is_empty() {
             continue;
         }
-        // As the service's own role: a query on something of others fails here too.
+        // As the role of the service, so that a query on the tables of another one fails here too.
         let url = roles::url(&database, service, &passwords)?;
         for file in migrations {
             migrate(&postgres, &url, &file)?;
@@ -48,8 +48,7 @@ pub(crate) fn generate(
     Ok(())
 }
 
-/// The migrations in their order. By psql and not by the binary, which may not
-/// build before this has run.
+/// The migrations in order. psql runs them, since the binary may not build before this.
 fn migrations(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !directory.exists() {
         return Ok(Vec::new());
@@ -86,15 +85,14 @@ fn check_queries(
             .env("SQLX_OFFLINE", "false")
             .env("SQLX_OFFLINE_DIR", fresh)
             .env("DATABASE_URL", url.reveal());
-        succeed(command, signals).context(
-            "with its queries checked against the schema the service does not build; see above",
-        )?;
+        succeed(command, signals)
+            .context("the queries of the service do not match its schema; see above")?;
         if fs::read_dir(fresh)?.next().is_some() {
             return Ok(());
         }
     }
-    // Without this, the data of every query would be taken for stale and removed.
-    bail!("another build of {package} came between each time; run this again alone")
+    // Otherwise the data of every query would count as stale and be removed.
+    bail!("another build of {package} interfered each time; run this again alone")
 }
 
 fn touch(path: &Path) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use semver::Version;
 
-/// The line in the section `[package]` that tells the version.
+/// The line in the section `[package]` with the version.
 fn line(text: &str) -> Option<&str> {
     let package = text.split("[package]").nth(1)?;
     let package = package.split("\n[").next()?;
@@ -24,7 +24,7 @@ pub(super) fn with_version(text: &str, version: &Version) -> anyhow::Result<Stri
     let line = line(text).context("Cargo.toml has no version of its own")?;
     ensure!(
         text.matches(line).count() == 1,
-        "`{line}` stands twice in Cargo.toml"
+        "`{line}` occurs twice in Cargo.toml"
     );
     Ok(text.replace(line, &format!("version = \"{version}\"")))
 }

@@ -1,6 +1,6 @@
-//! `cargo xtask release`: makes a release of one service out of the tree. It writes the
-//! version, the change notes and what is generated from them; a person commits, tags and
-//! pushes, and the tag `SERVICE-vVERSION` does the rest (.github/workflows/release.yaml).
+//! `cargo xtask release`: turns the tree into a release of one service. It writes the version, the
+//! change notes and what is generated from them. A person commits, tags and pushes; the tag
+//! `SERVICE-vVERSION` starts .github/workflows/release.yaml.
 
 mod manifest;
 mod notes;
@@ -10,52 +10,50 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use chrono::{NaiveDate, Utc};
 use quartet_devstack::workspace;
 use semver::Version;
 
 use crate::cargo::{cargo, succeed};
 use crate::contract::exceptions;
+use crate::service::Service;
 use crate::signals::Signals;
 use crate::{api_diff, generate, git};
 
-const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    service: Service,
+    /// Three numbers, such as 0.2.0
+    #[arg(value_parser = plain_version)]
+    version: Version,
+    /// Only check that the tree is this release, and print its change notes
+    #[arg(long)]
+    check: bool,
+}
 
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    let (check, names): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| **word == "--check");
-    let [service, version] = names[..] else {
-        bail!("name a service and a version: `cargo xtask release core 0.2.0`");
-    };
-    let service = SERVICES
-        .into_iter()
-        .find(|known| *known == service)
-        .with_context(|| format!("there is no service `{service}`"))?;
-    let release = Release::new(&workspace::root(), service, plain_version(version)?)?;
-    if check.is_empty() {
+pub(crate) fn run(args: Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+    let release = Release::new(&workspace::root(), args.service, args.version)?;
+    if args.check {
+        print!("{}", release.notes()?);
+    } else {
         release.prepare(signals)?;
         print!("{}", release.next_steps());
-    } else {
-        print!("{}", release.notes_of_this_tree()?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Three numbers: what is released is neither a candidate nor a build.
+/// Three numbers: neither candidates nor builds are released.
 fn plain_version(text: &str) -> anyhow::Result<Version> {
-    let version: Version = text
-        .parse()
-        .with_context(|| format!("`{text}` is no version such as 0.2.0"))?;
-    ensure!(
-        version.pre.is_empty() && version.build.is_empty(),
-        "`{text}` is no plain version such as 0.2.0"
-    );
-    Ok(version)
+    let version = text.parse::<Version>().ok();
+    version
+        .filter(|version| version.pre.is_empty() && version.build.is_empty())
+        .with_context(|| format!("`{text}` is no version such as 0.2.0"))
 }
 
 struct Release {
     root: PathBuf,
-    service: &'static str,
+    service: Service,
     version: Version,
     /// The version in the manifest, and the tag of the last release.
     current: Version,
@@ -63,8 +61,8 @@ struct Release {
 }
 
 impl Release {
-    fn new(root: &Path, service: &'static str, version: Version) -> anyhow::Result<Self> {
-        let path = root.join("services").join(service).join("Cargo.toml");
+    fn new(root: &Path, service: Service, version: Version) -> anyhow::Result<Self> {
+        let path = root.join(service.file("Cargo.toml"));
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(Self {
             current: manifest::version(&text)?,
@@ -76,17 +74,13 @@ impl Release {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.root.join("services").join(self.service).join(name)
+        self.root.join(self.service.file(name))
     }
 
-    fn tag(&self) -> String {
-        format!("{}-v{}", self.service, self.version)
-    }
-
-    /// Writes everything that carries the version.
+    /// Writes everything that contains the version.
     fn prepare(&self, signals: &Signals) -> anyhow::Result<()> {
         self.require_later()?;
-        self.require_room_for_what_breaks()?;
+        self.require_version_for_breaking_changes(signals)?;
         let change_notes = self.file("CHANGELOG.md");
         let text = fs::read_to_string(&change_notes)?;
         let dated = notes::dated(&text, &self.version, today())
@@ -95,21 +89,19 @@ impl Release {
         let text = fs::read_to_string(&manifest)?;
         fs::write(&manifest, manifest::with_version(&text, &self.version)?)?;
         fs::write(&change_notes, dated)?;
-        // They were about the release before; this one's tests know better.
-        match fs::remove_file(exceptions::file(&self.root, self.service)) {
+        // They were about the tests of the release before; this one has tests of its own.
+        match fs::remove_file(self.file(exceptions::FILE)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         println!(
-            "{} is at {} now; writing what follows from that",
+            "{} is now at {}; updating generated files",
             self.service, self.version
         );
-        succeed(
-            cargo(["update", "--workspace", "--offline", "--quiet"]),
-            signals,
-        )?;
-        // The documents tell the version.
-        let outcome = generate::run(&[], signals)?;
+        let lock_file = cargo(["update", "--workspace", "--offline", "--quiet"]);
+        succeed(lock_file, signals)?;
+        // The documents contain the version.
+        let outcome = generate::write(false, signals)?;
         ensure!(
             outcome == ExitCode::SUCCESS,
             "the generated files could not be written"
@@ -117,35 +109,38 @@ impl Release {
         Ok(())
     }
 
-    /// A release comes after the last one; the first one may have the version that is there.
+    /// A release comes after the last one; the first one may have the current version.
     fn require_later(&self) -> anyhow::Result<()> {
-        let first = self.last.is_none() && self.version == self.current;
+        let Self {
+            service,
+            version,
+            current,
+            ..
+        } = self;
+        let first = self.last.is_none() && version == current;
         ensure!(
-            first || self.version > self.current,
-            "{} is at {} already; {} is not later",
-            self.service,
-            self.current,
-            self.version
+            first || version > current,
+            "{service} is at {current} already; {version} is not later"
         );
         Ok(())
     }
 
-    /// Whoever uses the last release may rely on it until the version says otherwise.
-    fn require_room_for_what_breaks(&self) -> anyhow::Result<()> {
+    fn require_version_for_breaking_changes(&self, signals: &Signals) -> anyhow::Result<()> {
+        let service = self.service;
         let Some(last) = &self.last else {
-            println!("{} was not released before: it breaks nobody", self.service);
+            println!("{service} was not released before, so nothing can break");
             return Ok(());
         };
-        let report = api_diff::compare(&self.root, self.service, Some(last))?;
+        let kind = if self.current.major == 0 {
+            "minor"
+        } else {
+            "major"
+        };
         ensure!(
-            !report.is_breaking() || may_break(&self.current, &self.version),
-            "clients of {last} would break (`cargo xtask api-diff {}` tells how): that needs {}",
-            self.service,
-            if self.current.major == 0 {
-                "a new minor version"
-            } else {
-                "a new major version"
-            }
+            may_break(&self.current, &self.version)
+                || !api_diff::compare(&self.root, service, last, signals)?.is_breaking(),
+            "clients of {last} would break (see `cargo xtask api-diff {service}`), which needs a \
+             new {kind} version"
         );
         Ok(())
     }
@@ -154,47 +149,46 @@ impl Release {
         let Self {
             service, version, ..
         } = self;
-        let tag = self.tag();
+        let tag = format!("{service}-v{version}");
         format!(
-            "\nLook at the difference, then:\n\
+            "\nReview the changes, then:\n\
              \n\
              \x20 git commit --all --message \"Release {service} {version}\"\n\
              \x20 git push\n\
              \x20 git tag --annotate {tag} --message \"{service} {version}\"\n\
              \x20 git push origin {tag}\n\
              \n\
-             The tag makes the image, its signature and the release page.\n"
+             The tag builds and signs the image and creates the release page.\n"
         )
     }
 
     /// The change notes of the version, if the whole tree is at it.
-    fn notes_of_this_tree(&self) -> anyhow::Result<String> {
+    fn notes(&self) -> anyhow::Result<String> {
+        let Self {
+            service,
+            version,
+            current,
+            ..
+        } = self;
         ensure!(
-            self.version == self.current,
-            "services/{}/Cargo.toml says {}, not {}",
-            self.service,
-            self.current,
-            self.version
+            version == current,
+            "services/{service}/Cargo.toml says {current}, not {version}"
         );
         let text = fs::read_to_string(self.file("CHANGELOG.md"))?;
-        notes::of(&text, &self.version).with_context(|| {
-            format!(
-                "services/{}/CHANGELOG.md has no section {}",
-                self.service, self.version
-            )
-        })
+        notes::of(&text, version)
+            .with_context(|| format!("services/{service}/CHANGELOG.md has no section {version}"))
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "no service: the day of the release"
+    reason = "not in a service: the day of the release"
 )]
 fn today() -> NaiveDate {
     Utc::now().date_naive()
 }
 
-/// Below 1.0 the minor version tells what breaks.
+/// Below 1.0 a new minor version may break clients.
 fn may_break(from: &Version, to: &Version) -> bool {
     to.major > from.major || (from.major == 0 && to.minor > from.minor)
 }

@@ -1,5 +1,5 @@
-//! Change notes in the form of Keep a Changelog: a section `## [VERSION] - DATE` for each
-//! release, the newest first, and above them `## [Unreleased]`.
+//! Change notes in the format of Keep a Changelog: a section `## [VERSION] - DATE` per release, the
+//! newest first, after a section `## [Unreleased]`.
 
 use anyhow::{Context as _, ensure};
 use chrono::NaiveDate;
@@ -7,7 +7,7 @@ use semver::Version;
 
 const UNRELEASED: &str = "## [Unreleased]\n";
 
-/// The same notes with what is unreleased as a release of that day.
+/// The same notes with the unreleased changes as the release of a day.
 pub(super) fn dated(text: &str, version: &Version, day: NaiveDate) -> anyhow::Result<String> {
     ensure!(
         of(text, version).is_none(),
@@ -19,14 +19,14 @@ pub(super) fn dated(text: &str, version: &Version, day: NaiveDate) -> anyhow::Re
     let changes = rest.split("\n## ").next().unwrap_or_default();
     ensure!(
         !changes.trim().is_empty(),
-        "[Unreleased] is empty: say first what changed for those who run or use it"
+        "[Unreleased] is empty: first describe what changes for operators and clients"
     );
     Ok(format!(
         "{head}{UNRELEASED}\n## [{version}] - {day}\n{rest}"
     ))
 }
 
-/// What the section of a version says, without its heading.
+/// The section of a version, without its heading.
 pub(super) fn of(text: &str, version: &Version) -> Option<String> {
     let heading = format!("\n## [{version}] - ");
     let (_, section) = text.split_once(&heading)?;

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use semver::Version;
 
 use super::{Release, manifest, may_break, notes, plain_version};
+use crate::service::Service;
 
 const MANIFEST: &str = "\
 [package]
@@ -36,7 +37,7 @@ fn day() -> NaiveDate {
 }
 
 #[test]
-fn the_version_is_the_packages_own() {
+fn the_version_is_that_of_the_package() {
     assert_eq!(manifest::version(MANIFEST).unwrap(), Version::new(0, 1, 0));
     let changed = manifest::with_version(MANIFEST, &Version::new(0, 2, 0)).unwrap();
     assert_eq!(changed, MANIFEST.replace("\"0.1.0\"", "\"0.2.0\""));
@@ -44,7 +45,7 @@ fn the_version_is_the_packages_own() {
 }
 
 #[test]
-fn what_is_unreleased_becomes_the_release_of_that_day() {
+fn unreleased_changes_become_the_release_of_a_day() {
     let version = Version::new(0, 2, 0);
     let dated = notes::dated(NOTES, &version, day()).unwrap();
     assert!(
@@ -61,7 +62,7 @@ fn what_is_unreleased_becomes_the_release_of_that_day() {
 }
 
 #[test]
-fn a_release_that_says_nothing_is_refused() {
+fn a_release_without_notes_is_refused() {
     let released = notes::dated(NOTES, &Version::new(0, 2, 0), day()).unwrap();
     let again = notes::dated(&released, &Version::new(0, 3, 0), day()).unwrap_err();
     assert!(again.to_string().contains("[Unreleased] is empty"));
@@ -81,7 +82,7 @@ fn only_plain_versions_are_released() {
 fn a_release_is_later_than_the_last_one() {
     let release = |version: &str, last: Option<&str>| Release {
         root: PathBuf::new(),
-        service: "core",
+        service: Service::Core,
         version: version.parse().unwrap(),
         current: Version::new(0, 1, 0),
         last: last.map(str::to_owned),
@@ -101,7 +102,7 @@ fn a_release_is_later_than_the_last_one() {
 }
 
 #[test]
-fn what_breaks_needs_a_major_version_or_below_one_a_minor_one() {
+fn breaking_changes_need_a_major_or_below_1_0_a_minor_version() {
     let may = |from: &str, to: &str| may_break(&from.parse().unwrap(), &to.parse().unwrap());
     assert!(!may("0.1.0", "0.1.1") && may("0.1.1", "0.2.0") && may("0.9.0", "1.0.0"));
     assert!(!may("1.2.0", "1.3.0") && may("1.2.0", "2.0.0"));

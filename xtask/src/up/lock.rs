@@ -13,15 +13,15 @@ use crate::signals::Signals;
 const POLL: Duration = Duration::from_millis(100);
 const STOPPING_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Lets one `up` run in a source tree. Its children's lifelines hold it too, so
-/// that after a kill the next run waits until they are gone.
+/// Allows one `up` per source tree. The lifelines of its children hold it too, so that after a kill
+/// the next run waits until they have ended.
 #[derive(Debug)]
 pub(crate) struct Lock(Arc<File>);
 
 impl Lock {
     /// Fails with one message when another run holds it.
     pub(crate) fn take(root: &Path, signals: &Signals) -> anyhow::Result<Self> {
-        fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
+        fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
         let path = root.join("up.lock");
         let mut file = File::options()
             .read(true)
@@ -44,7 +44,7 @@ impl Lock {
 
 fn wait_for(file: &mut File, root: &Path, signals: &Signals) -> anyhow::Result<()> {
     let deadline = Instant::now() + STOPPING_TIMEOUT;
-    let mut told = false;
+    let mut announced = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
@@ -58,17 +58,17 @@ fn wait_for(file: &mut File, root: &Path, signals: &Signals) -> anyhow::Result<(
             );
         }
         if signals.received() || Instant::now() >= deadline {
-            bail!("parts of an earlier run still use {}", root.display());
+            bail!("processes of an earlier run still use {}", root.display());
         }
-        if !told {
-            println!("An earlier run was killed; waiting until its parts have stopped");
-            told = true;
+        if !announced {
+            println!("An earlier run was killed; waiting until its processes have stopped");
+            announced = true;
         }
         sleep(POLL);
     }
 }
 
-/// The process that took the lock, while it lives.
+/// The process that took the lock, if it still runs.
 fn living_holder(file: &mut File) -> anyhow::Result<Option<i32>> {
     let mut text = String::new();
     file.rewind()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask up`: everything, from one command, until Ctrl-C.
+//! `cargo xtask up`: the whole stack, from one command, until Ctrl-C.
 
 mod lock;
 pub(crate) mod prepare;
@@ -13,20 +13,29 @@ use anyhow::Context as _;
 use quartet_devstack::stack::Ports;
 use quartet_devstack::{Options, Postgres, PostgresUrl, port, workspace};
 
-use crate::cargo::build_parts;
-use crate::refuse_unknown;
+use crate::cargo::build_services;
 use crate::signals::Signals;
 pub(crate) use lock::Lock;
 pub(crate) use running::Running;
 
 /// Where the development Postgres listens.
 pub(crate) const POSTGRES_PORT: u16 = 5433;
-/// Seven ports, for the tests of this command; everybody else has the contract's.
+/// Seven ports, for the tests of this command; the usual ones are part of the contract.
 const PORTS_VARIABLE: &str = "XTASK_UP_PORTS";
 
-pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode> {
-    refuse_unknown(words, &["--fresh", "--release"])?;
-    let (fresh, release) = (words.contains(&"--fresh"), words.contains(&"--release"));
+#[derive(clap::Args)]
+#[command(after_help = "DATABASE_URL, if set, names the Postgres to use.")]
+pub(crate) struct Args {
+    /// First remove all data in .quartet
+    #[arg(long)]
+    fresh: bool,
+    /// Use optimized binaries
+    #[arg(long)]
+    release: bool,
+}
+
+pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+    let release = args.release;
     let root = data_root();
     let lock = Lock::take(&root, signals)?;
     let named = named_server()?;
@@ -36,21 +45,21 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
         "Building the services{}",
         if release { " (release)" } else { "" }
     );
-    build_parts(release, signals)?;
+    build_services(release, signals)?;
     let begin = Instant::now();
     let options = Options::kept(&root, postgres_port)
         .named(named)
         .saying(|line| println!("{line}"))
         .cancelled_by(signals.cancel())
         .holding(lock.file());
-    if fresh {
+    if args.fresh {
         prepare::wipe(&root, &options)?;
     }
     match start(&root, &options, ports, release, &lock, signals) {
         Ok(mut running) => {
             welcome::print(running.stack(), begin.elapsed());
             let outcome = running.watch(signals);
-            println!("Stopping (Ctrl-C again: at once)");
+            println!("Stopping (Ctrl-C again to stop immediately)");
             signals.cancel().clear();
             running.stop(signals.cancel());
             outcome?;
@@ -65,7 +74,7 @@ pub(crate) fn run(words: &[&str], signals: &Signals) -> anyhow::Result<ExitCode>
     }
 }
 
-/// Data, secrets and logs of development.
+/// The directory of data, secrets and logs.
 pub(crate) fn data_root() -> PathBuf {
     workspace::root().join(".quartet")
 }
@@ -78,11 +87,11 @@ pub(crate) fn named_server() -> anyhow::Result<Option<PostgresUrl>> {
     }
 }
 
-/// Before anything is built or started: a taken port is the commonest mishap.
+/// Before anything is built or started: a taken port is the most common failure.
 fn require_ports(ports: &Ports, postgres: Option<u16>) -> anyhow::Result<()> {
-    let mut wanted = ports.wanted().to_vec();
-    wanted.extend(postgres.map(|port| (port, "Postgres")));
-    let taken: Vec<String> = wanted
+    let mut needed = ports.wanted().to_vec();
+    needed.extend(postgres.map(|port| (port, "Postgres")));
+    let taken: Vec<String> = needed
         .into_iter()
         .filter_map(|(port, part)| port::require_free(port, part).err())
         .map(|error| error.to_string())
@@ -101,7 +110,7 @@ fn ports() -> anyhow::Result<(Ports, u16)> {
         .collect::<Result<_, _>>()
         .context(PORTS_VARIABLE)?;
     let [gateway, admin, core, media, links, store, postgres] = numbers[..] else {
-        anyhow::bail!("{PORTS_VARIABLE} wants seven ports");
+        anyhow::bail!("{PORTS_VARIABLE} needs seven ports");
     };
     let ports = Ports {
         gateway,
@@ -114,7 +123,7 @@ fn ports() -> anyhow::Result<(Ports, u16)> {
     Ok((ports, postgres))
 }
 
-/// Starts one part after the other; whatever was started stops when one fails.
+/// Starts one process after the other; all of them stop when one fails.
 fn start(
     root: &Path,
     options: &Options,

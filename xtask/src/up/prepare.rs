@@ -1,4 +1,4 @@
-//! What has to be there before the services start.
+//! What the services need before they start.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use quartet_devstack::roles::{self, Passwords};
 use quartet_devstack::stack::{Ports, Stack, StoreKeys};
 use quartet_devstack::{Options, Postgres, workspace};
 
-/// The database of a server that was started here.
+/// The database on a server that was started here.
 const DATABASE: &str = "quartet";
 
-/// Removes all data of development, and says what.
+/// Removes all development data, and prints what.
 pub(crate) fn wipe(root: &Path, options: &Options) -> anyhow::Result<()> {
     for directory in options.data_directories() {
         println!("Removing {}", directory.display());
@@ -25,12 +25,12 @@ pub(crate) fn wipe(root: &Path, options: &Options) -> anyhow::Result<()> {
         }
     }
     if options.names_a_server() {
-        println!("The database that DATABASE_URL names is left as it is");
+        println!("The database of DATABASE_URL is kept");
     }
     Ok(())
 }
 
-/// Ports, secrets and places of all parts.
+/// Ports, secrets and paths of all processes.
 pub(crate) fn stack(
     root: &Path,
     postgres: &Postgres,
@@ -54,11 +54,11 @@ pub(crate) fn stack(
     })
 }
 
-/// Makes the roles and brings every schema up to date, each as its own role.
+/// Creates the roles and migrates every schema, each as its own role.
 pub(crate) fn roles(stack: &Stack, postgres: &Postgres) -> anyhow::Result<()> {
     println!("Roles and schemas: {}", roles::SERVICES.join(", "));
     roles::apply(postgres, &stack.database, &stack.passwords)?;
-    // At the same time: each has its own schema.
+    // Concurrently: each has its own schema.
     std::thread::scope(|scope| {
         let migrations: Vec<_> = roles::SERVICES
             .map(|service| scope.spawn(move || stack.migration(service)?.run()))
@@ -73,7 +73,7 @@ pub(crate) fn roles(stack: &Stack, postgres: &Postgres) -> anyhow::Result<()> {
     })
 }
 
-/// Where cargo put the binaries: beside this program, or in its neighbour for `--release`.
+/// Where cargo puts the binaries: beside this program, or in the directory of the other profile.
 fn programs(release: bool) -> anyhow::Result<std::path::PathBuf> {
     let own = workspace::profile_dir()?;
     Ok(match own.parent() {

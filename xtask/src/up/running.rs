@@ -1,4 +1,4 @@
-//! The started parts: watched together, stopped together.
+//! The started processes: watched together, stopped together.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use super::lock::Lock;
 use crate::signals::Signals;
 
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
-/// Longer than the services' own grace of 25 s.
+/// Longer than the 25 s that services take to drain.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
-/// The parts in the order in which they were started.
+/// The processes in the order in which they were started.
 pub(crate) struct Running {
     stack: Stack,
     services: Vec<Service>,
@@ -38,7 +38,7 @@ impl Running {
         &self.stack
     }
 
-    /// The store first; then the services and the gateway together, which find each other.
+    /// The object store first; then the services and the gateway together, which find each other.
     pub(crate) fn start_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
         self.start(&self.stack.store())?;
         self.wait_ready(0, signals)?;
@@ -52,7 +52,7 @@ impl Running {
 
     fn start(&mut self, spec: &ServiceSpec) -> anyhow::Result<()> {
         println!("Starting {}", spec.name);
-        // One earlier log is kept; a log is about one run.
+        // A log covers one run; that of the run before is kept.
         let _ = fs::rename(&spec.log, spec.log.with_extension("log.1"));
         self.services.push(spec.start_holding(Some(&self.lock))?);
         Ok(())
@@ -61,7 +61,7 @@ impl Running {
     fn wait_ready(&mut self, from: usize, signals: &Signals) -> anyhow::Result<()> {
         for index in from..self.services.len() {
             if let Err(error) = self.services[index].wait_ready(READY_TIMEOUT, signals.cancel()) {
-                // The cause may be another part that has crashed meanwhile.
+                // The cause may be another process that has crashed meanwhile.
                 self.first_failure()?;
                 return Err(error.into());
             }
@@ -69,7 +69,7 @@ impl Running {
         Ok(())
     }
 
-    /// Returns when we are told to stop; fails when a part ends by itself.
+    /// Returns on a signal; fails when a process ends by itself.
     pub(crate) fn watch(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while !signals.received() {
             self.first_failure()?;
@@ -90,12 +90,12 @@ impl Running {
         Ok(())
     }
 
-    /// The gateway first, so that nobody is sent to what is going away; Postgres last.
-    /// With `hurry` set it waits for nobody but Postgres.
+    /// The gateway first, so that it routes no request to a stopped service; Postgres last.
+    /// With `hurry` set, only Postgres is waited for.
     pub(crate) fn stop(&mut self, hurry: &Cancel) {
         while let Some(mut service) = self.services.pop() {
             if let Ok(Some(_)) = service.exited() {
-                // The one that crashed: its own message says so.
+                // Its crash is reported already.
                 continue;
             }
             match service.stop_unless(STOP_GRACE, hurry) {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use quartet_devstack::stack::Stack;
 
-/// The address and three things to try.
+/// The URL and three things to try.
 pub(crate) fn print(stack: &Stack, took: Duration) {
     let url = stack.public_url();
     let logs = stack.root.join("logs");

@@ -3,7 +3,7 @@ use std::fs;
 use crate::sandbox::Sandbox;
 
 #[test]
-fn it_writes_everything_and_check_names_what_is_stale() {
+fn gen_writes_everything_and_check_names_stale_files() {
     let sandbox = Sandbox::new();
     let (status, errors) = sandbox.start(&["gen"]).end();
     assert!(status.success(), "{errors}");
@@ -33,7 +33,7 @@ fn it_writes_everything_and_check_names_what_is_stale() {
 }
 
 #[test]
-fn a_client_is_generated_from_its_package_and_old_files_of_it_are_stale() {
+fn a_client_is_generated_from_its_package_and_extra_files_are_stale() {
     let sandbox = Sandbox::new();
     let package = sandbox.root().join("sdk/typescript");
     let write = |path: &str, content: &str| {
@@ -68,7 +68,7 @@ fn a_client_is_generated_from_its_package_and_old_files_of_it_are_stale() {
     assert_eq!(changed, "changed");
 }
 
-/// Copies a document that the documents' step has just written.
+/// Copies a document that an earlier step has written.
 const CLIENT_GENERATOR: &str = r#"
 import { copyFileSync, mkdirSync } from "node:fs";
 mkdirSync(process.argv[2] + "/core", { recursive: true });

@@ -1,10 +1,9 @@
-//! The commands as a developer meets them: the real program, with stand-ins for
-//! the services and for cargo.
+//! The commands as a developer runs them: the real program, with fakes of the services and of cargo.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod command_line;
+mod fake;
 mod generate;
 mod release;
 mod sandbox;
-mod stand_in;
 mod up;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use quartet_devstack::{port, workspace};
 
-use crate::stand_in;
+use crate::fake;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A source tree of its own with a copy of xtask and stand-ins for the services.
+/// A separate source tree with a copy of xtask and fakes of the services.
 pub(crate) struct Sandbox {
     root: PathBuf,
     pub(crate) ports: [u16; 7],
@@ -36,7 +36,7 @@ impl Sandbox {
         fs::copy(env!("CARGO_BIN_EXE_xtask"), programs.join("xtask")).unwrap();
         for service in ["devstore", "core", "media", "links", "gateway"] {
             let program = programs.join(format!("quartet-{service}"));
-            fs::write(&program, stand_in::SCRIPT).unwrap();
+            fs::write(&program, fake::SCRIPT).unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let ports = [(); 7].map(|()| port::free().unwrap());
@@ -51,9 +51,9 @@ impl Sandbox {
         self.root.join(".quartet")
     }
 
-    /// Address of the part: gateway, admin, core, media, links, store, Postgres.
-    pub(crate) fn address(&self, part: usize) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports[part]).into()
+    /// The listen address of a process: gateway, admin, core, media, links, store, Postgres.
+    pub(crate) fn address(&self, process: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[process]).into()
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Run {
@@ -63,7 +63,7 @@ impl Sandbox {
             .env("CARGO_MANIFEST_DIR", &self.root)
             .env("CARGO", "true")
             .env("XTASK_UP_PORTS", ports)
-            .env(stand_in::PROGRAM, std::env::current_exe().unwrap())
+            .env(fake::PROGRAM, std::env::current_exe().unwrap())
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -80,8 +80,8 @@ impl Sandbox {
         Run { child, lines }
     }
 
-    /// Whether nobody listens on any of the ports.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether all ports are free.
+    pub(crate) fn is_stopped(&self) -> bool {
         !self.ports.iter().any(|&port| port::is_taken(port))
     }
 }
@@ -92,7 +92,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// A started xtask.
+/// A running xtask.
 pub(crate) struct Run {
     child: Child,
     lines: Receiver<String>,
@@ -103,11 +103,11 @@ impl Run {
         self.child.id()
     }
 
-    /// Waits until a line of its output holds the text; gives what came until then.
+    /// Waits until the output contains the text; returns the output up to that line.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => seen = format!("{seen}{line}\n"),
                 Err(error) => panic!("{error}: no `{text}` in:\n{seen}\n{}", self.errors()),
             }
@@ -123,9 +123,9 @@ impl Run {
         assert!(status.success());
     }
 
-    /// Waits for its end; gives the status, and what it wrote to standard error.
+    /// Waits until it ends; returns the status and the standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, self.errors());
@@ -136,7 +136,7 @@ impl Run {
     }
 
     fn errors(&mut self) -> String {
-        // Only after its end is there an end of this stream.
+        // The stream ends only with the process.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let mut text = String::new();
@@ -156,9 +156,9 @@ impl Drop for Run {
 
 /// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "it never came: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         sleep(Duration::from_millis(20));
     }
 }

@@ -12,11 +12,11 @@ const MEDIA: usize = 3;
 const POSTGRES: usize = 6;
 
 #[test]
-fn it_starts_everything_and_ctrl_c_stops_everything() {
+fn up_starts_everything_and_ctrl_c_stops_it() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
-    let said = run.wait_for("Ctrl-C stops everything.");
-    let address = format!("http://localhost:{}", sandbox.ports[GATEWAY]);
+    let output = run.wait_for("Ctrl-C stops everything.");
+    let url = format!("http://localhost:{}", sandbox.ports[GATEWAY]);
     for expected in [
         "Building",
         "Postgres",
@@ -24,23 +24,23 @@ fn it_starts_everything_and_ctrl_c_stops_everything() {
         "Starting quartet-core",
         "/docs",
     ] {
-        assert!(said.contains(expected), "no {expected} in:\n{said}");
+        assert!(output.contains(expected), "no {expected} in:\n{output}");
     }
-    assert!(said.contains(&format!("s: {address}\n")), "{said}");
-    let answer = http::get(sandbox.address(GATEWAY), "/", Duration::from_secs(5)).unwrap();
-    assert_eq!(answer.status, 200);
+    assert!(output.contains(&format!("s: {url}\n")), "{output}");
+    let response = http::get(sandbox.address(GATEWAY), "/", Duration::from_secs(5)).unwrap();
+    assert_eq!(response.status, 200);
 
     run.signal("INT");
     let (status, errors) = run.end();
     assert!(status.success(), "{errors}");
-    assert!(sandbox.is_quiet());
+    assert!(sandbox.is_stopped());
 }
 
 #[test]
-fn secrets_are_for_their_owner_and_never_printed() {
+fn secrets_are_readable_by_their_owner_and_never_printed() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
-    let said = run.wait_for("Ctrl-C stops everything.");
+    let output = run.wait_for("Ctrl-C stops everything.");
     run.signal("TERM");
     assert!(run.end().0.success());
     let mut count = 0;
@@ -49,39 +49,39 @@ fn secrets_are_for_their_owner_and_never_printed() {
         let secret = fs::read_to_string(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
-        assert!(!said.contains(secret.trim()), "{}", path.display());
+        assert!(!output.contains(secret.trim()), "{}", path.display());
         count += 1;
     }
     assert!(count >= 5, "{count}");
 }
 
 #[test]
-fn a_second_start_keeps_the_data_and_fresh_wipes_it() {
+fn a_second_start_keeps_the_data_and_fresh_removes_it() {
     let sandbox = Sandbox::new();
     let secret = sandbox.data().join("secrets/postgres");
-    let kept = || fs::read_to_string(&secret).unwrap();
+    let read = || fs::read_to_string(&secret).unwrap();
     let start = |arguments: &[&str]| {
         let mut run = sandbox.start(arguments);
-        let said = run.wait_for("Ctrl-C stops everything.");
+        let output = run.wait_for("Ctrl-C stops everything.");
         run.signal("INT");
         assert!(run.end().0.success());
-        said
+        output
     };
     assert!(start(&["up"]).contains("new database"));
-    let first = kept();
+    let first = read();
     assert!(!start(&["up"]).contains("new database"));
-    assert_eq!(kept(), first);
-    let said = start(&["up", "--fresh"]);
+    assert_eq!(read(), first);
+    let output = start(&["up", "--fresh"]);
     let removed = format!("Removing {}", sandbox.data().join("postgres").display());
     assert!(
-        said.contains(&removed) && said.contains("new database"),
-        "{said}"
+        output.contains(&removed) && output.contains("new database"),
+        "{output}"
     );
-    assert_ne!(kept(), first);
+    assert_ne!(read(), first);
 }
 
 #[test]
-fn a_crashed_service_is_named_with_its_last_lines() {
+fn a_crashed_service_is_reported_with_its_last_log_lines() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
     run.wait_for("Ctrl-C stops everything.");
@@ -95,23 +95,23 @@ fn a_crashed_service_is_named_with_its_last_lines() {
     ] {
         assert!(errors.contains(expected), "no {expected} in:\n{errors}");
     }
-    assert!(sandbox.is_quiet());
+    assert!(sandbox.is_stopped());
 }
 
 #[test]
-fn nothing_is_left_when_it_is_killed() {
+fn a_kill_leaves_no_process() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
     run.wait_for("Ctrl-C stops everything.");
     run.signal("KILL");
     run.end();
-    // Without a pause: the next run waits for the rest of the first.
+    // Immediately: the next run waits for the processes of the first.
     let mut next = sandbox.start(&["up"]);
-    let said = next.wait_for("Ctrl-C stops everything.");
-    assert!(!said.contains("new database"), "{said}");
+    let output = next.wait_for("Ctrl-C stops everything.");
+    assert!(!output.contains("new database"), "{output}");
     next.signal("KILL");
     next.end();
-    eventually("all parts are gone", || sandbox.is_quiet());
+    eventually("all processes have ended", || sandbox.is_stopped());
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn a_taken_port_is_found_before_anything_starts() {
     let _postgres = TcpListener::bind(sandbox.address(POSTGRES)).unwrap();
     let (status, errors) = sandbox.start(&["up"]).end();
     assert_eq!(status.code(), Some(1));
-    for (part, name) in [(MEDIA, "quartet-media"), (POSTGRES, "Postgres")] {
-        let port = sandbox.ports[part];
+    for (process, name) in [(MEDIA, "quartet-media"), (POSTGRES, "Postgres")] {
+        let port = sandbox.ports[process];
         assert!(
             errors.contains(&format!("port {port} is taken")),
             "{errors}"
@@ -137,7 +137,7 @@ fn a_taken_port_is_found_before_anything_starts() {
 }
 
 #[test]
-fn two_at_once_are_one_message() {
+fn a_second_up_reports_the_first() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
     run.wait_for("Ctrl-C stops everything.");
@@ -150,13 +150,13 @@ fn two_at_once_are_one_message() {
 }
 
 #[test]
-fn ctrl_c_while_it_starts_leaves_nothing() {
+fn ctrl_c_during_the_start_leaves_no_process() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.start(&["up"]);
     run.wait_for("Starting quartet-core");
     run.signal("INT");
     run.end();
-    assert!(sandbox.is_quiet());
+    assert!(sandbox.is_stopped());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! `a.b_c` is also the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file that contains the
 //! value.
 
+mod bounds;
 mod error;
 mod key;
 mod layers;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+pub use bounds::{at_least, within};
 pub use error::ConfigError;
 pub use layers::{Environment, Layers, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};

@@ -8,7 +8,16 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Value;
 use url::Url;
 
+use super::{
+    bounds::{at_least, within},
+    error::ConfigError,
+};
 use crate::net::TrustedProxies;
+
+/// A longer timeout is a mistake.
+const MAX_TIMEOUT_SECONDS: u64 = 86_400;
+/// With a larger difference between clocks, expiry has no meaning.
+const MAX_LEEWAY_SECONDS: u64 = 300;
 
 /// The HTTP side of a service.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,9 +86,77 @@ impl Server {
     pub fn trusted(&self) -> TrustedProxies {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
+
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("server.body_limit_bytes", self.body_limit_bytes, 1)?;
+        for (key, seconds) in [
+            (
+                "server.request_timeout_seconds",
+                self.request_timeout_seconds,
+            ),
+            ("server.body_timeout_seconds", self.body_timeout_seconds),
+            ("server.header_timeout_seconds", self.header_timeout_seconds),
+        ] {
+            within(key, seconds, 1..=MAX_TIMEOUT_SECONDS)?;
+        }
+        for (key, seconds) in [
+            ("server.drain_seconds", self.drain_seconds),
+            ("server.shutdown_grace_seconds", self.shutdown_grace_seconds),
+        ] {
+            within(key, seconds, 0..=MAX_TIMEOUT_SECONDS)?;
+        }
+        at_least("server.max_connections", self.max_connections, 1)
+    }
 }
 
-/// `""` in a TOML text or variable means that the setting is not set.
+impl Database {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("database.max_connections", self.max_connections, 1)?;
+        let timeout = self.acquire_timeout_seconds;
+        within(
+            "database.acquire_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )?;
+        let timeout = self.statement_timeout_seconds;
+        within(
+            "database.statement_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )
+    }
+}
+
+impl Jwt {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("jwt.jwks_refresh_seconds", self.jwks_refresh_seconds, 1)?;
+        within(
+            "jwt.leeway_seconds",
+            self.leeway_seconds,
+            0..=MAX_LEEWAY_SECONDS,
+        )
+    }
+}
+
+impl Telemetry {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        within(
+            "telemetry.trace_sample_ratio",
+            self.trace_sample_ratio,
+            0.0..=1.0,
+        )
+    }
+}
+
+/// An empty string means that the setting is not set.
 pub fn empty_as_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! One cluster: its files, its first initialisation, its start.
+//! A database cluster: its files, their initialization, the start of its server.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,17 +9,36 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::place::Scratch;
-use super::programs::Programs;
-use super::server::{self, Server};
-use super::{PostgresUrl, SUPERUSER};
-use crate::error::{Doing as _, Error, Result};
-use crate::lifeline::{Ending, Lifeline};
-use crate::user::User;
-use crate::{Cancel, Say, logfile, port, secret};
+use rustix::process::Signal;
+use tempfile::TempDir;
 
+use super::pid_file;
+use super::programs::Programs;
+use super::url::PostgresUrl;
+use crate::cancel::Cancel;
+use crate::command::{remove_settings, stdout_of};
+use crate::error::{Doing as _, Error, Result};
+use crate::lifeline::{Lifeline, Shutdown};
+use crate::process::{POLL, Process, Spawn};
+use crate::progress::Say;
+use crate::user::User;
+use crate::{port, secret};
+
+const SUPERUSER: &str = "postgres";
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(20);
+/// Fast, then immediate shutdown. Only the postmaster is signaled: it stops its own children.
+const SHUTDOWN: Shutdown = Shutdown {
+    first: Signal::INT,
+    last: Signal::QUIT,
+    grace: Duration::from_secs(20),
+    group: false,
+};
+const INITDB_SHUTDOWN: Shutdown = Shutdown {
+    first: Signal::KILL,
+    last: Signal::KILL,
+    grace: Duration::from_secs(1),
+    group: true,
+};
 
 /// A cluster that can be started and stopped many times.
 #[derive(Debug)]
@@ -31,8 +50,8 @@ pub(crate) struct Cluster {
     pub(crate) port: u16,
     pub(crate) password: String,
     pub(crate) max_connections: u32,
-    /// Set for a throw-away cluster: everything lies in it.
-    pub(crate) scratch: Option<Scratch>,
+    /// Set for a throw-away cluster: contains all of its files.
+    pub(crate) scratch: Option<TempDir>,
     pub(crate) held: Option<Arc<File>>,
 }
 
@@ -41,27 +60,24 @@ impl Cluster {
         PostgresUrl::local(SUPERUSER, &self.password, self.port, "postgres")
     }
 
-    /// Initialises the data when there is none, then starts the server and
-    /// waits until it accepts connections.
-    pub(crate) fn start(&self, say: Say, cancel: &Cancel) -> Result<Server> {
+    /// Initializes the data if there is none, starts the server and waits until
+    /// it accepts connections.
+    pub(crate) fn start(&self, say: Say, cancel: &Cancel) -> Result<Process> {
+        let major = self.programs.major;
         if !self.data.join("PG_VERSION").exists() {
             say(&format!(
-                "Postgres {}: making a new database in {}",
-                self.programs.major,
+                "Postgres {major}: creating a database in {}",
                 self.data.display()
             ));
-            self.initialise()?;
+            self.initialize()?;
         }
-        server::end_leftover(&self.data, say)?;
+        pid_file::stop_leftover(&self.data, say)?;
         port::require_free(self.port, "Postgres")?;
-        say(&format!(
-            "Postgres {}: starting on port {}",
-            self.programs.major, self.port
-        ));
+        say(&format!("Postgres {major}: starting on port {}", self.port));
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.start_once(deadline, cancel) {
-                // Backends of a killed server may hold its memory for a moment longer.
+                // Backends of a killed server hold its memory a moment longer.
                 Err(Error::Exited { lines, .. })
                     if lines.contains("shared memory block") && Instant::now() < deadline =>
                 {
@@ -72,33 +88,26 @@ impl Cluster {
         }
     }
 
-    fn start_once(&self, deadline: Instant, cancel: &Cancel) -> Result<Server> {
-        let mut server = Server::spawn(self)?;
-        loop {
-            if let Some(failure) = server.failure(self)? {
-                return Err(failure);
-            }
-            if server::is_ready(&self.data, server.pid()) {
-                return Ok(server);
-            }
-            if cancel.is_set() {
-                return Err(Error::Cancelled);
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::NotReady {
-                    service: "Postgres".to_owned(),
-                    seconds: START_TIMEOUT.as_secs(),
-                    why: "it accepts no connections".to_owned(),
-                    log: self.log.clone(),
-                    lines: logfile::block(&self.log, logfile::LAST_LINES),
-                });
-            }
-            sleep(POLL);
-        }
+    fn start_once(&self, deadline: Instant, cancel: &Cancel) -> Result<Process> {
+        let spawn = Spawn {
+            name: "Postgres",
+            log: &self.log,
+            shutdown: SHUTDOWN,
+            scratch: self.scratch.as_ref().map(TempDir::path),
+            held: self.held.as_deref(),
+        };
+        let mut server = spawn.spawn(self.server_command())?;
+        let pid = server.pid();
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        server.wait_ready(timeout, cancel, || {
+            pid_file::is_ready(&self.data, pid)
+                .then_some(())
+                .ok_or_else(|| "it accepts no connections".to_owned())
+        })?;
+        Ok(server)
     }
 
-    /// The server command, run as the right user.
-    pub(crate) fn server_command(&self) -> Command {
+    fn server_command(&self) -> Command {
         let mut command = self.command("postgres");
         command.arg("-D").arg(&self.data);
         let mut set = |name: &str, value: &str| {
@@ -119,12 +128,14 @@ impl Cluster {
         command
     }
 
-    fn initialise(&self) -> Result<()> {
+    /// Fills a directory beside the final one and renames it, so that a cluster
+    /// exists completely or not at all.
+    fn initialize(&self) -> Result<()> {
         let parent = self.data.parent().unwrap_or(Path::new("/"));
         let fresh = parent.join("data.new");
-        remove_if_there(&fresh)?;
-        remove_if_there(&self.data)?;
-        fs::create_dir(&fresh).doing(|| format!("make {}", fresh.display()))?;
+        remove_if_exists(&fresh)?;
+        remove_if_exists(&self.data)?;
+        fs::create_dir(&fresh).doing(|| format!("create {}", fresh.display()))?;
         let password_file = parent.join("first-password");
         secret::write(&password_file, &self.password)?;
         if let Some(user) = &self.user {
@@ -134,7 +145,6 @@ impl Cluster {
         let outcome = self.run_initdb(&fresh, &password_file);
         let _ = fs::remove_file(&password_file);
         outcome?;
-        // A cluster is there whole or not at all.
         fs::rename(&fresh, &self.data).doing(|| format!("rename {}", fresh.display()))
     }
 
@@ -158,36 +168,18 @@ impl Cluster {
             .process_group(0)
             .spawn()
             .doing(|| "start initdb".to_owned())?;
-        let ending = Ending {
-            signal: "KILL",
-            grace: Duration::from_secs(1),
-            group: true,
-        };
-        let scratch = self.scratch.as_ref().map(Scratch::path);
-        let lifeline = Lifeline::attach(child.id(), ending, scratch, self.held.as_deref())?;
+        let scratch = self.scratch.as_ref().map(TempDir::path);
+        let lifeline =
+            Lifeline::attach(child.id(), INITDB_SHUTDOWN, scratch, self.held.as_deref())?;
         let output = child.wait_with_output();
         lifeline.release();
-        let output = output.doing(|| "wait for initdb".to_owned())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(Error::Program {
-            program: "initdb".to_owned(),
-            status: output.status,
-            output: String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-                .trim_end()
-                .to_owned(),
-        })
+        stdout_of("initdb", output.doing(|| "wait for initdb".to_owned())?).map(drop)
     }
 
-    /// One of the server's programs, in a plain environment, as the right user.
+    /// One of the server's programs, without the caller's settings, as the right user.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.program(program));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(&name);
-            }
-        }
+        remove_settings(&mut command, &["PG"]);
         command
             .env("LC_ALL", "C")
             .current_dir("/")
@@ -199,7 +191,7 @@ impl Cluster {
     }
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
+fn remove_if_exists(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).doing(|| format!("remove {}", path.display()))

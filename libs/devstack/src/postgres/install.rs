@@ -1,19 +1,18 @@
-//! Getting Postgres when it is not on the machine, without asking anybody.
+//! Installs Postgres when it is not on the machine, without user interaction.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::OLDEST_MAJOR;
-use super::fetch;
-use super::programs::{self, Programs, on_path};
-use crate::Say;
+use super::download;
+use super::programs::{self, OLDEST_MAJOR, Programs, on_path};
 use crate::error::{Error, Result};
+use crate::progress::Say;
 use crate::user::User;
 
 const BREW_FORMULA: &str = "postgresql@17";
 
-/// Debian's package starts a server of its own when it is installed; the file
-/// that forbids it is removed again, so that the machine's defaults stay.
+/// Debian's package starts a server when it is installed, unless a file forbids
+/// it. The file is removed afterwards, to leave the machine's defaults alone.
 const APT_SCRIPT: &str = r"
 set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -25,19 +24,21 @@ echo 'create_main_cluster = false' > $conf
 apt-get install -y --no-install-recommends postgresql
 ";
 
-/// Installs by the package manager where that needs no password; else fetches.
+/// Installs by the package manager where that needs no password; otherwise downloads.
 pub(crate) fn install(say: Say, user: Option<&User>) -> Result<Programs> {
     let mut tried = Vec::new();
     let attempts: [(&str, Attempt); 3] = [
         ("apt-get", by_apt),
         ("brew", by_brew),
-        ("download", fetch::fetch),
+        ("download", download::download),
     ];
     for (name, attempt) in attempts {
         match attempt(say) {
             Ok(()) => match programs::find_all(user).into_iter().next() {
                 Some(found) => return Ok(found),
-                None => tried.push(format!("  {name}: done, but no usable server appeared")),
+                None => tried.push(format!(
+                    "  {name}: succeeded, but installed no usable server"
+                )),
             },
             Err(reason) => tried.push(format!("  {name}: {reason}")),
         }
@@ -63,7 +64,7 @@ fn by_apt(say: Say) -> std::result::Result<(), String> {
     }
     say("Postgres: not found; installing the package postgresql (apt-get install)");
     run(&shell, APT_SCRIPT).or_else(|_| {
-        // The lists may be older than the mirror.
+        // The package lists may be older than the mirror.
         run(&shell, "apt-get update")?;
         run(&shell, APT_SCRIPT)
     })
@@ -82,23 +83,21 @@ fn require_program(name: &str) -> std::result::Result<(), String> {
     let found = on_path()
         .iter()
         .any(|directory| directory.join(name).is_file());
-    found
-        .then_some(())
-        .ok_or_else(|| "not on this machine".to_owned())
+    found.then_some(()).ok_or_else(|| "not found".to_owned())
 }
 
-/// How to run a script as root, if that is possible without a password.
+/// The command that runs a script as root, if that is possible without a password.
 fn root_shell() -> Option<Vec<String>> {
     let shell = ["/bin/sh", "-c"].map(str::to_owned);
     if rustix::process::geteuid().is_root() {
         return Some(shell.to_vec());
     }
-    let silent = Command::new("sudo")
+    let without_password = Command::new("sudo")
         .args(["-n", "true"])
         .stdin(Stdio::null())
         .output()
         .is_ok_and(|output| output.status.success());
-    silent.then(|| [&["sudo".to_owned(), "-n".to_owned()], &shell[..]].concat())
+    without_password.then(|| [&["sudo".to_owned(), "-n".to_owned()], &shell[..]].concat())
 }
 
 /// The major version that apt would install.

@@ -1,34 +1,33 @@
-//! A Postgres for development: one that is named, found, installed or fetched.
+//! A Postgres for development: named by the caller, found on this machine,
+//! installed or downloaded, in this order.
 
 mod cluster;
-mod fetch;
+mod download;
 mod install;
 mod options;
+mod pid_file;
 mod place;
 mod programs;
 mod psql;
-mod server;
 mod url;
 
 use std::path::Path;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::process::Process;
+use crate::progress::{Say, silent};
 use crate::user::User;
-use crate::{Cancel, Say, port, secret, silent};
+use crate::{port, secret};
 
 use cluster::Cluster;
 use options::Kind;
 pub use options::Options;
-use programs::Programs;
+use programs::{OLDEST_MAJOR, Programs};
 use psql::Psql;
-use server::Server;
 pub use url::PostgresUrl;
 
-/// The oldest major version that Quartet runs on.
-pub const OLDEST_MAJOR: u32 = 15;
-
-const SUPERUSER: &str = "postgres";
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// A usable Postgres server. One that was started here stops when this is dropped.
@@ -36,12 +35,19 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 pub struct Postgres {
     admin: PostgresUrl,
     psql: Psql,
-    started: Option<(Cluster, Option<Server>)>,
+    started: Option<Started>,
+}
+
+#[derive(Debug)]
+struct Started {
+    // Dropped first: the cluster removes the files of a throw-away server.
+    server: Option<Process>,
+    cluster: Cluster,
 }
 
 impl Postgres {
-    /// Uses the server that the options name; else starts the programs found
-    /// on this machine; else installs or fetches them first.
+    /// Uses the server that the options name. Otherwise starts the programs found
+    /// on this machine, after installing or downloading them if there are none.
     pub fn find_or_start(options: &Options) -> Result<Self> {
         if let Some(admin) = &options.named {
             return Self::named(admin.clone(), options.say);
@@ -51,12 +57,15 @@ impl Postgres {
             found if found.is_empty() => vec![install::install(options.say, user.as_ref())?],
             found => found,
         };
-        let cluster = make_cluster(options, programs, user)?;
+        let cluster = create_cluster(options, programs, user)?;
         let server = cluster.start(options.say, &options.cancel)?;
         Ok(Self {
             admin: cluster.admin_url(),
             psql: Psql::find(Some(&cluster.programs))?,
-            started: Some((cluster, Some(server))),
+            started: Some(Started {
+                server: Some(server),
+                cluster,
+            }),
         })
     }
 
@@ -78,7 +87,7 @@ impl Postgres {
         })
     }
 
-    /// The administrator's address, password included. Never print it.
+    /// The administrator's URL, password included. Never print it.
     pub fn admin_url(&self) -> &PostgresUrl {
         &self.admin
     }
@@ -88,45 +97,43 @@ impl Postgres {
         self.started.is_some()
     }
 
-    /// The server's process, when it was started here and runs.
+    /// The process id of a server that was started here, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        let (_, server) = self.started.as_ref()?;
-        server.as_ref().map(Server::pid)
+        let server = self.started.as_ref()?.server.as_ref();
+        server.map(Process::pid)
     }
 
-    /// The server's log, when it was started here.
+    /// The log of a server that was started here.
     pub fn log(&self) -> Option<&Path> {
         self.started
             .as_ref()
-            .map(|(cluster, _)| cluster.log.as_path())
+            .map(|started| started.cluster.log.as_path())
     }
 
-    /// Makes a database; fails when it exists.
+    /// Creates a database; fails when it exists.
     pub fn create_database(&self, name: &str) -> Result<PostgresUrl> {
-        let sql = format!("CREATE DATABASE {}", quote_identifier(name));
+        let sql = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
         self.query(&self.admin, &sql)?;
         Ok(self.admin.with_database(name))
     }
 
-    /// Makes a database unless it is there.
+    /// Creates a database unless it exists.
     pub fn ensure_database(&self, name: &str) -> Result<PostgresUrl> {
-        let sql = format!(
-            "SELECT 1 FROM pg_database WHERE datname = {}",
-            quote_literal(name)
-        );
+        let literal = name.replace('\'', "''");
+        let sql = format!("SELECT 1 FROM pg_database WHERE datname = '{literal}'");
         if self.query(&self.admin, &sql)?.trim().is_empty() {
             return self.create_database(name);
         }
         Ok(self.admin.with_database(name))
     }
 
-    /// Runs SQL through psql; gives the rows, unaligned, without a header.
+    /// Runs SQL through psql; returns the rows, unaligned, without a header.
     pub fn query(&self, url: &PostgresUrl, sql: &str) -> Result<String> {
         self.psql.query(url, sql)
     }
 
     /// Runs a file of psql commands, all in one transaction when `atomic`.
-    /// `environment` reaches `\getenv` in the file.
+    /// The file reads `environment` by `\getenv`.
     pub fn run_file(
         &self,
         url: &PostgresUrl,
@@ -137,27 +144,29 @@ impl Postgres {
         self.psql.run_file(url, file, atomic, environment)
     }
 
-    /// How the server ended, if one that was started here ended by itself.
+    /// The error of a server that was started here and has exited by itself.
     pub fn failure(&mut self) -> Result<Option<Error>> {
-        match &mut self.started {
-            Some((cluster, Some(server))) => server.failure(cluster),
-            _ => Ok(None),
-        }
+        let Some(server) = self.started.as_mut().and_then(|it| it.server.as_mut()) else {
+            return Ok(None);
+        };
+        let status = server.exited()?;
+        Ok(status.map(|status| server.exit_error(status)))
     }
 
     /// Fast shutdown (SIGINT): sessions are cut, everything is written. The
-    /// data of a throw-away server goes only when this value is dropped.
+    /// data of a throw-away server is removed only when this value is dropped.
     pub fn stop(&mut self) -> Result<()> {
         match self.take_server() {
-            Some(mut server) => server.stop(STOP_GRACE),
+            Some(mut server) => server.stop(STOP_GRACE, &Cancel::default()).map(drop),
             None => Ok(()),
         }
     }
 
-    /// SIGKILL, as a crash of the server.
+    /// SIGKILL, as in a crash of the server.
     pub fn kill(&mut self) -> Result<()> {
         match self.take_server() {
-            Some(mut server) => server.kill(),
+            // Its backends notice and end by themselves.
+            Some(mut server) => server.kill().map(drop),
             None => Ok(()),
         }
     }
@@ -165,71 +174,62 @@ impl Postgres {
     /// Starts a stopped or killed server again: same port, same data.
     pub fn start(&mut self) -> Result<()> {
         match &mut self.started {
-            Some((cluster, server @ None)) => {
-                *server = Some(cluster.start(silent, &Cancel::default())?);
+            Some(started) if started.server.is_none() => {
+                started.server = Some(started.cluster.start(silent, &Cancel::default())?);
                 Ok(())
             }
             _ => Err(Error::other(
-                "only a stopped server of our own can be started",
+                "only a server that was started and stopped here can be started again",
             )),
         }
     }
 
-    fn take_server(&mut self) -> Option<Server> {
-        self.started.as_mut()?.1.take()
+    fn take_server(&mut self) -> Option<Process> {
+        self.started.as_mut()?.server.take()
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // A drop has nobody to report to; the server's log tells.
+        // A failure can be reported to no one here; the server's log has it.
         let _ = self.stop();
     }
 }
 
-fn make_cluster(options: &Options, programs: Vec<Programs>, user: Option<User>) -> Result<Cluster> {
-    match &options.kind {
-        Kind::Kept { root, port } => {
-            let base = place::kept(root, user.as_ref(), options.say)?;
-            Ok(Cluster {
-                programs: programs::for_data(programs, &base.join("data"))?,
-                data: base.join("data"),
-                log: root.join("logs/postgres.log"),
-                password: secret::load_or_create(&root.join("secrets"), "postgres")?,
-                port: *port,
-                max_connections: options.max_connections,
-                user,
-                scratch: None,
-                held: options.held.clone(),
-            })
-        }
+fn create_cluster(
+    options: &Options,
+    programs: Vec<Programs>,
+    user: Option<User>,
+) -> Result<Cluster> {
+    let (base, scratch) = match &options.kind {
+        Kind::Kept { root, .. } => (place::kept(root, user.as_ref(), options.say)?, None),
         Kind::ThrowAway => {
             let scratch = place::throw_away(user.as_ref())?;
-            Ok(Cluster {
-                programs: programs.into_iter().next().ok_or_else(none_found)?,
-                data: scratch.path().join("data"),
-                log: scratch.path().join("postgres.log"),
-                password: secret::random_hex()?,
-                port: port::free()?,
-                max_connections: options.max_connections,
-                user,
-                scratch: Some(scratch),
-                held: options.held.clone(),
-            })
+            (scratch.path().to_owned(), Some(scratch))
         }
-    }
-}
-
-fn none_found() -> Error {
-    Error::NoPostgres {
-        tried: String::new(),
-    }
-}
-
-fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn quote_literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    };
+    let (log, password, port) = match &options.kind {
+        Kind::Kept { root, port } => (
+            root.join("logs/postgres.log"),
+            secret::load_or_create(&root.join("secrets"), "postgres")?,
+            *port,
+        ),
+        Kind::ThrowAway => (
+            base.join("postgres.log"),
+            secret::random_hex()?,
+            port::free()?,
+        ),
+    };
+    let data = base.join("data");
+    Ok(Cluster {
+        programs: programs::for_data(programs, &data)?,
+        user,
+        data,
+        log,
+        port,
+        password,
+        max_connections: options.max_connections,
+        scratch,
+        held: options.held.clone(),
+    })
 }

@@ -2,11 +2,13 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{PostgresUrl, place, server};
+use super::url::PostgresUrl;
+use super::{pid_file, place};
+use crate::cancel::Cancel;
 use crate::error::{Doing as _, Result};
-use crate::{Cancel, Say, silent};
+use crate::progress::{Say, silent};
 
-/// Which Postgres is wanted.
+/// Which Postgres to use or start.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(super) kind: Kind,
@@ -26,8 +28,8 @@ pub(super) enum Kind {
 impl Options {
     /// A server whose data stays in `root/postgres`, its secrets in
     /// `root/secrets` and its log in `root/logs`; `root` is usually `.quartet`.
-    /// A server that already runs on this data counts as left behind and is
-    /// stopped, so callers keep a lock on `root`.
+    /// A server that already runs on this data is taken for a leftover and
+    /// stopped, so callers must hold a lock on `root`.
     pub fn kept(root: impl Into<PathBuf>, port: u16) -> Self {
         Self::new(Kind::Kept {
             root: root.into(),
@@ -36,7 +38,7 @@ impl Options {
     }
 
     /// A server for tests: data in a temporary directory, nothing synced to
-    /// disk, a free port, room for many connections; removed when it stops.
+    /// disk, a free port, many connections. Removed when it is dropped.
     pub fn throw_away() -> Self {
         Self {
             max_connections: 300,
@@ -55,40 +57,41 @@ impl Options {
         }
     }
 
-    /// Uses this server, if there is one, instead of starting one.
+    /// Uses this server, if given, instead of starting one.
     #[must_use]
     pub fn named(mut self, server: Option<PostgresUrl>) -> Self {
         self.named = server;
         self
     }
 
-    /// Whether a server is named, and so none will be started.
+    /// Whether an existing server is used, so that none will be started.
     pub fn names_a_server(&self) -> bool {
         self.named.is_some()
     }
 
-    /// Tells what is being done while it takes time.
+    /// Reports progress.
     #[must_use]
     pub fn saying(mut self, say: Say) -> Self {
         self.say = say;
         self
     }
 
-    /// Ends waiting early when the flag is set.
+    /// Stops waiting early when the flag is set.
     #[must_use]
     pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
         self
     }
 
-    /// Keeps this (locked) file open until the server is gone, also when the caller is killed.
+    /// Keeps this (locked) file open until the server has stopped, even if the caller is killed.
     #[must_use]
     pub fn holding(mut self, file: Arc<File>) -> Self {
         self.held = Some(file);
         self
     }
 
-    /// Where kept data is. As root it may have moved to where the server's user can reach it.
+    /// Where kept data is: below `root`, or where the server's user can reach it if
+    /// the caller is root.
     pub fn data_directories(&self) -> Vec<PathBuf> {
         let places = match &self.kind {
             Kind::Kept { root, .. } => place::candidates(root),
@@ -97,12 +100,12 @@ impl Options {
         places.into_iter().filter(|place| place.exists()).collect()
     }
 
-    /// Removes kept data for good; stops a server that was left behind on it.
+    /// Removes kept data, after stopping a server that was left behind on it.
     pub fn wipe(&self) -> Result<()> {
         for directory in self.data_directories() {
-            server::end_leftover(&directory.join("data"), self.say)?;
+            pid_file::stop_leftover(&directory.join("data"), self.say)?;
             fs::remove_dir_all(&directory).doing(|| format!("remove {}", directory.display()))?;
-            // The place elsewhere has a parent of its own; any other is not empty.
+            // Outside `root` the directory has a parent of its own; `root` itself is not empty.
             let _ = directory.parent().map(fs::remove_dir);
         }
         Ok(())

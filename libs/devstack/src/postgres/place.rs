@@ -1,42 +1,27 @@
-//! Where a server's files lie. Postgres refuses to run as root, so as root they
-//! have to be where another user can reach them.
+//! Where a server's files are. Postgres refuses to run as root; started by root,
+//! its files have to be where another user can reach them.
 
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::Say;
+use tempfile::TempDir;
+
 use crate::error::{Doing as _, Error, Result};
+use crate::progress::Say;
 use crate::user::User;
 
-/// A directory that is removed with everything in it when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The directory for kept data, made when it is not there.
+/// The directory for kept data, created if absent.
 pub(crate) fn kept(root: &Path, user: Option<&User>, say: Say) -> Result<PathBuf> {
     let [here, elsewhere] = places(root);
     let Some(user) = user else {
-        make(&here, 0o700)?;
+        create(&here, 0o700)?;
         return Ok(here);
     };
     if user.reaches(&here) {
-        make(&here, 0o711)?;
+        create(&here, 0o711)?;
         return Ok(here);
     }
     say(&format!(
@@ -45,33 +30,28 @@ pub(crate) fn kept(root: &Path, user: Option<&User>, say: Say) -> Result<PathBuf
         here.display(),
         elsewhere.display()
     ));
-    make(&elsewhere, 0o711)?;
+    create(&elsewhere, 0o711)?;
     require_own(elsewhere.parent().unwrap_or(&elsewhere))?;
     Ok(elsewhere)
 }
 
-/// All places that [`kept`] may choose.
+/// All directories that [`kept`] may choose.
 pub(crate) fn candidates(root: &Path) -> Vec<PathBuf> {
     places(root).to_vec()
 }
 
 /// A new directory for a throw-away server.
-pub(crate) fn throw_away(user: Option<&User>) -> Result<Scratch> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("quartet-test-{}-{number}", std::process::id());
+pub(crate) fn throw_away(user: Option<&User>) -> Result<TempDir> {
     let parent = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()]
         .into_iter()
         .find(|parent| parent.is_dir() && user.is_none_or(|user| user.reaches(parent)))
-        .ok_or_else(|| Error::other("no temporary directory is open to the server's user"))?;
-    let path = parent.join(name);
-    // Left by an earlier process with the same id.
-    let _ = fs::remove_dir_all(&path);
-    DirBuilder::new()
-        .mode(if user.is_some() { 0o711 } else { 0o700 })
-        .create(&path)
-        .doing(|| format!("make {}", path.display()))?;
-    Ok(Scratch(path))
+        .ok_or_else(|| Error::other("the server's user can reach no temporary directory"))?;
+    let mode = if user.is_some() { 0o711 } else { 0o700 };
+    tempfile::Builder::new()
+        .prefix("quartet-test-")
+        .permissions(Permissions::from_mode(mode))
+        .tempdir_in(&parent)
+        .doing(|| format!("create a directory in {}", parent.display()))
 }
 
 fn places(root: &Path) -> [PathBuf; 2] {
@@ -83,22 +63,22 @@ fn places(root: &Path) -> [PathBuf; 2] {
     ]
 }
 
-fn make(path: &Path, mode: u32) -> Result<()> {
+fn create(path: &Path, mode: u32) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(path)
-        .doing(|| format!("make {}", path.display()))
+        .doing(|| format!("create {}", path.display()))
 }
 
-/// Refuses a directory that somebody else put in our place in /var/tmp.
+/// Refuses a directory that another user has put there first: anyone may write to /var/tmp.
 fn require_own(path: &Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(path).doing(|| format!("look at {}", path.display()))?;
+    let metadata = fs::symlink_metadata(path).doing(|| format!("inspect {}", path.display()))?;
     if metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     let source = io::Error::from(io::ErrorKind::PermissionDenied);
-    Err(source).doing(|| format!("{} belongs to somebody else", path.display()))
+    Err(source).doing(|| format!("{} belongs to another user", path.display()))
 }
 
 /// A hash that stays the same from one compiler version to the next.

@@ -1,16 +1,18 @@
-//! Finding the server's programs on this machine.
+//! Finds the server's programs on this machine.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::OLDEST_MAJOR;
+use super::download;
 use crate::error::{Error, Result};
-use crate::postgres::fetch;
 use crate::user::User;
 
-/// Directories in which each entry holds the programs of one version.
+/// The oldest major version that Quartet runs on.
+pub(crate) const OLDEST_MAJOR: u32 = 15;
+
+/// Directories whose entries each contain one version, with the subdirectory of its programs.
 const VERSIONED: &[(&str, &str)] = &[
     ("/usr/lib/postgresql", "bin"),
     ("/opt/homebrew/opt", "bin"),
@@ -31,10 +33,10 @@ impl Programs {
         self.bin.join(name)
     }
 
-    /// The programs in `bin`, if a server of a supported version is there.
+    /// The programs in `bin`, if they include a server of a supported version.
     pub(crate) fn at(bin: &Path) -> Option<Self> {
         let initdb = fs::canonicalize(bin.join("initdb")).ok()?;
-        // A link on PATH leads to where the rest of the programs are.
+        // A link on PATH leads to the directory of the other programs.
         let bin = initdb.parent()?.to_path_buf();
         bin.join("postgres").is_file().then_some(())?;
         let output = Command::new(&initdb).arg("--version").output().ok()?;
@@ -55,7 +57,7 @@ pub(crate) fn find_all(user: Option<&User>) -> Vec<Programs> {
     found
 }
 
-/// The version that wrote `data`, or the newest when there is no data yet.
+/// The version that wrote `data`, or the newest if there is no data yet.
 pub(crate) fn for_data(programs: Vec<Programs>, data: &Path) -> Result<Programs> {
     let written_by = fs::read_to_string(data.join("PG_VERSION"))
         .ok()
@@ -89,7 +91,7 @@ fn candidates() -> Vec<PathBuf> {
                 .map(|entry| entry.path().join(bin)),
         );
     }
-    found.extend(fetch::installed());
+    found.extend(download::installed());
     found.retain(|bin| bin.join("initdb").exists());
     found
 }

@@ -1,13 +1,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use super::PostgresUrl;
 use super::programs::{self, Programs};
+use super::url::PostgresUrl;
+use crate::command::{remove_settings, stdout_of};
 use crate::error::{Doing as _, Error, Result};
 
-/// The command line client. Passwords reach it through its environment, never
+/// The command line client. Receives passwords through its environment, never
 /// through its arguments, which other users of the machine can read.
 #[derive(Debug)]
 pub(crate) struct Psql {
@@ -34,7 +35,7 @@ impl Psql {
     pub(crate) fn query(&self, url: &PostgresUrl, sql: &str) -> Result<String> {
         let mut command = self.command(url);
         command.args(["--tuples-only", "--no-align", "--file=-"]);
-        run(command, sql)
+        run("psql", command, sql)
     }
 
     pub(crate) fn run_file(
@@ -50,25 +51,12 @@ impl Psql {
         if atomic {
             command.arg("--single-transaction");
         }
-        run(command, &script)
-            .map(drop)
-            .map_err(|error| match error {
-                Error::Program { status, output, .. } => Error::Program {
-                    program: file.display().to_string(),
-                    status,
-                    output,
-                },
-                other => other,
-            })
+        run(&file.display().to_string(), command, &script).map(drop)
     }
 
     fn command(&self, url: &PostgresUrl) -> Command {
         let mut command = Command::new(&self.program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(&name);
-            }
-        }
+        remove_settings(&mut command, &["PG"]);
         command
             .args(["--no-psqlrc", "--quiet", "--no-password"])
             .args(["--set=ON_ERROR_STOP=1", "--dbname", &url.without_password()])
@@ -83,7 +71,8 @@ impl Psql {
     }
 }
 
-fn run(mut command: Command, script: &str) -> Result<String> {
+/// Runs psql on a script; `name` appears in the error.
+fn run(name: &str, mut command: Command, script: &str) -> Result<String> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -94,23 +83,12 @@ fn run(mut command: Command, script: &str) -> Result<String> {
     let script = script.as_bytes().to_vec();
     // From another thread, so that neither side waits on a full pipe.
     let writer = std::thread::spawn(move || {
-        // psql stops reading at the first error; its message tells more than ours.
+        // Fails when psql stops reading at an error, which psql itself reports better.
         input.as_mut().map(|input| input.write_all(&script))
     });
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child
+    let output = child
         .wait_with_output()
         .doing(|| "wait for psql".to_owned())?;
     drop(writer.join());
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
-    }
-    Err(Error::Program {
-        program: "psql".to_owned(),
-        status,
-        output: String::from_utf8_lossy(&stderr).trim_end().to_owned(),
-    })
+    stdout_of(name, output)
 }

@@ -1,18 +1,20 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
+
 use crate::error::Error;
 
-/// A `postgres://` address. `Debug` hides the password; only [`PostgresUrl::reveal`] shows it.
+/// A `postgres://` URL. `Debug` hides the password; only [`PostgresUrl::reveal`] shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     user: String,
-    /// Percent-encoded, as it stood in the address.
+    /// Percent-encoded, as in the URL.
     password: Option<String>,
     /// Host and port.
     host: String,
     database: String,
-    /// What follows the question mark.
+    /// The query, without the question mark.
     parameters: Option<String>,
 }
 
@@ -27,7 +29,7 @@ impl PostgresUrl {
         }
     }
 
-    /// Host and port: the part that may be printed.
+    /// Host and port, which may be printed.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -44,7 +46,7 @@ impl PostgresUrl {
         }
     }
 
-    /// The same server for another user. Both must need no percent-encoding.
+    /// The same server as another user. Name and password must need no percent-encoding.
     #[must_use]
     pub fn with_user(&self, user: &str, password: &str) -> Self {
         Self {
@@ -54,18 +56,19 @@ impl PostgresUrl {
         }
     }
 
-    /// The whole address with its password. Never print it.
+    /// The URL with its password. Never print it.
     pub fn reveal(&self) -> String {
         self.format(self.password.as_deref())
     }
 
-    /// The address without its password.
+    /// The URL without its password.
     pub fn without_password(&self) -> String {
         self.format(None)
     }
 
     pub(crate) fn password(&self) -> Option<String> {
-        self.password.as_deref().map(percent_decode)
+        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        self.password.as_deref().map(decode)
     }
 
     fn format(&self, password: Option<&str>) -> String {
@@ -95,9 +98,8 @@ impl FromStr for PostgresUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        // The text may hold a password, so the message does not repeat it.
-        let refused =
-            || Error::other("a Postgres address looks like postgres://user@host:5432/name");
+        // The text may contain a password, so the message does not repeat it.
+        let refused = || Error::other("a Postgres URL looks like postgres://user@host:5432/name");
         let rest = text
             .trim()
             .strip_prefix("postgres://")
@@ -131,21 +133,6 @@ impl FromStr for PostgresUrl {
     }
 }
 
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = tail
-            .get(..2)
-            .filter(|_| first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::PostgresUrl;
@@ -171,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_the_address() {
+    fn errors_do_not_repeat_the_url() {
         let error = "mysql://a:secret@b/c".parse::<PostgresUrl>().unwrap_err();
         assert!(!error.to_string().contains("secret"));
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use quartet_devstack::{Options, Postgres, PostgresUrl, port, silent};
 
-use crate::support::{TestDir, eventually, runs};
+use crate::support::{directory, eventually, runs};
 
 fn count(postgres: &Postgres, url: &PostgresUrl) -> String {
     let rows = postgres.query(url, "SELECT count(*) FROM kept").unwrap();
@@ -17,8 +17,8 @@ fn fill(postgres: &Postgres) {
 }
 
 #[test]
-fn a_second_start_finds_its_data() {
-    let directory = TestDir::new("second");
+fn a_second_start_keeps_the_data() {
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -32,8 +32,8 @@ fn a_second_start_finds_its_data() {
 }
 
 #[test]
-fn a_crash_is_recovered_from() {
-    let directory = TestDir::new("crash");
+fn recovers_after_a_crash() {
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -43,8 +43,8 @@ fn a_crash_is_recovered_from() {
 }
 
 #[test]
-fn a_pid_file_of_another_process_is_no_obstacle() {
-    let directory = TestDir::new("stale");
+fn a_stale_pid_file_is_removed() {
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let mut postgres = Postgres::find_or_start(&options).unwrap();
     fill(&postgres);
@@ -52,7 +52,7 @@ fn a_pid_file_of_another_process_is_no_obstacle() {
     let text = fs::read_to_string(&pid_file).unwrap();
     postgres.stop().unwrap();
 
-    // The recorded id now belongs to a process that is no Postgres: this one.
+    // The recorded id now belongs to a process that is not Postgres: this one.
     let (_, rest) = text.split_once('\n').unwrap();
     fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).unwrap();
     postgres.start().unwrap();
@@ -60,8 +60,8 @@ fn a_pid_file_of_another_process_is_no_obstacle() {
 }
 
 #[test]
-fn a_server_left_behind_is_stopped_first() {
-    let directory = TestDir::new("left");
+fn a_leftover_server_is_stopped_first() {
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     let first = Postgres::find_or_start(&options).unwrap();
     fill(&first);
@@ -73,13 +73,13 @@ fn a_server_left_behind_is_stopped_first() {
     drop(first);
 }
 
-/// As root the server runs under another user, who cannot enter every directory.
+/// Started by root, the server runs as another user, which cannot enter every directory.
 #[test]
-fn data_moves_to_where_the_servers_user_can_reach_it() {
+fn data_is_where_the_servers_user_can_reach_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let directory = TestDir::new("closed");
+    let directory = directory();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let options = Options::kept(directory.path().join("inner"), port::free().unwrap());
     let postgres = Postgres::find_or_start(&options).unwrap();
@@ -95,8 +95,8 @@ fn data_moves_to_where_the_servers_user_can_reach_it() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
-    let directory = TestDir::new("taken");
+fn the_error_names_a_taken_port() {
+    let directory = directory();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Postgres::find_or_start(&Options::kept(directory.path(), port)).unwrap_err();
@@ -109,8 +109,8 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
-fn data_of_another_version_is_refused_and_named() {
-    let directory = TestDir::new("version");
+fn data_of_another_version_is_refused() {
+    let directory = directory();
     let options = Options::kept(directory.path(), port::free().unwrap());
     drop(Postgres::find_or_start(&options).unwrap());
     fs::write(data_of(&options).join("PG_VERSION"), "99\n").unwrap();
@@ -120,7 +120,7 @@ fn data_of_another_version_is_refused_and_named() {
 }
 
 #[test]
-fn a_throw_away_server_leaves_nothing() {
+fn a_throw_away_server_leaves_no_files() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let process = postgres.pid().unwrap();
     let directory = postgres.log().unwrap().parent().unwrap().to_path_buf();
@@ -128,7 +128,7 @@ fn a_throw_away_server_leaves_nothing() {
     assert_eq!(setting.trim(), "off");
     drop(postgres);
     assert!(!runs(process));
-    eventually("its directory is gone", || !directory.exists());
+    eventually("its directory is removed", || !directory.exists());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_named_server_is_used_and_not_stopped() {
 }
 
 #[test]
-fn no_password_is_shown() {
+fn debug_output_hides_the_password() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let revealed = postgres.admin_url().reveal();
     let password = revealed.split([':', '@']).nth(2).unwrap();
@@ -154,7 +154,7 @@ fn no_password_is_shown() {
     silent(password);
 }
 
-/// Where the server put its data.
+/// The data directory of the server.
 fn data_of(options: &Options) -> PathBuf {
     options
         .data_directories()

@@ -60,7 +60,7 @@ fn each_role_is_refused_in_the_other_schemas() {
 }
 
 #[test]
-fn a_role_can_make_nothing_outside_its_schema() {
+fn a_role_can_create_nothing_outside_its_schema() {
     let database = Database::new();
     for service in SERVICES {
         for sql in [
@@ -98,10 +98,10 @@ fn running_it_again_changes_only_the_passwords() {
     );
 }
 
-/// What managed Postgres gives: an administrator who may create roles and owns
-/// the database, but is no superuser.
+/// As in managed Postgres: the administrator may create roles and owns the
+/// database, but is not a superuser.
 #[test]
-fn an_administrator_without_superuser_may_run_it() {
+fn roles_can_be_applied_without_superuser() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let sql = "CREATE ROLE manager LOGIN CREATEROLE CREATEDB PASSWORD 'manager'";
     postgres.query(postgres.admin_url(), sql).unwrap();
@@ -127,7 +127,7 @@ fn an_administrator_without_superuser_may_run_it() {
 }
 
 #[test]
-fn a_missing_password_is_named_and_nothing_is_made() {
+fn a_missing_password_is_an_error_and_creates_nothing() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let file = quartet_devstack::workspace::root().join("db/roles.sql");
     let environment = [

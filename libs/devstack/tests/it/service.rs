@@ -4,20 +4,21 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use quartet_devstack::{Cancel, Error, Options, Postgres, ServiceSpec, port};
+use tempfile::TempDir;
 
-use crate::support::{TestDir, eventually, runs};
+use crate::support::{directory, eventually, runs};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn shell(directory: &TestDir, script: &str) -> ServiceSpec {
+fn shell(directory: &TempDir, script: &str) -> ServiceSpec {
     ServiceSpec::new("example", "/bin/sh", directory.path().join("example.log"))
         .arg("-c")
         .arg(script)
 }
 
 #[test]
-fn an_early_end_shows_name_status_and_last_lines() {
-    let directory = TestDir::new("early");
+fn an_early_exit_reports_name_status_and_last_lines() {
+    let directory = directory();
     let spec = shell(
         &directory,
         "echo one; echo 'cannot open the door' >&2; exit 3",
@@ -40,8 +41,8 @@ fn an_early_end_shows_name_status_and_last_lines() {
 }
 
 #[test]
-fn never_ready_says_what_was_asked() {
-    let directory = TestDir::new("never");
+fn a_readiness_timeout_names_the_url() {
+    let directory = directory();
     let spec = shell(&directory, "echo starting; exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
     let mut service = spec.start().unwrap();
@@ -57,8 +58,8 @@ fn never_ready_says_what_was_asked() {
 }
 
 #[test]
-fn a_cancelled_wait_ends_at_once() {
-    let directory = TestDir::new("cancel");
+fn a_canceled_wait_ends_at_once() {
+    let directory = directory();
     let spec = shell(&directory, "exec sleep 60")
         .ready_at(([127, 0, 0, 1], port::free().unwrap()).into(), "/ready");
     let mut service = spec.start().unwrap();
@@ -71,8 +72,8 @@ fn a_cancelled_wait_ends_at_once() {
 }
 
 #[test]
-fn stop_lets_it_end_in_order() {
-    let directory = TestDir::new("stop");
+fn stop_allows_a_graceful_exit() {
+    let directory = directory();
     let script = "trap 'echo goodbye; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
     eventually("it is ready", || service.last_lines().contains("ready"));
@@ -82,8 +83,8 @@ fn stop_lets_it_end_in_order() {
 }
 
 #[test]
-fn stop_kills_what_does_not_listen_with_all_its_children() {
-    let directory = TestDir::new("deaf");
+fn stop_kills_the_group_after_the_grace_period() {
+    let directory = directory();
     let script = "trap '' TERM; sleep 60 & echo child $!; while :; do sleep 0.05; done";
     let mut service = shell(&directory, script).start().unwrap();
     eventually("it has a child", || service.last_lines().contains("child"));
@@ -96,12 +97,12 @@ fn stop_kills_what_does_not_listen_with_all_its_children() {
         .unwrap();
     let status = service.stop(SECOND / 5).unwrap();
     assert!(!status.success());
-    eventually("its child is gone", || !runs(child));
+    eventually("its child has ended", || !runs(child));
 }
 
 #[test]
-fn a_started_program_does_not_see_the_callers_settings() {
-    let directory = TestDir::new("settings");
+fn the_callers_settings_are_not_inherited() {
+    let directory = directory();
     let mut service = shell(&directory, "env; exit 0")
         .env("QUARTET_GIVEN", "yes")
         .start()
@@ -113,14 +114,14 @@ fn a_started_program_does_not_see_the_callers_settings() {
     service.stop(SECOND).unwrap();
 }
 
-fn service_log(directory: &TestDir) -> String {
+fn service_log(directory: &TempDir) -> String {
     fs::read_to_string(directory.path().join("example.log")).unwrap_or_default()
 }
 
-/// This test starts itself again as a child, which starts a Postgres and a
-/// service; the child is then killed, and both have to end.
+/// Starts itself as a child process, which starts a Postgres and a service. The
+/// child is then killed, and both have to end.
 #[test]
-fn everything_ends_when_the_starter_is_killed() {
+fn all_processes_end_when_the_starter_is_killed() {
     const ROLE: &str = "DEVSTACK_TEST_ROLE";
     if std::env::var_os(ROLE).is_some() {
         start_and_hang();
@@ -128,7 +129,7 @@ fn everything_ends_when_the_starter_is_killed() {
     let mut starter = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "service::everything_ends_when_the_starter_is_killed",
+            "service::all_processes_end_when_the_starter_is_killed",
         ])
         .arg("--nocapture")
         .env(ROLE, "starter")
@@ -150,13 +151,15 @@ fn everything_ends_when_the_starter_is_killed() {
 
     starter.kill().unwrap();
     starter.wait().unwrap();
-    eventually("Postgres is gone", || !runs(postgres));
-    eventually("the service is gone", || !runs(service));
-    eventually("its files are gone", || !fs::exists(&started[2]).unwrap());
+    eventually("Postgres has ended", || !runs(postgres));
+    eventually("the service has ended", || !runs(service));
+    eventually("its files are removed", || {
+        !fs::exists(&started[2]).unwrap()
+    });
 }
 
 fn start_and_hang() -> ! {
-    let directory = TestDir::new("killed");
+    let directory = directory();
     let service = shell(&directory, "exec sleep 600").start().unwrap();
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let files = postgres.log().unwrap().parent().unwrap().display();

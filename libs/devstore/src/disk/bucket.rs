@@ -5,80 +5,80 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use s3s::crypto::{Checksum as _, Sha256};
-use s3s::{S3Error, S3Result, s3_error};
+use s3s::dto::CORSRule;
+use s3s::{S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
 use super::draft::hex;
 use super::record::{Meta, Record};
-use super::{now_ms, sync_directory};
-use crate::cors::Rule;
+use super::{Internal as _, now_ms, sync_directory, write_json};
 
-/// One bucket; `bucket.json` holds what is not objects.
+const FILE: &str = "bucket.json";
+
+/// One bucket.
 pub(crate) struct Bucket {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
     directory: PathBuf,
-    cors: RwLock<Option<Vec<Rule>>>,
+    cors: RwLock<Option<Vec<CORSRule>>>,
 }
 
+/// What a bucket has besides objects.
 #[derive(Serialize, Deserialize)]
 struct BucketFile {
     created_ms: u64,
-    cors: Option<Vec<Rule>>,
+    #[serde(default)]
+    cors_rules: Option<Vec<CORSRule>>,
 }
 
 impl Bucket {
-    /// Makes the directories and the file; one that exists already is opened.
+    /// Creates the directories and the file. One that exists already is opened.
     pub(super) fn create(directory: &Path, name: &str) -> io::Result<Self> {
         for sub in ["objects", "uploads"] {
             fs::create_dir_all(directory.join(sub))?;
         }
-        if !directory.join("bucket.json").exists() {
-            write_file(
-                directory,
-                &BucketFile {
-                    created_ms: now_ms(),
-                    cors: None,
-                },
-            )?;
+        if !directory.join(FILE).exists() {
+            let file = BucketFile {
+                created_ms: now_ms(),
+                cors_rules: None,
+            };
+            write_json(directory, FILE, &file)?;
         }
         Self::open(directory, name)
     }
 
     pub(super) fn open(directory: &Path, name: &str) -> io::Result<Self> {
-        let file: BucketFile = serde_json::from_slice(&fs::read(directory.join("bucket.json"))?)?;
+        let file: BucketFile = serde_json::from_slice(&fs::read(directory.join(FILE))?)?;
         Ok(Self {
             name: name.to_owned(),
             created_ms: file.created_ms,
             directory: directory.to_owned(),
-            cors: RwLock::new(file.cors),
+            cors: RwLock::new(file.cors_rules),
         })
     }
 
-    /// The rules that were put, if any.
-    pub(crate) fn cors(&self) -> Option<Vec<Rule>> {
-        self.cors
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Its own CORS rules, if any.
+    pub(crate) fn cors(&self) -> Option<Vec<CORSRule>> {
+        let rules = self.cors.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
     }
 
-    pub(crate) fn set_cors(&self, rules: Option<Vec<Rule>>) -> io::Result<()> {
+    pub(crate) fn set_cors(&self, rules: Option<Vec<CORSRule>>) -> S3Result<()> {
         let mut held = self.cors.write().unwrap_or_else(PoisonError::into_inner);
         let file = BucketFile {
             created_ms: self.created_ms,
-            cors: rules,
+            cors_rules: rules,
         };
-        write_file(&self.directory, &file)?;
-        *held = file.cors;
+        write_json(&self.directory, FILE, &file).internal()?;
+        *held = file.cors_rules;
         Ok(())
     }
 
-    /// Opens an object, or `NoSuchKey`.
+    /// Opens an object, or fails with `NoSuchKey`.
     pub(crate) fn get(&self, key: &str) -> S3Result<Record> {
         Record::open(&self.object(key))
-            .map_err(S3Error::internal_error)?
-            .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+            .internal()?
+            .ok_or_else(|| s3_error!(NoSuchKey, "The key does not exist"))
     }
 
     /// Metadata of every object whose key starts with `prefix`, in key order.
@@ -98,10 +98,10 @@ impl Bucket {
             }
             Ok(found)
         };
-        collect().map_err(S3Error::internal_error)
+        collect().internal()
     }
 
-    pub(super) fn objects(&self) -> PathBuf {
+    fn objects(&self) -> PathBuf {
         self.directory.join("objects")
     }
 
@@ -109,13 +109,13 @@ impl Bucket {
         self.directory.join("uploads")
     }
 
-    /// Where the object `key` lives. Keys are hashed, so no key can name another place.
+    /// Where the object `key` is. Keys are hashed, so that none can name another path.
     pub(super) fn object(&self, key: &str) -> PathBuf {
         let name = hex(Sha256::checksum(key.as_bytes()).as_ref());
         self.objects().join(&name[..2]).join(name)
     }
 
-    /// Removes the directories; fails with `DirectoryNotEmpty` while an object is left.
+    /// Removes the directories; fails with `DirectoryNotEmpty` if an object is left.
     pub(super) fn remove(&self) -> io::Result<()> {
         for shard in fs::read_dir(self.objects())? {
             fs::remove_dir(shard?.path())?;
@@ -124,12 +124,4 @@ impl Bucket {
         fs::remove_dir_all(&self.directory)?;
         sync_directory(self.directory.parent().unwrap_or(&self.directory))
     }
-}
-
-fn write_file(directory: &Path, file: &BucketFile) -> io::Result<()> {
-    let draft = directory.join("bucket.json.new");
-    fs::write(&draft, serde_json::to_vec_pretty(file)?)?;
-    fs::File::open(&draft)?.sync_all()?;
-    fs::rename(&draft, directory.join("bucket.json"))?;
-    sync_directory(directory)
 }

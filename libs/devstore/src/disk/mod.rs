@@ -8,25 +8,34 @@
 //! buckets/<name>/uploads/<id>/upload.json  one multipart upload
 //! buckets/<name>/uploads/<id>/part-00001   one part, same format as an object
 //! ```
+//!
+//! A write is a draft in `tmp/` until it is complete, checked and synced; then it is
+//! renamed to its final name while its key is locked. A crash at any point leaves the
+//! old object or the new one, never a mixture.
 
 mod bucket;
+mod checksums;
+mod conditions;
 mod draft;
 mod record;
 mod store;
 mod uploads;
 
 pub(crate) use bucket::Bucket;
+pub(crate) use checksums::Checksums;
+pub(crate) use conditions::{ReadConditions, WriteConditions, failed};
 pub(crate) use draft::{Draft, Promised, receive};
-pub(crate) use record::{Checksums, Headers, Meta, Record, timestamp};
-pub(crate) use store::{Store, Write};
+pub(crate) use record::{Headers, Meta, Record, timestamp};
+pub(crate) use store::Store;
 pub(crate) use uploads::{PartRef, Upload};
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use s3s::{S3Error, S3Result};
+use serde::Serialize;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
@@ -36,7 +45,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Runs blocking file work away from the async threads.
+/// Runs blocking file work on a thread for it.
 pub(crate) async fn blocking<T, F>(work: F) -> S3Result<T>
 where
     T: Send + 'static,
@@ -47,12 +56,32 @@ where
         .map_err(S3Error::internal_error)?
 }
 
+/// Failures of the disk, which clients see as `InternalError`.
+pub(crate) trait Internal<T> {
+    fn internal(self) -> S3Result<T>;
+}
+
+impl<T> Internal<T> for io::Result<T> {
+    fn internal(self) -> S3Result<T> {
+        self.map_err(S3Error::internal_error)
+    }
+}
+
 /// Makes a rename or a removal inside `directory` durable.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// `Ok(None)` where the thing does not exist.
+/// Writes a JSON file, completely or not at all.
+fn write_json(directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let draft = directory.join(format!("{name}.new"));
+    fs::write(&draft, serde_json::to_vec_pretty(value)?)?;
+    File::open(&draft)?.sync_all()?;
+    fs::rename(&draft, directory.join(name))?;
+    sync_directory(directory)
+}
+
+/// `Ok(None)` if the file does not exist.
 fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,8 +1,8 @@
 //! One object in one file: the content, its metadata as JSON, a fixed footer.
 //!
-//! Content first means that an upload streams to the file before its digests are known,
-//! and one file means that an open reader keeps a consistent object whatever happens to
-//! the name.
+//! The content comes first, so that an upload can stream to the file before its digests
+//! are known. It is one file, so that an open reader keeps a consistent object when the
+//! name is replaced or removed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,9 +10,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use s3s::dto::{Checksum, ETag, Timestamp};
+use s3s::dto::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::checksums::Checksums;
 use super::optional;
 
 const MAGIC: [u8; 8] = *b"QDSTORE1";
@@ -20,7 +21,7 @@ const MAGIC: [u8; 8] = *b"QDSTORE1";
 const FOOTER_BYTES: usize = 12;
 const META_LIMIT_BYTES: u64 = 1 << 20;
 
-/// Headers that come back as they were given.
+/// Headers that are returned as they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Headers {
     pub(crate) content_type: Option<String>,
@@ -32,7 +33,7 @@ pub(crate) struct Headers {
     pub(crate) user: BTreeMap<String, String>,
 }
 
-/// Everything about an object but its content.
+/// Everything about an object except its content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) key: String,
@@ -53,88 +54,20 @@ impl Meta {
         timestamp(self.modified_ms)
     }
 
-    /// As `Last-Modified` shows it.
+    /// In whole seconds, as in `Last-Modified`.
     pub(crate) fn modified_to_the_second(&self) -> Timestamp {
         timestamp(self.modified_ms - self.modified_ms % 1000)
     }
 }
 
-/// Digests that the client asked to be kept, in base64.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Checksums {
-    pub(crate) crc32: Option<String>,
-    pub(crate) crc32c: Option<String>,
-    pub(crate) crc64nvme: Option<String>,
-    pub(crate) sha1: Option<String>,
-    pub(crate) sha256: Option<String>,
-    /// `COMPOSITE` where the digest is one of the parts' digests.
-    pub(crate) kind: Option<String>,
-}
-
-impl Checksums {
-    /// Names of the digests that are there.
-    pub(crate) fn algorithms(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let there = [
-            ("CRC32", self.crc32.is_some()),
-            ("CRC32C", self.crc32c.is_some()),
-            ("CRC64NVME", self.crc64nvme.is_some()),
-            ("SHA1", self.sha1.is_some()),
-            ("SHA256", self.sha256.is_some()),
-        ];
-        there
-            .into_iter()
-            .filter(|(_, there)| *there)
-            .map(|(name, _)| name)
-    }
-
-    /// The digest by `algorithm`, whatever the case of its name.
-    pub(crate) fn get(&self, algorithm: &str) -> Option<&str> {
-        let slot = match algorithm.to_ascii_uppercase().as_str() {
-            "CRC32" => &self.crc32,
-            "CRC32C" => &self.crc32c,
-            "CRC64NVME" => &self.crc64nvme,
-            "SHA1" => &self.sha1,
-            "SHA256" => &self.sha256,
-            _ => return None,
-        };
-        slot.as_deref()
-    }
-
-    /// Keeps a digest; one by an unknown algorithm is not kept.
-    pub(crate) fn set(&mut self, algorithm: &str, digest: String) {
-        let slot = match algorithm.to_ascii_uppercase().as_str() {
-            "CRC32" => &mut self.crc32,
-            "CRC32C" => &mut self.crc32c,
-            "CRC64NVME" => &mut self.crc64nvme,
-            "SHA1" => &mut self.sha1,
-            "SHA256" => &mut self.sha256,
-            _ => return,
-        };
-        *slot = Some(digest);
-    }
-}
-
-impl From<Checksum> for Checksums {
-    fn from(sums: Checksum) -> Self {
-        Self {
-            crc32: sums.checksum_crc32,
-            crc32c: sums.checksum_crc32c,
-            crc64nvme: sums.checksum_crc64nvme,
-            sha1: sums.checksum_sha1,
-            sha256: sums.checksum_sha256,
-            kind: sums.checksum_type.map(|kind| kind.as_str().to_owned()),
-        }
-    }
-}
-
-/// An open object. It stays readable when the name is deleted or written anew.
+/// An open object. It stays readable when its name is deleted or replaced.
 pub(crate) struct Record {
     pub(crate) file: File,
     pub(crate) meta: Meta,
 }
 
 impl Record {
-    /// Opens the object at `path`; `None` when there is none.
+    /// Opens the object at `path`; `None` if it does not exist.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
         let Some(file) = optional(File::open(path))? else {
             return Ok(None);
@@ -144,7 +77,7 @@ impl Record {
     }
 }
 
-/// Appends metadata and footer to a file that holds exactly the content.
+/// Appends metadata and footer to a file that contains exactly the content.
 pub(super) fn append_meta(file: &mut File, meta: &Meta) -> io::Result<()> {
     let mut tail = serde_json::to_vec(meta)?;
     let length = u32::try_from(tail.len()).map_err(io::Error::other)?;

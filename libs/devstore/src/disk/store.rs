@@ -3,58 +3,44 @@ use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use s3s::path::check_bucket_name;
 use s3s::{S3Error, S3Result, s3_error};
 
+use super::bucket::Bucket;
+use super::conditions::WriteConditions;
 use super::draft::{Draft, Sealed};
 use super::record::{Meta, Record};
-use super::{Bucket, optional, sync_directory};
+use super::{Internal as _, optional, sync_directory};
 
 const LOCKS: usize = 64;
+
+type Buckets = BTreeMap<String, Arc<Bucket>>;
 
 /// Everything below one directory.
 pub(crate) struct Store {
     root: PathBuf,
-    buckets: RwLock<BTreeMap<String, Arc<Bucket>>>,
-    /// Serialise "look, then rename" per key, and per multipart upload.
+    buckets: RwLock<Buckets>,
+    /// Serialize "check, then rename" per key, and per multipart upload.
     keys: [Mutex<()>; LOCKS],
     uploads: [Mutex<()>; LOCKS],
     /// Held for the life of the store.
     _lock: File,
 }
 
-/// One write: where to, and what must hold for the object that is there.
-pub(crate) struct Write<'a> {
-    pub(crate) bucket: &'a Bucket,
-    pub(crate) condition: &'a (dyn Fn(Option<&Meta>) -> S3Result<()> + 'a),
-}
-
 impl Store {
-    /// Opens the directory, makes it when absent, and forgets drafts of an earlier run.
+    /// Opens the directory, creates it if absent, and removes drafts of an earlier run.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        let told = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot use {}: {error}", root.display()),
-            )
-        };
-        fs::create_dir_all(root.join("buckets")).map_err(told)?;
-        let lock = File::create(root.join("lock")).map_err(told)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                io::Error::other(format!("{} is in use by another server", root.display()))
-            }
-            TryLockError::Error(error) => told(error),
+        let lock = prepare(root).map_err(|error| {
+            let text = format!("cannot use {}: {error}", root.display());
+            io::Error::new(error.kind(), text)
         })?;
-        optional(fs::remove_dir_all(root.join("tmp"))).map_err(told)?;
-        fs::create_dir_all(root.join("tmp")).map_err(told)?;
         let mut buckets = BTreeMap::new();
         for entry in fs::read_dir(root.join("buckets"))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Half made by a crash; making it again completes it.
+            // Without the file, a crash interrupted its creation; creating it again completes it.
             if entry.path().join("bucket.json").exists() {
                 buckets.insert(name.clone(), Arc::new(Bucket::open(&entry.path(), &name)?));
             }
@@ -68,23 +54,22 @@ impl Store {
         })
     }
 
+    fn buckets(&self) -> RwLockReadGuard<'_, Buckets> {
+        self.buckets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The bucket, or `NoSuchBucket`.
     pub(crate) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
-        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        buckets
-            .get(name)
-            .cloned()
-            .ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
+        self.buckets().get(name).cloned().ok_or_else(no_such_bucket)
     }
 
     pub(crate) fn list_buckets(&self) -> Vec<Arc<Bucket>> {
-        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        buckets.values().cloned().collect()
+        self.buckets().values().cloned().collect()
     }
 
-    /// Makes the bucket unless it exists; tells whether it was made.
+    /// Creates the bucket unless it exists; returns whether it was created.
     pub(crate) fn ensure_bucket(&self, name: &str) -> io::Result<bool> {
-        // `/health` answers for the server itself.
+        // `/health` is served by the server itself.
         if !check_bucket_name(name) || name == "health" {
             let text = format!("{name:?} is not a valid bucket name");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -108,54 +93,54 @@ impl Store {
                 buckets.remove(name);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(s3_error!(
-                BucketNotEmpty,
-                "The bucket you tried to delete is not empty"
-            )),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                Err(s3_error!(BucketNotEmpty, "The bucket is not empty"))
+            }
             Err(error) => Err(S3Error::internal_error(error)),
         }
     }
 
     /// A temporary file on the same file system as the objects.
     pub(crate) fn draft(&self, algorithms: &[String]) -> S3Result<Draft> {
-        Draft::create(&self.root.join("tmp"), algorithms).map_err(S3Error::internal_error)
+        Draft::create(&self.root.join("tmp"), algorithms).internal()
     }
 
-    /// Gives a sealed draft its name if the condition holds for what is there at that moment.
-    pub(crate) fn put(&self, write: &Write<'_>, sealed: Sealed) -> S3Result<Meta> {
-        let target = write.bucket.object(&sealed.meta.key);
+    /// Gives a sealed draft its name if the conditions hold at that moment.
+    pub(crate) fn put(
+        &self,
+        bucket: &Bucket,
+        conditions: &WriteConditions,
+        sealed: Sealed,
+    ) -> S3Result<Meta> {
+        let target = bucket.object(&sealed.meta.key);
         let _guard = lock(&self.keys, &sealed.meta.key);
-        // Held to the end: an object must not arrive in a bucket that is just being deleted.
-        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        let present = buckets
-            .get(&write.bucket.name)
-            .is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), write.bucket));
-        if !present {
-            return Err(s3_error!(
-                NoSuchBucket,
-                "The specified bucket does not exist"
-            ));
+        // Held to the end: no object may arrive in a bucket while it is being deleted.
+        let buckets = self.buckets();
+        let held = buckets.get(&bucket.name);
+        if !held.is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), bucket)) {
+            return Err(no_such_bucket());
         }
-        let present = Record::open(&target).map_err(S3Error::internal_error)?;
-        (write.condition)(present.as_ref().map(|record| &record.meta))?;
+        let present = Record::open(&target).internal()?;
+        conditions.check(present.as_ref().map(|record| &record.meta))?;
         if let Some(shard) = target.parent() {
-            fs::create_dir_all(shard).map_err(S3Error::internal_error)?;
+            fs::create_dir_all(shard).internal()?;
         }
-        sealed.commit(&target).map_err(S3Error::internal_error)
+        sealed.commit(&target).internal()
     }
 
-    /// Removes an object if the condition holds; one that does not exist is no error.
-    pub(crate) fn delete(&self, write: &Write<'_>, key: &str) -> S3Result<()> {
-        let target = write.bucket.object(key);
+    /// Removes an object if the conditions hold. Absence of the object is not an error.
+    pub(crate) fn delete(
+        &self,
+        bucket: &Bucket,
+        conditions: &WriteConditions,
+        key: &str,
+    ) -> S3Result<()> {
+        let target = bucket.object(key);
         let _guard = lock(&self.keys, key);
-        let present = Record::open(&target).map_err(S3Error::internal_error)?;
-        (write.condition)(present.as_ref().map(|record| &record.meta))?;
-        if optional(fs::remove_file(&target))
-            .map_err(S3Error::internal_error)?
-            .is_some()
-        {
-            let shard = target.parent().unwrap_or(&target);
-            sync_directory(shard).map_err(S3Error::internal_error)?;
+        let present = Record::open(&target).internal()?;
+        conditions.check(present.as_ref().map(|record| &record.meta))?;
+        if optional(fs::remove_file(&target)).internal()?.is_some() {
+            sync_directory(target.parent().unwrap_or(&target)).internal()?;
         }
         Ok(())
     }
@@ -163,6 +148,23 @@ impl Store {
     pub(super) fn lock_upload(&self, id: &str) -> MutexGuard<'_, ()> {
         lock(&self.uploads, id)
     }
+}
+
+/// Creates the directories and takes the lock that keeps other servers out.
+fn prepare(root: &Path) -> io::Result<File> {
+    fs::create_dir_all(root.join("buckets"))?;
+    let lock = File::create(root.join("lock"))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("it is in use by another server"),
+        TryLockError::Error(error) => error,
+    })?;
+    optional(fs::remove_dir_all(root.join("tmp")))?;
+    fs::create_dir_all(root.join("tmp"))?;
+    Ok(lock)
+}
+
+fn no_such_bucket() -> S3Error {
+    s3_error!(NoSuchBucket, "The bucket does not exist")
 }
 
 fn lock<'a>(locks: &'a [Mutex<()>; LOCKS], name: &str) -> MutexGuard<'a, ()> {

@@ -1,5 +1,6 @@
 //! Buckets and their CORS rules.
 
+use std::io;
 use std::sync::Arc;
 
 use s3s::dto::{
@@ -10,36 +11,25 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 
-use crate::cors::Rule;
 use crate::disk::{Store, blocking, timestamp};
 
 const CORS_RULES: std::ops::RangeInclusive<usize> = 1..=100;
+const CORS_METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
 
 pub(super) async fn create(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<CreateBucketOutput> {
-    let (store, input) = (Arc::clone(store), request.input);
+    let input = request.input;
     let location = format!("/{}", input.bucket);
-    let made = blocking(move || {
-        store
-            .ensure_bucket(&input.bucket)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidInput => {
-                    s3_error!(
-                        error,
-                        InvalidBucketName,
-                        "The specified bucket is not valid."
-                    )
-                }
-                _ => S3Error::internal_error(error),
-            })
-    })
-    .await?;
-    if !made {
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidInput => s3_error!(error, InvalidBucketName, "The name is not valid"),
+        _ => S3Error::internal_error(error),
+    };
+    if !blocking(move || store.ensure_bucket(&input.bucket).map_err(refused)).await? {
         return Err(s3_error!(
             BucketAlreadyOwnedByYou,
-            "Your previous request to create the named bucket succeeded and you already own it."
+            "The bucket exists already"
         ));
     }
     Ok(CreateBucketOutput {
@@ -48,10 +38,10 @@ pub(super) async fn create(
 }
 
 pub(super) async fn delete(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<DeleteBucketOutput> {
-    let (store, input) = (Arc::clone(store), request.input);
+    let input = request.input;
     blocking(move || store.delete_bucket(&input.bucket)).await?;
     Ok(DeleteBucketOutput {})
 }
@@ -79,9 +69,9 @@ pub(super) fn list(store: &Store, input: ListBucketsInput) -> S3Result<ListBucke
         .list_buckets()
         .iter()
         .filter(|bucket| {
-            prefix
-                .as_deref()
-                .is_none_or(|prefix| bucket.name.starts_with(prefix))
+            bucket
+                .name
+                .starts_with(prefix.as_deref().unwrap_or_default())
         })
         .map(|bucket| Bucket {
             creation_date: Some(timestamp(bucket.created_ms)),
@@ -97,102 +87,57 @@ pub(super) fn list(store: &Store, input: ListBucketsInput) -> S3Result<ListBucke
 }
 
 pub(super) fn get_cors(store: &Store, input: GetBucketCorsInput) -> S3Result<GetBucketCorsOutput> {
-    let rules = store.bucket(&input.bucket)?.cors().ok_or_else(|| {
-        s3_error!(
-            NoSuchCORSConfiguration,
-            "The CORS configuration does not exist"
-        )
-    })?;
-    let rules = rules
-        .into_iter()
-        .map(|rule| CORSRule {
-            allowed_headers: some_list(rule.headers),
-            allowed_methods: rule.methods,
-            allowed_origins: rule.origins,
-            expose_headers: some_list(rule.expose),
-            id: rule.id,
-            max_age_seconds: rule.max_age_seconds,
-        })
-        .collect();
+    let rules = store.bucket(&input.bucket)?.cors();
+    let rules =
+        rules.ok_or_else(|| s3_error!(NoSuchCORSConfiguration, "There are no CORS rules"))?;
     Ok(GetBucketCorsOutput {
         cors_rules: Some(rules),
     })
 }
 
 pub(super) async fn put_cors(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<PutBucketCorsInput>,
 ) -> S3Result<PutBucketCorsOutput> {
-    let (store, input) = (Arc::clone(store), request.input);
-    let given = input.cors_configuration.cors_rules;
-    if !CORS_RULES.contains(&given.len()) {
+    let input = request.input;
+    let rules = input.cors_configuration.cors_rules;
+    if !CORS_RULES.contains(&rules.len()) {
         return Err(s3_error!(
             MalformedXML,
             "A CORS configuration has 1 to 100 rules"
         ));
     }
-    let rules = given.into_iter().map(rule).collect::<S3Result<_>>()?;
-    blocking(move || {
-        store
-            .bucket(&input.bucket)?
-            .set_cors(Some(rules))
-            .map_err(S3Error::internal_error)
-    })
-    .await?;
+    rules.iter().try_for_each(check_rule)?;
+    blocking(move || store.bucket(&input.bucket)?.set_cors(Some(rules))).await?;
     Ok(PutBucketCorsOutput::default())
 }
 
 pub(super) async fn delete_cors(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<DeleteBucketCorsOutput> {
-    let (store, input) = (Arc::clone(store), request.input);
-    blocking(move || {
-        store
-            .bucket(&input.bucket)?
-            .set_cors(None)
-            .map_err(S3Error::internal_error)
-    })
-    .await?;
+    let input = request.input;
+    blocking(move || store.bucket(&input.bucket)?.set_cors(None)).await?;
     Ok(DeleteBucketCorsOutput {})
 }
 
-fn rule(rule: CORSRule) -> S3Result<Rule> {
-    let known = ["GET", "HEAD", "PUT", "POST", "DELETE"];
-    if let Some(method) = rule
-        .allowed_methods
-        .iter()
-        .find(|name| !known.contains(&name.as_str()))
-    {
+fn check_rule(rule: &CORSRule) -> S3Result<()> {
+    let mut methods = rule.allowed_methods.iter();
+    if let Some(method) = methods.find(|name| !CORS_METHODS.contains(&name.as_str())) {
         return Err(s3_error!(
             InvalidRequest,
-            "Found unsupported HTTP method in CORS config. Unsupported method is {}",
+            "CORS does not support the method {}",
             method
         ));
     }
-    let patterns = rule
-        .allowed_origins
-        .iter()
-        .chain(rule.allowed_headers.iter().flatten());
-    for pattern in patterns {
-        if pattern.matches('*').count() > 1 {
-            return Err(s3_error!(
-                InvalidRequest,
-                "{} can not have more than one wildcard.",
-                pattern
-            ));
-        }
+    let headers = rule.allowed_headers.iter().flatten();
+    let mut patterns = rule.allowed_origins.iter().chain(headers);
+    if let Some(pattern) = patterns.find(|pattern| pattern.matches('*').count() > 1) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "{} has more than one wildcard",
+            pattern
+        ));
     }
-    Ok(Rule {
-        id: rule.id,
-        origins: rule.allowed_origins,
-        methods: rule.allowed_methods,
-        headers: rule.allowed_headers.unwrap_or_default(),
-        expose: rule.expose_headers.unwrap_or_default(),
-        max_age_seconds: rule.max_age_seconds,
-    })
-}
-
-fn some_list(values: Vec<String>) -> Option<Vec<String>> {
-    (!values.is_empty()).then_some(values)
+    Ok(())
 }

@@ -7,12 +7,13 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
-use super::conditions::{ForRead, ForWrite, failed};
 use super::headers::{headers_of, refuse_unsupported, refuse_version, set_checksums};
-use crate::disk::{Bucket, Promised, Store, Write, blocking};
+use crate::disk::{
+    Bucket, Internal as _, Promised, ReadConditions, Store, WriteConditions, blocking, failed,
+};
 
 pub(super) async fn copy(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
     refuse_unsupported(&request.headers)?;
@@ -21,7 +22,7 @@ pub(super) async fn copy(
         .metadata_directive
         .as_ref()
         .is_some_and(|directive| directive.as_str() == MetadataDirective::REPLACE);
-    let (source_bucket, source_key) = source(store, &input, replaces)?;
+    let (source_bucket, source_key) = source(&store, &input, replaces)?;
     let bucket = store.bucket(&input.bucket)?;
     let replaced = headers_of!(input);
     let conditions = source_conditions(&mut input);
@@ -30,16 +31,13 @@ pub(super) async fn copy(
         .take()
         .map(|algorithm| algorithm.as_str().to_owned());
     let key = input.key;
-    let store = Arc::clone(store);
     let meta = blocking(move || {
         let source = source_bucket.get(&source_key)?;
         conditions.check(&source.meta).map_err(as_precondition)?;
-        let kept = source.meta.checksums.algorithms().map(str::to_owned);
-        let algorithms: Vec<String> = asked.map_or_else(|| kept.collect(), |name| vec![name]);
+        let kept = || source.meta.checksums.algorithms();
+        let algorithms = asked.map_or_else(kept, |name| vec![name]);
         let mut draft = store.draft(&algorithms)?;
-        draft
-            .copy_from(&source.file, source.meta.size)
-            .map_err(S3Error::internal_error)?;
+        draft.copy_from(&source.file, source.meta.size).internal()?;
         let promised = Promised {
             length: Some(source.meta.size),
             ..Default::default()
@@ -50,14 +48,7 @@ pub(super) async fn copy(
             source.meta.headers
         };
         let sealed = draft.seal(&key, headers, &promised)?;
-        let condition = |present: Option<&_>| ForWrite::default().check(present);
-        store.put(
-            &Write {
-                bucket: &bucket,
-                condition: &condition,
-            },
-            sealed,
-        )
+        store.put(&bucket, &WriteConditions::default(), sealed)
     })
     .await?;
     let mut result = CopyObjectResult {
@@ -72,7 +63,7 @@ pub(super) async fn copy(
     })
 }
 
-/// Bucket and key to copy from, if this copy changes anything.
+/// Bucket and key to copy from. Fails if the copy would change nothing.
 fn source(
     store: &Store,
     input: &CopyObjectInput,
@@ -90,15 +81,14 @@ fn source(
     if !replaces && **bucket == *input.bucket && **key == *input.key {
         return Err(s3_error!(
             InvalidRequest,
-            "This copy request is illegal because it is trying to copy an object to itself \
-             without changing the object's metadata."
+            "A copy of an object to itself must replace its metadata"
         ));
     }
     Ok((store.bucket(bucket)?, key.to_string()))
 }
 
-fn source_conditions(input: &mut CopyObjectInput) -> ForRead {
-    ForRead {
+fn source_conditions(input: &mut CopyObjectInput) -> ReadConditions {
+    ReadConditions {
         if_match: input.copy_source_if_match.take(),
         if_unmodified_since: input.copy_source_if_unmodified_since.take(),
         if_none_match: input.copy_source_if_none_match.take(),
@@ -106,7 +96,7 @@ fn source_conditions(input: &mut CopyObjectInput) -> ForRead {
     }
 }
 
-/// A copy answers 412 where a read answers 304.
+/// A copy returns 412 where a read returns 304.
 fn as_precondition(error: S3Error) -> S3Error {
     if *error.code() == S3ErrorCode::NotModified {
         failed("x-amz-copy-source-if-*")

@@ -1,15 +1,15 @@
-//! Between the wire types, which repeat the same fields, and what the store keeps.
+//! Converts the wire types, which repeat the same fields, from and to what the store keeps.
 
 use std::collections::{BTreeMap, HashMap};
 
 use http::HeaderMap;
 use s3s::{S3Result, s3_error};
 
-/// As S3 has it for objects that came without a type.
+/// The type that S3 gives objects without one.
 pub(super) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const USER_METADATA_LIMIT_BYTES: usize = 2048;
 
-/// The headers to keep, taken out of an input that writes an object.
+/// The headers to keep, moved out of an input that writes an object.
 macro_rules! headers_of {
     ($input:expr) => {
         $crate::disk::Headers {
@@ -29,7 +29,7 @@ macro_rules! headers_of {
     };
 }
 
-/// The digests that an input names.
+/// The digests that an input contains, moved out of it.
 macro_rules! checksums_of {
     ($input:expr) => {
         $crate::disk::Checksums {
@@ -80,21 +80,21 @@ pub(super) fn user_metadata(
     if bytes > USER_METADATA_LIMIT_BYTES {
         return Err(s3_error!(
             MetadataTooLarge,
-            "Your metadata headers exceed the maximum allowed metadata size"
+            "User metadata is limited to 2048 bytes"
         ));
     }
     Ok(kept)
 }
 
-/// Objects have one version, as in R2.
+/// Objects have no versions, as in R2.
 pub(super) fn refuse_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+        Some(_) => Err(s3_error!(InvalidArgument, "Versions are not supported")),
     }
 }
 
-/// Refuses what would be lost in silence; R2 has none of it either.
+/// Refuses headers that would be lost silently. R2 does not support them either.
 pub(super) fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
     let unsupported = |name: &str, value: &[u8]| match name {
         "x-amz-acl" => value != b"private",
@@ -106,14 +106,14 @@ pub(super) fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
         | "x-amz-server-side-encryption-customer-algorithm" => true,
         _ => name.starts_with("x-amz-grant-") || name.starts_with("x-amz-object-lock-"),
     };
-    match headers
+    let mut names = headers
         .iter()
-        .find(|(name, value)| unsupported(name.as_str(), value.as_bytes()))
-    {
+        .filter(|(name, value)| unsupported(name.as_str(), value.as_bytes()));
+    match names.next() {
         Some((name, _)) => Err(s3_error!(
             NotImplemented,
             "The header {} is not supported",
-            name.as_str()
+            name
         )),
         None => Ok(()),
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::content_encoding;
 
     #[test]
-    fn the_coding_of_the_request_is_not_kept() {
+    fn aws_chunked_is_not_kept() {
         let kept = |value: &str| content_encoding(Some(value.to_owned()));
         assert_eq!(kept("aws-chunked"), None);
         assert_eq!(kept("gzip,aws-chunked").as_deref(), Some("gzip"));

@@ -1,4 +1,4 @@
-//! Listings: objects by prefix and delimiter, open uploads.
+//! Lists objects by prefix and delimiter, and open uploads.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::wire;
 use crate::disk::{Meta, Store, Upload, blocking, timestamp};
 
 const PAGE_LIMIT: i32 = 1000;
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not encode.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -24,10 +24,10 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 pub(super) async fn objects(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<ListObjectsV2Output> {
-    let (store, input) = (Arc::clone(store), request.input);
+    let input = request.input;
     let limit = page_limit(input.max_keys)?;
     let marker = match &input.continuation_token {
         Some(token) => decode_token(token)?,
@@ -48,15 +48,11 @@ pub(super) async fn objects(
 }
 
 pub(super) async fn uploads(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<ListMultipartUploadsOutput> {
-    let (store, input) = (Arc::clone(store), request.input);
-    if input
-        .delimiter
-        .as_deref()
-        .is_some_and(|delimiter| !delimiter.is_empty())
-    {
+    let input = request.input;
+    if input.delimiter.as_deref().is_some_and(|it| !it.is_empty()) {
         return Err(s3_error!(
             NotImplemented,
             "A delimiter is not supported here"
@@ -90,7 +86,7 @@ pub(super) async fn uploads(
     })
 }
 
-/// Uploads of one key are ordered by creation; the marker is the last one that was given out.
+/// The uploads after the marker. Uploads of one key are ordered by creation.
 fn after_marker(
     all: Vec<Upload>,
     input: &ListMultipartUploadsInput,
@@ -142,7 +138,7 @@ impl Page {
         let mut last = String::new();
         for (key, meta) in found.into_iter().filter(|(key, _)| key.as_str() > marker) {
             let common = common_prefix(&key, prefix, delimiter);
-            // Keys below a prefix that this page or the one before has shown.
+            // Below a common prefix that this page or the one before contains already.
             if let Some(common) = &common
                 && (common.as_str() <= marker || page.prefixes.last() == Some(common))
             {
@@ -206,12 +202,7 @@ fn decode_token(token: &str) -> S3Result<String> {
         .decode(token)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| {
-            s3_error!(
-                InvalidArgument,
-                "The continuation token provided is incorrect"
-            )
-        })
+        .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token is invalid"))
 }
 
 pub(super) fn page_limit(asked: Option<i32>) -> S3Result<usize> {

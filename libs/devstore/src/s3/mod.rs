@@ -1,7 +1,6 @@
-//! The operations of S3, each a thin step between the wire types and the store.
+//! The operations of S3: a thin layer between the wire types and the store.
 
 mod buckets;
-mod conditions;
 mod copy;
 mod headers;
 mod list;
@@ -11,20 +10,7 @@ mod write;
 
 use std::sync::Arc;
 
-use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
-    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-    DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-    GetBucketCorsInput, GetBucketCorsOutput, GetBucketLocationInput, GetBucketLocationOutput,
-    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
-    ListPartsOutput, PostObjectInput, PostObjectOutput, PutBucketCorsInput, PutBucketCorsOutput,
-    PutObjectInput, PutObjectOutput, UploadPartInput, UploadPartOutput,
-};
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::disk::Store;
 
@@ -39,37 +25,37 @@ impl Api {
     }
 }
 
-/// Trait methods that hand over to the function of the same purpose.
+/// Trait methods that delegate to a function each. `in_memory` ones do not touch the disk.
 macro_rules! operations {
     (
-        at_once { $($quick:ident($quick_in:ty) -> $quick_out:ty = $answer:path;)* }
-        on_disk { $($slow:ident($slow_in:ty) -> $slow_out:ty = $work:path;)* }
+        in_memory { $($quick:ident($quick_in:ident) -> $quick_out:ident = $answer:path;)* }
+        on_disk { $($slow:ident($slow_in:ident) -> $slow_out:ident = $work:path;)* }
     ) => {
         #[async_trait::async_trait]
         impl S3 for Api {
             $(async fn $quick(
                 &self,
-                request: S3Request<$quick_in>,
-            ) -> S3Result<S3Response<$quick_out>> {
+                request: S3Request<s3s::dto::$quick_in>,
+            ) -> S3Result<S3Response<s3s::dto::$quick_out>> {
                 $answer(&self.store, request.input).map(S3Response::new)
             })*
             $(async fn $slow(
                 &self,
-                request: S3Request<$slow_in>,
-            ) -> S3Result<S3Response<$slow_out>> {
-                $work(&self.store, request).await.map(S3Response::new)
+                request: S3Request<s3s::dto::$slow_in>,
+            ) -> S3Result<S3Response<s3s::dto::$slow_out>> {
+                $work(Arc::clone(&self.store), request).await.map(S3Response::new)
             })*
         }
     };
 }
 
 operations! {
-    at_once {
+    in_memory {
         list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
         head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
         get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
         get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = buckets::get_cors;
-        post_object(PostObjectInput) -> PostObjectOutput = no_forms;
+        post_object(PostObjectInput) -> PostObjectOutput = write::post;
     }
     on_disk {
         create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
@@ -96,15 +82,7 @@ operations! {
     }
 }
 
-/// R2 has no uploads by HTML form either.
-fn no_forms(_: &Store, _: PostObjectInput) -> S3Result<PostObjectOutput> {
-    Err(s3_error!(
-        NotImplemented,
-        "Uploads by form are not supported"
-    ))
-}
-
-/// A size for the wire; nothing here comes near the limit.
+/// A size as the wire types have it. No file comes near the limit.
 fn wire(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -10,28 +10,24 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::conditions::ForWrite;
 use super::headers::{checksums_of, headers_of, refuse_unsupported, set_checksums};
 use super::list::page_limit;
 use super::wire;
-use super::write::Arriving;
-use crate::disk::{Headers, Meta, PartRef, Promised, Store, Upload, Write, blocking};
+use super::write::{Body, name_of};
+use crate::disk::{Headers, Meta, PartRef, Promised, Store, Upload, WriteConditions, blocking};
 
 const PART_NUMBERS: std::ops::RangeInclusive<i32> = 1..=10_000;
 
 pub(super) async fn create(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<CreateMultipartUploadOutput> {
     refuse_unsupported(&request.headers)?;
     let mut input = request.input;
     let bucket = store.bucket(&input.bucket)?;
     let headers = headers_of!(input);
-    let algorithm = input
-        .checksum_algorithm
-        .take()
-        .map(|name| name.as_str().to_owned());
-    let mut upload = Upload::begin(input.key, headers, algorithm);
+    let algorithm = name_of(input.checksum_algorithm);
+    let mut upload = Upload::new(input.key, headers, algorithm);
     upload.full_object = is_full_object(input.checksum_type.as_ref(), upload.algorithm.as_deref());
     let upload = blocking(move || {
         bucket.create_upload(&upload)?;
@@ -68,28 +64,22 @@ fn kind_of(upload: &Upload) -> Option<ChecksumType> {
 }
 
 pub(super) async fn upload_part(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<UploadPartOutput> {
     refuse_unsupported(&request.headers)?;
     let mut input = request.input;
     let number = input.part_number;
     if !PART_NUMBERS.contains(&number) {
-        return Err(s3_error!(
-            InvalidArgument,
-            "Part number must be an integer between 1 and 10000, inclusive"
-        ));
+        return Err(s3_error!(InvalidArgument, "Part numbers are 1 to 10000"));
     }
     let bucket = store.bucket(&input.bucket)?;
     let within = Arc::clone(&bucket);
     let (id, key) = (input.upload_id, input.key);
     let upload = blocking(move || within.upload(&id, &key)).await?;
-    let asked = input
-        .checksum_algorithm
-        .take()
-        .map(|name| name.as_str().to_owned());
-    let arriving = Arriving {
-        body: input.body.take(),
+    let asked = name_of(input.checksum_algorithm);
+    let body = Body {
+        stream: input.body.take(),
         length: input.content_length,
         md5: input.content_md5.take(),
         checksums: checksums_of!(input),
@@ -97,8 +87,7 @@ pub(super) async fn upload_part(
         headers: request.headers,
         trailers: request.trailing_headers,
     };
-    let (draft, promised) = arriving.receive(store).await?;
-    let store = Arc::clone(store);
+    let (draft, promised) = body.receive(&store).await?;
     let meta = blocking(move || {
         let sealed = draft.seal(&upload.key, Headers::default(), &promised)?;
         store.put_part(&bucket, &upload, number, sealed)
@@ -113,20 +102,14 @@ pub(super) async fn upload_part(
 }
 
 pub(super) async fn complete(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<CompleteMultipartUploadOutput> {
     let mut input = request.input;
     let bucket = store.bucket(&input.bucket)?;
-    let parts = input
-        .multipart_upload
-        .take()
-        .and_then(|list| list.parts)
-        .unwrap_or_default();
-    let parts = parts
-        .into_iter()
-        .map(part_ref)
-        .collect::<S3Result<Vec<PartRef>>>()?;
+    let parts = input.multipart_upload.take().and_then(|list| list.parts);
+    let parts = parts.into_iter().flatten().map(part_ref);
+    let parts = parts.collect::<S3Result<Vec<PartRef>>>()?;
     let promised = Promised {
         length: input
             .mpu_object_size
@@ -134,20 +117,14 @@ pub(super) async fn complete(
         md5: None,
         checksums: checksums_of!(input),
     };
-    let conditions = ForWrite {
+    let conditions = WriteConditions {
         if_match: input.if_match.take(),
         if_none_match: input.if_none_match.take(),
     };
     let (id, key) = (input.upload_id, input.key.clone());
-    let store = Arc::clone(store);
     let meta = blocking(move || {
         let upload = bucket.upload(&id, &key)?;
-        let condition = |present: Option<&Meta>| conditions.check(present);
-        let write = Write {
-            bucket: &bucket,
-            condition: &condition,
-        };
-        store.complete_upload(&write, &upload, &parts, &promised)
+        store.complete_upload(&bucket, &conditions, &upload, &parts, promised)
     })
     .await?;
     let mut output = CompleteMultipartUploadOutput {
@@ -176,12 +153,11 @@ fn part_ref(mut part: CompletedPart) -> S3Result<PartRef> {
 }
 
 pub(super) async fn abort(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<AbortMultipartUploadOutput> {
     let input = request.input;
     let bucket = store.bucket(&input.bucket)?;
-    let store = Arc::clone(store);
     blocking(move || {
         let upload = bucket.upload(&input.upload_id, &input.key)?;
         store.abort_upload(&bucket, &upload)
@@ -191,7 +167,7 @@ pub(super) async fn abort(
 }
 
 pub(super) async fn list_parts(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<ListPartsInput>,
 ) -> S3Result<ListPartsOutput> {
     let input = request.input;

@@ -1,4 +1,4 @@
-//! Reading objects.
+//! Reads objects.
 
 use std::io::{Seek as _, SeekFrom};
 use std::ops::Range;
@@ -14,88 +14,68 @@ use s3s::{S3Error, S3Request, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-use super::conditions::ForRead;
 use super::headers::{refuse_version, set_checksums};
 use super::wire;
-use crate::disk::{Meta, Record, Store, blocking};
+use crate::disk::{Internal as _, Meta, ReadConditions, Record, Store, blocking};
 
-/// One piece of a body on its way out.
+/// The size of a body chunk.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Where an object is, and what must hold for it.
-struct Wanted {
+/// The fields that GET and HEAD have in common.
+struct Read {
     bucket: String,
     key: String,
-    conditions: ForRead,
+    conditions: ReadConditions,
     range: Option<s3s::dto::Range>,
     checksums: bool,
 }
 
+/// Checks the input of a GET or HEAD and moves the common fields out of it.
+macro_rules! read_of {
+    ($input:expr) => {{
+        refuse_version($input.version_id.as_deref())?;
+        refuse_part($input.part_number)?;
+        Read {
+            bucket: $input.bucket,
+            key: $input.key,
+            conditions: ReadConditions {
+                if_match: $input.if_match,
+                if_unmodified_since: $input.if_unmodified_since,
+                if_none_match: $input.if_none_match,
+                if_modified_since: $input.if_modified_since,
+            },
+            range: $input.range,
+            checksums: is_enabled($input.checksum_mode.as_ref()),
+        }
+    }};
+}
+
+/// The output of a GET: the fields of a HEAD, and the body.
+macro_rules! get_of {
+    ($head:expr, $body:expr; $($field:ident)*) => {
+        GetObjectOutput { body: Some($body), $($field: $head.$field,)* ..Default::default() }
+    };
+}
+
 pub(super) async fn get(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<GetObjectInput>,
 ) -> S3Result<GetObjectOutput> {
     let input = request.input;
-    refuse_version(input.version_id.as_deref())?;
-    refuse_part(input.part_number)?;
-    let wanted = Wanted {
-        bucket: input.bucket,
-        key: input.key,
-        conditions: ForRead {
-            if_match: input.if_match,
-            if_unmodified_since: input.if_unmodified_since,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-        },
-        range: input.range,
-        checksums: is_enabled(input.checksum_mode.as_ref()),
-    };
-    let (record, range, head) = open(store, wanted).await?;
-    let body = stream(record, range);
-    Ok(GetObjectOutput {
-        body: Some(body),
-        accept_ranges: head.accept_ranges,
-        cache_control: head.cache_control,
-        checksum_crc32: head.checksum_crc32,
-        checksum_crc32c: head.checksum_crc32c,
-        checksum_crc64nvme: head.checksum_crc64nvme,
-        checksum_sha1: head.checksum_sha1,
-        checksum_sha256: head.checksum_sha256,
-        checksum_type: head.checksum_type,
-        content_disposition: head.content_disposition,
-        content_encoding: head.content_encoding,
-        content_language: head.content_language,
-        content_length: head.content_length,
-        content_range: head.content_range,
-        content_type: head.content_type,
-        e_tag: head.e_tag,
-        expires: head.expires,
-        last_modified: head.last_modified,
-        metadata: head.metadata,
-        ..Default::default()
-    })
+    let (record, range, head) = open(&store, read_of!(input)).await?;
+    Ok(get_of!(head, stream(record, range);
+        accept_ranges cache_control checksum_crc32 checksum_crc32c checksum_crc64nvme
+        checksum_sha1 checksum_sha256 checksum_type content_disposition content_encoding
+        content_language content_length content_range content_type e_tag expires
+        last_modified metadata))
 }
 
 pub(super) async fn head(
-    store: &Arc<Store>,
+    store: Arc<Store>,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<HeadObjectOutput> {
     let input = request.input;
-    refuse_version(input.version_id.as_deref())?;
-    refuse_part(input.part_number)?;
-    let wanted = Wanted {
-        bucket: input.bucket,
-        key: input.key,
-        conditions: ForRead {
-            if_match: input.if_match,
-            if_unmodified_since: input.if_unmodified_since,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-        },
-        range: input.range,
-        checksums: is_enabled(input.checksum_mode.as_ref()),
-    };
-    let (_, _, mut output) = open(store, wanted).await?;
+    let (_, _, mut output) = open(&store, read_of!(input)).await?;
     output.content_type = input.response_content_type.or(output.content_type);
     output.content_disposition = input
         .response_content_disposition
@@ -121,29 +101,25 @@ fn is_enabled(mode: Option<&ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
 }
 
-/// Opens the object, checks conditions and range, and describes the answer.
-async fn open(
-    store: &Arc<Store>,
-    wanted: Wanted,
-) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
-    let bucket = store.bucket(&wanted.bucket)?;
+/// Opens the object, checks conditions and range, and describes the response.
+async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
+    let bucket = store.bucket(&read.bucket)?;
     blocking(move || {
-        let record = bucket.get(&wanted.key)?;
-        wanted.conditions.check(&record.meta)?;
+        let record = bucket.get(&read.key)?;
+        read.conditions.check(&record.meta)?;
         let size = record.meta.size;
-        let (range, partial) = match wanted.range {
+        let (range, partial) = match read.range {
             Some(range) => (range.check(size).map_err(|_| not_satisfiable(size))?, true),
             None => (0..size, false),
         };
-        (&record.file)
-            .seek(SeekFrom::Start(range.start))
-            .map_err(S3Error::internal_error)?;
+        let start = SeekFrom::Start(range.start);
+        (&record.file).seek(start).internal()?;
         let mut output = describe(&record.meta);
         output.content_length = Some(wire(range.end - range.start));
         if partial {
             let (first, last) = (range.start, range.end.saturating_sub(1));
             output.content_range = Some(format!("bytes {first}-{last}/{size}"));
-        } else if wanted.checksums {
+        } else if read.checksums {
             let kind = set_checksums!(output, record.meta.checksums.clone());
             output.checksum_type = kind.map(ChecksumType::from);
         }
@@ -158,7 +134,7 @@ fn not_satisfiable(size: u64) -> S3Error {
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
         headers.insert(CONTENT_RANGE, value);
     }
-    let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
+    let mut error = s3_error!(InvalidRange, "The range is not satisfiable");
     error.set_headers(headers);
     error
 }
@@ -180,7 +156,7 @@ fn describe(meta: &Meta) -> HeadObjectOutput {
     }
 }
 
-/// The content in pieces; the file is already at the start of the range.
+/// The content in chunks. The file is at the start of the range already.
 fn stream(record: Record, range: Range<u64>) -> StreamingBlob {
     let length = range.end - range.start;
     let file = tokio::fs::File::from_std(record.file).take(length);

@@ -1,7 +1,7 @@
 use crate::support::{PRIVATE, PUBLIC, Server, code, refusal, refused};
 
 #[tokio::test]
-async fn anybody_reads_public_objects_and_only_those() {
+async fn anonymous_clients_read_only_public_objects() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"open").await;
     server.put(PRIVATE, "k", b"closed").await;
@@ -28,7 +28,7 @@ async fn anybody_reads_public_objects_and_only_those() {
             .status(),
         403
     );
-    // Whether an object exists is nobody's business either.
+    // Nor is the existence of an object revealed.
     let absent = server.url(&format!("{PRIVATE}/none"));
     assert_eq!(
         refusal(server.http.get(absent).send().await.unwrap()).await,
@@ -37,7 +37,7 @@ async fn anybody_reads_public_objects_and_only_those() {
 }
 
 #[tokio::test]
-async fn without_a_signature_nothing_is_listed_or_changed() {
+async fn unsigned_requests_cannot_list_or_write() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"open").await;
     let object = server.url(&format!("{PUBLIC}/k"));
@@ -69,13 +69,13 @@ async fn without_a_signature_nothing_is_listed_or_changed() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_or_an_unknown_key_opens_nothing() {
+async fn invalid_credentials_are_refused() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"open").await;
     let wrong = server.client_with("wrong", |settings| settings);
     let answer = wrong.get_object().bucket(PUBLIC).key("k").send().await;
     assert_eq!(code(answer), "SignatureDoesNotMatch");
-    let credentials = aws_sdk_s3::config::Credentials::new("nobody", "x", None, None, "test");
+    let credentials = aws_sdk_s3::config::Credentials::new("unknown", "x", None, None, "test");
     let unknown = server.client_with("x", |settings| settings.credentials_provider(credentials));
     let answer = unknown.get_object().bucket(PUBLIC).key("k").send().await;
     let error = answer.unwrap_err();
@@ -83,7 +83,7 @@ async fn a_wrong_secret_or_an_unknown_key_opens_nothing() {
 }
 
 #[tokio::test]
-async fn uploads_by_form_are_refused_before_they_are_read() {
+async fn form_uploads_are_refused_before_the_body_is_read() {
     let server = Server::start().await;
     let body = "--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--x--\r\n";
     let request = server.http.post(server.url(PUBLIC)).body(body);
@@ -92,7 +92,7 @@ async fn uploads_by_form_are_refused_before_they_are_read() {
 }
 
 #[tokio::test]
-async fn buckets_are_made_once() {
+async fn buckets_are_created_once() {
     let server = Server::start().await;
     let client = server.client();
     client.head_bucket().bucket(PRIVATE).send().await.unwrap();

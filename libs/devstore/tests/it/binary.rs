@@ -3,7 +3,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::{PUBLIC, Server};
 
-/// The program, ended when the test is.
+/// The running binary, killed when it is dropped.
 struct Program {
     child: Child,
     address: String,
@@ -58,7 +58,7 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn the_program_takes_its_settings_from_the_environment_and_ends_cleanly() {
+async fn the_binary_is_configured_by_the_environment_and_stops_cleanly() {
     let data = tempfile::tempdir().unwrap();
     let program = Program::start(data.path());
     let http = reqwest::Client::new();
@@ -69,7 +69,7 @@ async fn the_program_takes_its_settings_from_the_environment_and_ends_cleanly() 
     assert_eq!(get("health").await.unwrap().status(), 200);
     assert_eq!(get(&format!("{PUBLIC}/none")).await.unwrap().status(), 404);
     assert_eq!(get("one-bucket/none").await.unwrap().status(), 403);
-    // The connection of the health check is still open and idle; that must not hold it up.
+    // The connection of the health check is still open and idle, which must not delay the exit.
     assert!(program.terminate().success());
     for bucket in ["one-bucket", "two-bucket", PUBLIC] {
         assert!(data.path().join("buckets").join(bucket).is_dir());
@@ -77,7 +77,7 @@ async fn the_program_takes_its_settings_from_the_environment_and_ends_cleanly() 
 }
 
 #[tokio::test]
-async fn a_directory_in_use_ends_the_program_with_an_error() {
+async fn a_directory_in_use_is_an_error() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"x").await;
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-devstore"))
@@ -87,10 +87,10 @@ async fn a_directory_in_use_ends_the_program_with_an_error() {
         .output()
         .unwrap();
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.starts_with("quartet-devstore: "), "{told}");
-    assert!(told.contains("in use by another server"), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.starts_with("quartet-devstore: "), "{message}");
+    assert!(message.contains("in use by another server"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn health_needs_no_signature() {
 }
 
 #[tokio::test]
-async fn keys_may_come_from_files_and_the_health_check_finds_the_server() {
+async fn keys_can_be_read_from_files_and_healthcheck_works() {
     let server = tempfile::tempdir().unwrap();
     let [access, secret] = ["access", "secret"].map(|name| server.path().join(name));
     std::fs::write(&access, format!("{}\n", crate::support::ACCESS_KEY)).unwrap();
@@ -131,6 +131,11 @@ async fn keys_may_come_from_files_and_the_health_check_finds_the_server() {
     };
     assert!(command("healthcheck").status().unwrap().success());
     let client = crate::support::client_at(address, crate::support::SECRET_KEY, |client| client);
-    client.create_bucket().bucket("made").send().await.unwrap();
+    client
+        .create_bucket()
+        .bucket("created")
+        .send()
+        .await
+        .unwrap();
     assert!(program.terminate().success());
 }

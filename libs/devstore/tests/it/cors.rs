@@ -34,7 +34,7 @@ fn rules(method: &str) -> CorsConfiguration {
 }
 
 #[tokio::test]
-async fn without_rules_pages_from_anywhere_may_upload() {
+async fn without_cors_rules_any_origin_may_upload() {
     let server = Server::start().await;
     let answer = preflight(&server, PRIVATE, ORIGIN, "PUT").await;
     assert_eq!(answer.status(), 200);
@@ -50,7 +50,7 @@ async fn without_rules_pages_from_anywhere_may_upload() {
 }
 
 #[tokio::test]
-async fn rules_of_a_bucket_decide_and_are_kept() {
+async fn cors_rules_of_a_bucket_apply_and_persist() {
     let mut server = Server::start().await;
     let client = server.client();
     let get = || client.get_bucket_cors().bucket(PRIVATE).send();

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use crate::support::{PRIVATE, Server, sha256};
 
 #[tokio::test]
-async fn objects_and_buckets_outlive_the_server() {
+async fn objects_and_buckets_survive_a_restart() {
     let mut server = Server::start().await;
     let client = server.client();
     client
@@ -47,7 +47,7 @@ async fn objects_and_buckets_outlive_the_server() {
 }
 
 #[tokio::test]
-async fn drafts_of_a_crash_are_removed_at_the_start() {
+async fn drafts_are_removed_at_start() {
     let mut server = Server::start().await;
     server.put(PRIVATE, "k", b"hello").await;
     std::fs::write(server.data.path().join("tmp/draft"), b"half").unwrap();
@@ -57,7 +57,7 @@ async fn drafts_of_a_crash_are_removed_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_directory_has_one_server() {
+async fn a_directory_is_used_by_one_server() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"hello").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,7 +71,7 @@ async fn a_directory_has_one_server() {
 }
 
 #[tokio::test]
-async fn a_wrong_name_of_a_bucket_ends_the_start() {
+async fn an_invalid_bucket_name_prevents_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["", "a", "UPPER", "../up", "health"] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

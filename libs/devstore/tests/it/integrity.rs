@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::support::{PRIVATE, Server, code, md5, presigning, sha256};
 
 #[tokio::test]
-async fn content_that_is_not_what_its_digests_say_is_not_stored() {
+async fn content_with_a_wrong_digest_is_not_stored() {
     let server = Server::start().await;
     let client = server.client();
     let put = || {
@@ -42,7 +42,7 @@ async fn content_that_is_not_what_its_digests_say_is_not_stored() {
 }
 
 #[tokio::test]
-async fn digests_of_every_kind_are_kept() {
+async fn checksums_of_every_algorithm_are_kept() {
     let server = Server::start().await;
     // The SDK computes them; for a body in memory it sends a header.
     let client = server.client_with(crate::support::SECRET_KEY, |settings| settings);
@@ -86,7 +86,7 @@ async fn digests_of_every_kind_are_kept() {
 }
 
 #[tokio::test]
-async fn a_body_from_a_file_brings_its_digest_in_a_trailer() {
+async fn checksums_in_trailers_are_verified() {
     let server = Server::start().await;
     let client = server.client_with(crate::support::SECRET_KEY, |settings| settings);
     let directory = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ async fn drafts_are_gone(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_body_cut_off_in_the_middle_stores_nothing() {
+async fn a_truncated_body_stores_nothing() {
     let server = Server::start().await;
     server.put(PRIVATE, "old", b"old").await;
     for key in ["new", "old"] {
@@ -167,7 +167,7 @@ async fn a_body_cut_off_in_the_middle_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing() {
+async fn a_disconnect_stores_nothing() {
     let server = Server::start().await;
     let stream = begin_upload(&server, "k").await;
     let drafts = server.data.path().join("tmp");

@@ -9,7 +9,7 @@ async fn filled() -> Server {
 }
 
 #[tokio::test]
-async fn keys_come_in_order_below_a_prefix() {
+async fn keys_are_listed_in_order_by_prefix() {
     let server = filled().await;
     let list = server.client().list_objects_v2().bucket(PRIVATE);
     let all = list.clone().send().await.unwrap();
@@ -42,7 +42,7 @@ async fn keys_come_in_order_below_a_prefix() {
 }
 
 #[tokio::test]
-async fn pages_show_everything_once() {
+async fn pages_list_every_key_once() {
     let server = filled().await;
     for (size, delimiter) in [(1, None), (2, None), (3, Some("/")), (1, Some("/"))] {
         let mut seen = Vec::new();
@@ -78,7 +78,7 @@ async fn pages_show_everything_once() {
 }
 
 #[tokio::test]
-async fn a_delimiter_makes_folders_below_the_prefix() {
+async fn a_delimiter_groups_common_prefixes() {
     let server = filled().await;
     let list = server
         .client()
@@ -101,7 +101,7 @@ async fn a_delimiter_makes_folders_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn keys_are_encoded_where_that_is_asked_for() {
+async fn keys_are_encoded_on_request() {
     let server = filled().await;
     let list = server
         .client()
@@ -117,7 +117,7 @@ async fn keys_are_encoded_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn wrong_pages_are_refused() {
+async fn invalid_page_parameters_are_refused() {
     let server = filled().await;
     let list = server.client().list_objects_v2().bucket(PRIVATE);
     assert_eq!(

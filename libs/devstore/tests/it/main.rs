@@ -1,4 +1,4 @@
-//! The server over a real socket, spoken to by the SDK and by plain HTTP.
+//! The server over a real socket, by the SDK and by plain HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

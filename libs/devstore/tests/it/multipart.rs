@@ -106,7 +106,7 @@ async fn parts_become_one_object() {
 }
 
 #[tokio::test]
-async fn the_etag_of_parts_is_the_digest_of_their_digests() {
+async fn a_multipart_etag_is_the_md5_of_the_part_md5s() {
     let server = Server::start().await;
     let id = begin(&server, "k").await;
     let part = send_part(&server, "k", &id, 1, b"hello".to_vec()).await;
@@ -119,7 +119,7 @@ async fn the_etag_of_parts_is_the_digest_of_their_digests() {
 }
 
 #[tokio::test]
-async fn wrong_lists_of_parts_are_refused_and_can_be_corrected() {
+async fn invalid_part_lists_are_refused_and_can_be_corrected() {
     let server = Server::start().await;
     let id = begin(&server, "k").await;
     let one = send_part(&server, "k", &id, 1, vec![1; PART]).await;
@@ -163,7 +163,7 @@ async fn wrong_lists_of_parts_are_refused_and_can_be_corrected() {
 }
 
 #[tokio::test]
-async fn an_aborted_upload_is_gone() {
+async fn an_aborted_upload_is_removed() {
     let server = Server::start().await;
     let id = begin(&server, "k").await;
     let part = send_part(&server, "k", &id, 1, b"x".to_vec()).await;
@@ -199,7 +199,7 @@ async fn an_aborted_upload_is_gone() {
 }
 
 #[tokio::test]
-async fn open_uploads_are_listed_in_pages_and_outlive_the_server() {
+async fn open_uploads_are_paginated_and_survive_a_restart() {
     let mut server = Server::start().await;
     let mut ids = Vec::new();
     for key in ["a", "a", "b"] {
@@ -244,7 +244,7 @@ async fn open_uploads_are_listed_in_pages_and_outlive_the_server() {
 }
 
 #[tokio::test]
-async fn ids_and_keys_of_uploads_belong_together() {
+async fn an_upload_id_is_valid_only_for_its_key() {
     let server = Server::start().await;
     let id = begin(&server, "k").await;
     for (key, id) in [
@@ -282,7 +282,7 @@ async fn ids_and_keys_of_uploads_belong_together() {
 }
 
 #[tokio::test]
-async fn parts_are_checked_and_the_whole_carries_their_digest() {
+async fn parts_are_verified_and_the_object_has_a_composite_checksum() {
     let server = Server::start().await;
     let create = server
         .client()
@@ -339,7 +339,7 @@ async fn parts_are_checked_and_the_whole_carries_their_digest() {
 }
 
 #[tokio::test]
-async fn an_upload_in_parts_keeps_to_its_condition() {
+async fn multipart_uploads_obey_conditions() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"first").await;
     let id = begin(&server, "k").await;

@@ -2,11 +2,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumMode, Delete, MetadataDirective, ObjectIdentifier};
 
 use crate::support::{
-    PRIVATE, PUBLIC, Server, code, presigning, refusal, refused, send_untouched, sha256,
+    PRIVATE, PUBLIC, Server, code, presigning, refusal, refused, send_raw, sha256,
 };
 
 #[tokio::test]
-async fn an_object_comes_back_with_its_headers() {
+async fn objects_keep_their_headers() {
     let server = Server::start().await;
     let client = server.client();
     let put = client
@@ -49,7 +49,7 @@ async fn an_object_comes_back_with_its_headers() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_named() {
+async fn missing_objects_and_buckets_have_error_codes() {
     let server = Server::start().await;
     let client = server.client();
     let get = |bucket: &str| client.get_object().bucket(bucket).key("none").send();
@@ -64,7 +64,7 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn keys_are_names_and_never_paths() {
+async fn keys_are_never_used_as_paths() {
     let server = Server::start().await;
     let keys = [
         "..",
@@ -84,10 +84,10 @@ async fn keys_are_names_and_never_paths() {
             .key(key)
             .content_length(7);
         let put = put.presigned(presigning()).await.unwrap();
-        let answer = send_untouched(&put, "content").await;
+        let answer = send_raw(&put, "content").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{key}: {answer}");
         let get = server.client().get_object().bucket(PRIVATE).key(key);
-        let answer = send_untouched(&get.presigned(presigning()).await.unwrap(), "").await;
+        let answer = send_raw(&get.presigned(presigning()).await.unwrap(), "").await;
         assert!(answer.ends_with("content"), "{key}: {answer}");
     }
     let found = walk(server.data.path());
@@ -126,7 +126,7 @@ fn is_expected(path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn ranges_are_parts_of_the_whole() {
+async fn ranges_return_part_of_the_content() {
     let server = Server::start().await;
     server.put(PRIVATE, "digits", b"0123456789").await;
     let client = server.client();
@@ -179,7 +179,7 @@ async fn ranges_are_parts_of_the_whole() {
 }
 
 #[tokio::test]
-async fn reads_keep_to_their_conditions() {
+async fn reads_obey_conditions() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"hello").await;
     let url = server.url(&format!("{PUBLIC}/k"));
@@ -209,7 +209,7 @@ async fn reads_keep_to_their_conditions() {
 }
 
 #[tokio::test]
-async fn signed_reads_may_change_the_headers_of_the_answer() {
+async fn signed_reads_can_override_response_headers() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"hello").await;
     let signed = server
@@ -237,7 +237,7 @@ async fn signed_reads_may_change_the_headers_of_the_answer() {
 }
 
 #[tokio::test]
-async fn writes_keep_to_their_conditions() {
+async fn writes_obey_conditions() {
     let server = Server::start().await;
     let client = server.client();
     let put = |content: &'static [u8]| {
@@ -267,7 +267,7 @@ async fn writes_keep_to_their_conditions() {
 }
 
 #[tokio::test]
-async fn of_many_first_writes_one_wins() {
+async fn one_of_many_concurrent_creates_wins() {
     let server = Server::start().await;
     let client = server.client();
     let put = |number: u8| {
@@ -288,7 +288,7 @@ async fn of_many_first_writes_one_wins() {
 }
 
 #[tokio::test]
-async fn deleting_is_the_same_whether_or_not_it_is_there() {
+async fn deleting_a_missing_object_succeeds() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"x").await;
     let client = server.client();
@@ -305,7 +305,7 @@ async fn deleting_is_the_same_whether_or_not_it_is_there() {
 }
 
 #[tokio::test]
-async fn many_objects_are_deleted_at_once() {
+async fn many_objects_are_deleted_by_one_request() {
     let server = Server::start().await;
     for key in ["a", "b", "c"] {
         server.put(PRIVATE, key, b"x").await;
@@ -330,7 +330,7 @@ async fn many_objects_are_deleted_at_once() {
 }
 
 #[tokio::test]
-async fn copies_keep_or_replace_the_headers() {
+async fn copies_keep_or_replace_headers() {
     let server = Server::start().await;
     let client = server.client();
     let put = client
@@ -375,7 +375,7 @@ async fn copies_keep_or_replace_the_headers() {
 }
 
 #[tokio::test]
-async fn what_would_be_lost_is_refused() {
+async fn unsupported_headers_are_refused() {
     let server = Server::start().await;
     let client = server.client();
     let put = || {
@@ -427,7 +427,7 @@ async fn a_large_object_streams_both_ways() {
 }
 
 #[tokio::test]
-async fn an_object_of_no_bytes_is_an_object() {
+async fn empty_objects_are_stored() {
     let server = Server::start().await;
     server.put(PRIVATE, "empty", b"").await;
     assert_eq!(server.read(PRIVATE, "empty").await, b"");

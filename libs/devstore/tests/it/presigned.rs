@@ -6,7 +6,7 @@ use crate::support::{PRIVATE, Server, expired, presigning, refusal, refused, sha
 const CONTENT: &[u8] = b"the promised content";
 
 /// An upload whose size, type, checksum and condition are signed.
-async fn promise(server: &Server, key: &str) -> PresignedRequest {
+async fn presign(server: &Server, key: &str) -> PresignedRequest {
     let request = server.client().put_object().bucket(PRIVATE).key(key);
     let request = request
         .content_type("image/png")
@@ -17,9 +17,9 @@ async fn promise(server: &Server, key: &str) -> PresignedRequest {
 }
 
 #[tokio::test]
-async fn what_was_promised_is_stored_once() {
+async fn a_presigned_upload_is_stored_once() {
     let server = Server::start().await;
-    let signed = promise(&server, "k").await;
+    let signed = presign(&server, "k").await;
     let names = "SignedHeaders=content-length%3Bcontent-type%3Bhost%3Bif-none-match%3Bx-amz-checksum-sha256";
     assert!(signed.uri().contains(names), "{}", signed.uri());
     let answer = server.send(&signed, CONTENT, &[]).await;
@@ -40,9 +40,9 @@ async fn what_was_promised_is_stored_once() {
 }
 
 #[tokio::test]
-async fn signed_headers_can_be_neither_changed_nor_left_out() {
+async fn signed_headers_can_be_neither_changed_nor_omitted() {
     let server = Server::start().await;
-    let signed = promise(&server, "k").await;
+    let signed = presign(&server, "k").await;
     let other = sha256(b"other");
     for changed in [
         ("content-type", "text/html"),
@@ -77,7 +77,7 @@ async fn signed_headers_can_be_neither_changed_nor_left_out() {
 #[tokio::test]
 async fn other_content_of_the_same_size_is_refused() {
     let server = Server::start().await;
-    let signed = promise(&server, "k").await;
+    let signed = presign(&server, "k").await;
     let answer = server
         .send(&signed, CONTENT.to_ascii_uppercase(), &[])
         .await;
@@ -86,9 +86,9 @@ async fn other_content_of_the_same_size_is_refused() {
 }
 
 #[tokio::test]
-async fn headers_of_amazon_that_nobody_signed_are_refused() {
+async fn unsigned_amz_headers_are_refused() {
     let server = Server::start().await;
-    let signed = promise(&server, "k").await;
+    let signed = presign(&server, "k").await;
     for header in [
         "x-amz-meta-colour",
         "x-amz-acl",
@@ -119,7 +119,7 @@ async fn headers_of_amazon_that_nobody_signed_are_refused() {
 }
 
 #[tokio::test]
-async fn an_address_is_good_for_its_method_and_key_and_time_only() {
+async fn a_signed_url_is_valid_only_for_its_method_key_and_time() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"hello").await;
     let get = || server.client().get_object().bucket(PRIVATE).key("k");

@@ -67,7 +67,7 @@ impl Server {
         options
     }
 
-    /// Ends the server and begins another on the same directory.
+    /// Stops the server and starts another on the same directory.
     pub(crate) async fn restart(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.running.take().unwrap().await.unwrap().unwrap();
@@ -78,7 +78,7 @@ impl Server {
         format!("http://{}/{path}", self.address)
     }
 
-    /// A client that sends no checksums by itself, as one for R2 has to.
+    /// A client that sends no checksums by default, as required by R2.
     pub(crate) fn client(&self) -> Client {
         self.client_with(SECRET_KEY, |settings| {
             settings
@@ -136,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Sends a presigned request with a body and headers changed; an empty value removes one.
+    /// Sends a presigned request with a body and changed headers; an empty value removes one.
     pub(crate) async fn send(
         &self,
         signed: &PresignedRequest,
@@ -160,8 +160,8 @@ impl Server {
     }
 }
 
-/// Sends a presigned request byte by byte as it was signed: HTTP clients tidy paths up.
-pub(crate) async fn send_untouched(signed: &PresignedRequest, body: &str) -> String {
+/// Sends a presigned request exactly as signed: HTTP clients normalize paths.
+pub(crate) async fn send_raw(signed: &PresignedRequest, body: &str) -> String {
     let (address, target) = signed
         .uri()
         .strip_prefix("http://")
@@ -184,7 +184,7 @@ pub(crate) fn presigning() -> PresigningConfig {
     PresigningConfig::expires_in(Duration::from_mins(5)).unwrap()
 }
 
-/// For an address that ended a minute ago.
+/// For a URL that expired a minute ago.
 pub(crate) fn expired() -> PresigningConfig {
     PresigningConfig::builder()
         .start_time(SystemTime::now() - Duration::from_mins(2))
@@ -203,7 +203,7 @@ pub(crate) fn md5(content: &[u8]) -> String {
 
 pub(crate) fn code<T, E: ProvideErrorMetadata>(answer: Result<T, E>) -> String {
     let Err(error) = answer else {
-        panic!("the request was not refused")
+        panic!("the request succeeded")
     };
     error.code().unwrap_or("no code").to_owned()
 }

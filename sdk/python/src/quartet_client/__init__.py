@@ -1,4 +1,4 @@
-"""Client of Quartet's services: users, uploads, short links.
+"""Client of Quartet: users, uploads, short links.
 
     from quartet_client import Quartet
 

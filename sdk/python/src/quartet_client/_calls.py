@@ -1,4 +1,4 @@
-"""Calls a generated function; whatever it stumbles over becomes a typed error."""
+"""Calls generated functions and converts their failures into typed errors."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ B = TypeVar("B", bound=Body)
 
 
 def checked(body: B) -> B:
-    """Raises for a wrong type in it as Python does: that is no error of the answer."""
+    """Raises TypeError and the like for invalid members, which are not errors of the response."""
     body.to_dict()
     return body
 
 
-def expect(kind: type[T], answer: object) -> T:
-    """Narrows what a generated function may give; problems were raised before."""
-    if not isinstance(answer, kind):
-        raise errors.unexpected_answer(f"{type(answer).__name__} in place of {kind.__name__}")
-    return answer
+def expect(kind: type[T], result: object) -> T:
+    """Narrows the result of a generated function; problems were raised before."""
+    if not isinstance(result, kind):
+        raise errors.unexpected_answer(f"{type(result).__name__} instead of {kind.__name__}")
+    return result
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """For code that reads answers trustfully."""
+    """For code that reads a response without validation."""
     try:
         yield
     except (KeyError, ValueError, TypeError, AttributeError) as error:

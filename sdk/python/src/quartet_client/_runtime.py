@@ -1,4 +1,4 @@
-"""What differs between the two clients and cannot be told by leaving out ``await``."""
+"""The differences between the two clients other than ``async`` and ``await``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Operation = Callable[P, T]
 
 
 class AsyncRuntime:
-    """Time, chance, locks and threads for asyncio."""
+    """Time, randomness, locks and threads for asyncio."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class AsyncRuntime:
         return asyncio.Lock()
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """For what may block, such as reading a file."""
+        """Runs a function that may block, such as reading a file."""
         return await asyncio.to_thread(function, *args, **kwargs)
 
     async def shielded(
         self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Lets the function end even if its caller is cancelled."""
+        """Completes the function even if its caller is cancelled."""
         return await asyncio.shield(asyncio.ensure_future(function(*args, **kwargs)))
 
     async def receive(self, socket: AsyncReceiver, timeout_seconds: float | None) -> str | bytes:

@@ -1,4 +1,4 @@
-"""What a call raises when it does not succeed."""
+"""The errors that calls raise."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ ClientCode = Literal[
     "upload_refused",
     "file_changed",
 ]
-"""Codes of what goes wrong on the way."""
+"""Codes of errors that do not come from a service."""
 
 ErrorCode = ProblemCode | ClientCode
-"""What this version knows; services that are newer may know more."""
+"""The codes known to this version; newer services may have more."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of the request and the rule that it breaks."""
+    """An invalid field of the request."""
 
     code: str
     """Stable name of the rule, such as ``too_large``."""
     detail: str
-    """The rule in words, with its bound."""
+    """The rule in words, with its limit."""
     pointer: str | None = None
     """JSON pointer (RFC 6901) into the request body."""
     parameter: str | None = None
@@ -39,7 +39,7 @@ class FieldError:
 
 
 class QuartetError(Exception):
-    """A call that did not succeed; ``code`` is stable and meant to be compared."""
+    """A failed call; ``code`` is stable and meant to be compared."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class QuartetError(Exception):
         self.code = code
         self.title = title
         self.status = status
-        """The HTTP status; None when there was no answer."""
+        """The HTTP status; None without a response."""
         self.detail = detail
         self.request_id = request_id
-        """Names the request in the servers' logs."""
+        """Identifies the request in the logs of the services."""
         self.errors = tuple(errors)
-        """Every field that breaks a rule."""
+        """Every invalid field."""
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self._message())
 
@@ -76,43 +76,43 @@ class QuartetError(Exception):
 
 
 class ConnectionFailedError(QuartetError):
-    """No answer came: ``connection_failed`` or ``timed_out``."""
+    """There was no response: ``connection_failed`` or ``timed_out``."""
 
 
 class UnexpectedAnswerError(QuartetError):
-    """An answer that no Quartet gives: ``unexpected_answer``."""
+    """The response is not from Quartet: ``unexpected_answer``."""
 
 
 class InvalidInputError(QuartetError):
-    """The request breaks a rule; ``errors`` names each field."""
+    """The request is invalid; ``errors`` names each field."""
 
 
 class UnauthenticatedError(QuartetError):
-    """Nobody is logged in, the session has ended, or the credentials are wrong."""
+    """There is no session, it has ended, or the credentials are wrong."""
 
 
 class ForbiddenError(QuartetError):
-    """The caller may not do this."""
+    """The caller lacks permission."""
 
 
 class NotFoundError(QuartetError):
-    """There is no such thing, or it belongs to somebody else."""
+    """The object does not exist or belongs to another user."""
 
 
 class ConflictError(QuartetError):
-    """It clashes with what is there already, or with a change made meanwhile."""
+    """The request conflicts with an existing object or a concurrent change."""
 
 
 class RateLimitedError(QuartetError):
-    """Too many requests; ``retry_after_seconds`` tells when to try again."""
+    """Too many requests; retry after ``retry_after_seconds``."""
 
 
 class UnavailableError(QuartetError):
-    """A part that this needs does not answer just now."""
+    """A service or a dependency is unavailable."""
 
 
 class UploadRefusedError(QuartetError):
-    """The file did not get into the store: ``upload_refused`` or ``file_changed``."""
+    """The file was not stored: ``upload_refused`` or ``file_changed``."""
 
 
 _BY_STATUS: Mapping[int, type[QuartetError]] = {
@@ -132,7 +132,7 @@ _BY_STATUS: Mapping[int, type[QuartetError]] = {
     504: UnavailableError,
 }
 
-# GraphQL answers with 200 and a code; two of its codes are known nowhere else.
+# GraphQL responses have status 200 and a code. Two of the codes exist only there.
 _STATUS_OF_GRAPHQL: Mapping[str, int] = {
     **STATUS_BY_CODE,
     "slug_taken": 409,
@@ -140,11 +140,11 @@ _STATUS_OF_GRAPHQL: Mapping[str, int] = {
 }
 
 PASSING = (ConnectionFailedError, RateLimitedError, UnavailableError)
-"""What may be over a little later."""
+"""Errors after which a retry may succeed."""
 
 
 def from_response(response: httpx.Response) -> QuartetError:
-    """The error that an answer of 400 or above stands for. Its body must have been read."""
+    """The error for a response with status 400 or above. Its body must have been read."""
     body = _json_object(response.content)
     graphql = body.get("errors") if "code" not in body else None
     if isinstance(graphql, list) and graphql:
@@ -153,11 +153,11 @@ def from_response(response: httpx.Response) -> QuartetError:
     request_id = response.headers.get("x-request-id")
     kind = _BY_STATUS.get(response.status_code, QuartetError)
     if not isinstance(body.get("code"), str):
-        # Perhaps a balancer on the way: it may be as busy as a service.
-        passing = issubclass(kind, (RateLimitedError, UnavailableError))
-        return (kind if passing else UnexpectedAnswerError)(
+        # Perhaps from a load balancer, which can be overloaded like a service.
+        transient = issubclass(kind, (RateLimitedError, UnavailableError))
+        return (kind if transient else UnexpectedAnswerError)(
             "unexpected_answer",
-            f"The answer has status {response.status_code} and is no problem document",
+            f"The response has status {response.status_code} and is not a problem document",
             status=response.status_code,
             request_id=request_id,
             retry_after_seconds=retry_after,
@@ -174,14 +174,14 @@ def from_response(response: httpx.Response) -> QuartetError:
 
 
 def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) -> QuartetError:
-    """The first of the errors that GraphQL told; field errors are collected from all."""
+    """The first GraphQL error, with the field errors of all."""
     objects = [error for error in errors if isinstance(error, dict)]
     first: dict[str, Any] = objects[0] if objects else {}
     extensions = [_object(error.get("extensions")) for error in objects] or [{}]
     code = str(extensions[0].get("code", "unexpected_answer")).lower()
     status = _STATUS_OF_GRAPHQL.get(code)
     if status is None:
-        # Whatever else GraphQL refuses, it refuses for what the caller sent.
+        # All other GraphQL errors are caused by the request.
         status = 422 if response is None or response.is_success else response.status_code
     headers = response.headers if response is not None else httpx.Headers()
     retry_after = retry_after_seconds(headers)
@@ -199,21 +199,21 @@ def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) 
 
 
 def from_failure(error: Exception) -> QuartetError:
-    """The error that stands for a connection that gave no answer."""
+    """The error for a connection without a response."""
     cause = str(error) or type(error).__name__
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-        return ConnectionFailedError("timed_out", "No answer came in time", detail=cause)
+        return ConnectionFailedError("timed_out", "The request timed out", detail=cause)
     return ConnectionFailedError("connection_failed", "The connection failed", detail=cause)
 
 
 def unexpected_answer(detail: str) -> QuartetError:
     return UnexpectedAnswerError(
-        "unexpected_answer", "The answer is not what the specification says", detail=detail
+        "unexpected_answer", "The response does not match the specification", detail=detail
     )
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """The services send whole seconds; a date from something in between is not believed."""
+    """The services send whole seconds. A date, from an intermediary, is ignored."""
     text = headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else None
 

@@ -1,10 +1,10 @@
-"""The generated functions, one for each operation of the specification.
+"""The generated functions, one for each operation of the OpenAPI document.
 
     from quartet_client.rest import operations
 
     document = operations.get_jwks.sync(client=quartet.rest)
 
-With the ``rest`` of a ``Quartet`` or ``AsyncQuartet`` they have its retries, tokens and errors.
+With the ``rest`` of a ``Quartet`` or ``AsyncQuartet`` they use its retries, tokens and errors.
 """
 
 from quartet_client._generated import operations

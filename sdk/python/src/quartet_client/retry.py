@@ -1,4 +1,4 @@
-"""When a request is sent again, and after how long. Decisions only: nothing here waits."""
+"""When a request is retried, and after which pause. Pure functions: nothing here waits."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import httpx
 from quartet_client import errors
 
 REPEATABLE = "quartet_repeatable"
-"""Request extension by which a caller says that a POST may be sent twice."""
+"""Request extension that marks a POST as safe to retry."""
 
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-# Completing twice gives the same answer; so does refreshing, within a grace time.
+# Completing twice returns the same response; so does refreshing, within the grace period.
 _REPEATABLE_POSTS = re.compile(r"/v1/media/assets/[^/]+/complete|/v1/core/sessions/refresh")
 _TRANSIENT = frozenset({408, 502, 503, 504})
-# These end before the request left.
+# These happen before the request is sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 Jitter = Callable[[float, float], float]
-"""``random.uniform``, or what a test puts in its place."""
+"""``random.uniform``, unless replaced by a test."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long to try. Waits double, and each is drawn between 0 and its bound."""
+    """How often to retry. Pauses double; each is random between 0 and its limit."""
 
     attempts: int = 4
-    """How often a request is sent at most."""
+    """The maximum number of attempts."""
     first_wait_seconds: float = 0.3
     max_wait_seconds: float = 5.0
     max_retry_after_seconds: float = 30.0
-    """A server that asks for a longer pause gets none: the error is raised."""
+    """The error is raised if the server asks for a longer pause."""
     subscription_attempts: int = 10
-    """How often a subscription that broke connects again before it gives up."""
+    """The number of failed connections after which a subscription gives up."""
     lost_answer_window_seconds: float | None = None
-    """How long after an answer was lost its request may still be repeated; None: any time."""
+    """How long a request may be retried after its response was lost; None for no limit."""
 
     def after_failure(
         self,
@@ -47,7 +47,7 @@ class RetryPolicy:
         lost_for_seconds: float,
         jitter: Jitter,
     ) -> float | None:
-        """Seconds to wait before the next attempt after a broken connection; None: no more."""
+        """Seconds before the next attempt after a broken connection; None for no retry."""
         if attempt >= self.attempts or isinstance(error, httpx.LocalProtocolError):
             return None
         if was_sent(error):
@@ -56,11 +56,11 @@ class RetryPolicy:
                 return None
         return self.backoff(attempt, jitter)
 
-    def after_answer(
+    def after_response(
         self, request: httpx.Request, response: httpx.Response, attempt: int, jitter: Jitter
     ) -> float | None:
-        """Seconds to wait before the next attempt after this answer; None: it stands."""
-        if attempt >= self.attempts or not _may_pass(request, response):
+        """Seconds before the next attempt after this response; None for no retry."""
+        if attempt >= self.attempts or not _may_retry(request, response):
             return None
         asked = errors.retry_after_seconds(response.headers)
         if asked is None:
@@ -70,13 +70,13 @@ class RetryPolicy:
         return asked + jitter(0, self.first_wait_seconds)
 
     def backoff(self, attempt: int, jitter: Jitter) -> float:
-        """Seconds to wait after this many attempts in vain."""
-        bound = self.first_wait_seconds * 2 ** min(attempt - 1, 30)
-        return jitter(0, min(self.max_wait_seconds, bound))
+        """Seconds to wait after this number of failed attempts."""
+        limit = self.first_wait_seconds * 2 ** min(attempt - 1, 30)
+        return jitter(0, min(self.max_wait_seconds, limit))
 
 
 def is_repeatable(request: httpx.Request) -> bool:
-    """Whether sending the request twice does what sending it once does."""
+    """Whether the request is safe to retry."""
     return (
         request.method in _REPEATABLE_METHODS
         or "idempotency-key" in request.headers
@@ -86,16 +86,16 @@ def is_repeatable(request: httpx.Request) -> bool:
 
 
 def was_sent(error: httpx.TransportError) -> bool:
-    """Whether the server may have seen the request."""
+    """Whether the server may have received the request."""
     return not isinstance(error, _NEVER_SENT)
 
 
-def _may_pass(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether the same request may get a better answer later, and is safe to send again."""
+def _may_retry(request: httpx.Request, response: httpx.Response) -> bool:
+    """Whether a retry may succeed and is safe."""
     if response.status_code == 429:
-        # Refused before anything was done.
+        # Refused without any effect.
         return True
     if response.status_code == 409:
-        # The first request with this Idempotency-Key still runs.
+        # The first request with this Idempotency-Key is in flight.
         return "idempotency-key" in request.headers and "retry-after" in response.headers
     return response.status_code in _TRANSIENT and is_repeatable(request)

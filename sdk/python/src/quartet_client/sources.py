@@ -1,4 +1,4 @@
-"""Files to upload, whatever they are kept in."""
+"""The content of uploads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Uploadable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
 class Source:
-    """Something whose bytes can be read from any place, and more than once."""
+    """Content that can be read from any offset, and more than once."""
 
     def __init__(self, content: Uploadable) -> None:
         self._content = content
@@ -27,14 +27,14 @@ class Source:
 
     @property
     def name(self) -> str | None:
-        """The file's own name, if it has one."""
+        """The name of the file, if it has one."""
         if isinstance(self._content, (str, os.PathLike)):
             return Path(self._content).name
         name = getattr(self._content, "name", None)
         return Path(name).name if isinstance(name, str) else None
 
     def chunks(self, offset: int = 0, length: int | None = None) -> Generator[bytes]:
-        """The bytes of one part, or of all, as they are just now."""
+        """The current bytes of a part, or of all."""
         left = self.size_bytes - offset if length is None else length
         with self._opened() as file:
             file.seek(offset)
@@ -60,14 +60,14 @@ class Source:
         elif isinstance(self._content, (bytes, bytearray, memoryview)):
             yield io.BytesIO(self._content)
         elif getattr(self._content, "seekable", lambda: False)():
-            # The caller's own file stays open.
+            # A file of the caller stays open.
             yield self._content
         else:
-            raise ValueError("the file must be able to seek: a broken upload starts again")
+            raise ValueError("the file must be seekable: a broken upload starts over")
 
 
 def guess_content_type(file_name: str) -> str:
-    """The media type that the end of the name stands for."""
+    """The media type, by the file extension."""
     guess, encoding = mimetypes.guess_type(file_name)
     if guess is None or encoding is not None:
         return "application/octet-stream"

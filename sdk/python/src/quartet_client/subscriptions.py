@@ -1,4 +1,4 @@
-"""The client's side of graphql-transport-ws. Decisions only: nothing here touches a socket."""
+"""The client side of graphql-transport-ws. Pure functions: nothing here uses a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quartet_client.errors import QuartetError, UnauthenticatedError
 PROTOCOL = "graphql-transport-ws"
 
 BROKEN = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
-"""What a socket raises that could not be opened, or is no more."""
+"""What a socket raises that cannot be opened or has been closed."""
 
 _NO_CLOSE_FRAME = 1006
 _ID = "1"
@@ -26,11 +26,11 @@ _ID = "1"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the socket is opened, and how."""
+    """Where and how to connect."""
 
     url: str
     timeout_seconds: float
-    """For opening, and for the acknowledgement."""
+    """For the connection, and for its acknowledgement."""
     ssl_context: ssl.SSLContext | None
     proxy: str | None
 
@@ -40,25 +40,25 @@ class Endpoint:
 
     @property
     def socket_ssl(self) -> ssl.SSLContext | None:
-        """None: the default, where it is needed."""
+        """None for the default."""
         return self.ssl_context if self.socket_url.startswith("wss:") else None
 
 
 class Next(enum.Enum):
-    """What to do after the connection ended."""
+    """What to do after the connection was closed."""
 
     RENEW = enum.auto()
-    """Get a new access token, then connect again."""
+    """Renew the access token, then reconnect."""
     AGAIN = enum.auto()
-    """Connect again after a pause."""
+    """Reconnect after a pause."""
     GIVE_UP = enum.auto()
 
 
 _AFTER_CLOSE: Mapping[int, Next] = {
-    # The token ended, or was not taken.
+    # The token has expired or was refused.
     4401: Next.RENEW,
     4403: Next.RENEW,
-    # Going away, cut off, broken inside, restarting, overloaded, a bad gateway.
+    # Going away, abnormal closure, internal error, restart, overload, bad gateway.
     1000: Next.AGAIN,
     1001: Next.AGAIN,
     1005: Next.AGAIN,
@@ -73,7 +73,7 @@ _AFTER_CLOSE: Mapping[int, Next] = {
 
 @dataclass(frozen=True)
 class Reaction:
-    """What a message from the server asks for."""
+    """The reaction to a message from the server."""
 
     reply: str | None = None
     data: dict[str, Any] | None = None
@@ -98,7 +98,7 @@ class Conversation:
         return json.dumps({"type": "connection_init", "payload": payload})
 
     def receive(self, text: str | bytes) -> Reaction:
-        """Raises what the server tells as an error of this subscription."""
+        """Raises an error that the server reports for this subscription."""
         message = _parse(text)
         kind = message.get("type")
         if kind == "connection_ack":
@@ -115,7 +115,7 @@ class Conversation:
             raise errors.from_graphql(payload)
         if kind == "next" and isinstance(payload, dict):
             return Reaction(data=_data(payload))
-        raise errors.unexpected_answer(f"a message of type {kind!r} on the socket")
+        raise errors.unexpected_answer(f"unexpected message of type {kind!r}")
 
 
 _AFTER_REFUSED_HANDSHAKE: Mapping[int, Next] = {
@@ -128,7 +128,7 @@ _AFTER_REFUSED_HANDSHAKE: Mapping[int, Next] = {
 
 
 def after_error(error: Exception) -> tuple[Next, QuartetError]:
-    """What to do, and what to raise when that is done often enough."""
+    """What to do, and the error to raise when that has been done often enough."""
     if isinstance(error, QuartetError):
         return Next.AGAIN, error
     if isinstance(error, ConnectionClosed):
@@ -153,18 +153,18 @@ def after_close(code: int) -> Next:
 
 
 def refused(code: int, reason: str) -> QuartetError:
-    """The error that stands for a connection that was closed for good."""
+    """The error for a connection that must not be opened again."""
     if after_close(code) is Next.RENEW:
         return UnauthenticatedError(
-            "unauthenticated", "The access token was not taken", status=401, detail=reason
+            "unauthenticated", "The access token was refused", status=401, detail=reason
         )
     return errors.unexpected_answer(f"the socket was closed with {code}: {reason}")
 
 
 def _data(payload: dict[str, Any]) -> dict[str, Any]:
-    told = payload.get("errors")
-    if isinstance(told, list) and told:
-        raise errors.from_graphql(told)
+    found = payload.get("errors")
+    if isinstance(found, list) and found:
+        raise errors.from_graphql(found)
     data = payload.get("data")
     if not isinstance(data, dict):
         raise errors.unexpected_answer("a result without data")

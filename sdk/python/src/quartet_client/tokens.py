@@ -1,4 +1,4 @@
-"""Tokens of a session, and where they are kept."""
+"""The tokens of a session, and their storage."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-# An access token is renewed when this share of its life is left, or this time if that is less.
+# An access token is renewed when this share of its lifetime is left, or this time if less.
 _MARGIN_SHARE = 0.2
 _MARGIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a login gives. ``repr`` shows no secret."""
+    """The tokens of a login. ``repr`` hides the secrets."""
 
     access_token: str
     refresh_token: str
     session_id: str
     expires_at: float
-    """When the access token ends, in seconds since 1970."""
+    """When the access token expires, in seconds since 1970."""
     lifetime_seconds: float
-    """How long the access token was valid when it came."""
+    """The total lifetime of the access token."""
 
     def is_expired(self, now: float) -> bool:
         return now >= self.expires_at
 
     def needs_refresh(self, now: float) -> bool:
-        """True shortly before the end already, so that no request meets it on its way."""
+        """True shortly before it expires, so that no request arrives with an expired token."""
         margin = min(_MARGIN_SECONDS, self.lifetime_seconds * _MARGIN_SHARE)
         return now >= self.expires_at - margin
 
@@ -39,7 +39,7 @@ class Tokens:
 
 
 class TokenStore(Protocol):
-    """Keeps the tokens of one session. Called from several threads, never two at once to save."""
+    """Stores the tokens of one session. Called from several threads, but saves never overlap."""
 
     def load(self) -> Tokens | None: ...
 
@@ -47,7 +47,7 @@ class TokenStore(Protocol):
 
 
 class MemoryTokenStore:
-    """Forgets when the process ends."""
+    """Stores tokens in memory."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = tokens
@@ -60,7 +60,7 @@ class MemoryTokenStore:
 
 
 class FileTokenStore:
-    """A file that only its owner may read. Several processes may share it."""
+    """Stores tokens in a file that only its owner may read. Several processes may share it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
@@ -77,7 +77,7 @@ class FileTokenStore:
             self._path.unlink(missing_ok=True)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes files that only their owner may read; replacing shows no half file.
+        # mkstemp creates files that only their owner may read; replacing is atomic.
         handle, draft = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:

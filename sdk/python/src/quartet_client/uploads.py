@@ -1,4 +1,4 @@
-"""What follows from the store's answer to an upload. Decisions only."""
+"""How to react to responses of the object store. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 class Step(enum.Enum):
     DONE = enum.auto()
-    """The file is there."""
+    """The file is stored."""
     AGAIN = enum.auto()
-    """Send it once more to the same address."""
-    NEW_ADDRESS = enum.auto()
-    """The address has ended: get another one."""
+    """Send it again to the same URL."""
+    NEW_URL = enum.auto()
+    """The signed URL has expired: request another one."""
     GIVE_UP = enum.auto()
 
 
-def after_answer(response: httpx.Response) -> Step:
+def after_response(response: httpx.Response) -> Step:
     if response.is_success or response.status_code == 412:
-        # 412: an earlier attempt whose answer was lost has left the file there. Should it be
-        # another file, completing tells.
+        # 412: an earlier attempt, whose response was lost, has stored the file. Completion
+        # verifies that it is this file.
         return Step.DONE
     if response.status_code == 403 and error_code(response) != "SignatureDoesNotMatch":
-        return Step.NEW_ADDRESS
+        return Step.NEW_URL
     if response.status_code in (408, 409, 429, 500, 502, 503, 504) or _timed_out(response):
         return Step.AGAIN
     return Step.GIVE_UP
@@ -37,7 +37,7 @@ def after_answer(response: httpx.Response) -> Step:
 def refused(response: httpx.Response) -> UploadRefusedError:
     return UploadRefusedError(
         "upload_refused",
-        "The store did not take the file",
+        "The object store refused the file",
         status=response.status_code,
         detail=error_code(response),
         request_id=response.headers.get("x-amz-request-id"),
@@ -48,7 +48,7 @@ def file_changed(sent_bytes: int, size_bytes: int) -> UploadRefusedError:
     return UploadRefusedError(
         "file_changed",
         "The file changed while it was sent",
-        detail=f"{sent_bytes} of {size_bytes} bytes were there",
+        detail=f"{sent_bytes} of {size_bytes} bytes could be read",
     )
 
 

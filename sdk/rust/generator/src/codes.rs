@@ -1,4 +1,4 @@
-//! The codes of problems, as an enum.
+//! The problem codes, as an enum.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use crate::document;
 
 const FRAME: &str = include_str!("problem_code.txt");
 
-/// From the whole document: GraphQL tells the same codes.
+/// From the whole document: GraphQL uses the same codes.
 pub(crate) fn module(document: &Value) -> anyhow::Result<String> {
     let codes: BTreeSet<&str> = document::operations(document).flat_map(codes).collect();
-    ensure!(!codes.is_empty(), "the document names no problem code");
+    ensure!(!codes.is_empty(), "the document has no problem code");
     let (mut variants, mut to, mut from) = (String::new(), String::new(), String::new());
     for code in codes {
         let name = code.to_upper_camel_case();
@@ -38,7 +38,7 @@ fn codes(operation: &Value) -> impl Iterator<Item = &str> {
     lists.flatten().filter_map(Value::as_str)
 }
 
-/// What the document's example of the problem calls it.
+/// The title of the problem, from its example in the document.
 fn title(document: &Value, code: &str) -> String {
     let example = &document["components"]["examples"][code]["value"]["title"];
     let title = example.as_str().map(|title| format!(": {title}."));

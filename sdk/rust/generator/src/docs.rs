@@ -1,13 +1,13 @@
-//! Documentation of several lines, one attribute for each line.
+//! Splits documentation of several lines into one attribute per line.
 //!
 //! As one attribute it would be printed as a block comment, whose indented lines rustdoc takes
-//! for examples that can be run.
+//! for runnable examples.
 
 use proc_macro2::{Delimiter, Group, Literal, TokenStream, TokenTree};
 use quote::quote;
 
 pub(crate) fn by_lines(tokens: TokenStream) -> TokenStream {
-    let mut written = TokenStream::new();
+    let mut output = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         let TokenTree::Group(group) = token else {
@@ -15,23 +15,23 @@ pub(crate) fn by_lines(tokens: TokenStream) -> TokenStream {
             match (is_hash(&token), lines) {
                 (true, Some(lines)) => {
                     tokens.next();
-                    written.extend(lines);
+                    output.extend(lines);
                 }
-                _ => written.extend([token]),
+                _ => output.extend([token]),
             }
             continue;
         };
         let inner = by_lines(group.stream());
-        written.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
+        output.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
     }
-    written
+    output
 }
 
 fn is_hash(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == '#')
 }
 
-/// The attributes that say the same as `[doc = "..."]`, if it is that.
+/// The attributes equivalent to `[doc = "..."]`, if the token is that.
 fn doc_lines(token: &TokenTree) -> Option<TokenStream> {
     let TokenTree::Group(group) = token else {
         return None;
@@ -70,9 +70,9 @@ mod tests {
     fn each_line_has_its_attribute() {
         let tokens =
             by_lines(quote! { impl A { #[doc = "One\n\n  two\n"] #[must_use] fn a() {} } });
-        let wanted = quote! {
+        let expected = quote! {
             impl A { #[doc = " One"] #[doc = " "] #[doc = " two"] #[must_use] fn a() {} }
         };
-        assert_eq!(tokens.to_string(), wanted.to_string());
+        assert_eq!(tokens.to_string(), expected.to_string());
     }
 }

@@ -1,4 +1,4 @@
-//! What is changed in the document before code is made of it.
+//! Changes the document before code is generated from it.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
-/// Bounds and patterns are the server's to check: it may widen them, and its answer names
-/// every field at once.
+/// Bounds and patterns are checked by the server: it may widen them, and its response names
+/// every invalid field at once.
 const RULES: [&str; 7] = [
     "pattern",
     "minLength",
@@ -17,20 +17,20 @@ const RULES: [&str; 7] = [
     "minimum",
     "maximum",
 ];
-/// Members that hold secrets, which must not appear in debug output.
+/// Members with secrets, which must not appear in debug output.
 const SECRETS: [&str; 4] = [
     "access_token",
     "current_password",
     "password",
     "refresh_token",
 ];
-/// Schemas whose `url` is signed and lets everybody in who has it.
+/// Schemas whose `url` is signed, and so a secret.
 const SIGNED: [&str; 2] = ["Download", "SignedUpload"];
 const JSON: &str = "application/json";
 
-/// Leaves out what is no call of a program: redirects, documents, GraphQL (which has its own
+/// Removes what programs do not call: redirects, documents, GraphQL (which has its own
 /// schema).
-pub(crate) fn keep_wanted(document: &mut Value) -> anyhow::Result<()> {
+pub(crate) fn keep_api(document: &mut Value) -> anyhow::Result<()> {
     let paths = object(document, "paths")?;
     paths.retain(|path, _| {
         path.starts_with("/v1/") && path != "/v1/links/graphql" && !path.contains("openapi")
@@ -38,13 +38,13 @@ pub(crate) fn keep_wanted(document: &mut Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The operations of a document with their path items' shared parameters left out.
+/// The operations of a document, without the shared parameters of their path items.
 pub(crate) fn operations(document: &Value) -> impl Iterator<Item = &Value> {
     let items = document["paths"].as_object().into_iter().flatten();
     items.flat_map(|(_, item)| METHODS.iter().filter_map(|method| item.get(method)))
 }
 
-/// Brings the document into the form that progenitor reads.
+/// Converts the document into a form that progenitor accepts.
 pub(crate) fn simplify(document: &mut Value) -> anyhow::Result<()> {
     for (_, item) in object(document, "paths")? {
         for method in METHODS {
@@ -70,7 +70,7 @@ fn object<'a>(value: &'a mut Value, name: &str) -> anyhow::Result<&'a mut Map<St
         .with_context(|| format!("no object `{name}`"))
 }
 
-/// One content type for bodies, and one kind of error: a problem.
+/// Keeps one content type for bodies, and one kind of error: a problem.
 fn simplify_operation(operation: &mut Value) -> anyhow::Result<()> {
     if let Some(body) = operation.get_mut("requestBody") {
         object(body, "content")?.retain(|kind, _| kind == JSON);
@@ -79,7 +79,7 @@ fn simplify_operation(operation: &mut Value) -> anyhow::Result<()> {
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
-        // Null cannot be sent in an address or a header.
+        // Null cannot be sent in a URL or a header.
         object(parameter, "schema")?.remove("nullable");
     }
     let responses = object(operation, "responses")?;
@@ -99,7 +99,7 @@ fn simplify_schema(value: &mut Value) {
         Value::Object(map) => {
             if map.contains_key("type") {
                 map.retain(|key, _| !RULES.contains(&key.as_str()));
-                // A newer server may say more.
+                // A newer server may send more members.
                 if map.get("additionalProperties").is_some_and(forbids) {
                     map.remove("additionalProperties");
                 }
@@ -111,7 +111,7 @@ fn simplify_schema(value: &mut Value) {
     }
 }
 
-/// Removes the schemas that no operation needs any more.
+/// Removes the schemas that no operation uses anymore.
 fn drop_unused(document: &mut Value) -> anyhow::Result<()> {
     let mut used = BTreeSet::new();
     let mut open = vec![&document["paths"]];
@@ -141,7 +141,7 @@ fn forbids(schema: &Value) -> bool {
     *schema == Value::Bool(false) || *schema == json!({ "not": {} })
 }
 
-/// Becomes `Secret`; see the settings of progenitor.
+/// A schema that becomes `Secret`; see the settings of progenitor.
 pub(crate) fn secret() -> Value {
     json!({ "type": "string", "format": "password" })
 }

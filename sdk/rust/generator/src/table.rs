@@ -1,4 +1,4 @@
-//! What the hand-written part has to know of each operation.
+//! What the hand-written part needs to know about each operation.
 
 use anyhow::Context as _;
 use serde_json::Value;

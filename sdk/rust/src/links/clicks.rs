@@ -1,4 +1,10 @@
-//! Clicks as they happen.
+//! Clicks as they happen: a subscription that outlives its connections.
+//!
+//! ```text
+//! connect ──> subscribed ──┬─ complete (the link was deleted) ──> end
+//!    ^                     └─ closed ──┬─ refused ────────────────> error, end
+//!    └── pause, new token if needed <──┴─ transient, token expired
+//! ```
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,40 +13,40 @@ use cynic::SubscriptionBuilder as _;
 use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 
-use super::Links;
 use super::operations::{ById, ClicksOf};
 use super::socket::{Closed, Next, Socket};
 use super::types::{Click, LinkId};
+use crate::client::Quartet;
 use crate::error::Error;
 use crate::problem::Problem;
 use crate::secret::Secret;
 
-/// Whoever watches for hours waits longer for a server that comes back: so many times the
-/// attempts of a single request.
+/// How many more attempts than a single request a subscription makes to reconnect: a program
+/// that watches for hours can wait longer for the server to return.
 const PATIENCE: u32 = 5;
 
-/// The clicks on one link; [`Links::watch`] gives it. Ends when the link is deleted, or with an
-/// error that trying again does not mend.
-#[must_use = "nothing is watched until the stream is polled"]
+/// The clicks of one link, from [`Links::watch`](super::Links::watch). Ends when the link is
+/// deleted, or after an error that a retry cannot fix.
+#[must_use = "a stream does nothing unless polled"]
 pub struct Watch(Pin<Box<dyn Stream<Item = Result<Click, Error>> + Send>>);
 
 struct State {
-    links: Links,
-    /// The subscription, ready to be sent.
+    quartet: Quartet,
+    /// The subscription request.
     payload: Value,
     socket: Option<Socket>,
     token: Option<Secret>,
-    /// Failures since the last time that it was connected.
+    /// Failures since it was last connected.
     failures: u32,
     was_connected: bool,
     over: bool,
 }
 
 impl Watch {
-    pub(super) fn new(links: Links, id: LinkId) -> Self {
+    pub(super) fn new(quartet: Quartet, id: LinkId) -> Self {
         let operation = ClicksOf::build(ById { id });
         let state = State {
-            links,
+            quartet,
             payload: json!(operation),
             socket: None,
             token: None,
@@ -94,22 +100,22 @@ impl State {
     }
 
     async fn connect(&mut self) -> Result<Socket, Closed> {
-        let transport = &self.links.0.transport;
+        let transport = &self.quartet.transport;
         let token = transport.keeper.token(&transport.sender).await;
         self.token = token.map_err(|error| match Error::from(error) {
-            error @ Error::Transport(_) => Closed::Passing(error),
+            error @ Error::Transport(_) => Closed::Transient(error),
             error => Closed::Refused(error),
         })?;
         let base = &transport.sender.base;
-        let mut socket = Socket::connect(&self.links.0.streams, base, self.token.as_ref()).await?;
+        let mut socket = Socket::connect(&self.quartet.streams, base, self.token.as_ref()).await?;
         socket.subscribe(&self.payload).await?;
         Ok(socket)
     }
 
-    /// Pauses before the next attempt, or tells that there should be none.
+    /// Pauses before the next attempt, or returns the error if there should be none.
     async fn recover(&mut self, closed: Closed) -> Result<(), Error> {
         self.failures += 1;
-        let transport = &self.links.0.transport;
+        let transport = &self.quartet.transport;
         let (error, wait) = match closed {
             Closed::Refused(error) => return Err(error),
             Closed::Unauthorized => {
@@ -120,7 +126,7 @@ impl State {
                 transport.keeper.successor(token, &transport.sender).await?;
                 (error, None)
             }
-            Closed::Passing(error) => {
+            Closed::Transient(error) => {
                 let wait = error.problem().and_then(|problem| problem.retry_after);
                 (error, wait)
             }
@@ -139,8 +145,8 @@ impl State {
     }
 }
 
-/// A socket is closed without a problem document.
+/// Stands in for the problem document that a closed socket does not have.
 fn unauthenticated() -> Problem {
-    let body = br#"{"code": "unauthenticated", "title": "A valid access token is needed"}"#;
+    let body = br#"{"code": "unauthenticated", "title": "A valid access token is required"}"#;
     Problem::read(body, 401, &http::HeaderMap::new())
 }

@@ -1,4 +1,4 @@
-//! Short links, by the GraphQL of links.
+//! Short links, by the GraphQL API.
 
 mod clicks;
 mod execute;
@@ -27,32 +27,43 @@ use crate::retry::Repeat;
 
 const PAGE: i32 = 100;
 
-/// The operations on short links; [`Quartet::links`] gives it.
+/// The operations on short links, from [`Quartet::links`].
 #[derive(Clone, Debug)]
-pub struct Links(pub(crate) Quartet);
+pub struct Links(Quartet);
+
+impl Quartet {
+    /// Short links.
+    pub fn links(&self) -> Links {
+        Links(self.clone())
+    }
+}
 
 impl Links {
-    /// Makes a link. Not repeated once it was sent: it could be made twice.
+    /// Creates a link. Not retried once it was sent: it could be created twice.
     pub async fn create(&self, input: NewLink) -> Result<Link, Error> {
         let operation = CreateLink::build(WithInput { input });
-        let made = self.run(&operation, Repeat::UnlessSent).await?;
-        Ok(made.create_link)
+        let data = execute::run(&self.0, &operation, Repeat::UnlessSent).await?;
+        Ok(data.create_link)
     }
 
-    /// A link by its id; none when there is none or it belongs to somebody else.
+    /// A link by its id; `None` if it does not exist or belongs to another user.
     pub async fn get(&self, id: &LinkId) -> Result<Option<Link>, Error> {
         let operation = LinkById::build(ById { id: id.clone() });
-        Ok(self.run(&operation, Repeat::Always).await?.link)
+        Ok(execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link)
     }
 
-    /// A link by what its short address ends in.
+    /// A link by its slug; `None` if it does not exist or belongs to another user.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Link>, Error> {
         let slug = slug.to_owned();
         let operation = LinkBySlug::build(BySlug { slug });
-        Ok(self.run(&operation, Repeat::Always).await?.link_by_slug)
+        Ok(execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link_by_slug)
     }
 
-    /// All links that fit, newest first, page by page.
+    /// All matching links, newest first, page by page.
     pub fn list(&self, filter: Option<LinkFilter>) -> BoxStream<'static, Result<Link, Error>> {
         let links = self.clone();
         pages::all(move |after| links.clone().page(filter.clone(), after))
@@ -68,7 +79,9 @@ impl Links {
             after,
             filter,
         });
-        let found = self.run(&operation, Repeat::Always).await?.links;
+        let found = execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .links;
         let next = found
             .page_info
             .end_cursor
@@ -85,35 +98,37 @@ impl Links {
             id: id.clone(),
             input,
         });
-        let made = self.run(&operation, Repeat::Always).await?;
-        Ok(made.update_link)
+        let data = execute::run(&self.0, &operation, Repeat::Always).await?;
+        Ok(data.update_link)
     }
 
-    /// Deletes a link with its counts.
+    /// Deletes a link with its clicks.
     pub async fn delete(&self, id: &LinkId) -> Result<(), Error> {
         let operation = DeleteLink::build(ById { id: id.clone() });
-        let (result, lost) = self.run_telling(&operation, Repeat::Always).await;
+        let (result, lost) = execute::run_reporting_loss(&self.0, &operation, Repeat::Always).await;
         match result {
-            // An attempt whose answer was lost has deleted it.
+            // An attempt whose response was lost has deleted it.
             Err(Error::Problem(problem)) if lost && is_missing(&problem) => Ok(()),
             other => other.map(drop),
         }
     }
 
-    /// Counts by hour or day, oldest first, of the last 24 hours or 30 days.
+    /// Clicks by hour of the last 24 hours, or by day of the last 30 days, oldest first.
     pub async fn series(&self, id: &LinkId, by: Interval) -> Result<Vec<ClickPoint>, Error> {
         let id = id.clone();
         let operation = SeriesOf::build(SeriesVariables { id, by });
-        let link = self.run(&operation, Repeat::Always).await?.link;
+        let link = execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link;
         let Series { clicks } =
-            link.ok_or_else(|| Error::Answer("there is no such link".into()))?;
+            link.ok_or_else(|| Error::Answer("the link does not exist".into()))?;
         Ok(clicks.series)
     }
 
-    /// Every click from now on, until the link is deleted. Connects again when the connection
-    /// breaks; clicks meanwhile are missing, but `totals` of the next one counts them.
+    /// Every click from now on, until the link is deleted. Reconnects when the connection
+    /// breaks; clicks in between are missing, but `totals` of the next click includes them.
     pub fn watch(&self, id: &LinkId) -> Watch {
-        Watch::new(self.clone(), id.clone())
+        Watch::new(self.0.clone(), id.clone())
     }
 }
 

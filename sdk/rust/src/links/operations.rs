@@ -1,4 +1,4 @@
-//! The operations of links' schema that this client uses, and their variables.
+//! The GraphQL operations that this client uses, and their variables.
 
 use super::types::schema;
 use super::types::{Click, ClickPoint, Interval, Link, LinkFilter, LinkId, LinkPatch, NewLink};
@@ -37,7 +37,7 @@ pub(super) struct ById {
 #[cynic(graphql_type = "Mutation", variables = "ById")]
 pub(super) struct DeleteLink {
     #[arguments(id: $id)]
-    #[expect(dead_code, reason = "that it is there is the answer")]
+    #[expect(dead_code, reason = "its presence is the result")]
     pub(super) delete_link: DeletedLink,
 }
 

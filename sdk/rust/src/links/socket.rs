@@ -1,4 +1,4 @@
-//! A WebSocket that speaks graphql-transport-ws.
+//! A WebSocket with the graphql-transport-ws protocol.
 
 use std::time::Duration;
 
@@ -18,32 +18,32 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::execute::{self, Extensions, PATH};
 use crate::error::Error;
 use crate::secret::Secret;
-use crate::transport::Answer;
+use crate::sender::Response;
 
 const PROTOCOL: HeaderValue = HeaderValue::from_static("graphql-transport-ws");
-/// How long the server may take to greet.
-const GREETING: Duration = Duration::from_secs(15);
-/// The server shows every 15 seconds that it is alive. After a longer silence it is gone.
+/// Timeout of the handshake up to `connection_ack`.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// The server sends a ping every 15 seconds. A longer silence means that the connection is dead.
 const SILENCE: Duration = Duration::from_secs(50);
-/// The close code for a token that is wrong or has ended.
+/// The close code for a token that is invalid or has expired.
 const UNAUTHORIZED: u16 = 4401;
 
 pub(super) struct Socket {
     stream: WebSocketStream<reqwest::Upgraded>,
 }
 
-/// Why a socket is of no use any more.
+/// Why a socket was closed.
 #[derive(Debug)]
 pub(super) enum Closed {
-    /// The token is wrong or has ended; another one may do.
+    /// The token is invalid or has expired; a new one may be accepted.
     Unauthorized,
-    /// Trying again may help.
-    Passing(Error),
-    /// The server refuses for good.
+    /// A retry may succeed.
+    Transient(Error),
+    /// A retry would be refused again.
     Refused(Error),
 }
 
-/// What a subscription gives next.
+/// The next event of a subscription.
 pub(super) enum Next<D> {
     Data(D),
     Complete,
@@ -66,7 +66,7 @@ enum Incoming<D> {
 }
 
 impl Socket {
-    /// Connects through the HTTP client, so that there is one way of TLS and of names.
+    /// Connects through the HTTP client, to use the same TLS and name resolution.
     pub(super) async fn connect(
         http: &reqwest::Client,
         base: &str,
@@ -75,37 +75,39 @@ impl Socket {
         let greeting = async {
             let stream = handshake(http, base).await?;
             let mut socket = Self { stream };
-            socket.greet(token).await?;
+            socket.initialize(token).await?;
             Ok(socket)
         };
-        timeout(GREETING, greeting)
+        timeout(HANDSHAKE, greeting)
             .await
-            .unwrap_or_else(|_| Err(passing("no greeting from the server")))
+            .unwrap_or_else(|_| Err(transient("the handshake timed out")))
     }
 
-    async fn greet(&mut self, token: Option<&Secret>) -> Result<(), Closed> {
+    async fn initialize(&mut self, token: Option<&Secret>) -> Result<(), Closed> {
         let payload = token.map(|token| {
             let authorization = format!("Bearer {}", token.expose());
             json!({ "authorization": authorization })
         });
-        self.say(&json!({ "type": "connection_init", "payload": payload }))
+        self.send(&json!({ "type": "connection_init", "payload": payload }))
             .await?;
-        match self.hear::<Value>().await? {
+        match self.receive::<Value>().await? {
             Incoming::ConnectionAck => Ok(()),
-            _ => Err(Closed::Refused(Error::Answer("no connection_ack".into()))),
+            _ => Err(Closed::Refused(Error::Answer(
+                "connection_ack is missing".into(),
+            ))),
         }
     }
 
-    /// Subscribes; a socket has one subscription here.
+    /// Starts the only subscription of this socket.
     pub(super) async fn subscribe(&mut self, payload: &Value) -> Result<(), Closed> {
-        self.say(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
+        self.send(&json!({ "type": "subscribe", "id": "1", "payload": payload }))
             .await
     }
 
     pub(super) async fn next<D: DeserializeOwned>(&mut self) -> Result<Next<D>, Closed> {
         loop {
-            let heard = timeout(SILENCE, self.hear()).await;
-            match heard.unwrap_or_else(|_| Err(passing("the server fell silent")))? {
+            let received = timeout(SILENCE, self.receive()).await;
+            match received.unwrap_or_else(|_| Err(transient("the server stopped sending")))? {
                 Incoming::Next { payload } => {
                     let data = execute::result(payload).map_err(Closed::Refused)?;
                     return Ok(Next::Data(data));
@@ -116,19 +118,19 @@ impl Socket {
                     return Err(Closed::Refused(error));
                 }
                 Incoming::Complete => return Ok(Next::Complete),
-                Incoming::Ping => self.say(&json!({ "type": "pong" })).await?,
+                Incoming::Ping => self.send(&json!({ "type": "pong" })).await?,
                 Incoming::ConnectionAck | Incoming::Other => {}
             }
         }
     }
 
-    async fn say(&mut self, message: &Value) -> Result<(), Closed> {
+    async fn send(&mut self, message: &Value) -> Result<(), Closed> {
         let message = Message::text(message.to_string());
-        self.stream.send(message).await.map_err(passing)
+        self.stream.send(message).await.map_err(transient)
     }
 
-    /// The next message of the protocol. Pings of the WebSocket are answered on the way.
-    async fn hear<D: DeserializeOwned>(&mut self) -> Result<Incoming<D>, Closed> {
+    /// The next message of the protocol. WebSocket pings are answered in between.
+    async fn receive<D: DeserializeOwned>(&mut self) -> Result<Incoming<D>, Closed> {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -140,19 +142,21 @@ impl Socket {
                     return Err(match code {
                         UNAUTHORIZED => Closed::Unauthorized,
                         4400..=4499 => Closed::Refused(Error::Answer(frame.reason.to_string())),
-                        _ => passing(frame.reason),
+                        _ => transient(frame.reason),
                     });
                 }
-                Some(Ok(Message::Close(None))) | None => return Err(passing("it was closed")),
+                Some(Ok(Message::Close(None))) | None => {
+                    return Err(transient("the connection was closed"));
+                }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(passing(error)),
+                Some(Err(error)) => return Err(transient(error)),
             }
         }
     }
 }
 
-fn passing(cause: impl std::fmt::Display) -> Closed {
-    Closed::Passing(Error::broken(cause))
+fn transient(cause: impl std::fmt::Display) -> Closed {
+    Closed::Transient(Error::broken(cause))
 }
 
 async fn handshake(
@@ -174,7 +178,7 @@ async fn handshake(
     let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
     let expected = derive_accept_key(key.as_bytes());
     if accepted.is_none_or(|found| found.as_bytes() != expected.as_bytes()) {
-        let what = "the answer is no WebSocket handshake".to_owned();
+        let what = "not a WebSocket handshake".to_owned();
         return Err(Closed::Refused(Error::Answer(what)));
     }
     let stream = response.upgrade().await.map_err(lost)?;
@@ -182,20 +186,20 @@ async fn handshake(
 }
 
 async fn refused(response: reqwest::Response) -> Closed {
-    let answer = Answer {
+    let response = Response {
         status: response.status(),
         headers: response.headers().clone(),
         body: response.bytes().await.unwrap_or_default(),
         after_loss: false,
     };
-    let error = Error::from(answer.problem());
-    if answer.is_passing() {
-        Closed::Passing(error)
+    let error = Error::from(response.problem());
+    if response.is_transient() {
+        Closed::Transient(error)
     } else {
         Closed::Refused(error)
     }
 }
 
 fn lost(error: reqwest::Error) -> Closed {
-    Closed::Passing(error.into())
+    Closed::Transient(error.into())
 }

@@ -1,5 +1,4 @@
-//! What links' schema says, as types. cynic checks every field against the schema when this is
-//! compiled.
+//! The types of the GraphQL schema. cynic checks every field against the schema at compile time.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -28,11 +27,10 @@ pub struct LinkId(pub String);
 #[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
 pub struct Link {
     pub id: LinkId,
-    /// What the short address ends in.
+    /// The last path segment of the short URL.
     pub slug: String,
-    /// The address to give away.
     pub short_url: String,
-    /// Where the link leads.
+    /// The target URL.
     pub url: String,
     pub title: Option<String>,
     pub status: LinkStatus,
@@ -40,41 +38,41 @@ pub struct Link {
     /// 301, 302, 307 or 308.
     pub redirect_status: i32,
     pub expires_at: Option<DateTime<Utc>>,
-    /// How many people the link lets through; none: any number.
+    /// The maximum number of redirects; `None` for no limit.
     pub max_clicks: Option<i32>,
-    /// How many of `max_clicks` are taken.
+    /// How many of `max_clicks` are used.
     pub uses: i32,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub clicks: ClickCounts,
 }
 
-/// Who came through a link. Counts lag behind by less than a second.
+/// The clicks of a link. Counts lag by less than a second.
 #[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
 #[cynic(graphql_type = "Clicks")]
 pub struct ClickCounts {
-    /// People and bots.
+    /// Clicks of people and bots.
     pub total: i32,
     pub people: i32,
     pub bots: i32,
-    /// Different people, day by day.
+    /// Visitors, each counted once per day.
     pub unique: i32,
     pub last_at: Option<DateTime<Utc>>,
 }
 
-/// Whether a link leads somewhere just now.
+/// Whether a link redirects.
 #[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkStatus {
     Active,
     Disabled,
     Exhausted,
     Expired,
-    /// One that this version of the client does not know.
+    /// A value that this version of the client does not know.
     #[cynic(fallback)]
     Unknown,
 }
 
-/// One click, and the counts after it.
+/// One click, and the totals after it.
 #[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
 #[cynic(graphql_type = "ClickEvent")]
 pub struct Click {
@@ -82,7 +80,7 @@ pub struct Click {
     pub at: DateTime<Utc>,
     pub bot: bool,
     pub bot_reason: Option<BotReason>,
-    /// Two letters, where the deployment knows it.
+    /// Two letters (ISO 3166-1), if the deployment provides it.
     pub country: Option<String>,
     pub device: Device,
     pub referrer_host: Option<String>,
@@ -97,7 +95,7 @@ pub struct ClickTotals {
     pub unique: i32,
 }
 
-/// Why a visit is not a person's.
+/// Why a click counts as that of a bot.
 #[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BotReason {
     Crawler,
@@ -118,7 +116,7 @@ pub enum Device {
     Unknown,
 }
 
-/// Width of a point of a series.
+/// The interval of a series.
 #[derive(cynic::Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {
     /// From midnight to midnight, UTC.
@@ -126,10 +124,10 @@ pub enum Interval {
     Hour,
 }
 
-/// Clicks in one hour or on one day.
+/// The clicks of one hour or day.
 #[derive(cynic::QueryFragment, Clone, Debug, Serialize)]
 pub struct ClickPoint {
-    /// Its beginning.
+    /// The start of the interval.
     pub at: DateTime<Utc>,
     pub total: i32,
     pub people: i32,
@@ -137,11 +135,11 @@ pub struct ClickPoint {
     pub unique: i32,
 }
 
-/// A link to be made. What is left out is the server's choice.
+/// A link to create. The server chooses values that are absent.
 #[derive(cynic::InputObject, Clone, Debug)]
 #[cynic(graphql_type = "CreateLinkInput")]
 pub struct NewLink {
-    /// Where the link leads: http or https.
+    /// The target URL, with http or https.
     pub url: String,
     #[cynic(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
@@ -156,7 +154,7 @@ pub struct NewLink {
     pub enabled: bool,
 }
 
-/// What to change of a link. `None` and [`Patch::Keep`] leave a value as it is.
+/// Changes of a link. `None` and [`Patch::Keep`] keep a value.
 #[derive(cynic::InputObject, Clone, Debug, Default)]
 #[cynic(graphql_type = "UpdateLinkInput")]
 pub struct LinkPatch {
@@ -176,7 +174,7 @@ pub struct LinkPatch {
     pub enabled: Option<bool>,
 }
 
-/// Which links. What stands side by side must all hold.
+/// Which links to list. All conditions must hold.
 #[derive(cynic::InputObject, Clone, Debug, Default)]
 #[cynic(graphql_type = "LinkFilter")]
 pub struct LinkFilter {
@@ -195,13 +193,13 @@ pub struct LinkFilter {
 pub struct TextFilter {
     #[cynic(rename = "_eq", skip_serializing_if = "Option::is_none")]
     pub eq: Option<String>,
-    /// `%` stands for any text, `_` for any character; without regard to case.
+    /// A case-insensitive pattern: `%` matches any text, `_` any character.
     #[cynic(rename = "_ilike", skip_serializing_if = "Option::is_none")]
     pub ilike: Option<String>,
 }
 
 impl NewLink {
-    /// A link to this address, with everything else as the server has it.
+    /// A link to this URL, with the defaults of the server.
     pub fn to(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -216,7 +214,7 @@ impl NewLink {
 }
 
 impl LinkFilter {
-    /// Links whose address, title or slug holds a text, without regard to case.
+    /// Links whose target URL, title or slug contains a text; case-insensitive.
     pub fn holding(text: &str) -> Self {
         let pattern = TextFilter {
             ilike: Some(format!("%{}%", escape(text))),
@@ -241,7 +239,7 @@ impl LinkFilter {
     }
 }
 
-/// Takes their meaning from `%`, `_` and `\`.
+/// Escapes `%`, `_` and `\`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,6 +1,6 @@
-//! The kind of a file, by the end of its name.
+//! The media type of a file, by its extension.
 
-const KINDS: [(&str, &str); 22] = [
+const TYPES: [(&str, &str); 22] = [
     ("avif", "image/avif"),
     ("csv", "text/csv"),
     ("gif", "image/gif"),
@@ -30,7 +30,7 @@ pub(super) fn of(file_name: &str) -> &'static str {
     let Some((_, end)) = file_name.rsplit_once('.') else {
         return UNKNOWN;
     };
-    let found = KINDS
+    let found = TYPES
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(end));
     found.map_or(UNKNOWN, |(_, kind)| kind)
@@ -41,7 +41,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn the_end_of_the_name_tells() {
+    fn the_extension_determines_the_type() {
         assert_eq!(of("holiday.PNG"), "image/png");
         assert_eq!(of("a.tar.zip"), "application/zip");
         assert_eq!(of("README"), "application/octet-stream");

@@ -1,4 +1,13 @@
-//! Uploading a file: presign, PUT to the store, complete.
+//! Uploads a file: presign, PUT to the object store, complete.
+//!
+//! ```text
+//! presign ──> PUT ──┬─ stored ──> complete ──> asset
+//!    ^              ├─ failed ──> the asset is deleted, error
+//!    └──────────────┴─ the signed URL has expired (at most three times)
+//! ```
+//!
+//! A PUT creates the object only if there is none. When its response is lost, the next attempt
+//! is refused with 412, which means that the object is stored; completion verifies it.
 
 mod content_type;
 mod send;
@@ -16,10 +25,10 @@ use crate::generated::api::types::{Asset, PresignRequest, Presigned, Visibility}
 use send::Sent;
 pub use source::Source;
 
-/// How often a signed address is asked for: the first one may end while a long queue waits.
-const ADDRESSES: u32 = 3;
+/// How many signed URLs to request: one may expire before a slow upload ends.
+const SIGNED_URLS: u32 = 3;
 
-/// A file to be uploaded.
+/// A file to upload.
 ///
 /// ```no_run
 /// # async fn run(quartet: quartet_client::Quartet) -> Result<(), quartet_client::Error> {
@@ -44,7 +53,7 @@ pub struct Upload {
     progress: Listener,
 }
 
-/// How far an upload is. After a broken connection it begins anew.
+/// The progress of an upload. Starts over when the connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub sent_bytes: u64,
@@ -61,10 +70,10 @@ impl fmt::Debug for Listener {
 }
 
 impl Upload {
-    /// A file of this machine. Its kind is guessed by the end of its name.
+    /// A local file. Its media type follows from its extension.
     ///
     /// # Errors
-    /// When it cannot be read or is no file.
+    /// [`Error::File`] if it cannot be read or is not a regular file.
     pub async fn path(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -76,7 +85,7 @@ impl Upload {
         Self::new(file_name, Source::bytes(bytes.into()))
     }
 
-    /// Anything that can be read, from the beginning again if the connection breaks.
+    /// Anything that can be read again from the beginning if the connection breaks.
     pub fn new(file_name: &str, source: Source) -> Self {
         Self {
             source,
@@ -88,7 +97,7 @@ impl Upload {
         }
     }
 
-    /// Everybody may read the file.
+    /// Makes the file readable by anyone.
     pub fn public(mut self) -> Self {
         self.visibility = Visibility::Public;
         self
@@ -99,13 +108,13 @@ impl Upload {
         self
     }
 
-    /// What the file's SHA-256 must be, in 64 hexadecimal digits: the upload fails otherwise.
+    /// The expected SHA-256 of the file, as 64 hexadecimal digits. The upload fails if it differs.
     pub fn checksum_sha256(mut self, digits: &str) -> Self {
         self.checksum_sha256 = Some(digits.to_owned());
         self
     }
 
-    /// Called as bytes leave this machine.
+    /// Registers a function that is called as bytes are sent.
     pub fn on_progress(mut self, listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Listener(Some(Arc::new(listener)));
         self
@@ -115,7 +124,7 @@ impl Upload {
         self.source.size_bytes()
     }
 
-    fn promise(&self) -> Result<PresignRequest, Error> {
+    fn presign_request(&self) -> Result<PresignRequest, Error> {
         let size = i64::try_from(self.size_bytes());
         Ok(PresignRequest {
             file_name: self.file_name.clone(),
@@ -126,7 +135,7 @@ impl Upload {
         })
     }
 
-    fn tell(&self, sent_bytes: u64) {
+    fn report(&self, sent_bytes: u64) {
         if let Some(listener) = &self.progress.0 {
             listener(Progress {
                 sent_bytes,
@@ -137,34 +146,38 @@ impl Upload {
 }
 
 impl Quartet {
-    /// Uploads a file and gives the finished asset.
+    /// Uploads a file and returns the finished asset.
     ///
-    /// A connection that breaks begins the file anew; an address that has ended is replaced. If
-    /// it fails in the end, no half of it stays.
+    /// Starts over when the connection breaks or the signed URL expires. If the upload fails
+    /// nevertheless, the incomplete asset is deleted.
     pub async fn upload(&self, upload: &Upload) -> Result<Asset, Error> {
-        let promise = upload.promise()?;
-        let mut addresses = 0;
+        let request = upload.presign_request()?;
+        let mut attempts = 0;
         loop {
-            addresses += 1;
-            let presigned = self.api().presign_upload(None, &promise).await?;
+            attempts += 1;
+            let presigned = self.api().presign_upload(None, &request).await?;
             let presigned = presigned.into_inner();
-            let asset = match self.fulfil(&presigned, upload).await {
+            let asset = match self.send_and_complete(&presigned, upload).await {
                 Ok(Some(asset)) => return Ok(asset),
                 Ok(None) => Err(Error::Store { status: 403 }),
                 Err(error) => Err(error),
             };
-            // Best effort: what stays is removed by the server after a while.
+            // Best effort: the server removes what is left after a while.
             let _ = self.delete_asset(&presigned.asset.id).await;
             match asset {
-                Err(Error::Store { status: 403 }) if addresses < ADDRESSES => {}
+                Err(Error::Store { status: 403 }) if attempts < SIGNED_URLS => {}
                 other => return other,
             }
         }
     }
 
-    /// Sends the file and completes it; nothing when the address has ended before.
-    async fn fulfil(&self, presigned: &Presigned, upload: &Upload) -> Result<Option<Asset>, Error> {
-        if self.send(&presigned.upload, upload).await? == Sent::TooLate {
+    /// Sends the file and completes it; `None` if the signed URL has expired.
+    async fn send_and_complete(
+        &self,
+        presigned: &Presigned,
+        upload: &Upload,
+    ) -> Result<Option<Asset>, Error> {
+        if self.send(&presigned.upload, upload).await? == Sent::UrlExpired {
             return Ok(None);
         }
         let asset = self.api().complete_upload(&presigned.asset.id).await?;

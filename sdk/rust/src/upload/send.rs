@@ -13,17 +13,17 @@ use crate::client::Quartet;
 use crate::error::Error;
 use crate::generated::api::types::SignedUpload;
 
-/// What became of it.
+/// The outcome of a PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// The store has the file.
     Stored,
-    /// The address has ended.
-    TooLate,
+    /// The signed URL has expired.
+    UrlExpired,
 }
 
 impl Quartet {
-    /// Sends the file, again if that fails in passing.
+    /// Sends the file, and retries after transient failures.
     pub(super) async fn send(&self, signed: &SignedUpload, upload: &Upload) -> Result<Sent, Error> {
         let mut attempt = 0;
         loop {
@@ -31,24 +31,24 @@ impl Quartet {
             let outcome = self.put(signed, upload).await;
             let error = match outcome {
                 Ok(status) if status.is_success() => return Ok(Sent::Stored),
-                // An attempt whose answer was lost has stored it; completing will check.
+                // An attempt whose response was lost has stored it; completion verifies it.
                 Ok(StatusCode::PRECONDITION_FAILED) => return Ok(Sent::Stored),
-                Ok(StatusCode::FORBIDDEN) => return Ok(Sent::TooLate),
+                Ok(StatusCode::FORBIDDEN) => return Ok(Sent::UrlExpired),
                 Ok(status) => Error::Store {
                     status: status.as_u16(),
                 },
                 Err(error) => error,
             };
-            let passing = match &error {
+            let transient = match &error {
                 Error::Store { status } => matches!(status, 408 | 409 | 429 | 500..),
                 Error::Transport(_) => true,
                 _ => false,
             };
-            if has_ended(signed.expires_at) {
-                return Ok(Sent::TooLate);
+            if is_past(signed.expires_at) {
+                return Ok(Sent::UrlExpired);
             }
             match self.transport.retry.pause(attempt, None) {
-                Some(pause) if passing => tokio::time::sleep(pause).await,
+                Some(pause) if transient => tokio::time::sleep(pause).await,
                 _ => return Err(error),
             }
         }
@@ -57,19 +57,19 @@ impl Quartet {
     async fn put(&self, signed: &SignedUpload, upload: &Upload) -> Result<StatusCode, Error> {
         let size = upload.size_bytes();
         let sent = Arc::new(AtomicU64::new(0));
-        upload.tell(0);
+        upload.report(0);
         let chunks = upload.source.open(0..size).map({
             let (upload, sent) = (upload.clone(), Arc::clone(&sent));
             move |chunk| {
                 let chunk = chunk?;
                 let length = chunk.len() as u64;
                 let before = sent.fetch_add(length, Ordering::Relaxed);
-                upload.tell(before + length);
+                upload.report(before + length);
                 std::io::Result::Ok(chunk)
             }
         });
         let method = Method::try_from(signed.method.as_str())
-            .map_err(|_| Error::Answer("an unknown method".into()))?;
+            .map_err(|_| Error::Answer("unknown upload method".into()))?;
         let mut request = self.streams.request(method, signed.url.expose());
         for (name, value) in &signed.headers {
             request = request.header(name, value);
@@ -84,12 +84,12 @@ impl Quartet {
         let request = request.body(reqwest::Body::wrap_stream(chunks)).send();
         tokio::select! {
             response = request => Ok(response?.status()),
-            () = stalled(&sent, self.stall) => Err(Error::stalled("the upload does not move")),
+            () = stalled(&sent, self.stall) => Err(Error::stalled("no progress of the upload")),
         }
     }
 }
 
-/// Returns when nothing has moved for so long.
+/// Returns when there was no progress for the duration of `patience`.
 async fn stalled(sent: &AtomicU64, patience: Duration) {
     let mut before = None;
     loop {
@@ -102,6 +102,6 @@ async fn stalled(sent: &AtomicU64, patience: Duration) {
     }
 }
 
-fn has_ended(at: DateTime<Utc>) -> bool {
+fn is_past(at: DateTime<Utc>) -> bool {
     std::time::SystemTime::from(at) <= std::time::SystemTime::now()
 }

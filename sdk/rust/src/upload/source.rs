@@ -1,4 +1,4 @@
-//! What is uploaded: something that can be read more than once.
+//! The content of an upload, which can be read more than once.
 
 use std::fmt;
 use std::io::{self, SeekFrom};
@@ -13,13 +13,13 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
-/// Large enough to keep a fast line busy, small enough for a smooth progress bar.
+/// Large enough for a fast connection, small enough for a smooth progress bar.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 type Open = dyn Fn(Range<u64>) -> Chunks + Send + Sync;
 
-/// The bytes of an upload. Each part of it can be read at any time, as often as needed.
+/// The bytes of an upload. Any range can be read at any time, as often as needed.
 #[derive(Clone)]
 pub struct Source {
     size_bytes: u64,
@@ -27,7 +27,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Something of a known size whose parts can be read: `open` gives the bytes of a range.
+    /// Content of a known size; `open` returns the bytes of a range.
     pub fn new<F, S>(size_bytes: u64, open: F) -> Self
     where
         F: Fn(Range<u64>) -> S + Send + Sync + 'static,
@@ -42,7 +42,7 @@ impl Source {
     pub(super) async fn path(path: &Path) -> io::Result<Self> {
         let about = tokio::fs::metadata(path).await?;
         if !about.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         let path = Arc::new(path.to_owned());
         Ok(Self::new(about.len(), move |range| {
@@ -66,7 +66,7 @@ impl Source {
         self.size_bytes
     }
 
-    /// The bytes of a range, from its beginning.
+    /// The bytes of a range.
     pub(super) fn open(&self, range: Range<u64>) -> Chunks {
         (self.open)(range)
     }

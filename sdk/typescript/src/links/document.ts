@@ -1,6 +1,6 @@
-/** The text of an operation, with the types of its answer and its variables. */
-export type GraphQlDocument<Answer, Variables> = string & {
-  readonly [TYPES]?: (variables: Variables) => Answer;
+/** The text of an operation, with the types of its data and its variables. */
+export type GraphQlDocument<Data, Variables> = string & {
+  readonly [TYPES]?: (variables: Variables) => Data;
 };
 
 declare const TYPES: unique symbol;

@@ -1,29 +1,29 @@
 import { executeGraphql } from "../generated/sdk.gen.js";
 import type { QuartetClient } from "../client.js";
-import { errorOfGraphQl, type GraphQlErrorBody } from "../transport/answers.js";
+import { errorOfGraphQl, type GraphQlErrorBody } from "../transport/responses.js";
 import type { During } from "../options.js";
 import type { GraphQlDocument } from "./document.js";
 
-interface GraphQlAnswer {
+interface GraphQlResponse {
   data?: unknown;
   errors?: GraphQlErrorBody[] | null;
 }
 
 /** Executes a query or mutation. Throws if any part of it failed. */
-export async function execute<Answer, Variables>(
+export async function execute<Data, Variables>(
   client: QuartetClient,
-  document: GraphQlDocument<Answer, Variables>,
+  document: GraphQlDocument<Data, Variables>,
   variables: Variables,
   { meta, ...during }: During = {},
-): Promise<Answer> {
-  const answer = (await executeGraphql({
+): Promise<Data> {
+  const response = (await executeGraphql({
     client,
     body: { query: document, variables: variables as Record<string, unknown> },
     headers: { accept: "application/graphql-response+json" },
-    // A mutation is done once; what only reads may be asked again.
+    // Queries are safe to retry, mutations are not.
     meta: { repeatable: !/\bmutation\b/.test(document), ...meta },
     ...during,
-  })) as GraphQlAnswer;
-  if (answer.errors?.length) throw errorOfGraphQl(answer.errors, { status: 200 });
-  return answer.data as Answer;
+  })) as GraphQlResponse;
+  if (response.errors?.length) throw errorOfGraphQl(response.errors, { status: 200 });
+  return response.data as Data;
 }

@@ -27,7 +27,7 @@ export interface SeriesQuery extends During {
   to?: string;
 }
 
-/** Short links and who follows them. */
+/** Short links and their clicks. */
 export class Links {
   readonly #client: QuartetClient;
   readonly #subscriptions: Subscriptions;
@@ -41,7 +41,7 @@ export class Links {
     return (await this.request(gql.CreateLinkDocument, { input }, during)).createLink;
   }
 
-  /** A link of the caller's; null when there is none with this id. */
+  /** A link of the caller; null if there is none with this id. */
   async get(id: string, during?: During): Promise<LinkWithClicks | null> {
     return (await this.request(gql.LinkDocument, { id }, during)).link;
   }
@@ -50,7 +50,7 @@ export class Links {
     return (await this.request(gql.LinkBySlugDocument, { slug }, during)).linkBySlug;
   }
 
-  /** The caller's links. */
+  /** The links of the caller. */
   list({ where, orderBy, pageSize = 50, ...during }: LinkQuery = {}): Listing<LinkWithClicks> {
     return new Listing(async (after) => {
       const variables = { where, orderBy, first: pageSize, after };
@@ -60,7 +60,7 @@ export class Links {
     });
   }
 
-  /** Changes what is given; null clears a value that need not be set. */
+  /** Changes the given members; null clears an optional one. */
   async update(id: string, input: gql.UpdateLinkInput, during?: During): Promise<Link> {
     return (await this.request(gql.UpdateLinkDocument, { id, input }, during)).updateLink;
   }
@@ -69,7 +69,7 @@ export class Links {
     await this.request(gql.DeleteLinkDocument, { id }, during);
   }
 
-  /** Clicks by hour or day, oldest first; null when there is no such link. */
+  /** Clicks by hour or day, oldest first; null if the link does not exist. */
   async series(id: string, { by, from, to, ...during }: SeriesQuery): Promise<ClickPoint[] | null> {
     const variables = { id, by, from, to };
     const { link } = await this.request(gql.ClickSeriesDocument, variables, during);
@@ -77,24 +77,24 @@ export class Links {
   }
 
   /**
-   * Every click from now on, until the loop is left, the link is deleted or the signal is aborted.
-   * A lost connection is made again; clicks of that time are in the next click's `totals`,
-   * as are the oldest of more than 1000 that nobody has read.
+   * Every click from now on, until the loop ends, the link is deleted or the signal is aborted.
+   * Reconnects when the connection breaks. Clicks in between are included in the `totals` of the
+   * next click, as are the oldest ones if more than 1000 have not been read.
    */
   async *clicks(
     linkId: string,
     { signal }: { signal?: AbortSignal } = {},
   ): AsyncGenerator<Click, void, undefined> {
-    const answers = this.#subscriptions.iterate(gql.ClicksDocument, { linkId }, signal);
-    for await (const { clicks } of answers) yield clicks;
+    const events = this.#subscriptions.iterate(gql.ClicksDocument, { linkId }, signal);
+    for await (const { clicks } of events) yield clicks;
   }
 
-  /** Any query or mutation: a text, or a text with types. */
-  request<Answer = unknown, Variables = Record<string, unknown>>(
-    document: GraphQlDocument<Answer, Variables>,
+  /** Executes any query or mutation: a string, or a typed document. */
+  request<Data = unknown, Variables = Record<string, unknown>>(
+    document: GraphQlDocument<Data, Variables>,
     variables: Variables,
     during?: During,
-  ): Promise<Answer> {
+  ): Promise<Data> {
     return execute(this.#client, document, variables, during);
   }
 }

@@ -1,10 +1,10 @@
-/** More that nobody reads is forgotten, the oldest first. */
+/** Beyond this number of unread items the oldest is dropped. */
 const MAX_WAITING = 1000;
 
-/** What was pushed and not yet read, as an async iterable. */
+/** Items that were pushed and not read yet, as an async iterable. */
 export class Queue<Item> implements AsyncIterable<Item> {
   readonly #waiting: Item[] = [];
-  #over: { error?: unknown } | undefined;
+  #ended: { error?: unknown } | undefined;
   #wake = () => {};
 
   push(item: Item): void {
@@ -13,16 +13,16 @@ export class Queue<Item> implements AsyncIterable<Item> {
     this.#wake();
   }
 
-  /** Ends it after what was pushed. */
+  /** Ends the iteration after the items that were pushed. */
   end(): void {
-    this.#over ??= {};
+    this.#ended ??= {};
     this.#wake();
   }
 
-  /** Ends it at once. */
+  /** Ends the iteration with an error, without the items that were pushed. */
   fail(error: unknown): void {
     this.#waiting.length = 0;
-    this.#over ??= { error };
+    this.#ended ??= { error };
     this.#wake();
   }
 
@@ -30,8 +30,8 @@ export class Queue<Item> implements AsyncIterable<Item> {
     for (;;) {
       if (this.#waiting.length > 0) {
         yield this.#waiting.shift()!;
-      } else if (this.#over) {
-        if ("error" in this.#over) throw this.#over.error;
+      } else if (this.#ended) {
+        if ("error" in this.#ended) throw this.#ended.error;
         return;
       } else {
         await new Promise<void>((resolve) => {

@@ -2,26 +2,26 @@ import { createClient as createSocket, type Client as Socket } from "graphql-ws/
 import { WebSocketImpl } from "#platform";
 import type { QuartetClient } from "../client.js";
 import { QuartetError } from "../errors.js";
-import { errorOfGraphQl, type GraphQlErrorBody } from "../transport/answers.js";
+import { errorOfGraphQl, type GraphQlErrorBody } from "../transport/responses.js";
 import { backoff } from "../transport/retry.js";
 import type { GraphQlDocument } from "./document.js";
 import { Queue } from "./queue.js";
 
 const PATH = "/v1/links/graphql";
-/** A socket on which a ping is not answered for so long is dead, in ms. */
 const PING_EVERY_MS = 20_000;
+/** A socket without a pong within this time is dead. */
 const PONG_WITHIN_MS = 5000;
-/** The token was refused, or has ended. */
+/** Close codes for a token that was refused or has expired. */
 const TOKEN_CLOSES = [4401, 4403];
 
 const MAX_REFUSALS = 2;
 
-/** Subscriptions of one client, all on one socket that is open while there are any. */
+/** The subscriptions of one client, on one socket that is open while there are any. */
 export class Subscriptions {
   readonly #client: QuartetClient;
   #socket: Socket | undefined;
   #token: string | undefined;
-  /** Tokens refused in a row. One that ends after it was taken is none of them. */
+  /** Tokens refused in a row, not counting those that expire while the socket is open. */
   #refusals = 0;
 
   constructor(client: QuartetClient) {
@@ -29,16 +29,16 @@ export class Subscriptions {
   }
 
   /**
-   * What the subscription tells from now on. A lost socket and a token that ends are mended
-   * silently; what happened in between is not told.
+   * The events of a subscription from now on. Reconnects silently when the socket breaks or the
+   * token expires; events in between are missed.
    */
-  async *iterate<Answer, Variables>(
-    document: GraphQlDocument<Answer, Variables>,
+  async *iterate<Data, Variables>(
+    document: GraphQlDocument<Data, Variables>,
     variables: Variables,
     signal?: AbortSignal,
-  ): AsyncGenerator<Answer, void, undefined> {
+  ): AsyncGenerator<Data, void, undefined> {
     signal?.throwIfAborted();
-    const queue = new Queue<Answer>();
+    const queue = new Queue<Data>();
     const abort = () => queue.fail(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     const subscription = this.#subscribe(document, variables, queue);
@@ -50,17 +50,17 @@ export class Subscriptions {
     }
   }
 
-  /** Keeps subscribing until the service ends it, it fails for good, or it is ended here. */
-  #subscribe<Answer, Variables>(
-    document: GraphQlDocument<Answer, Variables>,
+  /** Subscribes again until the service completes it, it is refused, or it is ended here. */
+  #subscribe<Data, Variables>(
+    document: GraphQlDocument<Data, Variables>,
     variables: Variables,
-    queue: Queue<Answer>,
+    queue: Queue<Data>,
   ): () => void {
     const payload = { query: document, variables: variables as Record<string, unknown> };
     let ended = false;
     let end = () => {};
     const begin = () => {
-      end = this.#open().subscribe<Answer>(payload, {
+      end = this.#open().subscribe<Data>(payload, {
         next: ({ data, errors }) => {
           if (errors?.length) queue.fail(errorOfGraphQl(errors as GraphQlErrorBody[]));
           else if (data) queue.push(data);
@@ -84,7 +84,7 @@ export class Subscriptions {
     };
   }
 
-  /** After a close for the token's sake: the next socket gets another one. */
+  /** Renews a refused token, for the next socket. */
   async #renew(): Promise<void> {
     const refused = this.#token;
     if (refused) await this.#client.session.accessTokenAfter(refused);
@@ -132,12 +132,12 @@ function isTokenClose(error: unknown): boolean {
   return TOKEN_CLOSES.includes((error as { code?: number } | null)?.code ?? 0);
 }
 
-/** Whether the session has ended, so that there is no token to connect with. */
+/** Whether the session has ended, so that there is no token for a connection. */
 function isRefusal(error: unknown): boolean {
   return error instanceof QuartetError && error.status !== undefined;
 }
 
-/** The error for what ended a subscription: GraphQL errors, a close, a socket that would not open. */
+/** The error for the end of a subscription: GraphQL errors, a close code, a failed connection. */
 function closed(error: unknown): unknown {
   if (error instanceof QuartetError) return error;
   if (Array.isArray(error)) return errorOfGraphQl(error as GraphQlErrorBody[]);

@@ -20,12 +20,12 @@ export class Media {
     this.#client = client;
   }
 
-  /** Uploads a file and gives the asset once it is verified. */
+  /** Uploads a file and returns the asset once it is verified. */
   upload(source: UploadSource, options?: UploadOptions): Promise<Asset> {
     return upload(this.#client, source, options);
   }
 
-  /** The caller's assets, newest first. */
+  /** The assets of the caller, newest first. */
   assets({ pageSize, status, visibility, ...during }: AssetQuery = {}): Listing<Asset> {
     return new Listing((cursor) =>
       listAssets({
@@ -45,7 +45,7 @@ export class Media {
     return getAsset({ client: this.#client, path: { id }, ...during });
   }
 
-  /** An address to fetch the file from, for a short time if it is private. */
+  /** A URL to download the file from; it expires soon if the file is private. */
   download(id: string, during: During = {}): Promise<Download> {
     return downloadAsset({ client: this.#client, path: { id }, ...during });
   }

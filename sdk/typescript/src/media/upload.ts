@@ -4,9 +4,9 @@ import type { QuartetClient } from "../client.js";
 import { QuartetError } from "../errors.js";
 import { randomKey } from "../transport/calls.js";
 import type { RetryOptions } from "../transport/retry.js";
-import { AddressEnded, transfer, type Piece } from "./transfer.js";
+import { UrlExpired, transfer, type Piece } from "./transfer.js";
 
-/** What can be uploaded. In Node.js, `await openAsBlob(path)` reads a file piece by piece. */
+/** The content of an upload. In Node.js, use `await openAsBlob(path)` for files. */
 export type UploadSource = Blob | ArrayBuffer | ArrayBufferView<ArrayBuffer> | string;
 
 export interface UploadOptions {
@@ -16,15 +16,15 @@ export interface UploadOptions {
   fileName?: string;
   /** Media type. Default: that of a `Blob`. */
   contentType?: string;
-  /** SHA-256 of the file, 64 hexadecimal digits; the store then checks it. */
+  /** SHA-256 of the file, 64 hexadecimal digits, to be verified by the store. */
   checksumSha256?: string;
-  /** Told while the file is sent. `sentBytes` falls when a cut makes it begin anew. */
+  /** Called while the file is sent. `sentBytes` restarts at 0 when the connection breaks. */
   onProgress?: (progress: UploadProgress) => void;
-  /** A try that sends nothing for so long is given up, in ms. Default 30000. */
+  /** Aborts an attempt that sends nothing for this time, in ms. Default 30000. */
   stallMs?: number;
-  /** How long the store may take to answer after the last byte, in ms. Default 120000: it may be hashing. */
+  /** Timeout for the response after the last byte, in ms. Default 120000: the store may be hashing. */
   answerMs?: number;
-  /** Default: as the client's. */
+  /** Default: that of the client. */
   retry?: Partial<RetryOptions>;
   signal?: AbortSignal;
 }
@@ -34,34 +34,34 @@ export interface UploadProgress {
   totalBytes: number;
 }
 
-/** A fresh address for one that ended on the way, so often. */
-const MAX_ADDRESSES = 3;
+/** The maximum number of signed URLs: one may expire during a slow upload. */
+const MAX_SIGNED_URLS = 3;
 
-/** Presigns, sends the file to the store, has it verified, and gives the ready asset. */
+/** Presigns, sends the file to the object store, completes the upload, and returns the asset. */
 export async function upload(
   client: QuartetClient,
   source: UploadSource,
   options: UploadOptions = {},
 ): Promise<Asset> {
   const body = source instanceof Blob ? source : new Blob([source]);
-  const wanted = promise(body, options);
-  for (let addresses = 1; ; addresses += 1) {
-    const presigned = await presign(client, wanted, options);
+  const request = presignRequest(body, options);
+  for (let signedUrls = 1; ; signedUrls += 1) {
+    const presigned = await presign(client, request, options);
     const { id } = presigned.body.asset;
     try {
       await sendAll(client, pieces(body, presigned), body.size, options);
     } catch (error) {
-      // What is pending is swept in any case; this is only sooner.
-      if (!(error instanceof AddressEnded && addresses < MAX_ADDRESSES)) throw asError(error);
+      // The service removes pending assets anyway; this is only sooner.
+      if (!(error instanceof UrlExpired && signedUrls < MAX_SIGNED_URLS)) throw asError(error);
       void deleteAsset({ client, path: { id } }).catch(() => undefined);
       continue;
     }
-    // Completing a ready asset again gives the same answer.
+    // Completing a ready asset again returns the same response.
     return completeUpload({ client, path: { id }, meta: { repeatable: true }, ...during(options) });
   }
 }
 
-function promise(body: Blob, options: UploadOptions): PresignRequest {
+function presignRequest(body: Blob, options: UploadOptions): PresignRequest {
   const fileName = options.fileName ?? (body instanceof File ? body.name : "file");
   return {
     file_name: fileName,
@@ -74,17 +74,17 @@ function promise(body: Blob, options: UploadOptions): PresignRequest {
 }
 
 async function presign(client: QuartetClient, body: PresignRequest, options: UploadOptions) {
-  const askedAt = Date.now();
+  const requestedAt = Date.now();
   const headers = { "Idempotency-Key": randomKey() };
-  return { askedAt, body: await presignUpload({ client, body, headers, ...during(options) }) };
+  return { requestedAt, body: await presignUpload({ client, body, headers, ...during(options) }) };
 }
 
-/** How a file is divided. One signed request carries all of it until there are more. */
-function pieces(body: Blob, presigned: { askedAt: number; body: Presigned }): Piece[] {
+/** The parts of a file. Currently one signed request covers all of it. */
+function pieces(body: Blob, presigned: { requestedAt: number; body: Presigned }): Piece[] {
   const { asset, upload: request } = presigned.body;
-  // By the service's clock on both sides: ours may be wrong.
+  // Both by the clock of the service: the local clock may be wrong.
   const lifetimeMs = Date.parse(request.expires_at) - Date.parse(asset.created_at);
-  return [{ body, request, endsAt: presigned.askedAt + lifetimeMs }];
+  return [{ body, request, expiresAt: presigned.requestedAt + lifetimeMs }];
 }
 
 async function sendAll(
@@ -112,8 +112,8 @@ function during({ signal }: UploadOptions): { signal?: AbortSignal } {
 }
 
 function asError(error: unknown): unknown {
-  if (!(error instanceof AddressEnded)) return error;
+  if (!(error instanceof UrlExpired)) return error;
   return new QuartetError("timed_out", {
-    detail: "the signed addresses ended before the file was sent",
+    detail: "the signed URLs expired before the file was sent",
   });
 }

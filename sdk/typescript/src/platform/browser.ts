@@ -1,16 +1,16 @@
-/** What differs outside of Node.js. */
+/** The platform outside of Node.js. */
 
-import type { PutAnswer, PutRequest } from "./types.js";
+import type { PutResponse, PutRequest } from "./types.js";
 
 export const WebSocketImpl: unknown = globalThis.WebSocket;
 
-/** A browser does not tell why a request failed. */
+/** Browsers do not reveal why a request failed. */
 export function neverSent(_error: unknown): boolean {
   return false;
 }
 
-/** By `XMLHttpRequest`, which tells its progress; `fetch` where there is none, as in a worker of a server. */
-export function put(request: PutRequest): Promise<PutAnswer> {
+/** By `XMLHttpRequest`, which reports progress, or by `fetch` where that does not exist, as in workers. */
+export function put(request: PutRequest): Promise<PutResponse> {
   return typeof XMLHttpRequest === "undefined" ? putByFetch(request) : putByXhr(request);
 }
 
@@ -21,7 +21,7 @@ function putByXhr({
   body,
   signal,
   onProgress,
-}: PutRequest): Promise<PutAnswer> {
+}: PutRequest): Promise<PutResponse> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
@@ -30,7 +30,7 @@ function putByXhr({
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded }) => onProgress(loaded);
     request.onload = () => resolve({ status: request.status, text: request.responseText });
-    request.onerror = () => reject(new TypeError("the store could not be reached"));
+    request.onerror = () => reject(new TypeError("the object store could not be reached"));
     request.onabort = () => reject(signal.reason);
     request.onloadend = () => signal.removeEventListener("abort", abort);
     request.send(body);
@@ -44,7 +44,7 @@ async function putByFetch({
   body,
   signal,
   onProgress,
-}: PutRequest): Promise<PutAnswer> {
+}: PutRequest): Promise<PutResponse> {
   const response = await fetch(url, { method, headers, body, signal });
   onProgress(body.size);
   return { status: response.status, text: await response.text() };

@@ -1,12 +1,12 @@
-/** What differs in Node.js. Chosen by the condition `node` of `imports` in package.json. */
+/** The platform in Node.js. Selected by the condition `node` of `imports` in package.json. */
 
 import { request as http } from "node:http";
 import { request as https } from "node:https";
 import { pipeline } from "node:stream/promises";
 import { WebSocket as Ws } from "ws";
-import type { PutRequest, PutAnswer } from "./types.js";
+import type { PutRequest, PutResponse } from "./types.js";
 
-/** Node.js 20 has none of its own. */
+/** Node.js 20 has no `WebSocket`. */
 export const WebSocketImpl: unknown = globalThis.WebSocket ?? Ws;
 
 const BEFORE_SENDING = new Set([
@@ -18,17 +18,17 @@ const BEFORE_SENDING = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** What goes out at once, so that progress is told often enough. */
+/** Small enough for frequent progress reports. */
 const CHUNK_BYTES = 65_536;
 
-/** Whether the connection could not even be made. */
+/** Whether the connection could not be opened. */
 export function neverSent(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
   const causes = cause instanceof AggregateError ? cause.errors : [cause];
   return causes.every((one: { code?: string } | undefined) => BEFORE_SENDING.has(one?.code ?? ""));
 }
 
-/** Sends a file as a stream. (`fetch` tells no progress, and would not announce the length.) */
+/** Sends a file as a stream. (`fetch` reports no progress and sends no length.) */
 export async function put({
   url,
   method,
@@ -36,14 +36,14 @@ export async function put({
   body,
   signal,
   onProgress,
-}: PutRequest): Promise<PutAnswer> {
+}: PutRequest): Promise<PutResponse> {
   const begin = url.startsWith("https:") ? https : http;
   const request = begin(url, {
     method,
     signal,
     headers: { ...headers, "content-length": body.size },
   });
-  return new Promise<PutAnswer>((resolve, reject) => {
+  return new Promise<PutResponse>((resolve, reject) => {
     request.on("error", reject);
     request.on("response", (response) => {
       const chunks: Buffer[] = [];
@@ -53,7 +53,7 @@ export async function put({
         resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
       );
     });
-    // A store that refuses early answers and closes: its answer says more than the broken pipe.
+    // A store that refuses early responds and closes: its response says more than the broken pipe.
     pipeline(chunksOf(body, onProgress, reject), request).catch(() => undefined);
   });
 }

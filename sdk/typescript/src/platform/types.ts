@@ -1,4 +1,4 @@
-/** One request that carries a file. */
+/** A request with a file as its body. */
 export interface PutRequest {
   url: string;
   method: string;
@@ -8,7 +8,7 @@ export interface PutRequest {
   onProgress: (sentBytes: number) => void;
 }
 
-export interface PutAnswer {
+export interface PutResponse {
   status: number;
   text: string;
 }

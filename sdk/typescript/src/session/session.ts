@@ -1,9 +1,9 @@
 import { QuartetError } from "../errors.js";
-import { orAbort } from "../transport/waiting.js";
-import { endsSoon, hasEnded, received, type TokenStore, type Tokens } from "./tokens.js";
+import { orAbort } from "../wait.js";
+import { expiresSoon, isExpired, received, type TokenStore, type Tokens } from "./tokens.js";
 import type { Tokens as TokensBody } from "../generated/types.gen.js";
 
-/** Keeps the caller logged in: one refresh at a time, ahead of the access token's end. */
+/** Keeps the caller logged in: renews the access token before it expires, one refresh at a time. */
 export class Session {
   readonly #store: TokenStore;
   readonly #exchange: (refreshToken: string) => Promise<TokensBody>;
@@ -20,36 +20,36 @@ export class Session {
     this.#onEnd = onEnd;
   }
 
-  /** The tokens as they are kept; nothing when nobody is logged in. */
+  /** The stored tokens; undefined without a session. */
   async tokens(): Promise<Tokens | undefined> {
     return this.#store.load();
   }
 
-  /** Takes the tokens of a login. */
-  async begin(body: TokensBody, askedAt: number = Date.now()): Promise<void> {
-    await this.#store.save(received(body, askedAt));
+  /** Stores the tokens of a login. */
+  async begin(body: TokensBody, requestedAt: number = Date.now()): Promise<void> {
+    await this.#store.save(received(body, requestedAt));
   }
 
-  /** Forgets the tokens. The session itself goes on until it is deleted. */
+  /** Removes the stored tokens. The session itself continues until it is deleted. */
   async forget(): Promise<void> {
     await this.#store.save(undefined);
   }
 
-  /** A token to send, refreshed before it ends; nothing when nobody is logged in. */
+  /** A valid access token, renewed if necessary; undefined without a session. */
   async accessToken(signal?: AbortSignal | null): Promise<string | undefined> {
     const tokens = await this.#store.load();
-    if (!tokens || !endsSoon(tokens)) return tokens?.accessToken;
+    if (!tokens || !expiresSoon(tokens)) return tokens?.accessToken;
     try {
       return (await orAbort(this.#refresh(), signal))?.accessToken;
     } catch (error) {
       signal?.throwIfAborted();
-      // It is refused nowhere yet: the next call tries again.
-      if (isRefusal(error) || hasEnded(tokens)) throw error;
+      // The old token is still valid: the next call retries the refresh.
+      if (isRefusal(error) || isExpired(tokens)) throw error;
       return tokens.accessToken;
     }
   }
 
-  /** A token other than the one that was refused; nothing when there is none to be had. */
+  /** A token other than the refused one; undefined without a session. */
   async accessTokenAfter(
     refused: string,
     signal?: AbortSignal | null,
@@ -59,7 +59,7 @@ export class Session {
     return (await orAbort(this.#refresh(), signal))?.accessToken;
   }
 
-  /** Nobody's signal ends a refresh: others may wait for it. */
+  /** No signal aborts a refresh: other calls may wait for it. */
   #refresh(): Promise<Tokens | undefined> {
     this.#refreshing ??= this.#refreshNow().finally(() => {
       this.#refreshing = undefined;
@@ -70,10 +70,10 @@ export class Session {
   async #refreshNow(): Promise<Tokens | undefined> {
     const before = await this.#store.load();
     if (!before) return undefined;
-    const askedAt = Date.now();
+    const requestedAt = Date.now();
     try {
-      const after = received(await this.#exchange(before.refreshToken), askedAt);
-      // A log-out or another login meanwhile counts more.
+      const after = received(await this.#exchange(before.refreshToken), requestedAt);
+      // A logout or another login in the meantime takes precedence.
       const now = await this.#store.load();
       if (now?.refreshToken !== before.refreshToken) return now;
       await this.#store.save(after);
@@ -86,7 +86,7 @@ export class Session {
   async #afterFailure(before: Tokens, error: unknown): Promise<Tokens> {
     if (!isRefusal(error)) throw error;
     const now = await this.#store.load();
-    // Another tab was quicker; its tokens are good.
+    // Another tab was faster; its tokens are valid.
     if (now && now.refreshToken !== before.refreshToken) return now;
     await this.#store.save(undefined);
     this.#onEnd?.(error);
@@ -94,7 +94,7 @@ export class Session {
   }
 }
 
-/** The session is over, and no later try will help. */
+/** Whether the session has ended, so that a retry would fail again. */
 function isRefusal(error: unknown): error is QuartetError {
   return error instanceof QuartetError && [400, 401, 403, 422].includes(error.status ?? 0);
 }

@@ -1,38 +1,38 @@
 import type { Tokens as TokensBody } from "../generated/types.gen.js";
 
-/** What a session is kept by. Plain data: it may be stored as JSON. */
+/** The tokens of a session. Plain data that can be stored as JSON. */
 export interface Tokens {
   accessToken: string;
-  /** Whoever has it is logged in. */
+  /** Grants access to the session. */
   refreshToken: string;
   sessionId: string;
-  /** When the access token ends by this machine's clock, in ms since 1970. */
+  /** When the access token expires by the local clock, in ms since 1970. */
   expiresAt: number;
-  /** How long it was valid when it came, in ms. */
+  /** Its total lifetime, in ms. */
   lifetimeMs: number;
 }
 
-/** Where tokens are kept. It may be shared, by the tabs of a browser for example. */
+/** Stores tokens. May be shared, for example by the tabs of a browser. */
 export interface TokenStore {
   load(): Tokens | undefined | Promise<Tokens | undefined>;
-  /** `undefined` forgets them. */
+  /** `undefined` removes them. */
   save(tokens: Tokens | undefined): void | Promise<void>;
 }
 
-/** Keeps tokens as long as the process or page lives. */
+/** Stores tokens for the lifetime of the process or page. */
 export function memoryStore(): TokenStore {
-  let kept: Tokens | undefined;
+  let stored: Tokens | undefined;
   return {
-    load: () => kept,
+    load: () => stored,
     save: (tokens) => {
-      kept = tokens;
+      stored = tokens;
     },
   };
 }
 
 /**
- * Keeps tokens in a `Storage`: `webStore(localStorage)` for all tabs and the next visit.
- * Every script of the page can read them there.
+ * Stores tokens in a `Storage`: `webStore(localStorage)` shares them between tabs and visits.
+ * Every script of the page can read them.
  */
 export function webStore(storage: Storage, key = "quartet.tokens"): TokenStore {
   return {
@@ -47,23 +47,23 @@ export function webStore(storage: Storage, key = "quartet.tokens"): TokenStore {
   };
 }
 
-/** Dates the answer of a login or a refresh that was asked for at `askedAt`. */
-export function received(body: TokensBody, askedAt: number): Tokens {
+/** The tokens of a login or refresh that was requested at `requestedAt`. */
+export function received(body: TokensBody, requestedAt: number): Tokens {
   const lifetimeMs = body.expires_in * 1000;
   return {
     accessToken: body.access_token,
     refreshToken: body.refresh_token,
     sessionId: body.session_id,
-    expiresAt: askedAt + lifetimeMs,
+    expiresAt: requestedAt + lifetimeMs,
     lifetimeMs,
   };
 }
 
-/** Whether the token should be replaced before it is sent: a fifth of its life or 30 s are left. */
-export function endsSoon({ expiresAt, lifetimeMs }: Tokens): boolean {
+/** Whether to renew the token: less than a fifth of its lifetime, or less than 30 s, is left. */
+export function expiresSoon({ expiresAt, lifetimeMs }: Tokens): boolean {
   return Date.now() >= expiresAt - Math.min(30_000, lifetimeMs / 5);
 }
 
-export function hasEnded({ expiresAt }: Tokens): boolean {
+export function isExpired({ expiresAt }: Tokens): boolean {
   return Date.now() >= expiresAt;
 }

@@ -1,24 +1,24 @@
 import { KEYED_OPERATIONS } from "../generated/facts.gen.js";
 
-/** What can be set for one call, as `meta`: `getMe({ client, meta: { timeoutMs: 1000 } })`. */
+/** Options of one call, as `meta`: `getMe({ client, meta: { timeoutMs: 1000 } })`. */
 export interface CallOptions {
-  /** How long one try may take, the answer's body included, in ms. */
+  /** Timeout of one attempt, including the response body, in ms. */
   timeoutMs?: number;
-  /** How often the request is sent again at most. */
+  /** The maximum number of retries. */
   maxRetries?: number;
-  /** Says that doing it twice is the same as doing it once. Known already for most calls. */
+  /** Whether the request is safe to retry. Known already for most calls. */
   repeatable?: boolean;
-  /** No try begins later than this after the first, in ms. */
+  /** No attempt starts later than this after the first, in ms. */
   retryWithinMs?: number;
 }
 
-/** What sending needs to know of a request, beyond what it holds itself. */
+/** What the transport needs to know about a request. */
 export interface Call extends CallOptions {
-  /** Whether the operation takes an access token. */
+  /** Whether the operation requires an access token. */
   secured: boolean;
-  /** Whether it takes an `Idempotency-Key`. */
+  /** Whether it accepts an `Idempotency-Key`. */
   keyed: boolean;
-  /** The answer's body is handed on as it comes. */
+  /** Whether the response body is passed on as a stream. */
   streamed: boolean;
 }
 
@@ -28,7 +28,7 @@ export function isKeyed(method: string, path: string): boolean {
   return KEYED_OPERATIONS.includes(`${method} ${path}`);
 }
 
-/** Whether the request may be sent again after it may have been done. */
+/** Whether the request may be sent again after it may have taken effect. */
 export function isRepeatable(request: Request, call: Call): boolean {
   return (
     call.repeatable ??

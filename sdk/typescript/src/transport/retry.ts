@@ -1,18 +1,18 @@
 import { QuartetError, type ProblemCode } from "../errors.js";
-import { retryAfterSeconds } from "./answers.js";
-import { wait } from "./waiting.js";
+import { retryAfterSeconds } from "./responses.js";
+import { wait } from "../wait.js";
 
-/** How failed requests are sent again. */
+/** How failed requests are retried. */
 export interface RetryOptions {
-  /** How often a request is sent again at most. Default 3; 0 switches it off. */
+  /** The maximum number of retries. Default 3; 0 disables retries. */
   maxRetries: number;
-  /** Longest pause before the first retry; it doubles with each one. Default 300. */
+  /** Longest pause before the first retry, doubled with each further one. Default 300. */
   baseDelayMs: number;
-  /** Longest pause between two tries, where the answer names none. Default 5000. */
+  /** Longest pause between two attempts, unless the response has `Retry-After`. Default 5000. */
   maxDelayMs: number;
-  /** An answer that asks for a longer pause is thrown. Default 30. */
+  /** A response with a longer `Retry-After` is thrown. Default 30. */
   maxRetryAfterSeconds: number;
-  /** How often in a row a lost subscription connects again before it fails. Default 10. */
+  /** How often in a row a subscription reconnects before it fails. Default 10. */
   maxReconnects: number;
 }
 
@@ -24,19 +24,19 @@ export const DEFAULT_RETRY: RetryOptions = {
   maxReconnects: 10,
 };
 
-/** Which requests may be sent again. */
-export interface Repeating extends RetryOptions {
-  /** Whether sending it twice does the same as sending it once. */
+/** Whether and how long to retry a request. */
+export interface RetryContext extends RetryOptions {
+  /** Whether the request is safe to retry. */
   repeatable: boolean;
-  /** No try begins later than this after the first. */
+  /** No attempt starts later than this after the first. */
   withinMs: number;
   signal: AbortSignal | null;
-  /** Whether it deletes: then 404 after a try that may have done so is a success. */
+  /** Whether it deletes: then 404 after an attempt that may have taken effect is a success. */
   deletes: boolean;
 }
 
-/** Told by a failed try: whether the request can have reached the server. */
-export class NoAnswer extends QuartetError {
+/** A failed attempt; `sent` if the request may have reached the server. */
+export class NoResponse extends QuartetError {
   readonly sent: boolean;
 
   constructor(
@@ -50,56 +50,56 @@ export class NoAnswer extends QuartetError {
   }
 }
 
-/** 503 from the gateway itself: no replica could be reached, and nothing was done. */
+/** The code of a 503 by the gateway itself: no replica could be reached. */
 const NOT_REACHED: ProblemCode = "upstream_unreachable";
 
-/** Tries until there is an answer worth giving, or no further try makes sense. */
+/** Retries until there is a response to return, or a retry is not possible. */
 export async function withRetries(
   send: () => Promise<Response>,
-  repeating: Repeating,
+  context: RetryContext,
 ): Promise<Response> {
   const began = Date.now();
-  let mayBeDone = false;
+  let mayHaveEffect = false;
   for (let retries = 0; ; retries += 1) {
     const outcome = await send().catch((error: unknown) => error);
-    const again = retries < repeating.maxRetries;
-    const pause = again ? await pauseAfter(outcome, retries, repeating) : undefined;
-    if (pause === undefined || Date.now() + pause - began > repeating.withinMs) {
+    const again = retries < context.maxRetries;
+    const pause = again ? await pauseAfter(outcome, retries, context) : undefined;
+    if (pause === undefined || Date.now() + pause - began > context.withinMs) {
       if (!(outcome instanceof Response)) throw outcome;
-      const isGone = repeating.deletes && mayBeDone && outcome.status === 404;
+      const isGone = context.deletes && mayHaveEffect && outcome.status === 404;
       return isGone ? new Response(null, { status: 204 }) : outcome;
     }
-    mayBeDone ||= outcome instanceof NoAnswer && outcome.sent;
-    await wait(pause, repeating.signal);
+    mayHaveEffect ||= outcome instanceof NoResponse && outcome.sent;
+    await wait(pause, context.signal);
   }
 }
 
-/** The pause before the next try, in ms; nothing when there should be none. */
+/** The pause before the next attempt, in ms; undefined for no further attempt. */
 async function pauseAfter(
   outcome: unknown,
   retries: number,
-  repeating: Repeating,
+  context: RetryContext,
 ): Promise<number | undefined> {
-  if (outcome instanceof NoAnswer) {
-    return !outcome.sent || repeating.repeatable ? backoff(retries, repeating) : undefined;
+  if (outcome instanceof NoResponse) {
+    return !outcome.sent || context.repeatable ? backoff(retries, context) : undefined;
   }
   if (!(outcome instanceof Response)) return undefined;
-  if (!isPassing(outcome, repeating.repeatable) && !(await didNothing(outcome))) return undefined;
+  if (!isTransient(outcome, context.repeatable) && !(await hadNoEffect(outcome))) return undefined;
   const asked = retryAfterSeconds(outcome.headers);
-  if (asked === undefined) return backoff(retries, repeating);
-  return asked <= repeating.maxRetryAfterSeconds ? asked * 1000 + jitter(200) : undefined;
+  if (asked === undefined) return backoff(retries, context);
+  return asked <= context.maxRetryAfterSeconds ? asked * 1000 + jitter(200) : undefined;
 }
 
-/** Whether the answer may be another one soon. 429 says that nothing was done. */
-function isPassing({ status, headers }: Response, repeatable: boolean): boolean {
+/** Whether a retry may succeed. 429 means that the request had no effect. */
+function isTransient({ status, headers }: Response, repeatable: boolean): boolean {
   if (status === 429) return true;
   if (!repeatable) return false;
-  // 409 with Retry-After: the first request with this idempotency key is still running.
+  // 409 with Retry-After: the first request with this idempotency key is in flight.
   return [408, 502, 503, 504].includes(status) || (status === 409 && headers.has("retry-after"));
 }
 
-/** Whether the gateway says that the request reached no service. */
-async function didNothing(response: Response): Promise<boolean> {
+/** Whether the gateway could not forward the request to any replica. */
+async function hadNoEffect(response: Response): Promise<boolean> {
   if (response.status !== 503) return false;
   const body = (await response
     .clone()
@@ -108,7 +108,7 @@ async function didNothing(response: Response): Promise<boolean> {
   return body?.code === NOT_REACHED;
 }
 
-/** Between a half and the whole of a pause that doubles, so that clients spread. */
+/** A random pause between half and all of one that doubles, so that clients spread out. */
 export function backoff(retries: number, { baseDelayMs, maxDelayMs }: RetryOptions): number {
   const longest = Math.min(maxDelayMs, baseDelayMs * 2 ** retries);
   return longest / 2 + jitter(longest / 2);

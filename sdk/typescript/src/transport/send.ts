@@ -1,6 +1,6 @@
 import type { Session } from "../session/session.js";
 import { isRepeatable, randomKey, type Call } from "./calls.js";
-import { sendOnce } from "./once.js";
+import { sendOnce } from "./attempt.js";
 import { withRetries, type RetryOptions } from "./retry.js";
 
 export interface SenderOptions {
@@ -10,16 +10,16 @@ export interface SenderOptions {
   retry: RetryOptions;
 }
 
-/** Gives the function through which every request of a client goes. */
+/** Creates the function that sends every request of a client. */
 export function sender({ session, fetch, timeoutMs, retry }: SenderOptions) {
   return async (request: Request, call: Call): Promise<Response> => {
     if (call.keyed && !request.headers.has("idempotency-key")) {
-      // The same one for every try.
+      // The same one for every attempt.
       request.headers.set("idempotency-key", randomKey());
     }
     const body = await bodyOf(request);
-    const once = { request, body, fetch, streamed: call.streamed };
-    const repeating = {
+    const attempt = { request, body, fetch, streamed: call.streamed };
+    const context = {
       ...retry,
       maxRetries: call.maxRetries ?? retry.maxRetries,
       repeatable: isRepeatable(request, call),
@@ -29,16 +29,16 @@ export function sender({ session, fetch, timeoutMs, retry }: SenderOptions) {
     };
     const send = (token?: string) =>
       withRetries(
-        () => sendOnce({ ...once, token, timeoutMs: call.timeoutMs ?? timeoutMs }),
-        repeating,
+        () => sendOnce({ ...attempt, token, timeoutMs: call.timeoutMs ?? timeoutMs }),
+        context,
       );
-    // A token that the caller has set is the caller's business.
+    // A token that the caller has set is not managed.
     const managed = call.secured && !request.headers.has("authorization");
     return managed ? authorized(session, request.signal, send) : send();
   };
 }
 
-/** With the session's token; with a fresh one if that was refused. */
+/** With the token of the session; again with a renewed one if that was refused. */
 async function authorized(
   session: Session,
   signal: AbortSignal,

@@ -1,22 +1,22 @@
-// What the proxy can be told, from Node.js and from a page alike.
+// The faults that the proxy injects, for Node.js and pages.
 
 export type Fault = {
   /** Default: any. */
   method?: string;
   /** A regular expression. */
   path: string;
-  /** How often. Default: once. */
+  /** Number of requests. Default: 1. */
   times?: number;
 } & (
   | { /** The request never reaches the gateway. */ kind: "cut-before" }
-  | { /** It is done, and nobody hears of it. */ kind: "cut-after" }
-  | { /** Half of the answer arrives. */ kind: "cut-during" }
-  | { /** Nothing ever comes. */ kind: "silence" }
+  | { /** The request takes effect, but there is no response. */ kind: "cut-after" }
+  | { /** Half of the response arrives. */ kind: "cut-during" }
+  | { /** There is never a response. */ kind: "silence" }
   | { kind: "cut-upload"; afterBytes: number }
   | { /** A pause after each 64 KiB or less. */ kind: "slow-upload"; pauseMs: number }
   | { kind: "delay"; ms: number }
   | { kind: "answer"; status: number; headers?: Record<string, string>; body?: string }
-  | { /** The signed address leads here. */ kind: "redirect-upload" }
+  | { /** The signed URL points to the proxy. */ kind: "redirect-upload" }
 );
 
 export interface Logged {
@@ -27,7 +27,7 @@ export interface Logged {
   status: number | undefined;
 }
 
-/** The proxy's other side. */
+/** Controls the proxy. */
 export class Faults {
   readonly #url: string;
 
@@ -35,7 +35,7 @@ export class Faults {
     this.#url = url;
   }
 
-  /** From now on these, and a new log. */
+  /** Replaces the faults and clears the log. */
   async set(...faults: Fault[]): Promise<void> {
     await this.#post("faults", JSON.stringify(faults));
   }

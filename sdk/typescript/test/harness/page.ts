@@ -1,11 +1,11 @@
-// What runs in the page: all scenarios, by name.
+// The entry point of the page: all scenarios, by name.
 
 import { groups } from "../live/all.js";
 import { Faults } from "./faults.js";
-import type { Left } from "./scenario.js";
+import type { Skipped } from "./scenario.js";
 
 declare global {
-  var runScenario: (group: string, name: string) => Promise<void | Left>;
+  var runScenario: (group: string, name: string) => Promise<void | Skipped>;
 }
 
 globalThis.runScenario = (group, name) => {

@@ -1,4 +1,4 @@
-// A proxy in front of the gateway that breaks what it is told to break.
+// A proxy in front of the gateway that injects faults.
 
 import {
   createServer,
@@ -39,7 +39,7 @@ export class Proxy {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // A browser itself repeats what was cut on a connection that served before, POST included.
+    // A browser repeats requests on a broken reused connection by itself, even POST.
     response.setHeader("connection", "close");
     const path = request.url ?? "/";
     if (path.startsWith("/__test/")) return this.#control(path, request, response);
@@ -129,13 +129,13 @@ export class Proxy {
     out.end(body);
   }
 
-  /** `/__store/HOST/...` is HOST, under its own name: the signature covers it. */
+  /** `/__store/HOST/...` is forwarded to HOST with its own Host header, which is signed. */
   #targetOf(path: string): URL {
     if (!path.startsWith(STORE)) return new URL(path, this.#target);
     return new URL(`http://${path.slice(STORE.length)}`);
   }
 
-  /** Lets an upload come here, where the store's side can be broken too. */
+  /** Redirects an upload to the proxy, to inject faults there too. */
   #redirectUploads(body: Buffer, fault: Fault | undefined): Buffer {
     if (fault?.kind !== "redirect-upload") return body;
     const here = `http://localhost:${(this.#server.address() as AddressInfo).port}${STORE}`;

@@ -1,58 +1,61 @@
-// Scenarios run in Node.js and in a page: they use what both have.
+// Scenarios run in Node.js and in pages, and use only what both have.
 
 import { isQuartetError, Quartet, QuartetError, type QuartetOptions } from "@quartet/client";
 import { Faults } from "./faults.js";
 
-export interface World {
+export interface TestStack {
   /** The proxy in front of the gateway. */
   url: string;
   faults: Faults;
 }
 
-/** Gives nothing, or why this stack's settings do not allow it. */
-export type Scenario = (world: World) => Promise<void | Left>;
-export interface Left {
-  left: string;
+/** Returns why it was skipped if the settings of the stack do not allow it. */
+export type Scenario = (stack: TestStack) => Promise<void | Skipped>;
+export interface Skipped {
+  skipped: string;
 }
 export type Scenarios = Record<string, Scenario>;
 
 export const PASSWORD = "tangerine-violin-moss";
 
-/** Longer than this no scenario waits for an end of its own accord, in ms. */
+/** The longest time that a scenario waits for an expiry, in ms. */
 export const PATIENCE_MS = 10_000;
 
-export const LONG_TOKENS: Left = { left: "core.sessions.access_token_ttl_seconds is long" };
+export const LONG_TOKENS: Skipped = { skipped: "core.sessions.access_token_ttl_seconds is long" };
 
-/** Pauses that a test can wait for. */
+/** Short pauses for tests. */
 export const QUICK = { baseDelayMs: 20, maxDelayMs: 100 };
 
-export function address(): string {
+export function newEmail(): string {
   const letters = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) =>
     byte.toString(36),
   );
   return `test-${letters.join("")}@example.org`;
 }
 
-/** Somebody new, logged in. */
-export async function somebody(
-  world: World,
+/** A new user, logged in. */
+export async function loggedInUser(
+  stack: TestStack,
   options: Partial<QuartetOptions> = {},
 ): Promise<Quartet> {
-  const { quartet, email } = await stranger(world, options);
+  const { quartet, email } = await signedUpUser(stack, options);
   await quartet.login({ email, password: PASSWORD });
   return quartet;
 }
 
-/** Somebody new, not logged in. */
-export async function stranger({ url, faults }: World, options: Partial<QuartetOptions> = {}) {
+/** A new user, not logged in. */
+export async function signedUpUser(
+  { url, faults }: TestStack,
+  options: Partial<QuartetOptions> = {},
+) {
   await faults.set();
   const quartet = new Quartet({ url, retry: QUICK, ...options });
-  const email = address();
+  const email = newEmail();
   await quartet.account.signUp({ email, password: PASSWORD });
   return { quartet, email };
 }
 
-/** The error that the promise ends with. */
+/** The error that rejects the promise. */
 export async function failure(promise: Promise<unknown>): Promise<QuartetError> {
   const error = await promise.then(
     (value) => new Error(`it did not fail: ${JSON.stringify(value)}`),
@@ -62,7 +65,7 @@ export async function failure(promise: Promise<unknown>): Promise<QuartetError> 
   return error;
 }
 
-/** Waits until the condition gives something. */
+/** Waits until the condition returns a value. */
 export async function eventually<T>(
   what: string,
   condition: () => Promise<T | undefined>,
@@ -71,7 +74,7 @@ export async function eventually<T>(
   for (;;) {
     const value = await condition();
     if (value !== undefined) return value;
-    if (Date.now() > deadline) throw new Error(`it never came: ${what}`);
+    if (Date.now() > deadline) throw new Error(`timed out waiting: ${what}`);
     await new Promise((done) => setTimeout(done, 50));
   }
 }

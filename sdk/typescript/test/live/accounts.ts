@@ -1,17 +1,17 @@
 import { createUser, deleteSession, getMe, listAssets } from "@quartet/client";
 import { expect } from "chai";
 import {
-  address,
+  newEmail,
   failure,
   PASSWORD,
-  somebody,
-  stranger,
+  loggedInUser,
+  signedUpUser,
   type Scenarios,
 } from "../harness/scenario.js";
 
 export const accounts: Scenarios = {
-  "an account from sign-up to deletion": async (world) => {
-    const { quartet, email } = await stranger(world);
+  "an account from sign-up to deletion": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
     await quartet.login({ email, password: PASSWORD });
     expect((await quartet.account.get()).email).to.equal(email);
     const changed = await quartet.account.update({ display_name: "Ada" });
@@ -23,8 +23,8 @@ export const accounts: Scenarios = {
     expect([error.code, error.status]).to.deep.equal(["invalid_credentials", 401]);
   },
 
-  "sessions are listed and ended": async (world) => {
-    const { quartet, email } = await stranger(world);
+  "sessions can be listed and ended": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
     await quartet.login({ email, password: PASSWORD });
     const first = await quartet.client.session.tokens();
     await quartet.login({ email, password: PASSWORD });
@@ -38,9 +38,9 @@ export const accounts: Scenarios = {
     await quartet.logout();
   },
 
-  "a problem comes as a typed error": async (world) => {
-    const { quartet, email } = await stranger(world);
-    const error = await failure(quartet.account.signUp({ email: "nobody", password: "short" }));
+  "a problem becomes a typed error": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
+    const error = await failure(quartet.account.signUp({ email: "not-an-email", password: "short" }));
     expect([error.code, error.status]).to.deep.equal(["invalid_body", 422]);
     expect(error.errors.map(({ pointer }) => pointer)).to.include.members(["/email", "/password"]);
     expect(error.field("/password")?.code).to.equal("too_short");
@@ -50,16 +50,16 @@ export const accounts: Scenarios = {
     expect([taken.code, taken.status]).to.deep.equal(["email_taken", 409]);
   },
 
-  "a wrong parameter is named": async (world) => {
-    const { client } = await somebody(world);
+  "an invalid parameter is named": async (stack) => {
+    const { client } = await loggedInUser(stack);
     const error = await failure(listAssets({ client, query: { cursor: "nonsense" } }));
     expect([error.code, error.status]).to.deep.equal(["invalid_parameter", 400]);
     expect(error.field("cursor")).to.be.an("object");
   },
 
-  "the generated functions work with the client": async (world) => {
-    const { client } = await somebody(world);
-    const email = address();
+  "the generated functions work with the client": async (stack) => {
+    const { client } = await loggedInUser(stack);
+    const email = newEmail();
     const other = await createUser({ client, body: { email, password: PASSWORD } });
     const me = await getMe({ client });
     expect(other.id).not.to.equal(me.id);

@@ -1,12 +1,12 @@
 import { createSession, createUser, getMe, presignUpload, Quartet } from "@quartet/client";
 import { expect } from "chai";
 import {
-  address,
+  newEmail,
   failure,
   PASSWORD,
   QUICK,
-  somebody,
-  stranger,
+  loggedInUser,
+  signedUpUser,
   type Scenarios,
 } from "../harness/scenario.js";
 
@@ -20,18 +20,18 @@ const FILE = {
 } as const;
 
 export const cuts: Scenarios = {
-  "reading is repeated after every kind of cut": async (world) => {
-    const { account } = await somebody(world);
+  "reads are retried after every kind of broken connection": async (stack) => {
+    const { account } = await loggedInUser(stack);
     for (const kind of ["cut-before", "cut-after", "cut-during"] as const) {
-      await world.faults.set({ path: ME, kind, times: 2 });
+      await stack.faults.set({ path: ME, kind, times: 2 });
       expect(await account.get()).to.have.property("id");
-      expect(await world.faults.log(ME)).to.have.lengthOf(3);
+      expect(await stack.faults.log(ME)).to.have.lengthOf(3);
     }
   },
 
-  "it gives up after the retries, with the cause": async (world) => {
-    const { client } = await somebody(world);
-    await world.faults.set({ path: ME, kind: "cut-before", times: 9 });
+  "the last error is thrown after all retries": async (stack) => {
+    const { client } = await loggedInUser(stack);
+    await stack.faults.set({ path: ME, kind: "cut-before", times: 9 });
     const error = await failure(getMe({ client, meta: { maxRetries: 2 } }));
     expect(error).to.include({
       code: "connection_failed",
@@ -39,138 +39,138 @@ export const cuts: Scenarios = {
       requestId: undefined,
     });
     expect(error.cause).to.be.an("error");
-    expect(await world.faults.log(ME)).to.have.lengthOf(3);
+    expect(await stack.faults.log(ME)).to.have.lengthOf(3);
   },
 
-  "a login whose answer is lost is not repeated": async (world) => {
-    const { quartet, email } = await stranger(world);
-    await world.faults.set({ path: LOGIN, kind: "cut-after" });
+  "a login whose response is lost is not retried": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
+    await stack.faults.set({ path: LOGIN, kind: "cut-after" });
     const error = await failure(quartet.login({ email, password: PASSWORD }));
     expect(error.code).to.equal("connection_failed");
-    expect(await world.faults.log(LOGIN, "POST")).to.have.lengthOf(1);
+    expect(await stack.faults.log(LOGIN, "POST")).to.have.lengthOf(1);
   },
 
-  "a keyed POST is repeated under the same key and done once": async (world) => {
-    const { client, media } = await somebody(world);
+  "a keyed POST is retried with the same key and takes effect once": async (stack) => {
+    const { client, media } = await loggedInUser(stack);
     const presign = "/v1/media/presign";
-    await world.faults.set(
+    await stack.faults.set(
       { path: presign, kind: "cut-after" },
       { path: presign, kind: "cut-during" },
     );
     const { asset } = await presignUpload({ client, body: FILE });
-    const sent = await world.faults.log(presign);
+    const sent = await stack.faults.log(presign);
     expect(sent.map(({ status }) => status)).to.deep.equal([201, 201, 201]);
     expect(sent[0]!.key).to.match(/^[0-9a-f]{32}$/);
     expect(new Set(sent.map(({ key }) => key)).size).to.equal(1);
     const assets = await media.assets().toArray();
     expect(assets.map(({ id }) => id)).to.deep.equal([asset.id]);
     await presignUpload({ client, body: FILE });
-    expect((await world.faults.log(presign)).at(-1)!.key).not.to.equal(sent[0]!.key);
+    expect((await stack.faults.log(presign)).at(-1)!.key).not.to.equal(sent[0]!.key);
   },
 
-  "a key of one's own is kept": async (world) => {
-    const { client } = await somebody(world);
-    const body = { email: address(), password: PASSWORD };
-    const headers = { "Idempotency-Key": `mine-${address()}` };
+  "a custom idempotency key is used": async (stack) => {
+    const { client } = await loggedInUser(stack);
+    const body = { email: newEmail(), password: PASSWORD };
+    const headers = { "Idempotency-Key": `mine-${newEmail()}` };
     const first = await createUser({ client, body, headers });
     expect(await createUser({ client, body, headers })).to.deep.equal(first);
     const error = await failure(
-      createUser({ client, body: { ...body, email: address() }, headers }),
+      createUser({ client, body: { ...body, email: newEmail() }, headers }),
     );
     expect([error.code, error.status]).to.deep.equal(["idempotency_key_reused", 422]);
   },
 
-  "a limit is waited for, even by what is not repeatable": async (world) => {
-    const { quartet, email } = await stranger(world);
+  "429 is retried for every request": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
     const busy = { kind: "answer", status: 429, headers: { "retry-after": "1" } } as const;
-    await world.faults.set({ path: LOGIN, ...busy });
+    await stack.faults.set({ path: LOGIN, ...busy });
     const began = Date.now();
     await quartet.login({ email, password: PASSWORD });
     expect(Date.now() - began).to.be.within(1000, 20_000);
-    expect(await world.faults.log(LOGIN)).to.have.lengthOf(2);
+    expect(await stack.faults.log(LOGIN)).to.have.lengthOf(2);
   },
 
-  "a long pause is told and not waited for": async (world) => {
-    const { account } = await somebody(world);
+  "a long Retry-After is thrown": async (stack) => {
+    const { account } = await loggedInUser(stack);
     const body = JSON.stringify({
       code: "rate_limited",
       title: "Too many requests",
       request_id: "r-1",
     });
     const headers = { "retry-after": "300", "content-type": "application/problem+json" };
-    await world.faults.set({ path: ME, kind: "answer", status: 429, headers, body });
+    await stack.faults.set({ path: ME, kind: "answer", status: 429, headers, body });
     const error = await failure(account.get());
     expect(error).to.include({ code: "rate_limited", retryAfterSeconds: 300, requestId: "r-1" });
-    expect(await world.faults.log(ME)).to.have.lengthOf(1);
+    expect(await stack.faults.log(ME)).to.have.lengthOf(1);
   },
 
-  "a passing 503 is repeated, but not for a login": async (world) => {
-    const { quartet, email } = await stranger(world);
-    await world.faults.set({ path: LOGIN, kind: "answer", status: 503 });
+  "503 is retried, except for a login": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
+    await stack.faults.set({ path: LOGIN, kind: "answer", status: 503 });
     const error = await failure(quartet.login({ email, password: PASSWORD }));
     expect(error).to.include({ code: "unexpected_answer", status: 503 });
-    expect(await world.faults.log(LOGIN)).to.have.lengthOf(1);
+    expect(await stack.faults.log(LOGIN)).to.have.lengthOf(1);
     await quartet.login({ email, password: PASSWORD });
-    await world.faults.set({ path: ME, kind: "answer", status: 503, times: 2 });
+    await stack.faults.set({ path: ME, kind: "answer", status: 503, times: 2 });
     await quartet.account.get();
-    expect(await world.faults.log(ME)).to.have.lengthOf(3);
+    expect(await stack.faults.log(ME)).to.have.lengthOf(3);
   },
 
-  "a login that reached nobody is repeated": async (world) => {
-    const { quartet, email } = await stranger(world);
+  "a login that reached no replica is retried": async (stack) => {
+    const { quartet, email } = await signedUpUser(stack);
     const body = JSON.stringify({ code: "upstream_unreachable", request_id: "r-1" });
     const headers = { "content-type": "application/problem+json" };
-    await world.faults.set({ path: LOGIN, kind: "answer", status: 503, headers, body, times: 2 });
+    await stack.faults.set({ path: LOGIN, kind: "answer", status: 503, headers, body, times: 2 });
     await quartet.login({ email, password: PASSWORD });
-    expect(await world.faults.log(LOGIN)).to.have.lengthOf(3);
+    expect(await stack.faults.log(LOGIN)).to.have.lengthOf(3);
   },
 
-  "a page of a strange proxy is no answer": async (world) => {
-    const { account } = await somebody(world);
-    await world.faults.set({ path: ME, kind: "answer", status: 418, body: "<html>teapot</html>" });
+  "the page of a proxy is an unexpected answer": async (stack) => {
+    const { account } = await loggedInUser(stack);
+    await stack.faults.set({ path: ME, kind: "answer", status: 418, body: "<html>teapot</html>" });
     expect(await failure(account.get())).to.include({ code: "unexpected_answer", status: 418 });
     const headers = { "content-type": "application/json" };
-    await world.faults.set({ path: ME, kind: "answer", status: 200, headers, body: "<html>" });
+    await stack.faults.set({ path: ME, kind: "answer", status: 200, headers, body: "<html>" });
     expect(await failure(account.get())).to.include({ code: "unexpected_answer" });
   },
 
-  "silence ends by the time limit": async (world) => {
-    const { client } = await somebody(world);
-    await world.faults.set({ path: ME, kind: "silence", times: 9 });
+  "a silent connection times out": async (stack) => {
+    const { client } = await loggedInUser(stack);
+    await stack.faults.set({ path: ME, kind: "silence", times: 9 });
     const began = Date.now();
     const error = await failure(getMe({ client, meta: { timeoutMs: 100, maxRetries: 1 } }));
     expect(error.code).to.equal("timed_out");
     expect(Date.now() - began).to.be.within(200, 20_000);
-    expect(await world.faults.log(ME)).to.have.lengthOf(2);
-    // One try's time limit is not the call's: the next try may answer.
-    await world.faults.set({ path: ME, kind: "silence" });
+    expect(await stack.faults.log(ME)).to.have.lengthOf(2);
+    // The timeout applies to one attempt: the next one may succeed.
+    await stack.faults.set({ path: ME, kind: "silence" });
     await getMe({ client, meta: { timeoutMs: 2000 } });
   },
 
-  "a signal ends a call with its own reason": async (world) => {
-    const { account } = await somebody(world);
+  "a signal aborts a call with its own reason": async (stack) => {
+    const { account } = await loggedInUser(stack);
     const controller = new AbortController();
-    await world.faults.set({ path: ME, kind: "silence", times: 9 });
+    await stack.faults.set({ path: ME, kind: "silence", times: 9 });
     const call = account.get({ signal: controller.signal }).catch((reason: unknown) => reason);
     const reason = new Error("enough");
-    while ((await world.faults.log(ME)).length === 0);
+    while ((await stack.faults.log(ME)).length === 0);
     controller.abort(reason);
     expect(await call).to.equal(reason);
-    expect(await world.faults.log(ME)).to.have.lengthOf(1);
+    expect(await stack.faults.log(ME)).to.have.lengthOf(1);
   },
 
-  "a signal ends a pause between tries": async (world) => {
-    const { account } = await somebody(world);
+  "a signal aborts a pause between attempts": async (stack) => {
+    const { account } = await loggedInUser(stack);
     const controller = new AbortController();
     const headers = { "retry-after": "30" };
-    await world.faults.set({ path: ME, kind: "answer", status: 429, headers });
+    await stack.faults.set({ path: ME, kind: "answer", status: 429, headers });
     const call = account.get({ signal: controller.signal }).catch((reason: unknown) => reason);
-    while ((await world.faults.log(ME)).length === 0);
+    while ((await stack.faults.log(ME)).length === 0);
     controller.abort();
     expect(await call).to.have.property("name", "AbortError");
   },
 
-  "a server that is not there": async () => {
+  "an unreachable server": async () => {
     const quartet = new Quartet({ url: "http://localhost:1", retry: QUICK });
     const error = await failure(quartet.login({ email: "a@example.org", password: PASSWORD }));
     expect(error.code).to.equal("connection_failed");

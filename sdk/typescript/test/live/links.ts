@@ -6,42 +6,42 @@ import {
   LONG_TOKENS,
   PATIENCE_MS,
   QUICK,
-  somebody,
-  stranger,
+  loggedInUser,
+  signedUpUser,
   type Scenarios,
-  type World,
+  type TestStack,
 } from "../harness/scenario.js";
 
 const GRAPHQL = "/v1/links/graphql";
 const TARGET = "https://example.org/page?a=1";
 
 /** Follows the link, through the proxy. */
-async function follow({ url }: World, { slug }: Link): Promise<void> {
+async function follow({ url }: TestStack, { slug }: Link): Promise<void> {
   await fetch(`${url}/s/${slug}`, { redirect: "manual" });
 }
 
-/** Follows the link again and again until the subscription tells of a click. */
+/** Follows the link until the subscription reports a click. */
 async function clickUntilTold(
-  world: World,
+  stack: TestStack,
   link: Link,
   clicks: AsyncIterator<Click>,
 ): Promise<Click> {
-  let told: IteratorResult<Click> | undefined;
+  let reported: IteratorResult<Click> | undefined;
   const next = clicks.next().then((result) => {
-    told = result;
+    reported = result;
   });
-  await eventually("a click is told", async () => {
-    await follow(world, link);
+  await eventually("a click is reported", async () => {
+    await follow(stack, link);
     await Promise.race([next, new Promise((done) => setTimeout(done, 200))]);
-    return told;
+    return reported;
   });
-  if (!told || told.done) throw new Error("the subscription has ended");
-  return told.value;
+  if (!reported || reported.done) throw new Error("the subscription has ended");
+  return reported.value;
 }
 
 export const links: Scenarios = {
-  "a link from its making to its end": async (world) => {
-    const { links } = await somebody(world);
+  "a link is created, changed and deleted": async (stack) => {
+    const { links } = await loggedInUser(stack);
     const made = await links.create({ url: TARGET, title: "A page" });
     expect(made).to.include({ url: TARGET, title: "A page", status: "ACTIVE", maxClicks: null });
     const found = await links.get(made.id);
@@ -56,21 +56,21 @@ export const links: Scenarios = {
     expect(await links.series(made.id, { by: "DAY" })).to.equal(null);
   },
 
-  "lists come page by page, filtered and ordered": async (world) => {
-    const { links } = await somebody(world);
+  "lists are paginated, filtered and ordered": async (stack) => {
+    const { links } = await loggedInUser(stack);
     for (const title of ["a", "b", "c", "d", "e"]) await links.create({ url: TARGET, title });
     const titles: (string | null)[] = [];
     const orderBy = [{ field: "TITLE", direction: "ASC" } as const];
-    await world.faults.set();
+    await stack.faults.set();
     for await (const link of links.list({ orderBy, pageSize: 2 })) titles.push(link.title);
     expect(titles).to.deep.equal(["a", "b", "c", "d", "e"]);
-    expect(await world.faults.log(GRAPHQL)).to.have.lengthOf(3);
+    expect(await stack.faults.log(GRAPHQL)).to.have.lengthOf(3);
     const some = await links.list({ where: { title: { _in: ["b", "d"] } }, orderBy }).toArray();
     expect(some.map(({ title }) => title)).to.deep.equal(["b", "d"]);
   },
 
-  "what GraphQL refuses is a typed error as well": async (world) => {
-    const { links } = await somebody(world);
+  "a GraphQL error becomes a typed error": async (stack) => {
+    const { links } = await loggedInUser(stack);
     const { slug } = await links.create({ url: TARGET });
     const taken = await failure(links.create({ url: TARGET, slug }));
     expect(taken.code).to.equal("slug_taken");
@@ -82,66 +82,66 @@ export const links: Scenarios = {
     ]);
     const document = await failure(links.request("{ nothing }", {}));
     expect(document).to.include({ code: "graphql_validation_failed", status: 400 });
-    const anonymous = new Quartet({ url: world.url });
+    const anonymous = new Quartet({ url: stack.url });
     const refused = await failure(anonymous.links.create({ url: TARGET }));
     expect(refused).to.include({ code: "unauthenticated", status: 401 });
   },
 
-  "a query is repeated after a cut, a mutation is not": async (world) => {
-    const { links } = await somebody(world);
-    await world.faults.set({ path: GRAPHQL, kind: "cut-after", times: 2 });
+  "a query is retried, a mutation is not": async (stack) => {
+    const { links } = await loggedInUser(stack);
+    await stack.faults.set({ path: GRAPHQL, kind: "cut-after", times: 2 });
     expect(await links.list().toArray()).to.deep.equal([]);
-    expect(await world.faults.log(GRAPHQL)).to.have.lengthOf(3);
-    await world.faults.set({ path: GRAPHQL, kind: "cut-after" });
+    expect(await stack.faults.log(GRAPHQL)).to.have.lengthOf(3);
+    await stack.faults.set({ path: GRAPHQL, kind: "cut-after" });
     const error = await failure(links.create({ url: TARGET }));
     expect(error.code).to.equal("connection_failed");
-    expect(await world.faults.log(GRAPHQL)).to.have.lengthOf(1);
+    expect(await stack.faults.log(GRAPHQL)).to.have.lengthOf(1);
     expect(await links.list().toArray()).to.have.lengthOf(1);
   },
 
-  "clicks are told as they happen, over one socket": async (world) => {
-    const { links } = await somebody(world);
+  "clicks are reported live, over one socket": async (stack) => {
+    const { links } = await loggedInUser(stack);
     const [one, other] = [await links.create({ url: TARGET }), await links.create({ url: TARGET })];
     const first = links.clicks(one.id);
     const second = links.clicks(other.id);
-    const click = await clickUntilTold(world, one, first);
+    const click = await clickUntilTold(stack, one, first);
     expect(click.totals.total).to.be.above(0);
     expect(click.device).to.be.a("string");
-    await clickUntilTold(world, other, second);
-    expect(await world.faults.sockets()).to.equal(1);
+    await clickUntilTold(stack, other, second);
+    expect(await stack.faults.sockets()).to.equal(1);
     await first.return();
     await second.return();
     await eventually("the socket is closed", async () =>
-      (await world.faults.sockets()) === 0 ? true : undefined,
+      (await stack.faults.sockets()) === 0 ? true : undefined,
     );
   },
 
-  "a subscription outlives its connection": async (world) => {
-    const { links } = await somebody(world);
+  "a subscription reconnects": async (stack) => {
+    const { links } = await loggedInUser(stack);
     const link = await links.create({ url: TARGET });
     const clicks = links.clicks(link.id);
-    const before = await clickUntilTold(world, link, clicks);
-    await world.faults.cutSockets();
-    const after = await clickUntilTold(world, link, clicks);
+    const before = await clickUntilTold(stack, link, clicks);
+    await stack.faults.cutSockets();
+    const after = await clickUntilTold(stack, link, clicks);
     expect(after.totals.total).to.be.above(before.totals.total);
     await clicks.return();
   },
 
-  "a subscription outlives its token": async (world) => {
-    const { links, client } = await somebody(world);
+  "a subscription survives the expiry of its token": async (stack) => {
+    const { links, client } = await loggedInUser(stack);
     const { lifetimeMs } = (await client.session.tokens())!;
     if (lifetimeMs > PATIENCE_MS) return LONG_TOKENS;
     const link = await links.create({ url: TARGET });
     const clicks = links.clicks(link.id);
-    await clickUntilTold(world, link, clicks);
-    // Through several tokens, with nothing told meanwhile.
+    await clickUntilTold(stack, link, clicks);
+    // Through several tokens, without events.
     await new Promise((done) => setTimeout(done, 3.5 * lifetimeMs));
-    await clickUntilTold(world, link, clicks);
+    await clickUntilTold(stack, link, clicks);
     await clicks.return();
   },
 
-  "a refused token is replaced when a subscription begins": async (world) => {
-    const { links, client } = await somebody(world);
+  "a refused token is renewed when a subscription starts": async (stack) => {
+    const { links, client } = await loggedInUser(stack);
     const link = await links.create({ url: TARGET });
     const { accessToken, refreshToken, sessionId } = (await client.session.tokens())!;
     const forged = accessToken.replace(/[^.]+$/, (signature) =>
@@ -155,29 +155,29 @@ export const links: Scenarios = {
       token_type: "Bearer",
     });
     const clicks = links.clicks(link.id);
-    await clickUntilTold(world, link, clicks);
+    await clickUntilTold(stack, link, clicks);
     await clicks.return();
   },
 
-  "without a session a subscription fails": async (world) => {
-    const { quartet } = await stranger(world);
+  "a subscription fails without a session": async (stack) => {
+    const { quartet } = await signedUpUser(stack);
     const error = await failure(quartet.links.clicks("lnk_00000000000000000000000000").next());
     expect(error).to.include({ code: "unauthenticated", status: 401 });
   },
 
-  "a subscription to somebody else's link fails": async (world) => {
-    const { links } = await somebody(world);
-    const other = await somebody(world);
+  "a subscription to a link of another user fails": async (stack) => {
+    const { links } = await loggedInUser(stack);
+    const other = await loggedInUser(stack);
     const link = await links.create({ url: TARGET });
     const error = await failure(other.links.clicks(link.id).next());
     expect(error.code).to.equal("not_found");
   },
 
-  "the loop ends with the link, and with a signal": async (world) => {
-    const { links } = await somebody(world);
+  "the loop ends with the link, and with a signal": async (stack) => {
+    const { links } = await loggedInUser(stack);
     const link = await links.create({ url: TARGET });
     const clicks = links.clicks(link.id);
-    await clickUntilTold(world, link, clicks);
+    await clickUntilTold(stack, link, clicks);
     await links.delete(link.id);
     for await (const _ of clicks);
     const controller = new AbortController();
@@ -189,7 +189,7 @@ export const links: Scenarios = {
     expect(await outcome).to.equal(reason);
   },
 
-  "a gateway that is gone ends a subscription after some tries": async () => {
+  "a subscription fails after several attempts to reconnect": async () => {
     const quartet = new Quartet({
       url: "http://localhost:1",
       retry: { ...QUICK, maxReconnects: 2 },

@@ -1,11 +1,11 @@
 import { memoryStore, type UploadProgress } from "@quartet/client";
 import { expect } from "chai";
-import { failure, PATIENCE_MS, somebody, type Scenarios } from "../harness/scenario.js";
+import { failure, PATIENCE_MS, loggedInUser, type Scenarios } from "../harness/scenario.js";
 
 const PUT = "/__store/";
 const PRESIGN = "/v1/media/presign";
 const COMPLETE = "/complete";
-/** Large enough to be sent in several parts. */
+/** Large enough to be sent in several chunks. */
 const SIZE = 3_000_000;
 
 function text(size = SIZE): Blob {
@@ -13,8 +13,8 @@ function text(size = SIZE): Blob {
 }
 
 export const uploads: Scenarios = {
-  "a file goes up with progress, is listed, fetched and deleted": async (world) => {
-    const { media } = await somebody(world);
+  "a file is uploaded with progress, listed, downloaded and deleted": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const file = new File([text()], "hello.txt", { type: "text/plain" });
     const asset = await media.upload(file, { visibility: "public" });
     expect(asset).to.include({ status: "ready", file_name: "hello.txt", size_bytes: SIZE });
@@ -26,9 +26,9 @@ export const uploads: Scenarios = {
     expect((await failure(media.asset(asset.id))).code).to.equal("not_found");
   },
 
-  "progress is told while the file goes": async (world) => {
-    const { media } = await somebody(world);
-    await world.faults.set(
+  "progress is reported during the upload": async (stack) => {
+    const { media } = await loggedInUser(stack);
+    await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload" },
       { path: PUT, method: "PUT", kind: "slow-upload", pauseMs: 2 },
     );
@@ -42,8 +42,8 @@ export const uploads: Scenarios = {
     expect(amounts.filter((sent) => sent > 0 && sent < totalBytes)).to.have.length.above(2);
   },
 
-  "bytes and texts go up too": async (world) => {
-    const { media } = await somebody(world);
+  "bytes and strings can be uploaded": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const bytes = new TextEncoder().encode("a,b\n1,2\n");
     const csv = await media.upload(bytes, { contentType: "text/csv", fileName: "a.csv" });
     expect(csv).to.include({ size_bytes: 8, visibility: "private" });
@@ -53,30 +53,30 @@ export const uploads: Scenarios = {
     expect(await (await fetch(url)).text()).to.equal("# Note\n");
   },
 
-  "lists come page by page": async (world) => {
-    const { media } = await somebody(world);
+  "lists are paginated": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const options = { contentType: "text/plain" };
     for (const name of ["1", "2", "3", "4", "5"]) {
       await media.upload(name, { ...options, fileName: `${name}.txt` });
     }
-    await world.faults.set();
+    await stack.faults.set();
     const names: string[] = [];
     for await (const asset of media.assets({ pageSize: 2 })) names.push(asset.file_name);
     expect(names).to.deep.equal(["5.txt", "4.txt", "3.txt", "2.txt", "1.txt"]);
-    expect(await world.faults.log("/v1/media/assets", "GET")).to.have.lengthOf(3);
-    await world.faults.set();
+    expect(await stack.faults.log("/v1/media/assets", "GET")).to.have.lengthOf(3);
+    await stack.faults.set();
     for await (const asset of media.assets({ pageSize: 2, status: "ready" })) {
       expect(asset.file_name).to.equal("5.txt");
       break;
     }
-    expect(await world.faults.log("/v1/media/assets", "GET")).to.have.lengthOf(1);
+    expect(await stack.faults.log("/v1/media/assets", "GET")).to.have.lengthOf(1);
     expect(await media.assets({ visibility: "public" }).toArray()).to.deep.equal([]);
   },
 
-  "an upload that is cut half way begins anew": async (world) => {
-    const { media } = await somebody(world);
+  "an interrupted upload starts over": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const amounts: number[] = [];
-    await world.faults.set(
+    await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload" },
       { path: PUT, method: "PUT", kind: "cut-upload", afterBytes: SIZE / 2 },
       { path: PUT, method: "PUT", kind: "cut-before" },
@@ -84,44 +84,44 @@ export const uploads: Scenarios = {
     const onProgress = ({ sentBytes }: UploadProgress) => amounts.push(sentBytes);
     const asset = await media.upload(text(), { onProgress, retry: { baseDelayMs: 20 } });
     expect(asset.status).to.equal("ready");
-    expect(await world.faults.log(PUT, "PUT")).to.have.lengthOf(3);
-    expect(await world.faults.log(PRESIGN)).to.have.lengthOf(1);
+    expect(await stack.faults.log(PUT, "PUT")).to.have.lengthOf(3);
+    expect(await stack.faults.log(PRESIGN)).to.have.lengthOf(1);
     expect(amounts.filter((sent) => sent === 0)).to.have.lengthOf(3);
     const { url } = await media.download(asset.id);
     expect((await (await fetch(url)).blob()).size).to.equal(SIZE);
   },
 
-  "a file that arrived although its answer was lost is completed": async (world) => {
-    const { media } = await somebody(world);
-    await world.faults.set(
+  "a file whose response was lost is completed": async (stack) => {
+    const { media } = await loggedInUser(stack);
+    await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload" },
       { path: PUT, method: "PUT", kind: "cut-after" },
       { path: COMPLETE, kind: "cut-after" },
     );
     const asset = await media.upload(text(), { retry: { baseDelayMs: 20 } });
     expect(asset.status).to.equal("ready");
-    const statuses = (await world.faults.log(PUT, "PUT")).map(({ status }) => status);
+    const statuses = (await stack.faults.log(PUT, "PUT")).map(({ status }) => status);
     expect(statuses).to.deep.equal([200, 412]);
-    expect(await world.faults.log(COMPLETE)).to.have.lengthOf(2);
+    expect(await stack.faults.log(COMPLETE)).to.have.lengthOf(2);
   },
 
-  "an address that has ended is replaced": async (world) => {
-    const { media } = await somebody(world);
+  "an expired URL is replaced": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const body = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
-    await world.faults.set(
+    await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload", times: 2 },
       { path: PUT, method: "PUT", kind: "answer", status: 403, body },
     );
     const asset = await media.upload(text());
     expect(asset.status).to.equal("ready");
-    const presigned = await world.faults.log(PRESIGN);
+    const presigned = await stack.faults.log(PRESIGN);
     expect(new Set(presigned.map(({ key }) => key)).size).to.equal(2);
     const assets = await media.assets({ status: "ready" }).toArray();
     expect(assets.map(({ id }) => id)).to.deep.equal([asset.id]);
   },
 
-  "an address that has really ended is replaced": async (world) => {
-    const { media, client } = await somebody(world);
+  "a URL that really expires is replaced": async (stack) => {
+    const { media, client } = await loggedInUser(stack);
     const probe = await client.post<
       { 201: { upload: { expires_at: string }; asset: { created_at: string } } },
       unknown,
@@ -135,21 +135,21 @@ export const uploads: Scenarios = {
       body: { file_name: "a", content_type: "text/plain", size_bytes: 1, visibility: "private" },
     });
     const lifetimeMs = Date.parse(probe.upload.expires_at) - Date.parse(probe.asset.created_at);
-    if (lifetimeMs > PATIENCE_MS) return { left: "media.uploads.ttl_seconds is long" };
-    await world.faults.set(
+    if (lifetimeMs > PATIENCE_MS) return { skipped: "media.uploads.ttl_seconds is long" };
+    await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload", times: 2 },
       { path: PUT, method: "PUT", kind: "delay", ms: lifetimeMs + 1500 },
     );
     const asset = await media.upload(text());
     expect(asset.status).to.equal("ready");
-    const statuses = (await world.faults.log(PUT, "PUT")).map(({ status }) => status);
+    const statuses = (await stack.faults.log(PUT, "PUT")).map(({ status }) => status);
     expect(statuses).to.deep.equal([403, 200]);
   },
 
-  "a file that is not what was promised is refused, by the store and by the service": async (
-    world,
+  "a file that differs from the presigned one is refused by the store and the service": async (
+    stack,
   ) => {
-    const { media } = await somebody(world);
+    const { media } = await loggedInUser(stack);
     const wrong = { contentType: "text/plain", checksumSha256: "0".repeat(64) };
     const refused = await failure(media.upload("quartet", wrong));
     expect(refused).to.include({ code: "upload_refused", status: 400 });
@@ -162,43 +162,43 @@ export const uploads: Scenarios = {
     expect(type.field("/content_type")).to.be.an("object");
   },
 
-  "a deletion whose answer is lost is one": async (world) => {
-    const { media } = await somebody(world);
+  "a deletion whose response is lost succeeds": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const { id } = await media.upload("x", { contentType: "text/plain" });
-    await world.faults.set({ path: id, method: "DELETE", kind: "cut-after" });
+    await stack.faults.set({ path: id, method: "DELETE", kind: "cut-after" });
     await media.delete(id);
-    const statuses = (await world.faults.log(id, "DELETE")).map(({ status }) => status);
+    const statuses = (await stack.faults.log(id, "DELETE")).map(({ status }) => status);
     expect(statuses).to.deep.equal([204, 404]);
     expect((await failure(media.delete(id))).code).to.equal("not_found");
   },
 
-  "a store that is busy is asked again, and given up": async (world) => {
-    const { media } = await somebody(world);
+  "a busy store is retried, up to a limit": async (stack) => {
+    const { media } = await loggedInUser(stack);
     const busy = { path: PUT, method: "PUT", kind: "answer", status: 503 } as const;
-    await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...busy, times: 2 });
+    await stack.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...busy, times: 2 });
     const retry = { baseDelayMs: 20 };
     expect(await media.upload(text(), { retry })).to.include({ status: "ready" });
-    await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...busy, times: 9 });
+    await stack.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...busy, times: 9 });
     const error = await failure(media.upload(text(), { retry: { ...retry, maxRetries: 1 } }));
     expect(error).to.include({ code: "upload_refused", status: 503 });
-    expect(await world.faults.log(PUT, "PUT")).to.have.lengthOf(2);
+    expect(await stack.faults.log(PUT, "PUT")).to.have.lengthOf(2);
   },
 
-  "an upload that stands still is begun anew, and a signal ends it": async (world) => {
-    const { media } = await somebody(world, { tokens: memoryStore() });
+  "a stalled upload starts over, and a signal aborts it": async (stack) => {
+    const { media } = await loggedInUser(stack, { tokens: memoryStore() });
     const silence = { path: PUT, method: "PUT", kind: "silence" } as const;
-    await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, silence);
+    await stack.faults.set({ path: PRESIGN, kind: "redirect-upload" }, silence);
     const asset = await media.upload(text(), {
       stallMs: 500,
       answerMs: 500,
       retry: { baseDelayMs: 20 },
     });
     expect(asset.status).to.equal("ready");
-    await world.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...silence, times: 9 });
+    await stack.faults.set({ path: PRESIGN, kind: "redirect-upload" }, { ...silence, times: 9 });
     const controller = new AbortController();
     const { signal } = controller;
     const upload = media.upload(text(), { signal }).catch((reason: unknown) => reason);
-    while ((await world.faults.log(PUT, "PUT")).length === 0);
+    while ((await stack.faults.log(PUT, "PUT")).length === 0);
     const reason = new Error("enough");
     controller.abort(reason);
     expect(await upload).to.equal(reason);

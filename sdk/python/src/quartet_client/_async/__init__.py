@@ -1,1 +1,1 @@
-"""The client, written once for asyncio. `cargo xtask gen` writes the other one from it."""
+"""The client for asyncio. `cargo xtask gen` derives the client for threads from it."""

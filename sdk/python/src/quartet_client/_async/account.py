@@ -15,7 +15,7 @@ from quartet_client._generated.rest.types import UNSET
 
 
 class AsyncAccount:
-    """Made by ``AsyncQuartet``; there as ``account``."""
+    """The attribute ``account`` of ``AsyncQuartet``."""
 
     def __init__(self, rest: AuthenticatedClient, keeper: AsyncTokenKeeper) -> None:
         self._rest = rest
@@ -29,7 +29,7 @@ class AsyncAccount:
         *,
         idempotency_key: str | None = None,
     ) -> User:
-        """Makes an account. It is not logged in yet."""
+        """Creates an account, without logging in."""
         return expect(
             User,
             await acall(
@@ -44,7 +44,7 @@ class AsyncAccount:
         return expect(User, await acall(get_me.asyncio, client=self._rest))
 
     async def update(self, patch: UserPatch, *, if_match: str | None = None) -> User:
-        """What is left out of the patch stays; None clears."""
+        """Absent members of the patch keep their value; None clears it."""
         return expect(
             User,
             await acall(
@@ -56,12 +56,12 @@ class AsyncAccount:
         )
 
     async def delete(self, *, if_match: str | None = None) -> None:
-        """Deletes the account and all of its sessions; needs a recent login."""
+        """Deletes the account and its sessions. Requires a recent login."""
         await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
         await self._keeper.replace(None)
 
     async def sessions(self, *, page_size: int = 100) -> AsyncIterator[Session]:
-        """The caller's sessions, newest first, over all pages."""
+        """The sessions of the caller, newest first, page by page."""
         cursor: str | None = None
         while True:
             page = expect(
@@ -80,10 +80,10 @@ class AsyncAccount:
                 return
 
     async def end_session(self, session_id: str) -> None:
-        """Logs out elsewhere; for this session there is ``logout``."""
+        """Ends another session; use ``logout`` for this one."""
         await delete_session.asyncio_detailed(id=session_id, client=self._rest)
 
 
 def new_idempotency_key() -> str:
-    """A key under which a POST that is sent again is done once."""
+    """A key that makes a POST safe to retry."""
     return uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""The door: one object for all services."""
+"""The client: one object for all services."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from quartet_client.retry import RetryPolicy
 from quartet_client.subscriptions import Endpoint
 from quartet_client.tokens import MemoryTokenStore, Tokens, TokenStore
 
-# A little longer than the services work on a request, so that theirs is the answer.
+# A little longer than the timeout of the services, so that they respond first.
 DEFAULT_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
-# A spent refresh token gives the same successor for 10 seconds and later ends the session:
-# whether its answer is lost must be known soon, and then it is asked again in time or never.
+# A used refresh token returns the same successor for 10 seconds; after that, reuse ends the
+# session. A lost response must be noticed soon enough to retry in time, or else never.
 _REFRESH_TIMEOUT = httpx.Timeout(4.0)
 _REFRESH_WINDOW_SECONDS = 5.0
-# After the last byte of a large file a store may go on hashing.
+# The store may be hashing a large file after its last byte.
 _STORE_ANSWER_SECONDS = 120.0
 
 
 class AsyncQuartet:
-    """A client of one Quartet. Use it as a context manager, or call ``aclose`` at the end."""
+    """A client of one gateway. Use it as a context manager, or call ``aclose`` at the end."""
 
     def __init__(
         self,
@@ -57,17 +57,21 @@ class AsyncQuartet:
         runtime: AsyncRuntime | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ValueError("url must begin with http:// or https://")
+            raise ValueError("url must start with http:// or https://")
         url = url.rstrip("/")
         policy = retry or RetryPolicy()
         runtime = runtime or AsyncRuntime()
         verify = ssl_context or True
         network = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy)
-        careful = dataclasses.replace(policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS)
+        refresh_policy = dataclasses.replace(
+            policy, lost_answer_window_seconds=_REFRESH_WINDOW_SECONDS
+        )
         self._runtime = runtime
         self._keeper = AsyncTokenKeeper(token_store or MemoryTokenStore(), self._refresh, runtime)
         self._anonymous = _http(url, timeout, AsyncTransport(network, policy, runtime))
-        self._refreshing = _http(url, _REFRESH_TIMEOUT, AsyncTransport(network, careful, runtime))
+        self._refreshing = _http(
+            url, _REFRESH_TIMEOUT, AsyncTransport(network, refresh_policy, runtime)
+        )
         self._authorized = _http(
             url, timeout, AsyncTransport(network, policy, runtime, self._keeper)
         )
@@ -76,7 +80,7 @@ class AsyncQuartet:
             timeout=httpx.Timeout(**{**timeout.as_dict(), "read": _STORE_ANSWER_SECONDS}),
         )
         self.rest = AuthenticatedClient(base_url=url, token="")
-        """For the generated functions of ``quartet_client.rest``: every operation there is."""
+        """For the generated functions of ``quartet_client.rest``."""
         self.rest.set_async_httpx_client(self._authorized)
         sockets = AsyncSockets(
             Endpoint(url + PATH, timeout.connect or 5.0, ssl_context, proxy),
@@ -89,25 +93,25 @@ class AsyncQuartet:
         self.links = AsyncLinks(AsyncGraphQl(self._authorized, sockets))
 
     async def login(self, email: str, password: str) -> Tokens:
-        """Opens a session. Its tokens go to the token store and are kept fresh."""
-        asked_at = self._runtime.now()
-        answer = await acall(
+        """Opens a session. Its tokens are kept in the token store and renewed."""
+        requested_at = self._runtime.now()
+        result = await acall(
             create_session.asyncio,
             client=_rest(self._anonymous),
             body=models.Credentials(email=email, password=password),
         )
-        tokens = _tokens(expect(models.Tokens, answer), asked_at)
+        tokens = _tokens(expect(models.Tokens, result), requested_at)
         await self._keeper.replace(tokens)
         return tokens
 
     async def logout(self) -> None:
-        """Ends the session. Its tokens are forgotten even if the server cannot be reached."""
+        """Ends the session. Its tokens are removed even if the server cannot be reached."""
         if await self._keeper.load() is None:
             return
         try:
             await delete_session.asyncio_detailed(id="current", client=self.rest)
         except UnauthenticatedError:
-            # It had ended already.
+            # It has ended already.
             pass
         finally:
             await self._keeper.replace(None)
@@ -128,13 +132,13 @@ class AsyncQuartet:
         await self.aclose()
 
     async def _refresh(self, refresh_token: str) -> Tokens:
-        asked_at = self._runtime.now()
-        answer = await acall(
+        requested_at = self._runtime.now()
+        result = await acall(
             refresh_session.asyncio,
             client=_rest(self._refreshing),
             body=models.RefreshRequest(refresh_token=refresh_token),
         )
-        return _tokens(expect(models.Tokens, answer), asked_at)
+        return _tokens(expect(models.Tokens, result), requested_at)
 
 
 def _http(url: str, timeout: httpx.Timeout, transport: AsyncTransport) -> httpx.AsyncClient:
@@ -146,12 +150,12 @@ def _rest(http: httpx.AsyncClient) -> RestClient:
     return RestClient(base_url=str(http.base_url)).set_async_httpx_client(http)
 
 
-def _tokens(answer: models.Tokens, asked_at: float) -> Tokens:
-    # Counted from before the request: rather a little too short than too long.
+def _tokens(tokens: models.Tokens, requested_at: float) -> Tokens:
+    # Counted from before the request, so that the lifetime is never overestimated.
     return Tokens(
-        access_token=answer.access_token,
-        refresh_token=answer.refresh_token,
-        session_id=answer.session_id,
-        expires_at=asked_at + answer.expires_in,
-        lifetime_seconds=answer.expires_in,
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+        session_id=tokens.session_id,
+        expires_at=requested_at + tokens.expires_in,
+        lifetime_seconds=tokens.expires_in,
     )

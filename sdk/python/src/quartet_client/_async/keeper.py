@@ -1,4 +1,4 @@
-"""The tokens of whoever is logged in, kept fresh."""
+"""The tokens of the session, renewed when necessary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from quartet_client.tokens import Tokens, TokenStore
 
 
 class AsyncTokenKeeper:
-    """Gives the access token. However many ask at once, one refreshes and the others wait."""
+    """Provides the access token. One caller refreshes it at a time; others wait for the result."""
 
     def __init__(
         self,
@@ -25,12 +25,12 @@ class AsyncTokenKeeper:
         return await self._runtime.in_thread(self._store.load)
 
     async def replace(self, tokens: Tokens | None) -> None:
-        """For a login, and for its end: a refresh that is on its way does not undo it."""
+        """For login and logout: a concurrent refresh does not undo it."""
         async with self._lock:
             await self._save(tokens)
 
     async def access_token(self) -> str | None:
-        """A token that is still good for a while; None when nobody is logged in."""
+        """A token that does not expire soon; None without a session."""
         tokens = await self.load()
         if tokens is None or not tokens.needs_refresh(self._runtime.now()):
             return tokens.access_token if tokens else None
@@ -41,13 +41,13 @@ class AsyncTokenKeeper:
                 raise
             return tokens.access_token
 
-    async def renew(self, spent: str) -> str | None:
-        """The token after `spent`, which somebody else may have fetched meanwhile."""
+    async def renew(self, refused: str) -> str | None:
+        """The successor of `refused`, which another caller may have fetched already."""
         async with self._lock:
             tokens = await self.load()
-            if tokens is None or tokens.access_token != spent:
+            if tokens is None or tokens.access_token != refused:
                 return tokens.access_token if tokens else None
-            # Once the server has spent the refresh token, its successor must not get lost.
+            # Once the refresh token is used, its successor must not be lost.
             fresh = await self._runtime.shielded(self._exchange, tokens)
             return fresh.access_token
 

@@ -1,4 +1,4 @@
-"""Assets: list, get, download, delete, upload."""
+"""Uploads and assets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from quartet_client.sources import Source, Uploadable, guess_content_type
 
 
 class AsyncMedia:
-    """Made by ``AsyncQuartet``; there as ``media``."""
+    """The attribute ``media`` of ``AsyncQuartet``."""
 
     def __init__(self, rest: AuthenticatedClient, uploader: AsyncUploader) -> None:
         self._rest = rest
@@ -45,15 +45,15 @@ class AsyncMedia:
         checksum: bool = True,
         on_progress: Progress | None = None,
     ) -> Asset:
-        """Presigns, sends the file to the store, completes; gives the ready asset.
+        """Presigns, sends the file to the object store, completes; returns the ready asset.
 
-        A broken upload is sent again, to a new address if the old one has ended. The checksum
-        costs a first reading of the file and makes the store refuse whatever is not this file.
+        A broken upload is sent again, to a new URL if the old one has expired. The checksum
+        requires reading the file once more; the store then refuses any other content.
         """
         source = await self._uploader.runtime.in_thread(Source, content)
         name = file_name or source.name
         if name is None:
-            raise ValueError("file_name is needed: the content has no name of its own")
+            raise ValueError("file_name is required: the content has no name")
         request = PresignRequest(
             file_name=name,
             content_type=content_type or guess_content_type(name),
@@ -68,7 +68,7 @@ class AsyncMedia:
     async def presign(
         self, request: PresignRequest, *, idempotency_key: str | None = None
     ) -> Presigned:
-        """Where and how to send a file; ``upload`` does it all."""
+        """Where and how to send a file; ``upload`` includes this."""
         return expect(
             Presigned,
             await acall(
@@ -80,7 +80,7 @@ class AsyncMedia:
         )
 
     async def complete(self, asset_id: str) -> Asset:
-        """Has the uploaded file verified; gives the ready asset."""
+        """Verifies the uploaded file; returns the ready asset."""
         return expect(Asset, await acall(complete_upload.asyncio, id=asset_id, client=self._rest))
 
     async def assets(
@@ -90,7 +90,7 @@ class AsyncMedia:
         visibility: Visibility | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[Asset]:
-        """The caller's assets, newest first, over all pages."""
+        """The assets of the caller, newest first, page by page."""
         cursor: str | None = None
         while True:
             page = expect(
@@ -114,7 +114,7 @@ class AsyncMedia:
         return expect(Asset, await acall(get_asset.asyncio, id=asset_id, client=self._rest))
 
     async def download(self, asset_id: str) -> Download:
-        """An address from which the file can be fetched; a private file's ends soon."""
+        """A URL to download the file from; it expires soon if the file is private."""
         return expect(Download, await acall(download_asset.asyncio, id=asset_id, client=self._rest))
 
     async def delete(self, asset_id: str) -> None:

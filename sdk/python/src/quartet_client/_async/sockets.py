@@ -1,4 +1,4 @@
-"""Subscriptions over a WebSocket that is opened again when it breaks."""
+"""Subscriptions over a WebSocket that reconnects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quartet_client.retry import RetryPolicy
 from quartet_client.subscriptions import BROKEN, Conversation, Endpoint, Next, Reaction
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
-# Whoever leaves waits no longer than this for what nobody wants any more.
+# The longest wait for the close handshake, whose result is not needed.
 _CLOSE_TIMEOUT_SECONDS = 0.5
 
 
@@ -39,7 +39,7 @@ class AsyncSockets:
     async def subscribe(
         self, query: str, operation_name: str | None, variables: Mapping[str, Any]
     ) -> AsyncGenerator[dict[str, Any]]:
-        """The data of each event. What happens while the connection is down is not told."""
+        """The data of each event. Events while the connection is down are missed."""
         conversation = Conversation(query, operation_name, variables)
         broken = 0
         renewed = False
@@ -73,19 +73,19 @@ class AsyncSockets:
             broken += 1
             if step is not Next.AGAIN or broken >= self._policy.subscription_attempts:
                 raise failure
-            asked = failure.retry_after_seconds or 0
-            await self._runtime.sleep(asked + self._policy.backoff(broken, self._runtime.jitter))
+            pause = failure.retry_after_seconds or 0
+            await self._runtime.sleep(pause + self._policy.backoff(broken, self._runtime.jitter))
 
     async def _reactions(
         self, socket: ClientConnection, conversation: Conversation
     ) -> AsyncGenerator[Reaction]:
-        # Until the acknowledgement the server is waited for; then pings tell whether it is there.
+        # The timeout ends with the acknowledgement; then pings detect a dead connection.
         timeout: float | None = self._endpoint.timeout_seconds
         while True:
             text = await self._runtime.receive(socket, timeout)
             reaction = conversation.receive(text)
             if reaction.reply is not None:
-                # A socket that has closed tells so when what it still holds has been read.
+                # A closed socket raises once its remaining messages have been read.
                 with suppress(ConnectionClosed):
                     await socket.send(reaction.reply)
             if reaction.acknowledged:

@@ -1,4 +1,4 @@
-"""Sends requests: with a token, again where that helps, and raises what went wrong."""
+"""Sends requests with an access token, retries them, and raises typed errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quartet_client.retry import RetryPolicy, was_sent
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    """Stands between httpx and the network. Answers are small and come back read."""
+    """Between httpx and the network. Reads each response completely: they are small."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         response = await self._attempts(request)
         if response.status_code != 401:
             return response
-        # Refused before anything was done: the token ended early, or its key is gone.
+        # Refused without any effect: the token has expired early, or its key was retired.
         renewed = await keeper.renew(token)
         if renewed is None:
             return response
@@ -70,7 +70,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 if wait is None:
                     raise errors.from_failure(error) from error
             else:
-                wait = self._policy.after_answer(request, response, attempt, self._runtime.jitter)
+                wait = self._policy.after_response(request, response, attempt, self._runtime.jitter)
                 if wait is None:
                     return _settled(request, response, lost=lost_at is not None)
             await self._runtime.sleep(wait)
@@ -78,7 +78,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     async def _once(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
         try:
-            # Errors while reading tell which request they belong to.
+            # So that errors while reading refer to their request.
             response.request = request
             await response.aread()
         finally:
@@ -87,7 +87,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 def _settled(request: httpx.Request, response: httpx.Response, *, lost: bool) -> httpx.Response:
-    """What was deleted by an attempt whose answer was lost is deleted all the same."""
+    """A deletion whose response was lost has succeeded if the retry finds nothing."""
     if lost and request.method == "DELETE" and response.status_code == 404:
         return httpx.Response(204, headers={"x-request-id": _request_id(response)})
     return response

@@ -1,4 +1,4 @@
-"""Sends a file to the object store, as often as it takes."""
+"""Sends a file to the object store, with retries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from quartet_client.sources import Source
 from quartet_client.uploads import Step
 
 Progress = Callable[[int, int], object]
-"""Called with the bytes that were sent and the bytes there are. A new attempt begins at 0."""
+"""Called with the sent and the total number of bytes. A new attempt starts at 0."""
 
-# An address that ends before this is over is not worth beginning with.
-_LEAST_SECONDS_LEFT = 5.0
+# A URL that expires sooner is not used for another attempt.
+_MIN_SECONDS_LEFT = 5.0
 
 
 class AsyncUploader:
-    """One PUT for each file. Another way of sending would stand beside ``_put``."""
+    """Sends each file by one PUT."""
 
     def __init__(
         self, store: httpx.AsyncClient, policy: RetryPolicy, runtime: AsyncRuntime
@@ -38,7 +38,7 @@ class AsyncUploader:
         presign: AsyncOperation[[], Presigned],
         on_progress: Progress | None,
     ) -> str:
-        """Gives the id of the asset whose file is in the store."""
+        """Returns the id of the asset once its file is stored."""
         presigned = await presign()
         attempt = 0
         while True:
@@ -49,13 +49,13 @@ class AsyncUploader:
             except httpx.TransportError as error:
                 failure, step = errors.from_failure(error), Step.AGAIN
             else:
-                failure, step = uploads.refused(response), uploads.after_answer(response)
+                failure, step = uploads.refused(response), uploads.after_response(response)
             if step is Step.DONE:
                 return presigned.asset.id
             if step is Step.GIVE_UP or attempt >= self._policy.attempts:
                 raise failure
             await self.runtime.sleep(self._policy.backoff(attempt, self.runtime.jitter))
-            if step is Step.NEW_ADDRESS or self._ends_soon(presigned.upload):
+            if step is Step.NEW_URL or self._expires_soon(presigned.upload):
                 presigned = await presign()
 
     async def _put(
@@ -82,5 +82,5 @@ class AsyncUploader:
         if sent != source.size_bytes:
             raise uploads.file_changed(sent, source.size_bytes)
 
-    def _ends_soon(self, upload: SignedUpload) -> bool:
-        return upload.expires_at.timestamp() - self.runtime.now() < _LEAST_SECONDS_LEFT
+    def _expires_soon(self, upload: SignedUpload) -> bool:
+        return upload.expires_at.timestamp() - self.runtime.now() < _MIN_SECONDS_LEFT

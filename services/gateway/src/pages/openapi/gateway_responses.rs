@@ -1,8 +1,10 @@
 //! What the gateway adds to every operation: its own responses and rate limit headers.
 
-use quartet_common::problem::kinds as common;
-use quartet_openapi as openapi;
-use quartet_openapi::{headers, problems, walk};
+use quartet_common::{
+    openapi::{BEARER, walk},
+    problem::{Kind, kinds as common},
+};
+use quartet_openapi::{headers, problems};
 use serde_json::{Map, Value, json};
 
 use crate::error;
@@ -47,10 +49,7 @@ pub(super) fn add(document: &mut Value) {
     problems::show(document, &all);
 }
 
-fn responses(
-    operation: &Map<String, Value>,
-    is_local: bool,
-) -> Vec<&'static quartet_common::problem::Kind> {
+fn responses(operation: &Map<String, Value>, is_local: bool) -> Vec<&'static Kind> {
     let mut kinds = vec![
         &error::MALFORMED_REQUEST,
         &error::HEADERS_TOO_LARGE,
@@ -71,7 +70,7 @@ fn responses(
         kinds.push(&common::BODY_TOO_LARGE);
     }
     let security = operation.get("security").and_then(Value::as_array);
-    if security.is_some_and(|all| all.iter().any(|one| one.get(openapi::BEARER).is_some())) {
+    if security.is_some_and(|all| all.iter().any(|one| one.get(BEARER).is_some())) {
         kinds.extend([&common::UNAUTHENTICATED, &common::UNAVAILABLE]);
     }
     kinds

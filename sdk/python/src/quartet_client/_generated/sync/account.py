@@ -27,7 +27,7 @@ from quartet_client._generated.sync.keeper import TokenKeeper
 
 
 class Account:
-    """Made by ``AsyncQuartet``; there as ``account``."""
+    """The attribute ``account`` of ``AsyncQuartet``."""
 
     def __init__(self, rest: AuthenticatedClient, keeper: TokenKeeper) -> None:
         self._rest = rest
@@ -41,7 +41,7 @@ class Account:
         *,
         idempotency_key: str | None = None,
     ) -> User:
-        """Makes an account. It is not logged in yet."""
+        """Creates an account, without logging in."""
         return expect(
             User,
             call(
@@ -56,7 +56,7 @@ class Account:
         return expect(User, call(get_me.sync, client=self._rest))
 
     def update(self, patch: UserPatch, *, if_match: str | None = None) -> User:
-        """What is left out of the patch stays; None clears."""
+        """Absent members of the patch keep their value; None clears it."""
         return expect(
             User,
             call(
@@ -68,12 +68,12 @@ class Account:
         )
 
     def delete(self, *, if_match: str | None = None) -> None:
-        """Deletes the account and all of its sessions; needs a recent login."""
+        """Deletes the account and its sessions. Requires a recent login."""
         delete_me.sync_detailed(client=self._rest, if_match=if_match or UNSET)
         self._keeper.replace(None)
 
     def sessions(self, *, page_size: int = 100) -> Iterator[Session]:
-        """The caller's sessions, newest first, over all pages."""
+        """The sessions of the caller, newest first, page by page."""
         cursor: str | None = None
         while True:
             page = expect(
@@ -91,10 +91,10 @@ class Account:
                 return
 
     def end_session(self, session_id: str) -> None:
-        """Logs out elsewhere; for this session there is ``logout``."""
+        """Ends another session; use ``logout`` for this one."""
         delete_session.sync_detailed(id=session_id, client=self._rest)
 
 
 def new_idempotency_key() -> str:
-    """A key under which a POST that is sent again is done once."""
+    """A key that makes a POST safe to retry."""
     return uuid.uuid4().hex

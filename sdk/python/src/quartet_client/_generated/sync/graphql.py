@@ -29,7 +29,7 @@ class GraphQl:
         variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
     ) -> dict[str, Any]:
-        """Executes a document of one's own; gives its data."""
+        """Executes a custom document; returns its data."""
         response = self._http.post(
             PATH,
             json={
@@ -38,17 +38,17 @@ class GraphQl:
                 "operationName": operation_name,
             },
             headers={"accept": _ACCEPT},
-            # A mutation whose answer was lost may have been done.
+            # A mutation whose response was lost may have taken effect.
             extensions={REPEATABLE: query.lstrip().startswith(("query", "{"))},
         )
         body = response.json()
         if not isinstance(body, dict):
-            raise errors.unexpected_answer("GraphQL answered with no object")
+            raise errors.unexpected_answer("the GraphQL response is not an object")
         if body.get("errors"):
             raise errors.from_graphql(body["errors"], response)
         data = body.get("data")
         if not isinstance(data, dict):
-            raise errors.unexpected_answer("GraphQL answered without data")
+            raise errors.unexpected_answer("the GraphQL response has no data")
         return data
 
     def watch(
@@ -57,5 +57,5 @@ class GraphQl:
         variables: Mapping[str, Any] | None = None,
         operation_name: str | None = None,
     ) -> Generator[dict[str, Any]]:
-        """Subscribes by a document of one's own; gives the data of each event."""
+        """Subscribes by a custom document; yields the data of each event."""
         return self._sockets.subscribe(query, operation_name, variables or {})

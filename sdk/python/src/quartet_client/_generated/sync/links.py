@@ -24,30 +24,30 @@ from quartet_client._generated.sync.links_operations import LinksOperations
 
 
 class Links:
-    """Made by ``AsyncQuartet``; there as ``links``."""
+    """The attribute ``links`` of ``AsyncQuartet``."""
 
     def __init__(self, graphql: GraphQl) -> None:
         self.graphql = graphql
-        """For documents of one's own."""
+        """For custom documents."""
         self._operations = LinksOperations(graphql)
 
     def create(self, link: CreateLinkInput) -> Link:
         return call(self._operations.create_link, link)
 
     def update(self, link_id: str, change: UpdateLinkInput) -> Link:
-        """What is left out stays; None clears a value that need not be set."""
+        """Absent members keep their value; None clears an optional one."""
         return call(self._operations.update_link, link_id, change)
 
     def delete(self, link_id: str) -> None:
-        """Deletes a link with its counts. Its slug is free again."""
+        """Deletes a link with its clicks. Its slug becomes available."""
         call(self._operations.delete_link, link_id)
 
     def get(self, link_id: str) -> Link | None:
-        """None when there is no such link, or when it belongs to somebody else."""
+        """None if the link does not exist or belongs to another user."""
         return call(self._operations.get_link, link_id)
 
     def by_slug(self, slug: str) -> Link | None:
-        """None when there is no such link, or when it belongs to somebody else."""
+        """None if the link does not exist or belongs to another user."""
         return call(self._operations.get_link_by_slug, slug)
 
     def list(
@@ -57,7 +57,7 @@ class Links:
         order_by: Sequence[LinkOrder] = (),
         page_size: int = 50,
     ) -> Iterator[Link]:
-        """The caller's links over all pages, newest first unless ``order_by`` says otherwise."""
+        """The links of the caller, page by page; by default newest first."""
         cursor: str | None = None
         while True:
             page = call(
@@ -80,9 +80,9 @@ class Links:
         start: datetime.datetime | None = None,
         end: datetime.datetime | None = None,
     ) -> Sequence[ClickPoint] | None:
-        """Counts by hour or day, oldest first; without times the last 24 hours or 30 days.
+        """Clicks by hour or day, oldest first; by default of the last 24 hours or 30 days.
 
-        None when there is no such link.
+        None if the link does not exist.
         """
         link = call(
             self._operations.get_click_series,
@@ -94,14 +94,14 @@ class Links:
         return None if link is None else link.clicks.series
 
     def clicks(self, link_id: str) -> Generator[ClickEvent]:
-        """Every click from now on, as it happens. Ends when the link is deleted.
+        """Every click from now on. Ends when the link is deleted.
 
-        Whoever leaves the loop early closes the generator, best by ``contextlib``'s closing.
-        A connection that breaks is opened again. Clicks of that time are not told one by one,
-        but the totals of the next one hold them.
+        To leave the loop early, close the generator, preferably by ``contextlib``'s closing.
+        Reconnects when the connection breaks. Clicks in between are missing, but included in
+        the totals of the next one.
         """
         variables = {"linkId": link_id}
-        # Every generator in between is closed with this one, and so is the socket.
+        # Closing this generator closes those below it, and the socket.
         with closing(self.graphql.watch(WATCH_CLICKS_GQL, variables)) as events:
             for data in events:
                 with reading():

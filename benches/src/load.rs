@@ -1,0 +1,380 @@
+//! An HTTP/1.1 client: single requests that prepare and check a benchmark, and the load.
+//!
+//! The load is a closed loop: each connection sends its next request when the response to the last
+//! one has arrived, so that a slow response delays the requests after it. At the end of a round the
+//! last responses are awaited; every request that was sent is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use quartet_devstack::Cancel;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::bench::Bench;
+use crate::rounds::Round;
+use crate::usage::Usage;
+
+/// A browser: links distinguishes people from bots by this.
+const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+const TIMEOUT: Duration = Duration::from_secs(30);
+const MOST_HEADERS: usize = 64;
+
+/// A request to a port of this machine, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request(String);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// With names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    pub(crate) fn get(path: &str, token: Option<&str>) -> Self {
+        Self::new("GET", path, token, None)
+    }
+
+    pub(crate) fn post(path: &str, token: Option<&str>, body: &Value) -> Self {
+        Self::new("POST", path, token, Some(&body.to_string()))
+    }
+
+    fn new(method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Self {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let content = body.map(|body| {
+            let length = body.len();
+            format!("content-type: application/json\r\ncontent-length: {length}\r\n")
+        });
+        Self(format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: {USER_AGENT}\r\n{}{}\r\n{}",
+            token.unwrap_or_default(),
+            content.unwrap_or_default(),
+            body.unwrap_or_default()
+        ))
+    }
+
+    /// Sends it once and fails unless the response has this status.
+    pub(crate) fn expect(&self, port: u16, status: u16) -> anyhow::Result<Response> {
+        let line = self.0.lines().next().unwrap_or_default();
+        let what = || format!("{line} on port {port}");
+        let response = runtime()?.block_on(async {
+            let mut connection = Connection::open(port).await?;
+            let head = connection.exchange(&self.0).await?;
+            connection.response(head)
+        });
+        let response = response.with_context(what)?;
+        ensure!(
+            response.status == status,
+            "{} returned {} and not {status}: {}",
+            what(),
+            response.status,
+            response.body
+        );
+        Ok(response)
+    }
+}
+
+impl Response {
+    pub(crate) fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("not JSON: {}", self.body))
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| known == name)
+    }
+}
+
+/// Requests that some connections send over and over.
+pub(crate) enum Load {
+    /// All connections take the requests in turn.
+    Cycle(Vec<Request>, usize),
+    /// Each connection exchanges its refresh token for the next one.
+    Refresh(&'static str, Vec<String>),
+}
+
+/// What the connections of one round share.
+struct Shared {
+    port: u16,
+    requests: Vec<Request>,
+    next: AtomicUsize,
+    deadline: Instant,
+    cancel: Cancel,
+}
+
+impl Load {
+    /// Sends requests for some seconds and measures the responses and what the process group of the
+    /// server used for them.
+    ///
+    /// # Errors
+    /// If a single request fails: such a round measures nothing.
+    pub(crate) fn run(
+        &self,
+        bench: &Bench,
+        port: u16,
+        server: u32,
+        seconds: u32,
+    ) -> anyhow::Result<Round> {
+        let before = Usage::of_group(server)?;
+        let begin = Instant::now();
+        let deadline = begin + Duration::from_secs(seconds.into());
+        let mut micros = runtime()?.block_on(self.send(bench, port, deadline))?;
+        let elapsed = begin.elapsed().as_secs_f64();
+        let after = Usage::of_group(server)?;
+        ensure!(!micros.is_empty(), "no request got a response");
+        micros.sort_unstable();
+        let percentile = |percent: usize| f64::from(micros[(micros.len() - 1) * percent / 100]);
+        let requests = u64::try_from(micros.len())?;
+        let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+        Ok(Round {
+            requests,
+            per_second: count(requests) / elapsed,
+            p50_ms: percentile(50) / 1e3,
+            p99_ms: percentile(99) / 1e3,
+            cpu_micros: cpu * 1e6 / count(requests),
+            busy: cpu / elapsed,
+            resident_mb: count(after.resident_bytes) / 1e6,
+        })
+    }
+
+    /// Returns the microseconds that each request took.
+    async fn send(&self, bench: &Bench, port: u16, deadline: Instant) -> anyhow::Result<Vec<u32>> {
+        let shared = |requests: &[Request]| {
+            Arc::new(Shared {
+                port,
+                requests: requests.to_vec(),
+                next: AtomicUsize::new(0),
+                deadline,
+                cancel: bench.cancel.clone(),
+            })
+        };
+        let mut connections = JoinSet::new();
+        match self {
+            Self::Cycle(requests, count) => {
+                let shared = shared(requests);
+                for _ in 0..*count {
+                    connections.spawn(cycle(Arc::clone(&shared)));
+                }
+            }
+            Self::Refresh(path, tokens) => {
+                let shared = shared(&[]);
+                for token in tokens {
+                    connections.spawn(refresh(Arc::clone(&shared), path, token.clone()));
+                }
+            }
+        }
+        let mut micros = Vec::new();
+        while let Some(connection) = connections.join_next().await {
+            micros.extend(connection??);
+        }
+        bench.require_running()?;
+        Ok(micros)
+    }
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.cancel.is_set()
+    }
+}
+
+async fn cycle(shared: Arc<Shared>) -> anyhow::Result<Vec<u32>> {
+    let mut connection = Connection::open(shared.port).await?;
+    let mut micros = Vec::new();
+    while !shared.is_over() {
+        let number = shared.next.fetch_add(1, Ordering::Relaxed) % shared.requests.len();
+        micros.push(connection.measure(&shared.requests[number]).await?.0);
+    }
+    Ok(micros)
+}
+
+async fn refresh(
+    shared: Arc<Shared>,
+    path: &'static str,
+    mut token: String,
+) -> anyhow::Result<Vec<u32>> {
+    let mut connection = Connection::open(shared.port).await?;
+    let mut micros = Vec::new();
+    while !shared.is_over() {
+        let body = serde_json::json!({ "refresh_token": token });
+        let request = Request::post(path, None, &body);
+        let (took, head) = connection.measure(&request).await?;
+        micros.push(took);
+        let response = connection.response(head)?.json()?;
+        let next = response["refresh_token"].as_str();
+        next.context("a response without a refresh token")?
+            .clone_into(&mut token);
+    }
+    Ok(micros)
+}
+
+/// A connection, and the last response on it.
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// What the client needs to know about a response to read it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Head {
+    status: u16,
+    length: usize,
+    /// `None`: in chunks.
+    body: Option<usize>,
+}
+
+impl Connection {
+    async fn open(port: u16) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
+        stream.set_nodelay(true)?;
+        let buffer = Vec::with_capacity(16 * 1024);
+        Ok(Self { stream, buffer })
+    }
+
+    /// Sends a request; returns the microseconds until its response, which must not be an error.
+    async fn measure(&mut self, request: &Request) -> anyhow::Result<(u32, Head)> {
+        let begin = Instant::now();
+        let head = self.exchange(&request.0).await?;
+        let took = begin.elapsed().as_micros();
+        ensure!(
+            head.status < 400,
+            "a request failed: {}",
+            String::from_utf8_lossy(&self.buffer)
+        );
+        Ok((u32::try_from(took)?, head))
+    }
+
+    async fn exchange(&mut self, request: &str) -> anyhow::Result<Head> {
+        self.buffer.clear();
+        self.stream.write_all(request.as_bytes()).await?;
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer);
+            let read = tokio::time::timeout(TIMEOUT, read).await;
+            let read = read.context("no response within 30 s")??;
+            ensure!(read > 0, "the connection was closed before the response");
+            if let Some(head) = head(&self.buffer)? {
+                let body = &self.buffer[head.length..];
+                let is_complete = match head.body {
+                    Some(length) => body.len() >= length,
+                    // Nothing is pipelined: what ends like the last chunk is the last one.
+                    None => body.ends_with(b"\r\n0\r\n\r\n") || body == b"0\r\n\r\n",
+                };
+                if is_complete {
+                    return Ok(head);
+                }
+            }
+        }
+    }
+
+    /// The last response.
+    fn response(&self, head: Head) -> anyhow::Result<Response> {
+        let text = std::str::from_utf8(&self.buffer).context("the response is not text")?;
+        let (head_text, body) = text.split_at(head.length);
+        let headers = head_text.lines().filter_map(|line| line.split_once(':'));
+        let body = match head.body {
+            Some(_) => Some(body.to_owned()),
+            None => join_chunks(body),
+        };
+        Ok(Response {
+            status: head.status,
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                .collect(),
+            body: body.context("the chunks of a response are malformed")?,
+        })
+    }
+}
+
+/// The head of a response, if all of it has arrived.
+fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(bytes)? else {
+        return Ok(None);
+    };
+    let mut body = Some(0);
+    for header in &*response.headers {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            body = Some(std::str::from_utf8(header.value)?.parse()?);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            body = None;
+        }
+    }
+    let status = response.code.context("a response without a status")?;
+    Ok(Some(Head {
+        status,
+        length,
+        body,
+    }))
+}
+
+fn join_chunks(mut rest: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.push_str(after.get(..size)?);
+        rest = after.get(size..)?.strip_prefix("\r\n")?;
+    }
+}
+
+/// One thread: the load must not take more than its share of the cores.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("start a runtime")
+}
+
+/// Exact for every count that a benchmark can reach.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+pub(crate) fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, Request, head, join_chunks};
+
+    #[test]
+    fn a_head_says_how_to_read_the_body() {
+        let parse = |text: &str| head(text.as_bytes()).unwrap();
+        assert_eq!(parse("HTTP/1.1 200 OK\r\nContent-Le"), None);
+        let expected = Head {
+            status: 201,
+            length: 40,
+            body: Some(3),
+        };
+        assert_eq!(
+            parse("HTTP/1.1 201 Made\r\nContent-Length: 3\r\n\r\nok\n"),
+            Some(expected)
+        );
+        let chunked = parse("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        assert_eq!(chunked.body, None);
+        assert!(head(b"SSH-2.0-OpenSSH\r\n").is_err());
+    }
+
+    #[test]
+    fn chunks_are_joined() {
+        let body = join_chunks("3\r\n{\"a\r\n4;x\r\n\":1}\r\n0\r\n\r\n");
+        assert_eq!(body.unwrap(), "{\"a\":1}");
+        assert_eq!(join_chunks("3\r\nab"), None);
+    }
+
+    #[test]
+    fn a_body_comes_with_its_length_and_type() {
+        let body = serde_json::json!({"a": "b"});
+        let text = Request::post("/x", Some("t"), &body).0;
+        assert!(text.contains("\r\nauthorization: Bearer t\r\n"), "{text}");
+        assert!(
+            text.ends_with("content-length: 9\r\n\r\n{\"a\":\"b\"}"),
+            "{text}"
+        );
+    }
+}

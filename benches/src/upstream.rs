@@ -1,0 +1,60 @@
+//! The tiny upstream behind every proxy: the same few bytes for every request, as cheap as possible,
+//! because it shares its core with the load. Also serves the JWKS of the issuer.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+const HEAD_END: &[u8] = b"\r\n\r\n";
+/// No benchmark sends longer heads.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// Serves on a thread until the process ends; returns the port.
+pub(crate) fn start(jwks: &str) -> anyhow::Result<u16> {
+    let length = jwks.len();
+    let jwks = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{jwks}"
+    );
+    let jwks: Arc<[u8]> = jwks.into_bytes().into();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (ports, port) = channel();
+    std::thread::spawn(move || runtime.block_on(serve(&ports, jwks)));
+    port.recv().context("the upstream does not listen")
+}
+
+async fn serve(ports: &Sender<u16>, jwks: Arc<[u8]>) -> std::io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let _ = ports.send(listener.local_addr()?.port());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        // A proxy may close connections at any time.
+        tokio::spawn(respond(stream, Arc::clone(&jwks)));
+    }
+}
+
+async fn respond(mut stream: TcpStream, jwks: Arc<[u8]>) -> std::io::Result<()> {
+    let mut buffer = Vec::with_capacity(HEAD_LIMIT);
+    while stream.read_buf(&mut buffer).await? > 0 {
+        // Proxies do not pipeline: what ends like a head is one.
+        if !buffer.ends_with(HEAD_END) {
+            if buffer.len() >= HEAD_LIMIT {
+                break;
+            }
+            continue;
+        }
+        let is_jwks = buffer.starts_with(b"GET /.well-known/jwks.json ");
+        let response = if is_jwks { &jwks } else { RESPONSE };
+        stream.write_all(response).await?;
+        buffer.clear();
+    }
+    Ok(())
+}

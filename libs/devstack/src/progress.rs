@@ -1,0 +1,5 @@
+/// Receives one line of progress at a time, for the person who waits.
+pub type Say = fn(&str);
+
+/// Discards progress: for tests.
+pub fn silent(_line: &str) {}

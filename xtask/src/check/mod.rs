@@ -1,0 +1,105 @@
+//! `cargo xtask check`: what can be decided without running tests, the fastest parts first.
+
+mod dependencies;
+mod words;
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use quartet_devstack::workspace;
+
+use crate::cargo::{cargo, succeed};
+use crate::signals::Signals;
+use crate::suites::{self, SPECIFICATIONS, WORKFLOWS};
+use crate::{generate, git};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// All by default
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The files in .github: schemas, scripts, security
+    Workflows,
+    /// Words that docs/glossary.md has retired
+    Words,
+    /// rustfmt
+    Format,
+    /// Dependencies that nothing uses
+    Dependencies,
+    /// clippy
+    Lints,
+    /// The OpenAPI documents
+    Specifications,
+    /// `cargo xtask gen --check`
+    Generated,
+}
+
+const DEFAULT: [Part; 6] = [
+    Part::Workflows,
+    Part::Format,
+    Part::Dependencies,
+    Part::Lints,
+    Part::Specifications,
+    Part::Generated,
+];
+
+pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+    let parts = if args.parts.is_empty() {
+        &DEFAULT[..]
+    } else {
+        &args.parts
+    };
+    for part in parts {
+        println!("Checking {}", format!("{part:?}").to_lowercase());
+        part.check(signals)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Part {
+    fn check(self, signals: &Signals) -> anyhow::Result<()> {
+        let root = workspace::root();
+        match self {
+            Self::Workflows => suites::check(WORKFLOWS, signals),
+            Self::Words => words::check(&root),
+            Self::Format => succeed(cargo(["fmt", "--all", "--check"]), signals),
+            Self::Dependencies => dependencies::check(&root, signals),
+            Self::Lints => {
+                let clippy = [
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ];
+                succeed(cargo(clippy), signals)
+            }
+            Self::Specifications => suites::check(SPECIFICATIONS, signals),
+            Self::Generated => {
+                let outcome = generate::write(true, signals)?;
+                ensure!(outcome == ExitCode::SUCCESS, "generated files are stale");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The files of the tree that git tracks or would add.
+fn tracked(root: &std::path::Path, patterns: &[&str]) -> anyhow::Result<Vec<String>> {
+    let list = [
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+        "--",
+    ];
+    let files = git::output(root, &[&list[..], patterns].concat())?;
+    let files = files.split('\0').filter(|file| !file.is_empty());
+    Ok(files.map(str::to_owned).collect())
+}

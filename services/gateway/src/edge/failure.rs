@@ -37,7 +37,7 @@ pub(super) fn while_proxying(
         return false;
     }
     if reused {
-        // The replica may just have closed an idle connection, so it is not to blame.
+        // The replica may just have closed an idle connection, so it is not marked as failed.
         exclude(ctx);
     } else {
         mark_failed(ctx, state);

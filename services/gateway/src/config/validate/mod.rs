@@ -2,57 +2,17 @@
 //!
 //! All violations are reported, not just the first one.
 
+mod checker;
 mod routes;
 mod upstreams;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use quartet_common::net::TrustedProxies;
 
 use super::{Config, Limit, model};
 use crate::routing::RouteTable;
-
-const DAY_SECONDS: u64 = 86_400;
-
-/// Violations as pairs of key and message.
-pub(super) type Violations = Vec<(String, String)>;
-
-/// Collects violations while values are converted.
-#[derive(Default)]
-struct Checker(Violations);
-
-impl Checker {
-    fn error(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push((key.into(), message.into()));
-    }
-
-    /// The value, unless it is invalid.
-    fn ok<T>(&mut self, key: &str, parsed: Result<T, String>) -> Option<T> {
-        parsed.map_err(|message| self.error(key, message)).ok()
-    }
-
-    fn range(&mut self, key: &str, value: u64, low: u64, high: u64) {
-        if !(low..=high).contains(&value) {
-            self.error(key, format!("must be from {low} to {high}"));
-        }
-    }
-
-    /// Checks several settings of one table.
-    fn ranges(&mut self, table: &str, settings: &[(&str, u64, u64, u64)]) {
-        for &(name, value, low, high) in settings {
-            self.range(&format!("{table}.{name}"), value, low, high);
-        }
-    }
-
-    fn name(&mut self, key: &str, name: &str) {
-        let is_allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if name.is_empty() || !name.bytes().all(is_allowed) {
-            let message = "names consist of lower-case letters, digits and underscores";
-            self.error(key, message);
-        }
-    }
-}
+use checker::{Checker, DAY_SECONDS, Violations};
 
 /// # Errors
 /// Every violation.
@@ -70,9 +30,7 @@ pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
         .map(|(name, limit)| check_limit(name, limit, &mut checker))
         .collect();
     let routes = routes::check(&model, &mut checker);
-    if !checker.0.is_empty() {
-        return Err(checker.0);
-    }
+    checker.finish()?;
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         model,
@@ -166,33 +124,7 @@ fn check_settings(model: &model::Model, checker: &mut Checker) {
             ("timeout_ms", documents.timeout_ms, 10, 60_000),
         ],
     );
-    check_timeouts("defaults", &model.defaults, checker);
-}
-
-fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, checker: &mut Checker) {
-    checker.ranges(
-        table,
-        &[
-            (
-                "body_timeout_seconds",
-                timeouts.body_timeout_seconds,
-                1,
-                DAY_SECONDS,
-            ),
-            (
-                "response_timeout_seconds",
-                timeouts.response_timeout_seconds,
-                0,
-                DAY_SECONDS,
-            ),
-            (
-                "stream_timeout_seconds",
-                timeouts.stream_timeout_seconds,
-                0,
-                DAY_SECONDS,
-            ),
-        ],
-    );
+    routes::check_timeouts("defaults", &model.defaults, checker);
 }
 
 fn check_limit(name: &str, limit: &model::Limit, checker: &mut Checker) -> Limit {
@@ -210,13 +142,4 @@ fn check_limit(name: &str, limit: &model::Limit, checker: &mut Checker) -> Limit
         requests: limit.requests,
         window: Duration::from_secs(limit.window_seconds),
     }
-}
-
-/// Names of a table with their positions.
-fn indices<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, usize> {
-    table
-        .keys()
-        .enumerate()
-        .map(|(index, name)| (name.as_str(), index))
-        .collect()
 }

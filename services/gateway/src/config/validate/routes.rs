@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Checker, check_timeouts, indices};
+use super::checker::{Checker, DAY_SECONDS};
 use crate::{
     config::model,
     routing::{Action, HostPattern, PathPattern, Route},
@@ -88,6 +88,32 @@ fn bounds(route: &model::Route, defaults: &model::RouteDefaults) -> model::Route
     }
 }
 
+pub(super) fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, checker: &mut Checker) {
+    checker.ranges(
+        table,
+        &[
+            (
+                "body_timeout_seconds",
+                timeouts.body_timeout_seconds,
+                1,
+                DAY_SECONDS,
+            ),
+            (
+                "response_timeout_seconds",
+                timeouts.response_timeout_seconds,
+                0,
+                DAY_SECONDS,
+            ),
+            (
+                "stream_timeout_seconds",
+                timeouts.stream_timeout_seconds,
+                0,
+                DAY_SECONDS,
+            ),
+        ],
+    );
+}
+
 fn unless_zero(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
@@ -166,4 +192,13 @@ fn check_headers(
         .map(|(name, value)| checker.ok(&format!("{key}.headers.{name}"), parse(name, value)))
         .collect();
     parsed.into_iter().collect()
+}
+
+/// Names of a table with their positions.
+fn indices<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, usize> {
+    table
+        .keys()
+        .enumerate()
+        .map(|(index, name)| (name.as_str(), index))
+        .collect()
 }

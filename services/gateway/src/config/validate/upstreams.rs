@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use http::{HeaderValue, uri::Authority};
 
-use super::{Checker, DAY_SECONDS};
+use super::checker::{Checker, DAY_SECONDS};
 use crate::config::{Host, Target, UpstreamConfig, model};
 
 pub(super) fn check(

@@ -21,17 +21,17 @@ const PAGE: [(&str, &str, &str); 3] = [
     (
         "index.html",
         "text/html; charset=utf-8",
-        include_str!("docs/index.html"),
+        include_str!("index.html"),
     ),
     (
         "docs.css",
         "text/css; charset=utf-8",
-        include_str!("docs/docs.css"),
+        include_str!("docs.css"),
     ),
     (
         "docs.js",
         "text/javascript; charset=utf-8",
-        include_str!("docs/docs.js"),
+        include_str!("docs.js"),
     ),
 ];
 /// The files of Swagger UI that the page uses; the others are not served.

@@ -57,19 +57,19 @@ pub(crate) const SPECIFICATIONS: Suite = Suite {
     steps: &[
         (
             "copies in OpenAPI 3.0",
-            "set -e; mkdir -p $PROGRAMS/openapi-3.0; set --; \
+            "set -e; mkdir -p \"$PROGRAMS\"/openapi-3.0; set --; \
              for service in core media links; do \
-             $PROGRAMS/quartet-$service openapi --version 3.0 \
-             > $PROGRAMS/openapi-3.0/$service.json; \
+             \"$PROGRAMS\"/quartet-$service openapi --version 3.0 \
+             > \"$PROGRAMS\"/openapi-3.0/$service.json; \
              set -- \"$@\" $service=services/$service/openapi.json; done; \
-             $PROGRAMS/quartet-gateway openapi --version 3.0 \"$@\" \
-             > $PROGRAMS/openapi-3.0/gateway.json",
+             \"$PROGRAMS\"/quartet-gateway openapi --version 3.0 \"$@\" \
+             > \"$PROGRAMS\"/openapi-3.0/gateway.json",
         ),
         (
             "OpenAPI documents",
             "exec env REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true redocly lint \
              --config sdk/lint/redocly.yaml --format stylish \
-             services/*/openapi.json $PROGRAMS/openapi-3.0/*.json",
+             services/*/openapi.json \"$PROGRAMS\"/openapi-3.0/*.json",
         ),
         (
             "rules for GraphQL",

@@ -7,8 +7,9 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +23,10 @@ use crate::net::TrustedProxies;
 
 /// The defaults of the sections below, for services that have a database.
 pub const COMMON_DEFAULTS: &str = include_str!("default.toml");
+/// A longer timeout is a mistake.
+const MAX_TIMEOUT_SECONDS: u64 = 86_400;
+/// With a larger difference between clocks, expiry has no meaning.
+const MAX_LEEWAY_SECONDS: u64 = 300;
 const PREFIX: &str = "QUARTET_";
 /// Names that other tools use for the same thing.
 const ALIASES: [(&str, &str); 4] = [
@@ -64,6 +69,36 @@ impl ConfigError {
             message: message.into(),
         }
     }
+}
+
+/// Requires a number to be within its bounds; `key` is the setting that holds it.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the bounds.
+pub fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    bounds: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    let (min, max) = (bounds.start(), bounds.end());
+    Err(ConfigError::invalid(
+        key,
+        format!("must be between {min} and {max}"),
+    ))
+}
+
+/// Requires a number to be at least `min`.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the bound.
+pub fn at_least<T: PartialOrd + Display>(key: &str, value: T, min: T) -> Result<(), ConfigError> {
+    if value >= min {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(key, format!("must be at least {min}")))
 }
 
 /// The HTTP side of a service.
@@ -132,6 +167,74 @@ pub enum OtlpProtocol {
 impl Server {
     pub fn trusted(&self) -> TrustedProxies {
         TrustedProxies::new(self.trusted_proxies.clone())
+    }
+
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("server.body_limit_bytes", self.body_limit_bytes, 1)?;
+        for (key, seconds) in [
+            (
+                "server.request_timeout_seconds",
+                self.request_timeout_seconds,
+            ),
+            ("server.body_timeout_seconds", self.body_timeout_seconds),
+            ("server.header_timeout_seconds", self.header_timeout_seconds),
+        ] {
+            within(key, seconds, 1..=MAX_TIMEOUT_SECONDS)?;
+        }
+        for (key, seconds) in [
+            ("server.drain_seconds", self.drain_seconds),
+            ("server.shutdown_grace_seconds", self.shutdown_grace_seconds),
+        ] {
+            within(key, seconds, 0..=MAX_TIMEOUT_SECONDS)?;
+        }
+        at_least("server.max_connections", self.max_connections, 1)
+    }
+}
+
+impl Database {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("database.max_connections", self.max_connections, 1)?;
+        let timeout = self.acquire_timeout_seconds;
+        within(
+            "database.acquire_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )?;
+        let timeout = self.statement_timeout_seconds;
+        within(
+            "database.statement_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )
+    }
+}
+
+impl Jwt {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("jwt.jwks_refresh_seconds", self.jwks_refresh_seconds, 1)?;
+        within(
+            "jwt.leeway_seconds",
+            self.leeway_seconds,
+            0..=MAX_LEEWAY_SECONDS,
+        )
+    }
+}
+
+impl Telemetry {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        within(
+            "telemetry.trace_sample_ratio",
+            self.trace_sample_ratio,
+            0.0..=1.0,
+        )
     }
 }
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod ids;
 pub mod net;
+pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod request_id;

@@ -22,7 +22,7 @@ use crate::error::{Doing as _, Result};
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 if read -r _; then exit 0; fi
-kill -"$1" -- "$2" 2>/dev/null
+kill -s "$1" -- "$2" 2>/dev/null
 left=$3
 while [ "$left" -gt 0 ] && kill -s 0 -- "$2" 2>/dev/null; do
   sleep 0.2

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::walk;
+use quartet_common::openapi::walk;
 
 const TIME: &str = "2026-03-14T09:26:53.589793Z";
 /// Schemas within schemas: further down nothing is shown.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::walk;
+use quartet_common::openapi::walk;
 
 const REQUEST_ID: &str = "X-Request-Id";
 const REPLAYED: &str = "Idempotency-Replayed";

@@ -4,27 +4,26 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{About, BEARER, PROBLEM, headers, walk};
-use quartet_common::problem::{FieldError, Kind, Problem, kinds};
+use quartet_common::{
+    openapi::{BEARER, CODES, GRAPHQL_CODES, PROBLEM, walk},
+    problem::{FieldError, Kind, Problem, kinds},
+};
 
-/// Codes of problems: what an operation itself may answer with, and then each response's.
-pub const CODES: &str = "x-problem-codes";
-/// Codes that errors of GraphQL hold; such an operation reads its parameters itself.
-pub const GRAPHQL_CODES: &str = "x-graphql-error-codes";
+use crate::{Origin, headers};
 
 /// Adds the problems of every operation: what it names, and what follows from its form.
-pub(super) fn add(document: &mut Value, about: &About) {
+pub(super) fn add(document: &mut Value, origin: &Origin) {
     let mut all: Vec<&'static Kind> = Vec::new();
     walk::operations(document, |_, method, operation| {
         let named = operation.remove(CODES);
         let named = named.as_ref().and_then(Value::as_array);
         let named = named.into_iter().flatten().map(|code| {
             let code = code.as_str().unwrap_or_default();
-            find(code, about.kinds)
+            find(code, origin.kinds)
                 .unwrap_or_else(|| panic!("no kind of problem has the code `{code}`"))
         });
         let kinds: Vec<&'static Kind> = named
-            .chain(about.everywhere.iter().copied())
+            .chain(origin.everywhere.iter().copied())
             .chain(shared(operation))
             .collect();
         describe(method, operation, &kinds);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::walk;
+use quartet_common::openapi::walk;
 
 const PREFIX: &str = "#/components/schemas/";
 /// Generic lists are called `Page_Asset` by the macros; `AssetPage` reads better in every language.

@@ -51,7 +51,7 @@ const KEPT_HEADERS: [HeaderName; 4] = [
 /// What the layer needs; use it with `axum::middleware::from_fn_with_state(state, idempotent)`.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    pub pool: PgPool,
+    pub db: PgPool,
     pub clock: Clock,
     pub verifier: JwtVerifier,
     /// Keys the hash that is kept of a request: its body may hold a password, and a plain hash of
@@ -98,7 +98,7 @@ pub async fn idempotent(
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn purge(pool: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
+pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query(
         "DELETE FROM idempotency_keys WHERE (principal, key) IN (
              SELECT principal, key FROM idempotency_keys
@@ -106,7 +106,7 @@ pub async fn purge(pool: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx
     )
     .bind(clock.now())
     .bind(limit)
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(deleted.rows_affected())
 }
@@ -188,7 +188,7 @@ impl Slot<'_> {
         .bind(now + LOCKED)
         .bind(now + KEPT)
         .bind(now)
-        .execute(&self.state.pool)
+        .execute(&self.state.db)
         .await
         .map_err(quartet_db::problem)?
         .rows_affected();
@@ -207,7 +207,7 @@ impl Slot<'_> {
         .bind(&self.principal)
         .bind(&self.key)
         .bind(now)
-        .fetch_optional(&self.state.pool)
+        .fetch_optional(&self.state.db)
         .await
         .map_err(quartet_db::problem)?
         // The first request failed between our two statements: try again.
@@ -257,7 +257,7 @@ impl Slot<'_> {
         .bind(i16::try_from(status.as_u16()).unwrap_or(0))
         .bind(Value::Object(headers))
         .bind(body.as_ref())
-        .execute(&self.state.pool)
+        .execute(&self.state.db)
         .await;
         if let Err(error) = kept {
             tracing::warn!(%error, "an answer could not be kept for its Idempotency-Key");
@@ -270,7 +270,7 @@ impl Slot<'_> {
         )
         .bind(&self.principal)
         .bind(&self.key)
-        .execute(&self.state.pool)
+        .execute(&self.state.db)
         .await;
         if let Err(error) = freed {
             tracing::warn!(%error, "an Idempotency-Key could not be freed");

@@ -113,6 +113,20 @@ impl Metrics {
         self.lock().register(name, help, metric);
     }
 
+    /// A new counter; the exposed name gets the suffix `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.register(name, help, counter.clone());
+        counter
+    }
+
+    /// A new gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        self.register(name, help, gauge.clone());
+        gauge
+    }
+
     /// Counts a request in flight until the guard is dropped.
     pub fn request_started(&self, method: &Method) -> ActiveRequest {
         let labels = ActiveLabels {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::contract::{Contract, Operation};
-use quartet_openapi::{PROBLEM, walk};
+use quartet_common::openapi::{PROBLEM, walk};
 
 /// # Panics
 /// With everything that a document leaves out.

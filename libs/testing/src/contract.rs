@@ -10,11 +10,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::closed::closed;
-use quartet_openapi::{
-    PROBLEM,
-    problems::{CODES, GRAPHQL_CODES},
-    walk,
-};
+use quartet_common::openapi::{CODES, GRAPHQL_CODES, PROBLEM, walk};
 
 /// Paths beside the documents: probes, metrics, and pages for people.
 const UNLISTED: [&str; 4] = ["/health", "/ready", "/metrics", "/docs"];

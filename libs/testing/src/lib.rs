@@ -1,5 +1,6 @@
 //! For tests of the services: a database of their own, an issuer of tokens, and a watch over answers.
 
+pub mod arrows;
 mod closed;
 mod complete;
 pub mod contract;

@@ -49,15 +49,7 @@ pub(crate) fn show(context: &Context, assets: &[Asset]) -> Result<(), Failure> {
             asset.url.clone().unwrap_or_default(),
         ]
     });
-    let headings = [
-        "ID",
-        "NAME",
-        "TYPE",
-        "SIZE",
-        "VISIBILITY",
-        "STATUS",
-        "URL",
-    ];
+    let headings = ["ID", "NAME", "TYPE", "SIZE", "VISIBILITY", "STATUS", "URL"];
     output::table(&headings, rows.collect())
 }
 

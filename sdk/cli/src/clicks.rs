@@ -67,7 +67,9 @@ fn show(context: &Context, click: &Click) -> Result<(), Failure> {
 /// Columns have a fixed width: the first row is printed before later ones are known.
 fn row(cells: [&str; 7]) -> String {
     let [time, device, country, referrer, visitor, total, unique] = cells;
-    format!("{time:<8}  {device:<7}  {country:<7}  {referrer:<24}  {visitor:<13}  {total:>7}  {unique:>7}")
+    format!(
+        "{time:<8}  {device:<7}  {country:<7}  {referrer:<24}  {visitor:<13}  {total:>7}  {unique:>7}"
+    )
 }
 
 fn device(device: Device) -> &'static str {

@@ -27,8 +27,8 @@ impl Context {
             Some(url) => Some(url),
             None => store::last_url(&self.path).map_err(Failure::local("read the session"))?,
         };
-        let url = url
-            .ok_or_else(|| Failure::Usage("no server: use --url or set QUARTET_URL".into()))?;
+        let url =
+            url.ok_or_else(|| Failure::Usage("no server: use --url or set QUARTET_URL".into()))?;
         // The normalized URL identifies the session.
         let url = Quartet::new(&url)?.url().to_owned();
         let store = FileStore::new(self.path.clone(), &url);

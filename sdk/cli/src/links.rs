@@ -49,7 +49,13 @@ pub(crate) async fn list(
         ]
     });
     let headings = [
-        "ID", "SHORT URL", "TARGET URL", "TITLE", "STATUS", "CLICKS", "PEOPLE",
+        "ID",
+        "SHORT URL",
+        "TARGET URL",
+        "TITLE",
+        "STATUS",
+        "CLICKS",
+        "PEOPLE",
     ];
     output::table(&headings, rows.collect())
 }

@@ -32,7 +32,11 @@ impl Quartet {
         let body = Credentials { email, password };
         let tokens = self.api().create_session(&body).await?.into_inner();
         let session = Session::new(tokens);
-        self.transport.keeper.begin(session).await.map_err(store_failed)
+        self.transport
+            .keeper
+            .begin(session)
+            .await
+            .map_err(store_failed)
     }
 
     /// Ends the session here and at the server. Succeeds if it has ended already.
@@ -59,7 +63,9 @@ impl Quartet {
     /// The id of the current session.
     pub async fn session_id(&self) -> Result<Option<String>, Error> {
         let session = self.transport.keeper.session().await;
-        Ok(session.map_err(store_failed)?.map(|session| session.session_id))
+        Ok(session
+            .map_err(store_failed)?
+            .map(|session| session.session_id))
     }
 
     /// The account that is logged in.

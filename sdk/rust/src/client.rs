@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::generated::api;
 use crate::retry::RetryPolicy;
-use crate::session::{Keeper, MemoryStore, TokenStore};
 use crate::sender::Sender;
+use crate::session::{Keeper, MemoryStore, TokenStore};
 use crate::transport::Transport;
 
 const USER_AGENT: &str = concat!("quartet-client/", env!("CARGO_PKG_VERSION"));

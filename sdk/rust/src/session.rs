@@ -209,7 +209,9 @@ impl Keeper {
                     *current = Some(session);
                     Ok(token)
                 }
-                Err(TokenError::Refused(response)) if response.status == StatusCode::UNAUTHORIZED => {
+                Err(TokenError::Refused(response))
+                    if response.status == StatusCode::UNAUTHORIZED =>
+                {
                     *current = None;
                     store.clear()?;
                     Err(TokenError::Refused(response))
@@ -273,9 +275,9 @@ async fn ask(token: &Secret, sender: &Sender) -> Result<Session, TokenError> {
                 unused_at = Instant::now() + pause.unwrap_or_default();
                 pause
             }
-            Ok(response) if response.is_transient() => {
-                policy.pause(attempt, response.retry_after()).filter(in_time)
-            }
+            Ok(response) if response.is_transient() => policy
+                .pause(attempt, response.retry_after())
+                .filter(in_time),
             Ok(_) => None,
             Err(_) => policy.pause(attempt, None).filter(in_time),
         };

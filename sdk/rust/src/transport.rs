@@ -240,7 +240,10 @@ mod tests {
             &call(Method::PATCH, "update_me"),
             &response(429, "")
         ));
-        assert!(!may_repeat(&call(Method::GET, "get_me"), &response(500, "")));
+        assert!(!may_repeat(
+            &call(Method::GET, "get_me"),
+            &response(500, "")
+        ));
     }
 
     #[test]

@@ -1,60 +1,39 @@
-//! Who calls: the token is verified, and its session is looked up each time.
+//! Authentication: a valid access token of a session that has not ended.
 
 use axum::extract::FromRequestParts;
-use chrono::{DateTime, Utc};
 use http::request::Parts;
 use quartet_auth::{Caller, bearer_token, jwt::JwtError};
 use quartet_common::problem::Problem;
 
 use crate::{
-    domain::desk,
+    domain::{
+        Context,
+        sessions::{self, CurrentSession},
+    },
     error::Error,
     state::AppState,
-    store::{
-        sessions::{self, SessionId},
-        users::UserId,
-    },
 };
 
-/// The signed-in caller. A revoked session, a deleted user: 401 at once, however long the token.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SignedIn {
-    pub(crate) user: UserId,
-    pub(crate) session: SessionId,
-    pub(crate) since: DateTime<Utc>,
-}
-
-impl FromRequestParts<AppState> for SignedIn {
+/// The session is looked up on every request, so a revoked session and a deleted user get 401 at
+/// once, however long the token is still valid.
+impl FromRequestParts<AppState> for CurrentSession {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller = caller(bearer_token(&parts.headers)?, state).await?;
-        let ended = || Problem::from(Error::SessionEnded);
-        let user: UserId = caller.subject().parse().map_err(|_| ended())?;
-        let session = caller
-            .session_id()
-            .and_then(|id| id.parse().ok())
-            .ok_or_else(ended)?;
-        let mut db = state.pool.acquire().await.map_err(quartet_db::problem)?;
-        let since = sessions::live_since(&mut db, user, session, desk::now(&state.clock))
-            .await
-            .map_err(quartet_db::problem)?;
-        since
-            .map(|since| Self {
-                user,
-                session,
-                since,
-            })
-            .ok_or_else(ended)
+        let caller = caller(bearer_token(&parts.headers)?, &state.ctx).await?;
+        let user_id = caller.subject().parse().ok();
+        let session_id = caller.session_id().and_then(|id| id.parse().ok());
+        let (user_id, session_id) = user_id.zip(session_id).ok_or(Error::SessionEnded)?;
+        Ok(sessions::current(&state.ctx, user_id, session_id).await?)
     }
 }
 
-/// A key that another replica has just made is read at once.
-async fn caller(token: &str, state: &AppState) -> Result<Caller, Problem> {
-    let verifier = state.keys.verifier();
+/// Reads the signing keys again when another replica has just created the token's key.
+async fn caller(token: &str, ctx: &Context) -> Result<Caller, Problem> {
+    let verifier = ctx.keys.verifier();
     match Caller::from_token(verifier, token).await {
         Err(JwtError::UnknownKey) => {
-            state.keys.reload(&state.pool).await?;
+            ctx.keys.reload(&ctx.db).await?;
             Ok(Caller::from_token(verifier, token).await?)
         }
         result => Ok(result?),

@@ -1,18 +1,17 @@
-//! The settings, read once and checked once.
+//! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry};
-use quartet_service::Settings;
-use secrecy::SecretString;
+use quartet_service::{Sections, Settings};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::secrets::MasterKey;
-
-/// How long verifiers may keep the published keys.
+const MASTER_KEY_BYTES: usize = 32;
+/// How long verifiers may cache the published keys.
 pub(crate) const JWKS_CACHED_SECONDS: u64 = 300;
 /// The `typ` of access tokens (RFC 9068).
 pub(crate) const TOKEN_TYPE: &str = "at+jwt";
 
-/// Every setting of the service; `default.toml` says what each means.
+/// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -80,7 +79,10 @@ pub struct Retention {
 }
 
 impl Config {
-    /// Rules that types alone do not hold.
+    /// Rules that types cannot express.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let (keys, sessions, retention) = (&self.keys, &self.sessions, &self.retention);
         let at_least_one = [
@@ -109,7 +111,7 @@ impl Config {
                 "must be at least 8, and passwords.max_length at least 64 (NIST SP 800-63B-4)";
             return Err(ConfigError::invalid("passwords.min_length", rule));
         }
-        // A user goes only after their sessions have gone.
+        // A user is purged after their sessions.
         if retention.ended_sessions_seconds > retention.deleted_users_seconds {
             let rule = "must not be longer than retention.deleted_users_seconds";
             return Err(ConfigError::invalid(
@@ -118,7 +120,8 @@ impl Config {
             ));
         }
         self.validate_keys()?;
-        self.validate_tokens()
+        self.validate_tokens()?;
+        self.keys.master_key_bytes().map(drop)
     }
 
     fn validate_keys(&self) -> Result<(), ConfigError> {
@@ -126,24 +129,24 @@ impl Config {
         let rule = if ahead >= self.keys.rotation_seconds {
             "must be shorter than keys.rotation_seconds".to_owned()
         } else if ahead <= self.keys.reload_seconds {
-            "must be longer than keys.reload_seconds: each replica has to read a key before it signs"
+            "must be longer than keys.reload_seconds: every replica reads a key before it signs"
                 .to_owned()
         } else if ahead <= JWKS_CACHED_SECONDS {
-            format!("must be longer than {JWKS_CACHED_SECONDS}: verifiers keep the keys so long")
+            format!("must be longer than {JWKS_CACHED_SECONDS}: verifiers cache the keys that long")
         } else {
             return Ok(());
         };
         Err(ConfigError::invalid("keys.publish_ahead_seconds", rule))
     }
 
-    /// This service signs the tokens and verifies them with its own keys.
+    /// This service signs tokens and verifies them with its own keys.
     fn validate_tokens(&self) -> Result<(), ConfigError> {
         let jwt = &self.jwt;
-        let own = "must be empty here: this service verifies with its own keys";
-        let carried = "must be set: tokens carry it";
+        let own = "must be empty in this service: it verifies tokens with its own keys";
+        let required = "must be set: it is a claim of every token";
         let rules = [
-            ("jwt.issuer", jwt.issuer.is_none(), carried),
-            ("jwt.audience", jwt.audience.is_none(), carried),
+            ("jwt.issuer", jwt.issuer.is_none(), required),
+            ("jwt.audience", jwt.audience.is_none(), required),
             ("jwt.jwks_url", jwt.jwks_url.is_some(), own),
             ("jwt.hs256_secret", jwt.hs256_secret.is_some(), own),
             (
@@ -151,7 +154,7 @@ impl Config {
                 jwt.token_type
                     .as_deref()
                     .is_some_and(|kind| kind != TOKEN_TYPE),
-                "must be `at+jwt` here, or empty: tokens carry it",
+                "must be `at+jwt` or empty in this service: it is the type of every token",
             ),
         ];
         rules
@@ -161,6 +164,31 @@ impl Config {
                 Err(ConfigError::invalid(key, rule))
             })
     }
+}
+
+impl Keys {
+    /// # Errors
+    /// When the setting is not 64 hexadecimal digits. The message does not contain it.
+    pub(crate) fn master_key_bytes(&self) -> Result<[u8; MASTER_KEY_BYTES], ConfigError> {
+        let rule = "must be 64 hexadecimal digits; generate it with `openssl rand -hex 32`";
+        parse_hex(self.master_key.expose_secret().trim())
+            .ok_or_else(|| ConfigError::invalid("keys.master_key", rule))
+    }
+}
+
+fn parse_hex(text: &str) -> Option<[u8; MASTER_KEY_BYTES]> {
+    let digit = |byte: u8| {
+        let digit = char::from(byte).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let bytes: Option<Vec<u8>> = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect();
+    bytes?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -179,20 +207,36 @@ impl Passwords {
 }
 
 impl Settings for Config {
-    fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.validate()?;
-        MasterKey::parse(&self.keys.master_key).map(drop)
+        self.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_master_key_is_rejected_without_being_shown() {
+        for text in ["", "abc", &"g".repeat(64), &"é".repeat(32), &"0".repeat(65)] {
+            let keys = Keys {
+                master_key: SecretString::from(text),
+                rotation_seconds: 1,
+                publish_ahead_seconds: 1,
+                reload_seconds: 1,
+            };
+            let error = keys.master_key_bytes().unwrap_err().to_string();
+            assert!(error.contains("keys.master_key"), "{error}");
+            assert!(!error.contains("ggg"), "{error}");
+        }
     }
 }

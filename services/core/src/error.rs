@@ -1,43 +1,45 @@
-//! What can go wrong, and what a client is told of it.
+//! Errors and the problems that clients see.
 
 use axum::response::{IntoResponse, Response};
-use quartet_common::problem::{self, FieldError, Problem};
+use quartet_common::problem::{self, FieldError, Problem, Rule};
 use quartet_db as db;
 
-pub(crate) mod kinds;
+use crate::problems;
 
-/// Everything that the rooms below the API may answer instead of a result.
+/// Every way in which an operation fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the address belongs to an account already")]
+    #[error("the email belongs to another account")]
     EmailTaken,
-    #[error("the address or the password is wrong")]
+    #[error("the email or the password is wrong")]
     InvalidCredentials,
     #[error("the current password is wrong")]
     WrongPassword,
     #[error("the current password is missing")]
     PasswordNeeded,
+    #[error("the new password is too weak: {0}")]
+    WeakPassword(Rule),
     #[error("too many failed attempts")]
     Throttled { retry_after_seconds: u64 },
-    #[error("too many passwords wait to be hashed")]
+    #[error("too many passwords are waiting to be hashed")]
     TooBusy,
-    #[error("the refresh token is wrong, spent, or its session has ended")]
+    #[error("the refresh token is unknown or used, or its session has ended")]
     InvalidRefreshToken,
-    #[error("the refresh token is not one of ours")]
+    #[error("the refresh token is malformed")]
     MalformedRefreshToken,
     #[error("the session has ended")]
     SessionEnded,
-    #[error("the login is too long ago")]
+    #[error("the session was opened too long ago")]
     StaleLogin,
-    #[error("there is no such session, or it belongs to somebody else")]
+    #[error("the session does not exist or belongs to another user")]
     SessionNotFound,
-    #[error("the user was changed meanwhile")]
+    #[error("the account kept changing during the update")]
     Changed,
-    #[error("the input breaks a rule")]
-    Problem(Problem),
-    #[error("no signing key can be used")]
+    #[error("a precondition failed")]
+    Precondition(#[source] Problem),
+    #[error("no signing key is active")]
     NoSigningKey,
-    #[error("a secret could not be made or opened: {0}")]
+    #[error("cryptography failed: {0}")]
     Crypto(&'static str),
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -52,30 +54,27 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::EmailTaken => Self::new(&kinds::EMAIL_TAKEN).field(FieldError::body(
+            Error::EmailTaken => Self::new(&problems::EMAIL_TAKEN).field(FieldError::body(
                 "/email",
                 "taken",
-                "must not belong to an account yet",
+                "must not belong to another account",
             )),
+            Error::WeakPassword(rule) => {
+                Self::invalid(vec![FieldError::body("/password", rule.code, rule.detail)])
+            }
             Error::Throttled {
                 retry_after_seconds,
-            } => Self::new(&kinds::TOO_MANY_ATTEMPTS).retry_after(retry_after_seconds),
+            } => Self::new(&problems::TOO_MANY_ATTEMPTS).retry_after(retry_after_seconds),
             Error::Changed => Self::new(&problem::kinds::PRECONDITION_FAILED),
             Error::SessionNotFound => Self::not_found("session"),
-            Error::Problem(problem) => problem,
+            Error::Precondition(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
             Error::Database(error) => quartet_db::problem(error),
             Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
-            Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => confirm(&error),
+            Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => forbidden(&error),
             Error::InvalidCredentials
             | Error::InvalidRefreshToken
             | Error::MalformedRefreshToken
@@ -84,33 +83,35 @@ impl From<Error> for Problem {
     }
 }
 
-/// 401: who calls is not known.
+/// 401: the caller is unknown.
 fn unauthenticated(error: &Error) -> Problem {
     let kind = match error {
-        Error::InvalidCredentials => &kinds::INVALID_CREDENTIALS,
-        Error::InvalidRefreshToken | Error::MalformedRefreshToken => &kinds::INVALID_REFRESH_TOKEN,
+        Error::InvalidCredentials => &problems::INVALID_CREDENTIALS,
+        Error::InvalidRefreshToken | Error::MalformedRefreshToken => {
+            &problems::INVALID_REFRESH_TOKEN
+        }
         _ => &problem::kinds::UNAUTHENTICATED,
     };
     let problem = Problem::unauthorized(kind).detail(error.to_string());
     if matches!(error, Error::MalformedRefreshToken) {
-        let rule = "must be `qrt_ref_` and the 51 characters that came with it";
+        let rule = "must be `qrt_ref_` followed by 51 characters";
         return problem.field(FieldError::body("/refresh_token", "malformed", rule));
     }
     problem
 }
 
-/// 403: who calls is known, but has to prove it again.
-fn confirm(error: &Error) -> Problem {
+/// 403: the caller is known and has to prove it again.
+fn forbidden(error: &Error) -> Problem {
     let field = |code, detail: &str| FieldError::body("/current_password", code, detail);
     match error {
-        Error::WrongPassword => Problem::new(&kinds::WRONG_PASSWORD)
+        Error::WrongPassword => Problem::new(&problems::WRONG_PASSWORD)
             .field(field("wrong", "must be the current password")),
-        Error::PasswordNeeded => Problem::new(&kinds::PASSWORD_NEEDED).field(field(
+        Error::PasswordNeeded => Problem::new(&problems::PASSWORD_NEEDED).field(field(
             "missing",
-            "is needed to change the address or the password",
+            "is required to change the email or the password",
         )),
-        _ => Problem::new(&kinds::STALE_LOGIN)
-            .detail("log in again, then repeat the request with the new access token"),
+        _ => Problem::new(&problems::STALE_LOGIN)
+            .detail("log in again, then retry with the new access token"),
     }
 }
 

@@ -1,4 +1,6 @@
 //! quartet-core: users, their sessions, and the keys that sign their access tokens.
+//!
+//! A request passes `api`, `domain` and `store`, in this order and never back.
 
 mod api;
 mod auth;
@@ -7,125 +9,88 @@ mod domain;
 mod error;
 mod jobs;
 mod metrics;
+mod problems;
 mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{clock::Clock, config::ConfigError, problem::kinds::render_markdown};
-use quartet_db as db;
-use quartet_http::{
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
-use quartet_service::{Runtime, Service};
-use quartet_telemetry::metrics::Metrics;
+use clap::Subcommand;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
+use quartet_jobs::Runner;
+use quartet_service::{Base, with_base};
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
+pub use jobs::run_once as run_jobs_once;
 pub use state::AppState;
 
 /// The migrations of the schema `core`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 
-/// The service as the command line runs it.
+/// What the command line runs.
 #[derive(Debug)]
-pub struct Core;
+pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.config.server.clone();
-    let stack = Stack::new(state.clock.clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
+/// The subcommands of this service beside the shared ones.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a signing key that becomes active after `keys.publish_ahead_seconds`.
+    RotateKeys {
+        /// Activate the key immediately and delete all others, which invalidates their tokens.
+        #[arg(long)]
+        now: bool,
+    },
 }
 
-impl Service for Core {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
+
     type Config = Config;
+    type State = AppState;
+    type Command = Command;
 
-    fn openapi() -> String {
-        api::openapi()
+    fn describe() -> OpenApi {
+        api::describe()
     }
 
-    fn problems() -> String {
-        render_markdown(error::kinds::ALL)
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    /// This service verifies tokens with its own keys.
+    fn verifier(config: &Config, clock: &Clock) -> Result<JwtVerifier, ConfigError> {
+        Ok(JwtVerifier::with_own_keys(&config.jwt, clock.clone()))
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "quartet-core")?;
-        let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.keys.maintain(&pool).await?;
-        let readiness = Readiness::new().check("database", {
-            let pool = pool.clone();
-            move || quartet_db::ping(pool.clone())
-        });
-        let jobs = jobs::start(&state, &shutdown);
-        let router = app(state, metrics, readiness.clone());
-        let served = serve(listener, router, &server, &readiness, shutdown).await;
-        for job in jobs {
-            job.await?;
-        }
-        pool.close().await;
-        Ok(served?)
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        AppState::new(config, base)
     }
 
-    /// `rotate-keys` makes a new signing key that takes over after the publishing time;
-    /// `rotate-keys --now` makes one that signs at once and drops all others.
-    fn other(
-        words: &[String],
-        config: &dyn Fn() -> Result<Config, ConfigError>,
-    ) -> Option<anyhow::Result<()>> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let now = match words.as_slice() {
-            ["rotate-keys"] => false,
-            ["rotate-keys", "--now"] => true,
-            _ => return None,
-        };
-        Some(
-            config()
-                .map_err(Into::into)
-                .and_then(|config| rotate_keys(config, now)),
-        )
+    fn routes(state: AppState) -> Router {
+        api::router(state)
     }
-}
 
-fn rotate_keys(config: Config, now: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let pool = db::pool(&config.database, "quartet-core")?;
-        db::ensure_current(&MIGRATOR, &pool, Core::NAME).await?;
-        let state = AppState::new(config, pool.clone(), Clock::system(), &Metrics::new("core"))?;
-        let made = state.keys.rotate(&pool, now).await?;
-        eprintln!(
-            "signing key {} takes over at {}",
-            made.kid,
-            made.activates_at.to_rfc3339()
-        );
-        Ok(())
-    })
-}
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        jobs::start(&state.ctx, runner).await
+    }
 
-/// What the jobs do, once.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn run_jobs_once(state: &AppState) -> anyhow::Result<()> {
-    state.keys.maintain(&state.pool).await?;
-    jobs::purge(state).await?;
-    Ok(())
+    fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {
+        let Command::RotateKeys { now } = command;
+        with_base::<Self, _>(load()?, async |config, base| {
+            let ctx = AppState::new(config, base)?.ctx;
+            let key = ctx.keys.rotate(&ctx.db, now).await?;
+            eprintln!(
+                "signing key {} becomes active at {}",
+                key.kid,
+                key.activates_at.to_rfc3339()
+            );
+            Ok(())
+        })
+    }
 }

@@ -1,10 +1,10 @@
-//! What the service counts beside its requests.
+//! Metrics of this service besides those of requests.
 
 use prometheus_client::metrics::counter::Counter;
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoreMetrics {
     pub(crate) sign_ups: Counter,
     pub(crate) logins: Counter,
@@ -14,30 +14,22 @@ pub(crate) struct CoreMetrics {
 }
 
 impl CoreMetrics {
-    pub(crate) fn register(metrics: &Metrics) -> Self {
-        let this = Self::default();
-        let counters = [
-            ("core_sign_ups", "Users that signed up", &this.sign_ups),
-            ("core_logins", "Logins that succeeded", &this.logins),
-            (
+    pub(crate) fn register(to: &Metrics) -> Self {
+        Self {
+            sign_ups: to.counter("core_sign_ups", "Accounts created"),
+            logins: to.counter("core_logins", "Successful logins"),
+            failed_logins: to.counter(
                 "core_failed_logins",
-                "Logins with a wrong address or password",
-                &this.failed_logins,
+                "Logins with a wrong email or password",
             ),
-            (
+            reused_refresh_tokens: to.counter(
                 "core_reused_refresh_tokens",
-                "Sessions ended because a spent refresh token was used",
-                &this.reused_refresh_tokens,
+                "Sessions revoked because a refresh token was reused",
             ),
-            (
+            password_hashes: to.counter(
                 "core_password_hashes",
-                "Passwords hashed or verified",
-                &this.password_hashes,
+                "Argon2 runs: passwords hashed or verified",
             ),
-        ];
-        for (name, help, counter) in counters {
-            metrics.register(name, help, counter.clone());
         }
-        this
     }
 }

@@ -1,81 +1,58 @@
-//! What every request needs, put together once.
+//! What every request needs, built once at start.
 
 use std::sync::Arc;
 
-use quartet_auth::jwt::JwtVerifier;
-use quartet_common::clock::Clock;
-use quartet_service::idempotency::Idempotency;
-use quartet_telemetry::metrics::Metrics;
-use sqlx::PgPool;
+use axum::extract::FromRef;
+use quartet_service::{Base, idempotency::Idempotency};
 
 use crate::{
     config::Config,
-    domain::{desk::Desk, hasher::Hasher, keys::SigningKeys, secrets::MasterKey},
+    domain::{
+        Context,
+        crypto::{hasher::Hasher, master_key::MasterKey, signing_keys::SigningKeys},
+    },
     metrics::CoreMetrics,
 };
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub struct AppState {
-    pub(crate) config: Arc<Config>,
-    pub(crate) clock: Clock,
-    pub(crate) pool: PgPool,
-    pub(crate) keys: SigningKeys,
-    pub(crate) hasher: Hasher,
-    pub(crate) master_key: MasterKey,
-    pub(crate) metrics: CoreMetrics,
+    pub(crate) base: Base,
+    pub(crate) ctx: Context,
 }
 
 impl AppState {
-    /// # Errors
-    /// When a setting breaks a rule; the message names it.
-    pub fn new(
-        config: Config,
-        pool: PgPool,
-        clock: Clock,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        config.validate()?;
-        let metrics = CoreMetrics::register(metrics);
-        let master_key = MasterKey::parse(&config.keys.master_key)?;
-        let verifier = JwtVerifier::with_own_keys(&config.jwt, clock.clone());
+    pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let config = Arc::new(config);
+        let metrics = CoreMetrics::register(&base.metrics);
+        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
         let keys = SigningKeys::new(
             Arc::clone(&config),
             master_key.clone(),
-            verifier,
-            clock.clone(),
+            base.verifier.clone(),
+            base.clock.clone(),
         );
         let hasher = Hasher::new(&config.passwords, metrics.password_hashes.clone())?;
-        Ok(Self {
+        let ctx = Context {
             config,
-            clock,
-            pool,
-            keys,
-            hasher,
-            master_key,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
             metrics,
-        })
-    }
-
-    pub(crate) fn desk(&self) -> Desk<'_> {
-        Desk {
-            pool: &self.pool,
-            hasher: &self.hasher,
-            keys: &self.keys,
-            master_key: &self.master_key,
-            metrics: &self.metrics,
-            clock: &self.clock,
-            config: &self.config,
-        }
+            hasher,
+            keys,
+            master_key,
+        };
+        Ok(Self { base, ctx })
     }
 
     pub(crate) fn idempotency(&self) -> Idempotency {
-        Idempotency {
-            pool: self.pool.clone(),
-            clock: self.clock.clone(),
-            verifier: self.keys.verifier().clone(),
-            hash_key: self.master_key.derive("idempotency", &[]),
-        }
+        self.base
+            .idempotency(self.ctx.master_key.derive("idempotency", &[]))
+    }
+}
+
+impl FromRef<AppState> for Context {
+    fn from_ref(state: &AppState) -> Self {
+        state.ctx.clone()
     }
 }

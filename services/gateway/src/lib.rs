@@ -64,7 +64,7 @@ pub fn check(sources: &Sources) -> anyhow::Result<()> {
 
 /// The merged document of these services, each with its name and its document, as pretty JSON.
 pub fn openapi(documents: &[(&str, &Value)]) -> String {
-    quartet_openapi::print(&pages::openapi::merge_with_own(documents))
+    quartet_common::openapi::print(&pages::openapi::merge_with_own(documents))
 }
 
 /// The kinds of problems that every service has, and those of the gateway alone, as Markdown.

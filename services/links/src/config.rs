@@ -1,17 +1,17 @@
-//! The settings, read once and checked once.
+//! The settings, validated once at startup.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use http::HeaderName;
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
-use quartet_service::Settings;
+use quartet_common::config::{
+    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+};
+use quartet_service::{Sections, Settings};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::wal::{self, Fsync};
-
-/// Every setting of the service; `default.toml` says what each means.
+/// Every setting of the service; `default.toml` documents each.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -60,7 +60,7 @@ pub struct Clicks {
     pub retention_days: u32,
 }
 
-/// When a click is forced onto the disk.
+/// When clicks are synced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FsyncMode {
@@ -69,7 +69,7 @@ pub enum FsyncMode {
     Off,
 }
 
-/// What becomes of a redirect whose click cannot be logged.
+/// What happens to a redirect whose click cannot be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenLogIsFull {
@@ -104,33 +104,31 @@ pub struct Events {
 }
 
 impl Config {
-    /// Checks what the types alone cannot hold.
+    /// Checks the rules that the types do not express.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] naming the first setting that is out of bounds.
+    /// [`ConfigError::Invalid`] with the first invalid setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         let ttl = self.redirects.cache_ttl_seconds;
-        within("redirects.cache_ttl_seconds", ttl, 1, 60)?;
+        within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
         let ttl = self.redirects.unknown_ttl_seconds;
-        within("redirects.unknown_ttl_seconds", ttl, 1, 60)?;
+        within("redirects.unknown_ttl_seconds", ttl, 1..=60)?;
         let max_age = self.redirects.permanent_max_age_seconds;
-        within("redirects.permanent_max_age_seconds", max_age, 0, 86_400)?;
+        within("redirects.permanent_max_age_seconds", max_age, 0..=86_400)?;
         self.clicks.validate()?;
         within(
             "graphql.init_timeout_seconds",
             self.graphql.init_timeout_seconds,
-            1,
-            300,
+            1..=300,
         )?;
         within(
             "graphql.keep_alive_seconds",
             self.graphql.keep_alive_seconds,
-            1,
-            300,
+            1..=300,
         )?;
-        // Fields are resolved recursively: a deeper document could exhaust the stack.
-        within("graphql.max_depth", self.graphql.max_depth, 1, 32)
+        // Fields are resolved recursively: a deeper document could overflow the stack.
+        within("graphql.max_depth", self.graphql.max_depth, 1..=32)
     }
 }
 
@@ -145,7 +143,7 @@ impl Public {
         if plain {
             return Ok(());
         }
-        let rule = "must be an http or https address whose path ends in a slash";
+        let rule = "must be an http or https URL whose path ends in a slash";
         Err(ConfigError::invalid("public.short_url", rule))
     }
 }
@@ -155,81 +153,48 @@ impl Clicks {
         within(
             "clicks.fsync_interval_ms",
             self.fsync_interval_ms,
-            1,
-            60_000,
+            1..=60_000,
         )?;
-        within("clicks.segment_bytes", self.segment_bytes, 4096, 1 << 30)?;
-        within(
+        within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30)?;
+        at_least(
             "clicks.log_limit_bytes",
             self.log_limit_bytes,
             self.segment_bytes,
-            u64::MAX,
         )?;
-        within("clicks.batch_rows", self.batch_rows as u64, 1, 5000)?;
-        within("clicks.batch_wait_ms", self.batch_wait_ms, 1, 10_000)?;
+        within("clicks.batch_rows", self.batch_rows as u64, 1..=5000)?;
+        within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000)?;
         within(
             "clicks.adopt_interval_seconds",
             self.adopt_interval_seconds,
-            1,
-            3600,
+            1..=3600,
         )?;
-        within(
-            "clicks.retention_days",
-            self.retention_days.into(),
-            0,
-            36_500,
-        )?;
+        within("clicks.retention_days", self.retention_days, 0..=36_500)?;
         self.country_header().map(drop)
     }
 
-    /// The header that holds the visitor's country, where there is one.
+    /// The header with the visitor's country, if one is configured.
     ///
     /// # Errors
-    /// When the setting is no header name.
+    /// When the setting is not a valid header name.
     pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
         let name = self.country_header.as_deref().map(str::parse).transpose();
-        name.map_err(|_| ConfigError::invalid("clicks.country_header", "must be a header name"))
-    }
-
-    pub(crate) fn wal(&self) -> wal::Settings {
-        let fsync = match self.fsync {
-            FsyncMode::Group => Fsync::Group,
-            FsyncMode::Interval => Fsync::Interval(Duration::from_millis(self.fsync_interval_ms)),
-            FsyncMode::Off => Fsync::Off,
-        };
-        let (segment_bytes, limit_bytes) = (self.segment_bytes, self.log_limit_bytes);
-        wal::Settings {
-            fsync,
-            segment_bytes,
-            limit_bytes,
-        }
+        name.map_err(|_| {
+            ConfigError::invalid("clicks.country_header", "must be a valid header name")
+        })
     }
 }
 
 impl Settings for Config {
-    fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         self.validate()
     }
-}
-
-fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        key,
-        format!("must be between {least} and {most}"),
-    ))
 }

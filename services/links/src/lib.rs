@@ -1,85 +1,108 @@
-//! quartet-links: short links by GraphQL, redirects, and clicks that are counted once.
+//! The links service: short links managed with GraphQL, redirects, and clicks counted exactly once.
 //!
-//! Rooms, in the order in which a request meets them: `api` and `graphql` (two doors to the
-//! same functions), `domain` (rules), `store` (SQL). `wal` keeps clicks on disk until `jobs`
-//! have brought them into the database.
+//! `api` and `graphql` are two doors to the operations in `domain`; `store` holds the SQL. `wal` keeps
+//! clicks on disk until `jobs` have stored them in Postgres.
 
 mod api;
-mod app;
 mod config;
 mod domain;
 mod error;
 mod graphql;
 mod jobs;
 mod metrics;
+mod problems;
 mod state;
 mod store;
 mod wal;
 
+use std::io::Write as _;
+
+use axum::Router;
+use clap::Subcommand;
 use quartet_common::{
     config::ConfigError,
-    problem::kinds::{render_graphql_markdown, render_markdown},
+    problem::{
+        Kind,
+        kinds::{render_graphql_markdown, render_markdown},
+    },
 };
-use quartet_service::{Runtime, Service};
+use quartet_http::health::Readiness;
+use quartet_jobs::Runner;
+use quartet_service::Base;
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
-pub use app::App;
-pub use config::{Config, FsyncMode, WhenLogIsFull};
+pub use config::Config;
+pub use state::AppState;
 
 /// The migrations of the schema `links`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/links");
 
-/// The embedded defaults: the reference of all settings.
-pub const DEFAULTS: &str = include_str!("../default.toml");
-
 /// The service as the command line runs it.
 #[derive(Debug)]
-pub struct LinksService;
+pub struct Service;
 
-impl Service for LinksService {
+/// The subcommands of this service beside the shared ones.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the GraphQL schema.
+    GraphqlSchema,
+}
+
+impl quartet_service::Service for Service {
     const NAME: &'static str = "links";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const DEFAULTS: &'static str = DEFAULTS;
-    type Config = Config;
+    const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
 
-    fn openapi() -> String {
-        api::openapi()
+    type Config = Config;
+    type State = AppState;
+    type Command = Command;
+
+    fn describe() -> OpenApi {
+        api::describe()
+    }
+
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
     fn problems() -> String {
-        let own = render_markdown(error::kinds::ALL);
-        let graphql = render_graphql_markdown(error::kinds::graphql::ALL);
+        let own = render_markdown(problems::ALL);
+        let graphql = render_graphql_markdown(problems::graphql::ALL);
         format!(
-            "{own}\nErrors of GraphQL have these codes in `extensions.code`, or those of problems in capitals:\n\n{graphql}"
+            "{own}\nGraphQL errors carry these codes in `extensions.code`, or the code of a problem in upper case:\n\n{graphql}"
         )
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        AppState::new(config, base)
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        App::start(config, clock, metrics, shutdown)
-            .await?
-            .serve(listener)
-            .await
+    fn routes(state: AppState) -> Router {
+        api::router(state)
     }
 
-    /// `graphql-schema` prints the GraphQL schema.
-    fn other(
-        words: &[String],
-        _: &dyn Fn() -> Result<Config, ConfigError>,
-    ) -> Option<anyhow::Result<()>> {
-        let [word] = words else { return None };
-        (word == "graphql-schema").then(|| {
-            use std::io::Write as _;
-            Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?)
-        })
+    fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
+        state.readiness(readiness)
+    }
+
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be
+    /// stored within the grace period stay in the log, which another replica recovers.
+    async fn stop(state: &AppState) {
+        state.ctx.click_log.wal().close().await;
+    }
+
+    fn run(
+        command: Command,
+        _load: impl Fn() -> Result<Config, ConfigError>,
+    ) -> anyhow::Result<()> {
+        let Command::GraphqlSchema = command;
+        Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?)
     }
 }

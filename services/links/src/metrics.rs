@@ -1,61 +1,50 @@
-//! What can be seen of links from outside.
+//! The metrics of this service.
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
-/// Clones share the counts.
+/// Clones share the values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkMetrics {
-    /// Clicks that were safe before their redirect was answered.
     pub(crate) clicks_logged: Counter,
-    /// Redirects that were answered although their click could not be kept.
-    pub(crate) clicks_lost: Counter,
-    /// Clicks written to Postgres for the first time.
+    pub(crate) clicks_dropped: Counter,
     pub(crate) clicks_recorded: Counter,
-    /// Clicks that Postgres refuses for what is in them.
     pub(crate) clicks_rejected: Counter,
-    /// Bytes in the click log that are not in Postgres yet, or not deleted yet.
-    pub(crate) log_bytes: Gauge,
-    /// Log directories taken over from replicas that are gone.
-    pub(crate) logs_adopted: Counter,
+    pub(crate) click_log_bytes: Gauge,
+    pub(crate) logs_recovered: Counter,
+    pub(crate) redirect_loads: Counter,
+    pub(crate) subscriptions: Gauge,
 }
 
 impl LinkMetrics {
-    pub(crate) fn register(&self, metrics: &Metrics) {
-        let counters = [
-            (
+    pub(crate) fn register(to: &Metrics) -> Self {
+        Self {
+            clicks_logged: to.counter(
                 "links_clicks_logged",
-                "Clicks kept before the answer",
-                &self.clicks_logged,
+                "Clicks persisted in the click log before their redirect was sent",
             ),
-            (
+            clicks_dropped: to.counter(
                 "links_clicks_lost",
-                "Answered clicks that could not be kept",
-                &self.clicks_lost,
+                "Clicks dropped because the click log could not be written",
             ),
-            (
-                "links_clicks_recorded",
-                "Clicks written to Postgres",
-                &self.clicks_recorded,
-            ),
-            (
+            clicks_recorded: to.counter("links_clicks_recorded", "Clicks stored in Postgres"),
+            clicks_rejected: to.counter(
                 "links_clicks_rejected",
-                "Clicks refused by Postgres",
-                &self.clicks_rejected,
+                "Clicks discarded because Postgres rejected their data",
             ),
-            (
+            logs_recovered: to.counter(
                 "links_logs_adopted",
-                "Logs of gone replicas taken over",
-                &self.logs_adopted,
+                "Click logs of stopped replicas that were recovered",
             ),
-        ];
-        for (name, help, counter) in counters {
-            metrics.register(name, help, counter.clone());
+            redirect_loads: to.counter(
+                "links_redirect_loads",
+                "Redirects looked up in Postgres instead of the cache",
+            ),
+            click_log_bytes: to.gauge(
+                "links_click_log_bytes",
+                "Bytes in click log files that are not deleted yet",
+            ),
+            subscriptions: to.gauge("links_subscriptions", "Active click subscriptions"),
         }
-        metrics.register(
-            "links_click_log_bytes",
-            "Size of the click log",
-            self.log_bytes.clone(),
-        );
     }
 }

@@ -1,15 +1,11 @@
-//! Who owns what a request touches.
+//! Authentication: the owner of every row that a request may touch.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use quartet_auth::Caller;
 use quartet_common::problem::Problem;
 
-use crate::state::AppState;
-
-/// The subject of the caller's verified token: owner of every row that the request may touch.
-#[derive(Clone, Debug)]
-pub(crate) struct Owner(pub(crate) String);
+use crate::{state::AppState, store::Owner};
 
 impl FromRequestParts<AppState> for Owner {
     type Rejection = Problem;
@@ -17,6 +13,6 @@ impl FromRequestParts<AppState> for Owner {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let caller =
             <Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
-        Ok(Self(caller.subject().to_owned()))
+        Ok(Self::new(caller.subject()))
     }
 }

@@ -1,15 +1,15 @@
-//! The settings, read once and checked once.
+//! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
-use quartet_service::Settings;
+use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-/// Signature version 4 allows a week at most.
+/// Limit of AWS Signature Version 4: one week.
 const MAX_TTL_SECONDS: u64 = 604_800;
 
-/// Every setting of the service; `default.toml` says what each means.
+/// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -58,12 +58,15 @@ pub struct Downloads {
 }
 
 impl Config {
-    /// Rules that types alone do not hold.
+    /// Rules that types cannot express.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let s3 = &self.s3;
         if s3.private_bucket == s3.public_bucket {
             let rule =
-                "must differ from s3.private_bucket: what is public shows every object in it";
+                "must differ from s3.private_bucket: every object in a public bucket is readable";
             return Err(ConfigError::invalid("s3.public_bucket", rule));
         }
         for (key, value) in [
@@ -99,16 +102,13 @@ impl Config {
 }
 
 impl Settings for Config {
-    fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn database(&self) -> &Database {
-        &self.database
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

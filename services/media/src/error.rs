@@ -1,44 +1,62 @@
-//! What can go wrong, and what a client is told of it.
+//! Errors and the problems that clients see.
 
 use axum::response::{IntoResponse, Response};
-use quartet_common::problem::{FieldError, Problem};
+use quartet_common::problem::{FieldError, Problem, Rule};
 
-use crate::objects::ObjectError;
+use crate::{problems, store::objects::ObjectError};
 
-pub(crate) mod kinds;
-
-/// Everything that the rooms below the API may answer instead of a result.
+/// Every way in which an operation fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("there is no such asset, or it belongs to somebody else")]
+    #[error("the asset does not exist or belongs to another user")]
     AssetNotFound,
     #[error("the file has not been uploaded")]
     NotUploaded,
-    #[error("the uploaded file was not what was promised")]
+    #[error("the uploaded file was rejected")]
     AssetFailed,
     #[error("the asset is not ready")]
-    NotReady,
-    #[error("the uploaded file is not what was promised")]
-    Mismatch(Vec<FieldError>),
+    AssetNotReady,
+    #[error("the uploaded file does not match the presign request")]
+    Mismatch(Vec<Mismatch>),
     #[error("the object store failed")]
     Objects(#[from] ObjectError),
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 
+/// How an uploaded file differs from the presign request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    Size(Rule),
+    ContentType(Rule),
+    Checksum(Rule),
+}
+
+impl From<Mismatch> for FieldError {
+    fn from(mismatch: Mismatch) -> Self {
+        let (pointer, rule) = match mismatch {
+            Mismatch::Size(rule) => ("/size_bytes", rule),
+            Mismatch::ContentType(rule) => ("/content_type", rule),
+            Mismatch::Checksum(rule) => ("/checksum_sha256", rule),
+        };
+        Self::body(pointer, rule.code, rule.detail)
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::AssetNotFound => Self::not_found("asset"),
-            Error::NotUploaded => Self::new(&kinds::NOT_UPLOADED)
-                .detail("send it to the address that presign gave, then complete again"),
-            Error::AssetFailed => Self::new(&kinds::ASSET_FAILED)
-                .detail("it was not what was promised and has been removed; presign anew"),
-            Error::NotReady => {
-                Self::new(&kinds::ASSET_NOT_READY).detail("complete the upload first")
+            Error::NotUploaded => Self::new(&problems::NOT_UPLOADED)
+                .detail("send the file to the signed URL, then complete the upload again"),
+            Error::AssetFailed => Self::new(&problems::ASSET_FAILED)
+                .detail("the file did not match the presign request and was removed"),
+            Error::AssetNotReady => {
+                Self::new(&problems::ASSET_NOT_READY).detail("complete the upload first")
             }
-            Error::Mismatch(errors) => Self::new(&kinds::UPLOAD_MISMATCH).errors(errors),
-            Error::Objects(error) => Self::not_now(&kinds::STORE_UNAVAILABLE).source(error),
+            Error::Mismatch(mismatches) => Self::new(&problems::UPLOAD_MISMATCH)
+                .errors(mismatches.into_iter().map(FieldError::from).collect()),
+            Error::Objects(error) => Self::not_now(&problems::STORE_UNAVAILABLE).source(error),
             Error::Database(error) => quartet_db::problem(error),
         }
     }

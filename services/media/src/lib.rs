@@ -1,5 +1,6 @@
-//! The media service: a client asks for a signed address, puts its file there itself, and the
-//! file counts once it has been verified to be what was promised.
+//! quartet-media: uploads straight to an object store by signed URLs, and the assets they become.
+//!
+//! A request passes `api`, `domain` and `store`, in this order and never back.
 
 mod api;
 mod auth;
@@ -8,82 +9,80 @@ mod domain;
 mod error;
 mod jobs;
 mod metrics;
-mod objects;
+mod problems;
 mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::problem::kinds::render_markdown;
-use quartet_db as db;
-use quartet_http::{
-    health::{self, Readiness},
-    layers::{Stack, standard},
-    serve::serve,
-};
-use quartet_service::{Runtime, Service};
-use quartet_telemetry::metrics::Metrics;
+use quartet_common::{config::ConfigError, problem::Kind};
+use quartet_http::health::Readiness;
+use quartet_jobs::Runner;
+use quartet_service::{Base, NoCommand};
 use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
 
 pub use config::Config;
 pub use state::AppState;
 
-/// The schema's migrations.
+/// The migrations of the schema `media`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/media");
 
-/// The service as the command line runs it.
+/// What the command line runs.
 #[derive(Debug)]
-pub struct Media;
+pub struct Service;
 
-/// Every route behind the layer stack, and the probes beside it.
-pub fn app(state: AppState, metrics: Metrics, readiness: Readiness) -> Router {
-    let server = state.config().server.clone();
-    let stack = Stack::new(state.clock().clone(), metrics.clone(), &server);
-    standard(api::router(state), stack, &server).merge(health::router(readiness, metrics))
-}
-
-impl Service for Media {
+impl quartet_service::Service for Service {
     const NAME: &'static str = "media";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
+    const DOCUMENT: &'static str = include_str!("../openapi.json");
+    const MIGRATOR: &'static Migrator = &MIGRATOR;
+
     type Config = Config;
+    type State = AppState;
+    type Command = NoCommand;
 
-    fn openapi() -> String {
-        api::openapi()
+    fn describe() -> OpenApi {
+        api::describe()
     }
 
-    fn problems() -> String {
-        render_markdown(error::kinds::ALL)
+    fn kinds() -> &'static [&'static Kind] {
+        problems::ALL
     }
 
-    fn migrator() -> &'static Migrator {
-        &MIGRATOR
+    fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
+        Ok(AppState::new(config, base))
     }
 
-    async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-        let Runtime {
-            listener,
-            clock,
-            metrics,
-            shutdown,
-        } = runtime;
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "quartet-media")?;
-        let state = AppState::new(config, pool.clone(), clock, &metrics)?;
-        state.prepare_buckets().await?;
-        let readiness = state.readiness();
-        let sweep = jobs::start(state.clone(), shutdown.clone());
-        let router = app(state, metrics, readiness.clone());
-        let served = serve(listener, router, &server, &readiness, shutdown).await;
-        sweep.await?;
-        pool.close().await;
-        Ok(served?)
+    fn routes(state: AppState) -> Router {
+        api::router(state)
+    }
+
+    fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
+        state.readiness(readiness)
+    }
+
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        let ctx = &state.ctx;
+        if ctx.config.s3.create_buckets {
+            ctx.objects.create_buckets().await?;
+        }
+        jobs::start(ctx, runner);
+        Ok(())
+    }
+
+    fn run(
+        command: NoCommand,
+        _load: impl Fn() -> Result<Config, ConfigError>,
+    ) -> anyhow::Result<()> {
+        match command {}
     }
 }
 
-/// Removes objects whose time has come, once; the job does this again and again.
+/// Runs the sweep once. Returns the number of assets it removed.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn sweep_once(state: &AppState) -> anyhow::Result<u64> {
-    Ok(jobs::sweep::run(state).await?)
+    Ok(jobs::sweep::run(&state.ctx).await?)
 }

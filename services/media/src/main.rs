@@ -1,7 +1,7 @@
-//! `quartet-media`: presigned uploads and assets.
+//! The binary `quartet-media`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    quartet_service::main::<quartet_media::Media>()
+    quartet_service::main::<quartet_media::Service>()
 }

@@ -1,51 +1,35 @@
-//! What the service counts beside its requests.
+//! Metrics of this service besides those of requests.
 
 use prometheus_client::metrics::counter::Counter;
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct MediaMetrics {
     pub(crate) presigned: Counter,
     pub(crate) completed: Counter,
     pub(crate) completed_bytes: Counter,
-    pub(crate) refused: Counter,
+    pub(crate) rejected: Counter,
     pub(crate) swept: Counter,
 }
 
 impl MediaMetrics {
-    pub(crate) fn register(metrics: &Metrics) -> Self {
-        let this = Self::default();
-        let counters = [
-            (
-                "media_uploads_presigned",
-                "Uploads that were asked for",
-                &this.presigned,
-            ),
-            (
-                "media_uploads_completed",
-                "Uploads that were verified",
-                &this.completed,
-            ),
-            (
+    pub(crate) fn register(to: &Metrics) -> Self {
+        Self {
+            presigned: to.counter("media_uploads_presigned", "Uploads presigned"),
+            completed: to.counter("media_uploads_completed", "Uploads completed"),
+            completed_bytes: to.counter(
                 "media_uploads_completed_bytes",
-                "Bytes of verified uploads",
-                &this.completed_bytes,
+                "Bytes of completed uploads",
             ),
-            (
+            rejected: to.counter(
                 "media_uploads_refused",
-                "Uploads that were not what was promised",
-                &this.refused,
+                "Uploads rejected because the file did not match",
             ),
-            (
+            swept: to.counter(
                 "media_objects_swept",
-                "Rows of deleted and abandoned uploads removed",
-                &this.swept,
+                "Deleted and abandoned assets removed by the sweep",
             ),
-        ];
-        for (name, help, counter) in counters {
-            metrics.register(name, help, counter.clone());
         }
-        this
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::documents;
 use super::files::Generated;
 use crate::cargo::{cargo, succeed};
 use crate::signals::Signals;
@@ -54,7 +55,7 @@ pub(super) fn generate(
         let fresh = scratch.join("sdk/rust");
         let mut command = cargo(generator);
         command
-            .arg(root.join("services/gateway/openapi-3.0.json"))
+            .arg(documents::write_merged_3_0(root, scratch)?)
             .arg(root.join("services/links/schema.graphql"))
             .arg(&fresh);
         succeed(command, signals)?;

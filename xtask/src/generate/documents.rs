@@ -1,8 +1,9 @@
 //! What the binaries print about themselves: specifications and settings.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -42,25 +43,16 @@ Any release may add codes: treat an unknown one by its status. `openapi.json` li
 response of an operation (`x-problem-codes`). `Retry-After` is in seconds.
 ";
 
-/// What comes after `openapi` to get the copy in 3.0.
-const IN_3_0: [&str; 2] = ["--version", "3.0"];
-
 pub(super) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let mut config = CONFIG_HEAD.to_owned();
-    let mut documents = Vec::new();
+    print("quartet-documents", &[scratch])?;
     for service in roles::SERVICES {
-        let file = scratch.join(format!("{service}.json"));
-        let document = output(service, &["openapi"])?;
-        fs::write(&file, &document)?;
-        documents.push(format!("{service}={}", file.display()));
+        let document = fs::read(scratch.join(format!("{service}.json")))?;
         generated.add(format!("services/{service}/openapi.json"), document);
-        generated.add(
-            format!("services/{service}/openapi-3.0.json"),
-            output(service, &[&["openapi"], &IN_3_0[..]].concat())?,
-        );
         add_settings(&mut config, service)?;
     }
-    add_merged(&documents, generated)?;
+    let merged = output("gateway", &merging(scratch))?;
+    generated.add("services/gateway/openapi.json", merged);
     add_errors(generated)?;
     add_settings(&mut config, "gateway")?;
     generated.add("docs/config.md", config);
@@ -69,6 +61,30 @@ pub(super) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Res
         output("links", &["graphql-schema"])?,
     );
     Ok(())
+}
+
+/// Writes the merged document in version 3.0, which is not committed, and returns its path.
+pub(super) fn write_merged_3_0(root: &Path, scratch: &Path) -> anyhow::Result<PathBuf> {
+    for service in roles::SERVICES {
+        let committed = root.join("services").join(service).join("openapi.json");
+        fs::copy(committed, scratch.join(format!("{service}.json")))?;
+    }
+    let mut words = merging(scratch);
+    words.extend(["--version".to_owned(), "3.0".to_owned()]);
+    let path = scratch.join("openapi-3.0.json");
+    fs::write(&path, output("gateway", &words)?)?;
+    Ok(path)
+}
+
+/// The gateway's command that merges the documents of the services in `scratch`.
+fn merging(scratch: &Path) -> Vec<String> {
+    let documents = roles::SERVICES.iter().map(|service| {
+        let file = scratch.join(format!("{service}.json"));
+        format!("{service}={}", file.display())
+    });
+    std::iter::once("openapi".to_owned())
+        .chain(documents)
+        .collect()
 }
 
 /// The reference of errors, from the problem kinds in the code.
@@ -83,19 +99,6 @@ fn add_errors(generated: &mut Generated) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The document that the gateway merges from those of the services.
-fn add_merged(documents: &[String], generated: &mut Generated) -> anyhow::Result<()> {
-    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
-    let merged = [&["openapi"], &documents[..]].concat();
-    let copy = [&merged[..], &IN_3_0].concat();
-    generated.add("services/gateway/openapi.json", output("gateway", &merged)?);
-    generated.add(
-        "services/gateway/openapi-3.0.json",
-        output("gateway", &copy)?,
-    );
-    Ok(())
-}
-
 fn add_settings(config: &mut String, service: &str) -> anyhow::Result<()> {
     let table = output(service, &["config"])?;
     let table = String::from_utf8(table).context("the settings are not text")?;
@@ -103,9 +106,14 @@ fn add_settings(config: &mut String, service: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the binary of a service prints, in an empty environment.
-fn output(service: &str, words: &[&str]) -> anyhow::Result<Vec<u8>> {
-    let program = workspace::binary(&format!("quartet-{service}"))?;
+/// What the binary of a service prints.
+fn output(service: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<Vec<u8>> {
+    print(&format!("quartet-{service}"), words)
+}
+
+/// What a binary of the workspace prints, in an empty environment.
+fn print(binary: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<Vec<u8>> {
+    let program = workspace::binary(binary)?;
     let output = Command::new(&program)
         .args(words)
         .env_clear()
@@ -115,8 +123,7 @@ fn output(service: &str, words: &[&str]) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("start {}", program.display()))?;
     ensure!(
         output.status.success(),
-        "`quartet-{service} {}` failed ({})",
-        words.join(" "),
+        "`{binary}` failed ({})",
         output.status
     );
     Ok(output.stdout)

@@ -34,7 +34,7 @@ async fn world() -> World {
     let issuer = Issuer::new(clock.clone());
     let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
     let state = Idempotency {
-        pool: pool.clone(),
+        db: pool.clone(),
         clock: clock.clone(),
         verifier,
         hash_key: [7; 32],

@@ -65,7 +65,10 @@ fn formatted(code: &str) -> anyhow::Result<String> {
         .stdout(Stdio::piped())
         .spawn()
         .context("start rustfmt")?;
-    let mut stdin = rustfmt.stdin.take().context("rustfmt has no standard input")?;
+    let mut stdin = rustfmt
+        .stdin
+        .take()
+        .context("rustfmt has no standard input")?;
     let code = code.to_owned();
     // In a thread: rustfmt may write before it has read all of its input.
     let writer = std::thread::spawn(move || stdin.write_all(code.as_bytes()));

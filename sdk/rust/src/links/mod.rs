@@ -49,14 +49,18 @@ impl Links {
     /// A link by its id; `None` if it does not exist or belongs to another user.
     pub async fn get(&self, id: &LinkId) -> Result<Option<Link>, Error> {
         let operation = LinkById::build(ById { id: id.clone() });
-        Ok(execute::run(&self.0, &operation, Repeat::Always).await?.link)
+        Ok(execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link)
     }
 
     /// A link by its slug; `None` if it does not exist or belongs to another user.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Link>, Error> {
         let slug = slug.to_owned();
         let operation = LinkBySlug::build(BySlug { slug });
-        Ok(execute::run(&self.0, &operation, Repeat::Always).await?.link_by_slug)
+        Ok(execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link_by_slug)
     }
 
     /// All matching links, newest first, page by page.
@@ -75,7 +79,9 @@ impl Links {
             after,
             filter,
         });
-        let found = execute::run(&self.0, &operation, Repeat::Always).await?.links;
+        let found = execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .links;
         let next = found
             .page_info
             .end_cursor
@@ -111,7 +117,9 @@ impl Links {
     pub async fn series(&self, id: &LinkId, by: Interval) -> Result<Vec<ClickPoint>, Error> {
         let id = id.clone();
         let operation = SeriesOf::build(SeriesVariables { id, by });
-        let link = execute::run(&self.0, &operation, Repeat::Always).await?.link;
+        let link = execute::run(&self.0, &operation, Repeat::Always)
+            .await?
+            .link;
         let Series { clicks } =
             link.ok_or_else(|| Error::Answer("the link does not exist".into()))?;
         Ok(clicks.series)

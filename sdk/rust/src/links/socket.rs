@@ -92,7 +92,9 @@ impl Socket {
             .await?;
         match self.receive::<Value>().await? {
             Incoming::ConnectionAck => Ok(()),
-            _ => Err(Closed::Refused(Error::Answer("connection_ack is missing".into()))),
+            _ => Err(Closed::Refused(Error::Answer(
+                "connection_ack is missing".into(),
+            ))),
         }
     }
 
@@ -143,7 +145,9 @@ impl Socket {
                         _ => transient(frame.reason),
                     });
                 }
-                Some(Ok(Message::Close(None))) | None => return Err(transient("the connection was closed")),
+                Some(Ok(Message::Close(None))) | None => {
+                    return Err(transient("the connection was closed"));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(transient(error)),
             }

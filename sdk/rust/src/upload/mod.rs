@@ -172,7 +172,11 @@ impl Quartet {
     }
 
     /// Sends the file and completes it; `None` if the signed URL has expired.
-    async fn send_and_complete(&self, presigned: &Presigned, upload: &Upload) -> Result<Option<Asset>, Error> {
+    async fn send_and_complete(
+        &self,
+        presigned: &Presigned,
+        upload: &Upload,
+    ) -> Result<Option<Asset>, Error> {
         if self.send(&presigned.upload, upload).await? == Sent::UrlExpired {
             return Ok(None);
         }

@@ -1,86 +1,31 @@
-//! `/v1/core/openapi.json`: this service, described.
+//! What the OpenAPI document of this service says beside its operations.
 
-use std::sync::LazyLock;
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::router::OpenApiRouter;
 
-use axum::response::IntoResponse;
-use http::header;
-use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
-use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
-
-use crate::{
-    api::{keys, sessions, users},
-    error::kinds,
-    state::AppState,
-};
-
-const ABOUT: About = About {
-    title: "Quartet core",
-    description: "Users, their sessions, and the public keys that verify their access \
-tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh it \
-before it ends.",
-    version: env!("CARGO_PKG_VERSION"),
-    everywhere: EVERYWHERE,
-    kinds: kinds::ALL,
-};
-
-static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
-static COPY_IN_3_0: LazyLock<String> = LazyLock::new(|| copy_in_3_0(&DOCUMENT));
+use crate::api;
 
 #[derive(OpenApi)]
-#[openapi(tags(
-    (name = "users", description = "One's own account"),
-    (name = "sessions", description = "Logging in, staying in, logging out"),
-    (name = "keys", description = "What verifies access tokens"),
-    (name = "documents", description = "What this service can do"),
-))]
-struct Base;
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(get_openapi))
-        .routes(routes!(get_openapi_3_0))
-}
-
-/// The document as pretty JSON.
-pub(crate) fn openapi() -> String {
-    let (_, document) = OpenApiRouter::with_openapi(Base::openapi())
-        .merge(users::router(None))
-        .merge(sessions::router())
-        .merge(keys::router())
-        .merge(router())
-        .split_for_parts();
-    finish(document, &ABOUT)
-}
-
-/// Describe this service
-///
-/// The OpenAPI 3.1 document of the core service.
-#[utoipa::path(
-    get,
-    path = "/v1/core/openapi.json",
-    operation_id = "get_core_openapi",
-    tag = "documents",
-    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
+#[openapi(
+    info(
+        title = "Quartet core",
+        description = "Users, their sessions, and the public keys that verify their access \
+tokens. Sign up, open a session, send its access token as `Authorization: Bearer`, and refresh the \
+session before the token expires.",
+    ),
+    tags(
+        (name = "users", description = "Accounts"),
+        (name = "sessions", description = "Login, refresh, logout"),
+        (name = "keys", description = "Public keys that verify access tokens"),
+    ),
 )]
-async fn get_openapi() -> impl IntoResponse {
-    json(&DOCUMENT)
-}
+struct Document;
 
-/// Describe this service in OpenAPI 3.0
-///
-/// The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
-#[utoipa::path(
-    get,
-    path = "/v1/core/openapi-3.0.json",
-    operation_id = "get_core_openapi_3_0",
-    tag = "documents",
-    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = serde_json::Value))
-)]
-async fn get_openapi_3_0() -> impl IntoResponse {
-    json(&COPY_IN_3_0)
-}
-
-fn json(text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text)
+/// The operations, as `cargo xtask gen` reads them.
+pub(crate) fn describe() -> openapi::OpenApi {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(api::idempotent_routes())
+        .merge(api::routes())
+        .split_for_parts()
+        .1
 }

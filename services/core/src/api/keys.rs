@@ -1,4 +1,4 @@
-//! `/.well-known`: what others need to verify our tokens.
+//! `/.well-known`: what a verifier of access tokens needs.
 
 use axum::{
     extract::State,
@@ -10,15 +10,8 @@ use quartet_http::extract::{IfNoneMatch, Json};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{config::JWKS_CACHED_SECONDS, state::AppState};
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(get_jwks))
-        .routes(routes!(get_openid_configuration))
-}
+use crate::{config::JWKS_CACHED_SECONDS, domain::Context};
 
 /// Public keys (RFC 7517).
 #[derive(Serialize, ToSchema)]
@@ -44,23 +37,23 @@ struct PublicKey {
     x: String,
 }
 
-/// What OpenID Connect Discovery 1.0 asks for, as far as it exists: this service issues access
-/// tokens and has neither ID tokens nor an authorization endpoint yet.
+/// Metadata of the issuer (OpenID Connect Discovery 1.0). There are no ID tokens and there is no
+/// authorization endpoint yet.
 #[derive(Serialize, ToSchema)]
 struct OpenIdConfiguration {
-    /// The `iss` of every token.
+    /// The `iss` claim of every token.
     #[schema(format = "uri", example = "https://quartet.example")]
     issuer: String,
-    /// Where the public keys are.
+    /// URL of the public keys.
     #[schema(
         format = "uri",
         example = "https://quartet.example/.well-known/jwks.json"
     )]
     jwks_uri: String,
-    /// None: there is no authorization endpoint.
+    /// Always empty: there is no authorization endpoint.
     #[schema(example = json!([]))]
     response_types_supported: Vec<String>,
-    /// None: sessions are opened at `/v1/core/sessions`, not by OAuth.
+    /// Always empty: sessions are opened at `/v1/core/sessions`, not through OAuth.
     #[schema(example = json!([]))]
     grant_types_supported: Vec<String>,
     #[schema(example = json!(["public"]))]
@@ -71,8 +64,8 @@ struct OpenIdConfiguration {
 
 /// Get the public keys
 ///
-/// Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
-/// fetch again when a token names an unknown key.
+/// Every key that may have signed a valid token, and the next one before it becomes active. Cache
+/// them for 5 minutes; fetch them again when a token names an unknown key.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
@@ -80,12 +73,15 @@ struct OpenIdConfiguration {
     tag = "keys",
     params(("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The keys", body = JwksDocument, headers(("ETag" = String, description = "Changes when the keys do"))),
-        (status = 304, description = "The client has these keys"),
+        (status = 200, description = "The keys", body = JwksDocument, headers(("ETag" = String, description = "Changes whenever the keys change"))),
+        (status = 304, description = "The keys have not changed"),
     )
 )]
-async fn get_jwks(State(state): State<AppState>, known: Option<IfNoneMatch>) -> Response {
-    let keys = state.keys.published();
+pub(super) async fn get_jwks(
+    State(ctx): State<Context>,
+    if_none_match: Option<IfNoneMatch>,
+) -> Response {
+    let keys = ctx.keys.published();
     let ids = keys
         .keys
         .iter()
@@ -94,27 +90,27 @@ async fn get_jwks(State(state): State<AppState>, known: Option<IfNoneMatch>) -> 
     let tag = URL_SAFE_NO_PAD.encode(Sha256::digest(ids.join(",")));
     let tag = format!("\"{}\"", &tag[..16]);
     let headers = [
-        (header::CACHE_CONTROL, cached()),
+        (header::CACHE_CONTROL, cache_control()),
         (header::ETAG, tag.clone()),
     ];
-    if known.is_some_and(|known| known.has(&tag)) {
+    if if_none_match.is_some_and(|tags| tags.has(&tag)) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, Json(keys)).into_response()
 }
 
-/// Get the issuer's description
+/// Get the OpenID configuration
 ///
-/// Where the public keys are, and how tokens are signed.
+/// The URL of the public keys and the algorithms that sign tokens.
 #[utoipa::path(
     get,
     path = "/.well-known/openid-configuration",
     operation_id = "get_openid_configuration",
     tag = "keys",
-    responses((status = 200, description = "The description", body = OpenIdConfiguration))
+    responses((status = 200, description = "The configuration", body = OpenIdConfiguration))
 )]
-async fn get_openid_configuration(State(state): State<AppState>) -> Response {
-    let issuer = state.config.jwt.issuer.clone().unwrap_or_default();
+pub(super) async fn get_openid_configuration(State(ctx): State<Context>) -> Response {
+    let issuer = ctx.config.jwt.issuer.clone().unwrap_or_default();
     let body = OpenIdConfiguration {
         jwks_uri: format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
         issuer,
@@ -123,9 +119,9 @@ async fn get_openid_configuration(State(state): State<AppState>) -> Response {
         subject_types_supported: vec!["public".into()],
         id_token_signing_alg_values_supported: vec!["EdDSA".into()],
     };
-    ([(header::CACHE_CONTROL, cached())], Json(body)).into_response()
+    ([(header::CACHE_CONTROL, cache_control())], Json(body)).into_response()
 }
 
-fn cached() -> String {
+fn cache_control() -> String {
     format!("public, max-age={JWKS_CACHED_SECONDS}")
 }

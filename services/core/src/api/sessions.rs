@@ -1,5 +1,7 @@
 //! Sessions: open, refresh, list, end.
 
+use std::net::IpAddr;
+
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -7,8 +9,12 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use quartet_common::{
+    ids::InvalidId,
     page::{Page, PageQuery},
-    problem::{Checks, Problem},
+    problem::{
+        Checks, Problem,
+        kinds::{NOT_FOUND, UNAVAILABLE},
+    },
 };
 use quartet_http::{
     extract::{Json, Path, Query},
@@ -17,54 +23,43 @@ use quartet_http::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    auth::SignedIn,
     config::Config,
     domain::{
-        email::Email,
-        password,
-        sessions::{self, Opened, Origin},
+        Context,
+        sessions::{self, Client, Credentials, CurrentSession, SessionTokens},
+        values::{email::Email, password::Password},
     },
-    state::AppState,
-    store::{
-        self,
-        sessions::{SessionId, SessionRow},
-    },
+    problems::{INVALID_CREDENTIALS, INVALID_REFRESH_TOKEN, TOO_MANY_ATTEMPTS},
+    store::sessions::{SessionId, SessionRow},
 };
 
-/// Names the list that a cursor belongs to.
+/// Marks cursors of this list.
 const CURSOR: &str = "sessions";
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(create_session, list_sessions))
-        .routes(routes!(refresh_session))
-        .routes(routes!(delete_session))
-}
-
-/// An address and its password.
+/// An email and a password.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Credentials)]
 #[serde(deny_unknown_fields)]
-struct Credentials {
-    /// The account's address, in any case.
+pub(super) struct LoginRequest {
+    /// Email of the account. Case is ignored.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
     #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 1, max_length = 256)]
     password: SecretString,
 }
 
-/// What keeps a session alive.
+/// The refresh token of a session.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RefreshRequest {
-    /// The latest refresh token of the session. It is spent by this.
+pub(super) struct RefreshRequest {
+    /// The latest refresh token of the session. It can be used once.
     #[schema(value_type = String, pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$", example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e")]
     refresh_token: SecretString,
 }
 
-/// Tokens of a session. Keep the refresh token secret and use each one once.
+/// Tokens of a session.
 #[derive(Serialize, ToSchema)]
 struct Tokens {
     /// JWT (RFC 9068) for `Authorization: Bearer`.
@@ -73,10 +68,10 @@ struct Tokens {
     )]
     access_token: String,
     token_type: TokenType,
-    /// How long the access token is valid, in seconds. It does not outlive the session.
+    /// Lifetime of the access token in seconds. It does not outlive the session.
     #[schema(example = 900, minimum = 0)]
     expires_in: u64,
-    /// Worth a new access token, once; keep it secret.
+    /// Exchanged once for the next tokens. Keep it secret.
     #[schema(
         pattern = "^qrt_ref_[A-Za-z0-9_-]{51}$",
         example = "qrt_ref_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1b2c3d4e"
@@ -85,7 +80,7 @@ struct Tokens {
     session_id: SessionId,
 }
 
-/// How the access token is sent (RFC 6750).
+/// Type of the access token (RFC 6750).
 #[derive(Serialize, ToSchema)]
 enum TokenType {
     Bearer,
@@ -93,14 +88,14 @@ enum TokenType {
 
 /// A login that has not ended.
 #[derive(Debug, Serialize, ToSchema)]
-struct Session {
+pub(super) struct Session {
     id: SessionId,
-    /// Whether the request came with a token of this session.
+    /// Whether the request was made in this session.
     current: bool,
-    /// As seen at the latest login or refresh.
+    /// Client IP at the latest login or refresh.
     #[schema(example = "203.0.113.7")]
     client_address: String,
-    /// What the client calls itself, at most 256 bytes of it; null where it did not say.
+    /// `User-Agent` of the client, cut to 256 bytes; null if it sent none.
     #[schema(
         example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
         max_length = 256
@@ -108,43 +103,42 @@ struct Session {
     user_agent: Option<String>,
     created_at: DateTime<Utc>,
     last_used_at: DateTime<Utc>,
-    /// When the session ends, if it is not refreshed before.
+    /// When the session ends unless it is refreshed.
     expires_at: DateTime<Utc>,
 }
 
 /// Open a session
 ///
-/// Logs in with address and password. A wrong address and a wrong password get the same answer
-/// after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-/// at most 50 sessions: with one more, the oldest ends.
+/// Logs in with email and password. An unknown email and a wrong password get the same response,
+/// after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+/// 50 sessions by default; opening another one ends the oldest.
 #[utoipa::path(
     post,
     path = "/v1/core/sessions",
     operation_id = "create_session",
     tag = "sessions",
-    request_body = Credentials,
+    request_body = LoginRequest,
     responses(
-        (status = 201, description = "The session is open", body = Tokens),
+        (status = 201, description = "The tokens of the new session", body = Tokens),
     ),
-    extensions(("x-problem-codes" = json!(["invalid_credentials", "too_many_attempts", "unavailable"]))),
+    extensions(("x-problem-codes" = json!([INVALID_CREDENTIALS.code, TOO_MANY_ATTEMPTS.code, UNAVAILABLE.code]))),
 )]
-async fn create_session(
-    State(state): State<AppState>,
-    ClientAddress(address): ClientAddress,
+pub(super) async fn create_session(
+    State(ctx): State<Context>,
+    ClientAddress(client_ip): ClientAddress,
     headers: HeaderMap,
-    Json(request): Json<Credentials>,
+    Json(request): Json<LoginRequest>,
 ) -> Result<Response, Problem> {
-    let credentials = request.check(&state.config)?;
-    let origin = origin(address, &headers);
-    let opened = sessions::log_in(state.desk(), origin, credentials).await?;
-    Ok(tokens(StatusCode::CREATED, opened))
+    let credentials = request.check(&ctx.config)?;
+    let tokens = sessions::log_in(&ctx, client(client_ip, &headers), credentials).await?;
+    Ok(tokens_response(StatusCode::CREATED, tokens))
 }
 
 /// Refresh a session
 ///
-/// Trades the refresh token for a new one and a new access token. A spent token gives the same
-/// successor again for 10 seconds; used later, it ends the session, because somebody else may
-/// have it.
+/// Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+/// use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+/// token and ends the session.
 #[utoipa::path(
     post,
     path = "/v1/core/sessions/refresh",
@@ -154,17 +148,17 @@ async fn create_session(
     responses(
         (status = 200, description = "New tokens", body = Tokens),
     ),
-    extensions(("x-problem-codes" = json!(["invalid_refresh_token"]))),
+    extensions(("x-problem-codes" = json!([INVALID_REFRESH_TOKEN.code]))),
 )]
-async fn refresh_session(
-    State(state): State<AppState>,
-    ClientAddress(address): ClientAddress,
+pub(super) async fn refresh_session(
+    State(ctx): State<Context>,
+    ClientAddress(client_ip): ClientAddress,
     headers: HeaderMap,
     Json(request): Json<RefreshRequest>,
 ) -> Result<Response, Problem> {
-    let origin = origin(address, &headers);
-    let opened = sessions::refresh(state.desk(), origin, &request.refresh_token).await?;
-    Ok(tokens(StatusCode::OK, opened))
+    let client = client(client_ip, &headers);
+    let tokens = sessions::refresh(&ctx, client, &request.refresh_token).await?;
+    Ok(tokens_response(StatusCode::OK, tokens))
 }
 
 /// List sessions
@@ -179,25 +173,21 @@ async fn refresh_session(
     params(PageQuery),
     responses((status = 200, description = "A page of sessions", body = Page<Session>))
 )]
-async fn list_sessions(
-    State(state): State<AppState>,
-    caller: SignedIn,
+pub(super) async fn list_sessions(
+    State(ctx): State<Context>,
+    current: CurrentSession,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Session>>, Problem> {
     let (limit, before) = (query.limit(), query.after(CURSOR)?);
-    let now = state.desk().now();
-    let mut db = state.pool.acquire().await.map_err(quartet_db::problem)?;
-    let rows = store::sessions::list(&mut db, caller.user, before, now, i64::from(limit) + 1)
-        .await
-        .map_err(quartet_db::problem)?;
+    let rows = sessions::list(&ctx, current.user_id, before, i64::from(limit) + 1).await?;
     let page = Page::from_rows(rows, limit, CURSOR, |row| row.id);
-    Ok(Json(page.map(|row| Session::new(row, caller.session))))
+    Ok(Json(page.map(|row| Session::new(row, current.id))))
 }
 
 /// End a session
 ///
-/// `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-/// and so is its access token here; other services accept it until it ends.
+/// The id `current` logs out. This service rejects the tokens of an ended session at once; other
+/// services accept its access token until it expires.
 #[utoipa::path(
     delete,
     path = "/v1/core/sessions/{id}",
@@ -206,58 +196,52 @@ async fn list_sessions(
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The session, or `current`", example = "ses_01jd6x8rv3fq4t2m8n5k7c9e1z", pattern = "^(current|ses_[0-7][0-9a-hjkmnp-tv-z]{25})$")),
     responses((status = 204, description = "The session has ended")),
-    extensions(("x-problem-codes" = json!(["not_found"]))),
+    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
-async fn delete_session(
-    State(state): State<AppState>,
-    caller: SignedIn,
+pub(super) async fn delete_session(
+    State(ctx): State<Context>,
+    current: CurrentSession,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let session = match id.as_str() {
-        "current" => caller.session,
-        id => id
-            .parse()
-            .map_err(|error: quartet_common::ids::InvalidId| {
-                Problem::invalid_parameter("id", "invalid_value", format!("{error}, or `current`"))
-            })?,
+        "current" => current.id,
+        id => id.parse().map_err(|error: InvalidId| {
+            Problem::invalid_parameter("id", "invalid_value", format!("{error}, or `current`"))
+        })?,
     };
-    let own = (caller.user, caller.session);
-    sessions::revoke(&state.pool, &state.clock, own, session).await?;
+    sessions::revoke(&ctx, current, session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn origin(address: std::net::IpAddr, headers: &HeaderMap) -> Origin {
-    Origin::new(
-        address,
-        headers
-            .get(header::USER_AGENT)
-            .and_then(|value| value.to_str().ok()),
-    )
+fn client(ip: IpAddr, headers: &HeaderMap) -> Client {
+    let user_agent = headers.get(header::USER_AGENT);
+    Client::new(ip, user_agent.and_then(|value| value.to_str().ok()))
 }
 
-fn tokens(status: StatusCode, opened: Opened) -> Response {
+fn tokens_response(status: StatusCode, tokens: SessionTokens) -> Response {
     let body = Tokens {
-        access_token: opened.access_token,
+        access_token: tokens.access_token.token,
         token_type: TokenType::Bearer,
-        expires_in: opened.expires_in_seconds,
-        refresh_token: opened.refresh_token.expose_secret().to_owned(),
-        session_id: opened.session,
+        expires_in: tokens.access_token.expires_in_seconds,
+        refresh_token: tokens.refresh_token.expose_secret().to_owned(),
+        session_id: tokens.session_id,
     };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-impl Credentials {
-    fn check(self, config: &Config) -> Result<(Email, SecretString), Problem> {
+impl LoginRequest {
+    fn check(self, config: &Config) -> Result<Credentials, Problem> {
         let mut checks = Checks::new();
         let email = checks.take("/email", Email::parse(&self.email));
-        checks.take(
+        let password = checks.take(
             "/password",
-            password::check_size(&self.password, &config.passwords),
+            Password::parse(&self.password, &config.passwords),
         );
         checks.finish()?;
-        email
-            .map(|email| (email, self.password))
-            .ok_or_else(Problem::forbidden)
+        match (email, password) {
+            (Some(email), Some(password)) => Ok(Credentials { email, password }),
+            _ => Err(Problem::forbidden()),
+        }
     }
 }
 

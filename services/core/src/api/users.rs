@@ -1,8 +1,7 @@
-//! Users: sign up, and one's own account.
+//! Users: sign up; read, change and delete the own account.
 
 use axum::{
     extract::State,
-    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
@@ -12,45 +11,35 @@ use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
     layers::ClientAddress,
 };
-use quartet_service::idempotency::idempotent;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    auth::SignedIn,
     config::Config,
     domain::{
-        display_name::DisplayName,
-        email::Email,
-        password::{self, NewPassword},
-        users::{self, Asker, NewUser, UserChange},
+        Context,
+        sessions::CurrentSession,
+        users::{self, NewUser, UserChange},
+        values::{
+            display_name::DisplayName,
+            email::Email,
+            password::{NewPassword, Password},
+        },
     },
     error::Error,
-    state::AppState,
+    problems::{EMAIL_TAKEN, PASSWORD_NEEDED, STALE_LOGIN, TOO_MANY_ATTEMPTS, WRONG_PASSWORD},
     store::users::{UserId, UserRow},
 };
 
-/// Without a state only the description is wanted. Only sign-up takes an Idempotency-Key: the
-/// answers of the token endpoints are secrets and are kept nowhere.
-pub(super) fn router(state: Option<&AppState>) -> OpenApiRouter<AppState> {
-    let sign_up = OpenApiRouter::new().routes(routes!(create_user));
-    let sign_up = match state {
-        Some(state) => sign_up.route_layer(from_fn_with_state(state.idempotency(), idempotent)),
-        None => sign_up,
-    };
-    sign_up.merge(OpenApiRouter::new().routes(routes!(get_me, update_me, delete_me)))
-}
-
-/// Somebody who wants an account.
+/// A new account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SignUp {
-    /// At most 254 bytes; it becomes the name to log in with.
+pub(super) struct SignUp {
+    /// Used to log in; at most 254 bytes. Case is ignored.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
-    /// 15 to 256 characters of any kind. Common and easily guessed ones are refused.
+    /// 15 to 256 characters of any kind. Common and easily guessed passwords are rejected.
     #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 15, max_length = 256)]
     password: SecretString,
     /// 1 to 100 characters.
@@ -64,47 +53,47 @@ struct SignUp {
     display_name: Option<String>,
 }
 
-/// What to change (merge patch, RFC 7396): absent fields stay, null clears.
+/// Changes to an account (JSON merge patch, RFC 7396): absent fields stay as they are.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UserPatch {
-    /// Needs `current_password`.
+pub(super) struct UserPatch {
+    /// Requires `current_password`.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, example = "ada@example.org", format = "email", max_length = 254, nullable = false, required = false)]
     email: Option<Option<String>>,
-    /// Null clears it.
+    /// Null removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "Countess of Lovelace", min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]+$")]
     display_name: Option<Option<String>>,
-    /// 15 to 256 characters. Needs `current_password` and ends every other session.
+    /// 15 to 256 characters. Requires `current_password` and ends every other session.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, example = "copper-meadow-lantern", format = "password", min_length = 15, max_length = 256, nullable = false, required = false)]
     password: Option<Option<SecretString>>,
-    /// Needed with `email` and `password`.
+    /// Required with `email` and `password`.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 1, max_length = 256, nullable = false, required = false)]
     current_password: Option<Option<SecretString>>,
 }
 
-/// A person with an account.
+/// A user and their account.
 #[derive(Debug, Serialize, ToSchema)]
-struct User {
+pub(super) struct User {
     id: UserId,
-    /// Address as it was given; it belongs to one account, whatever its case.
+    /// Belongs to one account, whatever its case.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
-    /// Null where none was given.
+    /// Null if there is none.
     #[schema(example = "Ada Lovelace", min_length = 1, max_length = 100)]
     display_name: Option<String>,
     created_at: DateTime<Utc>,
-    /// When address, name or password changed last.
+    /// The last change of email, display name or password.
     updated_at: DateTime<Utc>,
 }
 
 /// Sign up
 ///
-/// Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-/// taken addresses has to pause, told by `Retry-After`.
+/// Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+/// emails that are already in use cause delays, given in `Retry-After`.
 #[utoipa::path(
     post,
     path = "/v1/core/users",
@@ -113,28 +102,27 @@ struct User {
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = SignUp,
     responses(
-        (status = 201, description = "The account is there", body = User, headers(
+        (status = 201, description = "The new account", body = User, headers(
             ("Location" = String, description = "Path of the account"),
-            ("ETag" = String, description = "Changes when the account does"),
+            ("ETag" = String, description = "Changes with every change of the account"),
         )),
     ),
-    extensions(("x-problem-codes" = json!(["email_taken", "too_many_attempts"]))),
+    extensions(("x-problem-codes" = json!([EMAIL_TAKEN.code, TOO_MANY_ATTEMPTS.code]))),
 )]
-async fn create_user(
-    State(state): State<AppState>,
-    ClientAddress(address): ClientAddress,
+pub(super) async fn create_user(
+    State(ctx): State<Context>,
+    ClientAddress(client_ip): ClientAddress,
     Json(request): Json<SignUp>,
 ) -> Result<Response, Problem> {
-    let new = request.check(&state.config)?;
-    let user = users::sign_up(state.desk(), new, address).await?;
-    state.metrics.sign_ups.inc();
+    let new = request.check(&ctx.config)?;
+    let user = users::sign_up(&ctx, new, client_ip).await?;
     let location = [(header::LOCATION, "/v1/core/users/me")];
     Ok((StatusCode::CREATED, location, User::respond(user)).into_response())
 }
 
-/// Read one's own account
+/// Get the own account
 ///
-/// With a strong `ETag`; `If-None-Match` saves the body.
+/// The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 #[utoipa::path(
     get,
     path = "/v1/core/users/me",
@@ -143,28 +131,28 @@ async fn create_user(
     security(("bearer" = [])),
     params(("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The account", body = User, headers(("ETag" = String, description = "Changes when the account does"))),
-        (status = 304, description = "The client has this version"),
+        (status = 200, description = "The account", body = User, headers(("ETag" = String, description = "Changes with every change of the account"))),
+        (status = 304, description = "The account has not changed"),
     )
 )]
-async fn get_me(
-    State(state): State<AppState>,
-    caller: SignedIn,
-    known: Option<IfNoneMatch>,
+pub(super) async fn get_me(
+    State(ctx): State<Context>,
+    current: CurrentSession,
+    if_none_match: Option<IfNoneMatch>,
 ) -> Result<Response, Error> {
-    let user = users::find(&state.pool, caller.user).await?;
+    let user = users::get(&ctx, current.user_id).await?;
     let tag = entity_tag(&user);
-    if known.is_some_and(|known| known.has(&tag)) {
-        return Ok((StatusCode::NOT_MODIFIED, own(tag)).into_response());
+    if if_none_match.is_some_and(|tags| tags.has(&tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, private(tag)).into_response());
     }
     Ok(User::respond(user))
 }
 
-/// Change one's own account
+/// Update the own account
 ///
-/// Merge patch: absent fields stay as they are. A new address or password needs
-/// `current_password`; a new password ends every other session. With `If-Match` the change is
-/// made only if nobody else has changed the account since.
+/// JSON merge patch: absent fields stay as they are. A new email or password requires
+/// `current_password`; a new password ends every other session. With `If-Match` the update fails if
+/// the account has changed since that version.
 #[utoipa::path(
     patch,
     path = "/v1/core/users/me",
@@ -177,34 +165,30 @@ async fn get_me(
         (UserPatch = "application/merge-patch+json"),
     )),
     responses(
-        (status = 200, description = "The changed account", body = User, headers(("ETag" = String, description = "Of the new version"))),
+        (status = 200, description = "The updated account", body = User, headers(("ETag" = String, description = "Of the updated account"))),
     ),
     extensions(("x-problem-codes" = json!([
-        "email_taken", "password_needed", "precondition_failed", "too_many_attempts", "wrong_password",
+        EMAIL_TAKEN.code, PASSWORD_NEEDED.code, TOO_MANY_ATTEMPTS.code, WRONG_PASSWORD.code,
     ]))),
 )]
-async fn update_me(
-    State(state): State<AppState>,
-    caller: SignedIn,
-    ClientAddress(address): ClientAddress,
-    wanted: Option<IfMatch>,
+pub(super) async fn update_me(
+    State(ctx): State<Context>,
+    current: CurrentSession,
+    ClientAddress(client_ip): ClientAddress,
+    if_match: Option<IfMatch>,
     Json(patch): Json<UserPatch>,
 ) -> Result<Response, Problem> {
-    let change = patch.check(&state.config)?;
-    let asker = Asker {
-        user: caller.user,
-        session: caller.session,
-        address,
-    };
-    let check = |user: &UserRow| check_version(wanted.as_ref(), user);
-    let user = users::update(state.desk(), asker, change, check).await?;
+    let change = patch.check(&ctx.config)?;
+    let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
+    let user = users::update(&ctx, current, client_ip, change, precondition).await?;
     Ok(User::respond(user))
 }
 
-/// Delete one's own account
+/// Delete the own account
 ///
-/// Needs a login that is at most an hour old. All sessions end, the address is free again, and
-/// the rest is removed after 30 days. Assets and links are not removed by this.
+/// Requires a session that was opened at most an hour ago, by default. All sessions end and the
+/// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+/// of the user are kept.
 #[utoipa::path(
     delete,
     path = "/v1/core/users/me",
@@ -213,31 +197,33 @@ async fn update_me(
     security(("bearer" = [])),
     params(("If-Match" = Option<String>, Header)),
     responses(
-        (status = 204, description = "The account is gone"),
+        (status = 204, description = "The account is deleted"),
     ),
-    extensions(("x-problem-codes" = json!(["stale_login"]))),
+    extensions(("x-problem-codes" = json!([STALE_LOGIN.code]))),
 )]
-async fn delete_me(
-    State(state): State<AppState>,
-    caller: SignedIn,
-    wanted: Option<IfMatch>,
+pub(super) async fn delete_me(
+    State(ctx): State<Context>,
+    current: CurrentSession,
+    if_match: Option<IfMatch>,
 ) -> Result<StatusCode, Error> {
-    let check = |user: &UserRow| check_version(wanted.as_ref(), user);
-    users::delete(state.desk(), caller.user, caller.since, check).await?;
+    let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
+    users::delete(&ctx, current, precondition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn check_version(wanted: Option<&IfMatch>, user: &UserRow) -> Result<(), Error> {
-    wanted.map_or(Ok(()), |wanted| Ok(wanted.check(&entity_tag(user))?))
+fn check_version(if_match: Option<&IfMatch>, user: &UserRow) -> Result<(), Error> {
+    if_match.map_or(Ok(()), |tags| {
+        tags.check(&entity_tag(user)).map_err(Error::Precondition)
+    })
 }
 
-/// Names the user too: everybody's account has the same path.
+/// Contains the user id, because the accounts of all users have the same path.
 fn entity_tag(user: &UserRow) -> String {
     format!("\"{}.{}\"", user.id, user.version)
 }
 
-/// No cache may show one user's account to another.
-fn own(tag: String) -> [(HeaderName, String); 3] {
+/// Headers that keep caches from showing one user's account to another.
+fn private(tag: String) -> [(HeaderName, String); 3] {
     [
         (header::ETAG, tag),
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
@@ -245,17 +231,17 @@ fn own(tag: String) -> [(HeaderName, String); 3] {
     ]
 }
 
-/// Tells null (`Some(None)`) from absent (`None`).
+/// Distinguishes null (`Some(None)`) from absent (`None`).
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
-/// What stands in a field that cannot be cleared.
+/// The value of a field that cannot be null.
 fn not_null<T>(checks: &mut Checks, pointer: &str, field: Option<Option<T>>) -> Option<T> {
     if matches!(field, Some(None)) {
-        let rule = "must not be null: it cannot be cleared";
+        let rule = "must not be null";
         checks.push(FieldError::body(pointer, "null", rule));
     }
     field.flatten()
@@ -268,17 +254,9 @@ impl SignUp {
         let display_name = self
             .display_name
             .map(|name| checks.take("/display_name", DisplayName::parse(&name)));
-        let local = email
-            .as_ref()
-            .map(|email| email.local_part().to_owned())
-            .unwrap_or_default();
-        let name = display_name
-            .as_ref()
-            .and_then(Option::as_ref)
-            .map_or("", DisplayName::as_str);
         let password = checks.take(
             "/password",
-            NewPassword::parse(&self.password, &config.passwords, &[&local, name]),
+            NewPassword::parse(&self.password, &config.passwords),
         );
         checks.finish()?;
         let display_name = display_name.flatten();
@@ -301,16 +279,11 @@ impl UserPatch {
         let display_name = self.display_name.map(|name| {
             name.and_then(|text| checks.take("/display_name", DisplayName::parse(&text)))
         });
-        let password = not_null(&mut checks, "/password", self.password);
-        let current_password = not_null(&mut checks, "/current_password", self.current_password);
-        for (pointer, secret) in [
-            ("/password", &password),
-            ("/current_password", &current_password),
-        ] {
-            if let Some(secret) = secret {
-                checks.take(pointer, password::check_size(secret, &config.passwords));
-            }
-        }
+        let limits = &config.passwords;
+        let password = not_null(&mut checks, "/password", self.password)
+            .and_then(|text| checks.take("/password", NewPassword::parse(&text, limits)));
+        let current_password = not_null(&mut checks, "/current_password", self.current_password)
+            .and_then(|text| checks.take("/current_password", Password::parse(&text, limits)));
         checks.finish()?;
         Ok(UserChange {
             email,
@@ -324,7 +297,7 @@ impl UserPatch {
 impl User {
     /// The account with its entity tag.
     fn respond(row: UserRow) -> Response {
-        let headers = own(entity_tag(&row));
+        let headers = private(entity_tag(&row));
         let body = Self {
             id: row.id,
             email: row.email,

@@ -1,14 +1,10 @@
-//! The rules: who may become a user, who is let in, and what keeps them in.
+//! The rules: who may sign up, who may log in, and how long a session lasts.
 
-pub(crate) mod desk;
-pub(crate) mod display_name;
-pub(crate) mod email;
-mod guessing;
-pub(crate) mod hasher;
-pub(crate) mod keys;
-pub(crate) mod password;
-pub(crate) mod secrets;
+pub(crate) mod context;
+pub(crate) mod crypto;
 pub(crate) mod sessions;
 pub(crate) mod throttle;
-pub(crate) mod tokens;
 pub(crate) mod users;
+pub(crate) mod values;
+
+pub(crate) use context::Context;

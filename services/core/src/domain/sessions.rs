@@ -1,25 +1,40 @@
-//! Being let in, staying in, and being put out.
+//! Logging in, staying logged in, and logging out.
+//!
+//! A session lives by refresh tokens, each used once (RFC 9700, 4.14.2):
+//!
+//! ```text
+//! unused --refresh--> used --same token within the grace period--> the same successor again
+//!                       `--anything else------------------------> reuse: the session is revoked
+//! ```
+//!
+//! Invariants:
+//! - Refreshes of one session run one after the other: the session's row is locked first, then the
+//!   token is read. Otherwise two refreshes at once would create two valid successors.
+//! - The grace period makes a lost response and two tabs harmless, but only while the successor is
+//!   unused. Otherwise a thief who refreshes first could keep the session with its owner in it.
+//! - The successor is derived from the token, a stored salt and the master key, so it can be
+//!   returned again without being stored. A leaked table contains hashes only.
+//! - The access token is signed before the commit. A replica that cannot sign uses no token up.
 
 use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use quartet_common::clock::Clock;
 use secrecy::SecretString;
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    config,
     domain::{
-        desk::{self, Desk},
-        email::Email,
-        hasher::{Turn, Verdict},
-        password,
+        Context,
+        crypto::{
+            hasher::{Permit, Verification},
+            signing_keys::AccessToken,
+        },
         throttle::Attempt,
-        tokens::RefreshToken,
+        values::{email::Email, password::Password, refresh_token::RefreshToken},
     },
     error::Error,
     store::{
-        refresh_tokens::{self, FoundToken, RefreshTokenRow},
+        refresh_tokens::{self, RefreshTokenRow, TokenUse},
         sessions::{self, SessionId, SessionRow},
         users::{self, UserId, UserRow},
     },
@@ -27,212 +42,245 @@ use crate::{
 
 const MAX_USER_AGENT_BYTES: usize = 256;
 const SALT_BYTES: usize = 16;
-/// How often a login looks again when the stored hash changes under it.
-const LOGIN_TRIES: usize = 3;
+/// How often a login is retried when the stored hash changes while it runs.
+const MAX_LOGIN_ATTEMPTS: usize = 3;
 
-/// Where a login or a refresh comes from.
+/// The session that a request is made in, and its user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CurrentSession {
+    pub(crate) id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// The client behind a login or a refresh.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    pub(crate) address: IpAddr,
+pub(crate) struct Client {
+    pub(crate) ip: IpAddr,
     pub(crate) user_agent: Option<String>,
 }
 
-/// A session and the tokens that it was given.
-pub(crate) struct Opened {
-    pub(crate) session: SessionId,
-    pub(crate) access_token: String,
-    pub(crate) expires_in_seconds: u64,
+/// A checked email and the password to compare.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) email: Email,
+    pub(crate) password: Password,
+}
+
+/// A session and its new tokens.
+pub(crate) struct SessionTokens {
+    pub(crate) session_id: SessionId,
+    pub(crate) access_token: AccessToken,
     pub(crate) refresh_token: SecretString,
 }
 
-impl Origin {
-    pub(crate) fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
-        let user_agent = user_agent.map(|text| {
-            let mut end = text.len().min(MAX_USER_AGENT_BYTES);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text[..end].to_owned()
-        });
-        Self {
-            address,
-            user_agent,
-        }
+impl Client {
+    pub(crate) fn new(ip: IpAddr, user_agent: Option<&str>) -> Self {
+        let user_agent = user_agent
+            .map(|text| text[..text.floor_char_boundary(MAX_USER_AGENT_BYTES)].to_owned());
+        Self { ip, user_agent }
     }
 }
 
-/// Lets in who knows the password. An unknown address costs the same work as a wrong password and
-/// gets the same answer.
+/// Opens a session for the owner of the password. An unknown email costs the same work as a wrong
+/// password and gets the same response.
 pub(crate) async fn log_in(
-    desk: Desk<'_>,
-    origin: Origin,
-    (email, password): (Email, SecretString),
-) -> Result<Opened, Error> {
-    let attempt = desk.attempt(&email, origin.address);
-    attempt.check(desk).await?;
-    let password = password::normalised(&password);
-    // Held to the end: the next attempt on this account is told by what became of this one.
-    let mut turn = desk.hasher.turn(attempt.lane()).await?;
-    attempt.check(desk).await?;
-    for _ in 0..LOGIN_TRIES {
+    ctx: &Context,
+    client: Client,
+    credentials: Credentials,
+) -> Result<SessionTokens, Error> {
+    let Credentials { email, password } = credentials;
+    let attempt = Attempt::on_account(&ctx.master_key, email.as_str(), client.ip);
+    attempt.check(ctx).await?;
+    let password = password.into_secret();
+    // Held to the end, so that the next attempt on this account sees the outcome of this one.
+    let mut permit = ctx.hasher.permit(attempt.shard_key()).await?;
+    attempt.check(ctx).await?;
+    for _ in 0..MAX_LOGIN_ATTEMPTS {
         let user = {
-            let mut db = desk.pool.acquire().await?;
+            let mut db = ctx.db.acquire().await?;
             users::by_email(&mut db, email.as_str()).await?
         };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let verdict = turn.verify(password.clone(), stored).await?;
-        let Some(user) = user.filter(|_| verdict != Verdict::Wrong) else {
-            attempt.failed(desk).await?;
-            desk.metrics.failed_logins.inc();
+        let verification = permit.verify(password.clone(), stored).await?;
+        let Some(user) = user.filter(|_| verification != Verification::Invalid) else {
+            attempt.record_failure(ctx).await?;
+            ctx.metrics.failed_logins.inc();
             return Err(Error::InvalidCredentials);
         };
-        // Nothing when the hash has changed: by a new password, or hashed anew by another login.
-        if let Some(opened) = open(desk, &user, &attempt, &origin).await? {
-            if verdict == Verdict::RightButOld {
-                rehash(desk.pool, &mut turn, &user, password).await;
+        // `None` when the hash has changed: by a new password, or by a rehash in another login.
+        if let Some(tokens) = open(ctx, &user, &attempt, &client).await? {
+            if verification == Verification::ValidNeedsRehash {
+                rehash(&ctx.db, &mut permit, &user, password).await;
             }
-            desk.metrics.logins.inc();
-            return Ok(opened);
+            ctx.metrics.logins.inc();
+            return Ok(tokens);
         }
     }
     Err(Error::InvalidCredentials)
 }
 
-/// Trades a refresh token for its successor.
-///
-/// A token is good once. Within the grace time after its first use it gives the same successor
-/// again, as long as that one is unused: two tabs that refresh at once both stay in. Any other
-/// use of a spent token means that somebody else has it, and ends the session.
+/// Exchanges a refresh token for its successor. Reuse ends the session.
 pub(crate) async fn refresh(
-    desk: Desk<'_>,
-    origin: Origin,
+    ctx: &Context,
+    client: Client,
     token: &SecretString,
-) -> Result<Opened, Error> {
+) -> Result<SessionTokens, Error> {
     let token = RefreshToken::parse(token).ok_or(Error::MalformedRefreshToken)?;
-    let now = desk.now();
-    let mut tx = desk.pool.begin().await?;
-    // The session's row is locked: refreshes of one session come one after the other.
-    let found = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
-    let found = found.ok_or(Error::InvalidRefreshToken)?;
-    let (user, session) = (found.user_id, found.session_id);
-    let Some(successor) = successor_of(desk, &mut tx, &token, &found, &origin, now).await? else {
-        sessions::revoke(&mut tx, user, session, "token_reused", now).await?;
+    let now = ctx.clock.now();
+    let mut tx = ctx.db.begin().await?;
+    let locked = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
+    let locked = locked.ok_or(Error::InvalidRefreshToken)?;
+    let (user_id, session_id) = (locked.user_id, locked.session_id);
+    let successor = match &locked.used {
+        None => Some(use_token(ctx, &mut tx, &token, session_id, &client).await?),
+        Some(used) => successor_in_grace_period(ctx, &token, used, now)?,
+    };
+    let Some(successor) = successor else {
+        sessions::revoke(&mut tx, user_id, session_id, "token_reused", now).await?;
         tx.commit().await?;
-        desk.metrics.reused_refresh_tokens.inc();
-        tracing::warn!(session_id = %session, "a spent refresh token was used again");
+        ctx.metrics.reused_refresh_tokens.inc();
+        tracing::warn!(%session_id, "refresh token reuse detected, session revoked");
         return Err(Error::InvalidRefreshToken);
     };
-    // Before the commit: when signing fails, nothing is spent.
-    let (access_token, expires_in_seconds) =
-        desk.keys
-            .access_token(user, session, found.session_expires_at)?;
+    let access_token = ctx
+        .keys
+        .access_token(user_id, session_id, locked.session_expires_at)?;
     tx.commit().await?;
-    Ok(Opened {
-        session,
+    Ok(SessionTokens {
+        session_id,
         access_token,
-        expires_in_seconds,
         refresh_token: successor.to_wire(),
     })
 }
 
-/// `None` when the token may not be used any more.
-async fn successor_of(
-    desk: Desk<'_>,
+/// Marks an unused token as used and stores its successor.
+async fn use_token(
+    ctx: &Context,
     db: &mut PgConnection,
     token: &RefreshToken,
-    found: &FoundToken,
-    origin: &Origin,
+    session_id: SessionId,
+    client: &Client,
+) -> Result<RefreshToken, Error> {
+    let now = ctx.clock.now();
+    let salt: [u8; SALT_BYTES] = rand::random();
+    let successor = token.successor(&ctx.master_key, &salt);
+    refresh_tokens::mark_used(db, &token.hash(), &salt, &successor.hash(), now).await?;
+    insert_token(db, session_id, &successor, now).await?;
+    let refresh = sessions::Refresh {
+        client_ip: client.ip.to_string(),
+        user_agent: client.user_agent.clone(),
+        refreshed_at: now,
+        idle_expires_at: now + Duration::from_secs(ctx.config.sessions.idle_ttl_seconds),
+    };
+    sessions::touch(db, session_id, &refresh).await?;
+    Ok(successor)
+}
+
+/// The successor of a used token; `None` when this use of it is reuse.
+fn successor_in_grace_period(
+    ctx: &Context,
+    token: &RefreshToken,
+    used: &TokenUse,
     now: DateTime<Utc>,
 ) -> Result<Option<RefreshToken>, Error> {
-    let settings = &desk.config.sessions;
-    let grace = Duration::from_secs(settings.refresh_grace_seconds);
-    let Some(spent) = &found.spent else {
-        let salt: [u8; SALT_BYTES] = rand::random();
-        let successor = token.successor(desk.master_key, &salt);
-        refresh_tokens::spend(db, &token.hash(), &salt, &successor.hash(), now).await?;
-        insert_token(db, found.session_id, &successor, now).await?;
-        let idle_until = now + Duration::from_secs(settings.idle_ttl_seconds);
-        let from = (origin.address.to_string(), origin.user_agent.clone());
-        sessions::touch(db, found.session_id, &from, now, idle_until).await?;
-        return Ok(Some(successor));
-    };
-    if now > spent.used_at + grace || spent.successor_used {
+    let grace = Duration::from_secs(ctx.config.sessions.refresh_grace_seconds);
+    if now > used.used_at + grace || used.successor_used {
         return Ok(None);
     }
-    let successor = token.successor(desk.master_key, &spent.successor_salt);
-    // Another master key makes another successor, which nobody has stored.
-    if successor.hash() == spent.successor_hash {
+    let successor = token.successor(&ctx.master_key, &used.successor_salt);
+    // A replica with another master key derives a successor that was never stored.
+    if successor.hash() == used.successor_hash {
         Ok(Some(successor))
     } else {
         Err(Error::InvalidRefreshToken)
     }
 }
 
-/// Ends a session of this user. A session that ends itself was the user's own.
+/// The live session that a verified token names.
+pub(crate) async fn current(
+    ctx: &Context,
+    user_id: UserId,
+    session_id: SessionId,
+) -> Result<CurrentSession, Error> {
+    let mut db = ctx.db.acquire().await?;
+    let created_at = sessions::live_since(&mut db, user_id, session_id, ctx.clock.now()).await?;
+    Ok(CurrentSession {
+        id: session_id,
+        user_id,
+        created_at: created_at.ok_or(Error::SessionEnded)?,
+    })
+}
+
+/// Up to `limit` live sessions of a user, newest first, from before `before`.
+pub(crate) async fn list(
+    ctx: &Context,
+    user_id: UserId,
+    before: Option<SessionId>,
+    limit: i64,
+) -> Result<Vec<SessionRow>, Error> {
+    let mut db = ctx.db.acquire().await?;
+    Ok(sessions::list(&mut db, user_id, before, ctx.clock.now(), limit).await?)
+}
+
+/// Ends a session of the current user.
 pub(crate) async fn revoke(
-    pool: &PgPool,
-    clock: &Clock,
-    (user, own): (UserId, SessionId),
-    session: SessionId,
+    ctx: &Context,
+    current: CurrentSession,
+    id: SessionId,
 ) -> Result<(), Error> {
-    let reason = if session == own {
+    // The throttle trusts the networks of sessions that ended by logging out.
+    let reason = if id == current.id {
         "logged_out"
     } else {
         "revoked"
     };
-    let mut db = pool.acquire().await?;
-    if sessions::revoke(&mut db, user, session, reason, desk::now(clock)).await? {
+    let mut db = ctx.db.acquire().await?;
+    if sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await? {
         Ok(())
     } else {
         Err(Error::SessionNotFound)
     }
 }
 
-/// `None` when the user is gone or has another hash than the one that was verified: then the
-/// password may have been changed meanwhile, and whoever knows the old one must not get in.
+/// `None` when the user no longer exists or has another hash than the verified one: the password
+/// may have been changed meanwhile, and the old one must not open a session.
 async fn open(
-    desk: Desk<'_>,
+    ctx: &Context,
     verified: &UserRow,
     attempt: &Attempt,
-    origin: &Origin,
-) -> Result<Option<Opened>, Error> {
-    let now = desk.now();
-    let session = new_session(desk.clock, &desk.config.sessions, verified.id, origin, now);
+    client: &Client,
+) -> Result<Option<SessionTokens>, Error> {
+    let session = new_session(ctx, verified.id, client);
     let token = RefreshToken::random();
-    let mut tx = desk.pool.begin().await?;
+    let mut tx = ctx.db.begin().await?;
     let user = users::lock(&mut tx, verified.id).await?;
     if user.is_none_or(|user| user.password_hash != verified.password_hash) {
         return Ok(None);
     }
     sessions::insert(&mut tx, &session).await?;
-    insert_token(&mut tx, session.id, &token, now).await?;
-    let most = i64::from(desk.config.sessions.max_per_user);
-    sessions::revoke_oldest(&mut tx, verified.id, most, now).await?;
-    attempt.succeeded(&mut tx).await?;
-    let (access_token, expires_in_seconds) =
-        desk.keys
-            .access_token(verified.id, session.id, session.expires_at)?;
+    insert_token(&mut tx, session.id, &token, session.created_at).await?;
+    let max = i64::from(ctx.config.sessions.max_per_user);
+    sessions::revoke_oldest(&mut tx, verified.id, max, session.created_at).await?;
+    attempt.record_success(&mut tx).await?;
+    let access_token = ctx
+        .keys
+        .access_token(verified.id, session.id, session.expires_at)?;
     tx.commit().await?;
-    Ok(Some(Opened {
-        session: session.id,
+    Ok(Some(SessionTokens {
+        session_id: session.id,
         access_token,
-        expires_in_seconds,
         refresh_token: token.to_wire(),
     }))
 }
 
-fn new_session(
-    clock: &Clock,
-    settings: &config::Sessions,
-    user_id: UserId,
-    origin: &Origin,
-    now: DateTime<Utc>,
-) -> SessionRow {
+fn new_session(ctx: &Context, user_id: UserId, client: &Client) -> SessionRow {
+    let (now, settings) = (ctx.clock.now(), &ctx.config.sessions);
     SessionRow {
-        id: SessionId::new(clock),
+        id: SessionId::new(&ctx.clock),
         user_id,
-        client_address: origin.address.to_string(),
-        user_agent: origin.user_agent.clone(),
+        client_address: client.ip.to_string(),
+        user_agent: client.user_agent.clone(),
         created_at: now,
         last_used_at: now,
         idle_expires_at: now + Duration::from_secs(settings.idle_ttl_seconds),
@@ -254,16 +302,16 @@ async fn insert_token(
     Ok(refresh_tokens::insert(db, &row).await?)
 }
 
-/// The parameters have changed since the password was set. The user is let in whether this works
-/// or not; the next login tries again.
-async fn rehash(pool: &PgPool, turn: &mut Turn<'_>, user: &UserRow, password: SecretString) {
+/// Hashes the password with the current parameters. The login succeeds even if this fails; the next
+/// one tries again.
+async fn rehash(pool: &PgPool, permit: &mut Permit<'_>, user: &UserRow, password: SecretString) {
     let work = async {
-        let hash = turn.hash(password).await?;
+        let hash = permit.hash(password).await?;
         let mut db = pool.acquire().await?;
         users::replace_hash(&mut db, user.id, &user.password_hash, &hash).await?;
         Ok::<(), Error>(())
     };
     if let Err(error) = work.await {
-        tracing::warn!(%error, user_id = %user.id, "a password could not be hashed anew");
+        tracing::warn!(%error, user_id = %user.id, "rehashing a password failed");
     }
 }

@@ -1,14 +1,23 @@
-//! Pauses after failed logins, per account and per client address. Never a lock: a lock would let
-//! anybody shut anybody out. For the same reason the pause of an account does not hold for
-//! networks from which its owner was let in lately: there only the failures from that network
-//! count, by the same measure.
+//! Delays after failed attempts, per account and per client network. Never a lockout: a lockout
+//! would let anyone keep the owner of an account out.
 //!
-//! Attempts on one account follow each other within one replica (see [`Turn`]): each sees the
-//! failures before it. What can happen at the same time is one attempt per replica on one
-//! account, so with n replicas up to n guesses pass where one should; and attempts of one address
-//! on several accounts, as many as hashes run at once.
+//! Each failure is counted under up to three keys:
 //!
-//! [`Turn`]: crate::domain::hasher::Turn
+//! | key | counts failures of | applies to |
+//! |---|---|---|
+//! | account | one account, from everywhere | clients the account was not used from recently |
+//! | account and network | one account, from one network | that network |
+//! | network | all accounts, from one network | that network |
+//!
+//! The second row is why a guesser cannot lock the owner out: on a network from which the account
+//! was used recently, only failures from that network count, by the same measure.
+//!
+//! Attempts on one account run one after the other within a replica (see [`Permit`]), so each sees
+//! the failures before it. Bounds on what still runs in parallel: one attempt per replica on one
+//! account, so with n replicas up to n guesses pass where one should; and attempts by one client on
+//! several accounts, as many as hashes run at once.
+//!
+//! [`Permit`]: crate::domain::crypto::hasher::Permit
 
 use std::{net::IpAddr, time::Duration};
 
@@ -18,7 +27,7 @@ use sqlx::PgConnection;
 
 use crate::{
     config,
-    domain::{desk::Desk, secrets::MasterKey},
+    domain::{Context, crypto::master_key::MasterKey},
     error::Error,
     store::{
         sessions,
@@ -26,7 +35,7 @@ use crate::{
     },
 };
 
-/// Something that may fail, and under which keys its failure is counted.
+/// Something that may fail, and the keys under which its failure is counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     account: Option<Account>,
@@ -36,24 +45,22 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug)]
 struct Account {
     email: String,
-    /// For the failures from everywhere.
     key: String,
-    /// For the failures from this network.
-    key_here: String,
+    network_key: String,
 }
 
 impl Attempt {
-    /// Counted for the account, for the account from this network, and for the client's address.
-    /// The account is kept as a keyed hash: the table names no person.
-    pub(crate) fn on_account(master_key: &MasterKey, email: &str, address: IpAddr) -> Self {
-        let (email, network) = (email.to_ascii_lowercase(), network(address));
+    /// An attempt to prove knowledge of an account's password. The table names no person: accounts
+    /// are stored as keyed hashes.
+    pub(crate) fn on_account(master_key: &MasterKey, email: &str, client_ip: IpAddr) -> Self {
+        let (email, network) = (email.to_ascii_lowercase(), network_of(client_ip));
         let hash = |parts: &[&[u8]]| {
             let hash = master_key.derive("throttle", parts);
             format!("account:{}", URL_SAFE_NO_PAD.encode(hash))
         };
         let account = Account {
             key: hash(&[email.as_bytes()]),
-            key_here: hash(&[email.as_bytes(), network.as_bytes()]),
+            network_key: hash(&[email.as_bytes(), network.as_bytes()]),
             email,
         };
         Self {
@@ -62,32 +69,41 @@ impl Attempt {
         }
     }
 
-    /// Counted for the client's address alone.
-    pub(crate) fn from_address(address: IpAddr) -> Self {
+    /// An attempt that counts against the client's network alone.
+    pub(crate) fn from_client(client_ip: IpAddr) -> Self {
         Self {
             account: None,
-            network: network(address),
+            network: network_of(client_ip),
         }
     }
 
-    /// The word by which attempts on one account take their turns.
-    pub(crate) fn lane(&self) -> Option<&str> {
+    /// The key that serializes attempts on one account.
+    pub(crate) fn shard_key(&self) -> Option<&str> {
         self.account.as_ref().map(|account| account.key.as_str())
     }
 
     /// # Errors
     /// `Throttled` with the time to wait.
-    pub(crate) async fn check(&self, desk: Desk<'_>) -> Result<(), Error> {
-        let (settings, now) = (&desk.config.throttle, desk.now());
-        let mut db = desk.pool.acquire().await?;
+    pub(crate) async fn check(&self, ctx: &Context) -> Result<(), Error> {
+        let (settings, now) = (&ctx.config.throttle, ctx.clock.now());
+        let mut db = ctx.db.acquire().await?;
         let rows = throttles::by_keys(&mut db, &self.keys()).await?;
         let mut wait = Duration::ZERO;
         for row in &rows {
-            let of_account = self.lane() == Some(row.key.as_str());
-            let pause = pause(row, settings, row.key != self.address_key(), now);
-            if pause > wait && !(of_account && self.is_known(&mut db, settings, now).await?) {
-                wait = pause;
+            let limit = if row.key == self.network_key() {
+                Limit::of_network(settings)
+            } else {
+                Limit::of_account(settings)
+            };
+            let remaining = limit.remaining(row, now);
+            let everywhere = self.shard_key() == Some(row.key.as_str());
+            if remaining <= wait {
+                continue;
             }
+            if everywhere && self.is_known_network(&mut db, settings, now).await? {
+                continue;
+            }
+            wait = remaining;
         }
         if wait.is_zero() {
             return Ok(());
@@ -98,20 +114,20 @@ impl Attempt {
         })
     }
 
-    pub(crate) async fn failed(&self, desk: Desk<'_>) -> Result<(), Error> {
-        let now = desk.now();
-        let forgotten = now - Duration::from_secs(desk.config.throttle.forget_after_seconds);
-        let mut db = desk.pool.acquire().await?;
+    pub(crate) async fn record_failure(&self, ctx: &Context) -> Result<(), Error> {
+        let now = ctx.clock.now();
+        let forgotten = now - Duration::from_secs(ctx.config.throttle.forget_after_seconds);
+        let mut db = ctx.db.acquire().await?;
         throttles::add_failure(&mut db, &self.keys(), now, forgotten).await?;
         Ok(())
     }
 
-    /// The account's failures are forgotten; those of the address are not, or one good account
-    /// would let its owner try the passwords of others for ever.
-    pub(crate) async fn succeeded(&self, db: &mut PgConnection) -> Result<(), Error> {
+    /// Forgets the failures of the account. Those of the network stay: otherwise a guesser with one
+    /// account of their own could reset the count at will.
+    pub(crate) async fn record_success(&self, db: &mut PgConnection) -> Result<(), Error> {
         if let Some(account) = &self.account {
-            // In the order in which failures are counted, or the two could wait for each other.
-            let mut keys = [&account.key, &account.key_here];
+            // In the order in which failures are counted, to rule out a deadlock.
+            let mut keys = [&account.key, &account.network_key];
             keys.sort_unstable();
             for key in keys {
                 throttles::delete(db, key).await?;
@@ -123,18 +139,19 @@ impl Attempt {
     fn keys(&self) -> Vec<String> {
         let account = self.account.iter();
         account
-            .flat_map(|account| [account.key.clone(), account.key_here.clone()])
-            .chain([self.address_key()])
+            .flat_map(|account| [account.key.clone(), account.network_key.clone()])
+            .chain([self.network_key()])
             .collect()
     }
 
-    fn address_key(&self) -> String {
+    fn network_key(&self) -> String {
+        // The prefix is stored data.
         format!("address:{}", self.network)
     }
 
-    /// Whether the account was used from this network lately. Asked by address, so that an unknown
-    /// one costs the same.
-    async fn is_known(
+    /// Whether the account was used from this network recently. Looked up by email, so an unknown
+    /// account costs the same.
+    async fn is_known_network(
         &self,
         db: &mut PgConnection,
         settings: &config::Throttle,
@@ -144,55 +161,63 @@ impl Attempt {
             return Ok(false);
         };
         let since = now - Duration::from_secs(settings.known_address_seconds);
-        let known = sessions::addresses(db, &account.email, since).await?;
+        let known = sessions::client_ips(db, &account.email, since).await?;
         Ok(known
             .iter()
-            .filter_map(|address| address.parse().ok())
-            .any(|address| network(address) == self.network))
+            .filter_map(|client_ip| client_ip.parse().ok())
+            .any(|client_ip| network_of(client_ip) == self.network))
     }
 }
 
-fn pause(
-    row: &ThrottleRow,
-    settings: &config::Throttle,
-    on_account: bool,
-    now: DateTime<Utc>,
-) -> Duration {
-    let (free, longest) = if on_account {
-        (
-            settings.account_free_failures,
-            settings.account_max_delay_seconds,
-        )
-    } else {
-        (
-            settings.address_free_failures,
-            settings.address_max_delay_seconds,
-        )
-    };
-    let delay = delay_seconds(row.failures, free, longest);
-    let until = row.last_failure_at + Duration::from_secs(delay.into());
-    (until - now).to_std().unwrap_or_default()
+/// How many failures are free, and how long the delay may grow.
+struct Limit {
+    free_failures: u32,
+    max_delay_seconds: u32,
 }
 
-/// 0 up to the free failures, then 1, 2, 4, ... up to the longest.
-fn delay_seconds(failures: i32, free: u32, longest: u32) -> u32 {
-    let beyond = u32::try_from(failures).unwrap_or(0).saturating_sub(free);
-    match beyond.checked_sub(1) {
-        None => 0,
-        Some(doublings) => 1_u32
-            .checked_shl(doublings)
-            .filter(|s| *s != 0)
-            .unwrap_or(u32::MAX)
-            .min(longest),
+impl Limit {
+    fn of_account(settings: &config::Throttle) -> Self {
+        Self {
+            free_failures: settings.account_free_failures,
+            max_delay_seconds: settings.account_max_delay_seconds,
+        }
+    }
+
+    fn of_network(settings: &config::Throttle) -> Self {
+        Self {
+            free_failures: settings.address_free_failures,
+            max_delay_seconds: settings.address_max_delay_seconds,
+        }
+    }
+
+    fn remaining(&self, row: &ThrottleRow, now: DateTime<Utc>) -> Duration {
+        let delay = self.delay_seconds(row.failures);
+        let until = row.last_failure_at + Duration::from_secs(delay.into());
+        (until - now).to_std().unwrap_or_default()
+    }
+
+    /// 0 for the free failures, then 1, 2, 4, ... up to the maximum.
+    fn delay_seconds(&self, failures: i32) -> u32 {
+        let counted = u32::try_from(failures)
+            .unwrap_or(0)
+            .saturating_sub(self.free_failures);
+        match counted.checked_sub(1) {
+            None => 0,
+            Some(doublings) => 1_u32
+                .checked_shl(doublings)
+                .filter(|seconds| *seconds != 0)
+                .unwrap_or(u32::MAX)
+                .min(self.max_delay_seconds),
+        }
     }
 }
 
-/// Whoever has one IPv6 address usually has its whole /64.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
+/// A client with one IPv6 address usually controls its whole /64.
+fn network_of(client_ip: IpAddr) -> String {
+    match client_ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
@@ -203,16 +228,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_their_bound() {
-        let delays: Vec<u32> = [0, 5, 6, 7, 8, 11, 12, 100]
-            .map(|n| delay_seconds(n, 5, 60))
-            .into();
+    fn delays_double_up_to_the_maximum() {
+        let limit = Limit {
+            free_failures: 5,
+            max_delay_seconds: 60,
+        };
+        let delays = [0, 5, 6, 7, 8, 11, 12, 100].map(|failures| limit.delay_seconds(failures));
         assert_eq!(delays, [0, 0, 1, 2, 4, 32, 60, 60]);
     }
 
     #[test]
-    fn neighbours_in_a_64_are_one_client() {
-        let network = |text: &str| network(text.parse().unwrap());
+    fn an_ipv6_network_is_a_64() {
+        let network = |text: &str| network_of(text.parse().unwrap());
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");

@@ -1,33 +1,32 @@
-//! Becoming a user, changing, and going away.
+//! Signing up, changing an account, deleting it.
 
 use std::{net::IpAddr, time::Duration};
 
-use chrono::{DateTime, Utc};
-use quartet_common::problem::Checks;
-use secrecy::SecretString;
 use sqlx::PgPool;
 
 use crate::{
-    config::Passwords,
     domain::{
-        desk::Desk,
-        display_name::DisplayName,
-        email::Email,
-        hasher::{Turn, Verdict},
-        password::{self, NewPassword},
+        Context,
+        crypto::hasher::{Permit, Verification},
+        sessions::CurrentSession,
         throttle::Attempt,
+        values::{
+            display_name::DisplayName,
+            email::Email,
+            password::{NewPassword, Password},
+        },
     },
     error::Error,
     store::{
-        sessions::{self, SessionId},
+        sessions,
         users::{self, UserId, UserRow},
     },
 };
 
-/// How often a change looks again when the account changes under it.
-const UPDATE_TRIES: usize = 5;
+/// How often a change is retried when the account changes while it runs.
+const MAX_UPDATE_ATTEMPTS: usize = 5;
 
-/// Somebody who wants to become a user, already checked.
+/// A checked request to sign up.
 #[derive(Debug)]
 pub(crate) struct NewUser {
     pub(crate) email: Email,
@@ -35,80 +34,73 @@ pub(crate) struct NewUser {
     pub(crate) password: NewPassword,
 }
 
-/// What a user wants to change. `None`: nothing; `display_name` may be cleared.
+/// A checked request to change an account. `None` changes nothing; `display_name` can be cleared.
 #[derive(Debug, Default)]
 pub(crate) struct UserChange {
     pub(crate) email: Option<Email>,
     pub(crate) display_name: Option<Option<DisplayName>>,
-    pub(crate) password: Option<SecretString>,
-    pub(crate) current_password: Option<SecretString>,
+    pub(crate) password: Option<NewPassword>,
+    pub(crate) current_password: Option<Password>,
 }
 
-/// Who asks for a change, and from where.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    pub(crate) user: UserId,
-    pub(crate) session: SessionId,
-    pub(crate) address: IpAddr,
-}
-
-/// Hashes first, then writes one row: whoever goes away before the commit leaves nothing behind.
-/// That an address is taken is left to the database, so that a race makes one user.
-///
-/// Whoever asks for taken addresses is slowed down: each counts as a failure of the client's
-/// address.
+/// Creates an account. The password is hashed before the single write, so a client that disconnects
+/// early leaves nothing behind. Whether the email is taken is left to the database, so that a race
+/// creates one user. Each taken email counts as a failure of the client, which slows enumeration.
 pub(crate) async fn sign_up(
-    desk: Desk<'_>,
+    ctx: &Context,
     new: NewUser,
-    address: IpAddr,
+    client_ip: IpAddr,
 ) -> Result<UserRow, Error> {
-    let attempt = Attempt::from_address(address);
-    attempt.check(desk).await?;
-    let mut turn = desk.hasher.turn(None).await?;
-    attempt.check(desk).await?;
-    let password_hash = turn.hash(new.password.into_secret()).await?;
-    let now = desk.now();
-    let user = UserRow {
-        id: UserId::new(desk.clock),
+    let attempt = Attempt::from_client(client_ip);
+    attempt.check(ctx).await?;
+    let mut permit = ctx.hasher.permit(None).await?;
+    attempt.check(ctx).await?;
+    let now = ctx.clock.now();
+    let mut user = UserRow {
+        id: UserId::new(&ctx.clock),
         email: new.email.as_str().to_owned(),
-        password_hash,
+        password_hash: String::new(),
         display_name: new.display_name.map(|name| name.as_str().to_owned()),
         version: 1,
         created_at: now,
         updated_at: now,
     };
-    let inserted = insert(desk.pool, &user).await;
+    user.password_hash = hash(&mut permit, new.password, &user).await?;
+    let inserted = insert(&ctx.db, &user).await;
     if matches!(inserted, Err(Error::EmailTaken)) {
-        attempt.failed(desk).await?;
+        attempt.record_failure(ctx).await?;
     }
-    inserted.map(|()| user)
+    inserted?;
+    ctx.metrics.sign_ups.inc();
+    Ok(user)
 }
 
-pub(crate) async fn find(pool: &PgPool, id: UserId) -> Result<UserRow, Error> {
-    let mut db = pool.acquire().await?;
+pub(crate) async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
+    let mut db = ctx.db.acquire().await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
 
-/// Changes what is asked for. The address and the password need the current password; a new
-/// password ends every other session. `check` sees the version that is about to be changed.
-/// What changes nothing makes no new version.
+/// Applies a change. A new email or password requires the current password; a new password ends
+/// every other session. `precondition` sees the version that is about to change. A change without
+/// effect creates no new version.
 pub(crate) async fn update(
-    desk: Desk<'_>,
-    asker: Asker,
+    ctx: &Context,
+    current: CurrentSession,
+    client_ip: IpAddr,
     change: UserChange,
-    check: impl Fn(&UserRow) -> Result<(), Error>,
+    precondition: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<UserRow, Error> {
-    for _ in 0..UPDATE_TRIES {
-        let before = find(desk.pool, asker.user).await?;
-        check(&before)?;
-        let confirmed = if change.is_sensitive_for(&before) {
-            Some(confirm(desk, asker.address, &change, &before).await?)
+    for _ in 0..MAX_UPDATE_ATTEMPTS {
+        let before = get(ctx, current.user_id).await?;
+        precondition(&before)?;
+        let confirmation = if change.is_sensitive_for(&before) {
+            Some(confirm(ctx, client_ip, &change, &before).await?)
         } else {
             None
         };
-        let written = write(desk, asker, &change, &check, confirmed.as_ref()).await;
+        let written = write(ctx, current, &change, &precondition, confirmation.as_ref()).await;
         if matches!(written, Err(Error::EmailTaken)) {
-            Attempt::from_address(asker.address).failed(desk).await?;
+            Attempt::from_client(client_ip).record_failure(ctx).await?;
         }
         if let Some(user) = written? {
             return Ok(user);
@@ -117,24 +109,23 @@ pub(crate) async fn update(
     Err(Error::Changed)
 }
 
-/// Ends the account: every session ends at once, the row goes after the retention time. The
-/// address is free again at once; whoever comes back is a new user.
+/// Deletes the account: every session ends and the email is free at once, the row is purged after
+/// the retention time.
 pub(crate) async fn delete(
-    desk: Desk<'_>,
-    id: UserId,
-    logged_in_at: DateTime<Utc>,
-    check: impl Fn(&UserRow) -> Result<(), Error>,
+    ctx: &Context,
+    current: CurrentSession,
+    precondition: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let now = desk.now();
-    let fresh = Duration::from_secs(desk.config.sessions.fresh_login_seconds);
-    if logged_in_at + fresh < now {
+    let now = ctx.clock.now();
+    let fresh = Duration::from_secs(ctx.config.sessions.fresh_login_seconds);
+    if current.created_at + fresh < now {
         return Err(Error::StaleLogin);
     }
-    let mut tx = desk.pool.begin().await?;
-    let user = users::lock(&mut tx, id).await?.ok_or(Error::SessionEnded)?;
-    check(&user)?;
-    users::delete(&mut tx, id, now).await?;
-    sessions::revoke_all(&mut tx, id, "user_deleted", now).await?;
+    let mut tx = ctx.db.begin().await?;
+    let user = users::lock(&mut tx, current.user_id).await?;
+    precondition(&user.ok_or(Error::SessionEnded)?)?;
+    users::delete(&mut tx, current.user_id, now).await?;
+    sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -146,64 +137,75 @@ async fn insert(pool: &PgPool, user: &UserRow) -> Result<(), Error> {
     Ok(())
 }
 
-/// The proof that the current password is known, and what it was given for.
-struct Confirmed<'a> {
+/// Hashes a new password for `user`, whose email and name it must not be based on.
+async fn hash(
+    permit: &mut Permit<'_>,
+    password: NewPassword,
+    user: &UserRow,
+) -> Result<String, Error> {
+    let local_part = user.email.split('@').next().unwrap_or_default();
+    let words = [local_part, user.display_name.as_deref().unwrap_or_default()];
+    let secret = password
+        .into_strong_secret(&words)
+        .map_err(Error::WeakPassword)?;
+    permit.hash(secret).await
+}
+
+/// Proof that the caller knows the current password.
+struct Confirmation<'a> {
+    /// The hash that was verified.
     stored_hash: String,
     new_hash: Option<String>,
-    /// Held until the change is written: attempts on one account follow each other.
-    _turn: Turn<'a>,
+    /// Held until the change is written, so that attempts on one account run one after the other.
+    _permit: Permit<'a>,
 }
 
 async fn confirm<'a>(
-    desk: Desk<'a>,
-    address: IpAddr,
+    ctx: &'a Context,
+    client_ip: IpAddr,
     change: &UserChange,
     user: &UserRow,
-) -> Result<Confirmed<'a>, Error> {
-    let given = change.current_password.as_ref();
-    let given = password::normalised(given.ok_or(Error::PasswordNeeded)?);
-    let attempt = Attempt::on_account(desk.master_key, &user.email, address);
-    attempt.check(desk).await?;
-    let mut turn = desk.hasher.turn(attempt.lane()).await?;
-    attempt.check(desk).await?;
+) -> Result<Confirmation<'a>, Error> {
+    let given = change.current_password.clone();
+    let given = given.ok_or(Error::PasswordNeeded)?.into_secret();
+    let attempt = Attempt::on_account(&ctx.master_key, &user.email, client_ip);
+    attempt.check(ctx).await?;
+    let mut permit = ctx.hasher.permit(attempt.shard_key()).await?;
+    attempt.check(ctx).await?;
     let stored_hash = user.password_hash.clone();
-    if turn.verify(given, Some(stored_hash.clone())).await? == Verdict::Wrong {
-        attempt.failed(desk).await?;
+    if permit.verify(given, Some(stored_hash.clone())).await? == Verification::Invalid {
+        attempt.record_failure(ctx).await?;
         return Err(Error::WrongPassword);
     }
-    let new_hash = match &change.password {
-        Some(given) => {
-            let after = change.applied_to(user);
-            let password = new_password_of(given, &after, &desk.config.passwords)?;
-            Some(turn.hash(password.into_secret()).await?)
-        }
+    let new_hash = match change.password.clone() {
+        Some(password) => Some(hash(&mut permit, password, &change.applied_to(user)).await?),
         None => None,
     };
-    Ok(Confirmed {
+    Ok(Confirmation {
         stored_hash,
         new_hash,
-        _turn: turn,
+        _permit: permit,
     })
 }
 
-/// `None` when the account has changed so that the proof does not hold for it.
+/// `None` when the account has changed so that the confirmation does not cover it.
 async fn write(
-    desk: Desk<'_>,
-    asker: Asker,
+    ctx: &Context,
+    current: CurrentSession,
     change: &UserChange,
-    check: impl Fn(&UserRow) -> Result<(), Error>,
-    confirmed: Option<&Confirmed<'_>>,
+    precondition: impl Fn(&UserRow) -> Result<(), Error>,
+    confirmation: Option<&Confirmation<'_>>,
 ) -> Result<Option<UserRow>, Error> {
-    let mut tx = desk.pool.begin().await?;
-    let locked = users::lock(&mut tx, asker.user).await?;
+    let mut tx = ctx.db.begin().await?;
+    let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
-    check(&before)?;
-    let proven = confirmed.is_some_and(|proof| proof.stored_hash == before.password_hash);
-    if change.is_sensitive_for(&before) && !proven {
+    precondition(&before)?;
+    let confirmed = confirmation.is_some_and(|proof| proof.stored_hash == before.password_hash);
+    if change.is_sensitive_for(&before) && !confirmed {
         return Ok(None);
     }
     let mut after = change.applied_to(&before);
-    let new_hash = confirmed.and_then(|proof| proof.new_hash.clone());
+    let new_hash = confirmation.and_then(|proof| proof.new_hash.clone());
     let new_password = new_hash.is_some();
     if let Some(hash) = new_hash {
         after.password_hash = hash;
@@ -211,11 +213,11 @@ async fn write(
         return Ok(Some(before));
     }
     after.version += 1;
-    after.updated_at = desk.now();
+    after.updated_at = ctx.clock.now();
     users::update(&mut tx, &after).await?;
     if new_password {
-        let (now, own) = (after.updated_at, asker.session);
-        sessions::revoke_others(&mut tx, asker.user, own, "password_changed", now).await?;
+        let (user_id, now) = (current.user_id, after.updated_at);
+        sessions::revoke_others(&mut tx, user_id, current.id, "password_changed", now).await?;
     }
     tx.commit().await?;
     Ok(Some(after))
@@ -223,11 +225,11 @@ async fn write(
 
 impl UserChange {
     fn is_sensitive_for(&self, user: &UserRow) -> bool {
-        let other = |email: &Email| !email.is_same_as(&user.email);
-        self.password.is_some() || self.email.as_ref().is_some_and(other)
+        let differs = |email: &Email| !email.is_same_as(&user.email);
+        self.password.is_some() || self.email.as_ref().is_some_and(differs)
     }
 
-    /// Address and name; the password needs hashing.
+    /// The user with the new email and name. The password has to be hashed first.
     fn applied_to(&self, user: &UserRow) -> UserRow {
         let mut after = user.clone();
         if let Some(email) = &self.email {
@@ -238,17 +240,4 @@ impl UserChange {
         }
         after
     }
-}
-
-fn new_password_of(
-    given: &SecretString,
-    user: &UserRow,
-    limits: &Passwords,
-) -> Result<NewPassword, Error> {
-    let local = user.email.split('@').next().unwrap_or_default();
-    let context = [local, user.display_name.as_deref().unwrap_or_default()];
-    let mut checks = Checks::new();
-    let password = checks.take("/password", NewPassword::parse(given, limits, &context));
-    checks.finish()?;
-    password.ok_or(Error::PasswordNeeded)
 }

@@ -1,4 +1,4 @@
-//! Checked SQL in plain functions.
+//! SQL, checked at compile time, in plain functions.
 
 pub(crate) mod refresh_tokens;
 pub(crate) mod sessions;

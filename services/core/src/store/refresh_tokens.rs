@@ -12,20 +12,20 @@ pub(crate) struct RefreshTokenRow {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// A token of a live session.
+/// A token of a live session, whose row is locked.
 #[derive(Clone, Debug)]
-pub(crate) struct FoundToken {
+pub(crate) struct LockedToken {
     pub(crate) session_id: SessionId,
     pub(crate) user_id: UserId,
-    /// When the session ends in any case.
+    /// When the session ends at the latest.
     pub(crate) session_expires_at: DateTime<Utc>,
-    /// `None`: never used.
-    pub(crate) spent: Option<Spent>,
+    /// `None` for an unused token.
+    pub(crate) used: Option<TokenUse>,
 }
 
-/// What became of a used token.
+/// The first use of a token, and its successor.
 #[derive(Clone, Debug)]
-pub(crate) struct Spent {
+pub(crate) struct TokenUse {
     pub(crate) used_at: DateTime<Utc>,
     pub(crate) successor_salt: Vec<u8>,
     pub(crate) successor_hash: Vec<u8>,
@@ -47,13 +47,13 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Locks the session of a token and then reads the token, so that it is seen as the last holder
-/// of the lock left it. `None` when there is no such token or its session has ended.
+/// Locks the session of a token, then reads the token, so that it is read as the last holder of the
+/// lock left it. `None` when the token is unknown or its session has ended.
 pub(crate) async fn lock(
     db: &mut PgConnection,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> Result<Option<FoundToken>, sqlx::Error> {
+) -> Result<Option<LockedToken>, sqlx::Error> {
     let session = sqlx::query!(
         r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at
            FROM core.refresh_tokens AS t
@@ -80,25 +80,25 @@ pub(crate) async fn lock(
     )
     .fetch_one(db)
     .await?;
-    let spent = token
+    let used = token
         .used_at
         .zip(token.successor_salt)
         .zip(token.successor_hash)
-        .map(|((used_at, successor_salt), successor_hash)| Spent {
+        .map(|((used_at, successor_salt), successor_hash)| TokenUse {
             used_at,
             successor_salt,
             successor_hash,
             successor_used: token.successor_used,
         });
-    Ok(Some(FoundToken {
+    Ok(Some(LockedToken {
         session_id: session.id,
         user_id: session.user_id,
         session_expires_at: session.expires_at,
-        spent,
+        used,
     }))
 }
 
-pub(crate) async fn spend(
+pub(crate) async fn mark_used(
     db: &mut PgConnection,
     token_hash: &[u8],
     successor_salt: &[u8],
@@ -118,7 +118,7 @@ pub(crate) async fn spend(
     Ok(())
 }
 
-/// Removes tokens of sessions that ended before `before`; gives how many.
+/// Deletes tokens of sessions that ended before `before`. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Rows of `core.sessions`. One that has ended is not found.
+//! Rows of `core.sessions`. Queries skip sessions that have ended.
 
 use chrono::{DateTime, Utc};
 use quartet_db::typed_id;
@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use crate::store::users::UserId;
 
 typed_id!(
-    /// One login and all its refreshes.
+    /// One login, kept alive by refresh tokens.
     pub(crate) SessionId,
     "ses"
 );
@@ -22,6 +22,15 @@ pub(crate) struct SessionRow {
     pub(crate) last_used_at: DateTime<Utc>,
     pub(crate) idle_expires_at: DateTime<Utc>,
     pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// What a refresh changes in a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Refresh {
+    pub(crate) client_ip: String,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) refreshed_at: DateTime<Utc>,
+    pub(crate) idle_expires_at: DateTime<Utc>,
 }
 
 pub(crate) async fn insert(db: &mut PgConnection, session: &SessionRow) -> Result<(), sqlx::Error> {
@@ -43,7 +52,7 @@ pub(crate) async fn insert(db: &mut PgConnection, session: &SessionRow) -> Resul
     Ok(())
 }
 
-/// When a live session of a living user began.
+/// When a live session was created; `None` when it has ended or its user is deleted.
 pub(crate) async fn live_since(
     db: &mut PgConnection,
     user: UserId,
@@ -63,7 +72,7 @@ pub(crate) async fn live_since(
     .await
 }
 
-/// Live sessions of a user, newest first, up to `limit` rows.
+/// Live sessions of a user, newest first, from before `before`, at most `limit`.
 pub(crate) async fn list(
     db: &mut PgConnection,
     user: UserId,
@@ -88,32 +97,30 @@ pub(crate) async fn list(
     .await
 }
 
-/// Notes a refresh: where it came from, and how long the session may now rest.
+/// Records a refresh.
 pub(crate) async fn touch(
     db: &mut PgConnection,
     session: SessionId,
-    (client_address, user_agent): &(String, Option<String>),
-    now: DateTime<Utc>,
-    idle_expires_at: DateTime<Utc>,
+    refresh: &Refresh,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE core.sessions SET last_used_at = $2, idle_expires_at = $3, client_address = $4,
              user_agent = $5
          WHERE id = $1",
         session.uuid(),
-        now,
-        idle_expires_at,
-        client_address,
-        user_agent.as_deref(),
+        refresh.refreshed_at,
+        refresh.idle_expires_at,
+        refresh.client_ip,
+        refresh.user_agent.as_deref(),
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// From where an account was used since `since`, the latest first. Sessions that were ended by
-/// force do not count: they may have been somebody else's.
-pub(crate) async fn addresses(
+/// Client IPs of an account's sessions used since `since`, newest first. Revoked sessions do not
+/// count: they may have been a thief's.
+pub(crate) async fn client_ips(
     db: &mut PgConnection,
     email: &str,
     since: DateTime<Utc>,
@@ -131,7 +138,7 @@ pub(crate) async fn addresses(
     .await
 }
 
-/// Ends all but the newest `kept` live sessions of a user.
+/// Ends all live sessions of a user but the newest `kept`.
 pub(crate) async fn revoke_oldest(
     db: &mut PgConnection,
     user: UserId,
@@ -154,7 +161,7 @@ pub(crate) async fn revoke_oldest(
     Ok(())
 }
 
-/// False when there is no live session of this user with this id.
+/// `false` when the user has no live session with this id.
 pub(crate) async fn revoke(
     db: &mut PgConnection,
     user: UserId,
@@ -214,7 +221,7 @@ pub(crate) async fn revoke_all(
     Ok(())
 }
 
-/// Removes sessions that ended before `before`, once their tokens are gone; gives how many.
+/// Deletes sessions that ended before `before` and have no tokens left. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,

@@ -19,7 +19,7 @@ impl std::fmt::Debug for SigningKeyRow {
     }
 }
 
-/// Until the end of the transaction nobody else changes the keys.
+/// Keeps other replicas from changing the keys until the transaction ends.
 pub(crate) async fn lock(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('core.signing_keys'))")
         .fetch_one(db)
@@ -27,7 +27,7 @@ pub(crate) async fn lock(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The one that takes over first comes first.
+/// All keys, ordered by activation.
 pub(crate) async fn all(db: &mut PgConnection) -> Result<Vec<SigningKeyRow>, sqlx::Error> {
     sqlx::query_as!(
         SigningKeyRow,
@@ -52,7 +52,7 @@ pub(crate) async fn insert(db: &mut PgConnection, key: &SigningKeyRow) -> Result
     Ok(())
 }
 
-/// Removes keys whose successor took over before `before`.
+/// Deletes keys whose successor became active before `before`.
 pub(crate) async fn delete_superseded(
     db: &mut PgConnection,
     before: DateTime<Utc>,

@@ -23,14 +23,14 @@ pub(crate) async fn by_keys(
     .await
 }
 
-/// Counts one failure under each key; failures before `forgotten` do not count any more.
+/// Counts one failure under each key. A count whose last failure was before `forgotten` restarts.
 pub(crate) async fn add_failure(
     db: &mut PgConnection,
     keys: &[String],
     now: DateTime<Utc>,
     forgotten: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    // In the order of the keys' bytes: two attempts at once must not wait for each other.
+    // Ordered by the bytes of the key, so that concurrent attempts cannot deadlock.
     sqlx::query!(
         r#"INSERT INTO core.throttles AS t (key, failures, last_failure_at)
          SELECT key, 1, $2 FROM unnest($1::text[]) AS key ORDER BY key COLLATE "C"
@@ -54,7 +54,7 @@ pub(crate) async fn delete(db: &mut PgConnection, key: &str) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Removes rows whose last failure was before `before`; gives how many.
+/// Deletes rows whose last failure was before `before`. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Rows of `core.users`. A deleted user is not found.
+//! Rows of `core.users`. Queries skip deleted users.
 
 use chrono::{DateTime, Utc};
 use quartet_db::typed_id;
@@ -22,7 +22,7 @@ pub(crate) struct UserRow {
 }
 
 impl std::fmt::Debug for UserRow {
-    /// Neither the address nor the hash belongs into a log.
+    /// Neither email nor hash may reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserRow")
             .field("id", &self.id)
@@ -63,7 +63,7 @@ pub(crate) async fn by_id(
     .await
 }
 
-/// Without regard to case.
+/// Case-insensitive.
 pub(crate) async fn by_email(
     db: &mut PgConnection,
     email: &str,
@@ -79,7 +79,7 @@ pub(crate) async fn by_email(
     .await
 }
 
-/// Reads a user and keeps others from changing or deleting it until the transaction ends.
+/// Reads a user and blocks changes to it until the transaction ends.
 pub(crate) async fn lock(
     db: &mut PgConnection,
     id: UserId,
@@ -95,7 +95,7 @@ pub(crate) async fn lock(
     .await
 }
 
-/// Writes what may change of a locked user.
+/// Writes the mutable columns of a locked user.
 pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE core.users
@@ -113,7 +113,7 @@ pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), 
     Ok(())
 }
 
-/// Unless somebody has set another password meanwhile.
+/// Replaces a hash unless the password has been changed meanwhile.
 pub(crate) async fn replace_hash(
     db: &mut PgConnection,
     id: UserId,
@@ -147,7 +147,7 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Removes users that were deleted before `before`, once their sessions are gone; gives how many.
+/// Purges users that were deleted before `before` and have no sessions left. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,

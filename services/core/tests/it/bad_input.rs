@@ -4,91 +4,89 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::support::{
-    ADA, ME, PASSWORD, REFRESH, SESSIONS, USERS, World, credentials, field, header, json_of,
+    ADA, ME, PASSWORD, REFRESH, SESSIONS, TestApp, USERS, credentials, field, header, json_of,
     problem_of,
 };
 
-async fn send(world: &World, path: &str, kind: &str, body: impl Into<Vec<u8>>) -> Response {
-    let request = world.request(Method::POST, path);
+async fn send(app: &TestApp, path: &str, kind: &str, body: impl Into<Vec<u8>>) -> Response {
+    let request = app.request(Method::POST, path);
     let request = request.header("content-type", kind).body(body.into());
     request.send().await.unwrap()
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_told_where() {
-    let world = World::start().await;
+async fn malformed_bodies_are_client_errors() {
+    let app = TestApp::start().await;
     for path in [USERS, SESSIONS, REFRESH] {
         for body in ["", "{", "x", "\u{0}", "{\"refresh"] {
-            let response = send(&world, path, "application/json", body).await;
+            let response = send(&app, path, "application/json", body).await;
             problem_of(response, 400, "malformed_json").await;
         }
-        let response = send(&world, path, "application/json", b"{\"email\": \"\xff\"}").await;
+        let response = send(&app, path, "application/json", b"{\"email\": \"\xff\"}").await;
         assert_eq!(response.status().as_u16() / 100, 4);
-        let response = send(&world, path, "text/plain", "{}").await;
+        let response = send(&app, path, "text/plain", "{}").await;
         let found = problem_of(response, 415, "unsupported_media_type").await;
         assert_eq!(found, field("content-type", "unsupported_media_type"));
         let large = format!("\"{}\"", "x".repeat(70_000));
-        let response = send(&world, path, "application/json", large).await;
+        let response = send(&app, path, "application/json", large).await;
         problem_of(response, 413, "body_too_large").await;
         for body in ["[]", "null", "5", "\"x\"", "{}"] {
-            let response = send(&world, path, "application/json", body).await;
+            let response = send(&app, path, "application/json", body).await;
             problem_of(response, 422, "invalid_body").await;
         }
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-        let response = send(&world, path, "application/json", deep).await;
+        let response = send(&app, path, "application/json", deep).await;
         assert_eq!(response.status().as_u16() / 100, 4);
     }
 }
 
 #[tokio::test]
-async fn a_login_names_what_is_wrong_with_its_form() {
-    let world = World::start().await;
+async fn login_names_invalid_fields() {
+    let app = TestApp::start().await;
     for (email, password, name, rule) in [
         ("x", PASSWORD, "/email", "invalid_email"),
         (ADA, "", "/password", "empty"),
         (ADA, &"x".repeat(257), "/password", "too_long"),
     ] {
-        let response = world.try_log_in(email, password).await;
+        let response = app.try_log_in(email, password).await;
         let found = problem_of(response, 422, "invalid_body").await;
         assert_eq!(found, field(name, rule));
     }
     let body = json!({"email": ADA, "password": PASSWORD, "totp": "123456"});
-    let found = problem_of(world.post(SESSIONS, &body).await, 422, "invalid_body").await;
+    let found = problem_of(app.post(SESSIONS, &body).await, 422, "invalid_body").await;
     assert_eq!(found, field("/totp", "invalid_value"));
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_not_sent_back() {
-    let world = World::start().await;
+async fn invalid_values_are_not_echoed() {
+    let app = TestApp::start().await;
     for body in [
         json!({"email": {"x": "s3cret"}, "password": "s3cret"}),
         json!({"email": ADA, "password": {"s3cret": 1}}),
         json!({"email": "s3cret", "password": "s3cret"}),
     ] {
         for path in [USERS, SESSIONS] {
-            let problem = json_of(world.post(path, &body).await, 422).await;
+            let problem = json_of(app.post(path, &body).await, 422).await;
             assert!(!problem.to_string().contains("s3cret"), "{problem}");
         }
     }
 }
 
 #[tokio::test]
-async fn odd_headers_do_no_harm() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
+async fn malformed_headers_are_handled() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
     for tag in ["", "x", "\"", "\"1\", \"2\"", "W/\"1\"", ",,,"] {
-        let get = world.request(Method::GET, ME).bearer_auth(tokens.access());
+        let get = app.request(Method::GET, ME).bearer_auth(tokens.access());
         let response = get.header("if-none-match", tag).send().await.unwrap();
         assert_eq!(response.status(), 200, "{tag}");
-        let patch = world
-            .request(Method::PATCH, ME)
-            .bearer_auth(tokens.access());
+        let patch = app.request(Method::PATCH, ME).bearer_auth(tokens.access());
         let patch = patch.header("if-match", tag);
         let response = patch.json(&json!({"display_name": "x"})).send().await;
         problem_of(response.unwrap(), 412, "precondition_failed").await;
     }
     let sign_up = |key: String| {
-        let request = world.request(Method::POST, USERS);
+        let request = app.request(Method::POST, USERS);
         let request = request.header("idempotency-key", key);
         let request = request.json(&credentials("new@example.com", PASSWORD));
         async move { request.send().await.unwrap() }
@@ -104,7 +102,7 @@ async fn odd_headers_do_no_harm() {
         ("x-request-id", "two words"),
         ("traceparent", "00-zz-zz-zz"),
     ] {
-        let request = world.request(Method::POST, SESSIONS);
+        let request = app.request(Method::POST, SESSIONS);
         let request = request.header(name, value);
         let response = request.json(&credentials(ADA, PASSWORD)).send().await;
         assert_eq!(response.unwrap().status(), 201, "{name}");
@@ -112,9 +110,9 @@ async fn odd_headers_do_no_harm() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_a_problem_too() {
-    let world = World::start().await;
-    let send = |method: Method, path: &str| world.request(method, path).send();
+async fn unknown_paths_and_methods_are_problems() {
+    let app = TestApp::start().await;
+    let send = |method: Method, path: &str| app.request(method, path).send();
     let response = send(Method::GET, "/v1/core/nothing").await.unwrap();
     problem_of(response, 404, "no_route").await;
     let response = send(Method::PUT, ME).await.unwrap();

@@ -7,10 +7,10 @@ use quartet_core::{MIGRATOR, run_jobs_once};
 use quartet_testing::TestDatabase;
 use secrecy::SecretString;
 
-use crate::support::{ADA, MASTER_KEY, ME, Replica, World, problem_of};
+use crate::support::{ADA, MASTER_KEY, ME, Replica, TestApp, problem_of};
 
 #[tokio::test]
-async fn replicas_at_one_empty_database_agree_on_one_key() {
+async fn concurrent_replicas_create_one_key() {
     let database = TestDatabase::create("core", &MIGRATOR).await;
     let clock = Clock::manual(DateTime::<Utc>::from(std::time::SystemTime::now()));
     let starts = (0..6).map(|_| Replica::start(&database, &clock, |_| {}));
@@ -27,69 +27,69 @@ async fn replicas_at_one_empty_database_agree_on_one_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_published_before_it_signs_and_as_long_as_its_tokens_live() {
-    let world = World::start_with(|config| {
+async fn a_key_is_published_before_activation_and_until_its_tokens_expire() {
+    let app = TestApp::start_with(|config| {
         config.keys.rotation_seconds = 10_000;
         config.keys.publish_ahead_seconds = 1000;
     })
     .await;
-    let maintain = async || run_jobs_once(&world.state).await.unwrap();
-    let first = world.join(ADA).await;
+    let maintain = async || run_jobs_once(&app.state).await.unwrap();
+    let first = app.join(ADA).await;
     let old = first.key_id();
-    assert_eq!(world.key_ids().await, [old.as_str()]);
-    world.advance(8990);
+    assert_eq!(app.key_ids().await, [old.as_str()]);
+    app.advance(8990);
     maintain().await;
-    assert_eq!(world.key_ids().await, [old.as_str()], "not due yet");
-    world.advance(20);
+    assert_eq!(app.key_ids().await, [old.as_str()], "not due yet");
+    app.advance(20);
     maintain().await;
-    let both = world.key_ids().await;
+    let both = app.key_ids().await;
     assert_eq!(both.len(), 2, "published");
     assert_eq!(both[0], old);
     let new = both[1].clone();
-    assert_eq!(world.log_in(ADA).await.key_id(), old, "not signing yet");
-    world.advance(980);
-    let last_of_old = world.log_in(ADA).await;
+    assert_eq!(app.log_in(ADA).await.key_id(), old, "not signing yet");
+    app.advance(980);
+    let last_of_old = app.log_in(ADA).await;
     assert_eq!(last_of_old.key_id(), old);
-    world.advance(20);
-    let first_of_new = world.log_in(ADA).await;
+    app.advance(20);
+    let first_of_new = app.log_in(ADA).await;
     assert_eq!(first_of_new.key_id(), new, "took over without being told");
     maintain().await;
-    assert_eq!(world.key_ids().await, both, "still published");
-    world.advance(870);
+    assert_eq!(app.key_ids().await, both, "still published");
+    app.advance(870);
     maintain().await;
-    world.me(&last_of_old).await;
-    world.me(&first_of_new).await;
-    world.advance(700);
+    app.me(&last_of_old).await;
+    app.me(&first_of_new).await;
+    app.advance(700);
     maintain().await;
-    assert_eq!(world.key_ids().await, [new], "retired");
+    assert_eq!(app.key_ids().await, [new], "retired");
 }
 
 #[tokio::test]
-async fn a_rotation_by_hand_waits_for_the_publishing_time() {
-    let world = World::start().await;
-    let old = world.join(ADA).await;
-    rotate(&world, &[]);
-    run_jobs_once(&world.state).await.unwrap();
-    assert_eq!(world.key_ids().await.len(), 2);
-    assert_eq!(world.log_in(ADA).await.key_id(), old.key_id());
-    world.me(&old).await;
-    world.advance(3700);
-    assert_ne!(world.log_in(ADA).await.key_id(), old.key_id());
+async fn rotate_keys_publishes_before_activation() {
+    let app = TestApp::start().await;
+    let old = app.join(ADA).await;
+    rotate(&app, &[]);
+    run_jobs_once(&app.state).await.unwrap();
+    assert_eq!(app.key_ids().await.len(), 2);
+    assert_eq!(app.log_in(ADA).await.key_id(), old.key_id());
+    app.me(&old).await;
+    app.advance(3700);
+    assert_ne!(app.log_in(ADA).await.key_id(), old.key_id());
 }
 
 #[tokio::test]
-async fn a_rotation_at_once_drops_every_other_key_and_replicas_follow() {
-    let world = World::start().await;
-    let follower = world.replica(|_| {}).await;
-    let old = world.join(ADA).await;
+async fn rotate_keys_now_deletes_other_keys_and_replicas_follow() {
+    let app = TestApp::start().await;
+    let follower = app.replica(|_| {}).await;
+    let old = app.join(ADA).await;
     follower.me(&old).await;
-    rotate(&world, &["--now"]);
+    rotate(&app, &["--now"]);
     // The command goes by the machine's clock.
-    world.advance(120);
-    run_jobs_once(&world.state).await.unwrap();
-    let response = world.get(ME, old.access()).await;
+    app.advance(120);
+    run_jobs_once(&app.state).await.unwrap();
+    let response = app.get(ME, old.access()).await;
     problem_of(response, 401, "unauthenticated").await;
-    let new = world.log_in(ADA).await;
+    let new = app.log_in(ADA).await;
     assert_ne!(new.key_id(), old.key_id());
     assert_eq!(follower.key_ids().await, [old.key_id()], "not read yet");
     follower.me(&new).await;
@@ -98,44 +98,44 @@ async fn a_rotation_at_once_drops_every_other_key_and_replicas_follow() {
 }
 
 #[tokio::test]
-async fn unknown_keys_do_not_make_the_database_be_asked_each_time() {
-    let world = World::start().await;
-    let follower = world.replica(|_| {}).await;
-    world.sign_up(ADA).await;
-    world.advance(120);
+async fn unknown_key_ids_reload_keys_at_most_once_per_second() {
+    let app = TestApp::start().await;
+    let follower = app.replica(|_| {}).await;
+    app.sign_up(ADA).await;
+    app.advance(120);
     let mut newest = Vec::new();
     for _ in 0..2 {
-        rotate(&world, &["--now"]);
-        run_jobs_once(&world.state).await.unwrap();
-        newest.push(world.log_in(ADA).await);
+        rotate(&app, &["--now"]);
+        run_jobs_once(&app.state).await.unwrap();
+        newest.push(app.log_in(ADA).await);
         follower.get(ME, newest[0].access()).await;
     }
     let second = newest.pop().unwrap();
     let response = follower.get(ME, second.access()).await;
     problem_of(response, 401, "unauthenticated").await;
-    world.advance(1);
+    app.advance(1);
     follower.me(&second).await;
 }
 
 #[tokio::test]
-async fn a_wrong_master_key_is_named() {
-    let world = World::start().await;
+async fn a_different_master_key_is_reported_by_name() {
+    let app = TestApp::start().await;
     let other = "ab".repeat(32);
     let change = |config: &mut quartet_core::Config| {
         config.keys.master_key = SecretString::from(other.clone());
     };
-    let replica = Replica::start(&world.database, &world.clock, change).await;
+    let replica = Replica::start(&app.database, &app.clock, change).await;
     let error = run_jobs_once(&replica.state).await.unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("keys.master_key"), "{error}");
     assert!(!error.contains(&other), "{error}");
 }
 
-fn rotate(world: &World, words: &[&str]) {
+fn rotate(app: &TestApp, words: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
         .arg("rotate-keys")
         .args(words)
-        .env("DATABASE_URL", world.database.url())
+        .env("DATABASE_URL", app.database.url())
         .env("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)
         .output()
         .unwrap();

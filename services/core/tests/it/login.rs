@@ -1,13 +1,15 @@
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::{ADA, EVE, ME, PASSWORD, SESSIONS, WRONG, World, header, json_of, problem_of};
+use crate::support::{
+    ADA, EVE, ME, PASSWORD, SESSIONS, TestApp, WRONG, header, json_of, problem_of,
+};
 
 #[tokio::test]
-async fn whoever_knows_the_password_gets_tokens() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
-    let response = world.try_log_in("ADA@EXAMPLE.com", PASSWORD).await;
+async fn login_returns_tokens() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let response = app.try_log_in("ADA@EXAMPLE.com", PASSWORD).await;
     assert_eq!(header(&response, "cache-control"), "no-store");
     let tokens = json_of(response, 201).await;
     assert_eq!(tokens["token_type"], "Bearer");
@@ -21,26 +23,26 @@ async fn whoever_knows_the_password_gets_tokens() {
 }
 
 #[tokio::test]
-async fn a_password_typed_on_another_keyboard_is_the_same() {
-    let world = World::start().await;
+async fn passwords_are_compared_in_nfc() {
+    let app = TestApp::start().await;
     let body = crate::support::credentials(ADA, "caf\u{e9} au lait, encore");
-    json_of(world.post(crate::support::USERS, &body).await, 201).await;
-    let response = world.try_log_in(ADA, "cafe\u{301} au lait, encore").await;
+    json_of(app.post(crate::support::USERS, &body).await, 201).await;
+    let response = app.try_log_in(ADA, "cafe\u{301} au lait, encore").await;
     assert_eq!(response.status(), 201);
 }
 
 #[tokio::test]
-async fn a_wrong_address_and_a_wrong_password_look_and_cost_the_same() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
+async fn unknown_email_and_wrong_password_are_indistinguishable() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
     let mut seen = Vec::new();
     for (email, password) in [(ADA, WRONG), (EVE, WRONG), (EVE, PASSWORD)] {
-        let before = world.hashes();
-        let response = world.try_log_in(email, password).await;
+        let before = app.hashes();
+        let response = app.try_log_in(email, password).await;
         let challenge = header(&response, "www-authenticate").to_owned();
         let mut body = json_of(response, 401).await;
         body["request_id"] = Value::Null;
-        seen.push((body, challenge, world.hashes() - before));
+        seen.push((body, challenge, app.hashes() - before));
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
@@ -49,18 +51,16 @@ async fn a_wrong_address_and_a_wrong_password_look_and_cost_the_same() {
 }
 
 #[tokio::test]
-async fn a_login_hashes_anew_when_the_parameters_have_changed() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
-    let stronger = world
-        .replica(|config| config.passwords.iterations = 2)
-        .await;
+async fn login_rehashes_after_a_parameter_change() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 2, "verified, and hashed anew");
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 3, "only verified");
     let current = "SELECT count(*) FROM core.users WHERE password_hash LIKE '%m=64,t=2,p=1%'";
-    assert_eq!(world.number(current).await, 1);
+    assert_eq!(app.number(current).await, 1);
     assert_eq!(
         stronger.try_log_in(ADA, WRONG).await.status(),
         401,
@@ -69,16 +69,12 @@ async fn a_login_hashes_anew_when_the_parameters_have_changed() {
 }
 
 #[tokio::test]
-async fn logins_that_hash_anew_at_once_all_get_in() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
+async fn concurrent_rehashing_logins_all_succeed() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
     let stronger = [
-        world
-            .replica(|config| config.passwords.iterations = 2)
-            .await,
-        world
-            .replica(|config| config.passwords.iterations = 2)
-            .await,
+        app.replica(|config| config.passwords.iterations = 2).await,
+        app.replica(|config| config.passwords.iterations = 2).await,
     ];
     let logins = (0..10).map(|n| stronger[n % 2].try_log_in(ADA, PASSWORD));
     for answer in join_all(logins).await {
@@ -87,10 +83,10 @@ async fn logins_that_hash_anew_at_once_all_get_in() {
 }
 
 #[tokio::test]
-async fn a_right_password_that_cannot_be_hashed_anew_is_right() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
-    let mut role = world.database.connect_as_role().await;
+async fn login_succeeds_when_rehashing_fails() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let mut role = app.database.connect_as_role().await;
     sqlx::raw_sql(
         "CREATE FUNCTION core.refuse() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
@@ -100,53 +96,51 @@ async fn a_right_password_that_cannot_be_hashed_anew_is_right() {
     .execute(&mut role)
     .await
     .unwrap();
-    let stronger = world
-        .replica(|config| config.passwords.iterations = 2)
-        .await;
+    let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 2, "it was tried");
 }
 
 #[tokio::test]
-async fn a_full_queue_is_told_and_nobody_else_is_harmed() {
-    let world = World::start_with(|config| {
+async fn a_full_hashing_queue_returns_503_and_recovers() {
+    let app = TestApp::start_with(|config| {
         config.passwords.max_concurrent = 1;
         config.passwords.max_waiting = 0;
     })
     .await;
-    world.sign_up(ADA).await;
-    world.sign_up(EVE).await;
+    app.sign_up(ADA).await;
+    app.sign_up(EVE).await;
     // A login that has to wait for its user's row keeps the only place.
-    let mut holder = world.database.connect_as_role().await;
+    let mut holder = app.database.connect_as_role().await;
     let mut tx = sqlx::Connection::begin(&mut holder).await.unwrap();
     sqlx::query("SELECT id FROM core.users WHERE email = 'ada@example.com' FOR UPDATE")
         .fetch_one(&mut *tx)
         .await
         .unwrap();
     let full = async {
-        world.somebody_waits_for_a_lock().await;
-        let response = world.try_log_in(EVE, PASSWORD).await;
+        app.until_a_query_waits_for_a_lock().await;
+        let response = app.try_log_in(EVE, PASSWORD).await;
         assert_eq!(header(&response, "retry-after"), "1");
         problem_of(response, 503, "unavailable").await;
         tx.rollback().await.unwrap();
     };
-    let (first, ()) = tokio::join!(world.try_log_in(ADA, PASSWORD), full);
+    let (first, ()) = tokio::join!(app.try_log_in(ADA, PASSWORD), full);
     assert_eq!(first.status(), 201);
-    world.log_in(EVE).await;
+    app.log_in(EVE).await;
 }
 
 #[tokio::test]
-async fn the_client_is_noted_and_a_long_agent_is_cut() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
-    let request = world.request(reqwest::Method::POST, SESSIONS);
+async fn session_records_client_ip_and_truncated_user_agent() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let request = app.request(reqwest::Method::POST, SESSIONS);
     let request = request
         .header("x-forwarded-for", "203.0.113.7")
         .header("user-agent", "a".repeat(5000))
         .json(&crate::support::credentials(ADA, PASSWORD));
     let tokens = crate::support::Tokens(json_of(request.send().await.unwrap(), 201).await);
-    let page = json_of(world.get(SESSIONS, tokens.access()).await, 200).await;
+    let page = json_of(app.get(SESSIONS, tokens.access()).await, 200).await;
     assert_eq!(page["data"][0]["client_address"], "203.0.113.7");
     assert_eq!(page["data"][0]["user_agent"].as_str().unwrap().len(), 256);
-    assert_eq!(world.get(ME, tokens.access()).await.status(), 200);
+    assert_eq!(app.get(ME, tokens.access()).await.status(), 200);
 }

@@ -1,114 +1,112 @@
 use futures_util::future::join_all;
 use secrecy::SecretString;
 
-use crate::support::{ADA, ME, Tokens, World, field, json_of, problem_of};
+use crate::support::{ADA, ME, TestApp, Tokens, field, json_of, problem_of};
 
-async fn assert_ended(world: &World, tokens: &Tokens) {
-    let response = world.try_refresh(tokens.refresh()).await;
+async fn assert_ended(app: &TestApp, tokens: &Tokens) {
+    let response = app.try_refresh(tokens.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
-    assert_eq!(world.get(ME, tokens.access()).await.status(), 401);
+    assert_eq!(app.get(ME, tokens.access()).await.status(), 401);
 }
 
 #[tokio::test]
-async fn each_refresh_gives_new_tokens_of_the_same_session() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    world.advance(60);
-    let second = world.refresh(&first).await;
+async fn refresh_returns_new_tokens_of_the_same_session() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    app.advance(60);
+    let second = app.refresh(&first).await;
     assert_ne!(second.refresh(), first.refresh());
     assert_ne!(second.access(), first.access());
     assert_eq!(second.session(), first.session());
-    let third = world.refresh(&second).await;
-    world.me(&third).await;
+    let third = app.refresh(&second).await;
+    app.me(&third).await;
 }
 
 #[tokio::test]
-async fn refreshes_at_once_give_one_successor_and_nobody_is_logged_out() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    let answers = join_all((0..20).map(|_| world.refresh(&first))).await;
+async fn concurrent_refreshes_return_one_successor() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let answers = join_all((0..20).map(|_| app.refresh(&first))).await;
     assert!(
         answers
             .iter()
             .all(|one| one.refresh() == answers[0].refresh())
     );
     assert_eq!(
-        world
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
-    world.me(&answers[19]).await;
-    world.refresh(&answers[7]).await;
+    app.me(&answers[19]).await;
+    app.refresh(&answers[7]).await;
 }
 
 #[tokio::test]
-async fn a_spent_token_within_the_grace_gives_the_same_successor() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    let second = world.refresh(&first).await;
-    world.advance(10);
-    let again = world.refresh(&first).await;
+async fn a_used_token_returns_its_successor_within_the_grace_period() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let second = app.refresh(&first).await;
+    app.advance(10);
+    let again = app.refresh(&first).await;
     assert_eq!(again.refresh(), second.refresh());
     assert_eq!(again.session(), second.session());
 }
 
 #[tokio::test]
-async fn a_spent_token_after_the_grace_ends_the_session() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    let other = world.log_in(ADA).await;
-    let second = world.refresh(&first).await;
-    world.advance(11);
-    let response = world.try_refresh(first.refresh()).await;
+async fn reuse_after_the_grace_period_ends_the_session() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let other = app.log_in(ADA).await;
+    let second = app.refresh(&first).await;
+    app.advance(11);
+    let response = app.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
-    assert_ended(&world, &second).await;
-    world.me(&other).await;
+    assert_ended(&app, &second).await;
+    app.me(&other).await;
 }
 
 #[tokio::test]
-async fn a_spent_token_whose_successor_is_spent_ends_the_session() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    let second = world.refresh(&first).await;
-    let third = world.refresh(&second).await;
-    let response = world.try_refresh(first.refresh()).await;
+async fn reuse_after_the_successor_was_used_ends_the_session() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let second = app.refresh(&first).await;
+    let third = app.refresh(&second).await;
+    let response = app.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
-    assert_ended(&world, &third).await;
+    assert_ended(&app, &third).await;
 }
 
 #[tokio::test]
-async fn a_session_that_rests_too_long_ends() {
-    let world = World::start_with(|config| config.sessions.idle_ttl_seconds = 1000).await;
-    let mut tokens = world.join(ADA).await;
+async fn an_idle_session_expires() {
+    let app = TestApp::start_with(|config| config.sessions.idle_ttl_seconds = 1000).await;
+    let mut tokens = app.join(ADA).await;
     for _ in 0..3 {
-        world.advance(999);
-        tokens = world.refresh(&tokens).await;
+        app.advance(999);
+        tokens = app.refresh(&tokens).await;
     }
-    world.advance(1000);
-    assert_ended(&world, &tokens).await;
+    app.advance(1000);
+    assert_ended(&app, &tokens).await;
 }
 
 #[tokio::test]
-async fn a_session_ends_however_busy_it_is() {
-    let world = World::start_with(|config| {
+async fn an_active_session_expires_at_its_absolute_lifetime() {
+    let app = TestApp::start_with(|config| {
         config.sessions.idle_ttl_seconds = 1000;
         config.sessions.absolute_ttl_seconds = 2500;
     })
     .await;
-    let mut tokens = world.join(ADA).await;
+    let mut tokens = app.join(ADA).await;
     for _ in 0..2 {
-        world.advance(900);
-        tokens = world.refresh(&tokens).await;
+        app.advance(900);
+        tokens = app.refresh(&tokens).await;
     }
-    world.advance(700);
-    assert_ended(&world, &tokens).await;
+    app.advance(700);
+    assert_ended(&app, &tokens).await;
 }
 
 #[tokio::test]
-async fn a_malformed_token_is_told_by_field_and_an_unknown_one_is_not() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
+async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
     let good = tokens.refresh();
     for wrong in [
         "",
@@ -118,37 +116,37 @@ async fn a_malformed_token_is_told_by_field_and_an_unknown_one_is_not() {
         &format!("{good}0"),
         "qrt_ref_ü",
     ] {
-        let response = world.try_refresh(wrong).await;
+        let response = app.try_refresh(wrong).await;
         let found = problem_of(response, 401, "invalid_refresh_token").await;
         assert_eq!(found, field("/refresh_token", "malformed"), "{wrong}");
     }
     // 32 zero bytes and the CRC-32 of their 43 letters.
     let secret = "A".repeat(43);
     let unknown = format!("qrt_ref_{secret}{:08x}", crc32fast::hash(secret.as_bytes()));
-    let response = world.try_refresh(&unknown).await;
+    let response = app.try_refresh(&unknown).await;
     let found = problem_of(response, 401, "invalid_refresh_token").await;
     assert!(found.is_empty(), "well formed");
-    world.refresh(&tokens).await;
+    app.refresh(&tokens).await;
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_sign_spends_nothing() {
-    let world = World::start().await;
-    let first = world.join(ADA).await;
-    let broken = world
+async fn a_replica_that_cannot_sign_uses_no_token() {
+    let app = TestApp::start().await;
+    let first = app.join(ADA).await;
+    let broken = app
         .replica(|config| config.keys.master_key = SecretString::from("ab".repeat(32)))
         .await;
     let response = broken.try_refresh(first.refresh()).await;
     problem_of(response, 500, "internal").await;
     let sessions = "SELECT count(*) FROM core.sessions";
-    let before = world.number(sessions).await;
+    let before = app.number(sessions).await;
     let login = broken.try_log_in(ADA, crate::support::PASSWORD).await;
     problem_of(login, 500, "internal").await;
-    assert_eq!(world.number(sessions).await, before);
-    let second = world.refresh(&first).await;
+    assert_eq!(app.number(sessions).await, before);
+    let second = app.refresh(&first).await;
     // Within the grace the other master key would make a successor that nobody knows.
     let response = broken.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
-    let again = json_of(world.try_refresh(first.refresh()).await, 200).await;
+    let again = json_of(app.try_refresh(first.refresh()).await, 200).await;
     assert_eq!(again["refresh_token"], second.refresh());
 }

@@ -7,12 +7,12 @@ const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef01234567
 const REFUSED: &str = "postgres://nobody:secret@127.0.0.1:1/nothing";
 
 #[test]
-fn one_line_names_what_is_wrong() {
+fn a_failed_start_prints_one_line_with_the_cause() {
     let cases: [(&[(&str, &str)], &str); 4] = [
         (
             &[],
             "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be 64 \
-             hexadecimal digits; make one with `openssl rand -hex 32`\n",
+             hexadecimal digits; generate it with `openssl rand -hex 32`\n",
         ),
         (
             &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)],

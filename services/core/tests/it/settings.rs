@@ -1,15 +1,15 @@
 use quartet_common::clock::Clock;
-use quartet_core::{AppState, Config};
-use quartet_db as db;
-use quartet_telemetry::metrics::Metrics;
+use quartet_core::{AppState, Config, Service};
+use quartet_service::{Base, Service as _};
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::config;
 
 type Change = fn(&mut Config);
 
 #[tokio::test]
-async fn a_setting_that_breaks_a_rule_is_named() {
+async fn invalid_settings_are_named() {
     let cases: [(&str, Change); 14] = [
         ("keys.master_key", |c| c.keys.master_key = "abc".into()),
         ("keys.rotation_seconds", |c| c.keys.rotation_seconds = 0),
@@ -49,6 +49,6 @@ async fn a_setting_that_breaks_a_rule_is_named() {
 
 fn start(mut config: Config) -> anyhow::Result<AppState> {
     config.database.url = SecretString::from("postgres://nobody@127.0.0.1:1/nothing");
-    let pool = db::pool(&config.database, "test")?;
-    AppState::new(config, pool, Clock::system(), &Metrics::new("core"))
+    let base = Base::new::<Service>(&config, Clock::system(), CancellationToken::new())?;
+    Service::state(config, base)
 }

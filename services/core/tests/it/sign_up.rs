@@ -5,29 +5,29 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    ADA, EVE, PASSWORD, USERS, World, credentials, field, header, json_of, problem_of,
+    ADA, EVE, PASSWORD, TestApp, USERS, credentials, field, header, json_of, problem_of,
 };
 
 #[tokio::test]
-async fn a_new_user_is_answered_as_it_is_read_later() {
-    let world = World::start().await;
+async fn sign_up_returns_the_user_as_read_later() {
+    let app = TestApp::start().await;
     let body = json!({"email": " Ada@Example.COM ", "password": PASSWORD, "display_name": " Ada "});
-    let response = world.post(USERS, &body).await;
+    let response = app.post(USERS, &body).await;
     assert_eq!(header(&response, "location"), "/v1/core/users/me");
     let tag = header(&response, "etag").to_owned();
     let user = json_of(response, 201).await;
     assert_eq!(user["email"], "Ada@example.com");
     assert_eq!(user["display_name"], "Ada");
     assert!(user["id"].as_str().unwrap().starts_with("usr_"));
-    let tokens = world.log_in(ADA).await;
-    let response = world.get(crate::support::ME, tokens.access()).await;
+    let tokens = app.log_in(ADA).await;
+    let response = app.get(crate::support::ME, tokens.access()).await;
     assert_eq!(header(&response, "etag"), tag);
     assert_eq!(json_of(response, 200).await, user, "times too");
 }
 
 #[tokio::test]
-async fn each_broken_rule_is_named() {
-    let world = World::start().await;
+async fn sign_up_names_each_invalid_field() {
+    let app = TestApp::start().await;
     let long_email = format!("ada@{}example.com", "label.".repeat(50));
     let cases: [(Value, &str, &str); 13] = [
         (credentials("nobody", PASSWORD), "/email", "invalid_email"),
@@ -81,28 +81,28 @@ async fn each_broken_rule_is_named() {
         ),
     ];
     for (body, pointer, rule) in cases {
-        let found = problem_of(world.post(USERS, &body).await, 422, "invalid_body").await;
+        let found = problem_of(app.post(USERS, &body).await, 422, "invalid_body").await;
         assert_eq!(found, field(pointer, rule), "{body}");
     }
     assert_eq!(
-        world.number("SELECT count(*) FROM core.users").await,
+        app.number("SELECT count(*) FROM core.users").await,
         0,
         "nobody got in"
     );
 }
 
 #[tokio::test]
-async fn all_broken_rules_are_named_at_once() {
-    let world = World::start().await;
+async fn sign_up_names_all_invalid_fields_at_once() {
+    let app = TestApp::start().await;
     let body = json!({"email": "x", "password": "y", "display_name": ""});
-    let found = problem_of(world.post(USERS, &body).await, 422, "invalid_body").await;
+    let found = problem_of(app.post(USERS, &body).await, 422, "invalid_body").await;
     let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
     assert_eq!(pointers, ["/email", "/display_name", "/password"]);
 }
 
 #[tokio::test]
-async fn a_hundred_sign_ups_of_one_address_make_one_user() {
-    let world = World::start_with(|config| {
+async fn concurrent_sign_ups_with_one_email_create_one_user() {
+    let app = TestApp::start_with(|config| {
         config.passwords.max_waiting = 200;
         config.throttle.address_free_failures = 1000;
     })
@@ -118,8 +118,8 @@ async fn a_hundred_sign_ups_of_one_address_make_one_user() {
         turned.collect()
     };
     let answers = join_all((0..100).map(|n| {
-        let (world, email) = (&world, spelled(n));
-        async move { world.post(USERS, &credentials(&email, PASSWORD)).await }
+        let (app, email) = (&app, spelled(n));
+        async move { app.post(USERS, &credentials(&email, PASSWORD)).await }
     }))
     .await;
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
@@ -127,14 +127,14 @@ async fn a_hundred_sign_ups_of_one_address_make_one_user() {
         *counts.entry(answer.status().as_u16()).or_default() += 1;
     }
     assert_eq!(counts, BTreeMap::from([(201, 1), (409, 99)]));
-    assert_eq!(world.number("SELECT count(*) FROM core.users").await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM core.users").await, 1);
 }
 
 #[tokio::test]
-async fn a_taken_address_is_told_by_field_and_rule() {
-    let world = World::start().await;
-    world.sign_up(ADA).await;
-    let response = world
+async fn a_taken_email_names_field_and_rule() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let response = app
         .post(USERS, &credentials("ADA@example.com", PASSWORD))
         .await;
     let found = problem_of(response, 409, "email_taken").await;
@@ -142,10 +142,10 @@ async fn a_taken_address_is_told_by_field_and_rule() {
 }
 
 #[tokio::test]
-async fn the_same_idempotency_key_gives_the_same_answer() {
-    let world = World::start().await;
+async fn an_idempotency_key_replays_the_response() {
+    let app = TestApp::start().await;
     let send = |body: Value| {
-        let request = world.request(Method::POST, USERS);
+        let request = app.request(Method::POST, USERS);
         let request = request.header("idempotency-key", "one").json(&body);
         async move { request.send().await.unwrap() }
     };
@@ -156,5 +156,5 @@ async fn the_same_idempotency_key_gives_the_same_answer() {
     let other = send(credentials(EVE, PASSWORD)).await;
     let found = problem_of(other, 422, "idempotency_key_reused").await;
     assert_eq!(found, field("idempotency-key", "reused"));
-    assert_eq!(world.number("SELECT count(*) FROM core.users").await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM core.users").await, 1);
 }

@@ -1,7 +1,7 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,10 +11,8 @@ use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
-use quartet_db as db;
-use quartet_http::{health::Readiness, serve::serve};
-use quartet_service::Service;
+use quartet_core::{AppState, Config, MIGRATOR, Service, run_jobs_once};
+use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::{TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
@@ -42,7 +40,7 @@ static CONTRACT: LazyLock<Contract> =
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service with a database and a clock of its own.
-pub(crate) struct World {
+pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
     main: Replica,
@@ -55,10 +53,10 @@ pub(crate) struct Replica {
     metrics: Metrics,
     http: reqwest::Client,
     _stop: DropGuard,
-    _watch: Watch,
+    _watch: Arc<Watch>,
 }
 
-impl Deref for World {
+impl Deref for TestApp {
     type Target = Replica;
 
     fn deref(&self) -> &Replica {
@@ -69,7 +67,7 @@ impl Deref for World {
 /// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
 /// client's address.
 pub(crate) fn config() -> Config {
-    let mut config: Config = config::load(&[COMMON_DEFAULTS, Core::DEFAULTS], None, []).unwrap();
+    let mut config: Config = config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     config.keys.master_key = SecretString::from(MASTER_KEY);
     config.passwords.memory_kib = 64;
@@ -77,7 +75,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-impl World {
+impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -115,7 +113,7 @@ impl World {
     }
 
     /// Waits until somebody waits for a lock in this database.
-    pub(crate) async fn somebody_waits_for_a_lock(&self) {
+    pub(crate) async fn until_a_query_waits_for_a_lock(&self) {
         self.until_zero(
             "SELECT (count(*) = 0)::int::bigint FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -159,18 +157,15 @@ impl Replica {
         let mut config = config();
         config.database = database.settings();
         change(&mut config);
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "test").unwrap();
-        let metrics = Metrics::new("core");
-        let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
-        let readiness = Readiness::new().check("database", move || quartet_db::ping(pool.clone()));
-        let watch = Watch::new(&CONTRACT);
-        let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
+        let stop = CancellationToken::new();
+        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
+        let replica = quartet_service::Replica::<Service>::new(config, base).unwrap();
+        let (state, metrics) = (replica.state.clone(), replica.base.metrics.clone());
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let around = Arc::clone(&watch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
         Self {
             address,
             state,

@@ -3,20 +3,20 @@ use quartet_testing::{Issuer, assert_complete, contract::Contract};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ADA, JWKS, ME, REFRESH, Tokens, USERS, World, header, json_of, problem_of};
+use crate::support::{ADA, JWKS, ME, REFRESH, TestApp, Tokens, USERS, header, json_of, problem_of};
 
 #[tokio::test]
-async fn others_can_verify_our_tokens() {
-    let world = World::start().await;
-    let user = world.sign_up(ADA).await;
-    let tokens = world.log_in(ADA).await;
-    let settings = Issuer::new(world.clock.clone()).settings(world.address);
-    let verifier = JwtVerifier::new(&settings, world.clock.clone()).unwrap();
+async fn other_services_can_verify_access_tokens() {
+    let app = TestApp::start().await;
+    let user = app.sign_up(ADA).await;
+    let tokens = app.log_in(ADA).await;
+    let settings = Issuer::new(app.clock.clone()).settings(app.address);
+    let verifier = JwtVerifier::new(&settings, app.clock.clone()).unwrap();
     let claims = verifier.verify(tokens.access()).await.unwrap();
     assert_eq!(user["id"], claims.sub);
     assert_eq!(claims.sid.as_deref(), Some(tokens.session()));
     assert_eq!(claims.iss.as_deref(), Some("http://localhost:8080"));
-    let now = world.clock.now().timestamp();
+    let now = app.clock.now().timestamp();
     assert_eq!(
         (claims.iat, claims.nbf, claims.exp),
         (Some(now), Some(now), now + 900)
@@ -27,15 +27,15 @@ async fn others_can_verify_our_tokens() {
     let (head, _) = tokens.parts();
     assert_eq!(head["alg"], "EdDSA");
     assert_eq!(head["typ"], "at+jwt");
-    assert_eq!(world.key_ids().await, [tokens.key_id()]);
-    world.advance(901);
+    assert_eq!(app.key_ids().await, [tokens.key_id()]);
+    app.advance(901);
     assert!(verifier.verify(tokens.access()).await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_published_is_public_only() {
-    let world = World::start().await;
-    let get = |path: &'static str| world.request(Method::GET, path);
+async fn the_jwks_contains_public_keys_only() {
+    let app = TestApp::start().await;
+    let get = |path: &'static str| app.request(Method::GET, path);
     let response = get(JWKS).send().await.unwrap();
     assert_eq!(header(&response, "cache-control"), "public, max-age=300");
     let tag = header(&response, "etag").to_owned();
@@ -59,43 +59,43 @@ async fn what_is_published_is_public_only() {
 }
 
 #[tokio::test]
-async fn an_access_token_ends_with_its_time_and_with_its_session() {
-    let world = World::start_with(|config| config.sessions.absolute_ttl_seconds = 1000).await;
-    let first = world.join(ADA).await;
-    world.advance(600);
-    let second = world.refresh(&first).await;
+async fn an_access_token_does_not_outlive_its_session() {
+    let app = TestApp::start_with(|config| config.sessions.absolute_ttl_seconds = 1000).await;
+    let first = app.join(ADA).await;
+    app.advance(600);
+    let second = app.refresh(&first).await;
     assert_eq!(second.0["expires_in"], 400, "the session's end");
     let exp = |tokens: &Tokens| tokens.parts().1["exp"].as_i64().unwrap();
     assert_eq!(exp(&second), exp(&first) + 100);
-    world.advance(400);
-    problem_of(world.get(ME, second.access()).await, 401, "unauthenticated").await;
+    app.advance(400);
+    problem_of(app.get(ME, second.access()).await, 401, "unauthenticated").await;
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
-    world.advance(904);
+async fn an_expired_token_is_rejected() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    app.advance(904);
     assert_eq!(
-        world.get(ME, tokens.access()).await.status(),
+        app.get(ME, tokens.access()).await.status(),
         200,
         "five seconds of leeway"
     );
-    world.advance(2);
-    problem_of(world.get(ME, tokens.access()).await, 401, "unauthenticated").await;
+    app.advance(2);
+    problem_of(app.get(ME, tokens.access()).await, 401, "unauthenticated").await;
 }
 
 #[tokio::test]
-async fn forged_tokens_are_refused() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
+async fn forged_tokens_are_rejected() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
     let (head, claims, signature) = {
         let mut parts = tokens.access().split('.').map(str::to_owned);
         let mut next = || parts.next().unwrap();
         (next(), next(), next())
     };
     let subject = tokens.parts().1["sub"].as_str().unwrap().to_owned();
-    let issuer = Issuer::new(world.clock.clone());
+    let issuer = Issuer::new(app.clock.clone());
     let encode = |value: Value| {
         use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
         URL_SAFE_NO_PAD.encode(value.to_string())
@@ -121,14 +121,13 @@ async fn forged_tokens_are_refused() {
         tokens.refresh().to_owned(),
     ];
     for token in forged {
-        let response = world.get(ME, &token).await;
+        let response = app.get(ME, &token).await;
         assert!(header(&response, "www-authenticate").starts_with("Bearer"));
         problem_of(response, 401, "unauthenticated").await;
     }
-    let with =
-        |name: &'static str, value: String| world.request(Method::GET, ME).header(name, value);
+    let with = |name: &'static str, value: String| app.request(Method::GET, ME).header(name, value);
     for request in [
-        world.request(Method::GET, ME),
+        app.request(Method::GET, ME),
         with("x-user-id", subject.clone()),
         with("authorization", format!("Basic {}", tokens.access())),
         with("authorization", tokens.access().to_owned()),
@@ -141,15 +140,15 @@ async fn forged_tokens_are_refused() {
 
 /// The committed document says which operations need a token.
 #[tokio::test]
-async fn every_operation_that_needs_a_token_asks_for_it() {
-    let world = World::start().await;
+async fn every_protected_operation_requires_a_token() {
+    let app = TestApp::start().await;
     let document: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
     let mut asked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let open = operation["security"] == json!([]);
             let method: Method = method.to_uppercase().parse().unwrap();
-            let request = world.request(method, &path.replace("{id}", "current"));
+            let request = app.request(method, &path.replace("{id}", "current"));
             let response = request.json(&json!({})).send().await.unwrap();
             let is_open = path == USERS || path == REFRESH || path.starts_with("/.well-known");
             if open {
@@ -165,17 +164,23 @@ async fn every_operation_that_needs_a_token_asks_for_it() {
 }
 
 #[test]
-fn the_document_is_whole() {
+fn the_document_is_complete() {
     let document = include_str!("../../openapi.json");
     assert_complete(&Contract::new(document));
 }
 
 #[tokio::test]
-async fn the_committed_document_is_the_served_one() {
-    use quartet_service::Service;
-    let world = World::start().await;
-    let request = world.request(Method::GET, "/v1/core/openapi.json");
-    let served = request.send().await.unwrap().text().await.unwrap();
-    assert_eq!(served, quartet_core::Core::openapi());
+async fn the_committed_document_is_served_also_in_3_0() {
+    let app = TestApp::start().await;
+    let get = async |path| {
+        let response = app.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        response.text().await.unwrap()
+    };
+    let served = get("/v1/core/openapi.json").await;
     assert_eq!(served, include_str!("../../openapi.json"));
+    let served = get("/v1/core/openapi-3.0.json").await;
+    let document: Value = serde_json::from_str(&served).unwrap();
+    assert_eq!(document["openapi"], "3.0.3");
+    assert!(document["paths"].get("/v1/core/users").is_some());
 }

@@ -2,19 +2,19 @@ use quartet_core::run_jobs_once;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{ADA, EVE, ME, PASSWORD, Tokens, World, field, header, json_of, problem_of};
+use crate::support::{ADA, EVE, ME, PASSWORD, TestApp, Tokens, field, header, json_of, problem_of};
 
 const NEW_PASSWORD: &str = "gravel-lantern-otter";
 const DAY: i64 = 86_400;
 
 async fn send_if_match(
-    world: &World,
+    app: &TestApp,
     method: Method,
     tokens: &Tokens,
     tag: &str,
     body: Option<Value>,
 ) -> Response {
-    let request = world.request(method, ME).bearer_auth(tokens.access());
+    let request = app.request(method, ME).bearer_auth(tokens.access());
     let request = request.header("if-match", tag);
     let request = match body {
         Some(body) => request.json(&body),
@@ -23,45 +23,44 @@ async fn send_if_match(
     request.send().await.unwrap()
 }
 
-async fn tag_of(world: &World, tokens: &Tokens) -> String {
-    header(&world.get(ME, tokens.access()).await, "etag").to_owned()
+async fn tag_of(app: &TestApp, tokens: &Tokens) -> String {
+    header(&app.get(ME, tokens.access()).await, "etag").to_owned()
 }
 
 #[tokio::test]
 async fn an_entity_tag_belongs_to_one_user() {
-    let world = World::start().await;
-    let (ada, eve) = (world.join(ADA).await, world.join(EVE).await);
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.join(ADA).await, app.join(EVE).await);
     let get = |tokens: &Tokens, tag: &str| {
-        let request = world.request(Method::GET, ME).bearer_auth(tokens.access());
+        let request = app.request(Method::GET, ME).bearer_auth(tokens.access());
         let request = request.header("if-none-match", tag);
         async move { request.send().await.unwrap() }
     };
-    let own = tag_of(&world, &ada).await;
+    let own = tag_of(&app, &ada).await;
     let known = get(&ada, &own).await;
     assert_eq!(known.status(), 304);
-    for response in [known, world.get(ME, ada.access()).await] {
+    for response in [known, app.get(ME, ada.access()).await] {
         assert_eq!(header(&response, "etag"), own);
         assert_eq!(header(&response, "cache-control"), "private, no-cache");
         assert_eq!(header(&response, "vary"), "authorization");
     }
     let other = json_of(get(&eve, &own).await, 200).await;
     assert_eq!(other["email"], EVE);
-    world
-        .patch(ada.access(), &json!({"display_name": "Ada"}))
+    app.patch(ada.access(), &json!({"display_name": "Ada"}))
         .await;
     assert_eq!(get(&ada, &own).await.status(), 200, "changed");
 }
 
 #[tokio::test]
-async fn a_merge_patch_sets_clears_and_leaves() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
-    let patch = async |body: Value| json_of(world.patch(tokens.access(), &body).await, 200).await;
+async fn merge_patch_sets_clears_and_keeps_fields() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let patch = async |body: Value| json_of(app.patch(tokens.access(), &body).await, 200).await;
     let named = patch(json!({"display_name": "Ada"})).await;
     assert_eq!(named["display_name"], "Ada");
     assert_eq!(named["email"], ADA);
-    assert_eq!(named, world.me(&tokens).await);
-    let tag = tag_of(&world, &tokens).await;
+    assert_eq!(named, app.me(&tokens).await);
+    let tag = tag_of(&app, &tokens).await;
     for nothing in [
         json!({}),
         json!({"display_name": "Ada"}),
@@ -69,7 +68,7 @@ async fn a_merge_patch_sets_clears_and_leaves() {
     ] {
         assert_eq!(patch(nothing).await, named);
     }
-    assert_eq!(tag_of(&world, &tokens).await, tag, "no new version");
+    assert_eq!(tag_of(&app, &tokens).await, tag, "no new version");
     let respelled = patch(json!({"email": "Ada@example.com"})).await;
     assert_eq!(respelled["email"], "Ada@example.com", "without a password");
     let cleared = patch(json!({"display_name": null})).await;
@@ -77,10 +76,10 @@ async fn a_merge_patch_sets_clears_and_leaves() {
 }
 
 #[tokio::test]
-async fn a_broken_patch_is_named_and_changes_nothing() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
-    let before = world.me(&tokens).await;
+async fn an_invalid_patch_names_the_field_and_changes_nothing() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let before = app.me(&tokens).await;
     let cases = [
         (json!({"email": null}), "/email", "null"),
         (json!({"password": null}), "/password", "null"),
@@ -110,43 +109,43 @@ async fn a_broken_patch_is_named_and_changes_nothing() {
         ),
     ];
     for (body, pointer, rule) in cases {
-        let response = world.patch(tokens.access(), &body).await;
+        let response = app.patch(tokens.access(), &body).await;
         let found = problem_of(response, 422, "invalid_body").await;
         assert_eq!(found, field(pointer, rule), "{body}");
     }
-    assert_eq!(world.me(&tokens).await, before);
+    assert_eq!(app.me(&tokens).await, before);
 }
 
 #[tokio::test]
-async fn if_match_keeps_changes_to_the_version_they_are_meant_for() {
-    let world = World::start().await;
-    let tokens = world.join(ADA).await;
-    let old = tag_of(&world, &tokens).await;
+async fn if_match_rejects_other_versions() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let old = tag_of(&app, &tokens).await;
     let name = |text: &str| Some(json!({ "display_name": text }));
     let patch = async |tag: &str, text: &str| {
-        send_if_match(&world, Method::PATCH, &tokens, tag, name(text)).await
+        send_if_match(&app, Method::PATCH, &tokens, tag, name(text)).await
     };
     let response = patch(&old, "Ada").await;
     let new = header(&response, "etag").to_owned();
     assert_eq!(response.status(), 200);
     let stale = problem_of(patch(&old, "Eve").await, 412, "precondition_failed").await;
     assert_eq!(stale, field("if-match", "stale"));
-    let stale = send_if_match(&world, Method::DELETE, &tokens, &old, None).await;
+    let stale = send_if_match(&app, Method::DELETE, &tokens, &old, None).await;
     problem_of(stale, 412, "precondition_failed").await;
     assert_eq!(patch("*", "Ada L.").await.status(), 200);
-    let gone = send_if_match(&world, Method::DELETE, &tokens, &new, None).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &new, None).await;
     assert_eq!(gone.status(), 412, "there was a change");
-    let current = tag_of(&world, &tokens).await;
-    let gone = send_if_match(&world, Method::DELETE, &tokens, &current, None).await;
+    let current = tag_of(&app, &tokens).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &current, None).await;
     assert_eq!(gone.status(), 204);
 }
 
 #[tokio::test]
-async fn a_new_address_needs_the_current_password() {
-    let world = World::start().await;
-    world.sign_up(EVE).await;
-    let tokens = world.join(ADA).await;
-    let patch = async |body: Value| world.patch(tokens.access(), &body).await;
+async fn a_new_email_requires_the_current_password() {
+    let app = TestApp::start().await;
+    app.sign_up(EVE).await;
+    let tokens = app.join(ADA).await;
+    let patch = async |body: Value| app.patch(tokens.access(), &body).await;
     let missing = patch(json!({"email": "new@example.com"})).await;
     let found = problem_of(missing, 403, "password_needed").await;
     assert_eq!(found, field("/current_password", "missing"));
@@ -158,113 +157,109 @@ async fn a_new_address_needs_the_current_password() {
     assert_eq!(found, field("/email", "taken"));
     let changed = patch(json!({"email": "new@example.com", "current_password": PASSWORD})).await;
     assert_eq!(json_of(changed, 200).await["email"], "new@example.com");
-    assert_eq!(world.try_log_in(ADA, PASSWORD).await.status(), 401);
-    world.log_in("new@example.com").await;
-    world.join(ADA).await;
+    assert_eq!(app.try_log_in(ADA, PASSWORD).await.status(), 401);
+    app.log_in("new@example.com").await;
+    app.join(ADA).await;
 }
 
 #[tokio::test]
 async fn a_new_password_ends_every_other_session() {
-    let world = World::start().await;
-    let own = world.join(ADA).await;
-    let other = world.log_in(ADA).await;
-    let bystander = world.join(EVE).await;
-    let missing = world
+    let app = TestApp::start().await;
+    let own = app.join(ADA).await;
+    let other = app.log_in(ADA).await;
+    let bystander = app.join(EVE).await;
+    let missing = app
         .patch(own.access(), &json!({"password": NEW_PASSWORD}))
         .await;
     problem_of(missing, 403, "password_needed").await;
     let body = json!({"password": NEW_PASSWORD, "current_password": PASSWORD});
-    json_of(world.patch(own.access(), &body).await, 200).await;
-    assert_eq!(world.get(ME, other.access()).await.status(), 401);
-    assert_eq!(world.try_refresh(other.refresh()).await.status(), 401);
-    world.me(&world.refresh(&own).await).await;
-    world.me(&bystander).await;
-    assert_eq!(world.try_log_in(ADA, PASSWORD).await.status(), 401);
-    assert_eq!(world.try_log_in(ADA, NEW_PASSWORD).await.status(), 201);
+    json_of(app.patch(own.access(), &body).await, 200).await;
+    assert_eq!(app.get(ME, other.access()).await.status(), 401);
+    assert_eq!(app.try_refresh(other.refresh()).await.status(), 401);
+    app.me(&app.refresh(&own).await).await;
+    app.me(&bystander).await;
+    assert_eq!(app.try_log_in(ADA, PASSWORD).await.status(), 401);
+    assert_eq!(app.try_log_in(ADA, NEW_PASSWORD).await.status(), 201);
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_gone_at_once_and_its_address_is_free() {
-    let world = World::start().await;
-    let first = world.sign_up(ADA).await;
-    let (own, other) = (world.log_in(ADA).await, world.log_in(ADA).await);
-    assert_eq!(world.delete(ME, own.access()).await.status(), 204);
+async fn deleting_an_account_ends_its_sessions_and_frees_its_email() {
+    let app = TestApp::start().await;
+    let first = app.sign_up(ADA).await;
+    let (own, other) = (app.log_in(ADA).await, app.log_in(ADA).await);
+    assert_eq!(app.delete(ME, own.access()).await.status(), 204);
     for tokens in [&own, &other] {
-        assert_eq!(world.get(ME, tokens.access()).await.status(), 401);
-        assert_eq!(world.try_refresh(tokens.refresh()).await.status(), 401);
+        assert_eq!(app.get(ME, tokens.access()).await.status(), 401);
+        assert_eq!(app.try_refresh(tokens.refresh()).await.status(), 401);
     }
-    assert_eq!(world.try_log_in(ADA, PASSWORD).await.status(), 401);
-    let second = world.sign_up(ADA).await;
+    assert_eq!(app.try_log_in(ADA, PASSWORD).await.status(), 401);
+    let second = app.sign_up(ADA).await;
     assert_ne!(second["id"], first["id"]);
-    world.log_in(ADA).await;
-    assert_eq!(world.try_refresh(own.refresh()).await.status(), 401);
+    app.log_in(ADA).await;
+    assert_eq!(app.try_refresh(own.refresh()).await.status(), 401);
 }
 
 #[tokio::test]
-async fn deleting_needs_a_fresh_login() {
-    let world = World::start().await;
-    let old = world.join(ADA).await;
-    world.advance(3601);
-    let old = world.refresh(&old).await;
-    problem_of(world.delete(ME, old.access()).await, 403, "stale_login").await;
-    let fresh = world.log_in(ADA).await;
-    assert_eq!(world.delete(ME, fresh.access()).await.status(), 204);
+async fn deleting_an_account_requires_a_recent_login() {
+    let app = TestApp::start().await;
+    let old = app.join(ADA).await;
+    app.advance(3601);
+    let old = app.refresh(&old).await;
+    problem_of(app.delete(ME, old.access()).await, 403, "stale_login").await;
+    let fresh = app.log_in(ADA).await;
+    assert_eq!(app.delete(ME, fresh.access()).await.status(), 204);
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_removed_after_thirty_days_in_batches() {
-    let world = World::start_with(|config| config.retention.batch = 2).await;
+async fn deleted_users_are_purged_after_thirty_days_in_batches() {
+    let app = TestApp::start_with(|config| config.retention.batch = 2).await;
     for n in 0..5 {
-        let tokens = world.join(&format!("user{n}@example.com")).await;
-        world.refresh(&tokens).await;
-        assert_eq!(world.delete(ME, tokens.access()).await.status(), 204);
+        let tokens = app.join(&format!("user{n}@example.com")).await;
+        app.refresh(&tokens).await;
+        assert_eq!(app.delete(ME, tokens.access()).await.status(), 204);
     }
-    let stays = world.join(ADA).await;
+    let stays = app.join(ADA).await;
     let users = "SELECT count(*) FROM core.users";
-    world.advance(30 * DAY - 60);
-    world.log_in(ADA).await;
-    run_jobs_once(&world.state).await.unwrap();
-    assert_eq!(world.number(users).await, 6, "not before");
-    world.advance(120);
-    run_jobs_once(&world.state).await.unwrap();
-    assert_eq!(world.number(users).await, 1);
+    app.advance(30 * DAY - 60);
+    app.log_in(ADA).await;
+    run_jobs_once(&app.state).await.unwrap();
+    assert_eq!(app.number(users).await, 6, "not before");
+    app.advance(120);
+    run_jobs_once(&app.state).await.unwrap();
+    assert_eq!(app.number(users).await, 1);
     assert_eq!(
-        world
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
     assert_eq!(
-        world.try_refresh(stays.refresh()).await.status(),
+        app.try_refresh(stays.refresh()).await.status(),
         401,
         "rested for 30 days"
     );
 }
 
 #[tokio::test]
-async fn ended_sessions_and_old_failures_are_removed() {
-    let world = World::start_with(|config| config.retention.batch = 1).await;
-    world.sign_up(ADA).await;
+async fn ended_sessions_and_old_failures_are_purged() {
+    let app = TestApp::start_with(|config| config.retention.batch = 1).await;
+    app.sign_up(ADA).await;
     for _ in 0..3 {
-        let tokens = world.refresh(&world.log_in(ADA).await).await;
+        let tokens = app.refresh(&app.log_in(ADA).await).await;
         let path = format!("/v1/core/sessions/{}", tokens.session());
-        assert_eq!(world.delete(&path, tokens.access()).await.status(), 204);
-        world.try_log_in(EVE, crate::support::WRONG).await;
+        assert_eq!(app.delete(&path, tokens.access()).await.status(), 204);
+        app.try_log_in(EVE, crate::support::WRONG).await;
     }
-    let live = world.log_in(ADA).await;
+    let live = app.log_in(ADA).await;
     let sessions = "SELECT count(*) FROM core.sessions";
-    world.advance(7 * DAY - 1);
-    run_jobs_once(&world.state).await.unwrap();
-    assert_eq!(world.number(sessions).await, 4);
-    assert_eq!(world.number("SELECT count(*) FROM core.throttles").await, 0);
-    world.advance(2);
-    run_jobs_once(&world.state).await.unwrap();
-    assert_eq!(world.number(sessions).await, 1);
+    app.advance(7 * DAY - 1);
+    run_jobs_once(&app.state).await.unwrap();
+    assert_eq!(app.number(sessions).await, 4);
+    assert_eq!(app.number("SELECT count(*) FROM core.throttles").await, 0);
+    app.advance(2);
+    run_jobs_once(&app.state).await.unwrap();
+    assert_eq!(app.number(sessions).await, 1);
     assert_eq!(
-        world
-            .number("SELECT count(*) FROM core.refresh_tokens")
-            .await,
+        app.number("SELECT count(*) FROM core.refresh_tokens").await,
         1
     );
-    world.refresh(&live).await;
+    app.refresh(&live).await;
 }

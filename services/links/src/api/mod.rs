@@ -1,25 +1,45 @@
-//! The routes: redirects, GraphQL, and the document that describes them.
+//! The routes: redirects, GraphQL, and the documents that describe them.
 
 mod document;
 mod pages;
 mod redirects;
+mod signals;
 
 use axum::Router;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{graphql, state::AppState};
+use crate::{
+    graphql::{self, GraphQlState},
+    state::AppState,
+};
 
-pub(crate) use document::openapi;
+pub(crate) use document::describe;
 
-/// Every route, with its description.
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+/// Every route, ready to be served.
+pub(crate) fn router(state: AppState) -> Router {
+    let graphql = GraphQlState::new(&state);
+    let (graphql, _) = graphql::routes().with_state(graphql).split_for_parts();
+    let (rest, _) = routes().with_state(state).split_for_parts();
+    rest.merge(graphql)
+}
+
+fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(redirects::router())
-        .merge(graphql::http::router())
         .merge(document::router())
 }
 
-/// The routes ready to be served.
-pub(crate) fn router(state: AppState) -> Router {
-    routes().split_for_parts().0.with_state(state)
+/// Adds every route to `document`.
+fn add_routes(document: OpenApi) -> OpenApi {
+    let (_, document) = OpenApiRouter::with_openapi(document)
+        .merge(redirects::router())
+        .split_for_parts();
+    let (_, document) = OpenApiRouter::with_openapi(document)
+        .merge(graphql::routes())
+        .split_for_parts();
+    let (_, document) = OpenApiRouter::with_openapi(document)
+        .merge(document::router())
+        .split_for_parts();
+    document
 }

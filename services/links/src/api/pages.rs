@@ -1,4 +1,4 @@
-//! What a browser is shown where there is nothing to redirect to.
+//! The pages that browsers see instead of a redirect.
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use quartet_common::problem::{Kind, Problem};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// A page for browsers, a problem for programs.
+/// A page for browsers, a problem for other clients.
 pub(super) fn notice(headers: &HeaderMap, why: &'static Kind) -> Response {
     if wants_html(headers) {
         return page(why.status, why.title);
@@ -18,11 +18,11 @@ pub(super) fn notice(headers: &HeaderMap, why: &'static Kind) -> Response {
     response
 }
 
-/// For programs that look at a link with a maximum: no target, and no use is taken.
+/// For bots that look at a link with `max_clicks`: no target, and no use is taken.
 pub(super) fn people_only() -> Response {
     page(
         StatusCode::OK,
-        "This short link counts its uses. Open it in a browser to follow it.",
+        "This short link limits its clicks. Open it in a browser to follow it.",
     )
 }
 

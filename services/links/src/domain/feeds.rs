@@ -1,41 +1,55 @@
-//! Feeds: the clicks of links that somebody watches, as they reach the database.
+//! Feeds: the clicks of watched links, as they reach the database.
 //!
-//! A feed exists while it has watchers. It reads nothing until a batch is announced,
-//! and then once for all watchers of a link, on this replica, whichever replica took
-//! the clicks.
+//! A feed exists while it has watchers on this replica. It reads nothing until a batch is announced
+//! (by `NOTIFY`, from whichever replica stored it), and then once for all of its watchers.
+//!
+//! Each feed has a cursor, the last batch that its watchers have seen:
+//!
+//! ```text
+//! subscribe ──> Unset ──(last batch is read)──> At(batch) ──(batch is read)──> At(later batch)
+//!                 │                                ▲
+//!                 └─(a batch is announced): missed ─┘ read at once
+//! ```
+//!
+//! The receiver is subscribed *before* the last batch is read, and an announcement in between is
+//! remembered as `missed`. Otherwise a batch that is committed between the two would be shown to no
+//! one. Rows up to the cursor are skipped, so that overlapping reads show each click once. Batch
+//! numbers of a link increase in commit order, because the transaction locks the link's totals.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Duration, Utc};
 use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
-use uuid::Uuid;
 
+use super::Context;
 use crate::{
     error::Error,
-    store::{self, clicks::WatchedRow},
+    store::{
+        self,
+        clicks::{FeedCursor, WatchedRow},
+        links::LinkId,
+    },
 };
 
 /// Batches that a slow watcher may lag behind before it misses some.
 const BACKLOG: usize = 64;
-/// Clicks of one link that one batch shows at most; the totals count all.
+/// Clicks of one link that one read delivers. The totals count all.
 const MAX_ROWS: i32 = 500;
-/// Clocks of replicas may differ by this much.
-const SKEW: Duration = Duration::seconds(60);
-/// How far back is read for clicks that were announced while nobody listened.
+/// Tolerated difference between the clocks of replicas.
+const CLOCK_SKEW: Duration = Duration::seconds(60);
+/// How far back to look for clicks whose announcement was missed.
 pub(crate) const CATCH_UP: Duration = Duration::hours(1);
 
-/// Who watches which link. Clones share the feeds.
+/// The feeds of this replica. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Feeds {
-    pool: PgPool,
-    feeds: Arc<Mutex<HashMap<Uuid, Feed>>>,
-    /// Subscriptions that run on this replica.
-    pub(crate) watchers: Gauge,
+    feeds: Arc<Mutex<HashMap<LinkId, Feed>>>,
+    subscriptions: Gauge,
 }
 
 #[derive(Debug)]
@@ -44,90 +58,89 @@ struct Feed {
     cursor: Cursor,
 }
 
-/// The last batch that watchers have seen.
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    /// Not known yet; whether a batch was announced meanwhile.
+    /// Not known yet. `missed`: a batch was announced meanwhile.
     Unset {
         missed: bool,
     },
     At(i64),
 }
 
-/// What somebody who watches a link receives: rows in the order of their batches.
+/// A watched link.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    link_id: Uuid,
+    link_id: LinkId,
+    /// The last batch before the watch began.
+    start: i64,
     receiver: broadcast::Receiver<Arc<Vec<WatchedRow>>>,
     feeds: Feeds,
     started: bool,
 }
 
+/// Watches a link: every click that is stored from now on.
+///
+/// # Errors
+/// `LinkNotFound`.
+pub(crate) async fn watch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<Watch, Error> {
+    let now = ctx.clock.now();
+    let mut watch = Watch {
+        link_id,
+        start: 0,
+        receiver: ctx.feeds.subscribe(link_id),
+        feeds: ctx.feeds.clone(),
+        started: false,
+    };
+    watch.start = last_batch(ctx, owner, link_id).await?;
+    if ctx.feeds.set_cursor(link_id, watch.start) {
+        ctx.feeds.read(&ctx.db, &[link_id], now - CATCH_UP).await?;
+    }
+    watch.started = true;
+    ctx.feeds.subscriptions.inc();
+    Ok(watch)
+}
+
+/// Delivers what was announced to the watchers of `links`, or of any link if `None`.
+///
+/// # Errors
+/// When the database fails. The next announcement delivers the same clicks.
+pub(crate) async fn announce(
+    ctx: &Context,
+    links: Option<&[LinkId]>,
+    since: DateTime<Utc>,
+) -> Result<(), Error> {
+    let watched = ctx.feeds.watched(links);
+    if watched.is_empty() {
+        return Ok(());
+    }
+    ctx.feeds.read(&ctx.db, &watched, since - CLOCK_SKEW).await
+}
+
+async fn last_batch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<i64, Error> {
+    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let batch = store::clicks::last_batch(&mut tx, owner, link_id).await?;
+    tx.commit().await?;
+    batch.ok_or(Error::LinkNotFound)
+}
+
 impl Feeds {
-    pub(crate) fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(subscriptions: Gauge) -> Self {
         Self {
-            pool,
             feeds: Arc::default(),
-            watchers: Gauge::default(),
+            subscriptions,
         }
     }
 
-    /// Begins to watch. Batches after `start`'s are received; `start` is called once the
-    /// feed exists, so that none can slip through between.
-    ///
-    /// # Errors
-    /// Those of `start`.
-    pub(crate) async fn watch<F>(
-        &self,
-        link_id: Uuid,
-        start: F,
-        now: DateTime<Utc>,
-    ) -> Result<(Watch, i64), Error>
-    where
-        F: Future<Output = Result<i64, Error>>,
-    {
-        let receiver = self.subscribe(link_id);
-        let mut watch = Watch {
-            link_id,
-            receiver,
-            feeds: self.clone(),
-            started: false,
-        };
-        let batch = start.await?;
-        if self.begin_at(link_id, batch) {
-            self.read(&[link_id], now - CATCH_UP).await?;
-        }
-        watch.started = true;
-        self.watchers.inc();
-        Ok((watch, batch))
-    }
-
-    /// Reads what was announced, for the links that are watched here. `None`: any link.
-    ///
-    /// # Errors
-    /// When the database fails; the next announcement makes up for it.
-    pub(crate) async fn announce(
-        &self,
-        links: Option<&[Uuid]>,
-        since: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let watched = self.watched(links);
-        if watched.is_empty() {
-            return Ok(());
-        }
-        self.read(&watched, since - SKEW).await
-    }
-
-    /// Ends the watching of a link that is gone.
-    pub(crate) fn end(&self, link_id: Uuid) {
+    /// Ends the feed of a deleted link.
+    pub(crate) fn end(&self, link_id: LinkId) {
         self.lock().remove(&link_id);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Feed>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LinkId, Feed>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn subscribe(&self, link_id: Uuid) -> broadcast::Receiver<Arc<Vec<WatchedRow>>> {
+    fn subscribe(&self, link_id: LinkId) -> broadcast::Receiver<Arc<Vec<WatchedRow>>> {
         let mut feeds = self.lock();
         let feed = feeds.entry(link_id).or_insert_with(|| Feed {
             sender: broadcast::channel(BACKLOG).0,
@@ -136,8 +149,8 @@ impl Feeds {
         feed.sender.subscribe()
     }
 
-    /// Sets the cursor of a new feed; true when a batch was announced before.
-    fn begin_at(&self, link_id: Uuid, batch: i64) -> bool {
+    /// Sets the cursor of a new feed; returns whether a batch was announced before.
+    fn set_cursor(&self, link_id: LinkId, batch: i64) -> bool {
         let mut feeds = self.lock();
         let Some(feed) = feeds.get_mut(&link_id) else {
             return false;
@@ -149,10 +162,10 @@ impl Feeds {
         missed
     }
 
-    fn watched(&self, links: Option<&[Uuid]>) -> Vec<Uuid> {
+    fn watched(&self, links: Option<&[LinkId]>) -> Vec<LinkId> {
         let mut feeds = self.lock();
         feeds.retain(|_, feed| feed.sender.receiver_count() > 0);
-        let announced = |id: &Uuid| links.is_none_or(|links| links.contains(id));
+        let announced = |id: &LinkId| links.is_none_or(|links| links.contains(id));
         for (_, feed) in feeds.iter_mut().filter(|(id, _)| announced(id)) {
             if let Cursor::Unset { missed } = &mut feed.cursor {
                 *missed = true;
@@ -161,16 +174,27 @@ impl Feeds {
         feeds.keys().copied().filter(announced).collect()
     }
 
-    async fn read(&self, links: &[Uuid], since: DateTime<Utc>) -> Result<(), Error> {
-        let cursors: Vec<(Uuid, i64)> = {
-            let feeds = self.lock();
-            let cursor = |id: &Uuid| match feeds.get(id)?.cursor {
-                Cursor::At(batch) => Some((*id, batch)),
-                Cursor::Unset { .. } => None,
-            };
-            links.iter().filter_map(cursor).collect()
+    fn cursors(&self, links: &[LinkId]) -> Vec<FeedCursor> {
+        let feeds = self.lock();
+        let cursor = |id: &LinkId| match feeds.get(id)?.cursor {
+            Cursor::At(batch) => Some(FeedCursor {
+                link_id: *id,
+                batch,
+            }),
+            Cursor::Unset { .. } => None,
         };
-        let rows = store::clicks::after(&self.pool, &cursors, since, MAX_ROWS).await?;
+        links.iter().filter_map(cursor).collect()
+    }
+
+    async fn read(
+        &self,
+        pool: &PgPool,
+        links: &[LinkId],
+        since: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let cursors = self.cursors(links);
+        let mut db = pool.acquire().await?;
+        let rows = store::clicks::after(&mut db, &cursors, since, MAX_ROWS).await?;
         for rows in rows.chunk_by(|one, other| one.link_id == other.link_id) {
             self.publish(rows);
         }
@@ -186,7 +210,7 @@ impl Feeds {
         let Cursor::At(seen) = feed.cursor else {
             return;
         };
-        // Two readings may overlap: each row is shown once.
+        // Another read may have delivered some of them meanwhile.
         let fresh: Vec<WatchedRow> = rows
             .iter()
             .filter(|row| row.batch > seen)
@@ -194,20 +218,24 @@ impl Feeds {
             .collect();
         if !fresh.is_empty() {
             feed.cursor = Cursor::At(last.batch.max(seen));
-            // Nobody receives when the last watcher has just gone.
+            // Fails if the last watcher has disconnected.
             let _ = feed.sender.send(Arc::new(fresh));
         }
     }
 }
 
 impl Watch {
-    /// The next rows; `None` when the link is gone. Who is too slow misses the oldest rows.
-    pub(crate) async fn next(&mut self) -> Option<Arc<Vec<WatchedRow>>> {
+    /// The next clicks, by batch; `None` when the link is deleted. A watcher that is too slow misses
+    /// the oldest batches.
+    pub(crate) async fn next(&mut self) -> Option<Vec<WatchedRow>> {
         loop {
             match self.receiver.recv().await {
-                Ok(rows) => return Some(rows),
+                Ok(rows) => {
+                    let rows = rows.iter().filter(|row| row.batch > self.start);
+                    return Some(rows.cloned().collect());
+                }
                 Err(broadcast::error::RecvError::Lagged(batches)) => {
-                    tracing::debug!(batches, "a watcher is too slow and misses clicks");
+                    tracing::debug!(batches, "slow watcher missed batches of clicks");
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -218,10 +246,10 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if self.started {
-            self.feeds.watchers.dec();
+            self.feeds.subscriptions.dec();
         }
         let mut feeds = self.feeds.lock();
-        // This one still counts itself.
+        // The receiver of this watch still counts.
         if feeds
             .get(&self.link_id)
             .is_some_and(|feed| feed.sender.receiver_count() <= 1)

@@ -1,28 +1,35 @@
-//! Salts: the keys of the visitor hashes, a new one each day.
+//! Salts: the keys of the visitor hashes, one per UTC day, shared by all replicas.
+//!
+//! ```text
+//!  fetched               used                  deleted everywhere
+//!  day - 1, 23:00        day 00:00 - 24:00     day + 2, 00:00
+//! ```
+//!
+//! A salt is fetched an hour early, so that a database outage around midnight costs no uniques. It
+//! is deleted 48 hours after its day began; from then on the hashes of that day are anonymous for
+//! good. A day has one salt: the first replica to need it proposes one, and the database returns
+//! the same to all, since two salts would count one visitor twice.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use chrono::{DateTime, Days, Duration, NaiveDate, Utc};
-use sqlx::PgPool;
+use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
+use sqlx::PgConnection;
 
+use super::Context;
 use crate::{error::Error, store};
 
-/// Tomorrow's salt is fetched this long before it is needed, so that a database that is
-/// away at midnight costs no day its uniques.
-const AHEAD: Duration = Duration::hours(1);
-/// After this a day's visitors cannot be recognised any more, by anybody.
-const KEPT: Duration = Duration::hours(48);
+const FETCH_AHEAD: Duration = Duration::hours(1);
+const LIFETIME: Duration = Duration::hours(48);
 
-/// The salts of today and tomorrow in memory. Clones share them.
+/// The salts of the current days, in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Salts(Arc<RwLock<BTreeMap<NaiveDate, [u8; 16]>>>);
 
 impl Salts {
-    /// The salt of the day of `at`; `None` while it could not be had: such visits are
-    /// counted without identity.
+    /// The salt of the day of `at`; `None` if it could not be fetched yet.
     pub(crate) fn get(&self, at: DateTime<Utc>) -> Option<[u8; 16]> {
         self.0
             .read()
@@ -31,30 +38,39 @@ impl Salts {
             .copied()
     }
 
-    /// Fetches the salts that are needed now and soon, and deletes old ones everywhere.
-    pub(crate) async fn rotate(&self, pool: &PgPool, now: DateTime<Utc>) -> Result<(), Error> {
-        let today = now.date_naive();
-        let mut wanted = vec![today];
-        wanted.extend(Some((now + AHEAD).date_naive()).filter(|day| *day != today));
-        for day in wanted {
-            if self
-                .get(day.and_time(chrono::NaiveTime::MIN).and_utc())
-                .is_none()
-            {
-                // The thread's generator is cryptographically secure.
-                let proposed: [u8; 16] = rand::random();
-                let salt = store::salts::of_day(pool, day, &proposed).await?;
-                self.0
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(day, salt);
-            }
-        }
-        let yesterday = today - Days::new(1);
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|day, _| *day >= yesterday);
-        store::salts::drop_before(pool, now - KEPT).await
+    fn insert(&self, day: NaiveDate, salt: [u8; 16]) {
+        let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        salts.insert(day, salt);
     }
+
+    fn retain_from(&self, oldest: NaiveDate) {
+        let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        salts.retain(|day, _| *day >= oldest);
+    }
+}
+
+/// Fetches the salts that are needed now and within the hour, and deletes expired ones.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn rotate(ctx: &Context, db: &mut PgConnection) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let today = now.date_naive();
+    let mut days = vec![today, (now + FETCH_AHEAD).date_naive()];
+    days.dedup();
+    for day in days {
+        if ctx
+            .salts
+            .get(day.and_time(NaiveTime::MIN).and_utc())
+            .is_none()
+        {
+            // The thread-local generator is cryptographically secure.
+            let proposed: [u8; 16] = rand::random();
+            let salt = store::salts::get_or_insert(db, day, &proposed).await?;
+            ctx.salts.insert(day, salt);
+        }
+    }
+    ctx.salts.retain_from(today - Days::new(1));
+    store::salts::delete_before(db, now - LIFETIME).await?;
+    Ok(())
 }

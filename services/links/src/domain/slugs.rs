@@ -1,15 +1,16 @@
-//! Slugs: what a short link ends in.
+//! Slugs: the last path segment of a short URL.
 
 use quartet_common::problem::Rule;
 use rand::RngExt;
 
-/// Base 58 (no look-alikes 0 O I l) without vowels, so that no words come out.
+/// Base 58 (no look-alikes 0 O I l) without vowels, so that no words appear.
 const ALPHABET: &[u8; 50] = b"123456789bcdfghjkmnpqrstvwxyzBCDFGHJKLMNPQRSTVWXYZ";
 const MIN_CHARS: usize = 3;
 const MAX_CHARS: usize = 64;
-/// How long the random slugs of one creation are: five tries, then longer ones.
+/// Lengths of the random slugs that are tried for a new link: five of the usual length, then
+/// longer ones, so that creation succeeds even when the short ones run out.
 const LENGTHS: [usize; 8] = [7, 7, 7, 7, 7, 8, 10, 12];
-/// Names that gateways, browsers and we ourselves use or may come to use.
+/// Names that gateways, browsers and Quartet itself use, or may use later.
 const RESERVED: [&str; 36] = [
     "about",
     "account",
@@ -49,14 +50,14 @@ const RESERVED: [&str; 36] = [
     "www",
 ];
 
-/// A slug that may be looked up: 3 to 64 letters, digits, dashes and underscores of ASCII.
+/// A well-formed slug: 3 to 64 ASCII letters, digits, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slug(String);
 
-/// Where random slugs come from.
+/// Generates random slugs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlugSource {
-    /// How much of the alphabet is used; tests take less, to see collisions.
+    /// Letters of the alphabet in use; tests reduce them to force collisions.
     pub(super) letters: usize,
 }
 
@@ -69,7 +70,7 @@ impl Default for SlugSource {
 }
 
 impl Slug {
-    /// A slug as somebody asks for it in an address.
+    /// A slug to look up.
     pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
         if !(MIN_CHARS..=MAX_CHARS).contains(&text.chars().count()) {
             let detail = format!("must have {MIN_CHARS} to {MAX_CHARS} characters");
@@ -77,18 +78,18 @@ impl Slug {
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if !text.bytes().all(allowed) {
-            let detail = "must hold only the letters a to z and A to Z, digits, - and _";
+            let detail = "must contain only the letters a to z and A to Z, digits, - and _";
             return Err(Rule::new("invalid_characters", detail));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// A slug that somebody chooses for a link.
+    /// A slug that an owner chooses, which must also be free of reserved words.
     pub(crate) fn chosen(text: &str) -> Result<Self, Rule> {
         let slug = Self::parse(text)?;
         let ends = [text.as_bytes()[0], text.as_bytes()[text.len() - 1]];
         if !ends.iter().all(u8::is_ascii_alphanumeric) {
-            let detail = "must begin and end with a letter or a digit";
+            let detail = "must start and end with a letter or a digit";
             return Err(Rule::new("invalid_characters", detail));
         }
         if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
@@ -102,14 +103,20 @@ impl Slug {
     }
 }
 
+impl From<Slug> for String {
+    fn from(slug: Slug) -> Self {
+        slug.0
+    }
+}
+
 impl SlugSource {
-    /// Slugs to try one after the other until one is free.
+    /// Slugs to try in this order until one is free.
     pub(crate) fn candidates(self) -> impl Iterator<Item = Slug> {
         LENGTHS.into_iter().map(move |length| self.random(length))
     }
 
     fn random(self, length: usize) -> Slug {
-        // The thread's generator is cryptographically secure (ChaCha, seeded by the system).
+        // The thread-local generator is cryptographically secure (ChaCha, seeded by the OS).
         let mut random = rand::rng();
         let letter = |_| char::from(ALPHABET[random.random_range(0..self.letters)]);
         Slug((0..length).map(letter).collect())
@@ -123,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_slugs_have_seven_letters_and_no_vowels_and_are_allowed() {
+    fn random_slugs_are_valid_and_have_seven_letters_without_vowels() {
         for slug in (0..500).flat_map(|_| SlugSource::default().candidates().take(5)) {
             assert_eq!(slug.as_str().len(), 7);
             assert!(
@@ -136,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn after_five_tries_they_get_longer() {
+    fn candidates_get_longer_after_five_tries() {
         let lengths: Vec<usize> = SlugSource::default()
             .candidates()
             .map(|slug| slug.as_str().len())
@@ -146,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_slugs_are_held_to_the_rules() {
+    fn invalid_chosen_slugs_are_rejected_with_a_code() {
         for good in ["abc", "A-b_9", "sale2026", &"x".repeat(64)] {
             assert!(Slug::chosen(good).is_ok(), "{good}");
         }
@@ -172,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+        fn parsing_never_panics(text in "\\PC*") {
             if let Ok(slug) = Slug::chosen(&text) {
                 prop_assert_eq!(slug.as_str(), text);
             }

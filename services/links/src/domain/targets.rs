@@ -1,4 +1,4 @@
-//! Targets: where a link leads.
+//! Target URLs: where links redirect to.
 
 use http::HeaderValue;
 use quartet_common::problem::Rule;
@@ -6,16 +6,16 @@ use url::{Host, Url};
 
 const MAX_BYTES: usize = 8192;
 
-/// An address that a link may lead to: http or https, normalised, at most 8 KB.
+/// A valid target URL: http or https, normalized, at most 8192 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target(Url);
 
-/// The hosts under which short links are served. Links to them would be loops.
+/// The hosts that serve short links. A link to one of them would be a loop.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnHosts(Vec<(String, Option<u16>)>);
 
 impl OwnHosts {
-    /// The host of the short address, and others as `host` or `host:port`.
+    /// The host of the short URLs, and others as `host` or `host:port`.
     pub(crate) fn new(short_url: &Url, others: &[String]) -> Self {
         let others = others
             .iter()
@@ -28,7 +28,7 @@ impl OwnHosts {
         )
     }
 
-    fn contain(&self, url: &Url) -> bool {
+    fn contains(&self, url: &Url) -> bool {
         let Some(host) = host_of(url) else {
             return false;
         };
@@ -44,51 +44,51 @@ impl Target {
         if text.len() > MAX_BYTES {
             return Err(too_long());
         }
-        // The parser drops tabs, line ends and blanks at the ends; here they are refused.
+        // The URL parser silently drops tabs, newlines and surrounding whitespace.
         if text.chars().any(char::is_control) || text.trim() != text {
-            let detail = "must not hold control characters, nor begin or end with blanks";
+            let detail = "must not contain control characters, nor start or end with whitespace";
             return Err(Rule::new("invalid_characters", detail));
         }
         let url = Url::parse(text).map_err(|error| {
-            Rule::new(
-                "invalid_url",
-                format!("must be an absolute address: {error}"),
-            )
+            Rule::new("invalid_url", format!("must be an absolute URL: {error}"))
         })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Rule::new(
                 "invalid_scheme",
-                "must begin with http:// or https://",
+                "must start with http:// or https://",
             ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Rule::new(
                 "userinfo",
-                "must not hold a user name or a password",
+                "must not contain a user name or a password",
             ));
         }
-        if own.contain(&url) {
-            let detail = "must not lead to the host of the short links: it would be a loop";
+        if own.contains(&url) {
+            let detail = "must not point to a host of the short links, which would be a loop";
             return Err(Rule::new("loop", detail));
         }
-        // Percent-encoding makes an address longer.
+        // Percent-encoding can make the URL longer.
         if url.as_str().len() > MAX_BYTES {
             return Err(too_long());
         }
         Ok(Self(url))
     }
+}
 
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.as_str()
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.0.into()
     }
 }
 
-/// The address as a `Location` header. Stored targets are ASCII without control characters.
+/// A stored target as the value of `Location`. `None` is impossible for a [`Target`], which is ASCII
+/// without control characters.
 pub(crate) fn location(url: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(url).ok()
 }
 
-/// In one spelling: a final dot names the same host.
+/// The host in one spelling: a trailing dot does not change it.
 fn host_of(url: &Url) -> Option<String> {
     match url.host()? {
         Host::Domain(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
@@ -97,7 +97,7 @@ fn host_of(url: &Url) -> Option<String> {
     }
 }
 
-/// `None` stands for 80 and 443: the same site is served on both.
+/// `None` for 80 and 443, which serve the same site.
 fn port_of(url: &Url) -> Option<u16> {
     url.port_or_known_default()
         .filter(|port| !matches!(port, 80 | 443))
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn good_addresses_are_normalised() {
-        let parse = |text| Target::parse(text, &own()).unwrap().as_str().to_owned();
+    fn valid_urls_are_normalized() {
+        let parse = |text| String::from(Target::parse(text, &own()).unwrap());
         assert_eq!(
             parse("HTTP://EXAMPLE.com/a b?q=ü#x"),
             "http://example.com/a%20b?q=%C3%BC#x"
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_addresses_are_refused_by_name() {
+    fn invalid_urls_are_rejected_with_a_code() {
         let long = format!("https://example.com/{}", "a".repeat(MAX_BYTES));
         let grows = format!("https://example.com/{}", "ü".repeat(3000));
         let cases = [
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_are_seen_in_every_spelling() {
+    fn own_hosts_are_recognized_in_every_spelling() {
         for text in [
             "https://go.example.com/s/abc",
             "http://go.example.com/elsewhere",
@@ -189,10 +189,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_accepted_is_a_header_value_and_stays_the_same(text in "https?://[a-z.:@/?#%\\[\\]\\\\0-9 üß]{0,40}") {
+        fn valid_urls_are_header_values_and_parse_to_themselves(text in "https?://[a-z.:@/?#%\\[\\]\\\\0-9 üß]{0,40}") {
             if let Ok(target) = Target::parse(&text, &own()) {
-                prop_assert!(location(target.as_str()).is_some());
-                prop_assert_eq!(Target::parse(target.as_str(), &own()), Ok(target.clone()));
+                let text = String::from(target.clone());
+                prop_assert!(location(&text).is_some());
+                prop_assert_eq!(Target::parse(&text, &own()), Ok(target));
             }
         }
     }

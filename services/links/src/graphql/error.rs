@@ -1,43 +1,71 @@
-//! Errors as GraphQL shows them: `extensions {code, field, errors}`.
+//! Errors as GraphQL shows them: a message for people, and `extensions` for programs:
+//! `{code, field, errors, requestId, retryAfterSeconds}`.
 
 use std::sync::Arc;
 
-use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
-use quartet_common::problem::{FieldError, Problem};
+use async_graphql::{ErrorExtensionValues, ServerError, Value};
+use quartet_common::problem::{FieldError, Problem, Rule};
 
-use super::guard::Refusal;
-use crate::error::{Error, kinds::graphql as kinds};
+use crate::{
+    error::{Error, Field},
+    problems::graphql as problems,
+};
 
-/// For `map_err` in resolvers.
-pub(super) fn graphql(error: impl Into<Error>) -> async_graphql::Error {
-    let problem = Problem::from(error.into());
-    async_graphql::Error {
-        message: message(&problem),
-        extensions: Some(extensions(&problem)),
-        source: Some(Arc::new(problem)),
+pub(super) type Result<T, E = ResolverError> = std::result::Result<T, E>;
+
+/// The error of a resolver. It is not `Display`: async-graphql turns whatever is `Display` into an
+/// error without a code.
+#[derive(Clone, Debug)]
+pub(super) struct ResolverError(async_graphql::Error);
+
+impl From<ResolverError> for async_graphql::Error {
+    fn from(error: ResolverError) -> Self {
+        error.0
     }
 }
 
-/// A problem that keeps a request from being executed.
-pub(super) fn from_problem(problem: &Problem) -> ServerError {
+impl From<async_graphql::Error> for ResolverError {
+    fn from(error: async_graphql::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Problem> for ResolverError {
+    fn from(problem: Problem) -> Self {
+        Self(async_graphql::Error {
+            message: message(&problem),
+            extensions: Some(extensions(&problem)),
+            source: Some(Arc::new(problem)),
+        })
+    }
+}
+
+impl From<Error> for ResolverError {
+    fn from(error: Error) -> Self {
+        let violations = error.violations().into_iter();
+        let fields = violations
+            .map(|it| FieldError::body(pointer(it.field), it.rule.code, it.rule.detail))
+            .collect();
+        Problem::from(error).errors(fields).into()
+    }
+}
+
+/// An argument that breaks a rule, named by its JSON pointer.
+pub(super) fn invalid_argument(pointer: impl Into<String>, rule: Rule) -> Problem {
+    let error = FieldError::body(pointer, rule.code, rule.detail);
+    Problem::new(&problems::INVALID_INPUT).field(error)
+}
+
+/// The error of a request that is not executed.
+pub(super) fn request_error(problem: &Problem) -> ServerError {
     let mut error = ServerError::new(message(problem), None);
     error.extensions = Some(extensions(problem));
     error.source = Some(Arc::new(problem.clone()));
     error
 }
 
-/// A document that is not executed.
-pub(super) fn from_refusal(refusal: &Refusal) -> ServerError {
-    let at = refusal.at.map(|(line, column)| Pos { line, column });
-    let mut error = ServerError::new(refusal.message.clone(), at);
-    let mut values = ErrorExtensionValues::default();
-    values.set("code", refusal.kind.code.to_uppercase());
-    values.set("field", refusal.field);
-    error.extensions = Some(values);
-    error
-}
-
-/// Gives errors that async-graphql made a code, cuts the list, logs what is our fault.
+/// Shortens the list, adds codes to the errors of async-graphql and the request id to all, and
+/// logs server errors.
 pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
     errors.truncate(max_errors);
     let request = quartet_telemetry::current_request();
@@ -45,26 +73,37 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
         if let Some(problem) = error.source::<Problem>()
             && problem.kind.status.is_server_error()
         {
-            let causes = problem.causes();
-            tracing::error!(
-                code = problem.kind.code,
-                error = causes,
-                "a GraphQL field failed"
-            );
+            let (code, causes) = (problem.kind.code, problem.causes());
+            tracing::error!(code, error = causes, "GraphQL field failed");
         }
         let values = error.extensions.get_or_insert_default();
         if values.get("code").is_none() {
             let in_resolver = !error.path.is_empty();
             let kind = if in_resolver {
-                &kinds::BAD_USER_INPUT
+                &problems::BAD_USER_INPUT
             } else {
-                &kinds::GRAPHQL_VALIDATION_FAILED
+                &problems::GRAPHQL_VALIDATION_FAILED
             };
             values.set("code", kind.code.to_uppercase());
         }
         if let Some(request) = &request {
             values.set("requestId", request.request_id.as_str());
         }
+    }
+}
+
+/// Where the schema has a field of the domain.
+fn pointer(field: Field) -> &'static str {
+    match field {
+        Field::Url => "/input/url",
+        Field::Slug => "/input/slug",
+        Field::Title => "/input/title",
+        Field::Enabled => "/input/enabled",
+        Field::RedirectStatus => "/input/redirectStatus",
+        Field::ExpiresAt => "/input/expiresAt",
+        Field::MaxClicks => "/input/maxClicks",
+        Field::From => "/from",
+        Field::To => "/to",
     }
 }
 
@@ -101,7 +140,7 @@ fn field_error(error: &FieldError) -> Value {
     })
 }
 
-/// `/input/url` as `input.url`.
+/// `input.url` for `/input/url`.
 fn name(error: &FieldError) -> String {
     let pointer = error
         .pointer

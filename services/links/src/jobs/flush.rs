@@ -1,30 +1,27 @@
-//! Brings this replica's log into the database while it is being written.
+//! Brings the click log of this replica into Postgres while it is being written.
+//!
+//! One reader follows the writer, segment by segment. It reads up to the position that the writer
+//! has published, stores what it read, and deletes a segment once it is sealed (the writer has moved
+//! on) and stored completely. It keeps no position on disk: after a crash the segments are read
+//! again from the start, and storing a click twice counts once.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
-use quartet_common::clock::Clock;
+use anyhow::Context as _;
+use quartet_jobs::Backoff;
 use tokio::{sync::watch, time::Instant};
 
-use super::{batches::Batches, pause};
 use crate::{
-    domain::clicks::Click,
-    metrics::LinkMetrics,
-    wal::{Ending, Position, SegmentReader, Wal},
+    domain::{Context, click_batches, clicks::Click},
+    wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Wal},
 };
 
-/// So many bytes are worth a batch without waiting for more.
+/// Unread bytes that make a batch without waiting for more.
 const ENOUGH_BYTES: u64 = 128 * 1024;
-
-/// Reads behind the writer, and deletes what is in the database.
-pub(crate) struct Flusher {
-    pub(crate) wal: Wal,
-    pub(crate) directory: PathBuf,
-    pub(crate) batches: Batches,
-    pub(crate) clock: Clock,
-    pub(crate) rows: usize,
-    pub(crate) wait: Duration,
-    pub(crate) metrics: LinkMetrics,
-}
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+};
 
 /// The segment that is being read.
 struct Reading {
@@ -32,125 +29,105 @@ struct Reading {
     reader: SegmentReader,
 }
 
-impl Flusher {
-    /// Runs until the log is closed and everything in it is in the database. A database
-    /// that is away is tried again for ever: the log holds the clicks meanwhile.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub(crate) async fn run(self) -> io::Result<()> {
-        let mut written = self.wal.written();
-        let mut reading = Reading {
-            number: 1,
-            reader: SegmentReader::open(&self.directory, 1)?,
-        };
-        loop {
-            let position = self.something_to_do(&mut written, &reading).await;
-            self.metrics
-                .log_bytes
-                .set(i64::try_from(self.wal.held_bytes()).unwrap_or(i64::MAX));
-            let sealed = position.segment > reading.number || position.closed;
-            let bound = (!sealed).then_some(position.offset);
-            let rows = self.rows;
-            let (back, batch) = tokio::task::spawn_blocking(move || {
-                let batch = reading.reader.read(bound, rows);
-                (reading, batch)
-            })
-            .await
-            .map_err(io::Error::other)?;
-            reading = back;
-            let batch = batch?;
-            let clicks: Vec<Click> = batch
-                .payloads
-                .iter()
-                .filter_map(|payload| Click::decode(payload))
-                .collect();
-            self.write(&clicks).await;
-            if sealed && batch.ending != Ending::More {
-                reading = match self.finish(reading, batch.ending, position)? {
-                    Some(next) => next,
-                    None => return Ok(()),
-                };
-            }
-        }
-    }
+/// Runs until the log is closed and everything in it is stored, then removes it. Retries while the
+/// database is unavailable, since the log holds the clicks meanwhile.
+///
+/// # Errors
+/// When the log cannot be read or removed.
+pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
+    flush(&ctx).await.context("the click log cannot be read")?;
+    let removed = ctx.click_log.remove();
+    removed.context("the click log cannot be removed")
+}
 
-    /// Waits for unread bytes, and then a little for more of them.
-    async fn something_to_do(
-        &self,
-        written: &mut watch::Receiver<Position>,
-        reading: &Reading,
-    ) -> Position {
-        let unread = |position: &Position| {
-            if position.segment > reading.number || position.closed {
-                u64::MAX
-            } else {
-                position
-                    .offset
-                    .saturating_sub(reading.reader.offset().max(START_OF_FRAMES))
+async fn flush(ctx: &Context) -> io::Result<()> {
+    let wal = ctx.click_log.wal();
+    let mut written = wal.written();
+    let mut reading = Reading::open(ctx, 1)?;
+    loop {
+        let position = wait_for_batch(ctx, &mut written, &reading).await;
+        let held = i64::try_from(wal.held_bytes()).unwrap_or(i64::MAX);
+        ctx.metrics.click_log_bytes.set(held);
+        let is_sealed = position.segment > reading.number || position.closed;
+        let bound = (!is_sealed).then_some(position.offset);
+        let rows = ctx.config.clicks.batch_rows;
+        let batch = reading.reader.read_batch(bound, rows).await?;
+        let clicks: Vec<Click> = batch
+            .payloads
+            .iter()
+            .filter_map(|payload| Click::decode(payload))
+            .collect();
+        store(ctx, &clicks).await;
+        if is_sealed && batch.ending != Ending::More {
+            let number = reading.number;
+            reading.delete(wal, batch.ending)?;
+            if position.closed && position.segment == number {
+                return Ok(());
             }
-        };
-        // The sender lives as long as the thread; its last word is `closed`.
-        let mut wait_for = async |bytes: u64| {
-            written
-                .wait_for(|position| unread(position) >= bytes)
-                .await
-                .map(|position| *position)
-        };
-        let first = wait_for(1).await;
-        let deadline = Instant::now() + self.wait;
-        let enough = tokio::time::timeout_at(deadline, wait_for(ENOUGH_BYTES)).await;
-        let latest = *self.wal.written().borrow();
-        match (first, enough) {
-            (Err(_), _) | (_, Ok(Err(_))) => Position {
-                closed: true,
-                ..latest
-            },
-            _ => latest,
+            reading = Reading::open(ctx, number + 1)?;
         }
-    }
-
-    async fn write(&self, clicks: &[Click]) {
-        let mut failures = 0;
-        while let Err(error) = self.batches.write(clicks, self.clock.now()).await {
-            if failures == 0 {
-                tracing::warn!(%error, clicks = clicks.len(), "clicks wait for the database");
-            }
-            tokio::time::sleep(pause(failures)).await;
-            failures += 1;
-        }
-    }
-
-    /// Deletes a segment that is in the database; gives the next one, if there will be one.
-    fn finish(
-        &self,
-        done: Reading,
-        ending: Ending,
-        position: Position,
-    ) -> io::Result<Option<Reading>> {
-        if let Ending::Torn(bytes) = ending
-            && bytes > 0
-        {
-            tracing::warn!(
-                segment = done.number,
-                bytes,
-                "the end of a log file was not written"
-            );
-        }
-        let number = done.number;
-        self.wal
-            .release(done.reader.offset().saturating_sub(START_OF_FRAMES));
-        done.reader.delete()?;
-        if position.closed && position.segment == number {
-            return Ok(None);
-        }
-        let number = number + 1;
-        Ok(Some(Reading {
-            number,
-            reader: SegmentReader::open(&self.directory, number)?,
-        }))
     }
 }
 
-/// The mark at the start of a segment is not a record.
-const START_OF_FRAMES: u64 = 8;
+impl Reading {
+    fn open(ctx: &Context, number: u64) -> io::Result<Self> {
+        let reader = SegmentReader::open(ctx.click_log.path(), number)?;
+        Ok(Self { number, reader })
+    }
+
+    fn unread_bytes(&self, position: &Position) -> u64 {
+        if position.segment > self.number || position.closed {
+            return u64::MAX;
+        }
+        let read = self.reader.offset().max(SEGMENT_HEADER_BYTES);
+        position.offset.saturating_sub(read)
+    }
+
+    fn delete(self, wal: &Wal, ending: Ending) -> io::Result<()> {
+        if let Ending::Torn(bytes) = ending
+            && bytes > 0
+        {
+            super::warn_torn(self.number, bytes);
+        }
+        let frames = self.reader.offset().saturating_sub(SEGMENT_HEADER_BYTES);
+        wal.release(frames);
+        self.reader.delete()
+    }
+}
+
+/// Waits for unread bytes, and then up to `batch_wait_ms` for more of them.
+async fn wait_for_batch(
+    ctx: &Context,
+    written: &mut watch::Receiver<Position>,
+    reading: &Reading,
+) -> Position {
+    let mut wait_for = async |bytes: u64| {
+        written
+            .wait_for(|position| reading.unread_bytes(position) >= bytes)
+            .await
+            .map(drop)
+    };
+    let first = wait_for(1).await;
+    let deadline = Instant::now() + Duration::from_millis(ctx.config.clicks.batch_wait_ms);
+    let enough = tokio::time::timeout_at(deadline, wait_for(ENOUGH_BYTES)).await;
+    let latest = *ctx.click_log.wal().written().borrow();
+    match (first, enough) {
+        // The writer has ended; it publishes `closed` last.
+        (Err(_), _) | (_, Ok(Err(_))) => Position {
+            closed: true,
+            ..latest
+        },
+        _ => latest,
+    }
+}
+
+async fn store(ctx: &Context, clicks: &[Click]) {
+    let mut failures = 0;
+    while let Err(error) = click_batches::store(ctx, clicks).await {
+        if failures == 0 {
+            tracing::warn!(%error, clicks = clicks.len(), "clicks wait for the database");
+        }
+        failures += 1;
+        tokio::time::sleep(BACKOFF.delay(failures)).await;
+    }
+}

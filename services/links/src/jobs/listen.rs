@@ -1,129 +1,161 @@
-//! Hears from Postgres what the other replicas have done.
+//! Listens to the notifications of other replicas, on a connection of its own.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use quartet_db as db;
+use quartet_jobs::Run;
 use serde::Deserialize;
-use sqlx::postgres::{PgListener, PgNotification};
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgNotification},
+};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::pause;
-use crate::{domain::feeds::CATCH_UP, state::AppState};
+use crate::{
+    config::Config,
+    domain::{
+        Context,
+        feeds::{self, CATCH_UP},
+    },
+    store::links::LinkId,
+};
 
 const EDITS: &str = "links_edits";
 const CLICKS: &str = "links_clicks";
-/// Every replica beats twice a minute: a connection on which nothing is heard is dead.
-const BEATS: &str = "links_beats";
-const SILENCE: Duration = Duration::from_secs(100);
-/// Notifications that are taken together.
+/// Every replica sends a heartbeat twice a minute, so that a silent connection is a dead one.
+const HEARTBEATS: &str = "links_beats";
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(100);
+/// Notifications that are handled together.
 const BACKLOG: usize = 256;
 
-/// A link was made, edited or deleted.
+/// A link was created, changed or deleted.
 #[derive(Deserialize)]
 struct Edit {
     slugs: Vec<String>,
     deleted: Option<Uuid>,
 }
 
-/// A batch of clicks was written.
+/// A batch of clicks was stored.
 #[derive(Deserialize)]
-struct Written {
+struct Stored {
     /// Time of the oldest click, in milliseconds since 1970.
     since: i64,
-    /// The links that were clicked; null when they are too many to name.
+    /// The clicked links; null when they are too many for one notification.
     links: Option<Vec<Uuid>>,
 }
 
-pub(super) async fn run(state: AppState) {
-    let mut failures = 0;
-    loop {
-        match listen(&state, &mut failures).await {
-            Ok(()) => tracing::warn!("the connection that hears of edits was lost"),
-            Err(error) => tracing::warn!(%error, "edits cannot be heard of"),
-        }
-        tokio::time::sleep(pause(failures)).await;
-        failures += 1;
-    }
+/// The batches of several notifications.
+struct Announcement {
+    links: Option<Vec<LinkId>>,
+    since: DateTime<Utc>,
 }
 
 /// Listens until the connection is lost.
-async fn listen(state: &AppState, failures: &mut u32) -> Result<(), sqlx::Error> {
-    let pool = state.listen_pool()?;
+///
+/// # Errors
+/// When the connection fails. A lost connection is not an error here, but a failure of the job.
+pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
+    let pool = pool(&ctx.config)?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    listener.listen_all([EDITS, CLICKS, BEATS]).await?;
-    *failures = 0;
-    // Whatever was told while nobody listened is made up for.
-    state.visits.redirects.forget_all();
-    state
-        .feeds
-        .announce(None, state.clock.now() - CATCH_UP)
-        .await
-        .ok();
-    let (heard, mut waiting) = mpsc::channel(BACKLOG);
-    let hear = async {
-        while let Ok(received) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
+    listener.listen_all([EDITS, CLICKS, HEARTBEATS]).await?;
+    run.succeeded();
+    // Catch up on notifications that were sent before the connection existed.
+    ctx.redirects.forget_all();
+    let since = ctx.clock.now() - CATCH_UP;
+    feeds::announce(&ctx, None, since).await.ok();
+    let (sender, mut received) = mpsc::channel(BACKLOG);
+    let receive = async {
+        while let Ok(received) = tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
             let Some(notification) = received? else { break };
-            if heard.send(notification).await.is_err() {
+            run.succeeded();
+            if sender.send(notification).await.is_err() {
                 break;
             }
         }
         Ok(())
     };
-    let act = async {
+    let handle = async {
         let mut notifications = Vec::new();
-        while waiting.recv_many(&mut notifications, BACKLOG).await > 0 {
-            obey(state, notifications.drain(..)).await;
+        while received.recv_many(&mut notifications, BACKLOG).await > 0 {
+            handle_notifications(&ctx, notifications.drain(..)).await;
         }
     };
     tokio::select! {
-        ended = hear => ended,
-        () = act => Ok(()),
+        ended = receive => ended,
+        () = handle => Ok(()),
     }
 }
 
-/// Does what some notifications ask for, those of clicks all at once.
-async fn obey(state: &AppState, notifications: impl Iterator<Item = PgNotification>) {
-    let mut clicked: Option<(Option<Vec<Uuid>>, DateTime<Utc>)> = None;
+/// One connection to Postgres itself: LISTEN does not work through a pooler in transaction mode.
+fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
+    let mut settings = config.database.clone();
+    if let Some(url) = &config.events.listen_url {
+        settings.url = url.clone();
+    }
+    settings.max_connections = 1;
+    db::pool(&settings, "quartet-links-listen")
+        .map_err(|error| sqlx::Error::Configuration(error.into()))
+}
+
+/// Handles edits one by one and batches of clicks together.
+async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item = PgNotification>) {
+    let mut announcement: Option<Announcement> = None;
     for notification in notifications {
-        let text = notification.payload();
+        let payload = notification.payload();
         if notification.channel() == EDITS {
-            match serde_json::from_str::<Edit>(text) {
-                Ok(edit) => forget(state, edit).await,
-                // Somebody else's notification, or a later release's.
-                Err(_) => state.visits.redirects.forget_all(),
+            match serde_json::from_str::<Edit>(payload) {
+                Ok(edit) => forget(ctx, edit).await,
+                // Not of this release: it may concern any link.
+                Err(_) => ctx.redirects.forget_all(),
             }
         } else if notification.channel() == CLICKS
-            && let Ok(written) = serde_json::from_str::<Written>(text)
+            && let Ok(stored) = serde_json::from_str::<Stored>(payload)
         {
-            let since = DateTime::from_timestamp_millis(written.since).unwrap_or_default();
-            clicked = Some(match clicked {
-                None => (written.links, since),
-                Some((links, earliest)) => {
-                    let both = links
-                        .zip(written.links)
-                        .map(|(links, more)| [links, more].concat());
-                    (both, earliest.min(since))
-                }
+            let stored = Announcement::from(stored);
+            announcement = Some(match announcement {
+                None => stored,
+                Some(earlier) => earlier.merge(stored),
             });
         }
     }
-    if let Some((links, since)) = clicked
-        && let Err(error) = state.feeds.announce(links.as_deref(), since).await
+    if let Some(Announcement { links, since }) = announcement
+        && let Err(error) = feeds::announce(ctx, links.as_deref(), since).await
     {
-        tracing::warn!(
-            error = format!("{:#}", anyhow::Error::from(error)),
-            "watchers wait for clicks"
-        );
+        let error = format!("{:#}", anyhow::Error::from(error));
+        tracing::warn!(error, "clicks could not be delivered to subscriptions");
     }
 }
 
-async fn forget(state: &AppState, edit: Edit) {
+async fn forget(ctx: &Context, edit: Edit) {
     for slug in &edit.slugs {
-        state.visits.redirects.forget(slug).await;
+        ctx.redirects.forget(slug).await;
     }
     if let Some(id) = edit.deleted {
-        state.feeds.end(id);
+        ctx.feeds.end(id.into());
+    }
+}
+
+impl From<Stored> for Announcement {
+    fn from(stored: Stored) -> Self {
+        let links = stored
+            .links
+            .map(|links| links.into_iter().map(LinkId::from));
+        Self {
+            links: links.map(Iterator::collect),
+            since: DateTime::from_timestamp_millis(stored.since).unwrap_or_default(),
+        }
+    }
+}
+
+impl Announcement {
+    fn merge(self, other: Self) -> Self {
+        let links = self.links.zip(other.links);
+        Self {
+            links: links.map(|(links, more)| [links, more].concat()),
+            since: self.since.min(other.since),
+        }
     }
 }

@@ -1,10 +1,19 @@
-//! Clicks and their rollups.
+//! Rows of `links.clicks`, and the rollups that are derived from them.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use quartet_db::typed_id;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// A batch of clicks, column by column.
+use crate::store::links::LinkId;
+
+typed_id!(
+    /// One followed redirect.
+    pub(crate) ClickId,
+    "clk"
+);
+
+/// A batch of clicks by column, as `unnest` takes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Columns {
     pub(crate) ids: Vec<Uuid>,
@@ -17,12 +26,12 @@ pub(crate) struct Columns {
     pub(crate) bots: Vec<Option<String>>,
 }
 
-/// A click as it is shown to who watches its link, with the totals after its batch.
+/// A click as its feed delivers it, with the totals after its batch.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedRow {
-    pub(crate) id: Uuid,
+    pub(crate) id: ClickId,
     pub(crate) at: DateTime<Utc>,
-    pub(crate) link_id: Uuid,
+    pub(crate) link_id: LinkId,
     pub(crate) batch: i64,
     pub(crate) country: Option<String>,
     pub(crate) referrer_host: Option<String>,
@@ -33,18 +42,36 @@ pub(crate) struct WatchedRow {
     pub(crate) bots: i64,
 }
 
-/// Clicks in one hour or on one day.
+/// The last batch of a link that its feed has delivered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedCursor {
+    pub(crate) link_id: LinkId,
+    pub(crate) batch: i64,
+}
+
+/// The clicks of one hour or day.
 #[derive(Clone, Debug)]
 pub(crate) struct PointRow {
-    pub(crate) link_id: Uuid,
+    pub(crate) link_id: LinkId,
     pub(crate) at: DateTime<Utc>,
     pub(crate) people: i64,
     pub(crate) uniques: i64,
     pub(crate) bots: i64,
 }
 
-/// Writes a batch with its rollups in one transaction; gives how many were new.
-pub(crate) async fn record(pool: &PgPool, batch: &Columns) -> Result<i64, sqlx::Error> {
+/// A series to be read: `[from, to)` in steps of `unit`, which is `hour` or `day`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Period {
+    pub(crate) unit: &'static str,
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) to: DateTime<Utc>,
+}
+
+/// Writes a batch and its rollups; returns the number of clicks that were new.
+pub(crate) async fn insert_batch(
+    db: &mut PgConnection,
+    batch: &Columns,
+) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8) AS "new!""#,
         &batch.ids,
@@ -56,38 +83,41 @@ pub(crate) async fn record(pool: &PgPool, batch: &Columns) -> Result<i64, sqlx::
         &batch.devices,
         &batch.bots as &[Option<String>],
     )
-    .fetch_one(pool)
+    .fetch_one(db)
     .await
 }
 
-/// The last batch of one of the owner's links, 0 before the first; `None` when it is not theirs.
+/// The number of a link's last batch, 0 before the first; `None` unless `owner` owns the link.
 pub(crate) async fn last_batch(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
-    link_id: Uuid,
+    link_id: LinkId,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT coalesce(t.batch, 0) AS "batch!"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
-        link_id,
+        link_id.uuid(),
         owner,
     )
-    .fetch_optional(connection)
+    .fetch_optional(db)
     .await
 }
 
-/// For each link the clicks after the given batch, link by link, oldest first.
+/// For each link its clicks after a batch, ordered by link and batch.
 pub(crate) async fn after(
-    pool: &PgPool,
-    cursors: &[(Uuid, i64)],
+    db: &mut PgConnection,
+    cursors: &[FeedCursor],
     since: DateTime<Utc>,
     rows_per_link: i32,
 ) -> Result<Vec<WatchedRow>, sqlx::Error> {
-    let (links, batches): (Vec<Uuid>, Vec<i64>) = cursors.iter().copied().unzip();
+    let (links, batches): (Vec<Uuid>, Vec<i64>) = cursors
+        .iter()
+        .map(|cursor| (cursor.link_id.uuid(), cursor.batch))
+        .unzip();
     sqlx::query_as!(
         WatchedRow,
-        r#"SELECT id AS "id!", at AS "at!", link_id AS "link_id!", batch AS "batch!", country,
+        r#"SELECT id AS "id!: ClickId", at AS "at!", link_id AS "link_id!: LinkId", batch AS "batch!", country,
                referrer_host, device AS "device!", bot, people AS "people!", uniques AS "uniques!",
                bots AS "bots!"
            FROM links.clicks_after($1, $2, $3, $4)"#,
@@ -96,33 +126,32 @@ pub(crate) async fn after(
         since,
         rows_per_link,
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 
-/// The hours or days of a span in which links were clicked; `unit` is `hour` or `day`.
+/// The hours or days of a period in which links were clicked.
 pub(crate) async fn series(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
-    links: &[Uuid],
-    unit: &str,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+    links: &[LinkId],
+    period: Period,
 ) -> Result<Vec<PointRow>, sqlx::Error> {
+    let links: Vec<Uuid> = links.iter().map(|id| id.uuid()).collect();
     sqlx::query_as!(
         PointRow,
-        r#"SELECT h.link_id, date_trunc($3, h.hour, 'UTC') AS "at!",
+        r#"SELECT h.link_id AS "link_id: LinkId", date_trunc($3, h.hour, 'UTC') AS "at!",
                sum(h.people)::bigint AS "people!", sum(h.uniques)::bigint AS "uniques!",
                sum(h.bots)::bigint AS "bots!"
            FROM links.click_hours AS h JOIN links.links AS l ON l.id = h.link_id AND l.owner = $1
            WHERE h.link_id = ANY ($2) AND h.hour >= $4 AND h.hour < $5
            GROUP BY 1, 2 ORDER BY 1, 2"#,
         owner,
-        links,
-        unit,
-        from,
-        to,
+        &links,
+        period.unit,
+        period.from,
+        period.to,
     )
-    .fetch_all(connection)
+    .fetch_all(db)
     .await
 }

@@ -1,8 +1,10 @@
-//! Conditions on links, as data. Only names that stand here get into SQL; values are bound.
+//! Conditions on links, as data. SQL text comes only from the constants in this file; values are
+//! always bound.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder};
-use uuid::Uuid;
+
+use crate::store::links::LinkId;
 
 /// A column that links can be filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(crate) enum Column {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    Uuid(Uuid),
+    Id(LinkId),
     Text(String),
     Flag(bool),
     Number(i64),
@@ -38,7 +40,7 @@ pub(crate) enum Comparison {
     Less,
     LessOrEqual,
     Like,
-    LikeAnyCase,
+    LikeIgnoreCase,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ pub(crate) enum Filter {
 }
 
 impl Column {
-    /// In queries over `links.links AS l LEFT JOIN links.click_totals AS t`.
+    /// The column in queries over `links.links AS l LEFT JOIN links.click_totals AS t`.
     pub(super) fn sql(self) -> &'static str {
         match self {
             Self::Id => "l.id",
@@ -84,7 +86,7 @@ impl Comparison {
             Self::Less => " < ",
             Self::LessOrEqual => " <= ",
             Self::Like => " LIKE ",
-            Self::LikeAnyCase => " ILIKE ",
+            Self::LikeIgnoreCase => " ILIKE ",
         }
     }
 }
@@ -124,7 +126,7 @@ impl Filter {
 
 pub(super) fn push_value(query: &mut QueryBuilder<Postgres>, value: &Value) {
     match value {
-        Value::Uuid(value) => query.push_bind(*value),
+        Value::Id(value) => query.push_bind(*value),
         Value::Text(value) => query.push_bind(value.clone()),
         Value::Flag(value) => query.push_bind(*value),
         Value::Number(value) => query.push_bind(*value),
@@ -135,13 +137,13 @@ pub(super) fn push_value(query: &mut QueryBuilder<Postgres>, value: &Value) {
 fn push_joined(
     query: &mut QueryBuilder<Postgres>,
     parts: &[Filter],
-    between: &'static str,
+    separator: &'static str,
     when_empty: &'static str,
 ) {
     query.push("(");
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
-            query.push(between);
+            query.push(separator);
         }
         part.push(query);
     }

@@ -1,16 +1,20 @@
-//! Lists of links: any filter, any order, and pages that begin where a link stood.
+//! Lists of links with any filter and order, in slices bounded by cursors (keyset pagination).
 //!
-//! The statements are put together from fixed parts, so the compiler cannot check them;
-//! the tests run every column and comparison.
+//! A cursor holds a link's keys, one per term of the order, and its id. `push_after` turns it into
+//! "greater in the first term that differs, else a later id", in the order's own directions and
+//! placement of nulls. Rows that are inserted or deleted between two requests therefore never shift
+//! a page, which an offset would.
+//!
+//! The statements are assembled from constants, so the compiler cannot check them; the tests run
+//! every column and comparison.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
-use uuid::Uuid;
 
 use super::{
     link_filters::{Column, Filter, Value, push_value},
-    links::LinkRow,
+    links::{LinkId, LinkRow},
 };
 
 const FROM: &str =
@@ -24,7 +28,7 @@ pub(crate) struct Term {
     pub(crate) nulls_first: bool,
 }
 
-/// What a link has in the column of a term.
+/// A link's value in the column of a term.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Key {
     #[serde(rename = "s")]
@@ -37,30 +41,30 @@ pub(crate) enum Key {
     Null,
 }
 
-/// Where a link stands in an order: its keys, and its id for those that are equal.
+/// The position of a link in an order: its keys, and its id to break ties.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Cursor {
     pub(crate) keys: Vec<Key>,
-    pub(crate) id: Uuid,
+    pub(crate) id: LinkId,
 }
 
-/// A stretch of a list. Both places are left out.
+/// A slice of a list. Both bounds are exclusive.
 #[derive(Clone, Debug)]
-pub(crate) struct Stretch {
-    pub(crate) after: Option<Place>,
-    pub(crate) before: Option<Place>,
-    /// Count from the end of the stretch instead of from its beginning.
+pub(crate) struct Slice {
+    pub(crate) after: Option<Cursor>,
+    pub(crate) before: Option<Cursor>,
+    /// Take the last `limit` links of the slice instead of the first.
     pub(crate) from_end: bool,
     pub(crate) limit: u32,
 }
 
-/// The links of a stretch, in order.
+/// The links of a slice, in order.
 pub(crate) async fn list(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
     filter: &Filter,
     order: &[Term],
-    stretch: &Stretch,
+    slice: &Slice,
 ) -> Result<Vec<LinkRow>, sqlx::Error> {
     let mut query = QueryBuilder::new(
         "SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at, \
@@ -69,30 +73,30 @@ pub(crate) async fn list(
     );
     push_where(&mut query, owner, filter);
     let reversed: Vec<Term> = order.iter().copied().map(Term::reversed).collect();
-    if let Some(place) = &stretch.after {
-        push_behind(&mut query, order, place);
+    if let Some(cursor) = &slice.after {
+        push_after(&mut query, order, cursor);
     }
-    if let Some(place) = &stretch.before {
-        push_behind(&mut query, &reversed, place);
+    if let Some(cursor) = &slice.before {
+        push_after(&mut query, &reversed, cursor);
     }
-    push_order(&mut query, if stretch.from_end { &reversed } else { order });
-    query.push(" LIMIT ").push_bind(i64::from(stretch.limit));
-    let mut rows: Vec<LinkRow> = query.build_query_as().fetch_all(connection).await?;
-    if stretch.from_end {
+    push_order(&mut query, if slice.from_end { &reversed } else { order });
+    query.push(" LIMIT ").push_bind(i64::from(slice.limit));
+    let mut rows: Vec<LinkRow> = query.build_query_as().fetch_all(db).await?;
+    if slice.from_end {
         rows.reverse();
     }
     Ok(rows)
 }
 
-/// How many links there are, on all pages.
+/// The number of links on all pages.
 pub(crate) async fn count(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
     filter: &Filter,
 ) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*)");
     push_where(&mut query, owner, filter);
-    query.build_query_scalar().fetch_one(connection).await
+    query.build_query_scalar().fetch_one(db).await
 }
 
 impl Term {
@@ -112,7 +116,7 @@ impl Term {
         }
     }
 
-    fn push_behind(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
+    fn push_after(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
         let column = self.column.sql();
         match key.value() {
             Some(value) => {
@@ -148,18 +152,18 @@ fn push_where(query: &mut QueryBuilder<Postgres>, owner: &str, filter: &Filter) 
     filter.push(query);
 }
 
-/// Links that stand behind a place: behind it in the first term in which they differ.
-fn push_behind(query: &mut QueryBuilder<Postgres>, order: &[Term], place: &Place) {
+/// Restricts the query to links after a cursor: after it in the first term in which they differ.
+fn push_after(query: &mut QueryBuilder<Postgres>, order: &[Term], cursor: &Cursor) {
     query.push(" AND (");
-    for (index, (term, key)) in order.iter().zip(&place.keys).enumerate() {
-        for (equal, key) in order.iter().zip(&place.keys).take(index) {
+    for (index, (term, key)) in order.iter().zip(&cursor.keys).enumerate() {
+        for (equal, key) in order.iter().zip(&cursor.keys).take(index) {
             equal.push_equal(query, key);
             query.push(" AND ");
         }
-        term.push_behind(query, key);
+        term.push_after(query, key);
         query.push(" OR ");
     }
-    for (term, key) in order.iter().zip(&place.keys) {
+    for (term, key) in order.iter().zip(&cursor.keys) {
         term.push_equal(query, key);
         query.push(" AND ");
     }
@@ -168,7 +172,7 @@ fn push_behind(query: &mut QueryBuilder<Postgres>, order: &[Term], place: &Place
     } else {
         "l.id > "
     });
-    query.push_bind(place.id).push(")");
+    query.push_bind(cursor.id).push(")");
 }
 
 fn push_order(query: &mut QueryBuilder<Postgres>, order: &[Term]) {
@@ -190,7 +194,7 @@ fn push_order(query: &mut QueryBuilder<Postgres>, order: &[Term]) {
     });
 }
 
-/// Ids follow the last term, so that the index on (owner, `created_at`, id) serves.
+/// Ids follow the direction of the last term, so that the index on (owner, `created_at`, id) is used.
 fn ids_descend(order: &[Term]) -> bool {
     order.last().is_some_and(|term| term.descending)
 }

@@ -1,13 +1,19 @@
-//! Links, in transactions of [`super::begin_as`].
+//! Rows of `links.links` with their totals, in transactions of [`super::begin_as`].
 
 use chrono::{DateTime, Utc};
+use quartet_db::typed_id;
 use sqlx::{FromRow, PgConnection};
-use uuid::Uuid;
+
+typed_id!(
+    /// A short URL and its target URL.
+    pub(crate) LinkId,
+    "lnk"
+);
 
 /// A link with its running totals.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct LinkRow {
-    pub(crate) id: Uuid,
+    pub(crate) id: LinkId,
     pub(crate) slug: String,
     pub(crate) url: String,
     pub(crate) title: Option<String>,
@@ -24,9 +30,9 @@ pub(crate) struct LinkRow {
     pub(crate) last_click_at: Option<DateTime<Utc>>,
 }
 
-/// Inserts the link unless its slug is taken; tells whether it did.
+/// Returns whether the link was inserted; `false` when its slug is taken.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
     link: &LinkRow,
 ) -> Result<bool, sqlx::Error> {
@@ -35,7 +41,7 @@ pub(crate) async fn insert(
              max_clicks, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
          ON CONFLICT (slug) DO NOTHING",
-        link.id,
+        link.id.uuid(),
         owner,
         link.slug,
         link.url,
@@ -46,40 +52,40 @@ pub(crate) async fn insert(
         link.max_clicks,
         link.created_at,
     )
-    .execute(connection)
+    .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 pub(crate) async fn by_id(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
-    id: Uuid,
+    id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     sqlx::query_as!(
         LinkRow,
-        r#"SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at,
-               l.max_clicks, l.uses, l.created_at, l.updated_at,
+        r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+               l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
-        id,
+        id.uuid(),
         owner,
     )
-    .fetch_optional(connection)
+    .fetch_optional(db)
     .await
 }
 
 pub(crate) async fn by_slug(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
     slug: &str,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     sqlx::query_as!(
         LinkRow,
-        r#"SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at,
-               l.max_clicks, l.uses, l.created_at, l.updated_at,
+        r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+               l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
@@ -87,32 +93,32 @@ pub(crate) async fn by_slug(
         slug,
         owner,
     )
-    .fetch_optional(connection)
+    .fetch_optional(db)
     .await
 }
 
-/// The same as [`by_id`], and nobody else changes the link until the transaction ends.
+/// Like [`by_id`], and locks the link until the transaction ends.
 pub(crate) async fn lock(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
-    id: Uuid,
+    id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     let locked = sqlx::query_scalar!(
-        "SELECT l.id FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
-        id,
+        "SELECT 1 FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
+        id.uuid(),
         owner,
     )
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut *db)
     .await?;
     match locked {
-        Some(id) => by_id(connection, owner, id).await,
+        Some(_) => by_id(db, owner, id).await,
         None => Ok(None),
     }
 }
 
-/// Writes every column that may change.
+/// Writes every column that can change.
 pub(crate) async fn update(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
     link: &LinkRow,
 ) -> Result<(), sqlx::Error> {
@@ -120,7 +126,7 @@ pub(crate) async fn update(
         "UPDATE links.links SET slug = $3, url = $4, title = $5, enabled = $6, redirect_status = $7,
              expires_at = $8, max_clicks = $9, updated_at = $10
          WHERE id = $1 AND owner = $2",
-        link.id,
+        link.id.uuid(),
         owner,
         link.slug,
         link.url,
@@ -131,27 +137,27 @@ pub(crate) async fn update(
         link.max_clicks,
         link.updated_at,
     )
-    .execute(connection)
+    .execute(db)
     .await
     .map(drop)
 }
 
-/// Deletes the link with its rollups and leaves its clicks to the purge; gives its slug.
+/// Deletes the link with its rollups and returns its slug. Its clicks are left to the purge.
 pub(crate) async fn delete(
-    connection: &mut PgConnection,
+    db: &mut PgConnection,
     owner: &str,
-    id: Uuid,
+    id: LinkId,
 ) -> Result<Option<String>, sqlx::Error> {
     let slug = sqlx::query_scalar!(
         "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
-        id,
+        id.uuid(),
         owner,
     )
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut *db)
     .await?;
     if slug.is_some() {
-        sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id)
-            .execute(connection)
+        sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id.uuid())
+            .execute(db)
             .await?;
     }
     Ok(slug)

@@ -1,9 +1,9 @@
-//! What the jobs do to the tables.
+//! Partitions, purges and heartbeats.
 
 use chrono::NaiveDate;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
-/// A table that has a partition for each day.
+/// A table that has a partition per day.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Partitioned {
     Clicks,
@@ -19,25 +19,25 @@ impl Partitioned {
     }
 }
 
-/// Makes the partition of a day; tells whether it was missing.
-pub(crate) async fn make_partition(
-    pool: &PgPool,
+/// Creates the partition of a day; returns whether it was missing.
+pub(crate) async fn create_partition(
+    db: &mut PgConnection,
     table: Partitioned,
     day: NaiveDate,
 ) -> Result<bool, sqlx::Error> {
     let name = table.name();
     sqlx::query_scalar!(
-        r#"SELECT links.make_partition($1, $2) AS "made!""#,
+        r#"SELECT links.make_partition($1, $2) AS "created!""#,
         name,
         day
     )
-    .fetch_one(pool)
+    .fetch_one(db)
     .await
 }
 
-/// Drops the partitions of the days before this one; gives how many.
+/// Drops the partitions of the days before `before`; returns their number.
 pub(crate) async fn drop_partitions(
-    pool: &PgPool,
+    db: &mut PgConnection,
     table: Partitioned,
     before: NaiveDate,
 ) -> Result<i64, sqlx::Error> {
@@ -47,21 +47,21 @@ pub(crate) async fn drop_partitions(
         name,
         before
     )
-    .fetch_one(pool)
+    .fetch_one(db)
     .await
 }
 
-/// Removes clicks of deleted links, so many at a time; 0 when nothing is left to do.
-pub(crate) async fn purge_clicks(pool: &PgPool, rows: i32) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT links.purge_clicks($1) AS "gone!""#, rows)
-        .fetch_one(pool)
+/// Deletes up to `rows` clicks of deleted links; returns 0 when none is left.
+pub(crate) async fn purge_clicks(db: &mut PgConnection, rows: i32) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT links.purge_clicks($1) AS "purged!""#, rows)
+        .fetch_one(db)
         .await
 }
 
-/// Lets every replica that listens hear that its connection is alive.
-pub(crate) async fn beat(pool: &PgPool) -> Result<(), sqlx::Error> {
+/// Notifies every listening replica that its connection is alive.
+pub(crate) async fn send_heartbeat(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify('links_beats', '')")
-        .execute(pool)
+        .execute(db)
         .await
         .map(drop)
 }

@@ -1,4 +1,4 @@
-//! SQL: one file for each thing that is stored, plain functions, checked queries.
+//! SQL: a file per table, plain functions, checked queries.
 
 pub(crate) mod clicks;
 pub(crate) mod link_filters;
@@ -10,9 +10,9 @@ pub(crate) mod salts;
 
 use sqlx::{PgPool, PgTransaction};
 
-/// A transaction that sees the rows of one user and nobody else's.
+/// Begins a transaction that row-level security limits to the rows of one user.
 ///
-/// The queries name the owner as well: two locks, of which either would do.
+/// The queries name the owner as well, so that either check alone would be enough.
 pub(crate) async fn begin_as(
     pool: &PgPool,
     owner: &str,

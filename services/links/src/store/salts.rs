@@ -1,31 +1,32 @@
-//! The keys of the visitor hashes.
+//! Rows of `links.salts`: the keys of the visitor hashes.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
-use crate::error::Error;
-
-/// The salt of a day: `proposed`, unless another replica was faster.
-pub(crate) async fn of_day(
-    pool: &PgPool,
+/// The salt of a day: `proposed`, unless another replica has stored one before.
+pub(crate) async fn get_or_insert(
+    db: &mut PgConnection,
     day: NaiveDate,
     proposed: &[u8; 16],
-) -> Result<[u8; 16], Error> {
+) -> Result<[u8; 16], sqlx::Error> {
     let salt = sqlx::query_scalar!(
         r#"SELECT links.salt_of($1, $2) AS "salt!""#,
         day,
         proposed.as_slice()
     )
-    .fetch_one(pool)
+    .fetch_one(db)
     .await?;
     salt.try_into()
-        .map_err(|_| Error::Database(sqlx::Error::Decode("a salt has 16 bytes".into())))
+        .map_err(|_| sqlx::Error::Decode("a salt has 16 bytes".into()))
 }
 
-/// Deletes the salts of the days that began before this.
-pub(crate) async fn drop_before(pool: &PgPool, before: DateTime<Utc>) -> Result<(), Error> {
+/// Deletes the salts of days that began before `before`.
+pub(crate) async fn delete_before(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!("SELECT links.drop_salts($1)", before)
-        .fetch_one(pool)
+        .fetch_one(db)
         .await?;
     Ok(())
 }

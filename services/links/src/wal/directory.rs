@@ -1,4 +1,4 @@
-//! A directory for each replica, and the lock that tells whether it lives.
+//! One directory per replica, and the lock that shows whether the replica is alive.
 
 use std::{
     fs::{File, TryLockError},
@@ -9,9 +9,9 @@ use std::{
 use super::segment;
 
 const LOCK: &str = "lock";
-const UNBORN: &str = ".new";
+const UNFINISHED: &str = ".new";
 
-/// A locked directory. The lock goes when this is dropped or the process dies.
+/// A locked directory. The lock is released when this is dropped or the process dies.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
@@ -19,28 +19,29 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Makes `root/name` and locks it. Nobody sees it before it is locked.
+    /// Creates and locks `root/name`. It gets its name only once it is locked, so that no other
+    /// replica can take it for abandoned.
     pub(crate) fn create(root: &Path, name: &str) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
-        let unborn = root.join(format!(".{name}{UNBORN}"));
-        std::fs::create_dir(&unborn)?;
-        let lock = File::create_new(unborn.join(LOCK))?;
+        let unfinished = root.join(format!(".{name}{UNFINISHED}"));
+        std::fs::create_dir(&unfinished)?;
+        let lock = File::create_new(unfinished.join(LOCK))?;
         lock.try_lock()?;
         let path = root.join(name);
-        std::fs::rename(&unborn, &path)?;
+        std::fs::rename(&unfinished, &path)?;
         sync(root)?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// Takes over every directory below `root` whose replica is gone.
-    pub(crate) fn orphans(root: &Path) -> io::Result<Vec<Self>> {
+    /// Locks every directory below `root` whose replica has died.
+    pub(crate) fn lock_abandoned(root: &Path) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(root)? {
             let path = entry?.path();
-            // Its maker is about to lock it and must not be disturbed.
-            let is_unborn = path.extension().is_some_and(|end| end == &UNBORN[1..]);
-            if !is_unborn {
-                found.extend(Self::adopt(path)?);
+            // A directory that is being created is about to be locked by its replica.
+            let is_unfinished = path.extension().is_some_and(|end| end == &UNFINISHED[1..]);
+            if !is_unfinished {
+                found.extend(Self::try_lock(path)?);
             }
         }
         Ok(found)
@@ -60,8 +61,11 @@ impl Directory {
         Ok(numbers)
     }
 
-    /// Removes the directory, which must hold no segment any more.
-    pub(crate) fn remove(self) -> io::Result<()> {
+    /// Removes the directory.
+    ///
+    /// # Errors
+    /// When it still holds segments.
+    pub(crate) fn remove(&self) -> io::Result<()> {
         if !self.segments()?.is_empty() {
             return Err(io::Error::other("the log directory still holds segments"));
         }
@@ -69,15 +73,15 @@ impl Directory {
         std::fs::remove_dir(&self.path)
     }
 
-    /// `None` while a replica holds the lock, or when somebody else was faster.
-    fn adopt(path: PathBuf) -> io::Result<Option<Self>> {
+    /// `None` while a replica holds the lock, or if another replica was faster.
+    fn try_lock(path: PathBuf) -> io::Result<Option<Self>> {
         let lock = match File::open(path.join(LOCK)) {
             Ok(lock) => lock,
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         match lock.try_lock() {
-            // The lock of a directory that was removed meanwhile is worth nothing.
+            // Another replica may have recovered and removed the directory before this lock.
             Ok(()) => Ok(path
                 .join(LOCK)
                 .exists()
@@ -88,12 +92,12 @@ impl Directory {
     }
 }
 
-/// Makes names in a directory survive a power cut.
+/// Makes created and renamed files of a directory survive a power failure.
 pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn is_gone(error: &io::Error) -> bool {
+fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -105,32 +109,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_directories_of_the_gone_are_taken_and_only_once() {
+    fn abandoned_directories_are_locked_once() {
         let root = tempfile::tempdir().unwrap();
-        let living = Directory::create(root.path(), "a").unwrap();
-        let gone = Directory::create(root.path(), "b").unwrap();
-        segment::create(gone.path(), 3).unwrap();
-        segment::create(gone.path(), 1).unwrap();
-        drop(gone);
+        let alive = Directory::create(root.path(), "a").unwrap();
+        let dead = Directory::create(root.path(), "b").unwrap();
+        segment::create(dead.path(), 3).unwrap();
+        segment::create(dead.path(), 1).unwrap();
+        drop(dead);
         std::fs::write(root.path().join("a file"), "is not a log").unwrap();
 
-        let orphans = Directory::orphans(root.path()).unwrap();
-        assert_eq!(orphans.len(), 1);
-        assert_eq!(orphans[0].segments().unwrap(), [1, 3]);
+        let abandoned = Directory::lock_abandoned(root.path()).unwrap();
+        assert_eq!(abandoned.len(), 1);
+        assert_eq!(abandoned[0].segments().unwrap(), [1, 3]);
         assert!(
-            Directory::orphans(root.path()).unwrap().is_empty(),
-            "it is taken"
+            Directory::lock_abandoned(root.path()).unwrap().is_empty(),
+            "already locked"
         );
-        assert!(living.segments().unwrap().is_empty());
+        assert!(alive.segments().unwrap().is_empty());
     }
 
     #[test]
-    fn a_directory_with_segments_is_not_removed() {
+    fn directory_with_segments_is_not_removed() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::create(root.path(), "a").unwrap();
         segment::create(directory.path(), 1).unwrap();
         assert!(directory.remove().is_err());
-        let again = Directory::orphans(root.path()).unwrap().remove(0);
+        drop(directory);
+        let again = Directory::lock_abandoned(root.path()).unwrap().remove(0);
         std::fs::remove_file(segment::path(again.path(), 1)).unwrap();
         again.remove().unwrap();
         assert!(!root.path().join("a").exists());

@@ -1,16 +1,15 @@
 //! Frames: length, checksum, payload. Integers are little-endian.
 //!
-//! The checksum (CRC-32) covers the length too, so a run of zeros, which is what a
-//! power cut leaves at the end of a file, is not a frame.
+//! The checksum (CRC-32) covers the length as well, so that a run of zeros, which a power failure
+//! can leave at the end of a file, is not a frame.
 
-/// Longer payloads are refused, and a longer length means that the frame is broken.
+/// Longer payloads are refused, and a frame that claims to be longer is corrupt.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 4096;
 /// The length and the checksum.
-const HEAD_BYTES: usize = 8;
-/// The longest frame that there is.
-pub(super) const MAX_FRAME_BYTES: usize = HEAD_BYTES + MAX_PAYLOAD_BYTES;
+const HEADER_BYTES: usize = 8;
+pub(super) const MAX_FRAME_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
-/// What stands at the start of some bytes.
+/// What some bytes start with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed<'a> {
     Frame {
@@ -19,7 +18,7 @@ pub(super) enum Parsed<'a> {
     },
     /// The bytes end before the frame does.
     Incomplete,
-    Broken,
+    Corrupt,
 }
 
 /// The frame around a payload of 1 to [`MAX_PAYLOAD_BYTES`] bytes, or `None`.
@@ -28,7 +27,7 @@ pub(super) fn encode(payload: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let length = u32::try_from(payload.len()).ok()?.to_le_bytes();
-    let mut frame = Vec::with_capacity(HEAD_BYTES + payload.len());
+    let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
     frame.extend_from_slice(&length);
     frame.extend_from_slice(&checksum(length, payload).to_le_bytes());
     frame.extend_from_slice(payload);
@@ -42,19 +41,19 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some((&expected, rest)) = rest.split_first_chunk::<4>() else {
         return Parsed::Incomplete;
     };
-    let wanted = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-    if wanted == 0 || wanted > MAX_PAYLOAD_BYTES {
-        return Parsed::Broken;
+    let payload_bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if payload_bytes == 0 || payload_bytes > MAX_PAYLOAD_BYTES {
+        return Parsed::Corrupt;
     }
-    let Some(payload) = rest.get(..wanted) else {
+    let Some(payload) = rest.get(..payload_bytes) else {
         return Parsed::Incomplete;
     };
     if checksum(length, payload) != u32::from_le_bytes(expected) {
-        return Parsed::Broken;
+        return Parsed::Corrupt;
     }
     Parsed::Frame {
         payload,
-        length: HEAD_BYTES + wanted,
+        length: HEADER_BYTES + payload_bytes,
     }
 }
 
@@ -73,14 +72,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(payload in prop::collection::vec(any::<u8>(), 1..MAX_PAYLOAD_BYTES)) {
+        fn frames_round_trip(payload in prop::collection::vec(any::<u8>(), 1..MAX_PAYLOAD_BYTES)) {
             let frame = encode(&payload).unwrap();
             let length = frame.len();
             prop_assert_eq!(parse(&frame), Parsed::Frame { payload: &payload, length });
         }
 
         #[test]
-        fn a_torn_frame_is_incomplete(
+        fn torn_frame_is_incomplete(
             payload in prop::collection::vec(any::<u8>(), 1..300),
             cut in any::<prop::sample::Index>(),
         ) {
@@ -89,21 +88,21 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_never_taken_for_a_frame(
+        fn flipped_bit_is_detected(
             payload in prop::collection::vec(any::<u8>(), 1..300),
-            place in any::<prop::sample::Index>(),
+            position in any::<prop::sample::Index>(),
             bit in 0_u8..8,
         ) {
             let mut frame = encode(&payload).unwrap();
-            let index = place.index(frame.len());
+            let index = position.index(frame.len());
             frame[index] ^= 1 << bit;
             prop_assert!(!matches!(parse(&frame), Parsed::Frame { .. }), "bit {bit} of byte {index}");
         }
     }
 
     #[test]
-    fn zeros_and_unfit_payloads_are_no_frames() {
-        assert_eq!(parse(&[0; 64]), Parsed::Broken);
+    fn zeros_are_corrupt_and_unfit_payloads_are_refused() {
+        assert_eq!(parse(&[0; 64]), Parsed::Corrupt);
         assert_eq!(encode(&[]), None);
         assert_eq!(encode(&vec![0; MAX_PAYLOAD_BYTES + 1]), None);
     }

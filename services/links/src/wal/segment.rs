@@ -1,17 +1,18 @@
-//! Segments: numbered files of frames behind a mark that names the format.
+//! Segments: numbered files of frames, after a header that names the format.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::frame::{self, MAX_FRAME_BYTES, Parsed};
 
-const MARK: &[u8; 8] = b"QLCLICK1";
-pub(super) const START: u64 = MARK.len() as u64;
-/// Read at once. Holds at least one whole frame.
+const HEADER: &[u8; 8] = b"QLCLICK1";
+pub(crate) const SEGMENT_HEADER_BYTES: u64 = HEADER.len() as u64;
+/// Bytes per read; at least one whole frame.
 const CHUNK_BYTES: usize = 512 * 1024;
 const _: () = assert!(CHUNK_BYTES > MAX_FRAME_BYTES);
 
@@ -19,48 +20,48 @@ pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:010}.wal"))
 }
 
-/// The number in a segment's file name.
+/// The segment number in a file name.
 pub(super) fn number(name: &str) -> Option<u64> {
     name.strip_suffix(".wal")?.parse().ok()
 }
 
-/// Makes a segment; gives it with the offset at which its first frame goes.
+/// Creates a segment; returns the file and the offset of its first frame.
 pub(super) fn create(directory: &Path, number: u64) -> io::Result<(File, u64)> {
     let path = path(directory, number);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&path)?;
-    if let Err(error) = file.write_all(MARK) {
+    if let Err(error) = file.write_all(HEADER) {
         let _ = std::fs::remove_file(path);
         return Err(error);
     }
-    Ok((file, START))
+    Ok((file, SEGMENT_HEADER_BYTES))
 }
 
-/// Reads a segment from the start, while it may still grow.
-#[derive(Debug)]
+/// Reads a segment from the start, even while it grows.
+#[derive(Clone, Debug)]
 pub(crate) struct SegmentReader {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     offset: u64,
 }
 
-/// Some payloads in the order in which they were written.
+/// Payloads in the order in which they were appended.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) payloads: Vec<Vec<u8>>,
     pub(crate) ending: Ending,
 }
 
-/// Why a batch ends where it does.
+/// Why a batch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// There is more.
+    /// More payloads follow.
     More,
-    /// Everything up to the bound was read.
+    /// The bound is reached.
     Done,
-    /// The rest is no frame: the tail that a power cut tore off, in bytes.
+    /// The remaining bytes are not a frame: a write that a power failure interrupted.
     Torn(u64),
 }
 
@@ -68,7 +69,7 @@ impl SegmentReader {
     pub(crate) fn open(directory: &Path, number: u64) -> io::Result<Self> {
         let path = path(directory, number);
         Ok(Self {
-            file: File::open(&path)?,
+            file: Arc::new(File::open(&path)?),
             path,
             offset: 0,
         })
@@ -79,8 +80,25 @@ impl SegmentReader {
         self.offset
     }
 
-    /// Reads at most `rows` payloads that lie before `bound`, or before the end of the file.
-    pub(crate) fn read(&mut self, bound: Option<u64>, rows: usize) -> io::Result<Batch> {
+    /// Like [`Self::read`], on a thread for blocking work.
+    pub(crate) async fn read_batch(
+        &mut self,
+        bound: Option<u64>,
+        rows: usize,
+    ) -> io::Result<Batch> {
+        let mut reader = self.clone();
+        let (offset, batch) = tokio::task::spawn_blocking(move || {
+            let batch = reader.read(bound, rows);
+            (reader.offset, batch)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        self.offset = offset;
+        batch
+    }
+
+    /// Reads up to `rows` payloads that end before `bound`, or before the end of the file.
+    pub(super) fn read(&mut self, bound: Option<u64>, rows: usize) -> io::Result<Batch> {
         let bound = match bound {
             Some(bound) => bound,
             None => self.file.metadata()?.len(),
@@ -89,7 +107,7 @@ impl SegmentReader {
             payloads: Vec::new(),
             ending: Ending::More,
         };
-        if self.offset < START && !self.skip_mark(bound)? {
+        if self.offset < SEGMENT_HEADER_BYTES && !self.skip_header(bound)? {
             batch.ending = Ending::Torn(bound);
             return Ok(batch);
         }
@@ -100,8 +118,8 @@ impl SegmentReader {
                 break;
             }
             let before = self.offset;
-            let broken = self.take_frames(&chunk, rows, &mut batch.payloads);
-            if broken || self.offset == before {
+            let is_corrupt = self.take_frames(&chunk, rows, &mut batch.payloads);
+            if is_corrupt || self.offset == before {
                 batch.ending = Ending::Torn(bound - self.offset);
                 break;
             }
@@ -109,12 +127,12 @@ impl SegmentReader {
         Ok(batch)
     }
 
-    /// Deletes the file. What was read from it must be safe elsewhere.
+    /// Deletes the file, whose payloads must be stored elsewhere.
     pub(crate) fn delete(self) -> io::Result<()> {
         std::fs::remove_file(self.path)
     }
 
-    /// Takes whole frames off a chunk; true when what follows them cannot be one.
+    /// Takes whole frames off a chunk; returns whether the bytes after them cannot be a frame.
     fn take_frames(&mut self, chunk: &[u8], rows: usize, into: &mut Vec<Vec<u8>>) -> bool {
         let mut rest = chunk;
         while into.len() < rows {
@@ -125,20 +143,20 @@ impl SegmentReader {
                     rest = &rest[length..];
                 }
                 Parsed::Incomplete => return false,
-                Parsed::Broken => return true,
+                Parsed::Corrupt => return true,
             }
         }
         false
     }
 
-    fn skip_mark(&mut self, bound: u64) -> io::Result<bool> {
-        let mut mark = [0; MARK.len()];
-        if bound < START {
+    fn skip_header(&mut self, bound: u64) -> io::Result<bool> {
+        let mut header = [0; HEADER.len()];
+        if bound < SEGMENT_HEADER_BYTES {
             return Ok(false);
         }
-        self.file.read_exact_at(&mut mark, 0)?;
-        self.offset = START;
-        Ok(&mark == MARK)
+        self.file.read_exact_at(&mut header, 0)?;
+        self.offset = SEGMENT_HEADER_BYTES;
+        Ok(&header == HEADER)
     }
 
     fn chunk(&self, bound: u64) -> io::Result<Vec<u8>> {
@@ -181,7 +199,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_torn_tail_costs_nothing_that_was_whole(
+        fn torn_tail_loses_no_whole_frame(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..40),
             cut in any::<prop::sample::Index>(),
             rows in 1_usize..20,
@@ -192,26 +210,26 @@ mod tests {
             let keep = cut.index(bytes.len() + 1);
             std::fs::write(&path, &bytes[..keep]).unwrap();
 
-            let mut end = MARK.len();
+            let mut end = HEADER.len();
             let whole = payloads.iter().take_while(|p| { end += 8 + p.len(); end <= keep }).count();
             let mut reader = SegmentReader::open(directory.path(), 1).unwrap();
             let (read, ending) = read_all(&mut reader, rows);
             prop_assert_eq!(&read[..], &payloads[..whole]);
-            let kept: usize = MARK.len() + payloads[..whole].iter().map(|p| 8 + p.len()).sum::<usize>();
-            let torn = if keep < MARK.len() { keep } else { keep - kept };
-            let expected = if keep >= MARK.len() && torn == 0 { Ending::Done } else { Ending::Torn(torn as u64) };
+            let kept: usize = HEADER.len() + payloads[..whole].iter().map(|p| 8 + p.len()).sum::<usize>();
+            let torn = if keep < HEADER.len() { keep } else { keep - kept };
+            let expected = if keep >= HEADER.len() && torn == 0 { Ending::Done } else { Ending::Torn(torn as u64) };
             prop_assert_eq!(ending, expected);
         }
 
         #[test]
-        fn a_broken_byte_ends_the_reading_and_nothing_false_is_read(
+        fn corrupt_byte_ends_the_batch_before_its_frame(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..60), 1..20),
-            place in any::<prop::sample::Index>(),
+            position in any::<prop::sample::Index>(),
         ) {
             let (directory, _) = written(&payloads, &[]);
             let path = path(directory.path(), 1);
             let mut bytes = std::fs::read(&path).unwrap();
-            let index = MARK.len() + place.index(bytes.len() - MARK.len());
+            let index = HEADER.len() + position.index(bytes.len() - HEADER.len());
             bytes[index] = !bytes[index];
             std::fs::write(&path, &bytes).unwrap();
             let mut reader = SegmentReader::open(directory.path(), 1).unwrap();
@@ -222,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_at_the_end_are_a_torn_tail() {
+    fn trailing_zeros_are_a_torn_tail() {
         let (_directory, mut reader) = written(&[b"one".to_vec()], &[0; 100]);
         assert_eq!(
             read_all(&mut reader, 10),
@@ -231,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_hides_what_lies_behind_it() {
+    fn payloads_after_the_bound_are_not_read() {
         let payloads = [b"one".to_vec(), b"two".to_vec()];
         let (_directory, mut reader) = written(&payloads, &[]);
-        let bound = START + 8 + 3;
+        let bound = SEGMENT_HEADER_BYTES + 8 + 3;
         let first = reader.read(Some(bound), 10).unwrap();
         assert_eq!(
             (first.payloads, first.ending),
@@ -245,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_longer_than_a_chunk_altogether_are_all_read() {
+    fn payloads_beyond_one_chunk_are_read() {
         let payloads: Vec<Vec<u8>> = (0..400_u16).map(|n| vec![(n % 251) as u8; 4000]).collect();
         let (_directory, mut reader) = written(&payloads, &[]);
         assert_eq!(read_all(&mut reader, 150), (payloads, Ending::Done));

@@ -1,4 +1,4 @@
-//! The thread that writes: what many requests append goes to the disk in one write.
+//! The writer thread: group commit of what many requests append.
 
 use std::{
     fs::File,
@@ -17,37 +17,37 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{directory, frame, segment};
 
-/// Appends that may wait for the thread; further ones wait for a place.
+/// Queued appends; further ones wait for room in the queue.
 const QUEUE: usize = 4096;
-/// One write holds at most this many frames.
+/// Frames per write.
 const GROUP: usize = 1024;
 
-/// When appended frames are forced onto the disk. Every mode survives a killed process.
+/// When appended frames are synced to disk. In every mode they survive a killed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fsync {
-    /// Before the append is confirmed: survives a power cut.
+    /// Before the append is confirmed: they survive a power failure.
     Group,
-    /// At most this long afterwards: a power cut may cost that much.
+    /// At most this long afterwards: a power failure loses at most that much.
     Interval(Duration),
-    /// When the kernel sees fit, about half a minute.
+    /// When the kernel writes them back, after about 30 seconds.
     Off,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) fsync: Fsync,
-    /// A segment that has grown to this is closed and a new one begun.
+    /// Size from which a segment is sealed and the next one is started.
     pub(crate) segment_bytes: u64,
-    /// All segments together; beyond it appends are refused.
+    /// Size of all segments together from which appends are refused.
     pub(crate) limit_bytes: u64,
 }
 
-/// How far the log is written. What lies before it may be read.
+/// The end of the log. Everything before it can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
-    /// Nothing will follow.
+    /// Nothing is appended any more.
     pub(crate) closed: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum AppendError {
     Closed,
 }
 
-/// The writing end of a log. Clones share it.
+/// The writing end of the log. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wal {
     queue: mpsc::Sender<Message>,
@@ -78,13 +78,13 @@ enum Message {
         frame: Vec<u8>,
         done: oneshot::Sender<Result<(), Arc<io::Error>>>,
     },
-    /// Closes the segment, if there is anything in it.
+    /// Starts a new segment unless the current one is empty.
     Seal,
     Close,
 }
 
 impl Wal {
-    /// Begins the first segment in an empty directory and starts the thread.
+    /// Creates the first segment in an empty directory and starts the writer thread.
     pub(crate) fn start(directory: PathBuf, settings: Settings) -> io::Result<Self> {
         let held_bytes = Arc::new(AtomicU64::new(0));
         let limit_bytes = settings.limit_bytes;
@@ -121,13 +121,16 @@ impl Wal {
         })
     }
 
-    /// Writes a payload; when this returns `Ok`, the payload survives a killed process.
+    /// Appends a payload. Once this returns `Ok`, the payload survives a killed process.
+    ///
+    /// # Errors
+    /// `Full` at the size limit; `Write`; `Payload` if it is too long; `Closed`.
     pub(crate) async fn append(&self, payload: &[u8]) -> Result<(), AppendError> {
         let bytes = payload.len();
         let frame = frame::encode(payload).ok_or(AppendError::Payload { bytes })?;
         let held = self.held_bytes.load(Ordering::Relaxed);
         if held + frame.len() as u64 > self.limit_bytes {
-            // Only closed segments are deleted: without this a full log could stay full.
+            // Only sealed segments are deleted: a full log with one segment would stay full.
             let _ = self.queue.try_send(Message::Seal);
             return Err(AppendError::Full {
                 limit_bytes: self.limit_bytes,
@@ -145,24 +148,24 @@ impl Wal {
             .map_err(AppendError::Write)
     }
 
-    /// Follows how far the log is written.
+    /// Follows the end of the log.
     pub(crate) fn written(&self) -> watch::Receiver<Position> {
         self.written.clone()
     }
 
-    /// Notes that bytes of deleted segments are free again.
+    /// Returns the bytes of deleted segments to the limit.
     pub(crate) fn release(&self, bytes: u64) {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes in segments that are not deleted yet.
+    /// Bytes of frames in segments that are not deleted yet.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Writes what is queued and ends the thread; later appends are refused.
+    /// Writes what is queued and stops the writer thread. Later appends return `Closed`.
     pub(crate) async fn close(&self) {
-        // A closed queue means that the thread has ended already.
+        // Fails if the thread has already stopped.
         let _ = self.queue.send(Message::Close).await;
     }
 }
@@ -201,13 +204,13 @@ impl Writer {
             let outcome = self.write_group(&bytes).map_err(Arc::new);
             bytes.clear();
             for done in waiting.drain(..) {
-                // Whoever went away meanwhile does not want to know.
+                // Fails if the request was canceled meanwhile.
                 let _ = done.send(outcome.clone());
             }
         }
         drop(appends);
         if let Err(error) = self.file.sync_data() {
-            tracing::error!(%error, "the click log could not be forced onto the disk");
+            tracing::error!(%error, "the click log could not be synced to disk");
         }
         self.position.closed = true;
         let _ = self.publish.send(self.position);
@@ -220,9 +223,9 @@ impl Writer {
         if self.position.offset >= self.settings.segment_bytes {
             self.rotate()?;
         }
-        let written = (&*self.file).write_all(bytes).and_then(|()| self.force());
+        let written = (&*self.file).write_all(bytes).and_then(|()| self.sync());
         if let Err(error) = written {
-            self.cut_back();
+            self.truncate();
             return Err(error);
         }
         self.position.offset += bytes.len() as u64;
@@ -233,21 +236,21 @@ impl Writer {
     }
 
     fn seal(&mut self) {
-        if self.position.offset <= segment::START {
+        if self.position.offset <= segment::SEGMENT_HEADER_BYTES {
             return;
         }
         match self.rotate() {
             Ok(()) => drop(self.publish.send(self.position)),
-            Err(error) => tracing::warn!(%error, "a full click log could not begin a new segment"),
+            Err(error) => tracing::warn!(%error, "a full click log could not start a new segment"),
         }
     }
 
-    fn force(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         if self.settings.fsync == Fsync::Group {
             self.file.sync_data()?;
         }
         if let Some(syncer) = &self.syncer {
-            syncer.soon(&self.file);
+            syncer.schedule(&self.file);
         }
         Ok(())
     }
@@ -268,43 +271,43 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes a half-written group off the end, so that the next one follows a whole frame.
-    fn cut_back(&mut self) {
+    /// Truncates a partially written group, so that the next one follows a whole frame.
+    fn truncate(&mut self) {
         use std::io::Seek;
         let offset = self.position.offset;
-        let cut = self
+        let truncated = self
             .file
             .set_len(offset)
             .and_then(|()| (&*self.file).seek(io::SeekFrom::Start(offset)).map(drop));
-        if let Err(error) = cut {
-            tracing::error!(%error, "the click log could not be cut back; a new segment begins");
-            // Counts as full, so that the next group rotates.
+        if let Err(error) = truncated {
+            tracing::error!(%error, "the click log could not be truncated; starting a new segment");
+            // Makes the next group rotate.
             self.position.offset = self.settings.segment_bytes.max(offset);
         }
     }
 }
 
-/// Forces files onto the disk a while after they were written, off the writing thread.
+/// Syncs files a while after they were written, on a thread of its own.
 struct Syncer {
-    wanted: Arc<Mutex<Option<Arc<File>>>>,
+    pending: Arc<Mutex<Option<Arc<File>>>>,
     wake: std_mpsc::SyncSender<()>,
 }
 
 impl Syncer {
-    fn soon(&self, file: &Arc<File>) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted.is_none() {
-            // A full channel means that the thread is awake.
+    fn schedule(&self, file: &Arc<File>) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.is_none() {
+            // A full channel means that the thread is already awake.
             let _ = self.wake.try_send(());
         }
-        *wanted = Some(Arc::clone(file));
+        *pending = Some(Arc::clone(file));
     }
 }
 
 fn start_syncer(interval: Duration) -> io::Result<Syncer> {
-    let wanted: Arc<Mutex<Option<Arc<File>>>> = Arc::default();
+    let pending: Arc<Mutex<Option<Arc<File>>>> = Arc::default();
     let (wake, woken) = std_mpsc::sync_channel(1);
-    let shared = Arc::clone(&wanted);
+    let shared = Arc::clone(&pending);
     thread::Builder::new()
         .name("click-log-sync".into())
         .spawn(move || {
@@ -312,11 +315,11 @@ fn start_syncer(interval: Duration) -> io::Result<Syncer> {
                 thread::sleep(interval);
                 let file = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(Err(error)) = file.map(|file| file.sync_data()) {
-                    tracing::error!(%error, "the click log could not be forced onto the disk");
+                    tracing::error!(%error, "the click log could not be synced to disk");
                 }
             }
         })?;
-    Ok(Syncer { wanted, wake })
+    Ok(Syncer { pending, wake })
 }
 
 #[cfg(test)]
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_confirmed_can_be_read_in_every_mode() {
+    async fn confirmed_payloads_can_be_read_in_every_fsync_mode() {
         for fsync in [
             Fsync::Group,
             Fsync::Interval(Duration::from_millis(1)),
@@ -367,7 +370,7 @@ mod tests {
             let position = *wal.written().borrow();
             assert!(
                 position.segment > 1,
-                "segments of 200 bytes cannot hold it all"
+                "the payloads do not fit one segment of 200 bytes"
             );
             let mut read = read(directory.path(), position);
             read.sort_unstable_by_key(|p| u32::from_le_bytes(p[..].try_into().unwrap()));
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_log_refuses_until_segments_are_released() {
+    async fn full_log_refuses_appends_until_segments_are_released() {
         let directory = tempfile::tempdir().unwrap();
         let wal = Wal::start(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
         let payload = [7; 1000];
@@ -391,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_log_has_everything_and_takes_nothing() {
+    async fn closed_log_has_every_payload_and_refuses_appends() {
         let directory = tempfile::tempdir().unwrap();
         let wal = Wal::start(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
         wal.append(b"last").await.unwrap();

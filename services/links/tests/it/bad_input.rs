@@ -1,4 +1,4 @@
-//! Every wrong input gets an error that names the field and the rule, and none a 500.
+//! Every invalid input gets an error that names the field and the rule, never a 500.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ const UPDATE: &str =
 const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
     links(where: $where, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) { nodes { id } } }";
 
-/// The fields and rules that an error names.
-fn named(error: &Value) -> Vec<(String, String)> {
+/// The fields and rules in an error.
+fn violations(error: &Value) -> Vec<(String, String)> {
     let errors = error["extensions"]["errors"]
         .as_array()
         .unwrap_or_else(|| panic!("{error}"));
@@ -26,12 +26,12 @@ fn named(error: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_field_of_a_new_link_is_checked_and_all_faults_are_told_at_once() {
-    let replica = Replica::alone().await;
+async fn create_link_names_every_invalid_field() {
+    let replica = Replica::start().await;
     let long = "x".repeat(201);
     let url = "https://example.com/";
     let cases = [
-        (json!({"url": "no address"}), "url", "invalid_url"),
+        (json!({"url": "no url"}), "url", "invalid_url"),
         (
             json!({"url": "ftp://example.com/"}),
             "url",
@@ -119,11 +119,14 @@ async fn every_field_of_a_new_link_is_checked_and_all_faults_are_told_at_once() 
     for (input, field, code) in cases {
         let error = replica.error(ALICE, CREATE, json!({"input": input})).await;
         assert_eq!(error["extensions"]["code"], "INVALID_INPUT", "{error}");
-        assert_eq!(named(&error), [(format!("input.{field}"), code.to_owned())]);
+        assert_eq!(
+            violations(&error),
+            [(format!("input.{field}"), code.to_owned())]
+        );
     }
     let input = json!({"url": "x", "slug": "", "title": "", "redirectStatus": 0, "maxClicks": 0});
     let error = replica.error(ALICE, CREATE, json!({"input": input})).await;
-    assert_eq!(named(&error).len(), 5);
+    assert_eq!(violations(&error).len(), 5);
     assert_eq!(error["extensions"]["field"], "input.url");
     let count = replica
         .data(ALICE, "{ links { totalCount } }", json!({}))
@@ -132,8 +135,8 @@ async fn every_field_of_a_new_link_is_checked_and_all_faults_are_told_at_once() 
 }
 
 #[tokio::test]
-async fn changes_are_held_to_the_same_rules() {
-    let replica = Replica::alone().await;
+async fn update_link_has_the_same_rules() {
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let cases = [
         (json!({"url": null}), "url", "required"),
@@ -172,7 +175,10 @@ async fn changes_are_held_to_the_same_rules() {
         let error = replica
             .error(ALICE, UPDATE, json!({"id": id, "input": input}))
             .await;
-        assert_eq!(named(&error), [(format!("input.{field}"), code.to_owned())]);
+        assert_eq!(
+            violations(&error),
+            [(format!("input.{field}"), code.to_owned())]
+        );
     }
     let limited = json!({"id": id, "input": {"maxClicks": 3}});
     replica.data(ALICE, UPDATE, limited).await;
@@ -184,16 +190,16 @@ async fn changes_are_held_to_the_same_rules() {
         )
         .await;
     assert_eq!(
-        named(&error)[0].1,
+        violations(&error)[0].1,
         "conflict",
-        "with what the link had before"
+        "together with the current maxClicks"
     );
 }
 
 #[tokio::test]
-async fn ids_and_slugs_that_are_none_are_named() {
-    let replica = Replica::alone().await;
-    let good = "lnk_01jd6x8rv3fq4t2m8n5k7c9e1z";
+async fn invalid_ids_and_slugs_are_named() {
+    let replica = Replica::start().await;
+    let valid = "lnk_01jd6x8rv3fq4t2m8n5k7c9e1z";
     for id in [
         "",
         "x",
@@ -209,7 +215,7 @@ async fn ids_and_slugs_that_are_none_are_named() {
         ] {
             let error = replica.error(ALICE, query, json!({"id": id})).await;
             assert_eq!(
-                named(&error),
+                violations(&error),
                 [("id".to_owned(), "invalid_id".to_owned())],
                 "{id:?}"
             );
@@ -217,17 +223,17 @@ async fn ids_and_slugs_that_are_none_are_named() {
     }
     let query = "query($id: ID!) { link(id: $id) { id } }";
     assert_eq!(
-        replica.data(ALICE, query, json!({"id": good})).await["link"],
+        replica.data(ALICE, query, json!({"id": valid})).await["link"],
         Value::Null
     );
     let query = "query($slug: String!) { linkBySlug(slug: $slug) { id } }";
     let error = replica.error(ALICE, query, json!({"slug": "\u{0}"})).await;
-    assert_eq!(named(&error)[0].0, "slug");
+    assert_eq!(violations(&error)[0].0, "slug");
 }
 
 #[tokio::test]
-async fn filters_orders_and_pages_that_break_a_rule_are_named_by_their_place() {
-    let replica = Replica::alone().await;
+async fn invalid_filters_orders_and_pages_are_named_by_their_path() {
+    let replica = Replica::start().await;
     let nested = |depth| (0..depth).fold(json!({}), |inside, _| json!({"_not": inside}));
     let many: Vec<Value> = (0..61).map(|_| json!({"enabled": {"_eq": true}})).collect();
     let ids: Vec<String> = (0..101).map(|n| format!("a{n}")).collect();
@@ -235,7 +241,7 @@ async fn filters_orders_and_pages_that_break_a_rule_are_named_by_their_place() {
     let cursor_of_other_order = "eyJvIjoiK1NsdWc-IiwiayI6W3sicyI6ImEifV0sImkiOiIwMTkwMDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDAifQ";
     let cases = [
         (
-            json!({"where": {"id": {"_eq": "nonsense"}}}),
+            json!({"where": {"id": {"_eq": "invalid"}}}),
             "where.id._eq",
             "invalid_id",
         ),
@@ -335,14 +341,14 @@ async fn filters_orders_and_pages_that_break_a_rule_are_named_by_their_place() {
                 "{error}"
             );
         } else {
-            assert_eq!(named(&error), [(field.to_owned(), code.to_owned())]);
+            assert_eq!(violations(&error), [(field.to_owned(), code.to_owned())]);
         }
     }
 }
 
 #[tokio::test]
-async fn types_that_do_not_fit_are_named_by_the_validation() {
-    let replica = Replica::alone().await;
+async fn type_errors_are_named_by_validation() {
+    let replica = Replica::start().await;
     let cases = [
         (CREATE, json!({}), "input"),
         (CREATE, json!({"input": {}}), "url"),
@@ -391,8 +397,8 @@ async fn types_that_do_not_fit_are_named_by_the_validation() {
 }
 
 #[tokio::test]
-async fn series_that_break_a_rule_are_named() {
-    let replica = Replica::alone().await;
+async fn invalid_series_are_named() {
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let query = "query($id: ID!, $from: DateTime, $to: DateTime) { link(id: $id) { clicks { series(by: HOUR, from: $from, to: $to) { total } } } }";
     let cases = [
@@ -420,6 +426,6 @@ async fn series_that_break_a_rule_are_named() {
     for (mut variables, field, code) in cases {
         variables["id"] = json!(id);
         let error = replica.error(ALICE, query, variables).await;
-        assert_eq!(named(&error), [(field.to_owned(), code.to_owned())]);
+        assert_eq!(violations(&error), [(field.to_owned(), code.to_owned())]);
     }
 }

@@ -1,24 +1,24 @@
-//! What a click counts for.
+//! What is counted.
 
 use chrono::Duration;
 use quartet_common::clock::Clock;
 use serde_json::json;
 use sqlx::Row;
 
-use crate::support::{ALICE, BROWSER, Replica, World, eventually};
+use crate::support::{ALICE, BROWSER, Cluster, Replica, eventually};
 
 #[tokio::test]
-async fn people_are_counted_once_a_day_and_bots_apart() {
-    let replica = Replica::alone().await;
+async fn people_are_unique_once_a_day_and_bots_are_counted_separately() {
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
-    let visit = async |agent: &str, address: &str| {
+    let visit = async |agent: &str, client_ip: &str| {
         let request = replica
             .client
             .get(replica.url(&format!("/s/{slug}")))
             .header("user-agent", agent);
         assert_eq!(
             request
-                .header("x-forwarded-for", address)
+                .header("x-forwarded-for", client_ip)
                 .send()
                 .await
                 .unwrap()
@@ -44,12 +44,12 @@ async fn people_are_counted_once_a_day_and_bots_apart() {
         .send()
         .await
         .unwrap();
-    replica.counts_become(&id, [7, 4, 3, 3]).await;
+    replica.expect_counts(&id, [7, 4, 3, 3]).await;
 }
 
 #[tokio::test]
-async fn who_asks_not_to_be_tracked_is_counted_and_nothing_is_kept() {
-    let replica = Replica::alone().await;
+async fn opting_out_of_tracking_counts_the_click_and_records_nothing() {
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     for header in ["dnt", "sec-gpc"] {
         let request = replica
@@ -58,34 +58,38 @@ async fn who_asks_not_to_be_tracked_is_counted_and_nothing_is_kept() {
             .header("referer", "https://a.example/");
         request.header("cf-ipcountry", "DE").send().await.unwrap();
     }
-    replica.counts_become(&id, [2, 2, 0, 0]).await;
-    let mut admin = replica.world.database.connect_as_admin().await;
-    let kept = sqlx::query(
+    replica.expect_counts(&id, [2, 2, 0, 0]).await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let recorded = sqlx::query(
         "SELECT count(*) FROM links.clicks WHERE coalesce(visitor::text, country, referrer_host) IS NOT NULL",
     );
     assert_eq!(
-        kept.fetch_one(&mut admin).await.unwrap().get::<i64, _>(0),
+        recorded
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+            .get::<i64, _>(0),
         0
     );
 }
 
 #[tokio::test]
-async fn a_new_day_has_a_new_salt_and_old_salts_are_deleted() {
-    let world = World::at(Clock::manual("2026-05-01T23:30:00Z".parse().unwrap())).await;
-    let replica = world.start().await;
+async fn salts_change_daily_and_old_ones_are_deleted() {
+    let cluster = Cluster::at(Clock::manual("2026-05-01T23:30:00Z".parse().unwrap())).await;
+    let replica = cluster.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
     replica.follow(&slug).await;
-    world.clock.advance(Duration::hours(1));
-    // Tomorrow's salt was fetched an hour ahead.
+    cluster.clock.advance(Duration::hours(1));
+    // The next day's salt was fetched an hour ahead.
     replica.follow(&slug).await;
-    replica.counts_become(&id, [3, 3, 2, 0]).await;
-    let mut admin = world.database.connect_as_admin().await;
+    replica.expect_counts(&id, [3, 3, 2, 0]).await;
+    let mut admin = cluster.database.connect_as_admin().await;
     let salts = sqlx::query("SELECT count(*), count(DISTINCT salt) FROM links.salts");
     let row = salts.fetch_one(&mut admin).await.unwrap();
     assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (2, 2));
-    world.clock.advance(Duration::hours(48));
-    let other = world.start().await;
+    cluster.clock.advance(Duration::hours(48));
+    let other = cluster.start().await;
     let days: Vec<chrono::NaiveDate> =
         sqlx::query_scalar("SELECT day FROM links.salts ORDER BY day")
             .fetch_all(&mut admin)
@@ -96,12 +100,12 @@ async fn a_new_day_has_a_new_salt_and_old_salts_are_deleted() {
 }
 
 #[tokio::test]
-async fn series_show_hours_and_days_with_zeros_between() {
-    let world = World::at(Clock::manual("2026-05-01T22:50:00Z".parse().unwrap())).await;
-    let replica = world.start().await;
+async fn series_fill_hours_and_days_without_clicks_with_zeros() {
+    let cluster = Cluster::at(Clock::manual("2026-05-01T22:50:00Z".parse().unwrap())).await;
+    let replica = cluster.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    world.clock.advance(Duration::minutes(30));
+    cluster.clock.advance(Duration::minutes(30));
     replica.follow(&slug).await;
     replica
         .client
@@ -109,11 +113,11 @@ async fn series_show_hours_and_days_with_zeros_between() {
         .send()
         .await
         .unwrap();
-    world.clock.advance(Duration::hours(2));
-    // Another replica has the new day's salt.
-    let other = world.start().await;
+    cluster.clock.advance(Duration::hours(2));
+    // The other replica starts with the new day's salt.
+    let other = cluster.start().await;
     other.follow(&slug).await;
-    other.counts_become(&id, [4, 3, 2, 1]).await;
+    other.expect_counts(&id, [4, 3, 2, 1]).await;
     let query = "query($id: ID!) { link(id: $id) { clicks { lastAt
         hours: series(by: HOUR, from: \"2026-05-01T22:00:00Z\") { at total people unique bots }
         days: series(by: DAY, from: \"2026-04-30T12:00:00Z\") { at total unique } } } }";
@@ -144,49 +148,55 @@ async fn series_show_hours_and_days_with_zeros_between() {
 }
 
 #[tokio::test]
-async fn clicks_lie_in_the_partition_of_their_day_and_the_net_is_emptied() {
-    let world = World::at(Clock::manual("2026-05-01T12:00:00Z".parse().unwrap())).await;
-    let replica = world.start().await;
+async fn clicks_are_in_the_partition_of_their_day_and_the_default_partition_is_emptied() {
+    let cluster = Cluster::at(Clock::manual("2026-05-01T12:00:00Z".parse().unwrap())).await;
+    let replica = cluster.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
-    // Beyond the partitions that were made ahead.
-    world.clock.advance(Duration::days(20));
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+    // Beyond the partitions that were created ahead.
+    cluster.clock.advance(Duration::days(20));
     replica.follow(&slug).await;
-    replica.counts_become(&id, [2, 2, 1, 0]).await;
-    let mut admin = world.database.connect_as_admin().await;
+    replica.expect_counts(&id, [2, 2, 1, 0]).await;
+    let mut admin = cluster.database.connect_as_admin().await;
     let query = "SELECT tableoid::regclass::text FROM links.clicks ORDER BY at";
-    let places: Vec<String> = sqlx::query_scalar(query)
+    let partitions: Vec<String> = sqlx::query_scalar(query)
         .fetch_all(&mut admin)
         .await
         .unwrap();
-    assert_eq!(places, ["links.clicks_20260501", "links.clicks_default"]);
-    let other = world.start().await;
-    let places: Vec<String> = sqlx::query_scalar(query)
+    assert_eq!(
+        partitions,
+        ["links.clicks_20260501", "links.clicks_default"]
+    );
+    let other = cluster.start().await;
+    let partitions: Vec<String> = sqlx::query_scalar(query)
         .fetch_all(&mut admin)
         .await
         .unwrap();
-    assert_eq!(places, ["links.clicks_20260501", "links.clicks_20260521"]);
+    assert_eq!(
+        partitions,
+        ["links.clicks_20260501", "links.clicks_20260521"]
+    );
     assert_eq!(other.counts(&id).await, [2, 2, 1, 0]);
     let old: i64 = sqlx::query_scalar("SELECT count(*) FROM links.visitors")
         .fetch_one(&mut admin)
         .await
         .unwrap();
-    assert_eq!(old, 0, "visitors of old days are forgotten");
+    assert_eq!(old, 0, "visitors of old days are deleted");
 }
 
 #[tokio::test]
-async fn clicks_are_dropped_after_their_time_and_the_counts_stay() {
-    let world = World::at(Clock::manual("2026-05-01T12:00:00Z".parse().unwrap())).await;
-    let replica = world.start().await;
+async fn clicks_are_deleted_after_retention_days_and_counts_stay() {
+    let cluster = Cluster::at(Clock::manual("2026-05-01T12:00:00Z".parse().unwrap())).await;
+    let replica = cluster.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
-    world.clock.advance(Duration::days(31));
-    let other = world
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+    cluster.clock.advance(Duration::days(31));
+    let other = cluster
         .start_with(&[("QUARTET_CLICKS_RETENTION_DAYS", "30")])
         .await;
-    let mut admin = world.database.connect_as_admin().await;
+    let mut admin = cluster.database.connect_as_admin().await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM links.clicks")
         .fetch_one(&mut admin)
         .await
@@ -197,11 +207,11 @@ async fn clicks_are_dropped_after_their_time_and_the_counts_stay() {
 
 #[tokio::test]
 async fn clicks_of_a_deleted_link_are_purged() {
-    let world = World::new().await;
-    let replica = world.start().await;
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
     replica
         .data(
             ALICE,
@@ -209,9 +219,9 @@ async fn clicks_of_a_deleted_link_are_purged() {
             json!({"id": id}),
         )
         .await;
-    // Maintenance runs at the start of a replica.
-    let other = world.start().await;
-    let mut admin = world.database.connect_as_admin().await;
+    // Maintenance runs when a replica starts.
+    let other = cluster.start().await;
+    let mut admin = cluster.database.connect_as_admin().await;
     eventually(async || {
         let query = "SELECT (SELECT count(*) FROM links.clicks) + (SELECT count(*) FROM links.visitors) + (SELECT count(*) FROM links.purges)";
         let left: i64 = sqlx::query_scalar(query).fetch_one(&mut admin).await.unwrap();

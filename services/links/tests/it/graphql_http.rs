@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, World, eventually, header, in_time, problem};
+use crate::support::{ALICE, Cluster, Replica, eventually, header, problem_code, within_deadline};
 
 const RESPONSE: &str = "application/graphql-response+json";
 const LEGACY: &str = "application/json";
@@ -29,8 +29,8 @@ fn media(response: &Response) -> &str {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_happened_only_in_the_new_media_type() {
-    let replica = Replica::alone().await;
+async fn the_status_depends_on_the_media_type() {
+    let replica = Replica::start().await;
     let cases = [
         (json!({"query": "{ links { totalCount } }"}), 200, 200),
         (
@@ -76,19 +76,19 @@ async fn the_status_tells_what_happened_only_in_the_new_media_type() {
             let response = post(&replica, accept, body.clone()).await;
             assert_eq!(response.status(), status, "{accept} {body}");
             assert_eq!(media(&response), accept);
-            let answer: Value = response.json().await.unwrap();
-            if let Some(error) = answer.get("errors") {
-                assert!(error[0]["extensions"]["code"].is_string(), "{answer}");
+            let body: Value = response.json().await.unwrap();
+            if let Some(error) = body.get("errors") {
+                assert!(error[0]["extensions"]["code"].is_string(), "{body}");
             }
             let was_executed = response_status == 200;
-            assert_eq!(answer.get("data").is_some(), was_executed, "{answer}");
+            assert_eq!(body.get("data").is_some(), was_executed, "{body}");
         }
     }
 }
 
 #[tokio::test]
-async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
-    let replica = Replica::alone().await;
+async fn other_content_types_and_accept_headers_are_rejected() {
+    let replica = Replica::start().await;
     let send = async |content_type: Option<&str>, accept: &str| {
         let request = replica
             .client
@@ -117,19 +117,19 @@ async fn only_json_is_taken_and_only_what_is_accepted_is_sent() {
         Some("multipart/form-data; boundary=x"),
         Some("application/json; charset=latin1"),
     ] {
-        let refused = problem(send(kind, RESPONSE).await).await;
-        assert_eq!(refused, (415, "unsupported_media_type".into()), "{kind:?}");
+        let rejected = problem_code(send(kind, RESPONSE).await).await;
+        assert_eq!(rejected, (415, "unsupported_media_type".into()), "{kind:?}");
     }
     assert_eq!(
-        problem(send(Some(LEGACY), "image/png").await).await,
+        problem_code(send(Some(LEGACY), "image/png").await).await,
         (406, "not_acceptable".into())
     );
     assert_eq!(media(&send(Some(LEGACY), "*/*").await), LEGACY);
 }
 
 #[tokio::test]
-async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
-    let replica = Replica::alone().await;
+async fn malformed_large_and_costly_requests_are_rejected() {
+    let replica = Replica::start().await;
     let request = replica
         .post(ALICE)
         .header("content-type", LEGACY)
@@ -138,10 +138,10 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         .await
         .unwrap();
     assert_eq!(request.status(), 400);
-    let answer: Value = request.json().await.unwrap();
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "MALFORMED_JSON");
+    let body: Value = request.json().await.unwrap();
+    assert_eq!(body["errors"][0]["extensions"]["code"], "MALFORMED_JSON");
     assert!(
-        answer["errors"][0]["message"]
+        body["errors"][0]["message"]
             .as_str()
             .unwrap()
             .contains("line 1")
@@ -153,7 +153,7 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         .send()
         .await
         .unwrap();
-    assert_eq!(problem(large).await, (413, "body_too_large".into()));
+    assert_eq!(problem_code(large).await, (413, "body_too_large".into()));
 
     let mut doubling = String::from("{ ...f0 }");
     for n in 0..40 {
@@ -184,29 +184,29 @@ async fn bodies_that_are_broken_too_large_or_too_costly_are_refused() {
         .map(|n| format!("f{n}"))
         .collect::<Vec<_>>()
         .join(" ");
-    let answer = replica
+    let body = replica
         .execute(ALICE, &format!("{{ links {{ {unknown} }} }}"), json!({}))
         .await;
     assert_eq!(
-        answer["errors"].as_array().unwrap().len(),
+        body["errors"].as_array().unwrap().len(),
         20,
-        "the list of errors is cut"
+        "the list of errors is limited"
     );
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_is_executed() {
-    let world = World::new().await;
-    let replica = world.start().await;
-    let expired = world.issuer.token_with(ALICE, json!({"exp": 1}));
-    let foreign = quartet_testing::Issuer::new(world.clock.clone()).token(ALICE);
-    let wrong = world.issuer.token_with(ALICE, json!({"aud": "other"}));
+async fn invalid_tokens_return_401_and_nothing_is_executed() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let expired = cluster.issuer.token_with(ALICE, json!({"exp": 1}));
+    let foreign = quartet_testing::Issuer::new(cluster.clock.clone()).token(ALICE);
+    let wrong_audience = cluster.issuer.token_with(ALICE, json!({"aud": "other"}));
     let tokens = [
         None,
         Some("x"),
         Some(expired.as_str()),
         Some(foreign.as_str()),
-        Some(wrong.as_str()),
+        Some(wrong_audience.as_str()),
     ];
     for token in tokens {
         for accept in [RESPONSE, LEGACY, "text/event-stream"] {
@@ -225,17 +225,17 @@ async fn without_a_good_token_nothing_is_executed() {
                 let response = request.header("x-user-id", ALICE).send().await.unwrap();
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
                 assert!(header(&response, "www-authenticate").starts_with("Bearer"));
-                let answer: Value = response.json().await.unwrap();
-                assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
-                assert_eq!(answer.get("data"), None);
+                let body: Value = response.json().await.unwrap();
+                assert_eq!(body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
+                assert_eq!(body.get("data"), None);
             }
         }
     }
 }
 
 #[tokio::test]
-async fn queries_may_come_by_get_and_mutations_may_not() {
-    let replica = Replica::alone().await;
+async fn get_executes_queries_and_rejects_mutations() {
+    let replica = Replica::start().await;
     let get = async |pairs: &[(&str, &str)]| {
         let request = replica
             .client
@@ -249,14 +249,14 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
             .unwrap()
     };
     let named = "query A($n: Int) { links(first: $n) { totalCount } } query B { __typename }";
-    let answer = get(&[
+    let response = get(&[
         ("query", named),
         ("operationName", "A"),
         ("variables", "{\"n\": 1}"),
     ])
     .await;
     assert_eq!(
-        answer.json::<Value>().await.unwrap(),
+        response.json::<Value>().await.unwrap(),
         json!({"data": {"links": {"totalCount": 0}}})
     );
     let cases: [&[(&str, &str)]; 4] = [
@@ -273,9 +273,12 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
         );
     }
     let mutation = "mutation { createLink(input: {url: \"https://example.com/\"}) { id } }";
-    let refused = get(&[("query", mutation)]).await;
-    assert_eq!(header(&refused, "allow"), "POST");
-    assert_eq!(problem(refused).await, (405, "mutation_by_get".into()));
+    let rejected = get(&[("query", mutation)]).await;
+    assert_eq!(header(&rejected, "allow"), "POST");
+    assert_eq!(
+        problem_code(rejected).await,
+        (405, "mutation_by_get".into())
+    );
     let count = replica
         .data(ALICE, "{ links { totalCount } }", json!({}))
         .await;
@@ -288,13 +291,13 @@ async fn queries_may_come_by_get_and_mutations_may_not() {
             .await
             .unwrap();
         assert_eq!(header(&response, "allow"), "GET,HEAD,POST");
-        assert_eq!(problem(response).await.0, 405);
+        assert_eq!(problem_code(response).await.0, 405);
     }
 }
 
 #[tokio::test]
-async fn browsers_get_a_page_that_loads_nothing_from_elsewhere() {
-    let replica = Replica::alone().await;
+async fn the_explorer_loads_nothing_from_other_hosts() {
+    let replica = Replica::start().await;
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let page = replica
         .client
@@ -308,20 +311,20 @@ async fn browsers_get_a_page_that_loads_nothing_from_elsewhere() {
     );
     let html = page.text().await.unwrap();
     assert!(html.contains("<script>") && !html.contains("src=") && !html.contains("href="));
-    // The example in the page is an address, and the only one.
+    // The only URL is the one in the example.
     assert_eq!(html.matches("://").count(), 1);
 }
 
 #[tokio::test]
-async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
-    let replica = World::new()
+async fn without_introspection_there_are_no_suggestions() {
+    let replica = Cluster::new()
         .await
         .start_with(&[("QUARTET_GRAPHQL_INTROSPECTION", "false")])
         .await;
-    let answer = replica
+    let body = replica
         .execute(ALICE, "{ __schema { types { name } } }", json!({}))
         .await;
-    assert!(!answer.to_string().contains("CreateLinkInput"), "{answer}");
+    assert!(!body.to_string().contains("CreateLinkInput"), "{body}");
     let error = replica.error(ALICE, "{ linkz { id } }", json!({})).await;
     assert!(
         !error["message"].as_str().unwrap().contains("links"),
@@ -332,8 +335,8 @@ async fn introspection_can_be_switched_off_and_takes_the_suggestions_with_it() {
 }
 
 #[tokio::test]
-async fn the_introspection_of_common_tools_keeps_to_the_limits() {
-    let replica = Replica::alone().await;
+async fn the_introspection_query_of_common_tools_is_within_the_limits() {
+    let replica = Replica::start().await;
     let mut reference = String::from("kind name");
     for _ in 0..9 {
         reference = format!("kind name ofType {{ {reference} }}");
@@ -355,14 +358,14 @@ async fn the_introspection_of_common_tools_keeps_to_the_limits() {
 }
 
 #[tokio::test]
-async fn subscriptions_come_as_events_where_the_client_takes_them() {
-    let replica = Replica::alone().await;
+async fn subscriptions_are_sent_as_events() {
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     let body = json!({"query": format!("subscription {{ clicks(linkId: \"{id}\") {{ bot totals {{ total }} }} }}")});
-    let refused = post(&replica, RESPONSE, body.clone()).await;
-    assert_eq!(refused.status(), 400);
+    let rejected = post(&replica, RESPONSE, body.clone()).await;
+    assert_eq!(rejected.status(), 400);
     assert_eq!(
-        refused.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"],
+        rejected.json::<Value>().await.unwrap()["errors"][0]["extensions"]["code"],
         "STREAM_NEEDED"
     );
 
@@ -376,7 +379,8 @@ async fn subscriptions_come_as_events_where_the_client_takes_them() {
     let mut chunks = stream.bytes_stream();
     let mut text = String::new();
     while !text.contains("\n\n") {
-        text += std::str::from_utf8(&in_time(chunks.next()).await.unwrap().unwrap()).unwrap();
+        text +=
+            std::str::from_utf8(&within_deadline(chunks.next()).await.unwrap().unwrap()).unwrap();
     }
     let expected = json!({"data": {"clicks": {"bot": false, "totals": {"total": 1}}}});
     let data = text.trim().strip_prefix("event: next\ndata: ").unwrap();
@@ -386,8 +390,8 @@ async fn subscriptions_come_as_events_where_the_client_takes_them() {
 }
 
 #[tokio::test]
-async fn queries_and_failures_come_as_events_too_and_streams_end() {
-    let replica = Replica::alone().await;
+async fn queries_and_errors_are_sent_as_events_and_the_stream_ends() {
+    let replica = Replica::start().await;
     let read = async |query: &str| {
         post(&replica, "text/event-stream", json!({"query": query}))
             .await
@@ -396,9 +400,9 @@ async fn queries_and_failures_come_as_events_too_and_streams_end() {
             .unwrap()
     };
     let done = "event: complete\ndata:\n\n";
-    let answer = read("{ links { totalCount } }").await;
+    let body = read("{ links { totalCount } }").await;
     assert_eq!(
-        answer,
+        body,
         format!("event: next\ndata: {{\"data\":{{\"links\":{{\"totalCount\":0}}}}}}\n\n{done}")
     );
     let missing =
@@ -415,12 +419,12 @@ async fn queries_and_failures_come_as_events_too_and_streams_end() {
 }
 
 #[tokio::test]
-async fn an_event_stream_ends_with_its_token() {
-    let world = World::new().await;
-    let replica = world.start().await;
+async fn an_event_stream_ends_when_its_token_expires() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
     let (id, _) = replica.link().await;
-    let soon = world.clock.now().timestamp() + 2;
-    let token = world.issuer.token_with(ALICE, json!({"exp": soon}));
+    let soon = cluster.clock.now().timestamp() + 2;
+    let token = cluster.issuer.token_with(ALICE, json!({"exp": soon}));
     let query = format!("subscription {{ clicks(linkId: \"{id}\") {{ id }} }}");
     let request = replica
         .client
@@ -429,7 +433,12 @@ async fn an_event_stream_ends_with_its_token() {
     let stream = request
         .header("accept", "text/event-stream")
         .json(&json!({"query": query}));
-    let text = in_time(stream.send()).await.unwrap().text().await.unwrap();
+    let text = within_deadline(stream.send())
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert!(
         text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
         "{text}"

@@ -2,20 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Replica, World, text};
+use crate::support::{ALICE, Cluster, Replica, string};
 
 const LIST: &str = "query($where: LinkFilter, $orderBy: [LinkOrder!], $first: Int, $after: String, $last: Int, $before: String) {
     links(where: $where, orderBy: $orderBy, first: $first, after: $after, last: $last, before: $before) {
         totalCount nodes { slug } edges { cursor node { slug } }
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
 
-/// Five links: titles b, a, null, B, null; the third expires, the fourth is limited.
+/// Five links with the titles b, a, null, B, null; the third expires, the fourth has `maxClicks`.
 async fn sample() -> Replica {
-    let world = World::at(quartet_common::clock::Clock::manual(
+    let cluster = Cluster::at(quartet_common::clock::Clock::manual(
         "2026-05-01T00:00:00Z".parse().unwrap(),
     ))
     .await;
-    let replica = world.start().await;
+    let replica = cluster.start().await;
     for input in [
         json!({"slug": "one", "url": "https://a.example/1", "title": "b"}),
         json!({"slug": "two", "url": "https://b.example/50%25", "title": "a", "redirectStatus": 301}),
@@ -23,7 +23,7 @@ async fn sample() -> Replica {
         json!({"slug": "four", "url": "https://a.example/4", "title": "B", "maxClicks": 7, "enabled": false}),
         json!({"slug": "five", "url": "https://d.example/"}),
     ] {
-        world.clock.advance(chrono::Duration::minutes(1));
+        cluster.clock.advance(chrono::Duration::minutes(1));
         replica.create(input).await;
     }
     replica
@@ -35,7 +35,7 @@ async fn slugs(replica: &Replica, variables: Value) -> Vec<String> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|node| text(&node["slug"]))
+        .map(|node| string(&node["slug"]))
         .collect()
 }
 
@@ -138,7 +138,7 @@ async fn every_operator_filters_every_column() {
 }
 
 #[tokio::test]
-async fn every_order_sorts_and_its_pages_join_without_gap_or_overlap() {
+async fn every_order_sorts_and_pages_have_no_gap_or_overlap() {
     let replica = sample().await;
     let cases: Vec<(Value, [&str; 5])> = vec![
         (json!(null), ["five", "four", "three", "two", "one"]),
@@ -197,7 +197,7 @@ async fn every_order_sorts_and_its_pages_join_without_gap_or_overlap() {
     }
 }
 
-/// All slugs, page by page; backwards each page is turned round.
+/// All slugs, page by page; each page is reversed when paging backwards.
 async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Vec<String> {
     let mut all = Vec::new();
     let mut cursor = Value::Null;
@@ -212,7 +212,7 @@ async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Ve
             .as_array()
             .unwrap()
             .iter()
-            .map(|edge| text(&edge["node"]["slug"]))
+            .map(|edge| string(&edge["node"]["slug"]))
             .collect();
         let info = &page["pageInfo"];
         let (more, behind, next) = if forwards {
@@ -231,7 +231,7 @@ async fn walk(replica: &Replica, order: &Value, size: u32, forwards: bool) -> Ve
 }
 
 #[tokio::test]
-async fn both_ends_can_be_cut_off_and_an_empty_page_has_no_cursors() {
+async fn after_and_before_can_be_combined_and_an_empty_page_has_no_cursors() {
     let replica = sample().await;
     let order = json!([{"field": "CREATED_AT"}]);
     let page = replica.data(ALICE, LIST, json!({"orderBy": order})).await;
@@ -244,7 +244,7 @@ async fn both_ends_can_be_cut_off_and_an_empty_page_has_no_cursors() {
 }
 
 #[tokio::test]
-async fn a_page_stays_where_it_is_when_links_come_and_go() {
+async fn cursors_stay_valid_when_links_are_created_and_deleted() {
     let replica = sample().await;
     let order = json!([{"field": "SLUG"}]);
     let page = replica

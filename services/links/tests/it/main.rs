@@ -1,4 +1,4 @@
-//! The service through its public door, with a database for each test.
+//! The service through its public API, with a database per test.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![expect(clippy::too_many_lines, reason = "tables of cases are long")]
 

@@ -1,8 +1,8 @@
-//! Making, changing and deleting links.
+//! Creating, changing and deleting links.
 
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, BOB, Replica, header, text};
+use crate::support::{ALICE, BOB, Replica, header, string};
 
 const UPDATE: &str =
     "mutation($id: ID!, $input: UpdateLinkInput!) { updateLink(id: $id, input: $input) {
@@ -10,14 +10,14 @@ const UPDATE: &str =
 const DELETE: &str = "mutation($id: ID!) { deleteLink(id: $id) { id } }";
 
 #[tokio::test]
-async fn a_link_is_made_with_defaults_and_a_random_slug() {
-    let replica = Replica::alone().await;
+async fn a_link_is_created_with_defaults_and_a_random_slug() {
+    let replica = Replica::start().await;
     let link = replica
         .create(json!({"url": "HTTPS://Example.com/a b"}))
         .await;
-    let slug = text(&link["slug"]);
+    let slug = string(&link["slug"]);
     assert_eq!(slug.len(), 7);
-    assert!(text(&link["id"]).starts_with("lnk_"));
+    assert!(string(&link["id"]).starts_with("lnk_"));
     assert_eq!(link["shortUrl"], format!("http://localhost:8080/s/{slug}"));
     assert_eq!(link["url"], "https://example.com/a%20b");
     let rest = [
@@ -46,8 +46,8 @@ async fn a_link_is_made_with_defaults_and_a_random_slug() {
 }
 
 #[tokio::test]
-async fn everything_can_be_chosen_and_changed_and_cleared() {
-    let replica = Replica::alone().await;
+async fn every_field_can_be_set_changed_and_cleared() {
+    let replica = Replica::start().await;
     let link = replica
         .create(json!({
             "url": "https://example.com/", "slug": "my-Slug_1", "title": "Größe", "enabled": false,
@@ -75,7 +75,10 @@ async fn everything_can_be_chosen_and_changed_and_cleared() {
     let kept = replica
         .data(ALICE, UPDATE, json!({"id": link["id"], "input": {}}))
         .await;
-    assert_eq!(kept["updateLink"], expected, "what is left out stays");
+    assert_eq!(
+        kept["updateLink"], expected,
+        "omitted fields keep their value"
+    );
     assert_eq!(replica.follow("my-Slug_1").await.status(), 404);
     assert_eq!(
         header(&replica.follow("other").await, "location"),
@@ -84,8 +87,8 @@ async fn everything_can_be_chosen_and_changed_and_cleared() {
 }
 
 #[tokio::test]
-async fn a_taken_slug_is_refused_at_create_and_update_and_nothing_changes() {
-    let replica = Replica::alone().await;
+async fn a_taken_slug_is_rejected_and_nothing_changes() {
+    let replica = Replica::start().await;
     let first = replica
         .create(json!({"url": "https://a.example/", "slug": "taken"}))
         .await;
@@ -106,19 +109,19 @@ async fn a_taken_slug_is_refused_at_create_and_update_and_nothing_changes() {
     assert_eq!(same["link"], json!({"slug": second["slug"], "title": null}));
     assert_eq!(
         header(&replica.follow("taken").await, "location"),
-        text(&first["url"])
+        string(&first["url"])
     );
 }
 
 #[tokio::test]
-async fn a_deleted_link_is_gone_with_its_clicks_and_its_slug_is_free() {
-    let replica = Replica::alone().await;
+async fn deleting_a_link_frees_its_slug() {
+    let replica = Replica::start().await;
     let link = replica
         .create(json!({"url": "https://example.com/", "slug": "short-lived"}))
         .await;
-    let id = text(&link["id"]);
+    let id = string(&link["id"]);
     replica.follow("short-lived").await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
     let deleted = replica.data(ALICE, DELETE, json!({"id": id})).await;
     assert_eq!(deleted["deleteLink"]["id"], link["id"]);
     assert_eq!(replica.follow("short-lived").await.status(), 404);
@@ -130,8 +133,8 @@ async fn a_deleted_link_is_gone_with_its_clicks_and_its_slug_is_free() {
 }
 
 #[tokio::test]
-async fn another_users_links_are_invisible_and_cannot_be_touched() {
-    let replica = Replica::alone().await;
+async fn links_of_another_user_cannot_be_read_or_changed() {
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     let query = "query($id: ID!, $slug: String!) { link(id: $id) { id } linkBySlug(slug: $slug) { id } links { totalCount nodes { id } } }";
     let seen = replica
@@ -152,8 +155,8 @@ async fn another_users_links_are_invisible_and_cannot_be_touched() {
 }
 
 #[tokio::test]
-async fn each_mutation_of_a_document_stands_alone() {
-    let replica = Replica::alone().await;
+async fn each_mutation_of_a_document_is_its_own_transaction() {
+    let replica = Replica::start().await;
     let query =
         "mutation { a: createLink(input: {url: \"https://a.example/\", slug: \"first\"}) { slug }
         b: createLink(input: {url: \"https://b.example/\", slug: \"first\"}) { slug } }";

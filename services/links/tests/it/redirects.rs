@@ -1,16 +1,16 @@
-//! Following links.
+//! Following short links.
 
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{ALICE, BROWSER, Replica, World, eventually, header, problem};
+use crate::support::{ALICE, BROWSER, Cluster, Replica, eventually, header, problem_code};
 
 const UPDATE: &str =
     "mutation($id: ID!, $input: UpdateLinkInput!) { updateLink(id: $id, input: $input) { id } }";
 
 #[tokio::test]
-async fn a_redirect_is_temporary_and_is_not_cached_unless_asked_for() {
-    let replica = World::new()
+async fn redirects_are_uncached_unless_permanent() {
+    let replica = Cluster::new()
         .await
         .start_with(&[("QUARTET_REDIRECTS_PERMANENT_MAX_AGE_SECONDS", "600")])
         .await;
@@ -40,9 +40,9 @@ async fn a_redirect_is_temporary_and_is_not_cached_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn a_permanent_redirect_is_not_remembered_longer_than_the_link_lives() {
+async fn permanent_redirects_are_cached_until_the_link_expires() {
     let clock = quartet_common::clock::Clock::manual("2026-05-01T00:00:00Z".parse().unwrap());
-    let replica = World::at(clock).await.start().await;
+    let replica = Cluster::at(clock).await.start().await;
     replica.create(json!({"url": "https://example.com/", "slug": "soon-over", "redirectStatus": 308, "expiresAt": "2026-05-01T00:01:00Z"})).await;
     assert_eq!(
         header(&replica.follow("soon-over").await, "cache-control"),
@@ -51,10 +51,10 @@ async fn a_permanent_redirect_is_not_remembered_longer_than_the_link_lives() {
 }
 
 #[tokio::test]
-async fn links_that_lead_nowhere_say_why_as_problem_or_page() {
+async fn links_that_do_not_redirect_return_a_problem_or_a_page() {
     let clock = quartet_common::clock::Clock::manual("2026-05-01T00:00:00Z".parse().unwrap());
-    let world = World::at(clock).await;
-    let replica = world.start().await;
+    let cluster = Cluster::at(clock).await;
+    let replica = cluster.start().await;
     let url = "https://example.com/";
     replica
         .create(json!({"url": url, "slug": "expired", "expiresAt": "2026-05-01T00:00:10Z"}))
@@ -67,7 +67,7 @@ async fn links_that_lead_nowhere_say_why_as_problem_or_page() {
         .await;
     assert_eq!(replica.follow("expired").await.status(), 302);
     assert_eq!(replica.follow("limited").await.status(), 302);
-    world.clock.advance(chrono::Duration::seconds(10));
+    cluster.clock.advance(chrono::Duration::seconds(10));
     for (slug, status, code) in [
         ("expired", 410, "link_expired"),
         ("disabled", 410, "link_disabled"),
@@ -79,7 +79,7 @@ async fn links_that_lead_nowhere_say_why_as_problem_or_page() {
         ("%C3%A4%C3%B6%C3%BC", 404, "link_not_found"),
     ] {
         assert_eq!(
-            problem(replica.follow(slug).await).await,
+            problem_code(replica.follow(slug).await).await,
             (status, code.into()),
             "{slug}"
         );
@@ -96,7 +96,7 @@ async fn links_that_lead_nowhere_say_why_as_problem_or_page() {
         assert!(header(&page, "cache-control").contains("no-store"));
     }
     assert_eq!(
-        problem(replica.follow("%FF").await).await,
+        problem_code(replica.follow("%FF").await).await,
         (400, "invalid_parameter".into())
     );
     let query = "{ links(orderBy: [{field: SLUG}]) { nodes { slug status } } }";
@@ -106,9 +106,9 @@ async fn links_that_lead_nowhere_say_why_as_problem_or_page() {
 }
 
 #[tokio::test]
-async fn a_maximum_holds_however_many_ask_at_once() {
-    let world = World::new().await;
-    let (one, other) = (world.start().await, world.start().await);
+async fn max_clicks_holds_under_concurrency() {
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
     let link = one
         .create(json!({"url": "https://example.com/", "slug": "ten-only", "maxClicks": 10}))
         .await;
@@ -139,8 +139,8 @@ async fn a_maximum_holds_however_many_ask_at_once() {
 }
 
 #[tokio::test]
-async fn programs_and_previews_do_not_burn_the_maximum_and_do_not_learn_the_target() {
-    let replica = Replica::alone().await;
+async fn bots_do_not_use_up_max_clicks_and_do_not_learn_the_target() {
+    let replica = Replica::start().await;
     replica
         .create(json!({"url": "https://secret.example/", "slug": "once", "maxClicks": 1}))
         .await;
@@ -172,7 +172,7 @@ async fn programs_and_previews_do_not_burn_the_maximum_and_do_not_learn_the_targ
         .send()
         .await
         .unwrap();
-    assert_eq!(problem(ahead).await, (403, "prefetch_refused".into()));
+    assert_eq!(problem_code(ahead).await, (403, "prefetch_refused".into()));
     assert_eq!(
         header(&replica.follow("once").await, "location"),
         "https://secret.example/"
@@ -180,18 +180,19 @@ async fn programs_and_previews_do_not_burn_the_maximum_and_do_not_learn_the_targ
 }
 
 #[tokio::test]
-async fn a_remembered_link_and_a_remembered_gap_cost_no_lookup() {
-    let world = World::new().await;
-    let (editor, replica) = (world.start().await, world.start().await);
+async fn cached_links_and_cached_unknown_slugs_cause_no_lookup() {
+    let cluster = Cluster::new().await;
+    let (editor, replica) = (cluster.start().await, cluster.start().await);
     let (_, slug) = editor.link().await;
     let (id, marker) = editor.link().await;
-    replica.remember(&[&marker]).await;
+    replica.warm_cache(&[&marker]).await;
     let edit = json!({"id": id, "input": {"url": "https://example.org/"}});
     editor.data(ALICE, UPDATE, edit).await;
-    // Edits are heard in order: once this one is, the making of the other link is no news.
+    // Notifications arrive in order: after this one, that of the other link's creation is handled.
     eventually(async || {
-        let heard = header(&replica.follow(&marker).await, "location") == "https://example.org/";
-        heard.then_some(())
+        let is_edited =
+            header(&replica.follow(&marker).await, "location") == "https://example.org/";
+        is_edited.then_some(())
     })
     .await;
 
@@ -211,8 +212,8 @@ async fn a_remembered_link_and_a_remembered_gap_cost_no_lookup() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused() {
-    let replica = Replica::alone().await;
+async fn other_methods_return_405() {
+    let replica = Replica::start().await;
     let (_, slug) = replica.link().await;
     for method in [Method::POST, Method::PUT, Method::DELETE] {
         let response = replica
@@ -221,6 +222,9 @@ async fn other_methods_are_refused() {
             .send()
             .await
             .unwrap();
-        assert_eq!(problem(response).await, (405, "method_not_allowed".into()));
+        assert_eq!(
+            problem_code(response).await,
+            (405, "method_not_allowed".into())
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Row-level security, by SQL as the service's own role: the second lock holds alone.
+//! Row-level security alone, in SQL as the service's own role.
 
 use serde_json::json;
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -15,8 +15,8 @@ const TABLES: [&str; 7] = [
     "purges",
 ];
 
-/// Rows of a table that a transaction of this subject sees.
-async fn seen(role: &mut PgConnection, subject: Option<&str>, table: &str) -> i64 {
+/// The number of rows of a table that a transaction of `subject` sees.
+async fn visible_rows(role: &mut PgConnection, subject: Option<&str>, table: &str) -> i64 {
     run(role, "BEGIN").await.unwrap();
     if let Some(subject) = subject {
         let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(subject);
@@ -36,18 +36,18 @@ async fn run(role: &mut PgConnection, statement: &'static str) -> Result<u64, sq
 }
 
 async fn with_clicks() -> (Replica, String) {
-    let replica = Replica::alone().await;
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
     (replica, id)
 }
 
 #[tokio::test]
-async fn a_transaction_sees_its_subjects_rows_and_without_one_nothing() {
+async fn transactions_see_only_the_rows_of_their_subject() {
     let (replica, _) = with_clicks().await;
-    let mut role = replica.world.database.connect_as_role().await;
-    let mut admin = replica.world.database.connect_as_admin().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
     for table in &TABLES[..6] {
         let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM links.{table}"));
         let rows: i64 = sqlx::query_scalar(query)
@@ -65,29 +65,29 @@ async fn a_transaction_sees_its_subjects_rows_and_without_one_nothing() {
             Some("' OR true --"),
         ] {
             assert_eq!(
-                seen(&mut role, subject, table).await,
+                visible_rows(&mut role, subject, table).await,
                 0,
                 "{table} for {subject:?}"
             );
         }
         let own = ["links", "click_totals", "click_hours", "clicks"].contains(&table);
         assert_eq!(
-            seen(&mut role, Some(ALICE), table).await,
+            visible_rows(&mut role, Some(ALICE), table).await,
             i64::from(own),
             "{table}"
         );
     }
     assert_eq!(
-        seen(&mut role, None, "links").await,
+        visible_rows(&mut role, None, "links").await,
         0,
-        "the subject ended with its transaction"
+        "the setting ends with its transaction"
     );
 }
 
 #[tokio::test]
-async fn no_foreign_row_can_be_written() {
+async fn rows_of_other_users_cannot_be_written() {
     let (replica, _) = with_clicks().await;
-    let mut role = replica.world.database.connect_as_role().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
     for subject in [
         "SET quartet.user_id = ''",
         "SET quartet.user_id = 'usr_bob'",
@@ -130,20 +130,20 @@ async fn no_foreign_row_can_be_written() {
         run(&mut role, "UPDATE links.links SET owner = 'usr_alice'")
             .await
             .is_err(),
-        "nothing is given away"
+        "the owner cannot be changed"
     );
 }
 
 #[tokio::test]
-async fn partitions_cannot_be_read_past_their_table() {
+async fn partitions_cannot_be_read_directly() {
     let (replica, _) = with_clicks().await;
-    let mut role = replica.world.database.connect_as_role().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
     let query = "SELECT i.inhrelid::regclass::text FROM pg_inherits AS i WHERE i.inhparent IN ('links.clicks'::regclass, 'links.visitors'::regclass)";
     let partitions: Vec<String> = sqlx::query_scalar(query)
         .fetch_all(&mut role)
         .await
         .unwrap();
-    assert!(partitions.len() > 10, "made ahead");
+    assert!(partitions.len() > 10, "partitions are created ahead");
     run(&mut role, "SET quartet.user_id = 'usr_alice'")
         .await
         .unwrap();
@@ -158,9 +158,9 @@ async fn partitions_cannot_be_read_past_their_table() {
 }
 
 #[tokio::test]
-async fn the_functions_for_system_paths_open_nothing_behind_them() {
+async fn system_functions_do_not_leave_row_security_disabled() {
     let (replica, _) = with_clicks().await;
-    let mut role = replica.world.database.connect_as_role().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
     run(&mut role, "BEGIN").await.unwrap();
     run(&mut role, "SELECT * FROM links.find_redirect('none')")
         .await
@@ -183,9 +183,9 @@ async fn the_functions_for_system_paths_open_nothing_behind_them() {
 }
 
 #[tokio::test]
-async fn every_table_of_the_schema_is_forced() {
-    let replica = Replica::alone().await;
-    let mut admin = replica.world.database.connect_as_admin().await;
+async fn row_security_is_forced_on_every_table() {
+    let replica = Replica::start().await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
     let query =
         "SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = 'links'::regnamespace
         AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)";

@@ -1,27 +1,28 @@
-//! Subscriptions: the clicks of a link as they come, from whichever replica.
+//! Subscriptions: the clicks of a link as they happen, on any replica.
 
 use serde_json::json;
 
-use crate::support::{ALICE, Replica, Socket, World, eventually};
+use crate::support::{ALICE, Cluster, Replica, Socket, eventually};
 
-async fn watched(replica: &Replica, id: &str) -> Socket {
+/// A socket with a running subscription.
+async fn subscribed(replica: &Replica, id: &str) -> Socket {
     let mut socket = replica.socket_of(ALICE).await;
     let before = replica.metric("links_subscriptions").await;
-    socket.watch("1", id).await;
+    socket.subscribe_clicks("1", id).await;
     eventually(async || (replica.metric("links_subscriptions").await > before).then_some(())).await;
     socket
 }
 
 #[tokio::test]
-async fn a_click_arrives_with_what_is_known_of_it_and_the_totals() {
-    let replica = Replica::alone().await;
+async fn an_event_has_the_click_and_the_totals() {
+    let replica = Replica::start().await;
     let (id, slug) = replica.link().await;
-    let mut socket = watched(&replica, &id).await;
+    let mut socket = subscribed(&replica, &id).await;
     let request = replica
         .visit(&slug)
         .header("referer", "https://News.example/post?private=1");
     request.header("cf-ipcountry", "de").send().await.unwrap();
-    let click = socket.next_of("1").await["clicks"].take();
+    let click = socket.next_data("1").await["clicks"].take();
     assert!(click["id"].as_str().unwrap().starts_with("clk_"));
     assert!(click["at"].is_string());
     let rest =
@@ -41,7 +42,7 @@ async fn a_click_arrives_with_what_is_known_of_it_and_the_totals() {
         .send()
         .await
         .unwrap();
-    let bot = socket.next_of("1").await["clicks"].take();
+    let bot = socket.next_data("1").await["clicks"].take();
     assert_eq!(
         (&bot["bot"], &bot["botReason"]),
         (&json!(true), &json!("HEAD"))
@@ -53,14 +54,14 @@ async fn a_click_arrives_with_what_is_known_of_it_and_the_totals() {
 }
 
 #[tokio::test]
-async fn a_watcher_sees_every_click_that_another_replica_takes_once_and_in_order() {
-    let world = World::new().await;
-    let (one, other) = (world.start().await, world.start().await);
+async fn subscribers_on_every_replica_receive_each_click_once_and_in_order() {
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
     let (id, slug) = one.link().await;
-    let mut watchers = [
-        watched(&one, &id).await,
-        watched(&one, &id).await,
-        watched(&other, &id).await,
+    let mut subscribers = [
+        subscribed(&one, &id).await,
+        subscribed(&one, &id).await,
+        subscribed(&other, &id).await,
     ];
     let clicks = 120;
     let visits = (0..clicks).map(|n| {
@@ -71,17 +72,17 @@ async fn a_watcher_sees_every_click_that_another_replica_takes_once_and_in_order
         }
     });
     futures_util::future::join_all(visits).await;
-    for socket in &mut watchers {
+    for socket in &mut subscribers {
         let mut ids = std::collections::HashSet::new();
         let mut total = 0;
         for _ in 0..clicks {
-            let click = socket.next_of("1").await["clicks"].take();
+            let click = socket.next_data("1").await["clicks"].take();
             assert!(
                 ids.insert(click["id"].as_str().unwrap().to_owned()),
-                "a click came twice"
+                "each click is sent once"
             );
             let now = click["totals"]["total"].as_i64().unwrap();
-            assert!(now >= total, "totals never go back");
+            assert!(now >= total, "totals never decrease");
             total = now;
         }
         assert_eq!(total, clicks);
@@ -89,34 +90,36 @@ async fn a_watcher_sees_every_click_that_another_replica_takes_once_and_in_order
 }
 
 #[tokio::test]
-async fn only_the_watched_link_is_heard_of_and_only_from_now_on() {
-    let replica = Replica::alone().await;
+async fn only_new_clicks_of_the_subscribed_link_are_sent() {
+    let replica = Replica::start().await;
     let ((id, slug), (_, other)) = (replica.link().await, replica.link().await);
     replica.follow(&slug).await;
-    replica.counts_become(&id, [1, 1, 1, 0]).await;
-    let mut socket = watched(&replica, &id).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+    let mut socket = subscribed(&replica, &id).await;
     replica.follow(&other).await;
     replica.follow(&slug).await;
-    let click = socket.next_of("1").await;
+    let click = socket.next_data("1").await;
     assert_eq!(click["clicks"]["totals"]["total"], 2);
-    socket.say(json!({"type": "complete", "id": "1"})).await;
+    socket
+        .send_json(json!({"type": "complete", "id": "1"}))
+        .await;
     eventually(async || (replica.metric("links_subscriptions").await == 0).then_some(())).await;
     replica.follow(&slug).await;
-    replica.counts_become(&id, [3, 3, 1, 0]).await;
-    socket.say(json!({"type": "ping"})).await;
+    replica.expect_counts(&id, [3, 3, 1, 0]).await;
+    socket.send_json(json!({"type": "ping"})).await;
     assert_eq!(
-        socket.hear().await,
+        socket.receive().await,
         json!({"type": "pong"}),
         "nothing after complete"
     );
 }
 
 #[tokio::test]
-async fn a_watch_ends_when_the_link_is_deleted_on_another_replica() {
-    let world = World::new().await;
-    let (one, other) = (world.start().await, world.start().await);
+async fn a_subscription_completes_when_another_replica_deletes_the_link() {
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
     let (id, _) = one.link().await;
-    let mut socket = watched(&one, &id).await;
+    let mut socket = subscribed(&one, &id).await;
     other
         .data(
             ALICE,
@@ -124,5 +127,8 @@ async fn a_watch_ends_when_the_link_is_deleted_on_another_replica() {
             json!({"id": id}),
         )
         .await;
-    assert_eq!(socket.hear().await, json!({"type": "complete", "id": "1"}));
+    assert_eq!(
+        socket.receive().await,
+        json!({"type": "complete", "id": "1"})
+    );
 }

@@ -1,44 +1,47 @@
-//! graphql-transport-ws, word by word and code by code.
+//! graphql-transport-ws: messages and close codes.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{ALICE, BOB, Replica, Socket, World, eventually, problem};
+use crate::support::{ALICE, BOB, Cluster, Replica, Socket, eventually, problem_code};
 
 #[tokio::test]
-async fn a_socket_answers_queries_mutations_and_pings() {
-    let replica = Replica::alone().await;
+async fn queries_mutations_and_pings_are_answered() {
+    let replica = Replica::start().await;
     let mut socket = replica.socket().await;
     socket
-        .say(json!({"type": "ping", "payload": {"a": 1}}))
+        .send_json(json!({"type": "ping", "payload": {"a": 1}}))
         .await;
     assert_eq!(
-        socket.hear().await,
+        socket.receive().await,
         json!({"type": "pong", "payload": {"a": 1}}),
-        "before the init too"
+        "before connection_init"
     );
-    socket.initialise(&replica.token(ALICE)).await;
-    socket.say(json!({"type": "ping"})).await;
-    assert_eq!(socket.hear().await, json!({"type": "pong"}));
-    socket.say(json!({"type": "pong"})).await;
+    socket.init(&replica.token(ALICE)).await;
+    socket.send_json(json!({"type": "ping"})).await;
+    assert_eq!(socket.receive().await, json!({"type": "pong"}));
+    socket.send_json(json!({"type": "pong"})).await;
 
     socket.subscribe("m", "mutation { createLink(input: {url: \"https://example.com/\", slug: \"by-socket\"}) { slug } }").await;
     assert_eq!(
-        socket.next_of("m").await,
+        socket.next_data("m").await,
         json!({"createLink": {"slug": "by-socket"}})
     );
-    assert_eq!(socket.hear().await, json!({"type": "complete", "id": "m"}));
+    assert_eq!(
+        socket.receive().await,
+        json!({"type": "complete", "id": "m"})
+    );
     socket.subscribe("m", "{ links { totalCount } }").await;
     assert_eq!(
-        socket.next_of("m").await,
+        socket.next_data("m").await,
         json!({"links": {"totalCount": 1}}),
         "the id is free again"
     );
 }
 
 #[tokio::test]
-async fn documents_that_are_not_executed_give_an_error_and_the_socket_lives() {
-    let replica = Replica::alone().await;
+async fn invalid_documents_get_an_error_and_the_socket_stays_open() {
+    let replica = Replica::start().await;
     let mut socket = replica.socket_of(ALICE).await;
     for (query, code) in [
         ("{", "GRAPHQL_PARSE_FAILED"),
@@ -53,28 +56,28 @@ async fn documents_that_are_not_executed_give_an_error_and_the_socket_lives() {
         ),
     ] {
         socket.subscribe("1", query).await;
-        let message = socket.hear().await;
+        let message = socket.receive().await;
         let error = if message["type"] == "error" {
             message["payload"][0].clone()
         } else {
-            assert_eq!(socket.hear().await["type"], "complete");
+            assert_eq!(socket.receive().await["type"], "complete");
             message["payload"]["errors"][0].clone()
         };
         assert_eq!(error["extensions"]["code"], code, "{message}");
     }
     socket
-        .say(json!({"type": "subscribe", "id": "2", "payload": {"variables": {}}}))
+        .send_json(json!({"type": "subscribe", "id": "2", "payload": {"variables": {}}}))
         .await;
     assert_eq!(
-        socket.hear().await["payload"][0]["extensions"]["field"],
+        socket.receive().await["payload"][0]["extensions"]["field"],
         "query"
     );
 }
 
 #[tokio::test]
-async fn breaches_of_the_protocol_close_the_socket_with_their_codes() {
-    let replica = Replica::alone().await;
-    for nonsense in [
+async fn protocol_errors_close_the_socket_with_their_codes() {
+    let replica = Replica::start().await;
+    for invalid in [
         "",
         "nonsense",
         "[]",
@@ -83,8 +86,8 @@ async fn breaches_of_the_protocol_close_the_socket_with_their_codes() {
         "{\"type\":\"subscribe\"}",
     ] {
         let mut socket = replica.socket_of(ALICE).await;
-        socket.send(Message::text(nonsense)).await;
-        assert_eq!(socket.close_code().await, 4400, "{nonsense}");
+        socket.send(Message::text(invalid)).await;
+        assert_eq!(socket.close_code().await, 4400, "{invalid}");
     }
     let mut socket = replica.socket_of(ALICE).await;
     socket.send(Message::binary("{}")).await;
@@ -92,38 +95,34 @@ async fn breaches_of_the_protocol_close_the_socket_with_their_codes() {
 
     let mut socket = replica.socket().await;
     socket.subscribe("1", "{ __typename }").await;
-    assert_eq!(
-        socket.close_code().await,
-        4401,
-        "before the acknowledgement"
-    );
+    assert_eq!(socket.close_code().await, 4401, "before connection_ack");
 
     let mut socket = replica.socket_of(ALICE).await;
-    socket.say(json!({"type": "connection_init"})).await;
+    socket.send_json(json!({"type": "connection_init"})).await;
     assert_eq!(socket.close_code().await, 4429);
 
     let mut socket = Socket::open_with(replica.address, &[]).await;
-    assert_eq!(socket.close_code().await, 4406, "without the sub-protocol");
+    assert_eq!(socket.close_code().await, 4406, "without the subprotocol");
 }
 
 #[tokio::test]
-async fn an_id_that_is_in_use_closes_the_socket() {
-    let replica = Replica::alone().await;
+async fn a_duplicate_id_closes_the_socket() {
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(ALICE).await;
-    socket.watch("1", &id).await;
-    socket.watch("1", &id).await;
+    socket.subscribe_clicks("1", &id).await;
+    socket.subscribe_clicks("1", &id).await;
     assert_eq!(socket.close_code().await, 4409);
 }
 
 #[tokio::test]
-async fn tokens_come_in_the_payload_or_the_header_and_must_be_good() {
-    let world = World::new().await;
-    let replica = world.start().await;
-    let good = format!("Bearer {}", replica.token(ALICE));
+async fn the_token_is_read_from_the_payload_or_the_header() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let valid = format!("Bearer {}", replica.token(ALICE));
     let expired = format!(
         "Bearer {}",
-        world.issuer.token_with(ALICE, json!({"exp": 1}))
+        cluster.issuer.token_with(ALICE, json!({"exp": 1}))
     );
     for payload in [
         json!({}),
@@ -133,104 +132,106 @@ async fn tokens_come_in_the_payload_or_the_header_and_must_be_good() {
     ] {
         let mut socket = replica.socket().await;
         socket
-            .say(json!({"type": "connection_init", "payload": payload}))
+            .send_json(json!({"type": "connection_init", "payload": payload}))
             .await;
         assert_eq!(socket.close_code().await, 4403, "{payload}");
     }
     let mut socket = replica.socket().await;
     socket
-        .say(json!({"type": "connection_init", "payload": {"Authorization": good}}))
+        .send_json(json!({"type": "connection_init", "payload": {"Authorization": valid}}))
         .await;
-    assert_eq!(socket.hear().await["type"], "connection_ack");
+    assert_eq!(socket.receive().await["type"], "connection_ack");
 
     let headers = [
         ("sec-websocket-protocol", "graphql-transport-ws"),
-        ("authorization", good.as_str()),
+        ("authorization", valid.as_str()),
     ];
     let mut socket = Socket::open_with(replica.address, &headers).await;
-    socket.say(json!({"type": "connection_init"})).await;
-    assert_eq!(socket.hear().await["type"], "connection_ack");
+    socket.send_json(json!({"type": "connection_init"})).await;
+    assert_eq!(socket.receive().await["type"], "connection_ack");
 }
 
 #[tokio::test]
-async fn silence_before_the_init_and_the_end_of_the_token_close_the_socket() {
-    let world = World::new().await;
-    let replica = world
+async fn a_missing_init_and_an_expired_token_close_the_socket() {
+    let cluster = Cluster::new().await;
+    let replica = cluster
         .start_with(&[("QUARTET_GRAPHQL_INIT_TIMEOUT_SECONDS", "1")])
         .await;
     assert_eq!(replica.socket().await.close_code().await, 4408);
-    let soon = world.clock.now().timestamp() + 2;
+    let soon = cluster.clock.now().timestamp() + 2;
     let mut socket = replica.socket().await;
     socket
-        .initialise(&world.issuer.token_with(ALICE, json!({"exp": soon})))
+        .init(&cluster.issuer.token_with(ALICE, json!({"exp": soon})))
         .await;
     assert_eq!(socket.close_code().await, 4401);
 }
 
 #[tokio::test]
-async fn a_socket_carries_only_so_many_subscriptions() {
-    let world = World::new().await;
-    let replica = world
+async fn subscriptions_per_socket_are_limited() {
+    let cluster = Cluster::new().await;
+    let replica = cluster
         .start_with(&[("QUARTET_GRAPHQL_MAX_SUBSCRIPTIONS_PER_SOCKET", "2")])
         .await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(ALICE).await;
     for n in ["1", "2", "3"] {
-        socket.watch(n, &id).await;
+        socket.subscribe_clicks(n, &id).await;
     }
-    let refused = socket.hear().await;
+    let rejected = socket.receive().await;
     assert_eq!(
-        (&refused["type"], &refused["id"]),
+        (&rejected["type"], &rejected["id"]),
         (&json!("error"), &json!("3"))
     );
     assert_eq!(
-        refused["payload"][0]["extensions"]["code"],
+        rejected["payload"][0]["extensions"]["code"],
         "TOO_MANY_SUBSCRIPTIONS"
     );
-    socket.say(json!({"type": "complete", "id": "1"})).await;
+    socket
+        .send_json(json!({"type": "complete", "id": "1"}))
+        .await;
     socket.subscribe("4", "{ __typename }").await;
-    assert_eq!(socket.next_of("4").await, json!({"__typename": "Query"}));
+    assert_eq!(socket.next_data("4").await, json!({"__typename": "Query"}));
 }
 
 #[tokio::test]
-async fn another_users_link_cannot_be_watched() {
-    let replica = Replica::alone().await;
+async fn the_clicks_of_another_users_link_are_not_found() {
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(BOB).await;
-    socket.watch("1", &id).await;
-    let message = socket.hear().await;
+    socket.subscribe_clicks("1", &id).await;
+    let message = socket.receive().await;
     assert!(message.to_string().contains("NOT_FOUND"), "{message}");
 }
 
 #[tokio::test]
-async fn sockets_that_go_away_leave_nothing_behind() {
-    let replica = Replica::alone().await;
+async fn a_disconnected_socket_ends_its_subscriptions() {
+    let replica = Replica::start().await;
     let (id, _) = replica.link().await;
     let mut socket = replica.socket_of(ALICE).await;
-    socket.watch("1", &id).await;
+    socket.subscribe_clicks("1", &id).await;
     eventually(async || (replica.metric("links_subscriptions").await == 1).then_some(())).await;
     drop(socket);
     eventually(async || (replica.metric("links_subscriptions").await == 0).then_some(())).await;
 }
 
 #[tokio::test]
-async fn a_stopping_server_says_that_it_goes() {
-    let replica = Replica::alone().await;
+async fn shutdown_closes_sockets_with_1001() {
+    let replica = Replica::start().await;
     let mut socket = replica.socket_of(ALICE).await;
-    replica.begin_to_stop();
+    replica.begin_shutdown();
     assert_eq!(socket.close_code().await, 1001);
     replica.stop().await;
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_none_gets_a_problem() {
-    let replica = Replica::alone().await;
+async fn an_invalid_upgrade_gets_a_problem() {
+    let replica = Replica::start().await;
     let request = replica
         .client
         .get(replica.url("/v1/links/graphql"))
         .header("upgrade", "websocket");
     assert_eq!(
-        problem(request.send().await.unwrap()).await,
+        problem_code(request.send().await.unwrap()).await,
         (426, "invalid_upgrade".into())
     );
 }

@@ -1,7 +1,5 @@
 //! Assets: list, read, download, delete.
 
-use std::time::Duration;
-
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -10,36 +8,27 @@ use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use quartet_common::{
     page::{self, Page},
-    problem::Problem,
+    problem::{Problem, kinds::NOT_FOUND},
 };
 use quartet_http::extract::{IfNoneMatch, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    auth::Owner,
-    domain::{assets, names, uploads},
+    domain::{Context, assets, values},
     error::Error,
-    objects::Objects,
-    state::AppState,
+    problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
-        self,
+        Owner,
         assets::{AssetId, AssetRow, Filter, Status, Visibility},
+        objects::ObjectStore,
     },
 };
 
-/// Names the list that a cursor belongs to.
+/// Marks cursors of this list.
 const CURSOR: &str = "assets";
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(list_assets))
-        .routes(routes!(get_asset, delete_asset))
-        .routes(routes!(download_asset))
-}
-
-/// A file, promised or uploaded.
+/// A stored file with its metadata.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Asset {
     id: AssetId,
@@ -52,42 +41,42 @@ pub(crate) struct Asset {
     /// Size of the file in bytes.
     #[schema(example = 48_213, minimum = 1, maximum = 5_368_709_120_u64)]
     size_bytes: i64,
-    /// The checksum that was promised, 64 hexadecimal digits; null if none was.
+    /// SHA-256 from the presign request as 64 hexadecimal digits; null if it had none.
     #[schema(
         pattern = "^[0-9a-f]{64}$",
         example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     )]
     checksum_sha256: Option<String>,
-    /// Address that everybody can read; null unless the asset is public and ready.
+    /// Public URL; null unless the asset is public and ready.
     #[schema(format = "uri", example = "https://cdn.example/8f3a/holiday.png")]
     url: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-/// Where to fetch an asset.
+/// Where to download an asset.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Download {
-    /// Public or signed address.
+    /// Public or signed URL.
     #[schema(
         format = "uri",
         example = "https://store.example/quartet-private/8f3a?X-Amz-Signature=9f86d081"
     )]
     url: String,
-    /// When the address ends; null for public assets, whose address does not.
+    /// When the signed URL expires; null for a public URL.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// Which assets to list.
+/// Restricts the list of assets.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Items per page, 1 to 100; values outside are moved to the nearest bound.
+pub(super) struct ListQuery {
+    /// Items per page, 1 to 100; other values are clamped.
     #[serde(default, deserialize_with = "page::any_limit")]
     #[param(value_type = Option<i32>, default = 20)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(
         min_length = 1,
         max_length = 512,
@@ -112,9 +101,9 @@ struct ListQuery {
     params(ListQuery),
     responses((status = 200, description = "A page of assets", body = Page<Asset>))
 )]
-async fn list_assets(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn list_assets(
+    State(ctx): State<Context>,
+    owner: Owner,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Asset>>, Problem> {
     let limit = page::clamp(query.limit);
@@ -127,20 +116,14 @@ async fn list_assets(
         visibility: query.visibility,
         before,
     };
-    let mut tx = store::begin(&state.pool, &owner)
-        .await
-        .map_err(quartet_db::problem)?;
-    let rows = store::assets::list(&mut tx, &owner, filter, i64::from(limit) + 1)
-        .await
-        .map_err(quartet_db::problem)?;
-    tx.commit().await.map_err(quartet_db::problem)?;
+    let rows = assets::list(&ctx, &owner, filter, i64::from(limit) + 1).await?;
     let page = Page::from_rows(rows, limit, CURSOR, |row| row.id);
-    Ok(Json(page.map(|row| Asset::new(row, &state.objects))))
+    Ok(Json(page.map(|row| Asset::new(row, &ctx.objects))))
 }
 
-/// Read an asset
+/// Get an asset
 ///
-/// With a strong `ETag`; `If-None-Match` saves the body.
+/// The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
 #[utoipa::path(
     get,
     path = "/v1/media/assets/{id}",
@@ -152,29 +135,29 @@ async fn list_assets(
         ("If-None-Match" = Option<String>, Header),
     ),
     responses(
-        (status = 200, description = "The asset", body = Asset, headers(("ETag" = String, description = "Changes when the asset does"))),
-        (status = 304, description = "The client has this version"),
+        (status = 200, description = "The asset", body = Asset, headers(("ETag" = String, description = "Changes with every change of the asset"))),
+        (status = 304, description = "The asset has not changed"),
     ),
-    extensions(("x-problem-codes" = json!(["not_found"]))),
+    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
-async fn get_asset(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn get_asset(
+    State(ctx): State<Context>,
+    owner: Owner,
     Path(id): Path<AssetId>,
-    known: Option<IfNoneMatch>,
+    if_none_match: Option<IfNoneMatch>,
 ) -> Result<Response, Error> {
-    let asset = uploads::find(&state.pool, &owner, id).await?;
+    let asset = assets::get(&ctx, &owner, id).await?;
     let tag = entity_tag(&asset);
-    if known.is_some_and(|known| known.has(&tag)) {
+    if if_none_match.is_some_and(|tags| tags.has(&tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    Ok(Asset::respond(asset, &state.objects))
+    Ok(Asset::respond(asset, &ctx.objects))
 }
 
 /// Delete an asset
 ///
-/// The asset is gone at once and for good, and its file with it. If the store does not answer
-/// just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+/// Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+/// its file is deleted later. A CDN may serve cached copies of a public file for longer.
 #[utoipa::path(
     delete,
     path = "/v1/media/assets/{id}",
@@ -183,23 +166,23 @@ async fn get_asset(
     security(("bearer" = [])),
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
-        (status = 204, description = "The asset is gone"),
+        (status = 204, description = "The asset is deleted"),
     ),
-    extensions(("x-problem-codes" = json!(["not_found"]))),
+    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
-async fn delete_asset(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn delete_asset(
+    State(ctx): State<Context>,
+    owner: Owner,
     Path(id): Path<AssetId>,
 ) -> Result<StatusCode, Error> {
-    assets::delete(&state.pool, &state.objects, &state.clock, (&owner, id)).await?;
+    assets::delete(&ctx, &owner, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Get a download address
+/// Get a download URL
 ///
-/// The public address of a public asset; else a signed address that ends after 5 minutes unless
-/// the service is set otherwise, and that makes browsers save the file under its name.
+/// Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+/// after 5 minutes by default and makes browsers save the file under its name.
 #[utoipa::path(
     get,
     path = "/v1/media/assets/{id}/download",
@@ -208,46 +191,44 @@ async fn delete_asset(
     security(("bearer" = [])),
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
-        (status = 200, description = "Where to fetch the file", body = Download),
+        (status = 200, description = "The URL", body = Download),
     ),
     extensions(("x-problem-codes" = json!([
-        "asset_failed", "asset_not_ready", "not_found", "store_unavailable",
+        ASSET_FAILED.code, ASSET_NOT_READY.code, NOT_FOUND.code, STORE_UNAVAILABLE.code,
     ]))),
 )]
-async fn download_asset(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn download_asset(
+    State(ctx): State<Context>,
+    owner: Owner,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Error> {
-    let ttl = Duration::from_secs(state.config.downloads.ttl_seconds);
-    let found =
-        assets::download(&state.pool, &state.objects, &state.clock, ttl, (&owner, id)).await?;
+    let download = assets::download(&ctx, &owner, id).await?;
     let body = Json(Download {
-        url: found.url,
-        expires_at: found.expires_at,
+        url: download.url,
+        expires_at: download.expires_at,
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
 impl Asset {
-    pub(super) fn new(row: AssetRow, objects: &Objects) -> Self {
-        let shown = row.visibility == Visibility::Public && row.status == Status::Ready;
+    pub(super) fn new(row: AssetRow, objects: &ObjectStore) -> Self {
+        let is_public = row.visibility == Visibility::Public && row.status == Status::Ready;
         Self {
             id: row.id,
             status: row.status,
             visibility: row.visibility,
-            url: shown.then(|| objects.public_url(&row.object_key)),
+            url: is_public.then(|| objects.public_url(&row.object_key)),
             file_name: row.file_name,
             content_type: row.content_type,
             size_bytes: row.size_bytes,
-            checksum_sha256: row.checksum_sha256.as_deref().map(names::hex),
+            checksum_sha256: row.checksum_sha256.as_deref().map(values::hex),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
     }
 
     /// The asset with its entity tag.
-    pub(super) fn respond(row: AssetRow, objects: &Objects) -> Response {
+    pub(super) fn respond(row: AssetRow, objects: &ObjectStore) -> Response {
         (
             [(header::ETAG, entity_tag(&row))],
             Json(Self::new(row, objects)),

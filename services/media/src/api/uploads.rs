@@ -1,49 +1,39 @@
-//! Presign and complete.
+//! Uploads: presign, complete.
 
 use std::collections::BTreeMap;
 
 use axum::{
     extract::State,
-    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
-use quartet_common::problem::{Checks, Problem};
+use quartet_common::problem::{Checks, Problem, kinds::NOT_FOUND};
 use quartet_http::extract::{Json, Path, whole_number};
-use quartet_service::idempotency::idempotent;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::assets::Asset,
-    auth::Owner,
     config::Uploads,
     domain::{
-        content, names,
-        uploads::{self, Desk, NewUpload},
+        Context, content,
+        uploads::{self, NewUpload},
+        values,
     },
     error::Error,
-    state::AppState,
-    store::assets::{AssetId, Visibility},
+    problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, UPLOAD_MISMATCH},
+    store::{
+        Owner,
+        assets::{AssetId, Visibility},
+    },
 };
 
-/// Without a state only the description is wanted.
-pub(super) fn router(state: Option<&AppState>) -> OpenApiRouter<AppState> {
-    let presign = OpenApiRouter::new().routes(routes!(presign_upload));
-    let presign = match state {
-        Some(state) => presign.route_layer(from_fn_with_state(state.idempotency(), idempotent)),
-        None => presign,
-    };
-    presign.merge(OpenApiRouter::new().routes(routes!(complete_upload)))
-}
-
-/// What a client promises to upload.
+/// The file that a client wants to upload.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PresignRequest {
-    /// Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
+    /// For display only; 1 to 255 bytes without slashes, backslashes and control characters.
     #[schema(
         example = "holiday.png",
         min_length = 1,
@@ -51,55 +41,54 @@ pub(crate) struct PresignRequest {
         pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]+$"
     )]
     file_name: String,
-    /// Media type of the file, one of those that the service allows.
+    /// Media type of the file; one of `uploads.content_types`.
     #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
-    /// Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
+    /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
     #[serde(deserialize_with = "whole_number")]
     #[schema(example = 48_213, minimum = 1, maximum = 5_368_709_120_u64)]
     size_bytes: u64,
-    /// Who may read the file.
+    /// Who can read the file.
     visibility: Visibility,
-    /// SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
+    /// SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
     #[serde(default)]
     #[schema(
-        pattern = "^[0-9a-fA-F]{64}$",
         example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         pattern = "^[0-9A-Fa-f]{64}$"
     )]
     checksum_sha256: Option<String>,
 }
 
-/// A pending asset and where to send its file.
+/// A pending asset and the request that uploads its file.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Presigned {
     asset: Asset,
     upload: SignedUpload,
 }
 
-/// The request that uploads the file: no access token, and exactly these headers.
+/// The request that uploads the file. Send exactly these headers and no access token.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedUpload {
     #[schema(example = "PUT")]
     method: String,
-    /// Signed address of the object store.
+    /// Signed URL of the object store.
     #[schema(
         format = "uri",
         example = "https://store.example/quartet-private/8f3a?X-Amz-Signature=9f86d081"
     )]
     url: String,
-    /// Headers that are part of the signature; they must be sent as they are.
+    /// Headers that are part of the signature. Send them unchanged.
     #[schema(example = json!({"content-type": "image/png", "content-length": "48213", "if-none-match": "*"}))]
     headers: BTreeMap<String, String>,
-    /// When the address ends.
+    /// When the signed URL expires.
     expires_at: DateTime<Utc>,
 }
 
 /// Presign an upload
 ///
-/// Gives a signed address to which the client sends the file itself. Size, media type and, if it
-/// is given, the checksum are part of the signature: another file is refused by the store. The
-/// address ends after 15 minutes unless the service is set otherwise.
+/// Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+/// given, are part of the signature: the object store rejects any other file. The URL expires after
+/// 15 minutes by default.
 #[utoipa::path(
     post,
     path = "/v1/media/presign",
@@ -109,35 +98,34 @@ pub(crate) struct SignedUpload {
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = PresignRequest,
     responses(
-        (status = 201, description = "The upload may begin", body = Presigned, headers(("Location" = String, description = "Path of the asset"))),
+        (status = 201, description = "The pending asset and the signed request", body = Presigned, headers(("Location" = String, description = "Path of the asset"))),
     ),
-    extensions(("x-problem-codes" = json!(["store_unavailable"]))),
+    extensions(("x-problem-codes" = json!([STORE_UNAVAILABLE.code]))),
 )]
-async fn presign_upload(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn presign_upload(
+    State(ctx): State<Context>,
+    owner: Owner,
     Json(request): Json<PresignRequest>,
 ) -> Result<Response, Problem> {
-    let upload = request.check(&state.config.uploads)?;
-    let (asset, signed) = uploads::presign(desk(&state), &owner, upload).await?;
-    let location = format!("/v1/media/assets/{}", asset.id);
-    let expires_at = asset.upload_expires_at;
-    let asset = Asset::new(asset, &state.objects);
+    let upload = request.check(&ctx.config.uploads)?;
+    let presigned = uploads::presign(&ctx, &owner, upload).await?;
+    let location = format!("/v1/media/assets/{}", presigned.asset.id);
     let upload = SignedUpload {
-        method: signed.method,
-        url: signed.url,
-        headers: signed.headers,
-        expires_at,
+        method: presigned.request.method,
+        url: presigned.request.url,
+        headers: presigned.request.headers,
+        expires_at: presigned.asset.upload_expires_at,
     };
+    let asset = Asset::new(presigned.asset, &ctx.objects);
     let body = Json(Presigned { asset, upload });
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], body).into_response())
 }
 
 /// Complete an upload
 ///
-/// Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-/// and makes the asset ready. If it is something else, the file is removed and the asset is
-/// failed. Completing a ready asset again gives the same answer.
+/// Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+/// ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+/// returns the same response.
 #[utoipa::path(
     post,
     path = "/v1/media/assets/{id}/complete",
@@ -146,46 +134,37 @@ async fn presign_upload(
     security(("bearer" = [])),
     params(("id" = AssetId, Path, description = "The asset")),
     responses(
-        (status = 200, description = "The asset is ready", body = Asset, headers(("ETag" = String, description = "Changes when the asset does"))),
+        (status = 200, description = "The ready asset", body = Asset, headers(("ETag" = String, description = "Changes with every change of the asset"))),
     ),
     extensions(("x-problem-codes" = json!([
-        "asset_failed", "not_found", "not_uploaded", "store_unavailable", "upload_mismatch",
+        ASSET_FAILED.code, NOT_FOUND.code, NOT_UPLOADED.code, STORE_UNAVAILABLE.code,
+        UPLOAD_MISMATCH.code,
     ]))),
 )]
-async fn complete_upload(
-    State(state): State<AppState>,
-    Owner(owner): Owner,
+pub(super) async fn complete_upload(
+    State(ctx): State<Context>,
+    owner: Owner,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Error> {
-    let asset = uploads::complete(desk(&state), &owner, id).await?;
-    Ok(Asset::respond(asset, &state.objects))
-}
-
-fn desk(state: &AppState) -> Desk<'_> {
-    Desk {
-        pool: &state.pool,
-        objects: &state.objects,
-        clock: &state.clock,
-        settings: &state.config.uploads,
-        metrics: &state.metrics,
-    }
+    let asset = uploads::complete(&ctx, &owner, id).await?;
+    Ok(Asset::respond(asset, &ctx.objects))
 }
 
 impl PresignRequest {
     fn check(self, settings: &Uploads) -> Result<NewUpload, Problem> {
         let mut checks = Checks::new();
-        let file_name = checks.take("/file_name", names::file_name(&self.file_name));
+        let file_name = checks.take("/file_name", values::file_name(&self.file_name));
         let content_type = checks.take(
             "/content_type",
             content::content_type(&self.content_type, &settings.content_types),
         );
         let size_bytes = checks.take(
             "/size_bytes",
-            names::size_bytes(self.size_bytes, settings.max_size_bytes),
+            values::size_bytes(self.size_bytes, settings.max_size_bytes),
         );
         let checksum_sha256 = self
             .checksum_sha256
-            .map(|text| checks.take("/checksum_sha256", names::checksum(&text)));
+            .map(|text| checks.take("/checksum_sha256", values::checksum(&text)));
         checks.finish()?;
         Ok(NewUpload {
             file_name: file_name.unwrap_or_default(),

@@ -1,23 +1,22 @@
-//! What can be done with an asset once it is there.
+//! Reading, downloading and deleting assets.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use quartet_common::clock::Clock;
-use sqlx::PgPool;
 
 use crate::{
-    domain::uploads::find,
+    domain::Context,
     error::Error,
-    objects::Objects,
     store::{
-        self,
-        assets::{self, AssetId, Status, Visibility},
+        self, Owner,
+        assets::{self, AssetId, AssetRow, Filter, Status, Visibility},
+        objects::Validity,
+        sweeps,
     },
 };
 
-/// A deleted asset's object is given this long before the sweep cares for it too.
-const SWEEP_AFTER: Duration = Duration::from_mins(1);
+/// How long the request that deletes an asset has to delete its object before the sweep does.
+const SWEEP_DELAY: Duration = Duration::from_mins(1);
 
 /// Where to fetch an asset, and until when.
 #[derive(Clone, Debug)]
@@ -26,54 +25,67 @@ pub(crate) struct Download {
     pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
-/// The public address of a public asset, or a signed one that ends.
-pub(crate) async fn download(
-    pool: &PgPool,
-    objects: &Objects,
-    clock: &Clock,
-    ttl: Duration,
-    (owner, id): (&str, AssetId),
-) -> Result<Download, Error> {
-    let asset = find(pool, owner, id).await?;
+pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
+    let mut tx = store::begin(&ctx.db, owner).await?;
+    let asset = assets::by_id(&mut tx, owner, id).await?;
+    tx.commit().await?;
+    asset.ok_or(Error::AssetNotFound)
+}
+
+/// Up to `limit` assets, newest first.
+pub(crate) async fn list(
+    ctx: &Context,
+    owner: &Owner,
+    filter: Filter,
+    limit: i64,
+) -> Result<Vec<AssetRow>, Error> {
+    let mut tx = store::begin(&ctx.db, owner).await?;
+    let rows = assets::list(&mut tx, owner, filter, limit).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// The public URL of a public asset, or a signed URL of a private one.
+pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Result<Download, Error> {
+    let asset = get(ctx, owner, id).await?;
     match (asset.status, asset.visibility) {
-        (Status::Pending, _) => Err(Error::NotReady),
+        (Status::Pending, _) => Err(Error::AssetNotReady),
         (Status::Failed, _) => Err(Error::AssetFailed),
         (Status::Ready, Visibility::Public) => Ok(Download {
-            url: objects.public_url(&asset.object_key),
+            url: ctx.objects.public_url(&asset.object_key),
             expires_at: None,
         }),
         (Status::Ready, Visibility::Private) => {
-            let now = clock.now();
-            let signed = objects
-                .sign_download(&asset.object_key, &asset.file_name, now, ttl)
-                .await?;
+            let validity = Validity {
+                from: ctx.clock.now(),
+                ttl: Duration::from_secs(ctx.config.downloads.ttl_seconds),
+            };
+            let signed = ctx.objects.sign_download(&asset, validity).await?;
             Ok(Download {
                 url: signed.url,
-                expires_at: Some(now + ttl),
+                expires_at: Some(validity.ends_at()),
             })
         }
     }
 }
 
-/// Hides the asset, then removes its object. If the store does not answer, or the process dies in
-/// between, the sweep removes the object; the row goes last, so that no object is forgotten.
-pub(crate) async fn delete(
-    pool: &PgPool,
-    objects: &Objects,
-    clock: &Clock,
-    (owner, id): (&str, AssetId),
-) -> Result<(), Error> {
-    let now = clock.now();
-    let mut tx = store::begin(pool, owner).await?;
-    let deleted = assets::delete(&mut tx, owner, id, now, now + SWEEP_AFTER).await?;
+/// Hides the asset, then deletes its object, then its row. The row goes last: it is what the sweep
+/// finds the object by when the store does not respond or the process dies in between.
+pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let mut tx = store::begin(&ctx.db, owner).await?;
+    let deleted = assets::delete(&mut tx, owner, id, now, now + SWEEP_DELAY).await?;
     tx.commit().await?;
-    let (key, visibility) = deleted.ok_or(Error::AssetNotFound)?;
+    let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {
-        objects.delete(visibility, &key).await?;
-        Ok::<_, Error>(store::sweeps::finish(pool, id, now).await?)
+        ctx.objects
+            .delete(deleted.visibility, &deleted.object_key)
+            .await?;
+        let mut db = ctx.db.acquire().await?;
+        Ok::<_, Error>(sweeps::finish(&mut db, id, now).await?)
     };
     if let Err(error) = removed.await {
-        tracing::warn!(%error, asset_id = %id, "a deleted asset is left to the sweep");
+        tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Media types: which may come in, and whether the first bytes keep the promise.
+//! Media types: which are allowed, and whether the first bytes of a file match the declared one.
 
 use quartet_common::problem::Rule;
 
-/// As many bytes as the signatures need; plain text is judged by them too.
+/// Covers every known file signature. Text is checked within the same bytes.
 pub(crate) const SAMPLE_BYTES: u64 = 8192;
 
-/// Types that browsers would run as a page of the bucket's host: they are saved, not shown.
+/// Types that browsers would execute on the origin of the bucket. They are saved, not shown.
 const ACTIVE: [&str; 5] = [
     "image/svg+xml",
     "text/html",
@@ -14,7 +14,7 @@ const ACTIVE: [&str; 5] = [
     "application/xml",
 ];
 
-/// The type without parameters, in lower case, if it is allowed.
+/// An allowed media type in lower case, without parameters.
 pub(crate) fn content_type(text: &str, allowed: &[String]) -> Result<String, Rule> {
     let essence = text.trim().to_ascii_lowercase();
     if allowed.contains(&essence) {
@@ -26,29 +26,32 @@ pub(crate) fn content_type(text: &str, allowed: &[String]) -> Result<String, Rul
     ))
 }
 
-/// Whether the file must be saved rather than shown by browsers.
+/// Whether browsers must save the file rather than show it.
 pub(crate) fn is_active(content_type: &str) -> bool {
     ACTIVE.contains(&content_type)
 }
 
-/// Whether a file that begins so can be of the promised type.
-pub(crate) fn fits(promised: &str, sample: &[u8]) -> Result<(), Rule> {
+/// Checks that a file with these first bytes can be of the declared type.
+///
+/// # Errors
+/// The rule `content_mismatch`.
+pub(crate) fn check_sample(declared: &str, sample: &[u8]) -> Result<(), Rule> {
     let found = infer::get(sample).map(|kind| kind.mime_type());
-    let fits = if is_text(promised) {
+    let matches = if is_text(declared) {
         is_utf8_text(sample) && found.is_none_or(is_text)
-    } else if infer::is_mime_supported(promised) {
-        found.is_some_and(|found| same(promised, found))
+    } else if infer::is_mime_supported(declared) {
+        found.is_some_and(|found| same(declared, found))
     } else {
-        // No signature is known for the type: at least it must not be another known one.
-        found.is_none_or(|found| same(promised, found))
+        // The type has no known signature; the file must at least not have that of another type.
+        found.is_none_or(|found| same(declared, found))
     };
-    if fits {
+    if matches {
         return Ok(());
     }
-    let found = found.unwrap_or("of no known type");
+    let found = found.unwrap_or("an unknown type");
     Err(Rule::new(
         "content_mismatch",
-        format!("must be {promised}; the first bytes of the file are {found}"),
+        format!("must be {declared}; the file looks like {found}"),
     ))
 }
 
@@ -59,28 +62,28 @@ fn is_text(kind: &str) -> bool {
         || ["application/json", "application/xml", "application/x-sh"].contains(&kind)
 }
 
-/// The sample may end within a letter.
+/// The sample may end within a character.
 fn is_utf8_text(sample: &[u8]) -> bool {
-    let whole = match std::str::from_utf8(sample) {
+    let is_utf8 = match std::str::from_utf8(sample) {
         Ok(_) => true,
         Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
     };
-    whole && !sample.contains(&0)
+    is_utf8 && !sample.contains(&0)
 }
 
-/// Names that mean the same signature.
-fn same(promised: &str, found: &str) -> bool {
-    const ALIKE: [(&str, &str); 5] = [
+/// Whether two types share a signature.
+fn same(declared: &str, found: &str) -> bool {
+    const EQUIVALENT: [(&str, &str); 5] = [
         ("audio/wav", "audio/x-wav"),
         ("audio/ogg", "application/ogg"),
         ("audio/mp4", "video/mp4"),
         ("audio/x-m4a", "audio/m4a"),
         ("video/webm", "video/x-matroska"),
     ];
-    promised == found
-        || ALIKE
+    declared == found
+        || EQUIVALENT
             .iter()
-            .any(|(a, b)| (promised, found) == (a, b) || (promised, found) == (b, a))
+            .any(|(a, b)| (declared, found) == (a, b) || (declared, found) == (b, a))
 }
 
 #[cfg(test)]
@@ -90,17 +93,17 @@ mod tests {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 
     #[test]
-    fn promises_are_kept_or_refused() {
-        fits("image/png", PNG).unwrap();
-        fits("text/plain", "schön".as_bytes()).unwrap();
-        fits(
+    fn files_match_their_declared_type_or_are_rejected() {
+        check_sample("image/png", PNG).unwrap();
+        check_sample("text/plain", "schön".as_bytes()).unwrap();
+        check_sample(
             "image/svg+xml",
             b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         )
         .unwrap();
-        fits("application/json", b"{\"a\": 1}").unwrap();
-        fits("text/plain", &"ö".as_bytes()[..1]).unwrap_err();
-        let broken = [
+        check_sample("application/json", b"{\"a\": 1}").unwrap();
+        check_sample("text/plain", &"ö".as_bytes()[..1]).unwrap_err();
+        let mismatched = [
             ("image/png", &b"<html><script>alert(1)</script>"[..]),
             ("image/jpeg", PNG),
             ("text/plain", PNG),
@@ -108,19 +111,19 @@ mod tests {
             ("application/pdf", b"MZ\x90\0"),
             ("application/octet-stream", PNG),
         ];
-        for (promised, bytes) in broken {
-            let rule = fits(promised, bytes).unwrap_err();
-            assert_eq!(rule.code, "content_mismatch", "{promised}");
+        for (declared, bytes) in mismatched {
+            let rule = check_sample(declared, bytes).unwrap_err();
+            assert_eq!(rule.code, "content_mismatch", "{declared}");
         }
     }
 
     #[test]
-    fn a_letter_cut_in_two_at_the_end_is_still_text() {
-        fits("text/plain", &"aö".as_bytes()[..2]).unwrap();
+    fn a_truncated_character_at_the_end_is_text() {
+        check_sample("text/plain", &"aö".as_bytes()[..2]).unwrap();
     }
 
     #[test]
-    fn every_default_type_can_be_told() {
+    fn every_default_type_can_be_detected() {
         let settings = include_str!("../../default.toml");
         let line = settings
             .lines()

@@ -1,6 +1,9 @@
-//! The rules: what may be uploaded, when it counts, and how it goes away.
+//! The rules: what may be uploaded, when an asset becomes ready, and how it is deleted.
 
 pub(crate) mod assets;
 pub(crate) mod content;
-pub(crate) mod names;
+pub(crate) mod context;
 pub(crate) mod uploads;
+pub(crate) mod values;
+
+pub(crate) use context::Context;

@@ -1,26 +1,33 @@
-//! Presign and complete: a promise, and the check that it was kept.
+//! Presign an upload, then complete it.
+//!
+//! ```text
+//! presign --> pending --complete, the object matches--> ready
+//!               |     --complete, it does not---------> failed, the object is deleted
+//!               `--never completed--> swept `abandoned_after_seconds` after the URL has expired
+//! ```
+//!
+//! Invariants:
+//! - The file never passes through this service. What the client declares is signed, and what the
+//!   store has received is verified again: the store's own checks differ between vendors.
+//! - An asset changes from pending to another state once, in the database. Concurrent completions
+//!   all read the object, and one of them wins.
+//! - A row exists for every URL that has been signed, so no object is out of reach of the sweep.
 
 use std::time::Duration;
 
-use quartet_common::{
-    clock::Clock,
-    problem::{FieldError, Rule},
-};
-use sqlx::PgPool;
+use quartet_common::problem::Rule;
 
 use crate::{
-    config::Uploads,
-    domain::content,
-    error::Error,
-    metrics::MediaMetrics,
-    objects::{ObjectHead, Objects, Promise, SignedRequest},
+    domain::{Context, assets::get, content},
+    error::{Error, Mismatch},
     store::{
-        self,
+        self, Owner,
         assets::{self, AssetId, AssetRow, Status, Visibility},
+        objects::{Disposition, ObjectHead, SignedRequest, Validity},
     },
 };
 
-/// What a client wants to upload, already checked.
+/// A checked request to upload a file.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUpload {
     pub(crate) file_name: String,
@@ -30,26 +37,25 @@ pub(crate) struct NewUpload {
     pub(crate) checksum_sha256: Option<Vec<u8>>,
 }
 
-/// What the two operations work with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Desk<'a> {
-    pub(crate) pool: &'a PgPool,
-    pub(crate) objects: &'a Objects,
-    pub(crate) clock: &'a Clock,
-    pub(crate) settings: &'a Uploads,
-    pub(crate) metrics: &'a MediaMetrics,
+/// A pending asset and the request that uploads its file.
+#[derive(Clone, Debug)]
+pub(crate) struct PresignedUpload {
+    pub(crate) asset: AssetRow,
+    pub(crate) request: SignedRequest,
 }
 
-/// Writes the pending asset and signs its upload. Signing needs no network: if it fails, or the
-/// client goes away before the commit, no row stays behind.
+/// Signs an upload and stores its pending asset. Signing sends no request, so a failure or a client
+/// that disconnects before the commit leaves nothing behind.
 pub(crate) async fn presign(
-    desk: Desk<'_>,
-    owner: &str,
+    ctx: &Context,
+    owner: &Owner,
     upload: NewUpload,
-) -> Result<(AssetRow, SignedRequest), Error> {
-    let id = AssetId::new(desk.clock);
-    let now = desk.clock.now();
-    let ttl = Duration::from_secs(desk.settings.ttl_seconds);
+) -> Result<PresignedUpload, Error> {
+    let id = AssetId::new(&ctx.clock);
+    let validity = Validity {
+        from: ctx.clock.now(),
+        ttl: Duration::from_secs(ctx.config.uploads.ttl_seconds),
+    };
     let asset = AssetRow {
         id,
         status: Status::Pending,
@@ -59,120 +65,103 @@ pub(crate) async fn presign(
         content_type: upload.content_type,
         size_bytes: upload.size_bytes,
         checksum_sha256: upload.checksum_sha256,
-        upload_expires_at: now + ttl,
-        created_at: now,
-        updated_at: now,
+        upload_expires_at: validity.ends_at(),
+        created_at: validity.from,
+        updated_at: validity.from,
     };
-    let promise = Promise {
-        key: &asset.object_key,
-        visibility: asset.visibility,
-        content_type: &asset.content_type,
-        size_bytes: asset.size_bytes,
-        checksum_sha256: asset.checksum_sha256.as_deref(),
-        attachment: content::is_active(&asset.content_type),
+    let disposition = if content::is_active(&asset.content_type) {
+        Disposition::Attachment
+    } else {
+        Disposition::Inline
     };
-    let signed = desk.objects.sign_upload(promise, now, ttl).await?;
-    let mut tx = store::begin(desk.pool, owner).await?;
+    let request = ctx
+        .objects
+        .sign_upload(&asset, disposition, validity)
+        .await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
     assets::insert(&mut tx, owner, &asset).await?;
     tx.commit().await?;
-    desk.metrics.presigned.inc();
-    Ok((asset, signed))
+    ctx.metrics.presigned.inc();
+    Ok(PresignedUpload { asset, request })
 }
 
-/// Makes a pending asset ready if the uploaded object is what was promised; removes it and marks
-/// the asset failed if not. Completing a ready asset again changes nothing.
-pub(crate) async fn complete(desk: Desk<'_>, owner: &str, id: AssetId) -> Result<AssetRow, Error> {
-    let asset = find(desk.pool, owner, id).await?;
+/// Makes a pending asset ready if the uploaded object is what was declared; otherwise marks it
+/// failed and deletes the object. Completing a ready asset again changes nothing.
+pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, owner, id).await?;
     match asset.status {
         Status::Ready => return Ok(asset),
         Status::Failed => return Err(Error::AssetFailed),
         Status::Pending => {}
     }
-    let head = desk
-        .objects
-        .head(asset.visibility, &asset.object_key)
-        .await?;
+    let head = ctx.objects.head(&asset).await?;
     let head = head.ok_or(Error::NotUploaded)?;
-    let broken = broken_promises(desk.objects, &asset, &head).await?;
-    let status = if broken.is_empty() {
+    let mismatches = compare(ctx, &asset, &head).await?;
+    let status = if mismatches.is_empty() {
         Status::Ready
     } else {
         Status::Failed
     };
-    let mut tx = store::begin(desk.pool, owner).await?;
-    let settled = assets::settle(&mut tx, owner, id, status, desk.clock.now()).await?;
+    let mut tx = store::begin(&ctx.db, owner).await?;
+    let settled = assets::settle(&mut tx, owner, id, status, ctx.clock.now()).await?;
     tx.commit().await?;
-    if settled && status == Status::Failed {
-        desk.metrics.refused.inc();
-        // The row is failed already: what is left of the object, the sweep removes.
-        if let Err(error) = desk
-            .objects
-            .delete(asset.visibility, &asset.object_key)
-            .await
-        {
-            tracing::warn!(%error, asset_id = %id, "a refused upload is left to the sweep");
-        }
+    if settled && status == Status::Ready {
+        ctx.metrics.completed.inc();
+        ctx.metrics.completed_bytes.inc_by(head.size_bytes);
     } else if settled {
-        desk.metrics.completed.inc();
-        desk.metrics.completed_bytes.inc_by(head.size_bytes);
+        ctx.metrics.rejected.inc();
+        delete_rejected(ctx, &asset).await;
     }
-    if broken.is_empty() {
-        find(desk.pool, owner, id).await
+    if mismatches.is_empty() {
+        get(ctx, owner, id).await
     } else {
-        Err(Error::Mismatch(broken))
+        Err(Error::Mismatch(mismatches))
     }
 }
 
-pub(crate) async fn find(pool: &PgPool, owner: &str, id: AssetId) -> Result<AssetRow, Error> {
-    let mut tx = store::begin(pool, owner).await?;
-    let asset = assets::by_id(&mut tx, owner, id).await?;
-    tx.commit().await?;
-    asset.ok_or(Error::AssetNotFound)
+/// The row is failed already, so the sweep deletes what this cannot.
+async fn delete_rejected(ctx: &Context, asset: &AssetRow) {
+    let deleted = ctx.objects.delete(asset.visibility, &asset.object_key);
+    if let Err(error) = deleted.await {
+        tracing::warn!(%error, asset_id = %asset.id, "deleting an object failed, left to the sweep");
+    }
 }
 
-/// Compares the object with each field of the promise; the cheap checks come first.
-async fn broken_promises(
-    objects: &Objects,
+/// Compares the object with everything that was declared, the cheap checks first.
+async fn compare(
+    ctx: &Context,
     asset: &AssetRow,
     head: &ObjectHead,
-) -> Result<Vec<FieldError>, Error> {
-    let mut broken = Vec::new();
-    let mut note = |pointer: &str, rule: Rule| {
-        broken.push(FieldError::body(pointer, rule.code, rule.detail));
-    };
+) -> Result<Vec<Mismatch>, Error> {
+    let mut found = Vec::new();
     if i64::try_from(head.size_bytes) != Ok(asset.size_bytes) {
-        let detail = format!(
-            "must be {}; the file has {}",
-            asset.size_bytes, head.size_bytes
-        );
-        note("/size_bytes", Rule::new("size_mismatch", detail));
+        let (declared, actual) = (asset.size_bytes, head.size_bytes);
+        let rule = format!("must be {declared}; the file has {actual}");
+        found.push(Mismatch::Size(Rule::new("size_mismatch", rule)));
     }
     if head.content_type != asset.content_type {
-        let detail = format!("must be {}; the store has another", asset.content_type);
-        note("/content_type", Rule::new("content_type_mismatch", detail));
+        let rule = format!("must be {}, as in the presign request", asset.content_type);
+        found.push(Mismatch::ContentType(Rule::new(
+            "content_type_mismatch",
+            rule,
+        )));
     }
-    if let Some(promised) = &asset.checksum_sha256 {
-        let found = match &head.checksum_sha256 {
-            Some(kept) => kept.clone(),
-            None => {
-                objects
-                    .checksum(asset.visibility, &asset.object_key)
-                    .await?
-            }
+    if let Some(declared) = &asset.checksum_sha256 {
+        let actual = match &head.checksum_sha256 {
+            Some(stored) => stored.clone(),
+            None => ctx.objects.checksum(asset).await?,
         };
-        if found != *promised {
-            let detail = "must be the SHA-256 of the file; the file's is another";
-            note("/checksum_sha256", Rule::new("checksum_mismatch", detail));
+        if actual != *declared {
+            let rule = "must be the SHA-256 of the uploaded file";
+            found.push(Mismatch::Checksum(Rule::new("checksum_mismatch", rule)));
         }
     }
     if head.size_bytes > 0 {
         let count = content::SAMPLE_BYTES.min(head.size_bytes);
-        let sample = objects
-            .first_bytes(asset.visibility, &asset.object_key, &head.etag, count)
-            .await?;
-        if let Err(rule) = content::fits(&asset.content_type, &sample) {
-            note("/content_type", rule);
+        let sample = ctx.objects.first_bytes(asset, head, count).await?;
+        if let Err(rule) = content::check_sample(&asset.content_type, &sample) {
+            found.push(Mismatch::ContentType(rule));
         }
     }
-    Ok(broken)
+    Ok(found)
 }

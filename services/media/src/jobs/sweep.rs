@@ -1,42 +1,58 @@
-//! Removes abandoned uploads, and what a deletion left behind.
+//! The sweep: deletes the objects and rows of abandoned uploads and deleted assets.
+//!
+//! ```text
+//! take (lease 5 min) --> delete the object --> finish: delete the row
+//!                                                `-- upload URL still valid: wait until it expires
+//! ```
+//!
+//! Invariants:
+//! - The row is deleted after the object. If the store does not respond or the process dies in
+//!   between, the lease ends and another sweep tries again; no object is forgotten.
+//! - Replicas never work on the same row at once: rows are taken with `SKIP LOCKED` and a lease.
+//! - A signed URL outlives the deletion of its asset and can put the object back. The row therefore
+//!   stays until the URL has expired, and the object is deleted once more then.
 
 use std::time::Duration;
 
 use crate::{
+    domain::Context,
     error::Error,
-    state::AppState,
-    store::sweeps::{self, SweepRow},
+    store::sweeps::{self, Claim, SweepRow},
 };
 
-/// A replica that dies in the middle of a sweep holds its rows for this long.
+/// How long rows stay taken by a replica that dies during its sweep.
 const LEASE: Duration = Duration::from_mins(5);
 
-/// One round, bounded by the settings. Replicas never take the same rows. Gives how many assets
-/// are gone for good.
-pub(crate) async fn run(state: &AppState) -> Result<u64, Error> {
-    let settings = &state.config.uploads;
-    let now = state.clock.now();
-    let abandoned = now - Duration::from_secs(settings.abandoned_after_seconds);
-    let limit = i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX);
-    let rows = sweeps::take(&state.pool, now, abandoned, now + LEASE, limit).await?;
-    let mut gone = 0;
+/// One run, bounded by `uploads.sweep_batch`. Returns the number of assets removed.
+pub(crate) async fn run(ctx: &Context) -> Result<u64, Error> {
+    let settings = &ctx.config.uploads;
+    let now = ctx.clock.now();
+    let claim = Claim {
+        now,
+        abandoned_before: now - Duration::from_secs(settings.abandoned_after_seconds),
+        leased_until: now + LEASE,
+        limit: i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX),
+    };
+    let rows = {
+        let mut db = ctx.db.acquire().await?;
+        sweeps::take(&mut db, claim).await?
+    };
+    let mut removed = 0;
     for row in rows {
-        match remove(state, &row).await {
-            Ok(true) => gone += 1,
+        match remove(ctx, &row).await {
+            Ok(true) => removed += 1,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, asset_id = %row.id, "an object could not be removed yet");
+                tracing::warn!(%error, asset_id = %row.id, "removing an asset failed");
             }
         }
     }
-    state.metrics.swept.inc_by(gone);
-    Ok(gone)
+    ctx.metrics.swept.inc_by(removed);
+    Ok(removed)
 }
 
-async fn remove(state: &AppState, row: &SweepRow) -> Result<bool, Error> {
-    state
-        .objects
-        .delete(row.visibility, &row.object_key)
-        .await?;
-    Ok(sweeps::finish(&state.pool, row.id, state.clock.now()).await?)
+async fn remove(ctx: &Context, row: &SweepRow) -> Result<bool, Error> {
+    ctx.objects.delete(row.visibility, &row.object_key).await?;
+    let mut db = ctx.db.acquire().await?;
+    Ok(sweeps::finish(&mut db, row.id, ctx.clock.now()).await?)
 }

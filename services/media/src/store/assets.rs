@@ -1,4 +1,4 @@
-//! Rows of `media.assets`, always those of one owner.
+//! Rows of `media.assets`. Every query names one owner.
 
 use chrono::{DateTime, Utc};
 use quartet_db::typed_id;
@@ -6,34 +6,36 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::store::Owner;
+
 typed_id!(
-    /// An uploaded file.
+    /// A stored file with its metadata.
     pub(crate) AssetId,
     "ast"
 );
 
-/// Who may read an asset without a signed address.
+/// Who can read an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub(crate) enum Visibility {
-    /// Only its owner, by an address that ends.
+    /// Its owner, through signed URLs.
     Private,
-    /// Everybody who has its address.
+    /// Anyone who has its URL.
     Public,
 }
 
-/// Where an asset is on its way.
+/// State of an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[schema(as = AssetStatus)]
 pub(crate) enum Status {
-    /// Presigned; not completed yet.
+    /// Presigned, not completed yet.
     Pending,
-    /// Uploaded, and verified to be what was promised.
+    /// Uploaded and verified.
     Ready,
-    /// Something else was uploaded than promised; it has been removed.
+    /// The uploaded file did not match the presign request and was removed.
     Failed,
 }
 
@@ -52,18 +54,25 @@ pub(crate) struct AssetRow {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-/// Which assets a list shows.
+/// Restricts a list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter {
     pub(crate) status: Option<Status>,
     pub(crate) visibility: Option<Visibility>,
-    /// Only those made before this one.
+    /// Only assets created before this one.
     pub(crate) before: Option<AssetId>,
+}
+
+/// The object of a deleted asset.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletedAsset {
+    pub(crate) object_key: String,
+    pub(crate) visibility: Visibility,
 }
 
 pub(crate) async fn insert(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Owner,
     asset: &AssetRow,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -71,7 +80,7 @@ pub(crate) async fn insert(
              content_type, size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         asset.id.uuid(),
-        owner,
+        owner.as_str(),
         asset.status as Status,
         asset.visibility as Visibility,
         asset.object_key,
@@ -90,7 +99,7 @@ pub(crate) async fn insert(
 
 pub(crate) async fn by_id(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Owner,
     id: AssetId,
 ) -> Result<Option<AssetRow>, sqlx::Error> {
     sqlx::query_as!(
@@ -100,7 +109,7 @@ pub(crate) async fn by_id(
                   size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at
            FROM media.assets WHERE id = $1 AND owner = $2 AND status <> 'deleting'"#,
         id.uuid(),
-        owner,
+        owner.as_str(),
     )
     .fetch_optional(db)
     .await
@@ -109,7 +118,7 @@ pub(crate) async fn by_id(
 /// Newest first, up to `limit` rows.
 pub(crate) async fn list(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Owner,
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, sqlx::Error> {
@@ -124,7 +133,7 @@ pub(crate) async fn list(
              AND ($3::text IS NULL OR visibility = $3)
              AND ($4::uuid IS NULL OR id < $4)
            ORDER BY id DESC LIMIT $5"#,
-        owner,
+        owner.as_str(),
         filter.status as Option<Status>,
         filter.visibility as Option<Visibility>,
         filter.before.map(AssetId::uuid),
@@ -134,10 +143,10 @@ pub(crate) async fn list(
     .await
 }
 
-/// Moves a pending asset on; false when it was not pending any more.
+/// Moves a pending asset to its next state; `false` when it is no longer pending.
 pub(crate) async fn settle(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Owner,
     id: AssetId,
     status: Status,
     now: DateTime<Utc>,
@@ -146,7 +155,7 @@ pub(crate) async fn settle(
         "UPDATE media.assets SET status = $3, updated_at = $4
          WHERE id = $1 AND owner = $2 AND status = 'pending'",
         id.uuid(),
-        owner,
+        owner.as_str(),
         status as Status,
         now,
     )
@@ -155,24 +164,25 @@ pub(crate) async fn settle(
     Ok(updated.rows_affected() == 1)
 }
 
-/// Hides an asset for good; the sweep removes what is left of it from `sweep_after` on.
+/// Hides an asset; from `sweep_after` on the sweep removes what is left of it. `None` when it does
+/// not exist.
 pub(crate) async fn delete(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Owner,
     id: AssetId,
     now: DateTime<Utc>,
     sweep_after: DateTime<Utc>,
-) -> Result<Option<(String, Visibility)>, sqlx::Error> {
-    let row = sqlx::query!(
+) -> Result<Option<DeletedAsset>, sqlx::Error> {
+    sqlx::query_as!(
+        DeletedAsset,
         r#"UPDATE media.assets SET status = 'deleting', updated_at = $3, sweep_after = $4
            WHERE id = $1 AND owner = $2 AND status <> 'deleting'
            RETURNING object_key, visibility AS "visibility: Visibility""#,
         id.uuid(),
-        owner,
+        owner.as_str(),
         now,
         sweep_after,
     )
     .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| (row.object_key, row.visibility)))
+    .await
 }

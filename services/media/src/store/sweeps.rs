@@ -1,11 +1,11 @@
-//! The sweep's way past row-level security: two SQL functions.
+//! The sweep across all owners, through SQL functions that bypass row-level security.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use crate::store::assets::{AssetId, Visibility};
 
-/// An object that is to be removed.
+/// An asset whose object is to be deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepRow {
     pub(crate) id: AssetId,
@@ -13,31 +13,38 @@ pub(crate) struct SweepRow {
     pub(crate) visibility: Visibility,
 }
 
-/// Takes deleted assets, and uploads whose address ended before `abandoned`, until `lease`.
+/// Which assets a sweep takes, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) now: DateTime<Utc>,
+    /// Pending uploads whose URL expired before this time are abandoned.
+    pub(crate) abandoned_before: DateTime<Utc>,
+    pub(crate) leased_until: DateTime<Utc>,
+    pub(crate) limit: i32,
+}
+
+/// Takes deleted assets and abandoned uploads. No other sweep takes them until the lease ends.
 pub(crate) async fn take(
-    pool: &PgPool,
-    now: DateTime<Utc>,
-    abandoned: DateTime<Utc>,
-    lease: DateTime<Utc>,
-    limit: i32,
+    db: &mut PgConnection,
+    claim: Claim,
 ) -> Result<Vec<SweepRow>, sqlx::Error> {
     sqlx::query_as!(
         SweepRow,
         r#"SELECT id AS "id!: AssetId", object_key AS "object_key!",
                   visibility AS "visibility!: Visibility"
            FROM media.take_sweep($1, $2, $3, $4)"#,
-        now,
-        abandoned,
-        lease,
-        limit,
+        claim.now,
+        claim.abandoned_before,
+        claim.leased_until,
+        claim.limit,
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 
-/// Removes the row of a removed object; false while its upload address is still valid.
+/// Deletes the row of a deleted object; `false` while its signed upload URL is still valid.
 pub(crate) async fn finish(
-    pool: &PgPool,
+    db: &mut PgConnection,
     id: AssetId,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -46,6 +53,6 @@ pub(crate) async fn finish(
         id.uuid(),
         now
     )
-    .fetch_one(pool)
+    .fetch_one(db)
     .await
 }

@@ -1,12 +1,12 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{World, id_of, json_of, png, problem_of};
+use crate::support::{TestApp, id_of, json_of, png, problem_of};
 
 #[tokio::test]
-async fn another_users_assets_do_not_exist() {
-    let world = World::start().await;
-    let asset = world.upload("usr_a", "private").await;
+async fn assets_of_other_users_are_not_found() {
+    let app = TestApp::start().await;
+    let asset = app.upload("usr_a", "private").await;
     let path = format!("/v1/media/assets/{}", id_of(&asset));
     let attempts = [
         (Method::GET, path.clone()),
@@ -15,17 +15,17 @@ async fn another_users_assets_do_not_exist() {
         (Method::POST, format!("{path}/complete")),
     ];
     for (method, path) in attempts {
-        let response = world.request(method, &path, "usr_b").send().await.unwrap();
+        let response = app.request(method, &path, "usr_b").send().await.unwrap();
         problem_of(response, 404, "not_found").await;
     }
-    let list = json_of(world.get("/v1/media/assets", "usr_b").await, 200).await;
+    let list = json_of(app.get("/v1/media/assets", "usr_b").await, 200).await;
     assert_eq!(list["data"], json!([]));
-    assert_eq!(json_of(world.get(&path, "usr_a").await, 200).await, asset);
+    assert_eq!(json_of(app.get(&path, "usr_a").await, 200).await, asset);
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_answers() {
-    let world = World::start().await;
+async fn every_operation_requires_a_valid_token() {
+    let app = TestApp::start().await;
     let id = "ast_01jd6x8rv3fq4t2m8n5k7c9e1z";
     let operations = [
         (Method::POST, "/v1/media/presign".to_owned()),
@@ -37,7 +37,7 @@ async fn without_a_good_token_nothing_answers() {
     ];
     let http = reqwest::Client::new();
     for (method, path) in operations {
-        let url = format!("http://{}{path}", world.address);
+        let url = format!("http://{}{path}", app.address);
         for header in [None, Some("Basic YTpi"), Some("Bearer x.y.z")] {
             let mut request = http
                 .request(method.clone(), &url)
@@ -59,10 +59,10 @@ async fn without_a_good_token_nothing_answers() {
 
 /// The second guard: what the service's own role sees without the application's predicates.
 #[tokio::test]
-async fn the_database_itself_shows_no_rows_of_others() {
-    let world = World::start().await;
-    world.presign("usr_a", &png("private")).await;
-    let pool = world.role_pool().await;
+async fn row_level_security_hides_rows_of_other_users() {
+    let app = TestApp::start().await;
+    app.presign("usr_a", &png("private")).await;
+    let pool = app.role_pool().await;
     let count = "SELECT count(*) FROM media.assets";
     let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
     assert_eq!(unset, 0, "nothing is seen without a subject");

@@ -17,7 +17,7 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 #[test]
-fn no_room_reaches_back() {
+fn modules_follow_the_layering() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (room, words) in FORBIDDEN {
         for (file, text) in sources(&src.join(room)) {

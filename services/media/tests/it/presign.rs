@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::support::{PNG, World, id_of, json_of, png, problem_of};
+use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of};
 
 #[tokio::test]
-async fn an_upload_that_keeps_its_promise_becomes_an_asset() {
-    let world = World::start().await;
-    let response = world
+async fn a_matching_upload_becomes_a_ready_asset() {
+    let app = TestApp::start().await;
+    let response = app
         .post("/v1/media/presign", "usr_a", &png("private"))
         .await;
     let location = response.headers()["location"].to_str().unwrap().to_owned();
@@ -17,34 +17,33 @@ async fn an_upload_that_keeps_its_promise_becomes_an_asset() {
     assert_eq!(presigned["upload"]["headers"]["if-none-match"], "*");
     assert_eq!(presigned["upload"]["headers"]["content-type"], "image/png");
 
-    assert_eq!(world.put(&presigned, PNG, &[]).await, 200);
-    let ready = json_of(world.complete("usr_a", id).await, 200).await;
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let ready = json_of(app.complete("usr_a", id).await, 200).await;
     assert_eq!(ready["status"], "ready");
     assert_eq!(
-        json_of(world.complete("usr_a", id).await, 200).await,
+        json_of(app.complete("usr_a", id).await, 200).await,
         ready,
         "again"
     );
 }
 
 #[tokio::test]
-async fn the_store_refuses_what_was_not_signed() {
-    let world = World::start().await;
-    let presigned = world.presign("usr_a", &png("private")).await;
+async fn the_store_rejects_uploads_that_differ_from_the_signature() {
+    let app = TestApp::start().await;
+    let presigned = app.presign("usr_a", &png("private")).await;
     let longer = [PNG, b"x"].concat();
     assert!(
-        world.put(&presigned, &longer, &[]).await.is_client_error(),
+        app.put(&presigned, &longer, &[]).await.is_client_error(),
         "another size"
     );
     let html = &[("content-type", "text/html")];
     assert!(
-        world.put(&presigned, PNG, html).await.is_client_error(),
+        app.put(&presigned, PNG, html).await.is_client_error(),
         "another type"
     );
     let unconditional = &[("if-none-match", "")];
     assert!(
-        world
-            .put(&presigned, PNG, unconditional)
+        app.put(&presigned, PNG, unconditional)
             .await
             .is_client_error(),
         "no condition"
@@ -55,43 +54,39 @@ async fn the_store_refuses_what_was_not_signed() {
         .unwrap()
         .replace("uploads/", "uploads/x");
     forged["upload"]["url"] = url.into();
-    assert_eq!(world.put(&forged, PNG, &[]).await, 403, "another key");
+    assert_eq!(app.put(&forged, PNG, &[]).await, 403, "another key");
 
-    assert_eq!(world.put(&presigned, PNG, &[]).await, 200);
-    assert_eq!(world.put(&presigned, PNG, &[]).await, 412, "once only");
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 412, "once only");
 }
 
 #[tokio::test]
-async fn a_signed_address_ends() {
-    let world = World::start_with(|config| config.uploads.ttl_seconds = 60).await;
-    world.clock.advance(chrono::Duration::seconds(-120));
-    let presigned = world.presign("usr_a", &png("private")).await;
-    assert_eq!(world.put(&presigned, PNG, &[]).await, 403);
+async fn a_signed_url_expires() {
+    let app = TestApp::start_with(|config| config.uploads.ttl_seconds = 60).await;
+    app.clock.advance(chrono::Duration::seconds(-120));
+    let presigned = app.presign("usr_a", &png("private")).await;
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 403);
 }
 
 #[tokio::test]
-async fn a_promised_checksum_is_part_of_the_signature() {
-    let world = World::start().await;
+async fn a_declared_checksum_is_part_of_the_signature() {
+    let app = TestApp::start().await;
     let mut body = png("private");
     body["checksum_sha256"] = sha256(PNG).into();
-    let presigned = world.presign("usr_a", &body).await;
+    let presigned = app.presign("usr_a", &body).await;
     let other: Vec<u8> = PNG.iter().rev().copied().collect();
     assert!(
-        world.put(&presigned, &other, &[]).await.is_client_error(),
+        app.put(&presigned, &other, &[]).await.is_client_error(),
         "another file"
     );
-    assert_eq!(world.put(&presigned, PNG, &[]).await, 200);
-    let ready = json_of(
-        world.complete("usr_a", id_of(&presigned["asset"])).await,
-        200,
-    )
-    .await;
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let ready = json_of(app.complete("usr_a", id_of(&presigned["asset"])).await, 200).await;
     assert_eq!(ready["checksum_sha256"], body["checksum_sha256"]);
 }
 
 #[tokio::test]
-async fn every_wrong_promise_is_named_and_nothing_is_written() {
-    let world = World::start_with(|config| config.uploads.max_size_bytes = 1000).await;
+async fn presign_names_each_invalid_field_and_writes_nothing() {
+    let app = TestApp::start_with(|config| config.uploads.max_size_bytes = 1000).await;
     let cases = [
         (json!({"file_name": ""}), "/file_name", "invalid_length"),
         (
@@ -126,24 +121,24 @@ async fn every_wrong_promise_is_named_and_nothing_is_written() {
         body.as_object_mut()
             .unwrap()
             .extend(change.as_object().unwrap().clone());
-        let response = world.post("/v1/media/presign", "usr_a", &body).await;
+        let response = app.post("/v1/media/presign", "usr_a", &body).await;
         let fields = problem_of(response, 422, "invalid_body").await;
         assert_eq!(fields, [(pointer.to_owned(), code.to_owned())], "{change}");
     }
     let all =
         json!({"file_name": "", "content_type": "x", "size_bytes": 0, "visibility": "public"});
-    let response = world.post("/v1/media/presign", "usr_a", &all).await;
+    let response = app.post("/v1/media/presign", "usr_a", &all).await;
     assert_eq!(
         problem_of(response, 422, "invalid_body").await.len(),
         3,
         "all at once"
     );
-    assert!(world.rows().await.is_empty());
+    assert!(app.rows().await.is_empty());
 }
 
 #[tokio::test]
-async fn what_the_document_allows_is_taken() {
-    let world = World::start().await;
+async fn presign_accepts_what_the_document_allows() {
+    let app = TestApp::start().await;
     for change in [
         // In JSON the same number as 48213.
         json!({"size_bytes": 48213.0}),
@@ -154,16 +149,16 @@ async fn what_the_document_allows_is_taken() {
         body.as_object_mut()
             .unwrap()
             .extend(change.as_object().unwrap().clone());
-        let response = world.post("/v1/media/presign", "usr_a", &body).await;
+        let response = app.post("/v1/media/presign", "usr_a", &body).await;
         json_of(response, 201).await;
     }
 }
 
 #[tokio::test]
-async fn the_same_idempotency_key_makes_one_asset() {
-    let world = World::start().await;
+async fn an_idempotency_key_creates_one_asset() {
+    let app = TestApp::start().await;
     let send = || async {
-        let request = world.request(reqwest::Method::POST, "/v1/media/presign", "usr_a");
+        let request = app.request(reqwest::Method::POST, "/v1/media/presign", "usr_a");
         let request = request
             .header("idempotency-key", "k1")
             .json(&png("private"));
@@ -171,26 +166,22 @@ async fn the_same_idempotency_key_makes_one_asset() {
     };
     let (first, second): (Value, Value) = (send().await, send().await);
     assert_eq!(first, second);
-    assert_eq!(world.rows().await.len(), 1);
+    assert_eq!(app.rows().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_page_of_the_users_own_host_is_never_shown_from_a_bucket() {
-    let world = World::start().await;
+async fn active_content_is_served_as_an_attachment() {
+    let app = TestApp::start().await;
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     let body = json!({"file_name": "a.svg", "content_type": "image/svg+xml",
                       "size_bytes": svg.len(), "visibility": "public"});
-    let presigned = world.presign("usr_a", &body).await;
+    let presigned = app.presign("usr_a", &body).await;
     assert_eq!(
         presigned["upload"]["headers"]["content-disposition"],
         "attachment"
     );
-    assert_eq!(world.put(&presigned, svg, &[]).await, 200);
-    let asset = json_of(
-        world.complete("usr_a", id_of(&presigned["asset"])).await,
-        200,
-    )
-    .await;
+    assert_eq!(app.put(&presigned, svg, &[]).await, 200);
+    let asset = json_of(app.complete("usr_a", id_of(&presigned["asset"])).await, 200).await;
     let shown = reqwest::get(asset["url"].as_str().unwrap()).await.unwrap();
     assert_eq!(shown.headers()["content-disposition"], "attachment");
 }

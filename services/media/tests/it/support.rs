@@ -1,15 +1,17 @@
-use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::SystemTime,
+};
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_db as db;
-use quartet_http::serve::serve;
-use quartet_media::{AppState, Config, MIGRATOR, Media, app};
-use quartet_service::Service;
-use quartet_telemetry::metrics::Metrics;
+use quartet_media::{AppState, Config, MIGRATOR, Service};
+use quartet_service::{Base, Replica, Service as _};
 use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
@@ -28,7 +30,7 @@ static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
 
 /// A service with a database, an object store, a clock and an issuer of its own.
-pub(crate) struct World {
+pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
     pub(crate) clock: Clock,
@@ -37,7 +39,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     http: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
-    _watch: Watch,
+    _watch: Arc<Watch>,
 }
 
 /// An object store that can be stopped and started again on the same address and data.
@@ -85,7 +87,7 @@ impl Store {
     }
 }
 
-impl World {
+impl TestApp {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -97,25 +99,22 @@ impl World {
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
         let mut config: Config =
-            config::load(&[COMMON_DEFAULTS, Media::DEFAULTS], None, []).unwrap();
+            config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
         config.database = database.settings();
         config.jwt = issuer.settings(issuer.serve().await);
         config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();
         config.s3.access_key = SecretString::from(ACCESS_KEY);
         config.s3.secret_key = SecretString::from(SECRET_KEY);
         change(&mut config);
-        let server = config.server.clone();
-        let pool = db::pool(&config.database, "test").unwrap();
-        let metrics = Metrics::new("media");
-        let state = AppState::new(config, pool, clock.clone(), &metrics).unwrap();
-        let readiness = state.readiness();
-        let watch = Watch::new(&CONTRACT);
-        let router = watch.around(app(state.clone(), metrics, readiness.clone()));
+        let stop = CancellationToken::new();
+        let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
+        let replica = Replica::<Service>::new(config, base).unwrap();
+        let state = replica.state.clone();
+        let watch = Arc::new(Watch::new(&CONTRACT));
+        let around = Arc::clone(&watch);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        tokio::spawn(async move { serve(listener, router, &server, &readiness, stopped).await });
+        tokio::spawn(replica.serve(listener, move |router| around.around(router)));
         let http = reqwest::Client::new();
         Self {
             address,

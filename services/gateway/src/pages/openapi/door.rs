@@ -1,8 +1,10 @@
 //! What the gateway adds to every operation: its own answers, and the headers of its limits.
 
-use quartet_common::problem::kinds as common;
-use quartet_openapi as openapi;
-use quartet_openapi::{headers, problems, walk};
+use quartet_common::{
+    openapi::{BEARER, walk},
+    problem::kinds as common,
+};
+use quartet_openapi::{headers, problems};
 use serde_json::{Map, Value, json};
 
 use crate::error::kinds;
@@ -71,7 +73,7 @@ fn answers(
         found.push(&common::BODY_TOO_LARGE);
     }
     let security = operation.get("security").and_then(Value::as_array);
-    if security.is_some_and(|all| all.iter().any(|one| one.get(openapi::BEARER).is_some())) {
+    if security.is_some_and(|all| all.iter().any(|one| one.get(BEARER).is_some())) {
         found.extend([&common::UNAUTHENTICATED, &common::UNAVAILABLE]);
     }
     found

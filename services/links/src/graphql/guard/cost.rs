@@ -1,4 +1,5 @@
-//! What a document would cost if its fragments were written out, computed without doing so.
+//! The size of a document with its fragments written out, computed without writing them out: the
+//! sums of a fragment are computed once and added wherever it is used.
 
 use std::collections::HashMap;
 
@@ -10,42 +11,44 @@ use async_graphql::{
     },
 };
 
-/// Fragments that use each other nest the computation; more is refused.
+/// Levels of recursion. The lexer bounds the nesting within one fragment, not that of fragments that
+/// use each other.
 const MAX_LEVELS: usize = 300;
 
-/// Sums saturate: a document can ask for more than a number holds.
+/// Sums saturate: 64 fragments that double overflow a `u64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
-    /// Fields and spreads.
+    /// Fields, spreads and inline fragments.
     pub(super) nodes: u64,
-    /// Fields within fields.
+    /// Levels of fields.
     pub(super) depth: u64,
     pub(super) aliases: u64,
-    /// Fields at the top.
+    /// Fields at the top level.
     pub(super) roots: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// A fragment that uses itself.
-    Cycle(String),
-    Levels,
+pub(super) enum CostError {
+    /// The fragment uses itself, directly or through others.
+    FragmentCycle(String),
+    TooDeep,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
+    /// Being computed: using it again is a cycle.
     Open,
     Done(Cost),
 }
 
-/// Computes costs; each fragment's is computed once.
+/// Computes costs and remembers those of fragments.
 pub(super) struct Costs<'a> {
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
     states: HashMap<&'a Name, State>,
     level: usize,
     pub(super) directives: usize,
-    /// Selections looked at: never more than the document has.
-    pub(super) work: u64,
+    /// Selections visited: at most those of the document.
+    pub(super) visited: u64,
 }
 
 impl<'a> Costs<'a> {
@@ -56,20 +59,23 @@ impl<'a> Costs<'a> {
             states: HashMap::new(),
             level: 0,
             directives: 0,
-            work: 0,
+            visited: 0,
         }
     }
 
-    pub(super) fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, Fault> {
-        self.note_directives(&operation.directives);
+    pub(super) fn operation(
+        &mut self,
+        operation: &'a OperationDefinition,
+    ) -> Result<Cost, CostError> {
+        self.count_directives(&operation.directives);
         for variable in &operation.variable_definitions {
-            self.note_directives(&variable.node.directives);
+            self.count_directives(&variable.node.directives);
         }
         self.set(&operation.selection_set.node)
     }
 
-    /// Fragments that nothing uses are looked at too: validation visits them.
-    pub(super) fn unused_fragments(&mut self) -> Result<(), Fault> {
+    /// Visits unused fragments too, because validation does.
+    pub(super) fn unused_fragments(&mut self) -> Result<(), CostError> {
         let fragments = self.fragments;
         for name in fragments.keys() {
             self.fragment(name)?;
@@ -77,27 +83,27 @@ impl<'a> Costs<'a> {
         Ok(())
     }
 
-    fn fragment(&mut self, name: &'a Name) -> Result<Cost, Fault> {
+    fn fragment(&mut self, name: &'a Name) -> Result<Cost, CostError> {
         match self.states.get(name) {
             Some(State::Done(cost)) => return Ok(*cost),
-            Some(State::Open) => return Err(Fault::Cycle(name.to_string())),
+            Some(State::Open) => return Err(CostError::FragmentCycle(name.to_string())),
             None => {}
         }
-        // Validation names the spreads of fragments that do not exist.
+        // Validation reports spreads of unknown fragments.
         let Some(fragment) = self.fragments.get(name) else {
             return Ok(Cost::default());
         };
         self.states.insert(name, State::Open);
-        self.note_directives(&fragment.node.directives);
+        self.count_directives(&fragment.node.directives);
         let cost = self.set(&fragment.node.selection_set.node)?;
         self.states.insert(name, State::Done(cost));
         Ok(cost)
     }
 
-    fn set(&mut self, set: &'a SelectionSet) -> Result<Cost, Fault> {
+    fn set(&mut self, set: &'a SelectionSet) -> Result<Cost, CostError> {
         self.level += 1;
         if self.level > MAX_LEVELS {
-            return Err(Fault::Levels);
+            return Err(CostError::TooDeep);
         }
         let mut sum = Cost::default();
         for selection in &set.items {
@@ -111,9 +117,9 @@ impl<'a> Costs<'a> {
         Ok(sum)
     }
 
-    fn selection(&mut self, selection: &'a Selection) -> Result<Cost, Fault> {
-        self.work += 1;
-        self.note_directives(selection.directives());
+    fn selection(&mut self, selection: &'a Selection) -> Result<Cost, CostError> {
+        self.visited += 1;
+        self.count_directives(selection.directives());
         match selection {
             Selection::Field(field) => {
                 let inside = self.set(&field.node.selection_set.node)?;
@@ -132,7 +138,7 @@ impl<'a> Costs<'a> {
         }
     }
 
-    fn note_directives(&mut self, directives: &[Positioned<Directive>]) {
+    fn count_directives(&mut self, directives: &[Positioned<Directive>]) {
         self.directives += directives.len();
     }
 }

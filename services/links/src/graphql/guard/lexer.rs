@@ -1,17 +1,18 @@
-//! Counts tokens and nesting before anything is parsed: the parser is recursive.
+//! Counts tokens and nested brackets without parsing: the parser of async-graphql is recursive, and
+//! deep nesting would overflow its stack.
 
-/// Deeper brackets, braces and parentheses are refused.
+/// Levels of brackets, braces and parentheses.
 const MAX_NESTING: usize = 40;
 
-/// What was found too much of.
+/// The limit that a document exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
-    Tokens,
-    Nesting,
+pub(super) enum LexerError {
+    TooManyTokens,
+    TooDeep,
 }
 
-/// Scans a document once, from left to right.
-pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, Excess> {
+/// Scans a document once, from left to right, and returns the number of tokens.
+pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, LexerError> {
     let mut rest = text.as_bytes();
     let (mut tokens, mut nesting) = (0, 0_usize);
     while let Some(&byte) = rest.first() {
@@ -38,10 +39,10 @@ pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, Excess> {
         }
         tokens += 1;
         if tokens > max_tokens {
-            return Err(Excess::Tokens);
+            return Err(LexerError::TooManyTokens);
         }
         if nesting > MAX_NESTING {
-            return Err(Excess::Nesting);
+            return Err(LexerError::TooDeep);
         }
         rest = &rest[length..];
     }
@@ -53,7 +54,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b'+'
 }
 
-/// Length of the string or block string at the start, or of everything when it does not end.
+/// The length of the string or block string at the start, or of everything if it does not end.
 fn string_length(text: &[u8]) -> usize {
     let quote: &[u8] = if text.starts_with(b"\"\"\"") {
         b"\"\"\""
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_counted_and_strings_and_comments_hide_what_is_in_them() {
+    fn tokens_are_counted_outside_of_strings_and_comments() {
         let cases = [
             ("", 0),
             ("{ a }", 3),
@@ -104,16 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn too_many_tokens_and_too_deep_nesting_are_told_apart() {
-        assert_eq!(scan(&"a ".repeat(11), 10), Err(Excess::Tokens));
-        assert_eq!(scan(&"{a".repeat(5000), 100_000), Err(Excess::Nesting));
-        assert_eq!(scan(&"[".repeat(5000), 100_000), Err(Excess::Nesting));
+    fn too_many_tokens_and_too_deep_nesting_are_distinguished() {
+        assert_eq!(scan(&"a ".repeat(11), 10), Err(LexerError::TooManyTokens));
+        assert_eq!(scan(&"{a".repeat(5000), 100_000), Err(LexerError::TooDeep));
+        assert_eq!(scan(&"[".repeat(5000), 100_000), Err(LexerError::TooDeep));
         assert_eq!(scan(&"{}".repeat(500), 1000), Ok(1000));
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[\"\\\\{}a# \n\u{e9}.]{0,60}") {
+        fn no_input_panics(text in "[\"\\\\{}a# \n\u{e9}.]{0,60}") {
             let _ = scan(&text, 1000);
         }
     }

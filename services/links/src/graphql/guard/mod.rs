@@ -1,8 +1,28 @@
-//! Looks at a document before it is executed, in time proportional to its length.
+//! Limits on a document, checked before anything walks it.
 //!
-//! async-graphql compares its limits after it has walked the document with every
-//! fragment written out. A few hundred bytes can make that walk take seconds, so it is
-//! only let at documents that are known to be small when written out.
+//! async-graphql compares its own limits after it has walked the document with every fragment
+//! written out. Fragments that use each other twice double that walk: 22 of them, in 800 bytes,
+//! take seconds, and no timeout interrupts a computation. So the guard first proves in time
+//! proportional to the document's length that its expansion is small:
+//!
+//! ```text
+//! bytes --> tokens and nesting of brackets (lexer: the parser is recursive)
+//!       --> parse --> number of fragments
+//!       --> fields, depth, aliases, root fields, directives (cost: each fragment counted once)
+//!       --> async-graphql: validation and `graphql.max_cost`
+//! ```
+//!
+//! # The cost model
+//!
+//! `graphql.max_cost` bounds the sum over all operations of the document, fragments written out:
+//! a field costs 1 and the cost of its subfields; `links` costs its page size times that of its
+//! subfields; `totalCount` costs 100; `clicks.series` costs 100 and once the cost of its subfields.
+//!
+//! Not charged: the number of points of a series (up to 1000 values per requested subfield), the
+//! size of strings, the conditions of a `where` filter (bounded on their own) and their cost in
+//! Postgres, variables, and what a subscription sends after its first response. Nor does the cost
+//! limit the number of operations: over HTTP that is the rate limit of the gateway; a WebSocket
+//! counts there as one request.
 
 mod cost;
 mod lexer;
@@ -12,34 +32,34 @@ use async_graphql::parser::{
     types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
 };
 
-use self::{
-    cost::{Cost, Costs, Fault},
-    lexer::Excess,
-};
 use quartet_common::problem::Kind;
 
-use crate::{config::GraphQl as Limits, error::kinds::graphql as kinds};
+use self::{
+    cost::{Cost, CostError, Costs},
+    lexer::LexerError,
+};
+use crate::{config::GraphQl as Limits, problems::graphql as problems};
 
-/// A document that may be executed.
+/// A document within the limits.
 #[derive(Debug)]
-pub(crate) struct Checked {
-    pub(crate) document: ExecutableDocument,
-    pub(crate) kind: OperationType,
+pub(super) struct CheckedDocument {
+    pub(super) document: ExecutableDocument,
+    /// The kind of the chosen operation.
+    pub(super) kind: OperationType,
 }
 
-/// Why a document is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Refusal {
-    pub(crate) kind: &'static Kind,
-    pub(crate) message: String,
-    /// The parameter of the request that is at fault.
-    pub(crate) field: &'static str,
+/// Why a document is rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DocumentError {
+    pub(super) kind: &'static Kind,
+    pub(super) message: String,
+    /// The parameter of the request: `query` or `operationName`.
+    pub(super) field: &'static str,
     /// Line and column, from 1.
-    pub(crate) at: Option<(usize, usize)>,
+    pub(super) at: Option<(usize, usize)>,
 }
 
-impl Refusal {
+impl DocumentError {
     fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -48,52 +68,59 @@ impl Refusal {
             at: None,
         }
     }
+}
 
-    fn above(kind: &'static Kind, what: &str, found: u64, limit: u64) -> Self {
-        Self::new(
-            kind,
-            format!("the document has {found} {what}, and {limit} are allowed"),
-        )
+impl From<CostError> for DocumentError {
+    fn from(error: CostError) -> Self {
+        match error {
+            CostError::FragmentCycle(name) => {
+                let message = format!("the fragment {name} must not use itself");
+                Self::new(&problems::FRAGMENT_CYCLE, message)
+            }
+            CostError::TooDeep => {
+                let message = "the fragments of the document are nested too deeply";
+                Self::new(&problems::TOO_DEEP, message)
+            }
+        }
     }
 }
 
-/// Parses a document and chooses its operation, when it keeps to the limits.
-pub(crate) fn check(
+/// Parses a document, chooses its operation and checks all limits but `max_cost`.
+pub(super) fn check(
     text: &str,
     operation_name: Option<&str>,
     limits: &Limits,
-) -> Result<Checked, Refusal> {
+) -> Result<CheckedDocument, DocumentError> {
     let document = parse(text, limits)?;
     let operation = choose(&document.operations, operation_name)?;
     let kind = operation.ty;
     measure(&document, limits)?;
-    Ok(Checked { document, kind })
+    Ok(CheckedDocument { document, kind })
 }
 
-fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, Refusal> {
-    if text.len() > limits.max_document_bytes {
-        let message = format!(
-            "the document must have at most {} bytes",
-            limits.max_document_bytes
-        );
-        return Err(Refusal::new(&kinds::DOCUMENT_TOO_LARGE, message));
-    }
-    lexer::scan(text, limits.max_tokens).map_err(|excess| match excess {
-        Excess::Tokens => Refusal::new(
-            &kinds::TOO_MANY_TOKENS,
-            format!(
+fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentError> {
+    let bytes = text.len() as u64;
+    let max_bytes = limits.max_document_bytes as u64;
+    within(&problems::DOCUMENT_TOO_LARGE, "bytes", bytes, max_bytes)?;
+    lexer::scan(text, limits.max_tokens).map_err(|error| match error {
+        LexerError::TooManyTokens => {
+            let message = format!(
                 "the document must have at most {} tokens",
                 limits.max_tokens
-            ),
-        ),
-        Excess::Nesting => Refusal::new(&kinds::TOO_DEEP, "the document nests brackets too deeply"),
+            );
+            DocumentError::new(&problems::TOO_MANY_TOKENS, message)
+        }
+        LexerError::TooDeep => {
+            let message = "the brackets of the document are nested too deeply";
+            DocumentError::new(&problems::TOO_DEEP, message)
+        }
     })?;
     parse_query(text).map_err(|error| {
         let at = error.positions().next().map(|at| (at.line, at.column));
-        let message = format!("the document cannot be parsed: {error}");
-        Refusal {
+        let message = format!("syntax error in the document: {error}");
+        DocumentError {
             at,
-            ..Refusal::new(&kinds::GRAPHQL_PARSE_FAILED, message)
+            ..DocumentError::new(&problems::GRAPHQL_PARSE_FAILED, message)
         }
     })
 }
@@ -101,96 +128,99 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, Refusal> {
 fn choose<'a>(
     operations: &'a DocumentOperations,
     name: Option<&str>,
-) -> Result<&'a OperationDefinition, Refusal> {
-    let wrong = |message: String| Refusal {
+) -> Result<&'a OperationDefinition, DocumentError> {
+    let not_found = |message: &str| DocumentError {
         field: "operationName",
-        ..Refusal::new(&kinds::OPERATION_NOT_FOUND, message)
+        ..DocumentError::new(&problems::OPERATION_NOT_FOUND, message)
     };
-    match (operations, name) {
-        (DocumentOperations::Single(operation), None) => Ok(&operation.node),
-        (DocumentOperations::Multiple(all), None) if all.len() == 1 => {
-            let operation = all.values().next().map(|operation| &operation.node);
-            operation.ok_or_else(|| wrong("the document has no operation".into()))
-        }
-        (DocumentOperations::Multiple(_), None) => Err(wrong(
-            "operationName must name one of the document's operations".into(),
-        )),
-        (operations, Some(name)) => operations
-            .iter()
+    let mut all = operations
+        .iter()
+        .map(|(found, operation)| (found, &operation.node));
+    match name {
+        Some(name) => all
             .find(|(found, _)| found.is_some_and(|found| found.as_str() == name))
-            .map(|(_, operation)| &operation.node)
-            .ok_or_else(|| wrong("operationName names no operation of the document".into())),
+            .map(|(_, operation)| operation)
+            .ok_or_else(|| not_found("operationName must name an operation of the document")),
+        None => match (all.next(), all.next()) {
+            (Some((_, operation)), None) => Ok(operation),
+            (None, _) => Err(not_found("the document has no operation")),
+            _ => Err(not_found(
+                "operationName is required: the document has several operations",
+            )),
+        },
     }
 }
 
-/// Compares the document with the limits; gives the number of steps that it took.
-fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusal> {
-    if document.fragments.len() > limits.max_fragments {
-        let (found, limit) = (document.fragments.len() as u64, limits.max_fragments as u64);
-        return Err(Refusal::above(
-            &kinds::TOO_MANY_FRAGMENTS,
-            "fragments",
-            found,
-            limit,
-        ));
-    }
+/// Compares the document with the limits. Returns the number of selections that it visited.
+fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, DocumentError> {
+    let fragments = document.fragments.len() as u64;
+    let max_fragments = limits.max_fragments as u64;
+    within(
+        &problems::TOO_MANY_FRAGMENTS,
+        "fragments",
+        fragments,
+        max_fragments,
+    )?;
     let mut costs = Costs::new(document);
     let mut sum = Cost::default();
-    let refuse = |fault| match fault {
-        Fault::Cycle(name) => Refusal::new(
-            &kinds::FRAGMENT_CYCLE,
-            format!("fragment {name} must not use itself"),
-        ),
-        Fault::Levels => Refusal::new(&kinds::TOO_DEEP, "the document's fragments nest too deeply"),
-    };
     for (_, operation) in document.operations.iter() {
-        let cost = costs.operation(&operation.node).map_err(refuse)?;
-        if cost.roots > limits.max_root_fields {
-            let limit = limits.max_root_fields;
-            return Err(Refusal::above(
-                &kinds::TOO_MANY_ROOT_FIELDS,
-                "fields at the top",
-                cost.roots,
-                limit,
+        let operation = &operation.node;
+        let cost = costs.operation(operation)?;
+        let (roots, max_roots) = (cost.roots, limits.max_root_fields);
+        within(
+            &problems::TOO_MANY_ROOT_FIELDS,
+            "root fields",
+            roots,
+            max_roots,
+        )?;
+        if operation.ty == OperationType::Subscription && cost.roots != 1 {
+            let message = "a subscription must have exactly one root field";
+            return Err(DocumentError::new(
+                &problems::GRAPHQL_VALIDATION_FAILED,
+                message,
             ));
-        }
-        if operation.node.ty == OperationType::Subscription && cost.roots != 1 {
-            let message = "a subscription must have exactly one field at the top";
-            return Err(Refusal::new(&kinds::GRAPHQL_VALIDATION_FAILED, message));
         }
         sum.nodes = sum.nodes.saturating_add(cost.nodes);
         sum.depth = sum.depth.max(cost.depth);
         sum.aliases = sum.aliases.saturating_add(cost.aliases);
     }
-    costs.unused_fragments().map_err(refuse)?;
+    costs.unused_fragments()?;
     let directives = costs.directives as u64;
-    let limit = limits.max_directives as u64;
-    for (kind, what, found, limit) in [
-        (
-            &kinds::TOO_DEEP,
-            "levels of fields",
-            sum.depth,
-            limits.max_depth,
-        ),
-        (
-            &kinds::TOO_COMPLEX,
-            "fields and spreads, written out,",
-            sum.nodes,
-            limits.max_nodes,
-        ),
-        (
-            &kinds::TOO_MANY_ALIASES,
-            "aliases, written out,",
-            sum.aliases,
-            limits.max_aliases,
-        ),
-        (&kinds::TOO_MANY_DIRECTIVES, "directives", directives, limit),
-    ] {
-        if found > limit {
-            return Err(Refusal::above(kind, what, found, limit));
-        }
+    let max_directives = limits.max_directives as u64;
+    within(
+        &problems::TOO_DEEP,
+        "levels of fields",
+        sum.depth,
+        limits.max_depth,
+    )?;
+    within(
+        &problems::TOO_COMPLEX,
+        "fields and spreads",
+        sum.nodes,
+        limits.max_nodes,
+    )?;
+    within(
+        &problems::TOO_MANY_ALIASES,
+        "aliases",
+        sum.aliases,
+        limits.max_aliases,
+    )?;
+    within(
+        &problems::TOO_MANY_DIRECTIVES,
+        "directives",
+        directives,
+        max_directives,
+    )?;
+    Ok(costs.visited)
+}
+
+/// Fragments count as often as they are used.
+fn within(kind: &'static Kind, what: &str, found: u64, limit: u64) -> Result<(), DocumentError> {
+    if found <= limit {
+        return Ok(());
     }
-    Ok(costs.work)
+    let message = format!("the document has {found} {what}; the limit is {limit}");
+    Err(DocumentError::new(kind, message))
 }
 
 #[cfg(test)]
@@ -232,21 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn doubling_fragments_cost_one_step_for_each_selection_that_is_written() {
+    fn each_selection_is_visited_once_even_if_fragments_double() {
         for fragments in [5, 22, 49] {
             let text = doubling(fragments);
             let mut generous = limits();
             (generous.max_nodes, generous.max_root_fields) = (u64::MAX, u64::MAX);
             let document = parse_query(&text).unwrap();
-            let work = measure(&document, &generous).unwrap();
-            assert_eq!(work, 2 + 2 * fragments as u64, "{fragments} fragments");
+            let visited = measure(&document, &generous).unwrap();
+            assert_eq!(visited, 2 + 2 * fragments as u64, "{fragments} fragments");
         }
         assert_eq!(code(&doubling(22)), "too_many_root_fields");
         assert_eq!(code(&doubling(60)), "too_many_fragments");
     }
 
     #[test]
-    fn sums_that_no_number_holds_are_refused_too() {
+    fn sums_saturate_and_are_rejected() {
         let mut wide = limits();
         (wide.max_fragments, wide.max_root_fields) = (200, u64::MAX);
         let error = check(&doubling(150), None, &wide).unwrap_err();
@@ -254,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_has_a_code_of_its_own() {
+    fn each_limit_has_its_own_code() {
         let deep = format!("{}a{}", "{a".repeat(17), "}".repeat(17));
         let aliases = (0..31)
             .map(|n| format!("a{n}: x"))
@@ -298,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operation_is_found_by_its_name() {
+    fn the_operation_is_chosen_by_name() {
         let text = "query A { a } mutation B { b }";
         let kind = |name| check(text, name, &limits()).map(|checked| checked.kind);
         assert_eq!(kind(Some("A")).unwrap(), OperationType::Query);

@@ -1,4 +1,4 @@
-//! Replicas on loopback ports, and how to talk to them.
+//! Replicas on loopback ports, and requests to them.
 
 mod proxy;
 mod socket;
@@ -13,8 +13,8 @@ use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_links::{App, Config, DEFAULTS, MIGRATOR};
-use quartet_telemetry::metrics::Metrics;
+use quartet_links::{Config, MIGRATOR, Service};
+use quartet_service::{Base, Service as _};
 use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::{Value, json};
@@ -27,13 +27,13 @@ pub(crate) use socket::Socket;
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0";
 pub(crate) const ALICE: &str = "usr_alice";
 pub(crate) const BOB: &str = "usr_bob";
-/// What the document promises of every answer.
+/// What the OpenAPI document promises about every response.
 static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(include_str!("../../../openapi.json")));
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What replicas share.
-pub(crate) struct World {
+/// What the replicas of one test share.
+pub(crate) struct Cluster {
     pub(crate) database: TestDatabase,
     pub(crate) volume: tempfile::TempDir,
     pub(crate) issuer: Issuer,
@@ -43,7 +43,7 @@ pub(crate) struct World {
 
 /// One replica. Dropping it is not a clean stop: see [`Replica::stop`].
 pub(crate) struct Replica {
-    pub(crate) world: Arc<World>,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
     shutdown: CancellationToken,
@@ -51,7 +51,7 @@ pub(crate) struct Replica {
     _watch: Arc<Watch>,
 }
 
-impl World {
+impl Cluster {
     pub(crate) async fn new() -> Arc<Self> {
         Self::at(Clock::system()).await
     }
@@ -69,15 +69,11 @@ impl World {
     }
 
     pub(crate) fn config(&self, settings: &[(&str, &str)]) -> Config {
-        config::load(
-            &[COMMON_DEFAULTS, DEFAULTS],
-            None,
-            self.environment(settings),
-        )
-        .unwrap()
+        let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
+        config::load(&defaults, None, self.environment(settings)).unwrap()
     }
 
-    /// The settings of a replica as variables.
+    /// The settings of a replica as environment variables.
     pub(crate) fn environment(&self, settings: &[(&str, &str)]) -> Vec<(String, String)> {
         let log = self.volume.path().join("clicks");
         let keys = format!("http://{}/.well-known/jwks.json", self.keys);
@@ -104,21 +100,20 @@ impl World {
         self.start_with(&[]).await
     }
 
-    /// Starts a replica whose settings differ.
+    /// Starts a replica with additional settings.
     pub(crate) async fn start_with(self: &Arc<Self>, settings: &[(&str, &str)]) -> Replica {
         let shutdown = CancellationToken::new();
-        let metrics = Metrics::new("links");
-        let config = self.config(settings);
-        let app = App::start(config, self.clock.clone(), metrics, shutdown.clone())
-            .await
-            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let watch = Arc::new(Watch::new(&CONTRACT));
-        let door = Arc::clone(&watch);
-        let serving = tokio::spawn(app.serve_behind(move |router| door.around(router), listener));
+        let layer = Arc::clone(&watch);
+        let config = self.config(settings);
+        let base = Base::new::<Service>(&config, self.clock.clone(), shutdown.clone()).unwrap();
+        let mut replica = quartet_service::Replica::<Service>::new(config, base).unwrap();
+        replica.start().await.unwrap();
+        let serving = tokio::spawn(replica.serve(listener, move |router| layer.around(router)));
         Replica {
-            world: Arc::clone(self),
+            cluster: Arc::clone(self),
             address,
             client: client(),
             shutdown,
@@ -138,9 +133,9 @@ pub(crate) fn client() -> Client {
 }
 
 impl Replica {
-    /// A world of its own with one replica.
-    pub(crate) async fn alone() -> Self {
-        World::new().await.start().await
+    /// The only replica of a new cluster.
+    pub(crate) async fn start() -> Self {
+        Cluster::new().await.start().await
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -148,10 +143,10 @@ impl Replica {
     }
 
     pub(crate) fn token(&self, subject: &str) -> String {
-        self.world.issuer.token(subject)
+        self.cluster.issuer.token(subject)
     }
 
-    /// A POST that is yet to be given a body.
+    /// A GraphQL request without its body.
     pub(crate) fn post(&self, subject: &str) -> RequestBuilder {
         self.client
             .post(self.url("/v1/links/graphql"))
@@ -159,7 +154,7 @@ impl Replica {
             .header("accept", "application/graphql-response+json")
     }
 
-    /// The whole answer to a document.
+    /// The response to a document.
     pub(crate) async fn execute(&self, subject: &str, query: &str, variables: Value) -> Value {
         let body = json!({"query": query, "variables": variables});
         let response = self.post(subject).json(&body).send().await.unwrap();
@@ -171,31 +166,31 @@ impl Replica {
         response.json().await.unwrap()
     }
 
-    /// The data of a document that has no errors.
+    /// The data of a response without errors.
     pub(crate) async fn data(&self, subject: &str, query: &str, variables: Value) -> Value {
         let mut answer = self.execute(subject, query, variables).await;
         assert_eq!(answer.get("errors"), None, "{query}");
         answer["data"].take()
     }
 
-    /// The first error of a document that has some.
+    /// The first error of a response.
     pub(crate) async fn error(&self, subject: &str, query: &str, variables: Value) -> Value {
         let mut answer = self.execute(subject, query, variables).await;
         assert!(answer["errors"].is_array(), "{query}: {answer}");
         answer["errors"][0].take()
     }
 
-    /// Makes a link of Alice's.
+    /// Creates a link that Alice owns.
     pub(crate) async fn create(&self, input: Value) -> Value {
         let query = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id slug shortUrl url \
              title enabled redirectStatus expiresAt maxClicks uses status createdAt updatedAt } }";
         self.data(ALICE, query, json!({"input": input})).await["createLink"].take()
     }
 
-    /// Makes a link to example.com and gives its id and its slug.
+    /// Creates a link to example.com; returns its id and slug.
     pub(crate) async fn link(&self) -> (String, String) {
         let link = self.create(json!({"url": "https://example.com/"})).await;
-        (text(&link["id"]), text(&link["slug"]))
+        (string(&link["id"]), string(&link["slug"]))
     }
 
     /// Follows a link as a browser does.
@@ -209,8 +204,9 @@ impl Replica {
             .header("user-agent", BROWSER)
     }
 
-    /// Follows links until they are remembered for good: their creation may be heard of late.
-    pub(crate) async fn remember(&self, slugs: &[&str]) {
+    /// Follows links until they stay cached: the notification of their creation may arrive late and
+    /// evict them once.
+    pub(crate) async fn warm_cache(&self, slugs: &[&str]) {
         eventually(async || {
             let before = self.metric("links_redirect_loads_total").await;
             for slug in slugs {
@@ -221,7 +217,7 @@ impl Replica {
         .await;
     }
 
-    /// `[total, people, unique, bots]` of a link of Alice's.
+    /// `[total, people, unique, bots]` of a link that Alice owns.
     pub(crate) async fn counts(&self, id: &str) -> [i64; 4] {
         let query = "query($id: ID!) { link(id: $id) { clicks { total people unique bots } } }";
         let data = self.data(ALICE, query, json!({"id": id})).await;
@@ -229,8 +225,8 @@ impl Replica {
         ["total", "people", "unique", "bots"].map(|name| clicks[name].as_i64().unwrap())
     }
 
-    /// Waits until the counts are these.
-    pub(crate) async fn counts_become(&self, id: &str, expected: [i64; 4]) {
+    /// Waits until `total` is reached, and compares the counts.
+    pub(crate) async fn expect_counts(&self, id: &str, expected: [i64; 4]) {
         let counts = eventually(async || {
             let counts = self.counts(id).await;
             (counts[0] >= expected[0]).then_some(counts)
@@ -261,14 +257,14 @@ impl Replica {
         Socket::open(self.address).await
     }
 
-    /// A socket on which this subject is known.
+    /// A socket that is authenticated as `subject`.
     pub(crate) async fn socket_of(&self, subject: &str) -> Socket {
         let mut socket = self.socket().await;
-        socket.initialise(&self.token(subject)).await;
+        socket.init(&self.token(subject)).await;
         socket
     }
 
-    /// Stops as SIGTERM does.
+    /// Stops like SIGTERM, and waits until the replica has stopped.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(DEADLINE, self.serving)
@@ -278,43 +274,43 @@ impl Replica {
             .unwrap();
     }
 
-    /// Begins to stop.
-    pub(crate) fn begin_to_stop(&self) {
+    /// Starts to stop, without waiting.
+    pub(crate) fn begin_shutdown(&self) {
         self.shutdown.cancel();
     }
 }
 
-/// Asks again until there is an answer, up to a deadline.
-pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
+/// Polls until the condition returns a value, up to a deadline.
+pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
         loop {
-            if let Some(answer) = ask().await {
-                return answer;
+            if let Some(value) = condition().await {
+                return value;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, asking)
+    tokio::time::timeout(DEADLINE, polling)
         .await
-        .expect("the condition comes true in time")
+        .expect("the condition becomes true before the deadline")
 }
 
-/// Waits, but not for ever.
-pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+/// Waits up to a deadline.
+pub(crate) async fn within_deadline<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future)
         .await
-        .expect("it happens in time")
+        .expect("the future completes before the deadline")
 }
 
-pub(crate) fn text(value: &Value) -> String {
+pub(crate) fn string(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value} is a text"))
+        .unwrap_or_else(|| panic!("{value} is a string"))
         .to_owned()
 }
 
-/// Status, and the code of the problem.
-pub(crate) async fn problem(response: Response) -> (u16, String) {
+/// The status and code of a problem.
+pub(crate) async fn problem_code(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let kind = response
         .headers()
@@ -326,8 +322,8 @@ pub(crate) async fn problem(response: Response) -> (u16, String) {
         "{status}"
     );
     let body: Value = response.json().await.unwrap();
-    assert!(!text(&body["request_id"]).is_empty());
-    (status, text(&body["code"]))
+    assert!(!string(&body["request_id"]).is_empty());
+    (status, string(&body["code"]))
 }
 
 pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {

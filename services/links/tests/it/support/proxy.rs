@@ -1,4 +1,4 @@
-//! A wire that can be cut: stands between a replica and Postgres.
+//! A TCP proxy in front of Postgres whose connections can be cut.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards to the server in a Postgres address; gives the address through the wire.
-    pub(crate) async fn before(database_url: &str) -> (Self, String) {
+    /// Forwards to the server of a Postgres URL; returns the URL of the proxy. Starts disconnected.
+    pub(crate) async fn start(database_url: &str) -> (Self, String) {
         let target = database_url
             .split('@')
             .nth(1)
@@ -28,29 +28,29 @@ impl Proxy {
         (Self { connected }, url)
     }
 
-    /// Breaks every connection, and lets none through.
-    pub(crate) fn cut(&self) {
+    /// Closes every connection and accepts no more.
+    pub(crate) fn disconnect(&self) {
         self.connected.send_replace(false);
     }
 
-    pub(crate) fn mend(&self) {
+    pub(crate) fn reconnect(&self) {
         self.connected.send_replace(true);
     }
 }
 
 async fn forward(listener: TcpListener, target: String, connected: Arc<watch::Sender<bool>>) {
-    while let Ok((mut near, _)) = listener.accept().await {
+    while let Ok((mut client, _)) = listener.accept().await {
         let mut state = connected.subscribe();
         if !*state.borrow() {
             continue;
         }
         let target = target.clone();
         tokio::spawn(async move {
-            let Ok(mut far) = TcpStream::connect(target).await else {
+            let Ok(mut server) = TcpStream::connect(target).await else {
                 return;
             };
             tokio::select! {
-                _ = copy_bidirectional(&mut near, &mut far) => {}
+                _ = copy_bidirectional(&mut client, &mut server) => {}
                 _ = state.wait_for(|connected| !connected) => {}
             }
         });

@@ -1,4 +1,4 @@
-//! A client that speaks graphql-transport-ws word by word.
+//! A client of graphql-transport-ws that sends and receives single messages.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
-use super::in_time;
+use super::within_deadline;
 
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -30,48 +30,47 @@ impl Socket {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        Self(in_time(connect_async(request)).await.unwrap().0)
+        Self(within_deadline(connect_async(request)).await.unwrap().0)
     }
 
-    pub(crate) async fn say(&mut self, message: Value) {
+    pub(crate) async fn send_json(&mut self, message: Value) {
         self.send(Message::text(message.to_string())).await;
     }
 
     pub(crate) async fn send(&mut self, message: Message) {
-        in_time(self.0.send(message)).await.unwrap();
+        within_deadline(self.0.send(message)).await.unwrap();
     }
 
-    /// The next message; pings are passed over.
-    pub(crate) async fn hear(&mut self) -> Value {
+    /// The next message that is not a ping or a pong.
+    pub(crate) async fn receive(&mut self) -> Value {
         match self.next().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?} is not a text"),
+            other => panic!("{other:?} is not text"),
         }
     }
 
-    /// The code with which the server closes.
+    /// The code of the close frame.
     pub(crate) async fn close_code(&mut self) -> u16 {
         match self.next().await {
             Message::Close(Some(frame)) => frame.code.into(),
-            other => panic!("{other:?} is not a close"),
+            other => panic!("{other:?} is not a close frame"),
         }
     }
 
-    pub(crate) async fn initialise(&mut self, token: &str) {
+    pub(crate) async fn init(&mut self, token: &str) {
         let payload = json!({"authorization": format!("Bearer {token}")});
-        self.say(json!({"type": "connection_init", "payload": payload}))
+        self.send_json(json!({"type": "connection_init", "payload": payload}))
             .await;
-        assert_eq!(self.hear().await, json!({"type": "connection_ack"}));
+        assert_eq!(self.receive().await, json!({"type": "connection_ack"}));
     }
 
     pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
-        self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}}))
+        self.send_json(json!({"type": "subscribe", "id": id, "payload": {"query": query}}))
             .await;
     }
 
-    /// Watches a link. The subscription is running when this returns: operations on a socket
-    /// are begun in order, and an answer to a later one has come.
-    pub(crate) async fn watch(&mut self, id: &str, link: &str) {
+    /// Subscribes to the clicks of a link. Does not wait until the subscription runs.
+    pub(crate) async fn subscribe_clicks(&mut self, id: &str, link: &str) {
         let query = format!(
             "subscription {{ clicks(linkId: \"{link}\") {{ id at country referrerHost device bot botReason \
              totals {{ total people unique bots }} }} }}"
@@ -79,9 +78,9 @@ impl Socket {
         self.subscribe(id, &query).await;
     }
 
-    /// The data of the next result of an operation.
-    pub(crate) async fn next_of(&mut self, id: &str) -> Value {
-        let mut message = self.hear().await;
+    /// The data of the next message, a `next` of this operation without errors.
+    pub(crate) async fn next_data(&mut self, id: &str) -> Value {
+        let mut message = self.receive().await;
         assert_eq!(
             (&message["type"], &message["id"]),
             (&json!("next"), &json!(id)),
@@ -93,7 +92,7 @@ impl Socket {
 
     async fn next(&mut self) -> Message {
         loop {
-            match in_time(self.0.next())
+            match within_deadline(self.0.next())
                 .await
                 .expect("the socket is open")
                 .unwrap()

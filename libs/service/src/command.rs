@@ -1,0 +1,162 @@
+//! The command line of the axum services.
+
+use std::{fmt, future::Future, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use quartet_common::{
+    cli::{OpenapiVersion, exit, healthcheck},
+    clock::Clock,
+    config::{self, COMMON_DEFAULTS, ConfigError},
+    openapi::in_version,
+};
+use quartet_http::serve::shutdown_signal;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Base, Replica, Service, Settings};
+
+#[derive(Parser)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+struct Arguments<C: Subcommand> {
+    /// TOML file with settings. Defaults to the file that QUARTET_CONFIG names, if any.
+    #[arg(long, short, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command<C>,
+}
+
+#[derive(Subcommand)]
+enum Command<C: Subcommand> {
+    /// Serve requests until SIGTERM.
+    Serve,
+    /// Apply pending migrations to the schema of the service, then exit.
+    Migrate,
+    /// Print the OpenAPI document.
+    Openapi {
+        /// OpenAPI version of the output.
+        #[arg(long, default_value = "3.1")]
+        version: OpenapiVersion,
+    },
+    /// Print the kinds of problems of this service as a Markdown table.
+    Problems,
+    /// Print all settings as a Markdown table.
+    Config,
+    /// Exit with 0 if the service on this machine responds. For container health checks.
+    Healthcheck {
+        /// Require that the dependencies of the service respond, too.
+        #[arg(long)]
+        ready: bool,
+    },
+    #[command(flatten)]
+    Own(C),
+}
+
+/// Runs the command that the arguments name.
+pub fn main<S: Service>() -> ExitCode {
+    let name = format!("quartet-{}", S::NAME);
+    let matches = Arguments::<S::Command>::command()
+        .name(name.clone())
+        .bin_name(name.clone())
+        .version(S::VERSION)
+        .after_long_help(config::render_help(&[COMMON_DEFAULTS, S::DEFAULTS]))
+        .after_help("Run with `--help` to list all settings.")
+        .get_matches();
+    let arguments = match Arguments::<S::Command>::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    exit(&name, run::<S>(arguments))
+}
+
+fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
+    let file = arguments
+        .config
+        .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into));
+    let load = || -> Result<S::Config, ConfigError> {
+        config::load(
+            &[COMMON_DEFAULTS, S::DEFAULTS],
+            file.as_deref(),
+            std::env::vars(),
+        )
+    };
+    match arguments.command {
+        Command::Serve => serve::<S>(load()?),
+        Command::Migrate => migrate::<S>(&load()?),
+        Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
+        Command::Problems => print(S::problems()),
+        Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
+        Command::Healthcheck { ready } => {
+            let path = if ready { "/ready" } else { "/health" };
+            healthcheck(load()?.sections().server.listen, path)
+        }
+        Command::Own(command) => S::run(command, load),
+    }
+}
+
+fn print(text: impl fmt::Display) -> anyhow::Result<()> {
+    Ok(write!(std::io::stdout(), "{text}")?)
+}
+
+fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
+    let sections = config.sections();
+    let _telemetry = quartet_telemetry::init(S::NAME, S::VERSION, sections.telemetry)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(quartet_db::migrate(S::MIGRATOR, sections.database, S::NAME))?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
+    let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
+        let address = base.server.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
+        require_schema::<S>(&config, &base).await?;
+        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
+        let mut replica = Replica::<S>::new(config, base)?;
+        replica.start().await?;
+        replica.serve(listener, |router| router).await
+    });
+    if result.is_ok() {
+        tracing::info!("stopped");
+    }
+    // Blocking work, such as password hashing, must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(telemetry);
+    result
+}
+
+/// Runs `work` for a subcommand of the service, once the schema is known to be current.
+///
+/// # Errors
+/// When a setting is invalid, the schema is behind, or `work` fails.
+pub fn with_base<S: Service, F: Future<Output = anyhow::Result<()>>>(
+    config: S::Config,
+    work: impl FnOnce(S::Config, Base) -> F,
+) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let base = Base::new::<S>(&config, Clock::system(), CancellationToken::new())?;
+            require_schema::<S>(&config, &base).await?;
+            work(config, base).await
+        })
+}
+
+async fn require_schema<S: Service>(config: &S::Config, base: &Base) -> anyhow::Result<()> {
+    match quartet_db::ensure_current(S::MIGRATOR, &base.db, S::NAME).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(quartet_db::explain(error, config.sections().database)
+            .await
+            .into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! What differs between services.
+
+use std::future::Future;
+
+use axum::Router;
+use clap::Subcommand;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Database, Jwt, Server, Telemetry},
+    problem::{Kind, kinds::render_markdown},
+};
+use quartet_http::health::Readiness;
+use quartet_jobs::Runner;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::Migrator;
+use utoipa::openapi::OpenApi;
+
+use crate::Base;
+
+/// A service as [`main`](crate::main) runs it.
+pub trait Service: 'static {
+    /// `core`, `media` or `links`: names the binary `quartet-NAME`, the schema and the routes
+    /// `/v1/NAME/...`.
+    const NAME: &'static str;
+    /// `env!("CARGO_PKG_VERSION")` of the service's crate.
+    const VERSION: &'static str;
+    /// The service's own commented defaults, which may override the shared ones.
+    const DEFAULTS: &'static str;
+    /// The committed OpenAPI document: `include_str!("../openapi.json")`.
+    const DOCUMENT: &'static str;
+    const MIGRATOR: &'static Migrator;
+
+    type Config: DeserializeOwned + Settings + Send + 'static;
+    /// Cheap to clone; clones share everything.
+    type State: Clone + Send + Sync + 'static;
+    /// The service's own subcommands, or [`NoCommand`].
+    type Command: Subcommand;
+
+    /// The operations as utoipa describes them. `cargo xtask gen` makes [`Self::DOCUMENT`] of it.
+    fn describe() -> OpenApi;
+
+    /// The kinds of problems that only this service returns.
+    fn kinds() -> &'static [&'static Kind];
+
+    /// The reference of [`Self::kinds`] in Markdown.
+    fn problems() -> String {
+        render_markdown(Self::kinds())
+    }
+
+    /// # Errors
+    /// When a setting is invalid.
+    fn verifier(config: &Self::Config, clock: &Clock) -> Result<JwtVerifier, ConfigError> {
+        JwtVerifier::new(config.sections().jwt, clock.clone())
+    }
+
+    /// # Errors
+    /// When a setting is invalid or a resource on this machine is not available.
+    fn state(config: Self::Config, base: Base) -> anyhow::Result<Self::State>;
+
+    /// All routes of the service, without layers and probes.
+    fn routes(state: Self::State) -> Router;
+
+    /// Adds the dependencies beside the database.
+    fn readiness(_state: &Self::State, readiness: Readiness) -> Readiness {
+        readiness
+    }
+
+    /// Prepares what requests depend on, then starts the jobs.
+    fn start(
+        state: &Self::State,
+        jobs: &mut Runner,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Called after the last request and before the jobs are stopped.
+    fn stop(_state: &Self::State) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// Runs one of the service's own subcommands. `load` reads the settings.
+    ///
+    /// # Errors
+    /// When the command fails; the error goes to stderr.
+    fn run(
+        command: Self::Command,
+        load: impl Fn() -> Result<Self::Config, ConfigError>,
+    ) -> anyhow::Result<()>;
+}
+
+/// For services without subcommands of their own: `match command {}`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum NoCommand {}
+
+/// The settings of a service.
+pub trait Settings {
+    /// The sections that all services share.
+    fn sections(&self) -> Sections<'_>;
+
+    /// Rules for the service's own sections that types alone do not express.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
+    fn check(&self) -> Result<(), ConfigError>;
+}
+
+/// The sections of the settings that all services share.
+#[derive(Clone, Copy, Debug)]
+pub struct Sections<'a> {
+    pub server: &'a Server,
+    pub database: &'a Database,
+    pub jwt: &'a Jwt,
+    pub telemetry: &'a Telemetry,
+}
+
+impl Sections<'_> {
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
+        self.server.check()?;
+        self.database.check()?;
+        self.jwt.check()?;
+        self.telemetry.check()
+    }
+}

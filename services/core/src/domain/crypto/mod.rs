@@ -1,0 +1,5 @@
+//! Secrets: password hashes, the master key, and the keys that sign access tokens.
+
+pub(crate) mod hasher;
+pub(crate) mod master_key;
+pub(crate) mod signing_keys;

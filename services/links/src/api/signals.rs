@@ -1,0 +1,231 @@
+//! What the headers of a request reveal about its client.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, Method, header};
+use url::Url;
+
+use crate::domain::visitor::Signals;
+
+/// Longer user agents are truncated before anything is derived from them.
+const MAX_USER_AGENT_BYTES: usize = 512;
+const MAX_HOST_BYTES: usize = 253;
+
+/// Reads the headers. `country_header` is one that a trusted proxy sets.
+pub(super) fn read<'a>(
+    method: &Method,
+    headers: &'a HeaderMap,
+    client_ip: IpAddr,
+    country_header: Option<&HeaderName>,
+) -> Signals<'a> {
+    Signals {
+        client_ip,
+        user_agent: user_agent(headers),
+        is_head: method == Method::HEAD,
+        is_prefetch: is_prefetch(headers),
+        opts_out: opts_out(headers),
+        country: country_header.and_then(|name| country(text(headers, name)?)),
+        referrer_host: referrer_host(headers),
+    }
+}
+
+fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn user_agent(headers: &HeaderMap) -> &str {
+    let text = text(headers, header::USER_AGENT).unwrap_or_default().trim();
+    // `to_str` accepts ASCII only, so that every index is a character boundary.
+    &text[..text.len().min(MAX_USER_AGENT_BYTES)]
+}
+
+/// `Sec-Purpose: prefetch;prerender`, and the headers that browsers sent before it existed.
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"]
+        .into_iter()
+        .any(|name| {
+            let value = text(headers, name).unwrap_or_default();
+            value.split([';', ',']).any(|part| {
+                ["prefetch", "prerender", "preview"]
+                    .contains(&part.trim().to_ascii_lowercase().as_str())
+            })
+        })
+}
+
+/// Do Not Track, and Global Privacy Control.
+fn opts_out(headers: &HeaderMap) -> bool {
+    ["dnt", "sec-gpc"].into_iter().any(|name| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes() == b"1")
+    })
+}
+
+fn referrer_host(headers: &HeaderMap) -> Option<String> {
+    let url = Url::parse(text(headers, header::REFERER)?).ok()?;
+    let host = url
+        .host_str()
+        .filter(|host| !host.is_empty() && host.len() <= MAX_HOST_BYTES)?;
+    Some(host.to_ascii_lowercase())
+}
+
+/// Two letters. CDNs send `XX` for unknown countries and `T1` for Tor.
+fn country(text: &str) -> Option<String> {
+    let code = text.trim().to_ascii_uppercase();
+    let is_country = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    (is_country && code != "XX").then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::visitor::{BotReason, Device, Visitor, VisitorKey};
+
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
+    const TABLET: &str = "Mozilla/5.0 (Linux; Android 14; SM-X710) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0 Safari/537.36";
+    const CUBOT: &str = "Mozilla/5.0 (Linux; Android 10; CUBOT_X30) AppleWebKit/537.36 Chrome/129.0 Mobile Safari/537.36";
+
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn visitor(pairs: &[(&'static str, &str)], method: &Method) -> Visitor {
+        let headers = headers(pairs);
+        let client_ip = "192.0.2.1".parse().unwrap();
+        let country_header = HeaderName::from_static("cf-ipcountry");
+        let key = VisitorKey {
+            salt: &[7; 16],
+            host: "go.example",
+        };
+        let signals = read(method, &headers, client_ip, Some(&country_header));
+        Visitor::new(&signals, Some(key))
+    }
+
+    #[test]
+    fn browsers_are_people_and_their_device_is_recognized() {
+        let cases = [
+            (FIREFOX, Device::Desktop),
+            (IPHONE, Device::Mobile),
+            (TABLET, Device::Tablet),
+            (CUBOT, Device::Mobile),
+            ("Some new browser", Device::Other),
+        ];
+        for (agent, device) in cases {
+            let visitor = visitor(&[("user-agent", agent)], &Method::GET);
+            assert_eq!((visitor.device, visitor.bot), (device, None), "{agent}");
+            assert!(visitor.hash.is_some());
+        }
+    }
+
+    #[test]
+    fn bots_are_recognized_with_a_reason_and_have_no_hash() {
+        let agent = ("user-agent", FIREFOX);
+        let cases: [(Pairs<'_>, Method, BotReason); 10] = [
+            (&[], Method::GET, BotReason::NoUserAgent),
+            (
+                &[("user-agent", "curl/8.5.0")],
+                Method::GET,
+                BotReason::Crawler,
+            ),
+            (
+                &[("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1)")],
+                Method::GET,
+                BotReason::Crawler,
+            ),
+            (
+                &[("user-agent", "facebookexternalhit/1.1")],
+                Method::GET,
+                BotReason::Crawler,
+            ),
+            (
+                &[("user-agent", "Slackbot-LinkExpanding 1.0")],
+                Method::GET,
+                BotReason::Crawler,
+            ),
+            (
+                &[("user-agent", "WhatsApp/2.23")],
+                Method::GET,
+                BotReason::Crawler,
+            ),
+            (&[agent], Method::HEAD, BotReason::Head),
+            (
+                &[agent, ("sec-purpose", "prefetch;prerender")],
+                Method::GET,
+                BotReason::Prefetch,
+            ),
+            (
+                &[agent, ("x-moz", "prefetch")],
+                Method::GET,
+                BotReason::Prefetch,
+            ),
+            (
+                &[agent, ("purpose", "Preview")],
+                Method::GET,
+                BotReason::Prefetch,
+            ),
+        ];
+        for (pairs, method, reason) in cases {
+            let visitor = visitor(pairs, &method);
+            assert_eq!(
+                (visitor.bot, visitor.hash),
+                (Some(reason), None),
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn opting_out_of_tracking_removes_everything_identifying() {
+        for signal in ["dnt", "sec-gpc"] {
+            let visitor = visitor(
+                &[
+                    ("user-agent", FIREFOX),
+                    (signal, "1"),
+                    ("referer", "https://a.example/x"),
+                    ("cf-ipcountry", "DE"),
+                ],
+                &Method::GET,
+            );
+            let expected = Visitor {
+                device: Device::Desktop,
+                bot: None,
+                country: None,
+                referrer_host: None,
+                hash: None,
+            };
+            assert_eq!(visitor, expected, "{signal}");
+        }
+        assert!(
+            visitor(&[("user-agent", FIREFOX), ("dnt", "0")], &Method::GET)
+                .hash
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn only_the_referrer_host_and_a_valid_country_are_recorded() {
+        let recorded = |referrer: &str, country: &str| {
+            let visitor = visitor(
+                &[
+                    ("user-agent", FIREFOX),
+                    ("referer", referrer),
+                    ("cf-ipcountry", country),
+                ],
+                &Method::GET,
+            );
+            (visitor.referrer_host, visitor.country)
+        };
+        assert_eq!(
+            recorded("https://News.Example/a?secret=1", "de"),
+            (Some("news.example".into()), Some("DE".into()))
+        );
+        assert_eq!(recorded("not a URL", "T1"), (None, None));
+        assert_eq!(recorded("about:blank", "XX"), (None, None));
+    }
+}

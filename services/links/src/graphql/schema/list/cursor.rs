@@ -1,0 +1,105 @@
+//! Cursors: where a link is in an order, as an opaque string.
+//!
+//! A cursor holds the values that the link had in each term, its id, and the order for which it was
+//! made. It is neither signed nor secret: whatever a client puts into it is compared with columns
+//! of links that the client can read anyway. So only its types are checked.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use quartet_common::problem::{Problem, Rule};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    domain::times,
+    graphql::error::invalid_argument,
+    store::{
+        link_filters::Column,
+        link_lists::{Cursor, Key, Term},
+        links::LinkRow,
+    },
+};
+
+/// A title has at most 800 bytes; longer strings cannot be cursors.
+const MAX_BYTES: usize = 4096;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded {
+    #[serde(rename = "o")]
+    order: String,
+    #[serde(rename = "k")]
+    keys: Vec<Key>,
+    #[serde(rename = "i")]
+    id: Uuid,
+}
+
+/// The cursor of a link.
+pub(super) fn encode(terms: &[Term], link: &LinkRow) -> String {
+    let cursor = Encoded {
+        order: signature(terms),
+        keys: terms.iter().map(|term| key(*term, link)).collect(),
+        id: link.id.uuid(),
+    };
+    let json = serde_json::to_string(&cursor).expect("a cursor is plain data");
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+/// # Errors
+/// `INVALID_INPUT` with the pointer: not a cursor, or one of another order.
+pub(super) fn decode(text: &str, terms: &[Term], pointer: &str) -> Result<Cursor, Problem> {
+    let invalid = |code, detail| invalid_argument(pointer, Rule::new(code, detail));
+    let not_a_cursor = || invalid("invalid_cursor", "must be a cursor of this list");
+    if text.len() > MAX_BYTES {
+        return Err(not_a_cursor());
+    }
+    let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| not_a_cursor())?;
+    let cursor: Encoded = serde_json::from_slice(&json).map_err(|_| not_a_cursor())?;
+    if cursor.order != signature(terms) {
+        let detail = "must be a cursor of a list with the same orderBy";
+        return Err(invalid("other_order", detail));
+    }
+    let mut pairs = terms.iter().zip(&cursor.keys);
+    if cursor.keys.len() != terms.len() || !pairs.all(|(term, key)| fits(*term, key)) {
+        return Err(not_a_cursor());
+    }
+    Ok(Cursor {
+        keys: cursor.keys,
+        id: cursor.id.into(),
+    })
+}
+
+fn key(term: Term, link: &LinkRow) -> Key {
+    let time = |at: Option<_>| at.map_or(Key::Null, Key::Time);
+    let text = |text: Option<&String>| text.map_or(Key::Null, |text| Key::Text(text.clone()));
+    match term.column {
+        Column::UpdatedAt => time(Some(link.updated_at)),
+        Column::ExpiresAt => time(link.expires_at),
+        Column::Slug => text(Some(&link.slug)),
+        Column::Title => text(link.title.as_ref()),
+        Column::TotalClicks => Key::Number(link.people + link.bots),
+        _ => time(Some(link.created_at)),
+    }
+}
+
+/// Whether a key has the type of the column. Without this, Postgres would fail to compare them.
+fn fits(term: Term, key: &Key) -> bool {
+    match (term.column, key) {
+        (Column::Title | Column::ExpiresAt, Key::Null) | (Column::TotalClicks, Key::Number(_)) => {
+            true
+        }
+        (Column::Slug | Column::Title, Key::Text(text)) => !text.contains('\0'),
+        (Column::CreatedAt | Column::UpdatedAt | Column::ExpiresAt, Key::Time(at)) => {
+            times::bounded(*at).is_ok()
+        }
+        _ => false,
+    }
+}
+
+fn signature(terms: &[Term]) -> String {
+    let term = |term: &Term| {
+        let direction = if term.descending { '-' } else { '+' };
+        let nulls = if term.nulls_first { '<' } else { '>' };
+        format!("{direction}{:?}{nulls}", term.column)
+    };
+    terms.iter().map(term).collect()
+}

@@ -1,0 +1,11 @@
+//! The list of links: filter, order, and pages as specified by Relay.
+
+mod comparison;
+mod connection;
+mod cursor;
+mod filter;
+mod order;
+
+pub(super) use connection::{LinkConnection, PageArguments, max_rows};
+pub(super) use filter::LinkFilter;
+pub(super) use order::{LinkOrder, terms};

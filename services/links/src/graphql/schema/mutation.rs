@@ -1,0 +1,41 @@
+//! Mutations.
+
+use async_graphql::{Context, ID, Object};
+
+use super::{
+    link::{DeletedLink, Link, link_id},
+    link_input::{CreateLinkInput, UpdateLinkInput},
+    scope::scope,
+};
+use crate::{domain::links, graphql::error::Result};
+
+/// The root of mutations.
+pub(crate) struct Mutation;
+
+/// Each field is a transaction of its own. A field that fails changes nothing; the fields before
+/// it keep their effect.
+#[Object]
+impl Mutation {
+    /// Creates a link. Fails with `INVALID_INPUT`, which names every field that breaks a rule, or
+    /// `SLUG_TAKEN`.
+    async fn create_link(&self, ctx: &Context<'_>, input: CreateLinkInput) -> Result<Link> {
+        let (context, owner) = scope(ctx)?;
+        Ok(Link(links::create(context, owner, input.into()).await?))
+    }
+
+    /// Changes a link. Every replica redirects by the new values as soon as it is notified, usually
+    /// within milliseconds. Fails with `NOT_FOUND`, `INVALID_INPUT` or `SLUG_TAKEN`.
+    async fn update_link(&self, ctx: &Context<'_>, id: ID, input: UpdateLinkInput) -> Result<Link> {
+        let (context, owner) = scope(ctx)?;
+        let id = link_id(&id, "/id")?;
+        Ok(Link(links::update(context, owner, id, input.into()).await?))
+    }
+
+    /// Deletes a link with its counts and clicks. Its slug can be chosen again. Fails with
+    /// `NOT_FOUND`.
+    async fn delete_link(&self, ctx: &Context<'_>, id: ID) -> Result<DeletedLink> {
+        let (context, owner) = scope(ctx)?;
+        links::delete(context, owner, link_id(&id, "/id")?).await?;
+        Ok(DeletedLink { id })
+    }
+}

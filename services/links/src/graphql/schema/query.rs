@@ -1,0 +1,80 @@
+//! Queries.
+
+use async_graphql::{Context, ID, Object};
+
+use super::{
+    link::{Link, link_id},
+    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, terms},
+    scope::scope,
+};
+use crate::{
+    domain::{links, slugs::Slug},
+    graphql::error::{Result, invalid_argument},
+};
+
+/// The root of queries.
+pub(crate) struct Query;
+
+/// Queries see the links of the caller only.
+#[Object]
+impl Query {
+    /// A link by its id. Null if the caller has no such link.
+    async fn link(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "`lnk_` and 26 characters.")] id: ID,
+    ) -> Result<Option<Link>> {
+        let (context, owner) = scope(ctx)?;
+        let row = links::by_id(context, owner, link_id(&id, "/id")?).await?;
+        Ok(row.map(Link))
+    }
+
+    /// A link by its slug. Null if the caller has no such link.
+    async fn link_by_slug(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "3 to 64 letters, digits, dashes and underscores. Case matters.")]
+        slug: String,
+    ) -> Result<Option<Link>> {
+        let (context, owner) = scope(ctx)?;
+        let slug = Slug::parse(&slug).map_err(|rule| invalid_argument("/slug", rule))?;
+        let row = links::by_slug(context, owner, &slug).await?;
+        Ok(row.map(Link))
+    }
+
+    /// The links of the caller, newest first unless `orderBy` is given.
+    #[graphql(complexity = "max_rows(first, last) * child_complexity")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "these are the arguments of the GraphQL field"
+    )]
+    async fn links(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "where", desc = "Only links that match. Default: all.")] filter: Option<
+            LinkFilter,
+        >,
+        #[graphql(desc = "At most 3 terms, each field once.")] order_by: Option<Vec<LinkOrder>>,
+        #[graphql(desc = "Page size, 0 to 100. Default: 20, unless `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only links after this cursor.")] after: Option<String>,
+        #[graphql(
+            desc = "Page size, 0 to 100, counted from the end. Cannot be combined with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(desc = "Only links before this cursor.")] before: Option<String>,
+    ) -> Result<LinkConnection> {
+        let (context, owner) = scope(ctx)?;
+        let filter = filter.unwrap_or_default().into_filter()?;
+        let terms = terms(order_by)?;
+        let page = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        };
+        let slice = page.into_slice(&terms)?;
+        let rows = links::list(context, owner, &filter, &terms, &slice).await?;
+        Ok(LinkConnection::new(rows, &slice, terms, filter))
+    }
+}

@@ -1,0 +1,267 @@
+//! `/v1/links/graphql`: GET and POST by the GraphQL-over-HTTP specification.
+
+use async_graphql::parser::types::OperationType;
+use axum::{
+    extract::{FromRequest, FromRequestParts, Request, State, WebSocketUpgrade},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use quartet_auth::Caller;
+use quartet_common::problem::{FieldError, Problem, kinds as common};
+use quartet_http::extract::Body;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    execution::Operation,
+    negotiation::{Accept, JsonType},
+    openapi::{EVENTS, EXPLORER, RequestErrors, error_codes, executed},
+    request::GraphQlRequest,
+    response::GraphQlResponse,
+    sse,
+    state::GraphQlState,
+    websocket,
+};
+use crate::{graphql::explorer, problems};
+
+pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
+    OpenApiRouter::new().routes(routes!(get_graphql, post_graphql))
+}
+
+/// Execute a GraphQL operation
+///
+/// Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+/// checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+/// the response body, each with a stable `extensions.code`; errors of single fields leave the
+/// status at 200.
+#[utoipa::path(
+    post,
+    path = "/v1/links/graphql",
+    operation_id = "execute_graphql",
+    tag = "graphql",
+    security(("bearer" = [])),
+    request_body(content = GraphQlRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The response, including errors of single fields", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(executed())),
+            (GraphQlResponse = "application/json", example = json!(executed())),
+            (String = "text/event-stream", example = json!(EVENTS)),
+        )),
+        RequestErrors,
+    ),
+    extensions(
+        ("x-problem-codes" = json!([problems::NOT_ACCEPTABLE.code])),
+        ("x-graphql-error-codes" = json!(error_codes())),
+    ),
+)]
+async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Response {
+    let accept = Accept::read(request.headers());
+    if accept.json.is_none() && !accept.events {
+        return not_acceptable().into_response();
+    }
+    let exchange = Exchange {
+        state: &state,
+        accept,
+        is_get: false,
+    };
+    let caller = match exchange.authenticate(request.headers()).await {
+        Ok(caller) => caller,
+        Err(response) => return response,
+    };
+    match read_body(request).await {
+        Ok(request) => exchange.execute(request, caller).await,
+        Err(problem) if problem.kind.status == StatusCode::BAD_REQUEST => exchange.reject(&problem),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Execute a GraphQL query, open a WebSocket, or get the explorer
+///
+/// With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+/// websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+/// goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+/// trying out operations.
+#[utoipa::path(
+    get,
+    path = "/v1/links/graphql",
+    operation_id = "query_graphql",
+    tag = "graphql",
+    security(("bearer" = [])),
+    params(
+        ("query" = Option<String>, Query, description = "The document: operations and fragments", example = "{ links { nodes { slug } } }"),
+        ("operationName" = Option<String>, Query, description = "The operation to execute; required if the document has several", example = "Mine"),
+        ("variables" = Option<String>, Query, description = "The values of the variables, as JSON", example = "{\"first\": 20}"),
+    ),
+    responses(
+        (status = 101, description = "A WebSocket with the subprotocol graphql-transport-ws"),
+        (status = 200, description = "The response, including errors of single fields; or the page", content(
+            (GraphQlResponse = "application/graphql-response+json", example = json!(executed())),
+            (GraphQlResponse = "application/json", example = json!(executed())),
+            (String = "text/event-stream", example = json!(EVENTS)),
+            (String = "text/html", example = json!(EXPLORER)),
+        )),
+        RequestErrors,
+    ),
+    extensions(
+        ("x-problem-codes" = json!([
+            problems::INVALID_UPGRADE.code, problems::MUTATION_BY_GET.code, problems::NOT_ACCEPTABLE.code,
+        ])),
+        ("x-graphql-error-codes" = json!(error_codes())),
+    ),
+)]
+async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) {
+        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+            Ok(upgrade) => websocket::upgrade(upgrade, &parts.headers, state),
+            Err(rejection) => websocket::invalid_upgrade(&rejection).into_response(),
+        };
+    }
+    let accept = Accept::read(&parts.headers);
+    let query = parts.uri.query().unwrap_or_default();
+    let has_document =
+        url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "query");
+    if accept.html && !has_document {
+        return explorer::page();
+    }
+    if accept.json.is_none() && !accept.events {
+        return not_acceptable().into_response();
+    }
+    let exchange = Exchange {
+        state: &state,
+        accept,
+        is_get: true,
+    };
+    match exchange.authenticate(&parts.headers).await {
+        Err(response) => response,
+        Ok(caller) => match GraphQlRequest::from_query(query) {
+            Err(problem) => exchange.reject(&problem),
+            Ok(request) => exchange.execute(request, caller).await,
+        },
+    }
+}
+
+/// One request and the media types of its response.
+struct Exchange<'a> {
+    state: &'a GraphQlState,
+    accept: Accept,
+    is_get: bool,
+}
+
+impl Exchange<'_> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Response> {
+        let verifier = &self.state.app.base.verifier;
+        let verified = match quartet_auth::bearer_token(headers) {
+            Ok(token) => Caller::from_token(verifier, token).await,
+            Err(error) => Err(error),
+        };
+        verified.map_err(|error| self.reject(&error.into()))
+    }
+
+    async fn execute(&self, request: GraphQlRequest, caller: Caller) -> Response {
+        let operation = match Operation::prepare(request, &caller, self.state) {
+            Ok(operation) => operation,
+            Err(response) => return self.write(StatusCode::BAD_REQUEST, response),
+        };
+        if self.is_get && operation.kind == OperationType::Mutation {
+            return mutation_by_get().into_response();
+        }
+        let is_subscription = operation.kind == OperationType::Subscription;
+        match self.accept.json {
+            Some(_) if !is_subscription => {
+                let response = operation.run(self.state).await;
+                let status = if response.is_request_error() {
+                    StatusCode::BAD_REQUEST
+                } else {
+                    StatusCode::OK
+                };
+                self.write(status, response)
+            }
+            _ if self.accept.events => sse::respond(operation, &caller, self.state),
+            _ => self.reject(&stream_needed()),
+        }
+    }
+
+    /// Writes a problem because of which the request is not executed. Its status is that of the
+    /// problem, with `application/json` too.
+    fn reject(&self, problem: &Problem) -> Response {
+        let media_type = self.accept.json.unwrap_or(JsonType::GraphQlResponse);
+        let settings = &self.state.app.ctx.config.graphql;
+        let body = GraphQlResponse::from_problem(problem, settings);
+        let mut response = json(problem.kind.status, media_type, body);
+        response.headers_mut().extend(problem.headers.clone());
+        response
+    }
+
+    /// Writes a response to a well-formed request. Its status is always 200 with
+    /// `application/json`.
+    fn write(&self, status: StatusCode, response: GraphQlResponse) -> Response {
+        match self.accept.json {
+            Some(JsonType::Json) => json(StatusCode::OK, JsonType::Json, response),
+            _ => json(status, JsonType::GraphQlResponse, response),
+        }
+    }
+}
+
+fn json(status: StatusCode, media_type: JsonType, response: GraphQlResponse) -> Response {
+    let body = serde_json::to_vec(&response.into_json()).expect("a response is plain data");
+    let headers = [
+        (header::CONTENT_TYPE, media_type.content_type()),
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::VARY, "accept, authorization"),
+    ];
+    (status, headers, body).into_response()
+}
+
+async fn read_body(request: Request) -> Result<GraphQlRequest, Problem> {
+    require_json(request.headers())?;
+    let Body(bytes) = Body::from_request(request, &()).await?;
+    let value = serde_json::from_slice(&bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let detail = format!("the body is not JSON: syntax error at line {line} column {column}");
+        Problem::new(&common::MALFORMED_JSON).detail(detail)
+    })?;
+    GraphQlRequest::from_json(value)
+}
+
+/// Rejects everything but JSON: browsers let the forms of other sites post any other type without
+/// asking first (CSRF).
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let mut parts = value
+        .unwrap_or_default()
+        .split(';')
+        .map(|part| part.trim().to_ascii_lowercase());
+    let is_json = parts.next().as_deref() == Some("application/json");
+    let is_utf8 = parts.all(|part| {
+        part.strip_prefix("charset=")
+            .is_none_or(|charset| charset.trim_matches('"') == "utf-8")
+    });
+    if is_json && is_utf8 {
+        return Ok(());
+    }
+    let code = common::UNSUPPORTED_MEDIA_TYPE.code;
+    let error = FieldError::parameter("content-type", code, "must be application/json in UTF-8");
+    Err(Problem::new(&common::UNSUPPORTED_MEDIA_TYPE).field(error))
+}
+
+fn not_acceptable() -> Problem {
+    let detail =
+        "must allow application/graphql-response+json, application/json or text/event-stream";
+    let error = FieldError::parameter("accept", problems::NOT_ACCEPTABLE.code, detail);
+    Problem::new(&problems::NOT_ACCEPTABLE).field(error)
+}
+
+fn mutation_by_get() -> Problem {
+    let detail = "must not be a mutation in a GET request";
+    Problem::new(&problems::MUTATION_BY_GET)
+        .field(FieldError::parameter("query", "mutation", detail))
+        .header(header::ALLOW, HeaderValue::from_static("POST"))
+}
+
+fn stream_needed() -> Problem {
+    let kind = &problems::graphql::STREAM_NEEDED;
+    let detail = "must allow text/event-stream for a subscription; or use a WebSocket";
+    Problem::new(kind).field(FieldError::parameter("accept", kind.code, detail))
+}

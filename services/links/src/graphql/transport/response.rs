@@ -1,0 +1,79 @@
+//! The response to a GraphQL request, before a transport writes it.
+
+use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value as GraphQlValue};
+use quartet_common::problem::Problem;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::openapi::GraphQlError;
+use crate::{
+    config::GraphQl as Settings,
+    graphql::{error, guard::DocumentError},
+};
+
+/// A GraphQL response.
+#[derive(ToSchema)]
+pub(super) struct GraphQlResponse {
+    /// The requested fields. Missing if the document was not executed; null if a field that must
+    /// not be null failed.
+    #[schema(value_type = Value, required = false)]
+    data: GraphQlValue,
+    /// The errors. Missing if there are none.
+    #[schema(value_type = Vec<GraphQlError>, required = false)]
+    errors: Vec<ServerError>,
+}
+
+impl GraphQlResponse {
+    pub(super) fn new(response: Response, settings: &Settings) -> Self {
+        let Response {
+            data, mut errors, ..
+        } = response;
+        error::finish(&mut errors, settings.max_errors);
+        Self { data, errors }
+    }
+
+    /// To a request that is not executed because of this problem.
+    pub(super) fn from_problem(problem: &Problem, settings: &Settings) -> Self {
+        Self::from_error(error::request_error(problem), settings)
+    }
+
+    /// To a request whose document is rejected.
+    pub(super) fn from_document_error(rejected: DocumentError, settings: &Settings) -> Self {
+        let at = rejected.at.map(|(line, column)| Pos { line, column });
+        let mut error = ServerError::new(rejected.message, at);
+        let mut values = ErrorExtensionValues::default();
+        values.set("code", rejected.kind.code.to_uppercase());
+        values.set("field", rejected.field);
+        error.extensions = Some(values);
+        Self::from_error(error, settings)
+    }
+
+    fn from_error(error: ServerError, settings: &Settings) -> Self {
+        Self::new(Response::from_errors(vec![error]), settings)
+    }
+
+    /// Whether this is a *request error*: nothing was executed, so there is no `data`, not even
+    /// null.
+    pub(super) fn is_request_error(&self) -> bool {
+        self.data == GraphQlValue::Null
+            && !self.errors.is_empty()
+            && self.errors.iter().all(|error| error.path.is_empty())
+    }
+
+    /// `{data, errors}`, without those that are missing.
+    pub(super) fn into_json(self) -> Value {
+        let mut object = Map::new();
+        if !self.is_request_error() {
+            object.insert("data".into(), json!(self.data));
+        }
+        if !self.errors.is_empty() {
+            object.insert("errors".into(), json!(self.errors));
+        }
+        Value::Object(object)
+    }
+
+    /// The list of errors.
+    pub(super) fn into_errors(self) -> Value {
+        json!(self.errors)
+    }
+}

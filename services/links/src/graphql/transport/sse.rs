@@ -1,0 +1,106 @@
+//! Server-sent events, in the distinct connections mode of graphql-sse: one request, one operation.
+//!
+//! ```text
+//! Running --response--> "next"      --> Running
+//!         --keep-alive-> comment    --> Running
+//!         --end or shutdown-> "complete" --> Ended
+//!         --token expired-> "next" with the error --> Completing --> "complete" --> Ended
+//! ```
+//!
+//! Dropping the stream (the client disconnects) drops the operation. Without the keep-alive, proxies
+//! would close idle streams and a lost client would be noticed at the next click only.
+
+use std::{convert::Infallible, pin::Pin, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use http::header;
+use quartet_auth::{Caller, jwt::JwtError};
+use tokio::time::{Instant, Interval, Sleep, interval_at};
+
+use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};
+use crate::state::AppState;
+
+/// A comment, which clients ignore.
+const KEEP_ALIVE: &str = ":\n\n";
+/// With an empty `data`: browsers ignore events that have none.
+const COMPLETE: &str = "event: complete\ndata:\n\n";
+
+/// Responds with a `next` event for each response of the operation and a `complete` event at the
+/// end. The stream ends when the token expires or the service shuts down.
+pub(super) fn respond(operation: Operation, caller: &Caller, state: &GraphQlState) -> Response {
+    let ctx = &state.app.ctx;
+    let seconds = caller
+        .claims
+        .exp
+        .saturating_sub(ctx.clock.now().timestamp());
+    let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);
+    let run = Box::new(Run {
+        responses: Box::pin(operation.stream(state)),
+        expiry: Box::pin(tokio::time::sleep(lifetime)),
+        keep_alive: interval_at(Instant::now() + period, period),
+        app: state.app.clone(),
+    });
+    let events = stream::unfold(Phase::Running(run), |phase| async move {
+        let (event, next) = phase.step().await?;
+        Some((Ok::<String, Infallible>(event), next))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "private, no-store"),
+        // Keeps nginx from buffering events.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+/// An operation that runs.
+struct Run {
+    responses: BoxStream<'static, GraphQlResponse>,
+    expiry: Pin<Box<Sleep>>,
+    keep_alive: Interval,
+    app: AppState,
+}
+
+enum Phase {
+    Running(Box<Run>),
+    /// Only `complete` is left to send.
+    Completing,
+    Ended,
+}
+
+impl Phase {
+    /// The next piece of the body, and the phase after it.
+    async fn step(self) -> Option<(String, Self)> {
+        let mut run = match self {
+            Self::Running(run) => run,
+            Self::Completing => return Some((COMPLETE.to_owned(), Self::Ended)),
+            Self::Ended => return None,
+        };
+        tokio::select! {
+            response = run.responses.next() => Some(match response {
+                Some(response) => (next(response), Self::Running(run)),
+                None => (COMPLETE.to_owned(), Self::Ended),
+            }),
+            _ = run.keep_alive.tick() => Some((KEEP_ALIVE.to_owned(), Self::Running(run))),
+            () = &mut run.expiry => {
+                let settings = &run.app.ctx.config.graphql;
+                let response = GraphQlResponse::from_problem(&JwtError::Expired.into(), settings);
+                Some((next(response), Self::Completing))
+            }
+            () = run.app.base.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),
+        }
+    }
+}
+
+/// JSON is on one line: line ends within strings are escaped.
+fn next(response: GraphQlResponse) -> String {
+    format!("event: next\ndata: {}\n\n", response.into_json())
+}

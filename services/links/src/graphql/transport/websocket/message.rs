@@ -1,0 +1,133 @@
+//! The messages of graphql-transport-ws.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_ID_CHARS: usize = 128;
+
+/// A message from the client.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum ClientMessage {
+    ConnectionInit {
+        #[serde(default)]
+        payload: Option<Map<String, Value>>,
+    },
+    Ping {
+        #[serde(default)]
+        payload: Option<Map<String, Value>>,
+    },
+    Pong {
+        #[serde(default)]
+        #[expect(dead_code, reason = "valid, and has no meaning")]
+        payload: Option<Map<String, Value>>,
+    },
+    Subscribe {
+        id: String,
+        payload: Value,
+    },
+    Complete {
+        id: String,
+    },
+}
+
+impl ClientMessage {
+    /// # Errors
+    /// The reason of the close frame.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let message: Self = serde_json::from_str(text).map_err(|_| "Invalid message received")?;
+        if let Self::Subscribe { id, .. } | Self::Complete { id } = &message
+            && !(1..=MAX_ID_CHARS).contains(&id.chars().count())
+        {
+            return Err("The id must have 1 to 128 characters");
+        }
+        Ok(message)
+    }
+}
+
+pub(super) fn connection_ack() -> String {
+    json!({"type": "connection_ack"}).to_string()
+}
+
+pub(super) fn pong(payload: Option<Map<String, Value>>) -> String {
+    match payload {
+        Some(payload) => json!({"type": "pong", "payload": payload}).to_string(),
+        None => json!({"type": "pong"}).to_string(),
+    }
+}
+
+pub(super) fn next(id: &str, payload: &Value) -> String {
+    json!({"type": "next", "id": id, "payload": payload}).to_string()
+}
+
+pub(super) fn error(id: &str, errors: &Value) -> String {
+    json!({"type": "error", "id": id, "payload": errors}).to_string()
+}
+
+pub(super) fn complete(id: &str) -> String {
+    json!({"type": "complete", "id": id}).to_string()
+}
+
+/// The token in the payload of `connection_init`: `{"authorization": "Bearer ..."}`, or
+/// `"Authorization"`.
+pub(super) fn token(payload: Option<&Map<String, Value>>) -> Option<&str> {
+    let payload = payload?;
+    let value = payload
+        .get("authorization")
+        .or_else(|| payload.get("Authorization"))?;
+    let (scheme, token) = value.as_str()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_of_the_protocol_are_accepted() {
+        for valid in [
+            r#"{"type":"connection_init"}"#,
+            r#"{"type":"connection_init","payload":null}"#,
+            r#"{"type":"ping","payload":{"a":1}}"#,
+            r#"{"type":"pong"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":"{a}"}}"#,
+            r#"{"type":"complete","id":"1"}"#,
+        ] {
+            assert!(ClientMessage::parse(valid).is_ok(), "{valid}");
+        }
+        for invalid in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"type":"next","id":"1"}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"subscribe","id":1,"payload":{}}"#,
+            r#"{"type":"subscribe","id":"","payload":{}}"#,
+            r#"{"type":"complete"}"#,
+            r#"{"type":"start","id":"1","payload":{}}"#,
+            r#"{"type":"connection_init","payload":"Bearer x"}"#,
+        ] {
+            assert!(ClientMessage::parse(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_found_under_both_names() {
+        let read = |payload: Value| token(payload.as_object()).map(str::to_owned);
+        assert_eq!(
+            read(json!({"authorization": "Bearer a"})).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            read(json!({"Authorization": "bearer  b"})).as_deref(),
+            Some("b")
+        );
+        assert_eq!(read(json!({"authorization": "a"})), None);
+        assert_eq!(read(json!({"authorization": 1})), None);
+        assert_eq!(read(json!({})), None);
+        assert_eq!(token(None), None);
+    }
+}

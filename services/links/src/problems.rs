@@ -1,0 +1,125 @@
+//! The problem kinds of this service. GraphQL errors carry the same codes in upper case.
+
+quartet_common::problem_kinds! {
+    pub LINK_NOT_FOUND = NOT_FOUND "link_not_found" "Short link not found" {
+        when: "No link has this slug.",
+        then: "Check the URL. Retrying does not help.",
+    }
+    pub LINK_DISABLED = GONE "link_disabled" "This short link is disabled" {
+        when: "The owner has disabled the link.",
+        then: "Ask the owner of the link.",
+    }
+    pub LINK_EXPIRED = GONE "link_expired" "This short link has expired" {
+        when: "The link's `expiresAt` has passed.",
+        then: "Ask the owner of the link.",
+    }
+    pub LINK_EXHAUSTED = GONE "link_exhausted" "This short link has reached its maximum of clicks" {
+        when: "As many people as `maxClicks` allows have followed the link.",
+        then: "Ask the owner of the link.",
+    }
+    pub PREFETCH_REFUSED = FORBIDDEN "prefetch_refused"
+        "This short link limits its clicks and cannot be prefetched" {
+        when: "A browser prefetches a link that has `maxClicks`.",
+        then: "Follow the link on navigation instead.",
+    }
+    pub CLICK_LOG_UNAVAILABLE = SERVICE_UNAVAILABLE "click_log_unavailable"
+        "Click log unavailable" {
+        when: "The click log is full or cannot be written, and `clicks.when_log_is_full` is `refuse`.",
+        then: "Retry after `Retry-After`.",
+    }
+    pub NOT_ACCEPTABLE = NOT_ACCEPTABLE "not_acceptable" "No acceptable media type" {
+        when: "The `Accept` header allows none of the media types of a GraphQL response.",
+        then: "Accept `application/graphql-response+json`.",
+    }
+    pub MUTATION_BY_GET = METHOD_NOT_ALLOWED "mutation_by_get" "Mutations require POST" {
+        when: "The document of a GET request is a mutation.",
+        then: "Send it with POST.",
+    }
+    pub INVALID_UPGRADE = UPGRADE_REQUIRED "invalid_upgrade" "Invalid WebSocket handshake" {
+        when: "A request with `Upgrade` is not a version 13 WebSocket handshake.",
+        then: "Send a complete handshake, or omit `Upgrade`.",
+    }
+}
+
+/// Kinds that appear only as `extensions.code` of a GraphQL error.
+pub(crate) mod graphql {
+    quartet_common::problem_kinds! {
+        pub SLUG_TAKEN = CONFLICT "slug_taken" "Slug already taken" {
+            when: "Another link has the slug of a link that is created or updated.",
+            then: "Choose another slug.",
+        }
+        pub INVALID_INPUT = UNPROCESSABLE_ENTITY "invalid_input" "Invalid input" {
+            when: "One or more values of the input are invalid; `errors` lists them.",
+            then: "Fix the fields that `errors` lists.",
+        }
+        pub INVALID_REQUEST = BAD_REQUEST "invalid_request" "Invalid GraphQL request" {
+            when: "A parameter of the request is missing or has the wrong type.",
+            then: "Send `query` and, where needed, `operationName` and `variables`.",
+        }
+        pub STREAM_NEEDED = BAD_REQUEST "stream_needed"
+            "Subscriptions require server-sent events or a WebSocket" {
+            when: "A subscription is sent without `Accept: text/event-stream`.",
+            then: "Accept `text/event-stream`, or use a WebSocket.",
+        }
+        pub TOO_MANY_SUBSCRIPTIONS = TOO_MANY_REQUESTS "too_many_subscriptions"
+            "Too many operations on this socket" {
+            when: "The socket already runs `graphql.max_subscriptions_per_socket` operations.",
+            then: "Complete an operation first, or open another socket.",
+        }
+        pub DOCUMENT_TOO_LARGE = BAD_REQUEST "document_too_large" "Document too large" {
+            when: "The document has more than `graphql.max_document_bytes` bytes.",
+            then: "Send a shorter document.",
+        }
+        pub TOO_MANY_TOKENS = BAD_REQUEST "too_many_tokens" "Too many tokens in the document" {
+            when: "The document has more than `graphql.max_tokens` tokens.",
+            then: "Send a shorter document.",
+        }
+        pub TOO_DEEP = BAD_REQUEST "too_deep" "Document nested too deeply" {
+            when: "Brackets, fragments or fields nest deeper than `graphql.max_depth`.",
+            then: "Request fewer levels at once.",
+        }
+        pub GRAPHQL_PARSE_FAILED = BAD_REQUEST "graphql_parse_failed" "Document cannot be parsed" {
+            when: "The document has a syntax error; `locations` says where.",
+            then: "Fix the document.",
+        }
+        pub OPERATION_NOT_FOUND = BAD_REQUEST "operation_not_found" "Operation not found" {
+            when: "`operationName` names no operation of the document, or is missing although there are several.",
+            then: "Name one of the document's operations.",
+        }
+        pub TOO_MANY_FRAGMENTS = BAD_REQUEST "too_many_fragments"
+            "Too many fragments in the document" {
+            when: "The document has more than `graphql.max_fragments` fragments.",
+            then: "Request less at once.",
+        }
+        pub FRAGMENT_CYCLE = BAD_REQUEST "fragment_cycle" "Fragment cycle" {
+            when: "A fragment uses itself, directly or through other fragments.",
+            then: "Fix the document.",
+        }
+        pub TOO_MANY_ROOT_FIELDS = BAD_REQUEST "too_many_root_fields" "Too many root fields" {
+            when: "The operation has more than `graphql.max_root_fields` root fields.",
+            then: "Request less at once.",
+        }
+        pub TOO_COMPLEX = BAD_REQUEST "too_complex" "Document too complex" {
+            when: "The document has more than `graphql.max_nodes` fields, or costs more than `graphql.max_cost`.",
+            then: "Request smaller pages or fewer fields.",
+        }
+        pub TOO_MANY_ALIASES = BAD_REQUEST "too_many_aliases" "Too many aliases in the document" {
+            when: "The document has more than `graphql.max_aliases` aliases.",
+            then: "Request less at once.",
+        }
+        pub TOO_MANY_DIRECTIVES = BAD_REQUEST "too_many_directives"
+            "Too many directives in the document" {
+            when: "The document has more than `graphql.max_directives` directives.",
+            then: "Request less at once.",
+        }
+        pub GRAPHQL_VALIDATION_FAILED = BAD_REQUEST "graphql_validation_failed"
+            "Document does not match the schema" {
+            when: "The schema does not have a field, an argument or a type of the document.",
+            then: "Fix the document.",
+        }
+        pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value does not match the schema" {
+            when: "An argument or a variable cannot be read as its type.",
+            then: "Fix the value.",
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Values that a client declares: file names, checksums, sizes.
+
+use std::fmt::Write as _;
+
+use quartet_common::problem::Rule;
+
+const MAX_NAME_BYTES: usize = 255;
+
+/// A file name, trimmed. For display only: never part of a key or a path.
+pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
+    let name = text.trim();
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(Rule::new("invalid_length", "must have 1 to 255 bytes"));
+    }
+    // In the untrimmed text: `trim` would remove some control characters at the ends.
+    if text
+        .chars()
+        .any(|c| c.is_control() || c == '/' || c == '\\')
+    {
+        return Err(Rule::new(
+            "invalid_characters",
+            "must not contain control characters, slashes or backslashes",
+        ));
+    }
+    if name == "." || name == ".." {
+        return Err(Rule::new("invalid_name", "must not be `.` or `..`"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The 32 bytes of 64 hexadecimal digits.
+pub(crate) fn checksum(text: &str) -> Result<Vec<u8>, Rule> {
+    let invalid = || Rule::new("invalid_checksum", "must be 64 hexadecimal digits");
+    // `from_str_radix` alone would accept a sign.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(invalid());
+    }
+    (0..64)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid()))
+        .collect()
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub(crate) fn size_bytes(size: u64, max: u64) -> Result<i64, Rule> {
+    if size == 0 {
+        return Err(Rule::new("too_small", "must be at least 1 byte"));
+    }
+    if size > max {
+        return Err(Rule::new(
+            "too_large",
+            format!("must be at most {max} bytes"),
+        ));
+    }
+    i64::try_from(size).map_err(|_| Rule::new("too_large", format!("must be at most {max} bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_file_names_are_rejected() {
+        for name in [
+            "",
+            "  ",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "a\u{0}b",
+            "a\nb",
+            "a\n",
+            &"x".repeat(256),
+        ] {
+            assert!(file_name(name).is_err(), "{name:?}");
+        }
+        assert_eq!(file_name(" Käse.png ").unwrap(), "Käse.png");
+    }
+
+    #[test]
+    fn a_checksum_is_64_hexadecimal_digits() {
+        let text = "00ff".repeat(16);
+        assert_eq!(hex(&checksum(&text).unwrap()), text);
+        for text in [
+            "",
+            "00",
+            &"zz".repeat(32),
+            &"+f".repeat(32),
+            &"é".repeat(32),
+        ] {
+            assert!(checksum(text).is_err(), "{text}");
+        }
+    }
+}

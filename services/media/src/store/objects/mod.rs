@@ -1,0 +1,219 @@
+//! The object store: two buckets behind the S3 API.
+
+mod client;
+mod presign;
+
+use std::{fmt, sync::Arc};
+
+use aws_sdk_s3::{
+    Client,
+    error::{DisplayErrorContext, SdkError},
+    types::ChecksumMode,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    config::S3,
+    store::assets::{AssetRow, Visibility},
+};
+
+pub(crate) use presign::{Disposition, SignedRequest, Validity};
+
+/// A request to the S3 API failed. Contains no secret: the SDK prints none.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {message}")]
+pub(crate) struct ObjectError {
+    operation: &'static str,
+    message: String,
+}
+
+/// The metadata of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectHead {
+    pub(crate) size_bytes: u64,
+    pub(crate) content_type: String,
+    pub(crate) etag: String,
+    /// `None` when the store keeps no SHA-256.
+    pub(crate) checksum_sha256: Option<Vec<u8>>,
+}
+
+/// Clones share connections.
+#[derive(Clone)]
+pub(crate) struct ObjectStore(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    /// Signs for the endpoint that clients reach.
+    signer: Client,
+    private_bucket: String,
+    public_bucket: String,
+    public_base_url: String,
+}
+
+impl fmt::Debug for ObjectStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObjectStore")
+    }
+}
+
+impl ObjectStore {
+    pub(crate) fn new(settings: &S3) -> Self {
+        let public_endpoint = settings
+            .public_endpoint
+            .as_ref()
+            .unwrap_or(&settings.endpoint);
+        let public_base_url = settings.public_base_url.as_ref().map_or_else(
+            || {
+                let endpoint = client::without_slash(public_endpoint);
+                format!("{endpoint}/{}", settings.public_bucket)
+            },
+            |url| client::without_slash(url).to_owned(),
+        );
+        Self(Arc::new(Inner {
+            client: client::connect(settings, &settings.endpoint),
+            signer: client::connect(settings, public_endpoint),
+            private_bucket: settings.private_bucket.clone(),
+            public_bucket: settings.public_bucket.clone(),
+            public_base_url,
+        }))
+    }
+
+    /// The URL of a public object, which anyone can read.
+    pub(crate) fn public_url(&self, key: &str) -> String {
+        format!("{}/{key}", self.0.public_base_url)
+    }
+
+    /// `None` when the object does not exist.
+    pub(crate) async fn head(&self, asset: &AssetRow) -> Result<Option<ObjectHead>, ObjectError> {
+        let response = self
+            .0
+            .client
+            .head_object()
+            .bucket(self.bucket(asset.visibility))
+            .key(&asset.object_key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await;
+        match response {
+            Ok(head) => Ok(Some(ObjectHead {
+                size_bytes: head
+                    .content_length()
+                    .and_then(|length| length.try_into().ok())
+                    .unwrap_or(0),
+                content_type: head.content_type().unwrap_or_default().to_owned(),
+                etag: head.e_tag().unwrap_or_default().to_owned(),
+                checksum_sha256: head
+                    .checksum_sha256()
+                    .and_then(|checksum| STANDARD.decode(checksum).ok()),
+            })),
+            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
+            Err(error) => Err(failed("read an object's metadata", error)),
+        }
+    }
+
+    /// The first bytes of the version that `head` returned.
+    pub(crate) async fn first_bytes(
+        &self,
+        asset: &AssetRow,
+        head: &ObjectHead,
+        count: u64,
+    ) -> Result<Vec<u8>, ObjectError> {
+        let response = self
+            .0
+            .client
+            .get_object()
+            .bucket(self.bucket(asset.visibility))
+            .key(&asset.object_key)
+            .if_match(&head.etag)
+            .range(format!("bytes=0-{}", count.saturating_sub(1)))
+            .send()
+            .await
+            .map_err(|error| failed("read an object", error))?;
+        let bytes = response
+            .body
+            .collect()
+            .await
+            .map_err(|error| failed("read an object", error))?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Reads the whole object in chunks, for stores that keep no SHA-256.
+    pub(crate) async fn checksum(&self, asset: &AssetRow) -> Result<Vec<u8>, ObjectError> {
+        let request = self
+            .0
+            .client
+            .get_object()
+            .bucket(self.bucket(asset.visibility))
+            .key(&asset.object_key);
+        let mut body = request
+            .send()
+            .await
+            .map_err(|error| failed("read an object", error))?
+            .body;
+        let mut hash = Sha256::new();
+        while let Some(chunk) = body.next().await {
+            hash.update(&chunk.map_err(|error| failed("read an object", error))?);
+        }
+        Ok(hash.finalize().to_vec())
+    }
+
+    /// Succeeds when the object does not exist.
+    pub(crate) async fn delete(
+        &self,
+        visibility: Visibility,
+        key: &str,
+    ) -> Result<(), ObjectError> {
+        let request = self
+            .0
+            .client
+            .delete_object()
+            .bucket(self.bucket(visibility))
+            .key(key);
+        request
+            .send()
+            .await
+            .map_err(|error| failed("delete an object", error))?;
+        Ok(())
+    }
+
+    /// Whether both buckets respond.
+    pub(crate) async fn probe(&self) -> Result<(), ObjectError> {
+        for bucket in [&self.0.private_bucket, &self.0.public_bucket] {
+            let request = self.0.client.head_bucket().bucket(bucket);
+            request
+                .send()
+                .await
+                .map_err(|error| failed("read a bucket's metadata", error))?;
+        }
+        Ok(())
+    }
+
+    /// Creates missing buckets. Safe to run on several replicas at once.
+    pub(crate) async fn create_buckets(&self) -> Result<(), ObjectError> {
+        for bucket in [&self.0.private_bucket, &self.0.public_bucket] {
+            match self.0.client.create_bucket().bucket(bucket).send().await {
+                Ok(_) => {}
+                Err(SdkError::ServiceError(error))
+                    if error.err().is_bucket_already_owned_by_you()
+                        || error.err().is_bucket_already_exists() => {}
+                Err(error) => return Err(failed("create a bucket", error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn bucket(&self, visibility: Visibility) -> &str {
+        match visibility {
+            Visibility::Private => &self.0.private_bucket,
+            Visibility::Public => &self.0.public_bucket,
+        }
+    }
+}
+
+fn failed(operation: &'static str, error: impl std::error::Error) -> ObjectError {
+    ObjectError {
+        operation,
+        message: DisplayErrorContext(error).to_string(),
+    }
+}

@@ -243,6 +243,5 @@ pub fn constraint(error: &sqlx::Error) -> Option<&str> {
 
 #[doc(hidden)]
 pub mod __private {
-    pub use uuid;
-    pub use {quartet_common, serde, sqlx, utoipa};
+    pub use {quartet_common, serde, sqlx, utoipa, uuid};
 }

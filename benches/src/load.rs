@@ -256,10 +256,10 @@ impl Connection {
             let read = tokio::time::timeout(TIMEOUT, read).await;
             let read = read.context("no response within 30 s")??;
             ensure!(read > 0, "the connection was closed before the response");
-            if let Some(head) = head(&self.buffer)? {
-                if self.buffer.len() >= head.length + head.body {
-                    return Ok(head);
-                }
+            if let Some(head) = head(&self.buffer)?
+                && self.buffer.len() >= head.length + head.body
+            {
+                return Ok(head);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use axum::response::{IntoResponse, Response};
+use axum_core::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ pub use kinds::Kind;
 /// What went wrong, told to the client; the cause stays in `source` for the log.
 ///
 /// Turning it into a response is pure: the problem rides in the response's
-/// extensions, and [`crate::layers`] renders the body and logs it once.
+/// extensions, and `quartet_http::layers` renders the body and logs it once.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub kind: &'static Kind,
@@ -313,14 +313,5 @@ impl Error for Problem {
         self.source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
-    }
-}
-
-impl From<sqlx::Error> for Problem {
-    fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_transient(&error) {
-            return Self::not_now(&kinds::DATABASE_UNAVAILABLE).source(error);
-        }
-        Self::internal(error)
     }
 }

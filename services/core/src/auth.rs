@@ -3,11 +3,8 @@
 use axum::extract::FromRequestParts;
 use chrono::{DateTime, Utc};
 use http::request::Parts;
-use quartet_common::{
-    auth::{Caller, bearer_token},
-    jwt::JwtError,
-    problem::Problem,
-};
+use quartet_auth::{Caller, bearer_token, jwt::JwtError};
+use quartet_common::problem::Problem;
 
 use crate::{
     domain::desk,
@@ -38,8 +35,10 @@ impl FromRequestParts<AppState> for SignedIn {
             .session_id()
             .and_then(|id| id.parse().ok())
             .ok_or_else(ended)?;
-        let mut db = state.pool.acquire().await?;
-        let since = sessions::live_since(&mut db, user, session, desk::now(&state.clock)).await?;
+        let mut db = state.pool.acquire().await.map_err(quartet_db::problem)?;
+        let since = sessions::live_since(&mut db, user, session, desk::now(&state.clock))
+            .await
+            .map_err(quartet_db::problem)?;
         since
             .map(|since| Self {
                 user,

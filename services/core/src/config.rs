@@ -1,9 +1,7 @@
 //! The settings, read once and checked once.
 
-use quartet_common::{
-    cli::Settings,
-    config::{ConfigError, Database, Jwt, Server, Telemetry},
-};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry};
+use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::Deserialize;
 

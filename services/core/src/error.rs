@@ -1,10 +1,8 @@
 //! What can go wrong, and what a client is told of it.
 
 use axum::response::{IntoResponse, Response};
-use quartet_common::{
-    db,
-    problem::{self, FieldError, Problem},
-};
+use quartet_common::problem::{self, FieldError, Problem};
+use quartet_db as db;
 
 pub(crate) mod kinds;
 
@@ -75,7 +73,7 @@ impl From<Error> for Problem {
             Error::SessionNotFound => Self::not_found("session"),
             Error::Problem(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
-            Error::Database(error) => error.into(),
+            Error::Database(error) => quartet_db::problem(error),
             Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
             Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => confirm(&error),
             Error::InvalidCredentials

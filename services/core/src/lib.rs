@@ -11,17 +11,15 @@ mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{
-    cli::{Runtime, Service},
-    clock::Clock,
-    config::ConfigError,
-    db,
+use quartet_common::{clock::Clock, config::ConfigError, problem::kinds::render_markdown};
+use quartet_db as db;
+use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
-    metrics::Metrics,
-    problem::kinds::render_markdown,
     serve::serve,
 };
+use quartet_service::{Runtime, Service};
+use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
 pub use config::Config;
@@ -70,7 +68,10 @@ impl Service for Core {
         let pool = db::pool(&config.database, "quartet-core")?;
         let state = AppState::new(config, pool.clone(), clock, &metrics)?;
         state.keys.maintain(&pool).await?;
-        let readiness = Readiness::new().database(pool.clone());
+        let readiness = Readiness::new().check("database", {
+            let pool = pool.clone();
+            move || quartet_db::ping(pool.clone())
+        });
         let jobs = jobs::start(&state, &shutdown);
         let router = app(state, metrics, readiness.clone());
         let served = serve(listener, router, &server, &readiness, shutdown).await;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use quartet_common::{clock::Clock, idempotency::Idempotency, jwt::JwtVerifier, metrics::Metrics};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
+use quartet_service::idempotency::Idempotency;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
 use crate::{

@@ -19,7 +19,7 @@ mod trace;
 mod upstream;
 
 use anyhow::Context as _;
-use quartet_common::telemetry;
+use quartet_telemetry as telemetry;
 use serde_json::Value;
 
 use config::load::Sources;
@@ -64,7 +64,7 @@ pub fn check(sources: &Sources) -> anyhow::Result<()> {
 
 /// The merged document of these services, each with its name and its document, as pretty JSON.
 pub fn openapi(documents: &[(&str, &Value)]) -> String {
-    quartet_common::openapi::print(&pages::openapi::merge_with_own(documents))
+    quartet_openapi::print(&pages::openapi::merge_with_own(documents))
 }
 
 /// The kinds of problems that every service has, and those of the gateway alone, as Markdown.

@@ -72,7 +72,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             print("the settings are good\n")
         }
         Command::Routes => print(&quartet_gateway::routes(&sources)?),
-        Command::Openapi { version, documents } => print(&version.of(merge(&documents)?)),
+        Command::Openapi { version, documents } => {
+            print(&quartet_openapi::in_version(merge(&documents)?, version))
+        }
         Command::Problems => print(&quartet_gateway::problems()),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
         Command::Healthcheck { ready } => {

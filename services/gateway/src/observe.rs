@@ -7,7 +7,7 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
-use quartet_common::metrics::Metrics;
+use quartet_telemetry::metrics::Metrics;
 
 use crate::{state::State, trace::TraceContext, upstream::Upstream};
 

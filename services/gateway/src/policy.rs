@@ -11,10 +11,8 @@ pub(crate) mod rate_limit;
 use std::{net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use http::{HeaderName, HeaderValue, request::Parts};
-use quartet_common::{
-    jwt::{Claims, JwtVerifier},
-    problem::Problem,
-};
+use quartet_auth::jwt::{Claims, JwtVerifier};
+use quartet_common::problem::Problem;
 
 use crate::{config::Limit, routing::Route};
 use rate_limit::{LocalCounter, RateLimit, Verdict};

@@ -9,9 +9,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use quartet_common::{
-    clock::Clock, config::ConfigError, health::Readiness, jwt::JwtVerifier, metrics::Metrics,
-};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_http::health::Readiness;
+use quartet_telemetry::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::{

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use axum::Router;
-use quartet_common::{
-    clock::Clock, config::Server, db, health, health::Readiness, jwt::JwtVerifier, layers,
-    layers::Stack, metrics::Metrics, serve::serve,
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, config::Server};
+use quartet_db as db;
+use quartet_http::{
+    health::{self, Readiness},
+    layers::{self, Stack},
+    serve::serve,
 };
+use quartet_telemetry::metrics::Metrics;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +134,10 @@ impl App {
     fn readiness(&self) -> Readiness {
         let log = self.state.visits.log.clone();
         Readiness::new()
-            .database(self.state.links.pool.clone())
+            .check("database", {
+                let pool = self.state.links.pool.clone();
+                move || quartet_db::ping(pool.clone())
+            })
             .check("click_log", move || {
                 let failing = log.is_failing();
                 async move {

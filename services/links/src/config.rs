@@ -3,10 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
-use quartet_common::{
-    cli::Settings,
-    config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none},
-};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
+use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;

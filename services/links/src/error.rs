@@ -1,9 +1,7 @@
 //! What can go wrong, and what a client is told of it.
 
-use quartet_common::{
-    db,
-    problem::{FieldError, Problem},
-};
+use quartet_common::problem::{FieldError, Problem};
+use quartet_db as db;
 
 use crate::wal::AppendError;
 
@@ -60,7 +58,7 @@ impl From<Error> for Problem {
             Error::LogUnavailable(source) => {
                 Self::not_now(&kinds::CLICK_LOG_UNAVAILABLE).source(source)
             }
-            Error::Database(source) => source.into(),
+            Error::Database(source) => quartet_db::problem(source),
         }
     }
 }

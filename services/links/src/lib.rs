@@ -17,10 +17,10 @@ mod store;
 mod wal;
 
 use quartet_common::{
-    cli::{Runtime, Service},
     config::ConfigError,
     problem::kinds::{render_graphql_markdown, render_markdown},
 };
+use quartet_service::{Runtime, Service};
 use sqlx::migrate::Migrator;
 
 pub use app::App;

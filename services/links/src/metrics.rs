@@ -1,7 +1,7 @@
 //! What can be seen of links from outside.
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use quartet_common::metrics::Metrics;
+use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counts.
 #[derive(Clone, Debug, Default)]

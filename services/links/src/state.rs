@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use axum::extract::FromRef;
 use http::HeaderName;
-use quartet_common::{clock::Clock, db, jwt::JwtVerifier, metrics::Metrics};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
+use quartet_db as db;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 

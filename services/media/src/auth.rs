@@ -2,7 +2,8 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use quartet_common::{auth::Caller, problem::Problem};
+use quartet_auth::Caller;
+use quartet_common::problem::Problem;
 
 use crate::state::AppState;
 

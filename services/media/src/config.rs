@@ -1,9 +1,7 @@
 //! The settings, read once and checked once.
 
-use quartet_common::{
-    cli::Settings,
-    config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none},
-};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;

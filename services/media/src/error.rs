@@ -39,7 +39,7 @@ impl From<Error> for Problem {
             }
             Error::Mismatch(errors) => Self::new(&kinds::UPLOAD_MISMATCH).errors(errors),
             Error::Objects(error) => Self::not_now(&kinds::STORE_UNAVAILABLE).source(error),
-            Error::Database(error) => error.into(),
+            Error::Database(error) => quartet_db::problem(error),
         }
     }
 }

@@ -13,15 +13,15 @@ mod state;
 mod store;
 
 use axum::Router;
-use quartet_common::{
-    cli::{Runtime, Service},
-    db,
+use quartet_common::problem::kinds::render_markdown;
+use quartet_db as db;
+use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
-    metrics::Metrics,
-    problem::kinds::render_markdown,
     serve::serve,
 };
+use quartet_service::{Runtime, Service};
+use quartet_telemetry::metrics::Metrics;
 use sqlx::migrate::Migrator;
 
 pub use config::Config;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    quartet_common::cli::main::<quartet_media::Media>()
+    quartet_service::main::<quartet_media::Media>()
 }

@@ -1,7 +1,7 @@
 //! What the service counts beside its requests.
 
 use prometheus_client::metrics::counter::Counter;
-use quartet_common::metrics::Metrics;
+use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
 #[derive(Clone, Debug, Default)]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use quartet_common::{
-    clock::Clock, health::Readiness, idempotency::Idempotency, jwt::JwtVerifier, metrics::Metrics,
-};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
+use quartet_http::health::Readiness;
+use quartet_service::idempotency::Idempotency;
+use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 
 use crate::{config::Config, metrics::MediaMetrics, objects::Objects};
@@ -59,7 +61,10 @@ impl AppState {
     pub fn readiness(&self) -> Readiness {
         let objects = self.objects.clone();
         Readiness::new()
-            .database(self.pool.clone())
+            .check("database", {
+                let pool = self.pool.clone();
+                move || quartet_db::ping(pool.clone())
+            })
             .check("s3", move || {
                 let objects = objects.clone();
                 async move {

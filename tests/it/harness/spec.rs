@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, Method};
-use quartet_common::testing::contract::{Answer, Contract};
 use quartet_devstack::workspace;
+use quartet_testing::contract::{Answer, Contract};
 use serde_json::Value;
 
-pub(crate) use quartet_common::testing::contract::Operation;
+pub(crate) use quartet_testing::contract::Operation;
 
 /// What the gateway offers: every operation of every service.
 static MERGED: LazyLock<Contract> = LazyLock::new(|| Contract::new(&committed("gateway")));

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::response::IntoResponse;
 use http::header;
-use quartet_common::openapi::{About, EVERYWHERE, copy_in_3_0, finish};
+use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

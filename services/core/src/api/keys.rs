@@ -6,7 +6,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{StatusCode, header};
-use quartet_common::extract::{IfNoneMatch, Json};
+use quartet_http::extract::{IfNoneMatch, Json};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;

@@ -7,10 +7,12 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use quartet_common::{
-    extract::{Json, Path, Query},
-    layers::ClientAddress,
     page::{Page, PageQuery},
     problem::{Checks, Problem},
+};
+use quartet_http::{
+    extract::{Json, Path, Query},
+    layers::ClientAddress,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -184,9 +186,10 @@ async fn list_sessions(
 ) -> Result<Json<Page<Session>>, Problem> {
     let (limit, before) = (query.limit(), query.after(CURSOR)?);
     let now = state.desk().now();
-    let mut db = state.pool.acquire().await?;
-    let rows =
-        store::sessions::list(&mut db, caller.user, before, now, i64::from(limit) + 1).await?;
+    let mut db = state.pool.acquire().await.map_err(quartet_db::problem)?;
+    let rows = store::sessions::list(&mut db, caller.user, before, now, i64::from(limit) + 1)
+        .await
+        .map_err(quartet_db::problem)?;
     let page = Page::from_rows(rows, limit, CURSOR, |row| row.id);
     Ok(Json(page.map(|row| Session::new(row, caller.session))))
 }

@@ -7,12 +7,12 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{HeaderName, StatusCode, header};
-use quartet_common::{
+use quartet_common::problem::{Checks, FieldError, Problem};
+use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
-    idempotency::idempotent,
     layers::ClientAddress,
-    problem::{Checks, FieldError, Problem},
 };
+use quartet_service::idempotency::idempotent;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

@@ -19,7 +19,8 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, JwkSet, PublicKeyUse},
 };
-use quartet_common::{clock::Clock, jwt::JwtVerifier};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::clock::Clock;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quartet_common::idempotency;
+use quartet_service::idempotency;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,7 @@
 //! Rows of `core.sessions`. One that has ended is not found.
 
 use chrono::{DateTime, Utc};
-use quartet_common::typed_id;
+use quartet_db::typed_id;
 use sqlx::PgConnection;
 
 use crate::store::users::UserId;

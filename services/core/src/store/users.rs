@@ -1,7 +1,7 @@
 //! Rows of `core.users`. A deleted user is not found.
 
 use chrono::{DateTime, Utc};
-use quartet_common::typed_id;
+use quartet_db::typed_id;
 use sqlx::PgConnection;
 
 typed_id!(

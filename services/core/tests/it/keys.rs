@@ -2,8 +2,9 @@ use std::process::Command;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use quartet_common::{clock::Clock, testing::TestDatabase};
+use quartet_common::clock::Clock;
 use quartet_core::{MIGRATOR, run_jobs_once};
+use quartet_testing::TestDatabase;
 use secrecy::SecretString;
 
 use crate::support::{ADA, MASTER_KEY, ME, Replica, World, problem_of};

@@ -7,8 +7,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use quartet_common::testing::TestDatabase;
 use quartet_core::MIGRATOR;
+use quartet_testing::TestDatabase;
 use reqwest::{Client, Method, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
-use quartet_common::{clock::Clock, db, metrics::Metrics};
+use quartet_common::clock::Clock;
 use quartet_core::{AppState, Config};
+use quartet_db as db;
+use quartet_telemetry::metrics::Metrics;
 use secrecy::SecretString;
 
 use crate::support::config;

@@ -8,16 +8,15 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::{
-    cli::Service,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    db,
-    health::Readiness,
-    metrics::Metrics,
-    serve::serve,
-    testing::{TestDatabase, Watch, contract::Contract},
 };
 use quartet_core::{AppState, Config, Core, MIGRATOR, app, run_jobs_once};
+use quartet_db as db;
+use quartet_http::{health::Readiness, serve::serve};
+use quartet_service::Service;
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -164,7 +163,7 @@ impl Replica {
         let pool = db::pool(&config.database, "test").unwrap();
         let metrics = Metrics::new("core");
         let state = AppState::new(config, pool.clone(), clock.clone(), &metrics).unwrap();
-        let readiness = Readiness::new().database(pool);
+        let readiness = Readiness::new().check("database", move || quartet_db::ping(pool.clone()));
         let watch = Watch::new(&CONTRACT);
         let router = watch.around(app(state.clone(), metrics.clone(), readiness.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

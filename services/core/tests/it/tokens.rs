@@ -1,7 +1,5 @@
-use quartet_common::{
-    jwt::JwtVerifier,
-    testing::{Issuer, assert_complete, contract::Contract},
-};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_testing::{Issuer, assert_complete, contract::Contract};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -174,7 +172,7 @@ fn the_document_is_whole() {
 
 #[tokio::test]
 async fn the_committed_document_is_the_served_one() {
-    use quartet_common::cli::Service;
+    use quartet_service::Service;
     let world = World::start().await;
     let request = world.request(Method::GET, "/v1/core/openapi.json");
     let served = request.send().await.unwrap().text().await.unwrap();

@@ -9,10 +9,10 @@ use std::{
 use http::header;
 use pingora::proxy::Session;
 use quartet_common::{
-    metrics::ActiveRequest,
     net::client_address,
     request_id::{self, RequestId},
 };
+use quartet_telemetry::metrics::ActiveRequest;
 
 use crate::{
     policy::Notes,

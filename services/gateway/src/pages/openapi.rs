@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use quartet_common::{openapi::to_3_0, problem::Problem};
+use quartet_common::problem::Problem;
+use quartet_openapi::to_3_0;
 use serde_json::Value;
 use tokio::sync::Mutex;
 

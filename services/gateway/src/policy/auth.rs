@@ -1,10 +1,8 @@
 //! Verifies access tokens as the route asks.
 
 use http::{HeaderMap, header};
-use quartet_common::{
-    jwt::{JwtError, JwtVerifier},
-    problem::Problem,
-};
+use quartet_auth::jwt::{JwtError, JwtVerifier};
+use quartet_common::problem::Problem;
 
 use super::{Exchange, Flow, Policy};
 use crate::config::model;

@@ -1,6 +1,7 @@
 //! Tokens: public, optional, required; keys from a real JWKS address.
 
-use quartet_common::{clock::Clock, testing::Issuer};
+use quartet_common::clock::Clock;
+use quartet_testing::Issuer;
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, client, echo, free_address, problem, route, serve, upstream};

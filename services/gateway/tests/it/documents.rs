@@ -1,7 +1,7 @@
 //! The merged document and the page that shows it.
 
 use axum::{Json, Router, routing::get};
-use quartet_common::testing::{assert_complete, contract::Contract};
+use quartet_testing::{assert_complete, contract::Contract};
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, free_address, problem, serve};

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
-use quartet_common::{clock::Clock, testing::Issuer};
+use quartet_common::clock::Clock;
+use quartet_testing::Issuer;
 
 use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
 

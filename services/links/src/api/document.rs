@@ -4,10 +4,8 @@ use std::sync::LazyLock;
 
 use axum::{extract::State, response::IntoResponse};
 use http::header;
-use quartet_common::{
-    openapi::{About, EVERYWHERE, copy_in_3_0, finish},
-    problem::Problem,
-};
+use quartet_common::problem::Problem;
+use quartet_openapi::{About, EVERYWHERE, copy_in_3_0, finish};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

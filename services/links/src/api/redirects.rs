@@ -6,7 +6,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use quartet_common::{extract::Path, layers::ClientAddress, problem::Problem, request_id};
+use quartet_common::{problem::Problem, request_id};
+use quartet_http::{extract::Path, layers::ClientAddress};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 

@@ -25,8 +25,8 @@ const DEFAULT_STATUS: i32 = 302;
 /// Links that expire later may as well not expire.
 const MAX_LIFE: Duration = Duration::days(100 * 365);
 
-quartet_common::typed_id!(pub(crate) LinkId, "lnk");
-quartet_common::typed_id!(pub(crate) ClickId, "clk");
+quartet_db::typed_id!(pub(crate) LinkId, "lnk");
+quartet_db::typed_id!(pub(crate) ClickId, "clk");
 
 /// What somebody wants a new link to be.
 #[derive(Clone, Debug, Default)]
@@ -365,7 +365,8 @@ pub(crate) fn click_id(id: Uuid) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quartet_common::{db, testing::TestDatabase};
+    use quartet_db as db;
+    use quartet_testing::TestDatabase;
 
     use super::*;
     use crate::{MIGRATOR, config};

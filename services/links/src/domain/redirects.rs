@@ -227,7 +227,7 @@ fn status_code(stored: i16) -> u16 {
 /// Whoever waits for the same load gets the same error, and errors cannot be cloned.
 fn copy(error: &sqlx::Error) -> sqlx::Error {
     let text = error.to_string();
-    if quartet_common::db::is_transient(error) {
+    if quartet_db::is_transient(error) {
         sqlx::Error::Io(std::io::Error::other(text))
     } else {
         sqlx::Error::Configuration(text.into())

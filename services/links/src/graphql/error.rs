@@ -40,7 +40,7 @@ pub(super) fn from_refusal(refusal: &Refusal) -> ServerError {
 /// Gives errors that async-graphql made a code, cuts the list, logs what is our fault.
 pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
     errors.truncate(max_errors);
-    let request = quartet_common::telemetry::current_request();
+    let request = quartet_telemetry::current_request();
     for error in errors {
         if let Some(problem) = error.source::<Problem>()
             && problem.kind.status.is_server_error()

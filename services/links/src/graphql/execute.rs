@@ -6,7 +6,8 @@ use async_graphql::{
     Request, Response, ServerError, Variables, dataloader::DataLoader, parser::types::OperationType,
 };
 use futures_util::{Stream, StreamExt};
-use quartet_common::{auth::Caller, problem::Problem};
+use quartet_auth::Caller;
+use quartet_common::problem::Problem;
 use serde_json::{Map, Value, json};
 
 use super::{Viewer, clicks::SeriesLoader, error, guard};

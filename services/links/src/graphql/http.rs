@@ -6,11 +6,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use quartet_common::{
-    auth::Caller,
-    extract::Body,
-    problem::{FieldError, Problem, kinds as common},
-};
+use quartet_auth::Caller;
+use quartet_common::problem::{FieldError, Problem, kinds as common};
+use quartet_http::extract::Body;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -171,7 +169,7 @@ struct Door<'a> {
 impl Door<'_> {
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Response> {
         let verifier = &self.state.verifier;
-        let verified = match quartet_common::auth::bearer_token(headers) {
+        let verified = match quartet_auth::bearer_token(headers) {
             Ok(token) => Caller::from_token(verifier, token).await,
             Err(error) => Err(error),
         };

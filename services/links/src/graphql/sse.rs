@@ -11,7 +11,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::header;
-use quartet_common::{auth::Caller, jwt::JwtError};
+use quartet_auth::{Caller, jwt::JwtError};
 use tokio::time::{Instant, Interval, Sleep, interval_at};
 
 use super::execute::{Answer, Prepared};

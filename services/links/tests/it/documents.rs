@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use quartet_common::testing::{assert_complete, contract::Contract};
+use quartet_testing::{assert_complete, contract::Contract};
 use serde_json::Value;
 
 use crate::support::Replica;

@@ -199,7 +199,7 @@ async fn without_a_good_token_nothing_is_executed() {
     let world = World::new().await;
     let replica = world.start().await;
     let expired = world.issuer.token_with(ALICE, json!({"exp": 1}));
-    let foreign = quartet_common::testing::Issuer::new(world.clock.clone()).token(ALICE);
+    let foreign = quartet_testing::Issuer::new(world.clock.clone()).token(ALICE);
     let wrong = world.issuer.token_with(ALICE, json!({"aud": "other"}));
     let tokens = [
         None,

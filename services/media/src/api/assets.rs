@@ -9,10 +9,10 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use quartet_common::{
-    extract::{IfNoneMatch, Json, Path, Query},
     page::{self, Page},
     problem::Problem,
 };
+use quartet_http::extract::{IfNoneMatch, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -127,9 +127,13 @@ async fn list_assets(
         visibility: query.visibility,
         before,
     };
-    let mut tx = store::begin(&state.pool, &owner).await?;
-    let rows = store::assets::list(&mut tx, &owner, filter, i64::from(limit) + 1).await?;
-    tx.commit().await?;
+    let mut tx = store::begin(&state.pool, &owner)
+        .await
+        .map_err(quartet_db::problem)?;
+    let rows = store::assets::list(&mut tx, &owner, filter, i64::from(limit) + 1)
+        .await
+        .map_err(quartet_db::problem)?;
+    tx.commit().await.map_err(quartet_db::problem)?;
     let page = Page::from_rows(rows, limit, CURSOR, |row| row.id);
     Ok(Json(page.map(|row| Asset::new(row, &state.objects))))
 }

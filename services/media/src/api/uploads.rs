@@ -9,11 +9,9 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
-use quartet_common::{
-    extract::{Json, Path, whole_number},
-    idempotency::idempotent,
-    problem::{Checks, Problem},
-};
+use quartet_common::problem::{Checks, Problem};
+use quartet_http::extract::{Json, Path, whole_number};
+use quartet_service::idempotency::idempotent;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};

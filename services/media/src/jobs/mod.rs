@@ -4,7 +4,7 @@ pub(crate) mod sweep;
 
 use std::time::Duration;
 
-use quartet_common::idempotency;
+use quartet_service::idempotency;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

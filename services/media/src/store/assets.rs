@@ -1,7 +1,7 @@
 //! Rows of `media.assets`, always those of one owner.
 
 use chrono::{DateTime, Utc};
-use quartet_common::typed_id;
+use quartet_db::typed_id;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;

@@ -1,10 +1,8 @@
 //! The committed document, and what it says.
 
-use quartet_common::{
-    cli::Service,
-    testing::{assert_complete, contract::Contract},
-};
 use quartet_media::Media;
+use quartet_service::Service;
+use quartet_testing::{assert_complete, contract::Contract};
 
 const COMMITTED: &str = include_str!("../../openapi.json");
 

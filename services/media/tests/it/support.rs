@@ -2,15 +2,15 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock, time::SystemTi
 
 use chrono::{DateTime, Utc};
 use quartet_common::{
-    cli::Service,
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    db,
-    metrics::Metrics,
-    serve::serve,
-    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
+use quartet_db as db;
+use quartet_http::serve::serve;
 use quartet_media::{AppState, Config, MIGRATOR, Media, app};
+use quartet_service::Service;
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};

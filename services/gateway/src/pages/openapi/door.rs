@@ -1,9 +1,8 @@
 //! What the gateway adds to every operation: its own answers, and the headers of its limits.
 
-use quartet_common::{
-    openapi::{self, headers, problems, walk},
-    problem::kinds as common,
-};
+use quartet_common::problem::kinds as common;
+use quartet_openapi as openapi;
+use quartet_openapi::{headers, problems, walk};
 use serde_json::{Map, Value, json};
 
 use crate::error::kinds;

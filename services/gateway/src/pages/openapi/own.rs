@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use quartet_common::openapi::{About, finish, introduce};
+use quartet_openapi::{About, finish, introduce};
 use serde_json::Value;
 
 use super::{door, merge::merge};

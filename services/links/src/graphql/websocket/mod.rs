@@ -17,9 +17,7 @@ const PROTOCOL: &str = "graphql-transport-ws";
 
 /// Takes the connection over. A token in the header is used unless `connection_init` has one.
 pub(super) fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, state: AppState) -> Response {
-    let token = quartet_common::auth::bearer_token(headers)
-        .ok()
-        .map(str::to_owned);
+    let token = quartet_auth::bearer_token(headers).ok().map(str::to_owned);
     // Escapes in JSON make a document longer.
     let limit = state
         .config

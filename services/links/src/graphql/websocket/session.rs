@@ -8,11 +8,8 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use quartet_common::{
-    auth::Caller,
-    jwt::JwtError,
-    problem::{FieldError, Problem},
-};
+use quartet_auth::{Caller, jwt::JwtError};
+use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 

@@ -12,10 +12,10 @@ use std::{
 use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
-    metrics::Metrics,
-    testing::{Issuer, TestDatabase, Watch, contract::Contract},
 };
 use quartet_links::{App, Config, DEFAULTS, MIGRATOR};
+use quartet_telemetry::metrics::Metrics;
+use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};

@@ -1,0 +1,200 @@
+use axum::{Json, Router, routing::get};
+use chrono::{TimeZone, Utc};
+use quartet_auth::jwt::{JwtError, JwtVerifier};
+use quartet_common::clock::Clock;
+use quartet_testing::Issuer;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+fn clock() -> Clock {
+    Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap())
+}
+
+/// Serves whatever keys are put in, and counts how often they are asked for.
+async fn keys_server() -> (
+    std::net::SocketAddr,
+    Arc<Mutex<Option<Value>>>,
+    Arc<AtomicUsize>,
+) {
+    let keys: Arc<Mutex<Option<Value>>> = Arc::default();
+    let asked: Arc<AtomicUsize> = Arc::default();
+    let (shown, counted) = (Arc::clone(&keys), Arc::clone(&asked));
+    let router = Router::new().route(
+        "/.well-known/jwks.json",
+        get(move || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let keys = shown.lock().unwrap().clone();
+            keys.map(Json)
+                .ok_or(reqwest::StatusCode::SERVICE_UNAVAILABLE)
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, keys, asked)
+}
+
+#[tokio::test]
+async fn only_good_tokens_pass_and_each_wrong_one_is_told_why() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
+    let claims = verifier.verify(&issuer.token("usr_1")).await.unwrap();
+    assert_eq!(
+        (claims.sub.as_str(), claims.sid.as_deref()),
+        ("usr_1", Some("ses_test"))
+    );
+
+    let now = clock.now().timestamp();
+    let cases = [
+        (json!({"exp": now}), "the access token has expired"),
+        (
+            json!({"nbf": now + 60}),
+            "the access token is not valid yet",
+        ),
+        (
+            json!({"iss": "https://evil.example"}),
+            "the access token's issuer is not accepted here",
+        ),
+        (
+            json!({"iss": null}),
+            "the access token's issuer is not accepted here",
+        ),
+        (
+            json!({"aud": "other"}),
+            "the access token is meant for another audience",
+        ),
+        (
+            json!({"aud": null}),
+            "the access token is meant for another audience",
+        ),
+        (json!({"sub": ""}), "the access token is not a JWT"),
+        (json!({"exp": null}), "the access token is not a JWT"),
+    ];
+    for (claims, expected) in cases {
+        let token = issuer.token_with("usr_1", claims.clone());
+        assert_eq!(
+            verifier.verify(&token).await.unwrap_err().to_string(),
+            expected,
+            "{claims}"
+        );
+    }
+    let stranger = Issuer::new(clock);
+    let forged = verifier.verify(&stranger.token("usr_1")).await.unwrap_err();
+    assert!(matches!(forged, JwtError::BadSignature), "{forged}");
+    for text in ["", "a.b.c", "a", &"x".repeat(100_000)] {
+        assert!(matches!(
+            verifier.verify(text).await,
+            Err(JwtError::Malformed)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_cached_token_does_not_outlive_its_expiry() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
+    let token = issuer.token("usr_1");
+    verifier.verify(&token).await.unwrap();
+    clock.advance(chrono::Duration::seconds(899));
+    verifier.verify(&token).await.unwrap();
+    clock.advance(chrono::Duration::seconds(1));
+    assert!(matches!(
+        verifier.verify(&token).await,
+        Err(JwtError::Expired)
+    ));
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_and_kept_while_the_issuer_is_away() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let (address, keys, asked) = keys_server().await;
+    let verifier = JwtVerifier::new(&issuer.settings(address), clock.clone()).unwrap();
+
+    let away = verifier.verify(&issuer.token("usr_1")).await.unwrap_err();
+    assert!(matches!(away, JwtError::KeysUnavailable(_)));
+
+    *keys.lock().unwrap() = Some(serde_json::to_value(issuer.jwks()).unwrap());
+    asked.store(0, Ordering::SeqCst);
+    let tokens: Vec<String> = (0..50).map(|n| issuer.token(&format!("usr_{n}"))).collect();
+    let checks = tokens.iter().map(|token| verifier.verify(token));
+    for result in futures_util::future::join_all(checks).await {
+        result.unwrap();
+    }
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        1,
+        "fifty requests share one fetch"
+    );
+
+    *keys.lock().unwrap() = None;
+    verifier.verify(&issuer.token("usr_new")).await.unwrap();
+    let stranger = Issuer::new(clock);
+    verifier.verify(&stranger.token("usr_1")).await.unwrap_err();
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        1,
+        "a known key id needs no fetch"
+    );
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_as_a_secret() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    header.kid = Some("test-key".into());
+    header.typ = Some("at+jwt".into());
+    let public = serde_json::to_value(&issuer.jwks().keys[0]).unwrap();
+    let secret = public["x"].as_str().unwrap().as_bytes();
+    let claims = json!({"sub": "usr_1", "exp": clock.now().timestamp() + 60});
+    let key = jsonwebtoken::EncodingKey::from_secret(secret);
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    let refused = verifier.verify(&token).await.unwrap_err();
+    assert!(matches!(refused, JwtError::WrongAlgorithm), "{refused}");
+}
+
+#[tokio::test]
+async fn a_shared_secret_verifies_hs256_and_nothing_else() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let secret = "0123456789abcdef0123456789abcdef";
+    let mut settings = issuer.settings("127.0.0.1:1".parse().unwrap());
+    settings.hs256_secret = Some(SecretString::from(secret));
+    let both = JwtVerifier::new(&settings, clock.clone())
+        .unwrap_err()
+        .to_string();
+    assert!(both.contains("must not be set together"), "{both}");
+
+    settings.jwks_url = None;
+    settings.token_type = None;
+    settings.issuer = None;
+    settings.audience = None;
+    let verifier = JwtVerifier::new(&settings, clock.clone()).unwrap();
+    let claims =
+        json!({"sub": "u1", "email": "a@example.com", "exp": clock.now().timestamp() + 60});
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let verified = verifier.verify(&token).await.unwrap();
+    assert_eq!(verified.email.as_deref(), Some("a@example.com"));
+    let other = verifier.verify(&issuer.token("usr_1")).await.unwrap_err();
+    assert!(
+        matches!(other, JwtError::WrongAlgorithm | JwtError::UnknownKey),
+        "{other}"
+    );
+
+    settings.hs256_secret = Some(SecretString::from("short"));
+    let short = JwtVerifier::new(&settings, clock).unwrap_err().to_string();
+    assert!(
+        short.contains("at least 32 bytes") && !short.contains("short\""),
+        "{short}"
+    );
+}

@@ -1,0 +1,139 @@
+use std::borrow::Cow;
+
+use quartet_db as db;
+use quartet_testing::TestDatabase;
+use sqlx::{
+    PgPool,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+const SCHEMA: &str = "core";
+
+fn migrator(statements: &[&'static str]) -> Migrator {
+    let migrations = (1..).zip(statements).map(|(version, sql)| {
+        Migration::new(
+            version,
+            Cow::Owned(format!("step {version}")),
+            MigrationType::Simple,
+            sqlx::SqlStr::from_static(sql),
+            false,
+        )
+    });
+    let migrations: Vec<Migration> = migrations.collect();
+    Migrator {
+        migrations: Cow::Owned(migrations),
+        table_name: "core._sqlx_migrations".into(),
+        ..Migrator::DEFAULT
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_migrate_at_once_wait_for_each_other() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let steps = migrator(&[
+        "CREATE TABLE core.a (n int)",
+        "INSERT INTO core.a SELECT pg_sleep(0.1) IS NULL::int",
+    ]);
+    let settings = database.settings();
+    let all = (0..5).map(|_| db::migrate(&steps, &settings, SCHEMA));
+    for result in futures_util::future::join_all(all).await {
+        result.unwrap();
+    }
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM core.a")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_behind_is_named_with_its_mend() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let old = migrator(&["CREATE TABLE core.a (n int)"]);
+    let new = migrator(&["CREATE TABLE core.a (n int)", "CREATE TABLE core.b (n int)"]);
+
+    let empty = db::ensure_current(&old, &pool, SCHEMA)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        empty.contains("migration 1 (step 1) is not applied"),
+        "{empty}"
+    );
+    db::migrate(&old, &database.settings(), SCHEMA)
+        .await
+        .unwrap();
+    db::ensure_current(&old, &pool, SCHEMA).await.unwrap();
+    let behind = db::ensure_current(&new, &pool, SCHEMA)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(behind.contains("migration 2 (step 2)"), "{behind}");
+    assert!(behind.contains("run `quartet-core migrate`"), "{behind}");
+
+    // A newer release migrates; the older one keeps running and may migrate without harm.
+    db::migrate(&new, &database.settings(), SCHEMA)
+        .await
+        .unwrap();
+    db::ensure_current(&old, &pool, SCHEMA).await.unwrap();
+    db::migrate(&old, &database.settings(), SCHEMA)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_or_fails_changes_nothing() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let settings = database.settings();
+    db::migrate(
+        &migrator(&["CREATE TABLE core.a (n int)"]),
+        &settings,
+        SCHEMA,
+    )
+    .await
+    .unwrap();
+    let changed = migrator(&["CREATE TABLE core.a (n bigint)"]);
+    let error = db::migrate(&changed, &settings, SCHEMA)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("migration 1 was changed after it was applied"),
+        "{error}"
+    );
+
+    let broken = migrator(&[
+        "CREATE TABLE core.a (n int)",
+        "CREATE TABLE core.b (n int); SELECT 1 / 0",
+    ]);
+    db::migrate(&broken, &settings, SCHEMA).await.unwrap_err();
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let half: bool = sqlx::query_scalar("SELECT to_regclass('core.b') IS NOT NULL")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert!(!half, "nothing half written");
+}
+
+#[tokio::test]
+async fn a_pool_works_again_after_its_connections_were_cut() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let pool = db::pool(&database.settings(), "test").unwrap();
+    sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+    let mut admin = database.connect_as_admin().await;
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = 'quartet_core'",
+    )
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    let mut failures = 0;
+    while let Err(error) = sqlx::query("SELECT 1").execute(&pool).await {
+        assert!(db::is_transient(&error), "{error}");
+        failures += 1;
+        assert!(failures <= 10, "a cut connection fails at most once");
+    }
+}

@@ -1,0 +1,5 @@
+//! Migrations and pools on a real Postgres.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod db;

@@ -1,0 +1,430 @@
+//! axum's extractors with rejections that are [`Problem`]s naming field and rule.
+
+use std::{convert::Infallible, fmt, time::Duration};
+
+use axum::{
+    extract::{
+        FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
+        path::ErrorKind,
+        rejection::{BytesRejection, FailedToBufferBody, PathRejection},
+    },
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header, request::Parts};
+use quartet_common::problem::{FieldError, Problem, kinds};
+use serde::{
+    Deserializer, Serialize,
+    de::{DeserializeOwned, Unexpected, Visitor},
+};
+
+use crate::layers::{BodyTimeout, ClientAddress};
+
+/// A JSON body in and out. Accepts `application/json` and `application/*+json`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json<T>(pub T);
+
+/// Path parameters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Path<T>(pub T);
+
+/// Query parameters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<T>(pub T);
+
+/// The whole request body within the size and time limits.
+#[derive(Clone, Debug, Default)]
+pub struct Body(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let limit = request
+            .extensions()
+            .get::<BodyTimeout>()
+            .map_or(Duration::from_secs(10), |t| t.0);
+        let reading = Bytes::from_request(request, state);
+        match tokio::time::timeout(limit, reading).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(rejection)) => Err(body_problem(rejection)),
+            Err(_) => Err(Problem::new(&kinds::REQUEST_TIMEOUT)
+                .detail(format!("the body must arrive within {} s", limit.as_secs()))),
+        }
+    }
+}
+
+fn body_problem(rejection: BytesRejection) -> Problem {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            Problem::new(&kinds::BODY_TOO_LARGE)
+        }
+        other => Problem::new(&kinds::INCOMPLETE_BODY).source(other),
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let Body(bytes) = Body::from_request(request, state).await?;
+        refuse_array(&bytes)?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value
+        .unwrap_or("")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if is_json {
+        return Ok(());
+    }
+    Err(
+        Problem::new(&kinds::UNSUPPORTED_MEDIA_TYPE).field(FieldError::parameter(
+            "content-type",
+            "unsupported_media_type",
+            "must be application/json",
+        )),
+    )
+}
+
+/// Every body is an object; serde would read an array into a struct too, field by field.
+fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let rule = FieldError::body("", "invalid_value", "must be an object");
+        return Err(Problem::invalid(vec![rule]));
+    }
+    Ok(())
+}
+
+/// Reads JSON so that a wrong field is named by its pointer.
+///
+/// # Errors
+/// 400 `malformed_json` with line and column; 422 `invalid_body` with the pointer.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let inner = error.into_inner();
+        if inner.is_data() {
+            Problem::invalid(vec![FieldError::body(
+                pointer,
+                "invalid_value",
+                rule_of(&inner),
+            )])
+        } else {
+            malformed(&inner)
+        }
+    })?;
+    json.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+/// Reads a whole number of zero or more, also one that is written as `23.0`: in JSON both are the
+/// same number.
+///
+/// # Errors
+/// When the value is something else, or too large to be exact.
+pub fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    from.deserialize_u64(WholeNumber)
+}
+
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of zero or more")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u64, E> {
+        Ok(value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
+        /// From here on doubles leave out whole numbers.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() != 0.0 || !(0.0..EXACT).contains(&value) {
+            return Err(E::invalid_value(Unexpected::Float(value), &self));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole and within the bounds"
+        )]
+        Ok(value as u64)
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(&kinds::MALFORMED_JSON).detail(format!(
+        "syntax error or early end at line {} column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
+/// serde's message without its position. serde quotes the wrong value, which may be a secret:
+/// only what was expected is told.
+fn rule_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let told = [
+        "missing field",
+        "unknown field",
+        "duplicate field",
+        "unknown variant",
+    ];
+    if told.iter().any(|start| text.starts_with(start)) {
+        return text.to_owned();
+    }
+    match text.split_once(", expected ") {
+        Some((_, expected)) if text.starts_with("invalid ") => format!("must be {expected}"),
+        _ => text.to_owned(),
+    }
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let taken =
+            <axum::extract::Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        match taken {
+            Ok(path) => Ok(Self(path.0)),
+            Err(rejection) => Err(path_problem(rejection, &only_parameter(parts).await)),
+        }
+    }
+}
+
+/// The name of the path's parameter where there is one only: its own parser does not know it.
+async fn only_parameter(parts: &mut Parts) -> String {
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok();
+    let mut names = parameters
+        .iter()
+        .flat_map(RawPathParams::iter)
+        .map(|(name, _)| name);
+    match (names.next(), names.next()) {
+        (Some(name), None) => name.to_owned(),
+        _ => "path".to_owned(),
+    }
+}
+
+fn path_problem(rejection: PathRejection, only: &str) -> Problem {
+    let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+        return Problem::internal(rejection);
+    };
+    match failed.kind() {
+        ErrorKind::DeserializeError { key, message, .. } => {
+            Problem::invalid_parameter(key, "invalid_value", message)
+        }
+        ErrorKind::ParseErrorAtKey {
+            key, expected_type, ..
+        } => Problem::invalid_parameter(key, "invalid_value", format!("must be {expected_type}")),
+        ErrorKind::InvalidUtf8InPathParam { key } => {
+            Problem::invalid_parameter(key, "invalid_utf8", "must be UTF-8")
+        }
+        ErrorKind::Message(message) => Problem::invalid_parameter(only, "invalid_value", message),
+        _ => Problem::invalid_parameter("path", "invalid_value", failed.body_text()),
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let text = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(text)
+            .map(Self)
+            .map_err(|error| {
+                let path = error.path().to_string();
+                let message = error.into_inner().to_string();
+                let unknown = message
+                    .strip_prefix("unknown field `")
+                    .and_then(|m| m.split_once('`'));
+                match unknown.map(|(name, _)| name) {
+                    Some(name) => {
+                        Problem::invalid_parameter(name, "unknown_parameter", message.clone())
+                    }
+                    None => Problem::invalid_parameter(&path, "invalid_value", message),
+                }
+            })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let seen = parts.extensions.get::<Self>().copied();
+        Ok(seen.unwrap_or(Self(std::net::IpAddr::from([127, 0, 0, 1]))))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(entity_tags(&parts.headers, &header::IF_MATCH).map(Self))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IfNoneMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(entity_tags(&parts.headers, &header::IF_NONE_MATCH).map(Self))
+    }
+}
+
+/// The `If-Match` header (RFC 9110, 13.1.1): entity tags in quotes, or `*`.
+#[derive(Clone, Debug)]
+pub struct IfMatch(Vec<String>);
+
+/// The `If-None-Match` header (RFC 9110, 13.1.2).
+#[derive(Clone, Debug)]
+pub struct IfNoneMatch(Vec<String>);
+
+impl IfMatch {
+    /// # Errors
+    /// 412 `precondition_failed` when the current tag is not among the wanted ones.
+    pub fn check(&self, current: &str) -> Result<(), Problem> {
+        if self.0.iter().any(|tag| tag == "*" || tag == current) {
+            return Ok(());
+        }
+        Err(
+            Problem::new(&kinds::PRECONDITION_FAILED).field(FieldError::parameter(
+                "if-match",
+                "stale",
+                format!("the current ETag is {current}"),
+            )),
+        )
+    }
+}
+
+impl IfNoneMatch {
+    /// Whether the client already has this version; weak tags compare equal to strong ones.
+    pub fn has(&self, current: &str) -> bool {
+        self.0
+            .iter()
+            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == current)
+    }
+}
+
+fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
+    let tags: Vec<String> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().to_owned())
+        .collect();
+    (!tags.is_empty()).then_some(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only its reading is tested")]
+        outer: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its reading is tested")]
+        size_bytes: u64,
+    }
+
+    fn read(text: &str) -> Problem {
+        from_json::<Sample>(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_wrong_field_is_named_by_pointer_and_its_value_is_not_echoed() {
+        let problem = read(r#"{"outer": [{"size_bytes": 1}, {"size_bytes": "s3cret"}]}"#);
+        assert_eq!(problem.kind.code, "invalid_body");
+        assert_eq!(
+            problem.errors[0].pointer.as_deref(),
+            Some("/outer/1/size_bytes")
+        );
+        assert_eq!(problem.errors[0].detail, "must be u64");
+        let unknown = read(r#"{"outr": 1}"#);
+        assert!(unknown.errors[0].detail.starts_with("unknown field `outr`"));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+        #[derive(Debug, Deserialize)]
+        struct Size(#[serde(deserialize_with = "whole_number")] u64);
+        let read = |text: &str| from_json::<Size>(text.as_bytes());
+        for (text, number) in [("23", 23), ("23.0", 23), ("2.3e1", 23), ("0", 0)] {
+            assert_eq!(read(text).unwrap().0, number, "{text}");
+        }
+        assert_eq!(read("18446744073709551615").unwrap().0, u64::MAX);
+        for text in ["-1", "-1.0", "0.5", "1e300", "\"23\"", "null", "true"] {
+            let detail = &read(text).unwrap_err().errors[0].detail;
+            assert_eq!(detail, "must be a whole number of zero or more", "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_array_is_no_object() {
+        let request = |text: &'static str| {
+            let kind = (header::CONTENT_TYPE, "application/json");
+            let request = Request::builder().header(kind.0, kind.1);
+            request.body(axum::body::Body::from(text)).unwrap()
+        };
+        let outcome = Json::<Sample>::from_request(request(" [[]]"), &()).await;
+        assert_eq!(outcome.unwrap_err().errors[0].detail, "must be an object");
+        let outcome = Json::<Sample>::from_request(request("{\"outer\": []}"), &()).await;
+        assert!(outcome.is_ok());
+    }
+
+    #[test]
+    fn syntax_errors_tell_where() {
+        for text in ["", "{", "{} x", "nul"] {
+            let problem = from_json::<serde_json::Value>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind.code, "malformed_json", "{text}");
+            assert!(problem.detail.unwrap().contains("line 1"));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Accepts connections until it is told to stop, and then lets requests finish.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use quartet_common::config::Server;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{health::Readiness, layers::Peer};
+
+/// Longer request heads are answered with 431.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+/// After an accept error such as too many open files: do not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `router` until `shutdown` is cancelled. Then `/ready` answers 503 at once, and every
+/// answer asks for its connection to be closed; after the drain time nothing new is accepted,
+/// and requests in flight have the grace time to finish.
+///
+/// With a drain time longer than clients keep idle connections, no request meets a closing
+/// connection: each is closed after an answer that said so, or by the client itself.
+///
+/// # Errors
+/// When the grace time ran out before every request was answered.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &Server,
+    readiness: &Readiness,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let readiness = Arc::new(readiness.clone());
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let mut protocol = Builder::new(TokioExecutor::new()).http1_only();
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(settings.header_timeout_seconds))
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    let stop = async {
+        shutdown.cancelled().await;
+        readiness.set_draining();
+        tokio::time::sleep(Duration::from_secs(settings.drain_seconds)).await;
+    };
+    tokio::pin!(stop);
+    loop {
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (
+                slot.expect("the semaphore stays open"),
+                listener.accept().await,
+            )
+        };
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = connection(
+            protocol.clone(),
+            stream,
+            Peer(peer.ip()),
+            router.clone(),
+            Arc::clone(&readiness),
+            graceful.watcher(),
+        );
+        tokio::spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+    // Clients that are connected already but were not accepted yet would be reset.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        tokio::spawn(connection(
+            protocol.clone(),
+            stream,
+            Peer(peer.ip()),
+            router.clone(),
+            Arc::clone(&readiness),
+            graceful.watcher(),
+        ));
+    }
+    drop(listener);
+    let grace = Duration::from_secs(settings.shutdown_grace_seconds);
+    tokio::time::timeout(grace, graceful.shutdown())
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at shutdown"))
+}
+
+async fn connection(
+    protocol: Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    readiness: Arc<Readiness>,
+    watcher: Watcher,
+) {
+    // Small answers must not wait for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let answer = router.clone().oneshot(request.map(Body::new));
+        let readiness = Arc::clone(&readiness);
+        async move {
+            let mut response = answer.await?;
+            // An upgraded connection says in this header that it is one.
+            if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let headers = response.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = protocol
+        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    // Broken and idle connections end here; nothing is owed to them.
+    let _ = watcher.watch(connection).await;
+}
+
+/// Cancelled when the process gets SIGTERM or SIGINT.
+///
+/// # Panics
+/// When signal handlers cannot be installed, which only a broken system refuses.
+pub fn shutdown_signal() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    token
+}

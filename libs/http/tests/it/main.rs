@@ -1,0 +1,7 @@
+//! Layers and serving, seen through a real socket.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod layers;
+mod serve;
+mod telemetry;

@@ -1,0 +1,224 @@
+//! Starts jobs, keeps them going, and stops them.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use quartet_common::clock::Clock;
+use quartet_telemetry::metrics::Metrics;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    job::{Job, Run},
+    metrics::JobMetrics,
+    progress::{Monitor, Progress},
+};
+
+/// Supervises the jobs of one process. Dropping it cancels them; [`Runner::stop`] is kinder.
+#[derive(Debug)]
+pub struct Runner {
+    clock: Clock,
+    metrics: JobMetrics,
+    monitor: Monitor,
+    stop: CancellationToken,
+    shutdown: CancellationToken,
+    tasks: JoinSet<Ended>,
+    names: Vec<&'static str>,
+}
+
+/// The end of a job's task; an error only from essential work.
+type Ended = (&'static str, anyhow::Result<()>);
+
+impl Runner {
+    /// A runner without jobs. `shutdown` is the token of the process: an essential job that fails
+    /// cancels it.
+    pub fn new(metrics: &Metrics, clock: Clock, shutdown: CancellationToken) -> Self {
+        Self {
+            clock,
+            metrics: JobMetrics::new(metrics),
+            monitor: Monitor::default(),
+            stop: CancellationToken::new(),
+            shutdown,
+            tasks: JoinSet::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// Starts a job on the current Tokio runtime. Names are unique within a process: they label
+    /// metrics.
+    pub fn start(&mut self, job: Job) {
+        let series = self.metrics.series(job.name);
+        let progress = Arc::new(Progress::new(&job, series, self.clock.clone()));
+        self.monitor.add(Arc::clone(&progress));
+        let supervisor = Supervisor {
+            job,
+            progress,
+            stop: self.stop.clone(),
+        };
+        self.names.push(supervisor.job.name);
+        self.tasks.spawn(async move {
+            supervisor.run().await;
+            (supervisor.job.name, Ok(()))
+        });
+    }
+
+    /// Starts work without which the process must not go on. If it fails or panics, the process
+    /// shuts down, and [`Runner::stop`] returns the error. It is never canceled before the end of
+    /// the grace period: it has to notice by itself that there is nothing left to do.
+    pub fn start_essential<F>(&mut self, name: &'static str, work: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let shutdown = self.shutdown.clone();
+        self.names.push(name);
+        self.tasks.spawn(async move {
+            let result = caught(Box::pin(work)).await;
+            if let Err(error) = &result {
+                tracing::error!(
+                    target: "quartet",
+                    job = name,
+                    error = format!("{error:#}"),
+                    "essential job failed, shutting down"
+                );
+                shutdown.cancel();
+            }
+            (name, result)
+        });
+    }
+
+    /// What readiness asks for stale jobs.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Starts no further runs, and gives those in progress this long to end before they are
+    /// canceled. Returns the names of the jobs that were.
+    ///
+    /// # Errors
+    /// The first error of an essential job.
+    pub async fn stop(mut self, grace: Duration) -> anyhow::Result<Vec<&'static str>> {
+        self.stop.cancel();
+        let deadline = Instant::now() + grace;
+        let mut outcome = Ok(());
+        while let Ok(Some(joined)) = timeout_at(deadline, self.tasks.join_next()).await {
+            // Panics are caught inside of the task, and none is aborted before.
+            let Ok((name, result)) = joined else { continue };
+            self.names.retain(|running| *running != name);
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        }
+        self.tasks.shutdown().await;
+        if !self.names.is_empty() {
+            let jobs = self.names.join(", ");
+            tracing::warn!(target: "quartet", jobs, "jobs canceled at the end of the grace period");
+        }
+        outcome.map(|()| self.names)
+    }
+}
+
+struct Supervisor {
+    job: Job,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    async fn run(&self) {
+        let mut failures = 0;
+        let mut pause = if self.job.immediately {
+            Duration::ZERO
+        } else {
+            self.job.pause()
+        };
+        while self.wait(pause, failures).await {
+            let started = Instant::now();
+            let Some(result) = self.run_once().await else {
+                return;
+            };
+            self.progress.ended(started.elapsed());
+            (failures, pause) = self.settle(result);
+        }
+    }
+
+    /// Waits until the next run is due; false when there is to be none.
+    async fn wait(&self, pause: Duration, failures: u32) -> bool {
+        let woken = async {
+            match &self.job.wake {
+                // A failing job is not woken out of its backoff.
+                Some(wake) if failures == 0 => wake.notified().await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = woken => true,
+            () = sleep(pause) => true,
+        }
+    }
+
+    /// `None` when the run was canceled by the shutdown, or ended because of it.
+    async fn run_once(&self) -> Option<anyhow::Result<()>> {
+        let context = Run {
+            stop: self.stop.clone(),
+            progress: Some(Arc::clone(&self.progress)),
+        };
+        // Inside of the future, so that a panic while it is built is caught as well.
+        let run = caught(Box::pin(async move { self.job.run(context).await }));
+        let result = if self.job.cancel_at_stop {
+            self.stop.run_until_cancelled(run).await?
+        } else {
+            run.await
+        };
+        if self.job.continuous && result.is_ok() {
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            return Some(Err(anyhow!("ended")));
+        }
+        Some(result)
+    }
+
+    /// Records how a run ended; returns the failures in a row and the wait until the next run.
+    fn settle(&self, result: anyhow::Result<()>) -> (u32, Duration) {
+        let job = self.job.name;
+        let Err(error) = result else {
+            let failures = self.progress.succeeded();
+            if failures > 0 {
+                tracing::info!(target: "quartet", job, failures, "job recovered");
+            }
+            return (0, self.job.pause());
+        };
+        let failures = self.progress.failed();
+        let pause = self.job.pause_after(failures);
+        tracing::warn!(
+            target: "quartet",
+            job,
+            error = format!("{error:#}"),
+            failures,
+            retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "job failed"
+        );
+        (failures, pause)
+    }
+}
+
+async fn caught(work: BoxFuture<'_, anyhow::Result<()>>) -> anyhow::Result<()> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(anyhow!("panic: {}", message(&*panic))))
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}

@@ -1,0 +1,179 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Router, middleware::from_fn_with_state, routing::post};
+use chrono::{TimeZone, Utc};
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{clock::Clock, problem::Problem};
+use quartet_service::idempotency::{Idempotency, idempotent, purge};
+use quartet_testing::{
+    Issuer, TestDatabase,
+    server::{Gate, Running, start},
+};
+use serde_json::Value;
+use sqlx::PgPool;
+
+struct World {
+    running: Running,
+    done: Arc<AtomicUsize>,
+    gate: Gate,
+    pool: PgPool,
+    clock: Clock,
+    issuer: Issuer,
+    _database: TestDatabase,
+}
+
+async fn world() -> World {
+    let database = TestDatabase::empty("core").await;
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let ddl = include_str!("../../src/idempotency.sql");
+    sqlx::raw_sql(ddl).execute(&pool).await.unwrap();
+    let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
+    let state = Idempotency {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        verifier,
+        hash_key: [7; 32],
+    };
+    let done = Arc::new(AtomicUsize::new(0));
+    let gate = Gate::default();
+    let (count, count_failed) = (Arc::clone(&done), Arc::clone(&done));
+    let inside = gate.clone();
+    let router = Router::new()
+        .route(
+            "/make",
+            post(move || async move {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                (
+                    reqwest::StatusCode::CREATED,
+                    [("location", "/made")],
+                    number.to_string(),
+                )
+            }),
+        )
+        .route(
+            "/fail",
+            post(move || async move {
+                count_failed.fetch_add(1, Ordering::SeqCst);
+                Problem::internal(std::io::Error::other("broken"))
+            }),
+        )
+        .route("/wait", post(move || async move { inside.pass().await }))
+        .route_layer(from_fn_with_state(state, idempotent));
+    let running = start(router, |_| {}).await;
+    World {
+        running,
+        done,
+        gate,
+        pool,
+        clock,
+        issuer,
+        _database: database,
+    }
+}
+
+impl World {
+    async fn post(&self, path: &str, key: &str, body: &str) -> reqwest::Response {
+        self.request(path, key, body).send().await.unwrap()
+    }
+
+    fn request(&self, path: &str, key: &str, body: &str) -> reqwest::RequestBuilder {
+        reqwest::Client::new()
+            .post(self.running.url(path))
+            .header("idempotency-key", key)
+            .body(body.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn the_same_request_is_done_once_and_answered_the_same() {
+    let world = world().await;
+    let first = world.post("/make", "k1", "a").await;
+    assert_eq!(first.status(), 201);
+    let second = world.post("/make", "k1", "a").await;
+    assert_eq!(second.status(), 201);
+    assert_eq!(second.headers()["location"], "/made");
+    assert_eq!(second.headers()["idempotency-replayed"], "true");
+    assert_eq!(first.text().await.unwrap(), second.text().await.unwrap());
+    assert_eq!(world.done.load(Ordering::SeqCst), 1);
+
+    let other = world.post("/make", "k1", "b").await;
+    assert_eq!(other.status(), 422);
+    let problem: Value = other.json().await.unwrap();
+    assert_eq!(problem["code"], "idempotency_key_reused");
+    assert_eq!(problem["errors"][0]["parameter"], "idempotency-key");
+
+    let token = world.issuer.token("usr_1");
+    let somebody_else = world
+        .request("/make", "k1", "a")
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        somebody_else.text().await.unwrap(),
+        "1",
+        "keys of callers never meet"
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_do_the_work_once() {
+    let world = world().await;
+    let all = (0..100).map(|_| world.request("/make", "race", "a").send());
+    let mut created = 0;
+    for response in futures_util::future::join_all(all).await {
+        let response = response.unwrap();
+        match response.status().as_u16() {
+            201 => created += 1,
+            409 => assert_eq!(response.headers()["retry-after"], "1"),
+            status => panic!("{status}"),
+        }
+    }
+    assert!(created >= 1);
+    assert_eq!(world.done.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_told_from_a_finished_one() {
+    let world = world().await;
+    let waiting = tokio::spawn(world.request("/wait", "k", "").send());
+    world.gate.entered.notified().await;
+    let second = world.post("/wait", "k", "").await;
+    assert_eq!(second.status(), 409);
+    let problem: Value = second.json().await.unwrap();
+    assert_eq!(problem["code"], "request_in_flight");
+    world.gate.leave.notify_one();
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+    assert_eq!(world.post("/wait", "k", "").await.status(), 200);
+}
+
+#[tokio::test]
+async fn server_errors_are_not_kept_and_old_answers_are_forgotten() {
+    let world = world().await;
+    assert_eq!(world.post("/fail", "k", "").await.status(), 500);
+    assert_eq!(world.post("/fail", "k", "").await.status(), 500);
+    assert_eq!(world.done.load(Ordering::SeqCst), 2);
+
+    world.post("/make", "old", "a").await;
+    world.clock.advance(chrono::Duration::hours(25));
+    assert_eq!(purge(&world.pool, &world.clock, 100).await.unwrap(), 1);
+    let again = world.post("/make", "old", "other body").await;
+    assert_eq!(again.status(), 201);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_named() {
+    let world = world().await;
+    for key in ["", &"x".repeat(256)] {
+        let response = world.post("/make", key, "a").await;
+        assert_eq!(response.status(), 400);
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["errors"][0]["parameter"], "idempotency-key");
+    }
+    assert_eq!(world.done.load(Ordering::SeqCst), 0);
+}

@@ -150,7 +150,7 @@ pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result
 pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
     let now = ctx.clock.now();
     let watch = ctx.feeds.subscribe(id);
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
     tx.commit().await?;
     let batch = batch.ok_or(Error::LinkNotFound)?;

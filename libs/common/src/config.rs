@@ -1,7 +1,7 @@
 //! Settings in layers: embedded defaults < TOML file < environment < `*_FILE`.
 //!
-//! The defaults are a commented TOML text, and that text is the reference: `--help`
-//! and `docs/config.md` are made from it, and only keys that stand in it exist.
+//! The defaults are a commented TOML text, which is also the reference: `--help` and
+//! `docs/config.md` are generated from it, and a key that it does not contain is unknown.
 //! Key `a.b_c` is the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file
 //! that holds the value.
 
@@ -28,20 +28,21 @@ const MAX_TIMEOUT_SECONDS: u64 = 86_400;
 /// With a larger difference between clocks, expiry has no meaning.
 const MAX_LEEWAY_SECONDS: u64 = 300;
 const PREFIX: &str = "QUARTET_";
-/// Names that other tools use for the same thing.
+/// Variables that other tools use for the same settings.
 const ALIASES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp_protocol"),
     ("RUST_LOG", "telemetry.log"),
 ];
-/// Variables with our prefix that are not settings of a service.
+/// Variables with the prefix that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
 
-/// What is wrong with the settings, in one line that names the key.
+/// An error in the settings, in one line that names the key. Values never appear: they may be
+/// secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{origin}{path} cannot be read")]
+    #[error("{origin}cannot read {path}")]
     Read {
         /// The variable that names the file, with a colon; empty for the settings file.
         origin: String,
@@ -50,7 +51,7 @@ pub enum ConfigError {
     },
     #[error("{origin}: {message}")]
     Syntax { origin: String, message: String },
-    #[error("{origin}: there is no setting `{key}`")]
+    #[error("{origin}: unknown setting `{key}`")]
     Unknown { origin: String, key: String },
     #[error("setting `{key}` ({origin}): {message}")]
     Invalid {
@@ -61,7 +62,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// For rules that a type alone cannot hold.
+    /// For rules that types do not express.
     pub fn invalid(key: &str, message: impl Into<String>) -> Self {
         Self::Invalid {
             key: key.into(),
@@ -126,7 +127,7 @@ pub struct Database {
     pub statement_timeout_seconds: u64,
 }
 
-/// Whose access tokens are accepted.
+/// Which access tokens are accepted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
@@ -238,7 +239,7 @@ impl Telemetry {
     }
 }
 
-/// `""` in a TOML text or variable means that the setting is not set.
+/// Reads `""` as a setting that is not set.
 pub fn empty_as_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -252,7 +253,7 @@ where
     }
 }
 
-/// Reads all layers. Later defaults override earlier ones key by key.
+/// Merges all layers. Later defaults override earlier ones key by key.
 ///
 /// # Errors
 /// [`ConfigError`] naming the key and the layer that set it.
@@ -295,12 +296,12 @@ pub fn load<T: DeserializeOwned>(
     })
 }
 
-/// The variable that sets this key.
+/// The environment variable of a key.
 pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-/// One setting as the reference shows it.
+/// A setting in the reference.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub key: String,
@@ -337,11 +338,11 @@ pub fn settings(defaults: &[&str]) -> Vec<Setting> {
     found
 }
 
-/// The reference as text for `--help`.
+/// The reference as text, for `--help`.
 pub fn render_help(defaults: &[&str]) -> String {
     let mut text = String::from(
-        "Settings (a TOML file's key, its variable, its default). Each variable may end in\n\
-         _FILE and then names a file that holds the value.\n",
+        "Settings: key in the TOML file, environment variable, default. A variable with the suffix\n\
+         _FILE names a file that contains the value.\n",
     );
     for Setting { key, default, doc } in settings(defaults) {
         let _ = write!(
@@ -353,7 +354,7 @@ pub fn render_help(defaults: &[&str]) -> String {
     text
 }
 
-/// The reference as a Markdown table for docs/config.md.
+/// The reference as a Markdown table, for `docs/config.md`.
 pub fn render_markdown(defaults: &[&str]) -> String {
     let mut text = String::from("| key | variable | default | meaning |\n|---|---|---|---|\n");
     for Setting { key, default, doc } in settings(defaults) {
@@ -433,7 +434,7 @@ fn apply_environment(
         }
         let from_file = name.strip_suffix("_FILE").and_then(|name| keys.get(name));
         match (keys.get(name), from_file) {
-            // The file wins, whichever of the two comes first.
+            // The file takes precedence, in whatever order the two are read.
             (Some(_), _) if environment.contains_key(&format!("{name}_FILE")) => {}
             (Some(key), _) => set(settings, key, value, name, origins)?,
             (None, Some(key)) => {
@@ -496,7 +497,7 @@ fn set(
     Ok(())
 }
 
-/// A variable's text as the type that the default has. Never echoes the text: it may be a secret.
+/// Parses the text of a variable as the type of the default.
 fn typed(default: &Value, text: &str) -> Result<Value, String> {
     let wrong = |wanted: &str| format!("must be {wanted}");
     match default {
@@ -504,7 +505,7 @@ fn typed(default: &Value, text: &str) -> Result<Value, String> {
             .trim()
             .parse()
             .map(Value::Integer)
-            .map_err(|_| wrong("a whole number")),
+            .map_err(|_| wrong("an integer")),
         Value::Float(_) => text
             .trim()
             .parse()
@@ -554,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn later_layers_win() {
+    fn later_layers_override_earlier_ones() {
         let plain = sample(&[]).unwrap();
         assert_eq!((plain.limit, plain.part.key), (1, None));
         let secret = std::env::temp_dir().join(format!("quartet-config-{}", std::process::id()));
@@ -574,12 +575,12 @@ mod tests {
     }
 
     #[test]
-    fn wrong_settings_are_named_and_secrets_are_not_echoed() {
+    fn invalid_settings_are_named_without_their_values() {
         let cases = [
             (
                 "QUARTET_LIMIT",
                 "s3cret",
-                "setting `limit` (QUARTET_LIMIT): must be a whole number",
+                "setting `limit` (QUARTET_LIMIT): must be an integer",
             ),
             (
                 "QUARTET_LIMT",

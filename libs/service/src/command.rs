@@ -13,7 +13,11 @@ use quartet_http::serve::shutdown_signal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Base, Replica, Service, Settings};
+use crate::{
+    base::Base,
+    replica::Replica,
+    service::{Service, Settings},
+};
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]

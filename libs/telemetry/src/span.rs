@@ -26,10 +26,7 @@ pub(crate) fn enable() {
 ///
 /// # Errors
 /// What `work` returns.
-pub async fn span<T, E>(
-    name: &'static str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub async fn span<T, E>(name: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     if !spans_enabled() {
         return work.await;
     }

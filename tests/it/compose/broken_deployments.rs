@@ -53,7 +53,7 @@ const CANNOT_START: [Broken; 5] = [
         what: "a database that is not there",
         service: "links",
         environment: "QUARTET_DATABASE_URL_FILE: /etc/quartet/nowhere",
-        message: "the database does not answer",
+        message: "the database does not respond",
     },
 ];
 
@@ -75,7 +75,7 @@ async fn broken_deployments_report_the_cause_and_back_off() {
     project.up(&["--no-deps", "media"]);
     let media = project.containers("media").swap_remove(0);
     project
-        .log_line(&media, "the object store does not answer")
+        .log_line(&media, "the object store does not respond")
         .await;
     wait_unhealthy(&media).await;
     println!("an unreachable store: {}", state(&media));
@@ -101,7 +101,7 @@ async fn a_full_disk_is_reported() {
         block_in_place(|| state(&links).ends_with(" unhealthy")).then_some(())
     })
     .await;
-    let line = project.log_line(&links, "clicks are being lost").await;
+    let line = project.log_line(&links, "clicks are being dropped").await;
     assert!(line.contains("No space left on device"), "{line}");
     println!("a full disk: {}: {line}", state(&links));
 

@@ -184,7 +184,7 @@ async fn recover_clicks_of_a_dead_replica(project: &Project, ada: &User) {
     block_in_place(|| docker(&["kill", &victim]));
     let survivor = project.containers("links").swap_remove(0);
     project
-        .log_line(&survivor, "replaying the log of a replica that is gone")
+        .log_line(&survivor, "recovering an abandoned click log")
         .await;
     within(PATIENCE, "every answered click is counted", || async {
         let query = json!({ "query": graphql::TOTALS, "variables": { "id": link.id } });

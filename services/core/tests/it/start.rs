@@ -29,7 +29,7 @@ fn a_failed_start_prints_one_line_with_the_cause() {
                 ("QUARTET_DATABASE_URL", UNREACHABLE),
                 ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
             ],
-            "quartet-core: the database does not answer: error communicating with database: \
+            "quartet-core: the database does not respond: error communicating with database: \
              Connection refused (os error 111)\n",
         ),
     ];

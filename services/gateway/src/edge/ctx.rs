@@ -9,7 +9,7 @@ use std::{
 use http::header;
 use pingora::proxy::Session;
 use quartet_common::{
-    net::client_address,
+    net::client_ip,
     request_id::{self, RequestId},
 };
 use quartet_telemetry::metrics::ActiveRequest;
@@ -98,7 +98,7 @@ impl Ctx {
             .to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
         self.client = if self.peer_is_trusted {
-            client_address(&head.headers, peer, trusted)
+            client_ip(&head.headers, peer, trusted)
         } else {
             peer
         };

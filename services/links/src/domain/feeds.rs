@@ -23,6 +23,7 @@ use std::{
 
 use chrono::{DateTime, Duration, Utc};
 use prometheus_client::metrics::gauge::Gauge;
+use quartet_db::begin_as;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 
@@ -117,7 +118,7 @@ pub(crate) async fn announce(
 }
 
 async fn last_batch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<i64, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let batch = store::clicks::last_batch(&mut tx, owner, link_id).await?;
     tx.commit().await?;
     batch.ok_or(Error::LinkNotFound)

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-
 use quartet_db::begin_as;
 
 use crate::{

@@ -1,6 +1,8 @@
-//! For tests of the services: a database of their own, an issuer of tokens, and a watch over answers.
+//! For tests of the services: a database of their own, an issuer of tokens, a process whose log is
+//! read, and a watch over responses.
 
 pub mod arrows;
+pub mod child;
 mod closed;
 mod complete;
 pub mod contract;

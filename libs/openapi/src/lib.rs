@@ -4,7 +4,7 @@
 //! problems that are its own. Everything else follows from these and is added by [`finish`].
 //!
 //! Used by `quartet-documents` at build time, and by the gateway for its own operations. What a
-//! service needs while it runs is in `quartet_common::openapi`.
+//! service needs while it runs is in `quartet_openapi`.
 
 mod examples;
 pub mod headers;

@@ -20,7 +20,7 @@ fn a_failed_start_prints_one_line_with_the_cause() {
         ),
         (
             &[("QUARTET_DATABASE_URL_FILE", "/run/secrets/none")],
-            "quartet-core: QUARTET_DATABASE_URL_FILE: /run/secrets/none cannot be read: \
+            "quartet-core: QUARTET_DATABASE_URL_FILE: cannot read /run/secrets/none: \
              No such file or directory (os error 2)\n",
         ),
         (

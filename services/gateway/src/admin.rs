@@ -1,24 +1,35 @@
-//! The admin port: metrics, health, and what the gateway knows. Never public.
+//! The admin listener: metrics, probes, routes, upstreams and the log level. Never public.
 //!
-//! `/ready` says 200 while the process is not draining and at least one upstream has an
-//! address. It does not ask the upstreams: one that is down gives 503 on its own routes,
-//! and must not take the gateway, and with it the others, off the net.
+//! `/ready` does not ask the upstreams: one that is down causes 503 on its own routes, and must not
+//! make the gateway, and with it all others, unavailable.
 
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
 use axum::{
-    Json, Router, extract::State as Extract, http::header, response::IntoResponse, routing::get,
+    Json, Router,
+    extract::{Request, State as Extract},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
 };
+use quartet_common::{
+    config::ConfigError,
+    problem::{FieldError, Problem},
+    request_id::RequestId,
+};
+use quartet_http::{extract, health};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Host, model::Auth},
-    routing::{Action, Route},
-    state::{Snapshot, State},
-    upstream::{Replica, Upstream, discovery::Lookup, health_state},
+    config::{Config, Host},
+    reply::Reply,
+    routing::{Action, Auth, Route},
+    state::State,
+    upstream::{HealthState, Lookup, Replica, Upstream},
 };
 
-/// Answers until the process ends: probes want to hear "not ready" to the last.
+/// Answers until the process exits: probes must see "not ready" to the end.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
     let served = async {
         listener.set_nonblocking(true)?;
@@ -26,49 +37,83 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
         axum::serve(listener, router(state)).await
     };
     if let Err(error) = served.await {
-        tracing::error!(target: "quartet", %error, "the admin port does not answer any more");
+        tracing::error!(target: "quartet", %error, "admin listener stopped");
     }
 }
 
 fn router(state: Arc<State>) -> Router {
-    let own = Router::new()
+    let probes = health::router(state.readiness.clone(), state.metrics.http.clone());
+    Router::new()
         .route("/routes", get(list_routes))
         .route("/upstreams", get(list_upstreams))
-        .route("/metrics", get(show_metrics))
-        .with_state(Arc::clone(&state));
-    let probes = Router::new()
-        .route("/health", get(|| async { Json(json!({ "status": "ok" })) }))
-        .route("/ready", get(ready))
-        .with_state(state);
-    own.merge(probes)
+        .route("/log-level", get(log_level).put(set_log_level))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            render_problem,
+        ))
+        .with_state(state)
+        .merge(probes)
 }
 
-async fn ready(Extract(state): Extract<Arc<State>>) -> impl IntoResponse {
-    let report = state.readiness.report().await;
-    let status = if report.status == "ready" {
-        axum::http::StatusCode::OK
-    } else {
-        axum::http::StatusCode::SERVICE_UNAVAILABLE
+/// Body of `/log-level`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LogFilter {
+    log: String,
+}
+
+async fn log_level(Extract(state): Extract<Arc<State>>) -> Json<LogFilter> {
+    let log = state.log_level.get();
+    Json(LogFilter { log })
+}
+
+/// # Errors
+/// 422 when the filter is invalid.
+async fn set_log_level(
+    Extract(state): Extract<Arc<State>>,
+    extract::Json(filter): extract::Json<LogFilter>,
+) -> Result<Json<LogFilter>, Problem> {
+    let set = state.log_level.set(&filter.log);
+    set.map_err(|error| {
+        let detail = match error {
+            ConfigError::Invalid { message, .. } => message,
+            other => other.to_string(),
+        };
+        Problem::invalid(vec![FieldError::body("/log", "invalid_filter", detail)])
+    })?;
+    Ok(log_level(Extract(state)).await)
+}
+
+/// Gives problems their body; requests to this listener are not logged.
+async fn render_problem(
+    Extract(state): Extract<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
     };
-    (status, Json(report))
-}
-
-async fn show_metrics(Extract(state): Extract<Arc<State>>) -> impl IntoResponse {
-    state.metrics.update(&state);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.metrics.http.render())
+    let id = RequestId::generate(&state.clock);
+    let reply = Reply::problem(&problem, id.as_str(), &path);
+    let headers = reply.headers.into_iter().collect::<http::HeaderMap>();
+    (reply.status, headers, reply.body).into_response()
 }
 
 async fn list_routes(Extract(state): Extract<Arc<State>>) -> Json<Value> {
-    let snapshot = state.snapshot();
-    let routes = snapshot.config.routes.routes().iter();
-    Json(json!({ "routes": routes.map(|route| describe(route, &snapshot)).collect::<Vec<_>>() }))
+    Json(json!({ "routes": describe_routes(&state.snapshot().config) }))
 }
 
-/// A route as `/routes` and the `routes` command show it.
-pub(crate) fn describe_route(route: &Route, upstreams: &[&str], limits: &[&str]) -> Value {
+/// The routes as `/routes` and the `routes` command show them.
+pub(crate) fn describe_routes(config: &Config) -> Vec<Value> {
+    let routes = config.routes.routes().iter();
+    routes.map(|route| describe_route(route, config)).collect()
+}
+
+fn describe_route(route: &Route, config: &Config) -> Value {
     let action = match route.action {
-        Action::Proxy(index) => json!({ "upstream": upstreams.get(index) }),
+        Action::Proxy(index) => json!({ "upstream": &*config.upstreams[index].name }),
         Action::Serve(serve) => json!({ "serve": format!("{serve:?}").to_lowercase() }),
     };
     json!({
@@ -77,64 +122,54 @@ pub(crate) fn describe_route(route: &Route, upstreams: &[&str], limits: &[&str])
         "paths": route.paths.iter().map(|path| &*path.text).collect::<Vec<_>>(),
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "priority": route.priority,
-        "answers": action,
+        "action": action,
         "auth": match route.auth {
             Auth::Public => "public",
             Auth::Optional => "optional",
             Auth::Required => "required",
         },
-        "limit": route.limit.and_then(|index| limits.get(index)),
+        "limit": route.limit.map(|index| &*config.limits[index].name),
         "upgrade": route.upgrade,
         "body_limit_bytes": route.body_limit_bytes,
     })
 }
 
-fn describe(route: &Route, snapshot: &Snapshot) -> Value {
-    let config = &snapshot.config;
-    let upstreams: Vec<&str> = config
-        .upstreams
-        .iter()
-        .map(|upstream| &*upstream.name)
-        .collect();
-    let limits: Vec<&str> = config.limits.iter().map(|limit| &*limit.name).collect();
-    describe_route(route, &upstreams, &limits)
-}
-
 async fn list_upstreams(Extract(state): Extract<Arc<State>>) -> Json<Value> {
-    let upstreams: Vec<Value> = state
-        .snapshot()
-        .upstreams
-        .iter()
-        .map(|u| upstream(u))
+    let snapshot = state.snapshot();
+    let upstreams = snapshot.upstreams.iter();
+    let upstreams: Vec<Value> = upstreams
+        .map(|upstream| describe_upstream(upstream))
         .collect();
     Json(json!({ "upstreams": upstreams }))
 }
 
-fn upstream(upstream: &Upstream) -> Value {
+fn describe_upstream(upstream: &Upstream) -> Value {
     let lookups = upstream.lookups();
-    let targets: Vec<Value> = upstream
-        .config
-        .targets
-        .iter()
-        .zip(&lookups)
+    let targets = upstream.config.targets.iter().zip(&lookups);
+    let targets: Vec<Value> = targets
         .map(|(target, lookup)| {
             let host = match &target.host {
-                Host::Address(address) => address.to_string(),
+                Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) => name.clone(),
             };
             describe_lookup(&host, target.port, lookup)
         })
         .collect();
+    let replicas = upstream.replicas();
     json!({
         "name": &*upstream.config.name,
-        "replicas": upstream.replicas().iter().map(|r| replica(r)).collect::<Vec<_>>(),
+        "replicas": replicas.iter().map(|replica| describe_replica(replica)).collect::<Vec<_>>(),
         "targets": targets,
     })
 }
 
-fn replica(replica: &Replica) -> Value {
-    let (state, left_out_ms) = health_state(replica, Instant::now());
-    json!({ "address": replica.address, "state": state, "left_out_ms": left_out_ms })
+fn describe_replica(replica: &Replica) -> Value {
+    let (state, ejected_ms) = match replica.health.state(Instant::now()) {
+        HealthState::Healthy => ("healthy", 0),
+        HealthState::Ejected(left) => ("ejected", left.as_millis()),
+        HealthState::Probing => ("probing", 0),
+    };
+    json!({ "address": replica.address, "state": state, "ejected_ms": ejected_ms })
 }
 
 fn describe_lookup(host: &str, port: u16, lookup: &Lookup) -> Value {
@@ -142,7 +177,7 @@ fn describe_lookup(host: &str, port: u16, lookup: &Lookup) -> Value {
         "host": host,
         "port": port,
         "addresses": lookup.addresses,
-        "answered_ms_ago": lookup.answered.map(|at| at.elapsed().as_millis()),
+        "resolved_ms_ago": lookup.resolved_at.map(|at| at.elapsed().as_millis()),
         "error": lookup.error,
     })
 }

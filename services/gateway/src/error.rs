@@ -1,36 +1,69 @@
-//! Every problem that the gateway itself answers with.
+//! Problems of the gateway itself, and how they are created.
 
 use http::{HeaderValue, Method, header};
-use quartet_common::problem::{Problem, kinds as common};
+use quartet_common::{
+    problem::{Problem, kinds as common},
+    problem_kinds,
+};
 
-pub(crate) mod kinds;
-
-use crate::config::Limit;
-
-/// 400: the head is not HTTP, or can be read in two ways.
-pub(crate) fn malformed(detail: &'static str) -> Problem {
-    Problem::new(&kinds::MALFORMED_REQUEST).detail(detail)
+problem_kinds! {
+    pub MALFORMED_REQUEST = BAD_REQUEST "malformed_request" "Request is not valid HTTP" {
+        when: "The request head cannot be parsed, or is ambiguous.",
+        then: "Send valid HTTP/1.1.",
+    }
+    pub UPGRADE_REFUSED = BAD_REQUEST "upgrade_refused" "Protocol upgrade not allowed on this path" {
+        when: "The request has an `Upgrade` header, and the path has no WebSocket.",
+        then: "Remove the `Upgrade` header.",
+    }
+    pub HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large"
+        "Request head too large" {
+        when: "The request line and headers exceed 64 KiB or 100 headers, unless configured otherwise.",
+        then: "Send fewer or shorter headers.",
+    }
+    pub RATE_LIMITED = TOO_MANY_REQUESTS "rate_limited" "Too many requests" {
+        when: "The user, or without a token the client IP, has used up the limit in `RateLimit-Policy`.",
+        then: "Wait for the time in `Retry-After`.",
+    }
+    pub BAD_GATEWAY = BAD_GATEWAY "bad_gateway" "Upstream closed the connection" {
+        when: "A replica closed the connection before its response was complete. The request may have taken effect.",
+        then: "Retry, with the same `Idempotency-Key` if the request had one.",
+    }
+    pub UPSTREAM_UNREACHABLE = SERVICE_UNAVAILABLE "upstream_unreachable" "Upstream unavailable" {
+        when: "No replica of the service can be reached. The request had no effect.",
+        then: "Retry after the time in `Retry-After`.",
+    }
+    pub UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream_timeout" "Upstream timed out" {
+        when: "A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect.",
+        then: "Retry, with the same `Idempotency-Key` if the request had one.",
+    }
 }
 
-/// 400: upstreams might read the path differently.
+/// 400: the head is not HTTP, or is ambiguous.
+pub(crate) fn malformed(detail: &'static str) -> Problem {
+    Problem::new(&MALFORMED_REQUEST).detail(detail)
+}
+
+/// 400: an upstream might read the path differently.
 pub(crate) fn ambiguous_path() -> Problem {
     Problem::invalid_parameter(
         "path",
         "ambiguous_path",
-        "must be valid UTF-8 or percent-encoded and hold no `.` or `..` segment",
+        "must be valid UTF-8 or percent-encoded, without `.` or `..` segments",
     )
 }
 
-/// 400: the route does not let connections change their protocol.
+/// 400: the route does not allow protocol upgrades.
 pub(crate) fn upgrade_refused() -> Problem {
-    Problem::new(&kinds::UPGRADE_REFUSED)
+    Problem::new(&UPGRADE_REFUSED)
 }
 
+/// 404: no route matches.
 pub(crate) fn no_route() -> Problem {
     Problem::new(&common::NO_ROUTE)
 }
 
-pub(crate) fn wrong_method(allowed: &[Method]) -> Problem {
+/// 405 with `Allow`.
+pub(crate) fn method_not_allowed(allowed: &[Method]) -> Problem {
     let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
     if names.contains(&"GET") && !names.contains(&"HEAD") {
         names.push("HEAD");
@@ -43,46 +76,45 @@ pub(crate) fn wrong_method(allowed: &[Method]) -> Problem {
 }
 
 /// 408: the client was too slow.
-pub(crate) fn too_slow(what: &'static str) -> Problem {
-    Problem::new(&common::REQUEST_TIMEOUT).detail(what)
+pub(crate) fn request_timeout(detail: &'static str) -> Problem {
+    Problem::new(&common::REQUEST_TIMEOUT).detail(detail)
 }
 
+/// 413 with the limit.
 pub(crate) fn body_too_large(limit_bytes: u64) -> Problem {
-    Problem::new(&common::BODY_TOO_LARGE)
-        .detail(format!("at most {limit_bytes} bytes are accepted here"))
+    Problem::new(&common::BODY_TOO_LARGE).detail(format!("must be at most {limit_bytes} bytes"))
 }
 
+/// 431 with both limits.
 pub(crate) fn headers_too_large(limit_bytes: usize, limit_count: usize) -> Problem {
-    Problem::new(&kinds::HEADERS_TOO_LARGE).detail(format!(
-        "at most {limit_bytes} bytes and {limit_count} headers are accepted"
+    Problem::new(&HEADERS_TOO_LARGE).detail(format!(
+        "must be at most {limit_bytes} bytes and {limit_count} headers"
     ))
 }
 
-pub(crate) fn rate_limited(limit: &Limit, retry_seconds: u64) -> Problem {
-    Problem::new(&kinds::RATE_LIMITED)
-        .detail(format!(
-            "at most {} requests in {} s",
-            limit.requests,
-            limit.window.as_secs()
-        ))
+/// 429 with `Retry-After`.
+pub(crate) fn rate_limited(requests: u32, window_seconds: u64, retry_seconds: u64) -> Problem {
+    Problem::new(&RATE_LIMITED)
+        .detail(format!("at most {requests} requests in {window_seconds} s"))
         .retry_after(retry_seconds)
 }
 
-/// 502: a replica answered with something that is not HTTP, or broke off.
+/// 502: a replica closed the connection early, or its response is not HTTP.
 pub(crate) fn bad_gateway() -> Problem {
-    Problem::new(&kinds::BAD_GATEWAY)
+    Problem::new(&BAD_GATEWAY)
 }
 
 /// 503: no replica can be reached.
-pub(crate) fn unreachable() -> Problem {
-    Problem::new(&kinds::UPSTREAM_UNREACHABLE).retry_after(1)
+pub(crate) fn upstream_unreachable() -> Problem {
+    Problem::new(&UPSTREAM_UNREACHABLE).retry_after(1)
 }
 
-/// 504: a replica took too long.
+/// 504: a replica did not respond in time.
 pub(crate) fn upstream_timeout() -> Problem {
-    Problem::new(&kinds::UPSTREAM_TIMEOUT)
+    Problem::new(&UPSTREAM_TIMEOUT)
 }
 
+/// 500 without a cause.
 pub(crate) fn internal() -> Problem {
     Problem::new(&common::INTERNAL)
 }

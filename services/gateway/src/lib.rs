@@ -1,33 +1,33 @@
-//! The only public door: routes requests to the services behind it.
+//! The gateway: the only public listener, in front of all services.
 //!
-//! A request meets [`edge`] (connections, phases), [`routing`] (which route), [`policy`]
-//! (may it pass), [`upstream`] (who answers). Settings come from [`config`]; what runs
-//! beside the requests is in [`control`].
+//! A request passes through [`edge`] (connection, phases), [`routing`] (which route), [`policy`]
+//! (is it allowed) and [`upstream`] (which replica). The rooms below `edge` do not know pingora.
 
 mod admin;
-pub mod config;
-mod control;
+mod background;
+mod config;
 mod edge;
 mod error;
-mod logs;
-mod observe;
+mod listener;
+mod metrics;
 mod pages;
 mod policy;
+mod reply;
 mod routing;
+mod snapshot;
 mod state;
-mod trace;
 mod upstream;
 
-use anyhow::Context as _;
+use quartet_common::{cli, clock::Clock, openapi as documents};
 use quartet_telemetry as telemetry;
 use serde_json::Value;
 
-use config::load::Sources;
+pub use config::{DEFAULTS, load::Sources};
 
-/// Runs the gateway until it is told to end.
+/// Runs the gateway until a signal ends it.
 ///
 /// # Errors
-/// When the settings have a mistake or an address cannot be listened on.
+/// When the configuration is invalid, or an address cannot be bound.
 pub fn serve(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     let telemetry = telemetry::init(
@@ -35,64 +35,62 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION"),
         &config.model.telemetry,
     )?;
-    logs::bridge();
-    // Several libraries bring a provider each; the process must have one.
+    // Several libraries bring a provider each; the process must choose one.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider was installed before"))?;
-    let server = config.model.server.clone();
-    let admin = std::net::TcpListener::bind(server.admin_listen)
-        .with_context(|| format!("{} cannot be listened on", server.admin_listen))?;
-    let state = state::State::new(config, sources)?;
-    let ended = edge::server::run(&state, admin);
-    if ended.is_ok() {
+        .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
+    let admin = listener::bind(config.model.server.admin_listen)?;
+    let (state, jobs) = state::State::new(config, sources, telemetry.level())?;
+    let result = edge::server::run(&state, admin, jobs);
+    if result.is_ok() {
         tracing::info!("stopped");
     }
     drop(telemetry);
-    ended
+    result
 }
 
-/// Everything that `serve` would refuse about the settings.
+/// Validates the configuration as `serve` does.
 ///
 /// # Errors
-/// Every mistake, with line and column where it stands in a file.
+/// Every violation, with line and column if it is in a file.
 pub fn check(sources: &Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
-    state::verifier(&config.model, quartet_common::clock::Clock::system())?;
+    snapshot::verifier(&config.model, &Clock::system())?;
     Ok(())
 }
 
-/// The merged document of these services, each with its name and its document, as pretty JSON.
-pub fn openapi(documents: &[(&str, &Value)]) -> String {
-    quartet_common::openapi::print(&pages::openapi::merge_with_own(documents))
+/// The merged document of services, given by name and document, as pretty JSON.
+pub fn openapi(services: &[(&str, &Value)]) -> String {
+    documents::print(&pages::openapi::merge_with_gateway(services))
 }
 
-/// The kinds of problems that every service has, and those of the gateway alone, as Markdown.
+/// The problem kinds of every service and those of the gateway, as Markdown.
 pub fn problems() -> String {
     use quartet_common::problem::kinds::{ALL, render_markdown};
-    let (shared, own) = (render_markdown(ALL), render_markdown(error::kinds::ALL));
+    let (shared, own) = (render_markdown(ALL), render_markdown(error::ALL));
     format!(
-        "Every service, and the gateway where it can tell:\n\n{shared}\nOnly the gateway:\n\n{own}"
+        "All services, and the gateway where they apply:\n\n{shared}\nThe gateway only:\n\n{own}"
     )
 }
 
-/// The routes that the settings describe, as JSON.
+/// The configured routes, as JSON.
 ///
 /// # Errors
-/// When the settings have a mistake.
+/// When the configuration is invalid.
 pub fn routes(sources: &Sources) -> anyhow::Result<String> {
-    let config = sources.load()?;
-    let upstreams: Vec<&str> = config
-        .upstreams
-        .iter()
-        .map(|upstream| &*upstream.name)
-        .collect();
-    let limits: Vec<&str> = config.limits.iter().map(|limit| &*limit.name).collect();
-    let routes: Vec<_> = config
-        .routes
-        .routes()
-        .iter()
-        .map(|route| admin::describe_route(route, &upstreams, &limits))
-        .collect();
+    let routes = admin::describe_routes(&sources.load()?);
     Ok(serde_json::to_string_pretty(&routes)?)
+}
+
+/// Checks the gateway on this machine: liveness on the public listener, else readiness.
+///
+/// # Errors
+/// When it does not answer 200 within three seconds.
+pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
+    let server = sources.load()?.model.server;
+    if ready {
+        cli::healthcheck(server.admin_listen, "/ready")
+    } else {
+        cli::healthcheck(server.listen, "/health")
+    }
 }

@@ -1,4 +1,4 @@
-//! `serve`, and small commands around the same settings.
+//! The command line.
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -8,44 +8,44 @@ use quartet_common::{
     cli::{self, OpenapiVersion},
     config::{render_help, render_markdown},
 };
-use quartet_gateway::config::{DEFAULTS, load::Sources};
+use quartet_gateway::{DEFAULTS, Sources};
 use serde_json::Value;
 
-/// The only public door of Quartet: routing, tokens, limits, balancing.
+/// The public gateway of Quartet: routing, access tokens, rate limits, load balancing.
 #[derive(Parser)]
 #[command(name = "quartet-gateway", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// TOML file with settings, else the one that `QUARTET_CONFIG` names.
+    /// TOML configuration file [env: QUARTET_CONFIG].
     #[arg(long, global = true)]
     config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Take requests until told to end.
+    /// Serve requests until SIGTERM.
     Serve,
-    /// Say what is wrong with the settings, with line and column; exit 0 when nothing is.
+    /// Validate the configuration; report every error with line and column.
     Check,
-    /// Print the routes as JSON.
+    /// Print the configured routes as JSON.
     Routes,
-    /// Print the merged document, made from documents of services instead of running ones.
+    /// Print the merged OpenAPI document of the given services' documents.
     Openapi {
-        /// Version of OpenAPI to write it in; 3.0 is a copy for tools that need it.
+        /// OpenAPI version; 3.0 is for tools that do not support 3.1.
         #[arg(long, default_value = "3.1")]
         version: OpenapiVersion,
-        /// A service and its document, such as `core=services/core/openapi.json`.
+        /// A service and its document, for example `core=services/core/openapi.json`.
         #[arg(required = true, value_name = "SERVICE=FILE", value_parser = named_file)]
         documents: Vec<(String, PathBuf)>,
     },
-    /// Print the kinds of problems that every service has, and those of the gateway alone.
+    /// Print the problem kinds of all services and of the gateway as Markdown.
     Problems,
     /// Print all settings as a Markdown table.
     Config,
-    /// Exit 0 when the gateway on this machine answers, for container health checks.
+    /// Check the gateway on this machine, for container health checks.
     Healthcheck {
-        /// Ask whether it could do its work: it is not ending, and some upstream has an address.
+        /// Check readiness: not draining, and at least one upstream has an address.
         #[arg(long)]
         ready: bool,
     },
@@ -69,7 +69,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Serve => quartet_gateway::serve(sources),
         Command::Check => {
             quartet_gateway::check(&sources)?;
-            print("the settings are good\n")
+            print("configuration is valid\n")
         }
         Command::Routes => print(&quartet_gateway::routes(&sources)?),
         Command::Openapi { version, documents } => print(&quartet_common::openapi::in_version(
@@ -78,14 +78,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         )?),
         Command::Problems => print(&quartet_gateway::problems()),
         Command::Config => print(&render_markdown(&[DEFAULTS])),
-        Command::Healthcheck { ready } => {
-            let server = sources.load()?.model.server;
-            if ready {
-                cli::healthcheck(server.admin_listen, "/ready")
-            } else {
-                cli::healthcheck(server.listen, "/health")
-            }
-        }
+        Command::Healthcheck { ready } => quartet_gateway::healthcheck(&sources, ready),
     }
 }
 

@@ -147,6 +147,10 @@ fn leaves<'a>(
         match token {
             "::" => {}
             "{" => loop {
+                // A trailing comma.
+                if tree.next_if_eq(&"}").is_some() {
+                    break;
+                }
                 leaves(tree, prefix, is_public, found);
                 if tree.next() != Some(",") {
                     break;

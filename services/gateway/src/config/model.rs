@@ -1,4 +1,4 @@
-//! The settings as they are written. `default.toml` says what each of them means.
+//! The configuration as written. `default.toml` documents each setting.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -6,151 +6,133 @@ use ipnet::IpNet;
 use quartet_common::config::{Jwt, Telemetry, empty_as_none};
 use serde::Deserialize;
 
+use crate::routing::{Auth, Serve};
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
-    pub shipped_routes: bool,
-    pub server: Server,
-    pub discovery: Discovery,
-    pub documents: Documents,
-    pub jwt: Jwt,
-    pub telemetry: Telemetry,
-    pub defaults: RouteDefaults,
+pub(crate) struct Model {
+    /// Evaluated while the layers are merged.
+    #[serde(rename = "shipped_routes")]
+    _shipped_routes: bool,
+    pub(crate) server: Server,
+    pub(crate) discovery: Discovery,
+    pub(crate) documents: Documents,
+    pub(crate) jwt: Jwt,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) defaults: RouteDefaults,
     #[serde(default)]
-    pub upstreams: BTreeMap<String, Upstream>,
+    pub(crate) upstreams: BTreeMap<String, Upstream>,
     #[serde(default)]
-    pub limits: BTreeMap<String, Limit>,
+    pub(crate) limits: BTreeMap<String, Limit>,
     #[serde(default)]
-    pub routes: BTreeMap<String, Route>,
+    pub(crate) routes: BTreeMap<String, Route>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Server {
-    pub listen: SocketAddr,
-    pub admin_listen: SocketAddr,
-    pub threads: usize,
-    pub max_connections: usize,
-    pub header_timeout_seconds: u64,
-    pub keepalive_timeout_seconds: u64,
-    pub header_limit_bytes: usize,
-    pub header_limit_count: usize,
-    pub upstream_pool_size: usize,
-    pub rate_limit_keys_max: usize,
-    pub write_timeout_seconds: u64,
-    pub drain_delay_seconds: u64,
-    pub shutdown_grace_seconds: u64,
-    pub trusted_proxies: Vec<IpNet>,
+pub(crate) struct Server {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) threads: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) header_timeout_seconds: u64,
+    pub(crate) keepalive_timeout_seconds: u64,
+    pub(crate) header_limit_bytes: usize,
+    pub(crate) header_limit_count: usize,
+    pub(crate) upstream_pool_size: usize,
+    pub(crate) rate_limit_keys_max: usize,
+    pub(crate) write_timeout_seconds: u64,
+    pub(crate) drain_delay_seconds: u64,
+    pub(crate) shutdown_grace_seconds: u64,
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Discovery {
-    pub interval_ms: u64,
+pub(crate) struct Discovery {
+    pub(crate) interval_ms: u64,
     #[serde(deserialize_with = "empty_as_none")]
-    pub nameserver: Option<SocketAddr>,
-    pub timeout_ms: u64,
+    pub(crate) nameserver: Option<SocketAddr>,
+    pub(crate) timeout_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Documents {
-    pub refresh_seconds: u64,
-    pub timeout_ms: u64,
+pub(crate) struct Documents {
+    pub(crate) refresh_seconds: u64,
+    pub(crate) timeout_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct RouteDefaults {
-    pub body_limit_bytes: u64,
-    pub body_timeout_seconds: u64,
-    pub response_timeout_seconds: u64,
-    pub stream_timeout_seconds: u64,
+pub(crate) struct RouteDefaults {
+    pub(crate) body_limit_bytes: u64,
+    pub(crate) body_timeout_seconds: u64,
+    pub(crate) response_timeout_seconds: u64,
+    pub(crate) stream_timeout_seconds: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Upstream {
-    pub addresses: Vec<String>,
+pub(crate) struct Upstream {
+    pub(crate) addresses: Vec<String>,
     #[serde(default, deserialize_with = "empty_as_none")]
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     #[serde(default = "connect_timeout_ms")]
-    pub connect_timeout_ms: u64,
+    pub(crate) connect_timeout_ms: u64,
     #[serde(default = "idle_timeout_seconds")]
-    pub idle_timeout_seconds: u64,
+    pub(crate) idle_timeout_seconds: u64,
     #[serde(default = "retries")]
-    pub retries: u32,
+    pub(crate) retries: u32,
     #[serde(default = "retry_budget_percent")]
-    pub retry_budget_percent: u32,
+    pub(crate) retry_budget_percent: u32,
     #[serde(default = "eject_min_ms")]
-    pub eject_min_ms: u64,
+    pub(crate) eject_min_ms: u64,
     #[serde(default = "eject_max_ms")]
-    pub eject_max_ms: u64,
+    pub(crate) eject_max_ms: u64,
     #[serde(default)]
-    pub openapi: Option<String>,
+    pub(crate) openapi: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Limit {
-    pub requests: u32,
-    pub window_seconds: u64,
+pub(crate) struct Limit {
+    pub(crate) requests: u32,
+    pub(crate) window_seconds: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub(crate) struct Route {
     #[serde(default = "enabled")]
-    pub enabled: bool,
-    pub paths: Vec<String>,
+    pub(crate) enabled: bool,
+    pub(crate) paths: Vec<String>,
     #[serde(default)]
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     #[serde(default)]
-    pub methods: Vec<String>,
+    pub(crate) methods: Vec<String>,
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     #[serde(default)]
-    pub priority: i32,
+    pub(crate) priority: i32,
     #[serde(default)]
-    pub upstream: Option<String>,
+    pub(crate) upstream: Option<String>,
     #[serde(default)]
-    pub serve: Option<Serve>,
+    pub(crate) serve: Option<Serve>,
     #[serde(default)]
-    pub auth: Auth,
+    pub(crate) auth: Auth,
     #[serde(default)]
-    pub limit: Option<String>,
+    pub(crate) limit: Option<String>,
     #[serde(default)]
-    pub upgrade: bool,
+    pub(crate) upgrade: bool,
     #[serde(default)]
-    pub body_limit_bytes: Option<u64>,
+    pub(crate) body_limit_bytes: Option<u64>,
     #[serde(default)]
-    pub body_timeout_seconds: Option<u64>,
+    pub(crate) body_timeout_seconds: Option<u64>,
     #[serde(default)]
-    pub response_timeout_seconds: Option<u64>,
+    pub(crate) response_timeout_seconds: Option<u64>,
     #[serde(default)]
-    pub stream_timeout_seconds: Option<u64>,
-}
-
-/// What the gateway answers itself.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Serve {
-    Health,
-    Openapi,
-    Docs,
-}
-
-/// Who may pass.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// Anybody; a token is not looked at.
-    Public,
-    /// Anybody, but a token that is shown must be good.
-    Optional,
-    /// Only who shows a good token.
-    #[default]
-    Required,
+    pub(crate) stream_timeout_seconds: Option<u64>,
 }
 
 fn enabled() -> bool {

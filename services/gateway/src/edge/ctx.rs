@@ -1,4 +1,4 @@
-//! What is remembered of one request from phase to phase.
+//! Phase 1: who sent the request. Also the state of a request from phase to phase.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -7,62 +7,64 @@ use std::{
 };
 
 use http::header;
-use pingora::proxy::Session;
+use pingora::{protocols::Stream, proxy::Session};
 use quartet_common::{
     net::client_address,
     request_id::{self, RequestId},
 };
-use quartet_telemetry::metrics::ActiveRequest;
+use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
-    policy::Notes,
+    policy::PolicyContext,
     routing::Route,
-    state::{Snapshot, State},
-    trace::RequestTrace,
+    snapshot::Snapshot,
+    state::State,
     upstream::{Replica, Upstream},
 };
 
+/// One request. Created when its head has been read, dropped after `logging`.
 pub(super) struct Ctx {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) started: Instant,
     pub(super) request_id: Option<RequestId>,
-    pub(super) trace: RequestTrace,
-    pub(super) client: IpAddr,
+    pub(super) trace: ServerTrace,
+    pub(super) client_ip: IpAddr,
     pub(super) peer_is_trusted: bool,
-    /// WebSocket is asked for.
+    /// The client asks for a WebSocket.
     pub(super) upgrade: bool,
-    /// The answer may go on for as long as it likes.
+    /// The response may last as long as the route's `stream_timeout` allows.
     pub(super) streaming: bool,
     pub(super) matched: Option<Matched>,
-    pub(super) notes: Notes,
+    pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
     pub(super) body_bytes: u64,
-    /// The problem that was answered with.
-    pub(super) problem: Option<Answered>,
+    /// The problem that was sent.
+    pub(super) problem: Option<SentProblem>,
     pub(super) active: Option<ActiveRequest>,
 }
 
-/// The route, and which of its patterns it was.
+/// The route, and which of its patterns matched.
 pub(super) struct Matched {
     pub(super) route: Arc<Route>,
     pub(super) pattern: Arc<str>,
 }
 
-/// Replicas that were asked.
+/// Attempts to reach a replica.
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
-    /// The one that is being asked.
+    /// Of the last attempt.
     pub(super) current: Option<Arc<Replica>>,
-    /// Not to be asked again for this request.
+    /// Not to be tried again for this request.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) retries: u32,
-    pub(super) began: Option<Instant>,
-    pub(super) took: Option<Duration>,
+    pub(super) started: Option<Instant>,
+    /// Until the head of the response.
+    pub(super) duration: Option<Duration>,
 }
 
 /// A problem as the access log shows it.
-pub(super) struct Answered {
+pub(super) struct SentProblem {
     pub(super) code: &'static str,
     pub(super) causes: Option<String>,
 }
@@ -73,13 +75,13 @@ impl Ctx {
             snapshot,
             started: Instant::now(),
             request_id: None,
-            trace: RequestTrace::default(),
-            client: Ipv4Addr::UNSPECIFIED.into(),
+            trace: ServerTrace::default(),
+            client_ip: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
             upgrade: false,
             streaming: false,
             matched: None,
-            notes: Notes::default(),
+            policy: PolicyContext::default(),
             attempts: Attempts::default(),
             body_bytes: 0,
             problem: None,
@@ -87,7 +89,7 @@ impl Ctx {
         }
     }
 
-    /// Works out who asks, and gives the request its name and place in a trace.
+    /// Determines the client, and gives the request an id and a place in a trace.
     pub(super) fn identify(&mut self, session: &Session, state: &State) {
         let head = session.req_header();
         let trusted = &self.snapshot.config.trusted_proxies;
@@ -97,7 +99,7 @@ impl Ctx {
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
             .to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
-        self.client = if self.peer_is_trusted {
+        self.client_ip = if self.peer_is_trusted {
             client_address(&head.headers, peer, trusted)
         } else {
             peer
@@ -109,9 +111,9 @@ impl Ctx {
         let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = RequestTrace::start(&head.headers, &head.method, id.as_str(), state.traced);
+        self.trace = ServerTrace::start(&head.headers, &head.method, id.as_str());
         self.request_id = Some(id);
-        self.upgrade = asks_for_websocket(&head.headers);
+        self.upgrade = requests_websocket(&head.headers);
         self.streaming = self.upgrade || accepts_events(&head.headers);
         self.active = Some(state.metrics.http.request_started(&head.method));
     }
@@ -125,7 +127,7 @@ impl Ctx {
     }
 }
 
-fn asks_for_websocket(headers: &http::HeaderMap) -> bool {
+fn requests_websocket(headers: &http::HeaderMap) -> bool {
     headers
         .get_all(header::UPGRADE)
         .iter()
@@ -140,4 +142,10 @@ fn accepts_events(headers: &http::HeaderMap) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
+}
+
+/// The IP address of the other end of a connection.
+pub(super) fn peer_ip(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
 }

@@ -1,4 +1,4 @@
-//! When something breaks: is another replica asked, and if not, what is answered.
+//! Failures: whether another replica is tried, and otherwise what the client receives.
 
 use std::time::Instant;
 
@@ -13,17 +13,17 @@ use pingora::{
 };
 use quartet_common::problem::Problem;
 
-use super::{body::TOO_LARGE, ctx::Ctx, peer::NOBODY, reply};
+use super::{ctx::Ctx, peer::NO_REPLICA, reply, request_body::TOO_LARGE};
 use crate::{error, state::State};
 
-/// Whether another replica is asked. Nothing was sent yet, so any request may go there.
-pub(super) fn to_connect(ctx: &mut Ctx, state: &State) -> bool {
-    blame(ctx, state);
+/// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
+pub(super) fn while_connecting(ctx: &mut Ctx, state: &State) -> bool {
+    mark_failed(ctx, state);
     may_retry(ctx, state)
 }
 
-/// Whether another replica is asked after the connection broke: for an idempotent
-/// request whose body can be sent again, unless a part of the answer has gone out.
+/// Whether another replica is tried after a connection failed: only for an idempotent request whose
+/// body can be sent again, and if the client has received nothing yet.
 pub(super) fn while_proxying(
     session: &Session,
     ctx: &mut Ctx,
@@ -31,31 +31,31 @@ pub(super) fn while_proxying(
     error: &Error,
     reused: bool,
 ) -> bool {
-    let broke = *error.esource() == ErrorSource::Upstream
+    let connection_failed = *error.esource() == ErrorSource::Upstream
         && !matches!(error.etype(), ReadTimedout | WriteTimedout | HTTPStatus(_));
-    if !broke {
+    if !connection_failed {
         return false;
     }
     if reused {
-        avoid(ctx);
+        // The replica may just have closed an idle connection, so it is not marked as failed.
+        exclude(ctx);
     } else {
-        // A connection that was idle may simply have been closed; a new one was not.
-        blame(ctx, state);
+        mark_failed(ctx, state);
     }
     let repeatable = session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none();
     let retry = repeatable && may_retry(ctx, state);
     if retry {
-        // The body is counted anew.
+        // The body is sent, and counted, again.
         ctx.body_bytes = 0;
     }
     retry
 }
 
-/// This request asks another replica next, if there is one: where one idle connection was
-/// dead the others may be as well, and each would cost a retry.
-fn avoid(ctx: &mut Ctx) {
+/// Prefers other replicas for this request, if there are any: the other idle connections to this
+/// one may be dead too, and each would cost a retry.
+fn exclude(ctx: &mut Ctx) {
     let (Some(upstream), Some(replica)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
         return;
     };
@@ -69,16 +69,16 @@ fn avoid(ctx: &mut Ctx) {
     }
 }
 
-/// The replica is left out for a while, and this request does not ask it again.
-fn blame(ctx: &mut Ctx, state: &State) {
+/// Ejects the replica, and excludes it for this request.
+fn mark_failed(ctx: &mut Ctx, state: &State) {
     let (Some(upstream), Some(replica)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
         return;
     };
     let config = &upstream.config;
     replica
         .health
-        .failed(Instant::now(), config.eject_min, config.eject_max);
-    state.metrics.connect_failed(upstream);
+        .record_failure(Instant::now(), config.eject_min, config.eject_max);
+    state.metrics.connect_failures(&config.name).inc();
     ctx.attempts.tried.push(replica.address);
 }
 
@@ -86,24 +86,24 @@ fn may_retry(ctx: &mut Ctx, state: &State) -> bool {
     let Some(upstream) = &ctx.attempts.upstream else {
         return false;
     };
-    if ctx.attempts.retries >= upstream.config.retries || !upstream.budget.take() {
+    if ctx.attempts.retries >= upstream.config.retries || !upstream.retry_budget.withdraw() {
         return false;
     }
     ctx.attempts.retries += 1;
-    state.metrics.retried(upstream);
+    state.metrics.retries(&upstream.config.name).inc();
     true
 }
 
-/// Answers with the problem that fits, unless the client is gone or an answer has begun.
-pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
-    let begun = session
+/// Sends a problem, unless the client has disconnected or a response has started.
+pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
+    let started = session
         .response_written()
         .is_some_and(|r| !r.status.is_informational());
     let problem = problem_of(error, ctx);
     let error_code = match problem {
-        Some(problem) if !begun => {
+        Some(problem) if !started => {
             let code = problem.kind.status.as_u16();
-            // Half a request may still be on its way: the connection cannot be used again.
+            // The rest of the request may still arrive, so the connection cannot be reused.
             session.set_keepalive(None);
             match reply::problem(session, ctx, problem).await {
                 Ok(()) => code,
@@ -118,25 +118,27 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, error: &Error) 
     }
 }
 
-/// `None`: there is nobody to tell.
+/// `None`: the client has disconnected.
 fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
     let kind = failure.etype();
     if *kind == TOO_LARGE {
         let limit = ctx.route().map_or(0, |route| route.body_limit_bytes);
         return Some(error::body_too_large(limit));
     }
-    if *kind == NOBODY {
-        return Some(error::unreachable());
+    if *kind == NO_REPLICA {
+        return Some(error::upstream_unreachable());
     }
     match failure.esource() {
         ErrorSource::Downstream => match kind {
-            ReadTimedout => Some(error::too_slow("the request body took too long to arrive")),
+            ReadTimedout => Some(error::request_timeout(
+                "the request body did not arrive in time",
+            )),
             ReadError | WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
         },
         ErrorSource::Upstream => Some(match kind {
             ReadTimedout | WriteTimedout => error::upstream_timeout(),
-            kind if is_connect(kind) => error::unreachable(),
+            kind if is_connect(kind) => error::upstream_unreachable(),
             _ => error::bad_gateway(),
         }),
         ErrorSource::Internal | ErrorSource::Unset => Some(error::internal()),

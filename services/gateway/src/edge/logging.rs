@@ -1,49 +1,55 @@
-//! Last phase: the request is over. One line, and the metrics.
+//! Phase 7: the request has ended. Access line, metrics, span.
 
 use std::sync::{Arc, LazyLock};
 
 use pingora::{Error, proxy::Session};
+use quartet_telemetry::AccessLine;
 
-use super::{ctx::Ctx, reply};
-use crate::{observe::Line, state::State};
+use super::ctx::Ctx;
+use crate::state::State;
 
-static UNMATCHED: LazyLock<Arc<str>> = LazyLock::new(|| reply::unmatched().into());
+/// The route of requests that match none.
+pub(super) const UNMATCHED: &str = "unmatched";
+static UNMATCHED_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| UNMATCHED.into());
+/// The status of requests whose client disconnected before a response (nginx's convention).
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
-    let status = reply::status(session).map_or(reply::CLIENT_GONE, |status| status.as_u16());
-    let took = ctx.started.elapsed();
+    let response = session.response_written();
+    let status = response.map_or(CLIENT_CLOSED_REQUEST, |response| response.status.as_u16());
+    let duration = ctx.started.elapsed();
     let route = ctx
         .matched
         .as_ref()
-        .map_or(&*UNMATCHED, |matched| &matched.pattern);
-    // A client that hangs up after its answer has begun is no error of ours.
+        .map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern);
     let cause = ctx
         .problem
         .as_ref()
         .and_then(|problem| problem.causes.clone())
         .or_else(|| error.map(ToString::to_string));
-    Line {
-        method: &head.method,
+    AccessLine {
+        method: head.method.as_str(),
         path: head.uri.path(),
         status,
-        took,
+        duration,
         request_id: ctx.request_id(),
-        trace: ctx.trace.context,
+        trace: ctx.trace.context(),
         route,
-        caller_id: ctx.notes.caller.as_ref().map(|claims| claims.sub.as_str()),
-        client: Some(ctx.client),
+        caller_id: ctx.policy.caller.as_ref().map(|claims| claims.sub.as_str()),
+        client: Some(ctx.client_ip),
         upstream: ctx.attempts.current.as_ref().map(|replica| replica.address),
-        upstream_took: ctx.attempts.took,
-        bytes: session.body_bytes_sent(),
+        upstream_duration: ctx.attempts.duration,
+        bytes: Some(session.body_bytes_sent() as u64),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause.as_deref(),
+        ..AccessLine::default()
     }
     .write();
     state
         .metrics
         .http
-        .request_finished(&head.method, Arc::clone(route), status, took);
+        .request_finished(&head.method, Arc::clone(route), status, duration);
     let code = ctx.problem.as_ref().map(|problem| problem.code);
     let route = Arc::clone(route);
     ctx.trace.finish(&head.method, &route, status, code);

@@ -1,4 +1,4 @@
-//! Phase 2: which replica is asked next. Runs again for every retry.
+//! Phase 3: chooses the replica of the next attempt. Runs again for every retry.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use pingora::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
 use super::ctx::Ctx;
 
 /// Every replica was tried, or none is known.
-pub(super) const NOBODY: ErrorType = ErrorType::Custom("no replica can be reached");
+pub(super) const NO_REPLICA: ErrorType = ErrorType::Custom("no replica can be reached");
 
 pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let now = Instant::now();
@@ -15,10 +15,10 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         .attempts
         .upstream
         .clone()
-        .ok_or_else(|| Error::new(NOBODY))?;
+        .ok_or_else(|| Error::new(NO_REPLICA))?;
     let replica = upstream
         .pick(&ctx.attempts.tried, now)
-        .ok_or_else(|| Error::new_up(NOBODY))?;
+        .ok_or_else(|| Error::new_up(NO_REPLICA))?;
     let mut peer = Box::new(HttpPeer::new(replica.address, false, String::new()));
     let options = &mut peer.options;
     options.connection_timeout = Some(upstream.config.connect_timeout);
@@ -26,15 +26,15 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     options.idle_timeout = Some(upstream.config.idle_timeout);
     if let Some(matched) = &ctx.matched {
         let route = &matched.route;
-        let wait = if ctx.streaming {
+        let timeout = if ctx.streaming {
             route.stream_timeout
         } else {
             route.response_timeout
         };
-        options.read_timeout = wait;
-        options.write_timeout = wait;
+        options.read_timeout = timeout;
+        options.write_timeout = timeout;
     }
     ctx.attempts.current = Some(replica);
-    ctx.attempts.began = Some(now);
+    ctx.attempts.started = Some(now);
     Ok(peer)
 }

@@ -1,23 +1,23 @@
-//! Phase 1: the request's head is known. Route, policies, our own pages, time-outs.
+//! Phase 2: route, policies, pages of the gateway itself, timeouts.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use http::header;
+use http::{header, uri::Authority};
 use pingora::{Result, proxy::Session};
+use quartet_common::problem::Problem;
 
 use super::{
     ctx::{Ctx, Matched},
     reply,
 };
 use crate::{
-    config::model::Serve,
     error, pages,
-    policy::Exchange,
-    routing::{Action, Match},
+    policy::RequestView,
+    routing::{Action, Match, Serve},
     state::State,
 };
 
-/// True: the answer has been sent.
+/// True: a response has been sent.
 pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     if let Err(problem) = route(session, ctx) {
@@ -27,38 +27,33 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     let Some(route) = ctx.route().cloned() else {
         return Ok(false);
     };
-    let mut exchange = Exchange {
+    let mut request = RequestView {
         head: session.req_header().as_ref(),
         route: &route,
-        client: ctx.client,
+        client_ip: ctx.client_ip,
         upgrade: ctx.upgrade,
-        notes: &mut ctx.notes,
+        context: &mut ctx.policy,
     };
-    if let ControlFlow::Break(problem) = snapshot.policies.on_request(&mut exchange).await {
-        if let (429, Some((limit, _))) = (problem.kind.status.as_u16(), ctx.notes.quota) {
-            state
-                .metrics
-                .rate_limited(&snapshot.config.limits[limit].name);
-        }
+    if let ControlFlow::Break(problem) = snapshot.policies.on_request(&mut request).await {
         reply::problem(session, ctx, *problem).await?;
         return Ok(true);
     }
     match route.action {
         Action::Proxy(index) => {
             let upstream = &snapshot.upstreams[index];
-            upstream.budget.request();
+            upstream.retry_budget.deposit();
             ctx.attempts.upstream = Some(Arc::clone(upstream));
             set_timeouts(session, ctx);
             Ok(false)
         }
         Action::Serve(serve) => {
-            own_page(session, ctx, state, serve).await?;
+            serve_page(session, ctx, state, serve).await?;
             Ok(true)
         }
     }
 }
 
-fn route(session: &Session, ctx: &mut Ctx) -> Result<(), quartet_common::problem::Problem> {
+fn route(session: &Session, ctx: &mut Ctx) -> Result<(), Problem> {
     let head = session.req_header();
     let path = head.uri.path();
     if !head.raw_path_is_utf8() || !path.starts_with('/') || has_dot_segment(path) {
@@ -68,7 +63,7 @@ fn route(session: &Session, ctx: &mut Ctx) -> Result<(), quartet_common::problem
         .headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
-        .or_else(|| head.uri.authority().map(http::uri::Authority::as_str))
+        .or_else(|| head.uri.authority().map(Authority::as_str))
         .unwrap_or_default();
     match ctx
         .snapshot
@@ -84,27 +79,32 @@ fn route(session: &Session, ctx: &mut Ctx) -> Result<(), quartet_common::problem
             ctx.matched = Some(matched);
             Ok(())
         }
-        Match::WrongMethod(allowed) => Err(error::wrong_method(&allowed)),
-        Match::Nothing => Err(error::no_route()),
+        Match::MethodNotAllowed(allowed) => Err(error::method_not_allowed(&allowed)),
+        Match::NotFound => Err(error::no_route()),
     }
 }
 
-/// Whether some server might walk up with this path: `.` and `..`, encoded or not.
+/// Whether a server might resolve the path to another one: `.` and `..`, encoded or not.
 fn has_dot_segment(path: &str) -> bool {
     if !path.contains("/.") && !path.contains("/%2") {
         return false;
     }
     path.split(['/', '\\']).any(|segment| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".."
+        let decoded = segment.to_ascii_lowercase().replace("%2e", ".");
+        decoded == "." || decoded == ".."
     })
 }
 
-async fn own_page(session: &mut Session, ctx: &mut Ctx, state: &State, serve: Serve) -> Result<()> {
+async fn serve_page(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    state: &State,
+    serve: Serve,
+) -> Result<()> {
     let path = session.req_header().uri.path().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
-    match pages::answer(serve, &path, state, &snapshot).await {
-        Ok(page) => reply::page(session, ctx, page).await,
+    match pages::render(serve, &path, &state.documents, &snapshot).await {
+        Ok(page) => reply::send(session, ctx, page).await,
         Err(problem) => reply::problem(session, ctx, problem).await,
     }
 }
@@ -113,13 +113,13 @@ fn set_timeouts(session: &mut Session, ctx: &Ctx) {
     let Some(route) = ctx.route() else { return };
     let write = ctx.snapshot.config.model.server.write_timeout_seconds;
     if ctx.streaming {
-        // Silence is normal here; the route says how long it may last.
+        // Silence is normal on a stream; the route bounds it.
         session.set_read_timeout(route.stream_timeout);
     } else {
         session.set_read_timeout(Some(route.body_timeout));
     }
-    session.set_write_timeout(Some(std::time::Duration::from_secs(write)));
-    session.set_total_drain_timeout(Some(super::LINGER));
+    session.set_write_timeout(Some(Duration::from_secs(write)));
+    session.set_total_drain_timeout(Some(reply::LINGER));
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_walk_up_are_seen() {
+    fn dot_segments_are_found_in_every_encoding() {
         for bad in [
             "/a/../b",
             "/..",

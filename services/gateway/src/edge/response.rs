@@ -1,16 +1,16 @@
-//! Phase 5: the upstream has answered.
+//! Phase 6: the head of the upstream's response.
 
 use pingora::http::ResponseHeader;
 
 use super::{ctx::Ctx, reply};
 
-/// The replica lives; how long it took is kept for the log.
-pub(super) fn answered(ctx: &mut Ctx) {
+/// Marks the replica healthy, and notes how long it took.
+pub(super) fn head_received(ctx: &mut Ctx) {
     if let Some(replica) = &ctx.attempts.current {
-        replica.health.answered();
+        replica.health.record_success();
     }
-    if ctx.attempts.took.is_none() {
-        ctx.attempts.took = ctx.attempts.began.map(|began| began.elapsed());
+    if ctx.attempts.duration.is_none() {
+        ctx.attempts.duration = ctx.attempts.started.map(|started| started.elapsed());
     }
 }
 

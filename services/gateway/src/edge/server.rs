@@ -1,13 +1,19 @@
-//! The process's server: listeners, worker threads, signals, and an end without loss.
+//! The server: listeners, worker threads, signals, and a shutdown that loses no request.
+//!
+//! ```text
+//! SIGTERM -> /ready is 503 -> drain delay -> listener closed -> last connection closed -> exit 0
+//! ```
+//!
+//! pingora sleeps through the whole grace time at shutdown. So it runs on a thread of its own, and
+//! [`run`] returns as soon as the last connection is closed.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, mpsc},
+    net::TcpListener,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
@@ -23,94 +29,89 @@ use pingora::{
         listening::Service,
     },
 };
+use quartet_jobs::Runner;
 use tokio::{
     net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
     time::{sleep, timeout},
 };
 
-use super::{Edge, front::Front};
-use crate::{admin, control, state::State};
+use super::{connection::ConnectionHandler, proxy::Edge};
+use crate::{admin, background, listener, state::State};
 
-/// A whole retry loop is bounded by the upstream's own setting; this is a last resort.
-const MOST_ATTEMPTS: usize = 16;
-/// New connections wait for the first look-up of names, but not longer than this.
-const FIRST_LOOKUP: Duration = Duration::from_millis(300);
+/// A backstop; the retries of a request are bounded by its upstream's `retries`.
+const MAX_ATTEMPTS: usize = 16;
+/// Connections are accepted after the first round of discovery, but no later than this.
+const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
 
-/// Why the server is no longer running.
-enum Ended {
-    /// The last connection has ended, or the grace time has.
+/// Why the server stopped.
+enum Exit {
+    /// The last connection was closed, or the grace time is over.
     Drained,
-    Broken,
+    Panicked,
 }
 
-/// Serves until the process is told to end, and ends once nobody waits for an answer.
-///
-/// pingora itself sleeps through the whole grace time. So it runs on a thread of its own,
-/// and this function returns as soon as the last connection is closed.
+/// Serves until a signal ends the process and the last connection is closed.
 ///
 /// # Errors
-/// When an address cannot be listened on, or the server breaks.
-pub(crate) fn run(state: &Arc<State>, admin: std::net::TcpListener) -> anyhow::Result<()> {
+/// When an address cannot be bound, or the server panics.
+pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
-    // pingora tries for half a minute and then panics on a thread; this says it at once.
-    drop(
-        std::net::TcpListener::bind(settings.listen)
-            .with_context(|| format!("{} cannot be listened on", settings.listen))?,
-    );
+    // pingora retries for half a minute and then panics in a thread; this fails at once.
+    drop(listener::bind(settings.listen)?);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let conf = ServerConf {
         threads,
-        max_retries: MOST_ATTEMPTS,
+        max_retries: MAX_ATTEMPTS,
         upstream_keepalive_pool_size: settings.upstream_pool_size,
         grace_period_seconds: Some(settings.shutdown_grace_seconds),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
-    let (ended, end) = mpsc::channel();
+    let (exit, exited) = mpsc::channel();
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let control = Control {
+    let background = Background {
         state: Arc::clone(state),
-        admin: std::sync::Mutex::new(Some(admin)),
-        ended: ended.clone(),
+        start: Mutex::new(Some((admin, jobs))),
+        exit: exit.clone(),
     };
-    let control = server.add_service(GenBackgroundService::new(
-        "control".into(),
-        Arc::new(control),
+    let background = server.add_service(GenBackgroundService::new(
+        "background".into(),
+        Arc::new(background),
     ));
-    let mut front = Service::new("public".to_owned(), front(state, &server.configuration));
-    front.add_tcp(&settings.listen.to_string());
-    server.add_service(front).add_dependency(&control);
+    let handler = connection_handler(state, &server.configuration);
+    let mut public = Service::new("public".to_owned(), handler);
+    public.add_tcp(&settings.listen.to_string());
+    server.add_service(public).add_dependency(&background);
     let signals = Signals {
         state: Arc::clone(state),
     };
     thread::Builder::new()
         .name("server".to_owned())
         .spawn(move || {
-            let report = Report(ended);
+            let guard = PanicGuard(exit);
             server.run(RunArgs {
                 shutdown_signal: Box::new(signals),
             });
-            let _ = report.0.send(Ended::Drained);
+            let _ = guard.0.send(Exit::Drained);
         })?;
-    match end.recv() {
-        Ok(Ended::Drained) => Ok(()),
-        Ok(Ended::Broken) | Err(_) => anyhow::bail!("the server broke"),
+    match exited.recv() {
+        Ok(Exit::Drained) => Ok(()),
+        Ok(Exit::Panicked) | Err(_) => anyhow::bail!("the server panicked"),
     }
 }
 
-fn front(state: &Arc<State>, conf: &Arc<ServerConf>) -> Front {
-    let mut proxy = http_proxy(
-        conf,
-        Edge {
-            state: Arc::clone(state),
-        },
-    );
-    let server = &state.snapshot().config.model.server;
+fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
+    let state = Arc::clone(state);
+    let server = state.snapshot().config.model.server.clone();
+    let edge = Edge {
+        state: Arc::clone(&state),
+    };
+    let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(Duration::from_secs(server.keepalive_timeout_seconds));
@@ -118,22 +119,20 @@ fn front(state: &Arc<State>, conf: &Arc<ServerConf>) -> Front {
     let mut http2 = default_h2_options();
     http2.max_header_list_size(u32::try_from(server.header_limit_bytes).unwrap_or(u32::MAX));
     proxy.h2_options = Some(http2);
-    Front {
-        proxy: Arc::new(proxy),
-        state: Arc::clone(state),
-    }
+    let proxy = Arc::new(proxy);
+    ConnectionHandler { proxy, state }
 }
 
-/// Tells the main thread when the server's thread dies of a panic.
-struct Report(mpsc::Sender<Ended>);
+/// Wakes the main thread if the server's thread panics.
+struct PanicGuard(mpsc::Sender<Exit>);
 
-impl Drop for Report {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
-        let _ = self.0.send(Ended::Broken);
+        let _ = self.0.send(Exit::Panicked);
     }
 }
 
-/// SIGTERM: not ready at once, then a pause in which new connections are still taken.
+/// Begins the shutdown: not ready at once, then a pause in which connections are still accepted.
 struct Signals {
     state: Arc<State>,
 }
@@ -145,23 +144,25 @@ impl ShutdownSignalWatch for Signals {
             listen(SignalKind::terminate()),
             listen(SignalKind::interrupt()),
         );
+        let server = || self.state.snapshot().config.model.server.clone();
         let delay = tokio::select! {
-            () = next(&mut terminate) => self.state.snapshot().config.model.server.drain_delay_seconds,
-            // Ctrl-C at a terminal: nobody balances load there.
+            () = next(&mut terminate) => server().drain_delay_seconds,
+            // Ctrl-C in a terminal: there is no load balancer to wait for.
             () = next(&mut interrupt) => 0,
         };
         tracing::info!(target: "quartet", delay_seconds = delay, "draining");
-        self.state.begin_drain();
+        self.state.readiness.set_draining();
         tokio::select! {
-            () = sleep(Duration::from_secs(delay)) => ShutdownSignal::GracefulTerminate,
-            () = next(&mut interrupt) => ShutdownSignal::GracefulTerminate,
+            () = sleep(Duration::from_secs(delay)) => {}
+            () = next(&mut interrupt) => {}
         }
+        ShutdownSignal::GracefulTerminate
     }
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {
     signal(kind)
-        .inspect_err(|error| tracing::error!(target: "quartet", %error, "no signal handler"))
+        .inspect_err(|error| tracing::error!(target: "quartet", %error, "cannot handle signal"))
         .ok()
 }
 
@@ -174,18 +175,19 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Everything that goes on beside the requests.
-struct Control {
+/// Runs the background tasks and the admin listener; ends the process once all is drained.
+struct Background {
     state: Arc<State>,
-    admin: std::sync::Mutex<Option<std::net::TcpListener>>,
-    ended: mpsc::Sender<Ended>,
+    /// Taken at the start.
+    start: Mutex<Option<(TcpListener, Runner)>>,
+    exit: mpsc::Sender<Exit>,
 }
 
-impl Control {
-    /// pingora does not tell when its listener stands.
+impl Background {
+    /// Waits for the public listener: pingora does not report when it is open.
     async fn listening(&self) {
-        let server = &self.state.snapshot().config.model.server;
-        let address = reachable(server.listen);
+        let server = self.state.snapshot().config.model.server.clone();
+        let address = listener::loopback(server.listen);
         while TcpStream::connect(address).await.is_err() {
             sleep(Duration::from_millis(1)).await;
         }
@@ -199,37 +201,28 @@ impl Control {
     }
 }
 
-/// The address under which this process reaches its own listener.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
 #[async_trait]
-impl BackgroundService for Control {
+impl BackgroundService for Background {
     async fn start_with_ready_notifier(
         &self,
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
-        let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());
-        let looked_up = control::start(&self.state);
-        let _ = timeout(FIRST_LOOKUP, looked_up).await;
+        let Some((admin, mut jobs)) = self.start.lock().ok().and_then(|mut start| start.take())
+        else {
+            return;
+        };
+        let discovered = background::start(&self.state, &mut jobs);
+        let _ = timeout(FIRST_DISCOVERY, discovered.notified()).await;
         ready.notify_ready();
-        // Who hears that the gateway is ready must be able to reach it. Until then a
-        // probe waits.
+        // The admin listener reports readiness, so it answers once the public one does.
         self.listening().await;
-        if let Some(admin) = admin {
-            tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
-        }
+        tokio::spawn(admin::serve(admin, Arc::clone(&self.state)));
         let begun = shutdown.wait_for(|&begun| begun).await.map(drop);
         if begun.is_ok() {
-            self.state.connections.none_left().await;
+            self.state.connections.all_closed().await;
         }
-        let _ = self.ended.send(Ended::Drained);
+        drop(jobs);
+        let _ = self.exit.send(Exit::Drained);
     }
 }

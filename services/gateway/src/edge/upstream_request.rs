@@ -1,19 +1,17 @@
-//! Phase 4: the head that goes to the upstream. What the client forged is taken out,
-//! what the gateway knows is put in.
+//! Phase 4: the request head for the replica. Headers of the client that are not trusted are
+//! replaced by what the gateway knows.
 
 use http::{HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 use quartet_common::request_id;
+use quartet_telemetry::TRACEPARENT;
 
 use super::ctx::Ctx;
-use crate::{
-    policy::headers::{Origin, forged, told},
-    trace::TRACEPARENT,
-};
+use crate::policy::headers::{Origin, forwarded_headers, untrusted_headers};
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let sent = session.req_header();
-    for name in forged(&sent.headers) {
+    for name in untrusted_headers(&sent.headers) {
         request.remove_header(&name);
     }
     let authority = sent
@@ -21,14 +19,14 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         .authority()
         .and_then(|a| HeaderValue::from_str(a.as_str()).ok());
     let origin = Origin {
-        client: ctx.client,
+        client_ip: ctx.client_ip,
         peer_is_trusted: ctx.peer_is_trusted,
         tls: session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some()),
         host: sent.headers.get(header::HOST).or(authority.as_ref()),
     };
-    for (name, value) in told(&ctx.notes, origin, &sent.headers).into_headers() {
+    for (name, value) in forwarded_headers(&ctx.policy, origin, &sent.headers).into_headers() {
         request.insert_header(name, value)?;
     }
     if let Some(host) = ctx
@@ -40,15 +38,14 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         request.insert_header(header::HOST, host)?;
     }
     request.insert_header(&request_id::HEADER, ctx.request_id())?;
-    request.insert_header(&TRACEPARENT, ctx.trace.context.header())?;
+    request.insert_header(&TRACEPARENT, ctx.trace.context().header())?;
     if sent.version == Version::HTTP_2 {
         join_cookies(request)?;
     }
     Ok(())
 }
 
-/// HTTP/2 clients may split cookies over several headers; HTTP/1.1 knows one only
-/// (RFC 9113, 8.2.3).
+/// HTTP/2 clients may split cookies over several headers; HTTP/1.1 allows one (RFC 9113, 8.2.3).
 fn join_cookies(request: &mut RequestHeader) -> Result<()> {
     let parts: Vec<&[u8]> = request
         .headers

@@ -1,52 +1,50 @@
-//! Verifies access tokens as the route asks.
+//! Verifies access tokens as the route requires.
 
 use http::{HeaderMap, header};
 use quartet_auth::jwt::{JwtError, JwtVerifier};
 use quartet_common::problem::Problem;
 
-use super::{Exchange, Flow, Policy};
-use crate::config::model;
+use super::context::{Flow, Policy, RequestView};
+use crate::routing::Auth;
 
-/// `None` only where no route looks at tokens.
 #[derive(Debug)]
-pub(crate) struct Auth {
+pub(super) struct AccessTokens {
+    /// `None` only if no route verifies tokens.
     verifier: Option<JwtVerifier>,
 }
 
-impl Auth {
-    pub(crate) fn new(verifier: Option<JwtVerifier>) -> Self {
+impl AccessTokens {
+    pub(super) fn new(verifier: Option<JwtVerifier>) -> Self {
         Self { verifier }
     }
 
-    async fn admit(&self, exchange: &mut Exchange<'_>) -> Result<(), JwtError> {
-        let rule = exchange.route.auth;
-        let (Some(verifier), model::Auth::Optional | model::Auth::Required) =
-            (&self.verifier, rule)
-        else {
+    async fn authorize(&self, request: &mut RequestView<'_>) -> Result<(), JwtError> {
+        let rule = request.route.auth;
+        let (Some(verifier), Auth::Optional | Auth::Required) = (&self.verifier, rule) else {
             return Ok(());
         };
-        match bearer(&exchange.head.headers)? {
+        match bearer(&request.head.headers)? {
             Some(token) => {
-                exchange.notes.caller = Some(verifier.verify(token).await?);
+                request.context.caller = Some(verifier.verify(token).await?);
                 Ok(())
             }
-            None if rule == model::Auth::Required => Err(JwtError::Missing),
+            None if rule == Auth::Required => Err(JwtError::Missing),
             None => Ok(()),
         }
     }
 }
 
-impl Policy for Auth {
-    async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        match self.admit(exchange).await {
+impl Policy for AccessTokens {
+    async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
+        match self.authorize(request).await {
             Ok(()) => Flow::Continue(()),
             Err(error) => Flow::Break(Box::new(Problem::from(error))),
         }
     }
 }
 
-/// The token of `Authorization: Bearer`. Two such headers are an attempt to be read
-/// differently by two readers.
+/// The token of `Authorization: Bearer`. A second such header is refused, because another server
+/// might read that one instead.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, JwtError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
@@ -69,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_bearer_token_is_read() {
+    fn exactly_one_bearer_token_is_accepted() {
         let read = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {

@@ -1,27 +1,27 @@
-//! Refuses what says of itself that it is too large, or that it wants what the route
-//! does not give.
+//! Refuses requests whose `Content-Length` is too large, and upgrades the route does not allow.
+//!
+//! Bodies without a length are counted as they arrive; see `edge::request_body`.
 
 use http::header;
 
-use super::{Exchange, Flow, Policy};
+use super::context::{Flow, Policy, RequestView};
 use crate::error;
 
-/// Bodies without a length are counted while they pass; see `edge::body`.
 #[derive(Debug)]
-pub(crate) struct BodyLimit;
+pub(super) struct BodyLimit;
 
 impl Policy for BodyLimit {
-    async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        if exchange.upgrade && !exchange.route.upgrade {
+    async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
+        if request.upgrade && !request.route.upgrade {
             return Flow::Break(Box::new(error::upgrade_refused()));
         }
-        let limit = exchange.route.body_limit_bytes;
-        let announced = exchange
+        let limit = request.route.body_limit_bytes;
+        let length = request
             .head
             .headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit) {
+        if length.is_some_and(|length| length > limit) {
             return Flow::Break(Box::new(error::body_too_large(limit)));
         }
         Flow::Continue(())

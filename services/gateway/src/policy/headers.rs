@@ -1,19 +1,19 @@
-//! Which headers of a client are believed, and what is told to the upstream instead.
+//! Which headers of a client are trusted, and what replaces the others.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Notes;
+use super::PolicyContext;
 
-pub(crate) static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-pub(crate) static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Names that only the gateway may set, as they are once `_` is read as `-`.
-const OURS: [&str; 7] = [
+/// Headers that only the gateway may set, with `_` written as `-`.
+const IDENTITY_HEADERS: [&str; 7] = [
     "x-user-id",
     "x-user-email",
     "x-session-id",
@@ -22,13 +22,13 @@ const OURS: [&str; 7] = [
     "x-request-id",
     "traceparent",
 ];
-const OUR_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
+const IDENTITY_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
 const LONGEST: usize = 64;
 
-/// Where the request came in.
+/// Where the request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    pub(crate) client: IpAddr,
+    pub(crate) client_ip: IpAddr,
     pub(crate) peer_is_trusted: bool,
     pub(crate) tls: bool,
     pub(crate) host: Option<&'a HeaderValue>,
@@ -36,51 +36,60 @@ pub(crate) struct Origin<'a> {
 
 /// Headers that must not reach the upstream as the client sent them.
 ///
-/// Servers that read `X_User_Id` as `X-User-Id` exist, so underscores count as dashes.
-pub(crate) fn forged(headers: &HeaderMap) -> Vec<HeaderName> {
+/// Some servers read `X_User_Id` as `X-User-Id`, so underscores are treated as dashes.
+pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| is_ours(name.as_str()))
+        .filter(|name| is_identity_header(name.as_str()))
         .cloned()
         .collect()
 }
 
-fn is_ours(name: &str) -> bool {
+fn is_identity_header(name: &str) -> bool {
     if name.len() > LONGEST {
-        // Longer than any exact name: only the prefixes can fit.
-        return OUR_PREFIXES.iter().any(|prefix| has_prefix(name, prefix));
+        // Longer than any exact name: only a prefix can match.
+        return IDENTITY_PREFIXES
+            .iter()
+            .any(|prefix| has_prefix(name, prefix));
     }
-    OURS.iter()
-        .any(|ours| name.len() == ours.len() && has_prefix(name, ours))
-        || OUR_PREFIXES.iter().any(|prefix| has_prefix(name, prefix))
+    IDENTITY_HEADERS
+        .iter()
+        .any(|known| name.len() == known.len() && has_prefix(name, known))
+        || IDENTITY_PREFIXES
+            .iter()
+            .any(|prefix| has_prefix(name, prefix))
 }
 
-/// Names in a header map are in lower case already.
+/// Names in a header map are already in lower case.
 fn has_prefix(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
             .bytes()
             .zip(prefix.bytes())
-            .all(|(sent, ours)| sent == ours || (sent == b'_' && ours == b'-'))
+            .all(|(sent, known)| sent == known || (sent == b'_' && known == b'-'))
 }
 
-/// What the upstream is told about the caller and the client.
-pub(crate) fn told(notes: &Notes, origin: Origin<'_>, sent: &HeaderMap) -> Told {
-    let claims = notes.caller.as_deref();
-    let believed = |name: &HeaderName| sent.get(name).filter(|_| origin.peer_is_trusted).cloned();
+/// What the upstream learns about the caller and the client.
+pub(crate) fn forwarded_headers(
+    context: &PolicyContext,
+    origin: Origin<'_>,
+    sent: &HeaderMap,
+) -> ForwardedHeaders {
+    let claims = context.caller.as_deref();
+    let trusted = |name: &HeaderName| sent.get(name).filter(|_| origin.peer_is_trusted).cloned();
     let proto = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
-    Told {
+    ForwardedHeaders {
         user: claims.and_then(|claims| HeaderValue::from_str(&claims.sub).ok()),
         session: claims.and_then(|c| HeaderValue::from_str(c.sid.as_deref()?).ok()),
-        client: HeaderValue::from_str(&origin.client.to_string()).ok(),
-        proto: believed(&FORWARDED_PROTO).unwrap_or(proto),
-        host: believed(&FORWARDED_HOST).or_else(|| origin.host.cloned()),
+        client: HeaderValue::from_str(&origin.client_ip.to_string()).ok(),
+        proto: trusted(&FORWARDED_PROTO).unwrap_or(proto),
+        host: trusted(&FORWARDED_HOST).or_else(|| origin.host.cloned()),
     }
 }
 
-/// Values of the headers that the gateway sets.
+/// Values of the headers that the gateway sets; a missing one is not sent.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ForwardedHeaders {
     user: Option<HeaderValue>,
     session: Option<HeaderValue>,
     client: Option<HeaderValue>,
@@ -88,7 +97,7 @@ pub(crate) struct Told {
     host: Option<HeaderValue>,
 }
 
-impl Told {
+impl ForwardedHeaders {
     pub(crate) fn into_headers(self) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
         [
             (&USER_ID, self.user),
@@ -107,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forged_headers_are_found_in_every_spelling() {
+    fn identity_headers_are_found_in_every_spelling() {
         let mut headers = HeaderMap::new();
         for name in [
             "x-user-id",
@@ -121,7 +130,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        assert_eq!(forged(&headers).len(), 8);
+        assert_eq!(untrusted_headers(&headers).len(), 8);
         for name in [
             "x-user-idea",
             "user-id",
@@ -129,8 +138,11 @@ mod tests {
             "x-quartets",
             "forwarded-by",
         ] {
-            assert!(!is_ours(name), "{name}");
+            assert!(!is_identity_header(name), "{name}");
         }
-        assert!(is_ours(&format!("x-quartet-{}", "a".repeat(200))));
+        assert!(is_identity_header(&format!(
+            "x-quartet-{}",
+            "a".repeat(200)
+        )));
     }
 }

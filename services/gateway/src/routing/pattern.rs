@@ -1,4 +1,4 @@
-//! Patterns of hosts and paths as the settings write them.
+//! Host and path patterns in the syntax of the configuration.
 
 use std::{fmt, sync::Arc};
 
@@ -6,16 +6,16 @@ use std::{fmt, sync::Arc};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostPattern {
     Exact(String),
-    /// Everything below this name, which starts with a dot.
-    Below(String),
+    /// Every subdomain of this name, which starts with a dot.
+    Subdomains(String),
 }
 
-/// `/exact`, `/below/*` or `/one/{segment}`.
+/// `/exact`, `/prefix/*` or `/one/{segment}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathPattern {
     pub(crate) text: Arc<str>,
     pub(crate) segments: Vec<Segment>,
-    /// Ends with `/*`: takes the path itself and everything below it.
+    /// Ends with `/*`: matches the path itself and everything below it.
     pub(crate) prefix: bool,
 }
 
@@ -27,52 +27,54 @@ pub(crate) enum Segment {
 
 impl HostPattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (name, below) = match text.strip_prefix("*.") {
+        let (name, subdomains) = match text.strip_prefix("*.") {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        if name.is_empty() || !name.bytes().all(fits) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_allowed) {
             return Err("must be a host such as example.org or *.example.org".to_owned());
         }
         let name = name.to_ascii_lowercase();
-        Ok(if below {
-            Self::Below(format!(".{name}"))
+        Ok(if subdomains {
+            Self::Subdomains(format!(".{name}"))
         } else {
             Self::Exact(name)
         })
     }
 
-    /// `host` is in lower case and has no port.
+    /// `host` must be in lower case, without a port.
     pub(crate) fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => name == host,
-            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+            Self::Subdomains(suffix) => {
+                host.len() > suffix.len() && host.ends_with(suffix.as_str())
+            }
         }
     }
 
-    /// The more exact, the greater.
-    pub(crate) fn weight(&self) -> usize {
+    /// Specificity: the more specific pattern has the greater one.
+    pub(crate) fn specificity(&self) -> usize {
         match self {
             Self::Exact(_) => usize::MAX,
-            Self::Below(suffix) => suffix.len(),
+            Self::Subdomains(suffix) => suffix.len(),
         }
     }
 }
 
 impl PathPattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "must be a path such as /exact, /below/* or /one/{segment}".to_owned();
-        let rest = text.strip_prefix('/').ok_or_else(wrong)?;
+        let invalid = || "must be a path such as /exact, /prefix/* or /one/{segment}".to_owned();
+        let rest = text.strip_prefix('/').ok_or_else(invalid)?;
         if text
             .bytes()
             .any(|byte| byte.is_ascii_whitespace() || b"?#\\".contains(&byte))
         {
-            return Err(wrong());
+            return Err(invalid());
         }
         let (body, prefix) = match rest.strip_suffix('*') {
             Some("") => ("", true),
-            Some(body) => (body.strip_suffix('/').ok_or_else(wrong)?, true),
+            Some(body) => (body.strip_suffix('/').ok_or_else(invalid)?, true),
             None => (rest, false),
         };
         if prefix && body.is_empty() {
@@ -89,8 +91,8 @@ impl PathPattern {
                     Some(Some(name)) if !name.is_empty() && !name.contains(['{', '}', '*']) => {
                         Ok(Segment::Any)
                     }
-                    Some(_) => Err(wrong()),
-                    None if segment.contains(['{', '}', '*']) => Err(wrong()),
+                    Some(_) => Err(invalid()),
+                    None if segment.contains(['{', '}', '*']) => Err(invalid()),
                     None => Ok(Segment::Literal(segment.to_owned())),
                 },
             )
@@ -102,7 +104,7 @@ impl PathPattern {
         })
     }
 
-    /// Number of segments that are not literal.
+    /// Number of `{}` segments.
     pub(crate) fn wildcards(&self) -> usize {
         self.segments
             .iter()
@@ -115,7 +117,7 @@ impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(name) => f.write_str(name),
-            Self::Below(suffix) => write!(f, "*{suffix}"),
+            Self::Subdomains(suffix) => write!(f, "*{suffix}"),
         }
     }
 }
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_stand_only_as_whole_segments() {
+    fn wildcards_must_be_whole_segments() {
         for good in ["/", "/*", "/a", "/a/", "/a/*", "/a/{b}/c", "/a/{b}/*"] {
             assert!(PathPattern::parse(good).is_ok(), "{good}");
         }
@@ -137,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn hosts_match_whole_names() {
-        let below = HostPattern::parse("*.Example.org").unwrap();
-        assert!(below.matches("a.example.org") && below.matches("b.a.example.org"));
-        assert!(!below.matches("example.org") && !below.matches("badexample.org"));
+    fn host_patterns_match_whole_labels() {
+        let subdomains = HostPattern::parse("*.Example.org").unwrap();
+        assert!(subdomains.matches("a.example.org") && subdomains.matches("b.a.example.org"));
+        assert!(!subdomains.matches("example.org") && !subdomains.matches("badexample.org"));
         assert!(HostPattern::parse("*.").is_err() && HostPattern::parse("a b").is_err());
     }
 }

@@ -1,10 +1,17 @@
-//! Finds the best route without looking at all of them, and without allocating.
+//! Finds the best route for a request without looking at all of them, and without allocating.
+//!
+//! Every host and path of a route becomes one entry. Entries are sorted once, best first, so an
+//! entry's index is its rank; a tree of path segments leads to the entries that can match, and
+//! the lowest rank that also matches host, headers and method wins.
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use http::{HeaderMap, Method};
 
-use super::{HostPattern, PathPattern, Route, pattern::Segment};
+use super::{
+    pattern::{HostPattern, PathPattern, Segment},
+    route::Route,
+};
 
 /// All routes, searchable by path.
 #[derive(Debug)]
@@ -22,42 +29,42 @@ struct Entry {
     pattern: Arc<str>,
 }
 
-/// One path segment; its children are the next ones.
+/// One path segment; its children are the segments that may follow.
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<Box<str>, Node>,
     any: Option<Box<Node>>,
     /// Entries whose path ends here, best first.
     exact: Vec<usize>,
-    /// Entries that take everything from here on, best first.
+    /// Entries that match everything below, best first.
     prefix: Vec<usize>,
 }
 
-/// What the table says about a request.
+/// The result of a lookup.
 #[derive(Debug)]
 pub(crate) enum Match<'t> {
     Found {
         route: &'t Arc<Route>,
         pattern: &'t Arc<str>,
     },
-    /// Something is there, but not for this method; these would do.
-    WrongMethod(Vec<Method>),
-    Nothing,
+    /// A route matches, but not with this method; these are allowed.
+    MethodNotAllowed(Vec<Method>),
+    NotFound,
 }
 
-/// The parts of a request that choose the route.
-struct Wanted<'r> {
+/// The parts of a request that select the route, except for its path.
+struct Query<'r> {
     host: &'r str,
     method: &'r Method,
     headers: &'r HeaderMap,
 }
 
-/// What the search has found so far.
+/// The best entry found so far.
 #[derive(Default)]
 struct Best {
     entry: Option<usize>,
-    /// The best entry that fits but for the method.
-    other_method: bool,
+    /// An entry matches except for the method.
+    method_mismatch: bool,
 }
 
 impl RouteTable {
@@ -76,7 +83,7 @@ impl RouteTable {
             let route = &routes[index];
             Reverse((
                 route.priority,
-                host.map_or(0, HostPattern::weight),
+                host.map_or(0, HostPattern::specificity),
                 path.segments.len(),
                 Reverse(path.wildcards()),
                 !path.prefix,
@@ -102,12 +109,12 @@ impl RouteTable {
         }
     }
 
-    /// All routes in the order of the settings.
+    /// All routes in configuration order.
     pub(crate) fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
 
-    /// `host` may carry a port; `path` starts with a slash and has no query.
+    /// `host` may have a port; `path` starts with a slash and has no query.
     pub(crate) fn find(
         &self,
         host: &str,
@@ -123,14 +130,14 @@ impl RouteTable {
         } else {
             host
         };
-        let wanted = Wanted {
+        let query = Query {
             host,
             method,
             headers,
         };
         let mut best = Best::default();
         let rest = path.strip_prefix('/').unwrap_or(path);
-        self.search(&self.root, Some(rest), &wanted, &mut best);
+        self.search(&self.root, Some(rest), &query, &mut best);
         match best.entry {
             Some(entry) => {
                 let entry = &self.entries[entry];
@@ -139,78 +146,72 @@ impl RouteTable {
                     pattern: &entry.pattern,
                 }
             }
-            None if best.other_method => {
+            None if best.method_mismatch => {
                 let mut methods = Vec::new();
-                self.allowed(&self.root, Some(rest), &wanted, &mut methods);
-                Match::WrongMethod(methods)
+                self.collect_methods(&self.root, Some(rest), &query, &mut methods);
+                Match::MethodNotAllowed(methods)
             }
-            None => Match::Nothing,
+            None => Match::NotFound,
         }
     }
 
-    /// `rest` is `None` once the path is used up.
-    fn search(&self, node: &Node, rest: Option<&str>, wanted: &Wanted<'_>, best: &mut Best) {
-        self.consider(&node.prefix, wanted, best);
+    /// `rest` is `None` at the end of the path.
+    fn search(&self, node: &Node, rest: Option<&str>, query: &Query<'_>, best: &mut Best) {
+        self.consider(&node.prefix, query, best);
         let Some(rest) = rest else {
-            self.consider(&node.exact, wanted, best);
+            self.consider(&node.exact, query, best);
             return;
         };
         let (segment, next) = split(rest);
         if let Some(child) = node.literals.get(segment) {
-            self.search(child, next, wanted, best);
+            self.search(child, next, query, best);
         }
         if let Some(child) = &node.any
             && !segment.is_empty()
         {
-            self.search(child, next, wanted, best);
+            self.search(child, next, query, best);
         }
     }
 
-    fn consider(&self, entries: &[usize], wanted: &Wanted<'_>, best: &mut Best) {
+    fn consider(&self, entries: &[usize], query: &Query<'_>, best: &mut Best) {
         for &rank in entries {
             if best.entry.is_some_and(|found| found < rank) {
                 return;
             }
             let entry = &self.entries[rank];
-            if !self.fits(entry, wanted) {
+            if !self.matches(entry, query) {
                 continue;
             }
-            if self.routes[entry.route].takes(wanted.method) {
+            if self.routes[entry.route].allows(query.method) {
                 best.entry = Some(rank);
                 return;
             }
-            best.other_method = true;
+            best.method_mismatch = true;
         }
     }
 
-    /// Everything but the method.
-    fn fits(&self, entry: &Entry, wanted: &Wanted<'_>) -> bool {
+    /// Compares everything except the method.
+    fn matches(&self, entry: &Entry, query: &Query<'_>) -> bool {
         entry
             .host
             .as_ref()
-            .is_none_or(|host| host.matches(wanted.host))
+            .is_none_or(|host| host.matches(query.host))
             && self.routes[entry.route]
                 .headers
                 .iter()
-                .all(|(name, value)| {
-                    wanted
-                        .headers
-                        .get_all(name)
-                        .iter()
-                        .any(|sent| sent == value)
-                })
+                .all(|(name, value)| query.headers.get_all(name).iter().any(|sent| sent == value))
     }
 
-    fn allowed(
+    fn collect_methods(
         &self,
         node: &Node,
         rest: Option<&str>,
-        wanted: &Wanted<'_>,
+        query: &Query<'_>,
         methods: &mut Vec<Method>,
     ) {
         let here = if rest.is_none() { &node.exact[..] } else { &[] };
         for &rank in node.prefix.iter().chain(here) {
-            if self.fits(&self.entries[rank], wanted) {
+            if self.matches(&self.entries[rank], query) {
                 for method in &self.routes[self.entries[rank].route].methods {
                     if !methods.contains(method) {
                         methods.push(method.clone());
@@ -226,7 +227,7 @@ impl RouteTable {
             .into_iter()
             .chain(node.any.as_deref())
         {
-            self.allowed(child, next, wanted, methods);
+            self.collect_methods(child, next, query, methods);
         }
     }
 }
@@ -273,11 +274,7 @@ mod tests {
 
     fn table(text: &str) -> RouteTable {
         let text = format!("shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n{text}");
-        let sources = Sources {
-            file: Some("test.toml".into()),
-            environment: Vec::new(),
-        };
-        sources.load_text(&text).unwrap().routes
+        Sources::of_test(&text).unwrap().routes
     }
 
     fn route(name: &str, rest: &str) -> String {
@@ -297,17 +294,17 @@ mod tests {
     ) -> String {
         match table.find(host, path, &method, headers) {
             Match::Found { route, .. } => route.name.to_string(),
-            Match::WrongMethod(methods) => methods
+            Match::MethodNotAllowed(methods) => methods
                 .iter()
                 .map(Method::as_str)
                 .collect::<Vec<_>>()
                 .join(","),
-            Match::Nothing => "-".to_owned(),
+            Match::NotFound => "-".to_owned(),
         }
     }
 
     #[test]
-    fn the_longest_path_wins_and_prefixes_take_whole_segments() {
+    fn longest_path_wins_and_prefixes_match_whole_segments() {
         let table = table(
             &[
                 route("all", "paths = [\"/*\"]"),
@@ -331,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_headers_methods_and_priority_decide_in_that_order() {
+    fn priority_host_path_headers_and_methods_rank_routes() {
         let table = table(
             &[
                 route("any", "paths = [\"/a\"]"),
@@ -358,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_method_is_told_from_a_wrong_path() {
+    fn method_mismatch_differs_from_path_mismatch() {
         let table = table(
             &[
                 route("read", "paths = [\"/a\"]\nmethods = [\"GET\"]"),
@@ -373,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_routes_are_tried_by_name() {
+    fn equal_routes_are_ranked_by_name() {
         let table = table(
             &[
                 route("b", "paths = [\"/a\"]"),

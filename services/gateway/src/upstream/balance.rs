@@ -1,30 +1,29 @@
-//! Which replica takes the next attempt.
+//! Chooses the replica for the next attempt.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use super::{Replica, Upstream};
+use super::replicas::{Replica, Upstream};
 
 impl Upstream {
-    /// The next replica in turn that was not tried yet and is not left out.
+    /// The next replica in turn that was not tried yet and is not ejected.
     ///
-    /// When all of those are left out, one of them is taken all the same: a wrong guess
-    /// about health must not make an upstream unreachable. `None`: all were tried, or
-    /// no address is known.
+    /// If all of those are ejected, one of them is chosen anyway: a wrong guess about health must
+    /// not make an upstream unavailable. `None`: all were tried, or no address is known.
     pub(crate) fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Arc<Replica>> {
         let replicas = self.replicas.load();
         let first = self.next_turn();
-        let mut last_resort = None;
+        let mut fallback = None;
         for step in 0..replicas.len() {
             let replica = &replicas[(first.wrapping_add(step)) % replicas.len()];
             if tried.contains(&replica.address) {
                 continue;
             }
-            if replica.health.may_be_tried(now) {
+            if replica.health.admit(now) {
                 return Some(Arc::clone(replica));
             }
-            last_resort.get_or_insert(replica);
+            fallback.get_or_insert(replica);
         }
-        last_resort.map(Arc::clone)
+        fallback.map(Arc::clone)
     }
 }
 
@@ -39,7 +38,7 @@ mod tests {
         let targets = addresses
             .iter()
             .map(|a| Target {
-                host: Host::Address(a.parse().unwrap()),
+                host: Host::Ip(a.parse().unwrap()),
                 port: 80,
             })
             .collect();
@@ -63,11 +62,11 @@ mod tests {
     fn fail(upstream: &Upstream, replica: &Replica, now: Instant) {
         replica
             .health
-            .failed(now, upstream.config.eject_min, upstream.config.eject_max);
+            .record_failure(now, upstream.config.eject_min, upstream.config.eject_max);
     }
 
     #[test]
-    fn replicas_take_turns_and_tried_ones_are_left_out() {
+    fn replicas_take_turns_and_tried_ones_are_skipped() {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
         let now = Instant::now();
         let three: HashSet<_> = (0..3)
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_replica_is_left_out_for_a_while_and_then_tried_by_one() {
+    fn failed_replica_is_ejected_and_then_probed_once() {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2"]);
         let now = Instant::now();
         let bad = upstream.pick(&[], now).unwrap();
@@ -93,13 +92,13 @@ mod tests {
         let later = now + Duration::from_millis(150);
         let picked = (0..6).filter(|_| upstream.pick(&[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 1, "one probe until its outcome is known");
-        bad.health.answered();
+        bad.health.record_success();
         let picked = (0..6).filter(|_| upstream.pick(&[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 3);
     }
 
     #[test]
-    fn when_all_are_left_out_one_is_taken_all_the_same() {
+    fn an_ejected_replica_is_chosen_if_all_are_ejected() {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2"]);
         let now = Instant::now();
         for replica in upstream.replicas().iter() {
@@ -109,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn health_is_carried_over_by_address() {
+    fn health_survives_a_reload_by_address() {
         let before = upstream(&["10.0.0.1", "10.0.0.2"]);
         let now = Instant::now();
         let bad = before.replicas()[0].clone();
         fail(&before, &bad, now);
         let mut config = before.config.clone();
         config.targets.push(Target {
-            host: Host::Address([10, 0, 0, 3].into()),
+            host: Host::Ip([10, 0, 0, 3].into()),
             port: 80,
         });
         let after = Upstream::new(config, Some(&before));

@@ -1,10 +1,16 @@
-//! Looks up the names of upstreams again and again. DNS answers are not cached: their
-//! time to live says nothing about replicas. A failed look-up keeps the last good answer.
+//! Resolves the host names of upstreams periodically; every address is one replica.
+//!
+//! - Records are not cached: their TTL says nothing about how long a replica lives. With a cache,
+//!   requests would go to replicas that are gone, and new ones would stay idle.
+//! - A lookup that fails or returns nothing keeps the addresses of the last one that succeeded. A
+//!   DNS outage therefore never takes an upstream down; replicas that are really gone are ejected.
+//! - A lookup publishes its result at once, so a slow name does not hold up the others.
+//! - A reload starts a round immediately, because new upstreams have no address yet.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hickory_resolver::{
@@ -17,54 +23,10 @@ use hickory_resolver::{
 };
 use tokio::task::JoinSet;
 
-use super::Upstream;
+use super::replicas::Upstream;
 use crate::config::{Host, model};
 
-/// What is known about one target of an upstream.
-#[derive(Clone, Debug)]
-pub(crate) struct Lookup {
-    /// `None` for a literal address.
-    pub(crate) name: Option<String>,
-    /// The last good answer.
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) answered: Option<Instant>,
-    /// Why the last look-up failed, if it did.
-    pub(crate) error: Option<String>,
-}
-
-impl Lookup {
-    pub(super) fn literal(address: IpAddr) -> Self {
-        Self {
-            name: None,
-            addresses: vec![address],
-            answered: None,
-            error: None,
-        }
-    }
-
-    pub(super) fn unknown(name: &str) -> Self {
-        let name = Some(name.to_owned());
-        Self {
-            name,
-            addresses: Vec::new(),
-            answered: None,
-            error: None,
-        }
-    }
-
-    pub(super) fn note(&mut self, answer: Result<Vec<IpAddr>, String>) {
-        match answer {
-            Ok(addresses) => {
-                self.addresses = addresses;
-                self.answered = Some(Instant::now());
-                self.error = None;
-            }
-            Err(error) => self.error = Some(error),
-        }
-    }
-}
-
-/// Asks DNS as the settings say.
+/// Resolves names with the configured DNS servers.
 pub(crate) struct Resolver {
     inner: TokioResolver,
     timeout: Duration,
@@ -72,7 +34,7 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// # Errors
-    /// When the system's resolver settings cannot be read.
+    /// When the resolver configuration of the system cannot be read.
     pub(crate) fn new(settings: &model::Discovery) -> anyhow::Result<Self> {
         let timeout = Duration::from_millis(settings.timeout_ms);
         let mut builder = match settings.nameserver {
@@ -99,15 +61,15 @@ impl Resolver {
     }
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        let answer = tokio::time::timeout(self.timeout, self.inner.lookup_ip(name)).await;
-        let answer = answer
-            .map_err(|_| format!("no answer within {} ms", self.timeout.as_millis()))?
+        let lookup = tokio::time::timeout(self.timeout, self.inner.lookup_ip(name)).await;
+        let lookup = lookup
+            .map_err(|_| format!("timed out after {} ms", self.timeout.as_millis()))?
             .map_err(|error| error.to_string())?;
-        let mut addresses: Vec<IpAddr> = answer.iter().collect();
+        let mut addresses: Vec<IpAddr> = lookup.iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
         if addresses.is_empty() {
-            Err("no address".to_owned())
+            Err("no addresses".to_owned())
         } else {
             Ok(addresses)
         }
@@ -124,11 +86,11 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-/// Looks up every name of every upstream once, side by side.
+/// Resolves every name of every upstream once, concurrently.
 pub(crate) async fn refresh(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver>) {
     let mut running = JoinSet::new();
     for upstream in upstreams {
-        upstream.budget.trickle();
+        upstream.retry_budget.add_minimum();
         for (index, target) in upstream.config.targets.iter().enumerate() {
             let Host::Name(name) = &target.host else {
                 continue;
@@ -136,11 +98,11 @@ pub(crate) async fn refresh(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver
             let (upstream, resolver) = (Arc::clone(upstream), Arc::clone(resolver));
             let name = name.clone();
             running.spawn(async move {
-                let answer = resolver.addresses(&name).await;
-                if let Err(error) = &answer {
-                    tracing::debug!(name, error, "look-up failed; the last good answer stays");
+                let result = resolver.addresses(&name).await;
+                if let Err(error) = &result {
+                    tracing::debug!(name, error, "DNS lookup failed; keeping known addresses");
                 }
-                upstream.note_lookup(index, answer);
+                upstream.record_lookup(index, result);
                 upstream.publish();
             });
         }

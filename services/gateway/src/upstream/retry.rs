@@ -1,62 +1,68 @@
-//! Bounds retries, so that a broken upstream does not get several times the load.
+//! The retry budget: bounds retries to a share of the requests, so that a failing upstream does not
+//! receive a multiple of its load.
+//!
+//! A token bucket. It differs from `tower::retry::budget::TpsBudget` in two ways that matter here:
+//! the percentage is exact (that one turns 51 to 99 % into 100 %), and while the bucket is full a
+//! request only reads an atomic instead of taking a lock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// One retry costs this much.
-const COST: i64 = 100;
-/// So many retries can be saved up: what a replica's death under load needs at once.
-const SAVED_RETRIES: i64 = 200;
-/// What time alone gives back at every look-up round.
-const TRICKLE_RETRIES: i64 = 20;
+/// Tokens per retry, so that one percent of a retry is one token.
+const RETRY_COST: i64 = 100;
+/// Retries that can be saved up: enough for the requests in flight when a replica dies under load.
+const MAX_RETRIES: i64 = 200;
+/// Retries added in every discovery round, independent of traffic.
+const MIN_RETRIES_PER_ROUND: i64 = 20;
 
-/// A purse that every request puts a share of a retry into.
+/// The budget of one upstream.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    share: i64,
-    saved: AtomicI64,
+    tokens_per_request: i64,
+    tokens: AtomicI64,
 }
 
 impl Budget {
     pub(crate) fn new(percent: u32) -> Self {
-        let saved = if percent == 0 {
+        let tokens = if percent == 0 {
             0
         } else {
-            SAVED_RETRIES * COST
+            MAX_RETRIES * RETRY_COST
         };
         Self {
-            share: percent.into(),
-            saved: AtomicI64::new(saved),
+            tokens_per_request: percent.into(),
+            tokens: AtomicI64::new(tokens),
         }
     }
 
-    pub(crate) fn request(&self) {
-        self.put(self.share);
+    /// Adds the share of one request.
+    pub(crate) fn deposit(&self) {
+        self.add(self.tokens_per_request);
     }
 
-    /// Keeps a rarely used upstream able to retry.
-    pub(crate) fn trickle(&self) {
-        if self.share > 0 {
-            self.put(TRICKLE_RETRIES * COST);
+    /// Keeps an upstream with little traffic able to retry.
+    pub(crate) fn add_minimum(&self) {
+        if self.tokens_per_request > 0 {
+            self.add(MIN_RETRIES_PER_ROUND * RETRY_COST);
         }
     }
 
-    /// Takes a retry if there is one left.
-    pub(crate) fn take(&self) -> bool {
-        self.saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
-                (saved >= COST).then(|| saved - COST)
+    /// Takes one retry if the budget has it.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.tokens
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+                (tokens >= RETRY_COST).then(|| tokens - RETRY_COST)
             })
             .is_ok()
     }
 
-    fn put(&self, amount: i64) {
-        let full = SAVED_RETRIES * COST;
-        // Usually full: then nothing is written, and no cache line moves between cores.
-        if self.saved.load(Ordering::Relaxed) < full {
+    fn add(&self, amount: i64) {
+        let full = MAX_RETRIES * RETRY_COST;
+        // Usually full: nothing is written then, and no cache line moves between cores.
+        if self.tokens.load(Ordering::Relaxed) < full {
             let _ = self
-                .saved
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
-                    Some((saved + amount).min(full))
+                .tokens
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+                    Some((tokens + amount).min(full))
                 });
         }
     }
@@ -67,21 +73,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_are_a_share_of_requests_over_time() {
+    fn retries_are_a_share_of_requests() {
         let budget = Budget::new(20);
         let mut saved = 0;
-        while budget.take() {
+        while budget.withdraw() {
             saved += 1;
         }
-        assert_eq!(saved, SAVED_RETRIES);
+        assert_eq!(saved, MAX_RETRIES);
         for _ in 0..10 {
-            budget.request();
+            budget.deposit();
         }
-        assert!(budget.take() && budget.take() && !budget.take());
-        budget.trickle();
-        assert!(budget.take());
+        assert!(budget.withdraw() && budget.withdraw() && !budget.withdraw());
+        budget.add_minimum();
+        assert!(budget.withdraw());
         let none = Budget::new(0);
-        none.trickle();
-        assert!(!none.take());
+        none.add_minimum();
+        assert!(!none.withdraw());
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens: public, optional, required; keys from a real JWKS address.
+//! Access tokens on public, optional and required routes; keys come from a JWKS URL.
 
 use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
@@ -28,13 +28,13 @@ async fn call(gateway: &Gateway, path: &str, authorization: Option<&str>) -> req
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_rule_lets_pass_whom_it_should() {
+async fn tokens_are_ignored_optional_or_required_by_route() {
     let issuer = Issuer::new(Clock::system());
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let good = format!("Bearer {}", issuer.token("usr_1"));
-    let answer = call(&gateway, "/required", Some(&good)).await;
-    assert_eq!(answer.status(), 200);
-    let echoed: Value = answer.json().await.unwrap();
+    let response = call(&gateway, "/required", Some(&good)).await;
+    assert_eq!(response.status(), 200);
+    let echoed: Value = response.json().await.unwrap();
     let sent = echoed["headers"].to_string();
     assert!(sent.contains(r#"["x-user-id","usr_1"]"#), "{sent}");
     assert!(sent.contains(r#"["x-session-id","ses_test"]"#), "{sent}");
@@ -53,7 +53,7 @@ async fn each_rule_lets_pass_whom_it_should() {
             .to_string()
             .contains(r#"["x-user-id","usr_1"]"#)
     );
-    // A public route does not look at tokens, good or bad.
+    // A public route ignores tokens, valid or not.
     let echoed: Value = call(&gateway, "/public", Some(&good))
         .await
         .json()
@@ -65,13 +65,13 @@ async fn each_rule_lets_pass_whom_it_should() {
         200
     );
     assert_eq!(call(&gateway, "/optional", None).await.status(), 200);
-    let answer = call(&gateway, "/required", None).await;
-    assert_eq!(answer.headers()["www-authenticate"], "Bearer");
-    problem(answer, 401, "unauthenticated").await;
+    let response = call(&gateway, "/required", None).await;
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    problem(response, 401, "unauthenticated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_tokens_are_refused_wherever_they_are_looked_at() {
+async fn invalid_tokens_are_refused_on_optional_and_required_routes() {
     let clock = Clock::system();
     let issuer = Issuer::new(clock.clone());
     let gateway = Gateway::start(&settings(&issuer).await).await;
@@ -90,16 +90,16 @@ async fn bad_tokens_are_refused_wherever_they_are_looked_at() {
     ];
     for token in &bad {
         for path in ["/required", "/optional"] {
-            let answer = call(&gateway, path, Some(&format!("Bearer {token}"))).await;
-            problem(answer, 401, "unauthenticated").await;
+            let response = call(&gateway, path, Some(&format!("Bearer {token}"))).await;
+            problem(response, 401, "unauthenticated").await;
         }
     }
-    let answer = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
-    problem(answer, 401, "unauthenticated").await;
+    let response = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
+    problem(response, 401, "unauthenticated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_nobody_is_called_a_liar() {
+async fn unknown_keys_return_503_not_401() {
     let issuer = Issuer::new(Clock::system());
     let settings = settings(&issuer).await;
     let first_url = settings
@@ -109,26 +109,26 @@ async fn without_keys_nobody_is_called_a_liar() {
     let unreachable = format!("jwks_url = \"http://{}/jwks.json\"", free_address());
     let gateway = Gateway::start(&settings.replace(first_url, &unreachable)).await;
     let token = format!("Bearer {}", issuer.token("usr_1"));
-    let answer = call(&gateway, "/required", Some(&token)).await;
-    assert!(answer.headers().contains_key("retry-after"));
-    problem(answer, 503, "unavailable").await;
+    let response = call(&gateway, "/required", Some(&token)).await;
+    assert!(response.headers().contains_key("retry-after"));
+    problem(response, 503, "unavailable").await;
     assert_eq!(call(&gateway, "/public", Some(&token)).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_does_not_pass_by_the_policies() {
+async fn upgrades_are_subject_to_policies() {
     let issuer = Issuer::new(Clock::system());
     let gateway = Gateway::start(&settings(&issuer).await).await;
     let url = format!("ws://{}/required", gateway.public);
     let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
-    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else {
         panic!("{refused}")
     };
-    assert_eq!(answer.status(), 401);
+    assert_eq!(response.status(), 401);
     let url = format!("ws://{}/optional", gateway.public);
     let refused = tokio_tungstenite::connect_async(url).await.unwrap_err();
-    let tokio_tungstenite::tungstenite::Error::Http(answer) = refused else {
+    let tokio_tungstenite::tungstenite::Error::Http(response) = refused else {
         panic!("{refused}")
     };
-    assert_eq!(answer.status(), 400, "the route does not allow upgrades");
+    assert_eq!(response.status(), 400, "the route does not allow upgrades");
 }

@@ -1,4 +1,4 @@
-//! The merged document and the page that shows it.
+//! The merged document and the API documentation.
 
 use axum::{Json, Router, routing::get};
 use quartet_testing::{assert_complete, contract::Contract};
@@ -21,7 +21,7 @@ fn document(service: &str) -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_are_merged_and_kept_when_a_service_is_gone() {
+async fn documents_of_available_services_are_merged() {
     let core = serve(document("core")).await;
     let mut media = crate::support::free_address();
     let variables = |media: std::net::SocketAddr| {
@@ -50,34 +50,35 @@ async fn documents_are_merged_and_kept_when_a_service_is_gone() {
     );
     media = crate::support::serve_on(media, document("media")).await;
     assert_ne!(media.port(), 0);
-    let merged: Value = crate::support::eventually("the other service's part comes", || async {
-        let merged: Value = gateway.get("/openapi.json").await.json().await.unwrap();
-        merged["paths"]
-            .get("/v1/media/things")
-            .is_some()
-            .then_some(merged)
-    })
-    .await;
+    let merged: Value =
+        crate::support::eventually("the other service's document is merged", || async {
+            let merged: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+            merged["paths"]
+                .get("/v1/media/things")
+                .is_some()
+                .then_some(merged)
+        })
+        .await;
     let schemas = merged["components"]["schemas"].as_object().unwrap();
     assert!(schemas.contains_key("Problem"), "{schemas:?}");
     assert!(!schemas.contains_key("media_Problem"), "{schemas:?}");
-    // The gateway's own operations are among them.
+    // The gateway's own operations are included.
     let health = &merged["paths"]["/health"]["get"];
     assert_eq!(health["operationId"], "get_health");
     assert!(health["responses"].get("431").is_some(), "{health}");
 }
 
 #[test]
-fn the_committed_document_is_whole() {
+fn committed_document_is_complete() {
     let contract = Contract::new(include_str!("../../openapi.json"));
     assert_complete(&contract);
-    // What only the gateway answers stands at every operation that it passes on.
+    // Responses of the gateway are documented for every operation that it forwards.
     for operation in contract.operations() {
         let responses = &operation.value["responses"];
-        let passed_on = operation.path.starts_with("/v1/") || operation.path.starts_with("/s/");
+        let forwarded = operation.path.starts_with("/v1/") || operation.path.starts_with("/s/");
         assert_eq!(
             responses.get("504").is_some(),
-            passed_on || operation.path.starts_with("/.")
+            forwarded || operation.path.starts_with("/.")
         );
         let codes = responses["429"]["x-problem-codes"].as_array();
         let limited = codes.is_some_and(|codes| codes.contains(&json!("rate_limited")));
@@ -86,11 +87,11 @@ fn the_committed_document_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_loads_nothing_from_elsewhere() {
+async fn documentation_loads_nothing_from_other_origins() {
     let gateway = Gateway::start("").await;
-    let answer = gateway.get("/docs").await;
-    assert_eq!(answer.status(), 301);
-    assert_eq!(answer.headers()["location"], "/docs/");
+    let response = gateway.get("/docs").await;
+    assert_eq!(response.status(), 301);
+    assert_eq!(response.headers()["location"], "/docs/");
     let page = gateway.get("/docs/").await;
     assert_eq!(page.status(), 200);
     assert!(
@@ -117,10 +118,10 @@ async fn the_page_loads_nothing_from_elsewhere() {
         .collect();
     assert_eq!(named.len(), 5, "{named:?}");
     for file in named {
-        let answer = gateway.get(&format!("/docs/{file}")).await;
-        assert_eq!(answer.status(), 200, "{file}");
+        let response = gateway.get(&format!("/docs/{file}")).await;
+        assert_eq!(response.status(), 200, "{file}");
         assert_eq!(
-            answer.headers()["content-security-policy"],
+            response.headers()["content-security-policy"],
             policy,
             "{file}"
         );
@@ -132,7 +133,7 @@ async fn the_page_loads_nothing_from_elsewhere() {
     )
     .await;
     problem(gateway.get("/docs/nothing.js").await, 404, "no_route").await;
-    // No service is there, so there is no document yet.
+    // No service is available, so there is no document yet.
     problem(
         gateway.get("/openapi.json").await,
         503,

@@ -1,4 +1,4 @@
-//! Bad input: too large, too long, too slow, or readable in two ways.
+//! Hostile input: too large, too slow, or ambiguous.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{
-    Gateway, client, echo, exchange, problem, read_answer, route, serve, upstream,
+    Gateway, client, echo, exchange, problem, read_response, route, serve, upstream,
 };
 
 async fn gateway() -> Gateway {
@@ -32,7 +32,7 @@ async fn gateway() -> Gateway {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_too_large_is_refused_announced_or_not() {
+async fn too_large_bodies_are_413_with_and_without_length() {
     let seen = Arc::new(AtomicUsize::new(0));
     let finished = Arc::clone(&seen);
     let router = Router::new().fallback(any(move |request: Request| async move {
@@ -66,12 +66,12 @@ async fn a_body_that_is_too_large_is_refused_announced_or_not() {
     assert_eq!(
         seen.load(Ordering::Relaxed),
         2,
-        "no upstream got a whole body that was refused"
+        "the upstream must not receive a whole body that is refused"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_is_too_large_is_a_431() {
+async fn too_large_heads_are_431() {
     let gateway = gateway().await;
     let start = "GET /a HTTP/1.1\r\nhost: a\r\n";
     let fits = format!("{start}x: {}\r\n\r\n", "y".repeat(60_000));
@@ -89,14 +89,14 @@ async fn a_head_that_is_too_large_is_a_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_too_slow_is_a_408() {
+async fn too_slow_requests_are_408() {
     let gateway = gateway().await;
     let mut slow_head = TcpStream::connect(gateway.public).await.unwrap();
     slow_head
         .write_all(b"GET /slow-head HTTP/1.1\r\nhost:")
         .await
         .unwrap();
-    read_answer(&mut slow_head)
+    read_response(&mut slow_head)
         .await
         .problem(408, "request_timeout");
     assert_eq!(gateway.access_line("/slow-head").await["status"], 408);
@@ -105,13 +105,13 @@ async fn a_request_that_is_too_slow_is_a_408() {
         .write_all(b"POST /slow-body HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf")
         .await
         .unwrap();
-    read_answer(&mut slow_body)
+    read_response(&mut slow_body)
         .await
         .problem(408, "request_timeout");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_be_read_in_two_ways_is_refused() {
+async fn ambiguous_requests_are_refused() {
     let gateway = gateway().await;
     for request in [
         "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -124,8 +124,8 @@ async fn what_can_be_read_in_two_ways_is_refused() {
         "nonsense\r\n\r\n",
         "\x16\x03\x01\x02\r\n\r\n",
     ] {
-        let answer = exchange(gateway.public, request.as_bytes()).await;
-        answer.problem(400, "malformed_request");
+        let response = exchange(gateway.public, request.as_bytes()).await;
+        response.problem(400, "malformed_request");
     }
     for path in ["/a/../b", "/a/%2e%2e/b", "/./a"] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -133,7 +133,7 @@ async fn what_can_be_read_in_two_ways_is_refused() {
             .await
             .problem(400, "invalid_parameter");
     }
-    // A broken chunk is seen only once the request is under way.
+    // An invalid chunk is found only while the body is forwarded.
     let broken =
         "POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n";
     exchange(gateway.public, broken.as_bytes())
@@ -142,7 +142,7 @@ async fn what_can_be_read_in_two_ways_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_request_does_not_end_the_connection() {
+async fn connections_survive_a_refused_request() {
     let gateway = gateway().await;
     let mut stream = TcpStream::connect(gateway.public).await.unwrap();
     for _ in 0..3 {
@@ -150,13 +150,13 @@ async fn a_refused_request_does_not_end_the_connection() {
             .write_all(b"POST /a/../b HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
             .await
             .unwrap();
-        read_answer(&mut stream)
+        read_response(&mut stream)
             .await
             .problem(400, "invalid_parameter");
         stream
             .write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
             .unwrap();
-        assert_eq!(read_answer(&mut stream).await.status, 200);
+        assert_eq!(read_response(&mut stream).await.status, 200);
     }
 }

@@ -1,78 +1,45 @@
-//! The rooms keep to the map: who may know whom.
-
-use std::path::{Path, PathBuf};
-
-fn sources(directory: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(directory)
-        .unwrap()
-        .flat_map(|entry| {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
-}
+//! The arrows of the architecture; `edge` alone knows pingora.
 
 #[test]
-fn rooms_know_only_what_the_map_allows() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    // Room, and what must not stand in its code.
-    let forbidden: [(&str, &[&str]); 5] = [
-        ("", &["pingora::", "use pingora"]),
-        (
-            "routing",
-            &[
-                "crate::policy",
-                "crate::upstream",
-                "crate::state",
-                "crate::edge",
+fn imports_point_downward() {
+    quartet_testing::arrows::check(
+        env!("CARGO_MANIFEST_DIR"),
+        &[
+            ["lib", "*", "pingora"],
+            [
+                "edge",
+                "admin background state pages snapshot policy upstream routing listener reply error",
+                "",
             ],
-        ),
-        (
-            "upstream",
-            &[
-                "crate::policy",
-                "crate::routing",
-                "crate::state",
-                "crate::edge",
+            ["admin", "state config upstream routing reply", "pingora"],
+            [
+                "background",
+                "state config upstream metrics",
+                "pingora axum",
             ],
-        ),
-        (
-            "policy",
-            &["crate::upstream", "crate::state", "crate::edge", "axum"],
-        ),
-        (
-            "config",
-            &[
-                "crate::policy",
-                "crate::upstream",
-                "crate::state",
-                "crate::edge",
+            [
+                "state",
+                "pages snapshot policy config metrics listener",
+                "pingora axum",
             ],
-        ),
-    ];
-    let mut found = Vec::new();
-    for path in sources(&root) {
-        let name = path.strip_prefix(&root).unwrap().display().to_string();
-        if name.starts_with("edge") {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let code = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"));
-        let code: Vec<&str> = code.collect();
-        for (room, words) in forbidden {
-            let inside = name.starts_with(&format!("{room}/")) || name == format!("{room}.rs");
-            for word in words.iter().filter(|_| room.is_empty() || inside) {
-                if code.iter().any(|line| line.contains(word)) {
-                    found.push(format!("{name}: {word}"));
-                }
-            }
-        }
-    }
-    assert!(found.is_empty(), "{found:?}");
+            [
+                "pages",
+                "snapshot upstream routing reply error",
+                "pingora axum",
+            ],
+            [
+                "snapshot",
+                "policy upstream config routing metrics",
+                "pingora axum",
+            ],
+            ["policy", "config routing metrics error", "pingora axum"],
+            ["upstream", "config", "pingora axum"],
+            ["config", "routing", "pingora axum"],
+            ["routing", "", "pingora axum"],
+            ["metrics", "", "pingora axum"],
+            ["listener", "", "pingora axum"],
+            ["reply", "", "pingora axum"],
+            ["error", "", "pingora axum"],
+        ],
+    );
 }

@@ -1,4 +1,4 @@
-//! Settings with mistakes, reloads without loss, and an end without loss.
+//! Invalid configurations, reloads and shutdowns that lose no request.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{Gateway, client, command, eventually, problem, route, serve, upstream};
 
-/// An upstream whose answer to `/held` waits for a permit.
+/// An upstream whose response to `/held` waits for a permit.
 async fn held() -> (SocketAddr, Arc<Semaphore>) {
     let permits = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&permits);
@@ -23,7 +23,7 @@ async fn held() -> (SocketAddr, Arc<Semaphore>) {
     (serve(router).await, permits)
 }
 
-/// Sends a request to `/held` and comes back once the upstream has it.
+/// Sends a request to `/held`, and returns once the upstream has it.
 async fn in_flight(gateway: &Gateway) -> tokio::task::JoinHandle<reqwest::Response> {
     let url = gateway.url("/held");
     let request = tokio::spawn(async move { client().get(url).send().await.unwrap() });
@@ -36,7 +36,7 @@ async fn in_flight(gateway: &Gateway) -> tokio::task::JoinHandle<reqwest::Respon
 }
 
 #[test]
-fn mistakes_are_found_with_line_and_column() {
+fn errors_have_line_and_column() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
     let check = |text: &str, variables: &[(&str, &str)]| {
@@ -46,82 +46,85 @@ fn mistakes_are_found_with_line_and_column() {
             .envs(variables.iter().copied())
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         (
             output.status.code(),
-            said.replace(file.to_str().unwrap(), "FILE"),
+            stderr.replace(file.to_str().unwrap(), "FILE"),
         )
     };
-    assert_eq!(check("", &[]).0, Some(0), "the shipped settings are good");
+    assert_eq!(check("", &[]).0, Some(0), "the defaults are valid");
     let cases = [
         ("[server", "FILE:1:8: "),
         (
             "[server]\nlisten = \"nowhere\"\n",
-            "FILE:2:1: server.listen: ",
+            "setting `server.listen` (FILE:2:1): ",
         ),
         (
             "[server]\n\n  lisen = 1\n",
-            "FILE:3:3: server.lisen: unknown field",
+            "FILE:3:3: there is no setting `server.lisen`",
         ),
         (
             "[routes.core]\nupstream = \"cor\"\n",
-            "FILE:2:1: routes.core.upstream: there is no upstream `cor`",
+            "setting `routes.core.upstream` (FILE:2:1): there is no upstream `cor`",
         ),
         (
             "[routes.x]\npaths = [\"/a\", \"b\"]\nserve = \"health\"\n",
-            "FILE:2:16: routes.x.paths[1]: must be a path",
+            "setting `routes.x.paths[1]` (FILE:2:16): must be a path",
         ),
         (
             "[limits.core]\nrequests = 0\n",
-            "FILE:2:1: limits.core.requests: must be from 1",
+            "setting `limits.core.requests` (FILE:2:1): must be from 1",
         ),
         (
             "[upstreams.x]\naddresses = [\"core\"]\n",
-            "FILE:2:14: upstreams.x.addresses[0]: must be",
+            "setting `upstreams.x.addresses[0]` (FILE:2:14): must be",
         ),
         (
             "[routes.x]\npaths = [\"/a\"]\n",
-            "FILE:1:9: routes.x: must have `upstream` or `serve`",
+            "setting `routes.x` (FILE:1:9): must have `upstream` or `serve`",
         ),
     ];
     for (text, expected) in cases {
-        let (code, said) = check(text, &[]);
+        let (code, stderr) = check(text, &[]);
         assert_eq!(code, Some(1), "{text}");
-        assert!(said.contains(expected), "{text}\nsaid {said}");
+        assert!(stderr.contains(expected), "{text}\nstderr: {stderr}");
     }
-    let (code, said) = check("", &[("QUARTET_SERVER_THREADS", "many")]);
+    let (code, stderr) = check("", &[("QUARTET_SERVER_THREADS", "many")]);
     assert!(
-        code == Some(1) && said.contains("QUARTET_SERVER_THREADS"),
-        "{said}"
+        code == Some(1) && stderr.contains("QUARTET_SERVER_THREADS"),
+        "{stderr}"
     );
-    assert!(!said.contains("many"), "a value may be a secret: {said}");
-    let (code, said) = check("", &[("QUARTET_SERVER_THRAEDS", "1")]);
     assert!(
-        code == Some(1) && said.contains("QUARTET_SERVER_THRAEDS"),
-        "{said}"
+        !stderr.contains("many"),
+        "a value may be a secret: {stderr}"
     );
-    // All mistakes of one kind at once.
-    let (_, said) = check("[limits.core]\nrequests = 0\nwindow_seconds = 0\n", &[]);
-    assert_eq!(said.lines().count(), 2, "{said}");
+    let (code, stderr) = check("", &[("QUARTET_SERVER_THRAEDS", "1")]);
+    assert!(
+        code == Some(1) && stderr.contains("QUARTET_SERVER_THRAEDS"),
+        "{stderr}"
+    );
+    // All violations at once.
+    let (_, stderr) = check("[limits.core]\nrequests = 0\nwindow_seconds = 0\n", &[]);
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_file_is_read_again_without_dropping_a_request() {
+async fn reload_drops_no_request() {
     let (address, permits) = held().await;
     let first = [upstream(&[address]), route("all", "/held", "")].concat();
     let gateway = Gateway::start(&first).await;
     problem(gateway.get("/new").await, 404, "no_route").await;
     let request = in_flight(&gateway).await;
-    // A change of the content is enough.
+    // A changed content is enough.
     let second = [first.clone(), route("new", "/new", "")].concat();
     std::fs::write(gateway.file(), &second).unwrap();
-    eventually("the new route answers", || async {
+    eventually("the new route responds", || async {
         (gateway.get("/new").await.status() == 200).then_some(())
     })
     .await;
-    // A file with a mistake changes nothing, and is heard of.
+    // An invalid file changes nothing, and is reported.
     std::fs::write(gateway.file(), format!("{second}[routes.bad]\npaths = 1\n")).unwrap();
-    eventually("the mistake is logged", || async {
+    eventually("the error is logged", || async {
         gateway.lines().into_iter().find(|line| {
             line["level"] == "error" && line["error"].to_string().contains("routes.bad.paths")
         })
@@ -134,7 +137,7 @@ async fn the_file_is_read_again_without_dropping_a_request() {
             .await
             >= 1.0
     );
-    // SIGHUP reads at once.
+    // SIGHUP reloads at once.
     std::fs::write(gateway.file(), &first).unwrap();
     gateway.signal("HUP");
     eventually("the route is gone", || async {
@@ -142,12 +145,12 @@ async fn the_file_is_read_again_without_dropping_a_request() {
     })
     .await;
     permits.add_permits(1);
-    let answer = request.await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "released");
+    let response = request.await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_waits_for_what_is_in_flight_and_no_longer() {
+async fn shutdown_waits_for_requests_in_flight_and_no_longer() {
     let (address, permits) = held().await;
     let settings = [
         upstream(&[address]),
@@ -159,15 +162,15 @@ async fn the_end_waits_for_what_is_in_flight_and_no_longer() {
     assert_eq!(gateway.admin("/ready").await.status(), 200);
     let request = in_flight(&gateway).await;
     gateway.signal("TERM");
-    eventually("it is not ready any more", || async {
+    eventually("/ready is 503", || async {
         (gateway.admin("/ready").await.status() == 503).then_some(())
     })
     .await;
-    // New requests are still taken for a moment, and told that the connection ends.
-    let answer = gateway.get("/late").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["connection"], "close");
-    eventually("nobody is let in any more", || async {
+    // Requests are still accepted for a moment; their responses close the connection.
+    let response = gateway.get("/late").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["connection"], "close");
+    eventually("connections are refused", || async {
         tokio::net::TcpStream::connect(gateway.public)
             .await
             .is_err()
@@ -180,12 +183,12 @@ async fn the_end_waits_for_what_is_in_flight_and_no_longer() {
     assert!(gateway.ended().await.success());
     assert!(
         began.elapsed() < Duration::from_secs(5),
-        "it does not sleep the grace time out"
+        "it must not wait for the whole grace time"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_connection_does_not_hold_up_the_end() {
+async fn idle_connections_do_not_delay_shutdown() {
     let (address, _) = held().await;
     let settings = [
         upstream(&[address]),
@@ -200,13 +203,13 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    assert_eq!(crate::support::read_answer(&mut stream).await.status, 200);
+    assert_eq!(crate::support::read_response(&mut stream).await.status, 200);
     gateway.signal("TERM");
     assert!(gateway.ended().await.success());
 }
 
 #[test]
-fn a_taken_port_is_said_at_once() {
+fn port_in_use_fails_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = command()
@@ -216,9 +219,9 @@ fn a_taken_port_is_said_at_once() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains(&address) && said.contains("cannot be listened on"),
-        "{said}"
+        stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! Rate limits: exact under concurrency, per user or address, and said in headers.
+//! Rate limits: exact under concurrency, per user or client IP, with headers.
 
 use std::net::SocketAddr;
 
@@ -23,36 +23,42 @@ fn settings(address: SocketAddr) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_is_exact_under_concurrency() {
+async fn limit_is_exact_under_concurrency() {
     let gateway = Gateway::start(&settings(serve(echo()).await)).await;
     let client = client();
     let calls = (0..160).map(|number| {
         let path = if number % 2 == 0 { "/a" } else { "/b" };
         client.get(gateway.url(path)).send()
     });
-    let answers: Vec<_> = join_all(calls)
+    let responses: Vec<_> = join_all(calls)
         .await
         .into_iter()
         .map(Result::unwrap)
         .collect();
-    let passed = answers
+    let passed = responses
         .iter()
-        .filter(|answer| answer.status() == 200)
+        .filter(|response| response.status() == 200)
         .count();
     assert_eq!(passed, 100);
-    let mut left: Vec<u32> = answers
+    let mut left: Vec<u32> = responses
         .iter()
-        .filter(|answer| answer.status() == 200)
-        .map(|answer| {
-            assert_eq!(answer.headers()["ratelimit-policy"], "\"core\";q=100;w=60");
-            let state = answer.headers()["ratelimit"].to_str().unwrap();
+        .filter(|response| response.status() == 200)
+        .map(|response| {
+            assert_eq!(
+                response.headers()["ratelimit-policy"],
+                "\"core\";q=100;w=60"
+            );
+            let state = response.headers()["ratelimit"].to_str().unwrap();
             let rest = state.strip_prefix("\"core\";r=").unwrap();
             rest.split(';').next().unwrap().parse().unwrap()
         })
         .collect();
     left.sort_unstable();
     assert_eq!(left, (0..100).collect::<Vec<_>>());
-    for refused in answers.into_iter().filter(|answer| answer.status() != 200) {
+    for refused in responses
+        .into_iter()
+        .filter(|response| response.status() != 200)
+    {
         let retry: u64 = refused.headers()["retry-after"]
             .to_str()
             .unwrap()
@@ -67,7 +73,7 @@ async fn the_number_is_exact_under_concurrency() {
         );
         problem(refused, 429, "rate_limited").await;
     }
-    // Another limit, and a route without one, are not touched.
+    // Another limit, and a route without one, are not affected.
     assert_eq!(gateway.get("/other").await.status(), 200);
     let free = gateway.get("/free").await;
     assert!(free.status() == 200 && !free.headers().contains_key("ratelimit"));
@@ -80,7 +86,7 @@ async fn the_number_is_exact_under_concurrency() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_have_quotas_of_their_own_and_so_have_addresses() {
+async fn each_user_and_each_client_ip_has_a_quota() {
     let issuer = Issuer::new(Clock::system());
     let jwks = issuer.serve().await;
     let settings = [
@@ -122,14 +128,14 @@ async fn users_have_quotas_of_their_own_and_so_have_addresses() {
             "{from}"
         );
     }
-    // Guessing tokens is counted for the address, too.
+    // Requests with invalid tokens count against the client IP.
     for expected in [401, 401, 429] {
         assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_not_happened_yet_is_shown_as_zero() {
+async fn counters_start_at_zero() {
     let gateway = Gateway::start(&settings(serve(echo()).await)).await;
     let text = gateway.admin("/metrics").await.text().await.unwrap();
     for sample in [

@@ -1,6 +1,7 @@
-//! The gateway's binary on loopback ports, in front of small upstreams.
+//! Runs the binary on loopback ports, in front of small upstreams.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod admin;
 mod auth;
 mod documents;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Several replicas behind one name: turns, deaths, DNS.
+//! Several replicas behind one name: balancing, failures, DNS.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -42,7 +42,7 @@ async fn all_serve(gateway: &Gateway, replicas: &[&Replica]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_looked_up_again_and_the_last_good_answer_stays() {
+async fn names_are_resolved_again_and_addresses_survive_dns_failures() {
     let dns = Dns::start().await;
     let replicas = Replica::start_several(3);
     dns.set("media", &[ip(&replicas[0])]);
@@ -54,9 +54,9 @@ async fn names_are_looked_up_again_and_the_last_good_answer_stays() {
         &[ip(&replicas[0]), ip(&replicas[1]), ip(&replicas[2])],
     );
     all_serve(&gateway, &[&replicas[0], &replicas[1], &replicas[2]]).await;
-    // The name is gone: nobody is forgotten, and the admin port says why.
+    // The name is gone: the addresses stay, and the admin listener shows the error.
     dns.forget("media");
-    let error = eventually("the failed look-up is shown", || async {
+    let error = eventually("the failed lookup is shown", || async {
         let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
         let target = &shown["upstreams"][0]["targets"][0];
         assert_eq!(target["addresses"].as_array().unwrap().len(), 3, "{shown}");
@@ -66,7 +66,7 @@ async fn names_are_looked_up_again_and_the_last_good_answer_stays() {
     assert!(!error.is_empty());
     all_serve(&gateway, &[&replicas[0], &replicas[1], &replicas[2]]).await;
     dns.set("media", &[ip(&replicas[2])]);
-    eventually("the others are left alone", || async {
+    eventually("the other replicas are removed", || async {
         let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
         let known = shown["upstreams"][0]["replicas"].as_array().unwrap().len();
         (known == 1).then_some(())
@@ -89,9 +89,9 @@ async fn replicas_take_turns() {
     assert_eq!(served, [10, 10, 10]);
 }
 
-/// Killed, and started again: no idempotent request may notice.
+/// Killed and restarted: no idempotent request may fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_killed_under_load_loses_no_idempotent_request() {
+async fn replica_killed_under_load_fails_no_idempotent_request() {
     let mut replicas = Replica::start_several(3);
     let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
     let gateway = Gateway::start(&[upstream(&addresses), route("all", "/*", "")].concat()).await;
@@ -113,7 +113,7 @@ async fn a_replica_killed_under_load_loses_no_idempotent_request() {
                         _ => client.get(&url),
                     };
                     match request.send().await {
-                        Ok(answer) if answer.status() == 200 => {
+                        Ok(response) if response.status() == 200 => {
                             done.fetch_add(1, Ordering::Relaxed);
                         }
                         other => failures.push(format!("{other:?}")),
@@ -154,8 +154,8 @@ async fn a_replica_killed_under_load_loses_no_idempotent_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_is_sent_once_unless_nothing_was_sent() {
-    // One replica takes the request and hangs up; the other one counts.
+async fn post_is_retried_only_if_nothing_was_sent() {
+    // One replica reads the request and disconnects; another one counts requests.
     let broken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
     let (broken_address, count) = (broken.local_addr().unwrap(), Arc::clone(&taken));
@@ -167,10 +167,10 @@ async fn a_post_is_sent_once_unless_nothing_was_sent() {
         }
     });
     let good = Replica::start([127, 0, 0, 1].into(), 0).unwrap();
-    let nobody = crate::support::free_address();
+    let unused = crate::support::free_address();
     let settings = format!(
         "{}connect_timeout_ms = 500\neject_min_ms = 1\neject_max_ms = 1\n{}",
-        upstream(&[broken_address, nobody, good.address]),
+        upstream(&[broken_address, unused, good.address]),
         route("all", "/*", "")
     );
     let gateway = Gateway::start(&settings).await;
@@ -178,25 +178,25 @@ async fn a_post_is_sent_once_unless_nothing_was_sent() {
     let mut broke = 0;
     while broke < 3 || good.served() < 3 {
         sent += 1;
-        let answer = client()
+        let response = client()
             .post(gateway.url("/a"))
             .body("once")
             .send()
             .await
             .unwrap();
-        match answer.status().as_u16() {
+        match response.status().as_u16() {
             200 => {}
             502 => broke += 1,
-            other => panic!("{other}: {}", answer.text().await.unwrap()),
+            other => panic!("{other}: {}", response.text().await.unwrap()),
         }
     }
-    // Where nobody listened another one was asked; where one had listened, nobody else.
+    // A refused connection is retried; a request that was sent is not.
     assert_eq!(taken.load(Ordering::Relaxed), broke);
     assert_eq!(good.served(), sent - broke);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_is_too_slow_is_a_504() {
+async fn too_slow_upstream_is_504() {
     let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = slow.local_addr().unwrap();
     tokio::spawn(async move {

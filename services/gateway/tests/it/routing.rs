@@ -1,10 +1,10 @@
-//! Which request goes where, and with which headers.
+//! Route selection, and the headers of forwarded requests.
 
 use serde_json::Value;
 
 use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
 
-/// The headers that the upstream got, by name.
+/// The values of a header as the upstream received it.
 fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
     echoed["headers"]
         .as_array()
@@ -16,7 +16,7 @@ fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_hosts_and_methods_choose_the_route() {
+async fn paths_hosts_and_methods_select_the_route() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),
@@ -33,17 +33,17 @@ async fn paths_hosts_and_methods_choose_the_route() {
         .await
         .unwrap();
     assert_eq!(echoed["path"], "/api/a%20b?x=1&y=%2F");
-    let answer = client()
+    let response = client()
         .get(gateway.url("/elsewhere"))
         .header("host", "only.example")
         .send();
-    assert_eq!(answer.await.unwrap().status(), 200);
+    assert_eq!(response.await.unwrap().status(), 200);
     problem(gateway.get("/elsewhere").await, 404, "no_route").await;
-    let answer = client().post(gateway.url("/doc")).send().await.unwrap();
-    assert_eq!(answer.headers()["allow"], "GET, HEAD");
-    problem(answer, 405, "method_not_allowed").await;
-    let answer = client().head(gateway.url("/doc")).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+    let response = client().post(gateway.url("/doc")).send().await.unwrap();
+    assert_eq!(response.headers()["allow"], "GET, HEAD");
+    problem(response, 405, "method_not_allowed").await;
+    let response = client().head(gateway.url("/doc")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
     for path in ["/metrics", "/ready", "/routes", "/upstreams"] {
         problem(gateway.get(path).await, 404, "no_route").await;
         assert_eq!(gateway.admin(path).await.status(), 200, "{path}");
@@ -53,24 +53,27 @@ async fn paths_hosts_and_methods_choose_the_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_and_line_carries_the_request_and_the_trace() {
+async fn responses_and_access_lines_have_request_id_and_trace() {
     let address = serve(echo()).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let answer = client()
+    let response = client()
         .get(gateway.url("/traced"))
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
         .header("x-request-id", "chosen-by-the-client")
         .send()
         .await
         .unwrap();
-    let id = answer.headers()["x-request-id"]
+    let id = response.headers()["x-request-id"]
         .to_str()
         .unwrap()
         .to_owned();
     assert_ne!(id, "chosen-by-the-client");
-    let parent = answer.headers()["traceparent"].to_str().unwrap().to_owned();
-    let echoed: Value = answer.json().await.unwrap();
+    let parent = response.headers()["traceparent"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let echoed: Value = response.json().await.unwrap();
     assert_eq!(headers(&echoed, "x-request-id"), [id.as_str()]);
     assert_eq!(headers(&echoed, "traceparent"), [parent.as_str()]);
     assert!(parent.starts_with(&format!("00-{trace}-")) && !parent.contains("00f067aa0ba902b7"));
@@ -90,7 +93,7 @@ async fn every_answer_and_line_carries_the_request_and_the_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_says_of_itself_is_not_passed_on() {
+async fn identity_headers_of_clients_are_replaced() {
     let address = serve(echo()).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
     let forged = [
@@ -127,7 +130,7 @@ async fn what_a_client_says_of_itself_is_not_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_is_believed() {
+async fn headers_of_trusted_proxies_are_used() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),
@@ -136,7 +139,7 @@ async fn a_trusted_proxy_is_believed() {
     ]
     .concat();
     let gateway = Gateway::start(&settings).await;
-    let answer = client()
+    let response = client()
         .get(gateway.url("/a"))
         .header("x-forwarded-for", "203.0.113.9, 198.51.100.7")
         .header("x-forwarded-proto", "https")
@@ -146,8 +149,8 @@ async fn a_trusted_proxy_is_believed() {
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.headers()["x-request-id"], "from-the-proxy");
-    let echoed: Value = answer.json().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "from-the-proxy");
+    let echoed: Value = response.json().await.unwrap();
     assert_eq!(headers(&echoed, "x-forwarded-for"), ["198.51.100.7"]);
     assert_eq!(headers(&echoed, "x-forwarded-proto"), ["https"]);
     assert_eq!(headers(&echoed, "x-forwarded-host"), ["www.example.org"]);
@@ -156,19 +159,19 @@ async fn a_trusted_proxy_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_nobody_answers_for_is_a_problem() {
-    let nobody = crate::support::free_address();
-    let gateway = Gateway::start(&[upstream(&[nobody]), route("all", "/*", "")].concat()).await;
-    let answer = gateway.get("/a").await;
-    assert_eq!(answer.headers()["retry-after"], "1");
-    problem(answer, 503, "upstream_unreachable").await;
+async fn unreachable_upstream_is_503() {
+    let unused = crate::support::free_address();
+    let gateway = Gateway::start(&[upstream(&[unused]), route("all", "/*", "")].concat()).await;
+    let response = gateway.get("/a").await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    problem(response, 503, "upstream_unreachable").await;
     let line = gateway.access_line("/a").await;
     assert_eq!(line["code"], "upstream_unreachable");
     assert_eq!(line["level"], "error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_may_be_told_another_host() {
+async fn upstream_host_header_can_be_set() {
     let address = serve(echo()).await;
     let settings = [
         upstream(&[address]),

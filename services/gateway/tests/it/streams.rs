@@ -1,4 +1,4 @@
-//! WebSocket and event streams pass through without being held back.
+//! WebSocket and server-sent events pass through unbuffered.
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use crate::support::{Gateway, client, eventually, route, serve, upstream};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_echoes_through() {
+async fn websocket_messages_pass_in_both_directions() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -29,24 +29,24 @@ async fn a_websocket_echoes_through() {
             });
         }
     });
-    // The time-out for ordinary answers must not end a quiet socket.
+    // The timeout of ordinary responses must not close an idle WebSocket.
     let more = "upgrade = true\nbody_limit_bytes = 16\nresponse_timeout_seconds = 1\nbody_timeout_seconds = 1";
     let gateway = Gateway::start(&[upstream(&[address]), route("ws", "/ws", more)].concat()).await;
     let request = format!("ws://{}/ws", gateway.public)
         .into_client_request()
         .unwrap();
-    let (mut socket, answer) = tokio_tungstenite::connect_async(request).await.unwrap();
-    assert_eq!(answer.status(), 101);
-    assert!(answer.headers().contains_key("x-request-id"));
+    let (mut socket, response) = tokio_tungstenite::connect_async(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    assert!(response.headers().contains_key("x-request-id"));
     for round in 0..3 {
         let text = format!("{round} {}", "x".repeat(1000));
         socket.send(Message::text(text.clone())).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
     }
-    let quiet_since = std::time::Instant::now();
+    let idle_since = std::time::Instant::now();
     eventually(
-        "the socket was quiet for longer than a request may be",
-        || async { (quiet_since.elapsed().as_millis() > 1_500).then_some(()) },
+        "the socket is idle for longer than a response may take",
+        || async { (idle_since.elapsed().as_millis() > 1_500).then_some(()) },
     )
     .await;
     socket.send(Message::text("still there")).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_websocket_echoes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_arrives_when_it_is_sent() {
+async fn events_arrive_one_by_one() {
     let (send, receive) = mpsc::channel::<Bytes>(1);
     let receive = std::sync::Arc::new(tokio::sync::Mutex::new(Some(receive)));
     let router = Router::new().route(
@@ -79,15 +79,15 @@ async fn every_event_arrives_when_it_is_sent() {
     );
     let address = serve(router).await;
     let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
-    let answer = client()
+    let response = client()
         .get(gateway.url("/events"))
         .header("accept", "text/event-stream")
         .header("accept-encoding", "gzip, br")
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    let mut events = answer.bytes_stream();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut events = response.bytes_stream();
     for number in 0..5 {
         let event = format!("data: {number}\n\n");
         send.send(event.clone().into()).await.unwrap();

@@ -1,37 +1,37 @@
-// The documentation page: one login authorises every try.
-// Tokens live in this script's memory only and are gone with the page.
+// API documentation: one login authorizes every request sent from the page.
+// Tokens are kept in memory only, so closing the page discards them.
 
 const SCHEME = "bearer";
 const SESSIONS = "/v1/core/sessions";
-// A request should not arrive just after its token has ended.
-const LARGEST_MARGIN_MS = 5000;
+// A token must not expire while a request is on its way.
+const MAX_MARGIN_MS = 5000;
 
 const at = (id) => document.getElementById(id);
 
-/** What core gave: tokens, the time when the access token must be renewed, the address. */
+/** Tokens, the email, and the time at which the access token must be refreshed. */
 let session = null;
-/** The refresh that is under way: a refresh token is spent once. */
+/** The refresh in progress: a refresh token can be used only once. */
 let refreshing = null;
-/** The page itself asks for the document; later requests for it are tries. */
+/** True until the page itself has loaded the document. */
 let loading = true;
 
-function say(text, wrong = false) {
+function showMessage(text, isError = false) {
   at("message").textContent = text;
-  at("message").classList.toggle("wrong", wrong);
+  at("message").classList.toggle("error", isError);
 }
 
-function show() {
+function showSession() {
   at("login").hidden = session !== null;
   at("session").hidden = session === null;
   at("who").textContent = session?.email ?? "";
 }
 
-class Refused extends Error {
+class ProblemError extends Error {
   constructor(response, problem) {
     const wait = response.headers.get("retry-after");
     const reasons = (problem.errors ?? []).map((error) => `${error.pointer ?? error.parameter} ${error.detail}`);
-    const parts = [problem.title ?? `The server answered ${response.status}`, ...reasons];
-    super(parts.join("; ") + (wait ? `. Try again in ${wait} s.` : "."));
+    const parts = [problem.title ?? `HTTP status ${response.status}`, ...reasons];
+    super(parts.join("; ") + (wait ? `. Retry in ${wait} s.` : "."));
     this.status = response.status;
   }
 }
@@ -42,27 +42,27 @@ async function post(path, body) {
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response, answer);
-  return answer;
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ProblemError(response, content);
+  return content;
 }
 
-function keep(tokens, email) {
+function startSession(tokens, email) {
   const lifetime = tokens.expires_in * 1000;
   session = {
     email,
     access: tokens.access_token,
     refresh: tokens.refresh_token,
-    renewAt: Date.now() + lifetime - Math.min(LARGEST_MARGIN_MS, lifetime / 2),
+    refreshAt: Date.now() + lifetime - Math.min(MAX_MARGIN_MS, lifetime / 2),
   };
   ui.preauthorizeApiKey(SCHEME, session.access);
-  show();
+  showSession();
 }
 
-function forget() {
+function endSession() {
   session = null;
   ui.authActions.logout([SCHEME]);
-  show();
+  showSession();
 }
 
 async function logIn(event) {
@@ -70,13 +70,13 @@ async function logIn(event) {
   const button = at("login").querySelector("button");
   const email = at("email").value.trim();
   button.disabled = true;
-  say("Logging in");
+  showMessage("Logging in…");
   try {
-    keep(await post(SESSIONS, { email, password: at("password").value }), email);
-    say("Every try is now made with your access token. It is renewed when it ends.");
+    startSession(await post(SESSIONS, { email, password: at("password").value }), email);
+    showMessage("Logged in. Requests are sent with your access token, which is refreshed automatically.");
     at("logout").focus();
   } catch (error) {
-    say(error.message, true);
+    showMessage(error.message, true);
   } finally {
     at("password").value = "";
     button.disabled = false;
@@ -85,47 +85,47 @@ async function logIn(event) {
 
 async function logOut() {
   const { access } = session;
-  forget();
+  endSession();
   at("email").focus();
   const response = await fetch(`${SESSIONS}/current`, {
     method: "DELETE",
     headers: { authorization: `Bearer ${access}` },
   }).catch(() => null);
-  // 401: the session had ended before.
-  if (response?.ok || response?.status === 401) say("Logged out.");
-  else say("This page has forgotten you, but the server did not answer: the session may still be open.", true);
+  // 401: the session had already ended.
+  if (response?.ok || response?.status === 401) showMessage("Logged out.");
+  else showMessage("Tokens discarded, but the server could not be reached: the session may still be active.", true);
 }
 
-async function renew() {
-  const { refresh, email } = session;
+async function refresh() {
+  const { refresh: token, email } = session;
   try {
-    const tokens = await post(`${SESSIONS}/refresh`, { refresh_token: refresh });
-    if (session?.refresh === refresh) keep(tokens, email);
+    const tokens = await post(`${SESSIONS}/refresh`, { refresh_token: token });
+    if (session?.refresh === token) startSession(tokens, email);
   } catch (error) {
-    if (error.status !== 401) return say(`The access token could not be renewed: ${error.message}`, true);
-    if (session?.refresh === refresh) {
-      forget();
-      say("Your session has ended. Log in again.", true);
+    if (error.status !== 401) return showMessage(`Cannot refresh the access token: ${error.message}`, true);
+    if (session?.refresh === token) {
+      endSession();
+      showMessage("Your session has ended. Please log in again.", true);
     }
   }
 }
 
-function renewOnce() {
-  refreshing ??= renew().finally(() => { refreshing = null; });
+function refreshOnce() {
+  refreshing ??= refresh().finally(() => { refreshing = null; });
   return refreshing;
 }
 
-/** Swagger UI has put in the token that it knows: a try gets one that is still good. */
+/** Replaces the token that Swagger UI has set if it is about to expire. */
 async function beforeRequest(request) {
-  const mine = session && request.headers.Authorization === `Bearer ${session.access}`;
-  if (mine && Date.now() >= session.renewAt) {
-    await renewOnce();
+  const isOwn = session && request.headers.Authorization === `Bearer ${session.access}`;
+  if (isOwn && Date.now() >= session.refreshAt) {
+    await refreshOnce();
     if (session) request.headers.Authorization = `Bearer ${session.access}`;
   }
   return request;
 }
 
-/** An example that is sent unasked would ask for a page or a version that nobody has. */
+/** Swagger UI would send examples of optional parameters, such as a cursor that does not exist. */
 function withoutOptionalExamples(text) {
   const document = JSON.parse(text);
   for (const operation of Object.values(document.paths).flatMap((item) => Object.values(item))) {
@@ -136,23 +136,23 @@ function withoutOptionalExamples(text) {
   return JSON.stringify(document);
 }
 
-/** Tells whether a refused try was the end of the session; deleting it is a try like others. */
+/** Refreshes the session after a 401, to find out whether it has ended. */
 async function afterResponse(response) {
   if (loading && response.ok) {
     loading = false;
     response.text = withoutOptionalExamples(response.text);
     return response;
   }
-  if (response.status === 401 && session && new URL(response.url).pathname !== SESSIONS) await renewOnce();
+  if (response.status === 401 && session && new URL(response.url).pathname !== SESSIONS) await refreshOnce();
   return response;
 }
 
 async function copyToken() {
   try {
     await navigator.clipboard.writeText(session.access);
-    say("The access token is in the clipboard.");
+    showMessage("Access token copied to the clipboard.");
   } catch {
-    say("The browser did not allow copying.", true);
+    showMessage("The browser does not allow copying.", true);
   }
 }
 
@@ -166,7 +166,7 @@ const ui = SwaggerUIBundle({
   displayRequestDuration: true,
   persistAuthorization: false,
   tryItOutEnabled: true,
-  // The validator is somebody else's server.
+  // The validator is on another origin.
   validatorUrl: null,
   requestInterceptor: beforeRequest,
   responseInterceptor: afterResponse,

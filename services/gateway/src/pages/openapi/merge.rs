@@ -1,10 +1,10 @@
-//! Joins OpenAPI documents into one.
+//! Merges OpenAPI documents.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// Parts of `components` that hold named things.
+/// The sections of `components`.
 const SECTIONS: [&str; 9] = [
     "schemas",
     "responses",
@@ -17,8 +17,8 @@ const SECTIONS: [&str; 9] = [
     "callbacks",
 ];
 
-/// Equal components are shared; different ones of one name get the service's name in
-/// front. Paths and tags are joined; the first document to name a path keeps it.
+/// Merges paths, tags and components. Equal components are shared; components that differ get the
+/// name of the service as a prefix. If two documents have a path, the first one keeps it.
 pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     let mut components: Map<String, Value> = Map::new();
     let mut paths = Map::new();
@@ -65,14 +65,14 @@ pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     })
 }
 
-/// References that must change, old to new.
+/// References to components that are renamed, old to new.
 fn conflicts(
     components: &Map<String, Value>,
     document: &Value,
     service: &str,
 ) -> HashMap<String, String> {
     let mut renamed = HashMap::new();
-    // Security schemes are named by requirements, not by references: they stay.
+    // Security requirements name schemes without a reference, so schemes keep their names.
     for section in SECTIONS
         .into_iter()
         .filter(|section| *section != "securitySchemes")
@@ -118,7 +118,7 @@ fn rename(document: &mut Value, renamed: &HashMap<String, String>) {
     rename_references(document, renamed);
 }
 
-/// References stand under `$ref` and in a discriminator's mapping: both are whole strings.
+/// Replaces references in `$ref` and in discriminator mappings, which are both whole strings.
 fn rename_references(value: &mut Value, renamed: &HashMap<String, String>) {
     match value {
         Value::String(text) => {
@@ -138,7 +138,7 @@ fn rename_references(value: &mut Value, renamed: &HashMap<String, String>) {
     }
 }
 
-/// Client generators make one function per operation id.
+/// Makes operation ids unique: client generators create one function for each.
 fn unique_operations(document: &mut Value, service: &str, known: &mut Vec<String>) {
     let Some(Value::Object(paths)) = document.get_mut("paths") else {
         return;

@@ -1,4 +1,4 @@
-//! A name server that says what the test wants.
+//! A DNS server with records set by the test.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-/// Answers A questions; knows no other records.
+/// Serves A records only.
 #[derive(Clone)]
 pub(crate) struct Dns {
     pub(crate) address: SocketAddr,
@@ -39,7 +39,7 @@ impl Dns {
             .insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// From now on the name does not exist.
+    /// Removes the name.
     pub(crate) fn forget(&self, name: &str) {
         self.names.lock().unwrap().remove(name);
     }

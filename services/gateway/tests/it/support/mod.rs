@@ -1,4 +1,4 @@
-//! A gateway process per test, upstreams in the test's own process.
+//! A gateway process per test, with upstreams in the test's process.
 
 mod dns;
 mod raw;
@@ -20,13 +20,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use dns::Dns;
-pub(crate) use raw::{exchange, read_answer};
+pub(crate) use raw::{exchange, read_response};
 pub(crate) use upstream::{Replica, echo, serve, serve_on};
 
-/// Nothing here takes longer unless it is broken.
+/// Bound of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A running gateway; ends with the test.
+/// A running gateway; killed at the end of the test.
 pub(crate) struct Gateway {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -37,7 +37,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Only what the text says: no shipped upstreams, limits and routes.
+    /// With this configuration file.
     pub(crate) async fn start(settings: &str) -> Self {
         Self::with_variables(settings, &[]).await
     }
@@ -46,7 +46,7 @@ impl Gateway {
         // A port that was free a moment ago may be taken by another test.
         for _ in 0..5 {
             let mut gateway = Self::spawn(settings, variables);
-            let stands = eventually("the gateway listens or ends", || async {
+            let listening = eventually("the gateway listens or exits", || async {
                 let listens = gateway
                     .lines()
                     .iter()
@@ -54,7 +54,7 @@ impl Gateway {
                 let ended = gateway.has_ended();
                 (listens || ended).then_some(listens)
             });
-            if stands.await {
+            if listening.await {
                 return gateway;
             }
             gateway.child.wait().unwrap();
@@ -99,7 +99,7 @@ impl Gateway {
         }
     }
 
-    /// It has closed its output.
+    /// Whether it has closed its output.
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
@@ -117,7 +117,7 @@ impl Gateway {
         client().get(url).send().await.unwrap()
     }
 
-    /// The number that the metric has; 0 while it does not exist.
+    /// The value of a metric; 0 if it does not exist.
     pub(crate) async fn metric(&self, start: &str) -> f64 {
         let text = self.admin("/metrics").await.text().await.unwrap();
         text.lines()
@@ -134,7 +134,7 @@ impl Gateway {
         self.lines.lock().unwrap().clone()
     }
 
-    /// The access line of the first request to this path, once it is written.
+    /// The access line of the first request to this path.
     pub(crate) async fn access_line(&self, path: &str) -> Value {
         eventually("the access line is written", || async {
             self.lines()
@@ -152,9 +152,9 @@ impl Gateway {
         assert!(status.success());
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to exit.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        eventually("the gateway ends", || async {
+        eventually("the gateway exits", || async {
             self.has_ended().then_some(())
         })
         .await;
@@ -185,7 +185,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// Asks until there is an answer; the condition itself sets the pace.
+/// Polls until there is a result.
 pub(crate) async fn eventually<T, F, Fut>(what: &str, mut ask: F) -> T
 where
     F: FnMut() -> Fut,
@@ -193,18 +193,17 @@ where
 {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(result) = ask().await {
+            return result;
         }
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        // Lets a single core do what is waited for.
+        assert!(Instant::now() < deadline, "timed out: {what}");
         tokio::task::spawn_blocking(|| std::thread::park_timeout(Duration::from_millis(5)))
             .await
             .unwrap();
     }
 }
 
-/// Every request on a connection of its own: nothing is retried behind the test's back.
+/// A connection per request, so that the client never retries.
 pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
@@ -215,16 +214,19 @@ pub(crate) fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// A problem body, checked for the form that all of them have.
-pub(crate) async fn problem(answer: reqwest::Response, status: u16, code: &str) -> Value {
-    assert_eq!(answer.status(), status);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let id = answer.headers()["x-request-id"]
+/// Checks everything that problems have in common, and returns the body.
+pub(crate) async fn problem(response: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let id = response.headers()["x-request-id"]
         .to_str()
         .unwrap()
         .to_owned();
-    assert!(answer.headers().contains_key("traceparent"));
-    let body: Value = answer.json().await.unwrap();
+    assert!(response.headers().contains_key("traceparent"));
+    let body: Value = response.json().await.unwrap();
     assert_eq!(body["code"], code, "{body}");
     assert_eq!(body["status"], status, "{body}");
     assert_eq!(body["request_id"], id, "{body}");

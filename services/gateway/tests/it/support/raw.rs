@@ -1,4 +1,4 @@
-//! HTTP as bytes, for what no client library would send.
+//! HTTP as bytes, for requests that no client library would send.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ use tokio::{
 use super::DEADLINE;
 
 #[derive(Debug)]
-pub(crate) struct RawAnswer {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl RawAnswer {
+impl RawResponse {
     pub(crate) fn problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.head.contains("application/problem+json"), "{self:?}");
@@ -30,20 +30,20 @@ impl RawAnswer {
     }
 }
 
-/// Sends the bytes and reads one answer.
-pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
+/// Sends the bytes and reads one response.
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> RawResponse {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
-    read_answer(&mut stream).await
+    read_response(&mut stream).await
 }
 
-pub(crate) async fn read_answer(stream: &mut TcpStream) -> RawAnswer {
+pub(crate) async fn read_response(stream: &mut TcpStream) -> RawResponse {
     timeout(DEADLINE, read(stream))
         .await
-        .expect("an answer in time")
+        .expect("a response in time")
 }
 
-async fn read(stream: &mut TcpStream) -> RawAnswer {
+async fn read(stream: &mut TcpStream) -> RawResponse {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -51,7 +51,7 @@ async fn read(stream: &mut TcpStream) -> RawAnswer {
         }
         assert!(
             stream.read_buf(&mut bytes).await.unwrap() > 0,
-            "closed without an answer"
+            "closed without a response"
         );
     };
     let head = String::from_utf8(bytes[..head_end].to_vec())
@@ -64,10 +64,10 @@ async fn read(stream: &mut TcpStream) -> RawAnswer {
     while bytes.len() < head_end + length {
         assert!(
             stream.read_buf(&mut bytes).await.unwrap() > 0,
-            "half an answer: {head}"
+            "incomplete response: {head}"
         );
     }
     let body = String::from_utf8(bytes[head_end..head_end + length].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    RawAnswer { status, head, body }
+    RawResponse { status, head, body }
 }

@@ -1,4 +1,4 @@
-//! Small services to stand behind the gateway.
+//! Small services behind the gateway.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,7 +25,7 @@ pub(crate) async fn serve_on(address: SocketAddr, router: Router) -> SocketAddr 
     address
 }
 
-/// Answers everything with what it got.
+/// Responds to every request with its content.
 pub(crate) fn echo() -> Router {
     Router::new().fallback(any(|request: Request| async move {
         let (head, body) = request.into_parts();
@@ -46,7 +46,7 @@ pub(crate) fn echo() -> Router {
     }))
 }
 
-/// A service in a runtime of its own, so that it can be killed: its connections are cut.
+/// A service in a runtime of its own, so that killing it cuts its connections.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) served: Arc<AtomicUsize>,
@@ -69,7 +69,7 @@ impl Replica {
         let count = Arc::clone(&served);
         let router = Router::new().fallback(any(move || async move {
             count.fetch_add(1, Ordering::Relaxed);
-            // Some requests are always half done when a replica is killed.
+            // So that requests are in flight when a replica is killed.
             tokio::task::yield_now().await;
             address.to_string()
         }));
@@ -98,7 +98,7 @@ impl Replica {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Cuts every connection and stops listening, at once.
+    /// Cuts every connection and stops listening.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -1,0 +1,35 @@
+//! Bounds of numbers.
+
+use std::{fmt::Display, ops::RangeInclusive};
+
+use super::error::ConfigError;
+
+/// Requires a number to be within its bounds; `key` is the setting that holds it.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the bounds.
+pub fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    bounds: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    let (min, max) = (bounds.start(), bounds.end());
+    Err(ConfigError::invalid(
+        key,
+        format!("must be between {min} and {max}"),
+    ))
+}
+
+/// Requires a number to be at least `min`.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the bound.
+pub fn at_least<T: PartialOrd + Display>(key: &str, value: T, min: T) -> Result<(), ConfigError> {
+    if value >= min {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(key, format!("must be at least {min}")))
+}

@@ -1,0 +1,192 @@
+//! Configuration in layers: embedded defaults < TOML file < environment < `*_FILE`.
+//!
+//! The defaults are commented TOML, and that text is also the reference: `--help` and
+//! `docs/config.md` are generated from it, and keys that it does not contain are refused. Key
+//! `a.b_c` is also the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file that contains the
+//! value.
+
+mod bounds;
+mod error;
+mod key;
+mod layers;
+mod reference;
+mod sections;
+mod source;
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+pub use bounds::{at_least, within};
+pub use error::ConfigError;
+pub use layers::{Environment, Layers, Schema, read};
+pub use reference::{Setting, render_help, render_markdown, settings};
+pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none};
+
+/// The defaults of the common sections, for services that have a database.
+pub const COMMON_DEFAULTS: &str = include_str!("../default.toml");
+
+/// Reads all layers. Later defaults override earlier ones key by key.
+///
+/// # Errors
+/// [`ConfigError`] naming the key, and where its value comes from.
+pub fn load<T: DeserializeOwned>(
+    defaults: &[&str],
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let text = file.map(|path| read(path, None)).transpose()?;
+    let file = file.zip(text.as_deref());
+    Layers::merge(
+        Schema::closed(defaults),
+        file,
+        &environment.into_iter().collect(),
+    )?
+    .deserialize()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    const DEFAULTS: &str =
+        "# How many.\nlimit = 1\nnames = [\"a\"]\n[part]\n# A secret.\nkey = \"\"\n";
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        limit: u8,
+        names: Vec<String>,
+        part: Part,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Part {
+        #[serde(deserialize_with = "empty_as_none")]
+        key: Option<String>,
+    }
+
+    fn sample(env: &[(&str, &str)]) -> Result<Sample, ConfigError> {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        load(&[DEFAULTS], None, env)
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let plain = sample(&[]).unwrap();
+        assert_eq!((plain.limit, plain.part.key), (1, None));
+        let secret = std::env::temp_dir().join(format!("quartet-config-{}", std::process::id()));
+        std::fs::write(&secret, "from file\n").unwrap();
+        let set = sample(&[
+            ("QUARTET_LIMIT", "7"),
+            ("QUARTET_NAMES", "x, y"),
+            ("QUARTET_PART_KEY", "from variable"),
+            ("QUARTET_PART_KEY_FILE", secret.to_str().unwrap()),
+            ("UNRELATED", "1"),
+        ])
+        .unwrap();
+        std::fs::remove_file(secret).unwrap();
+        assert_eq!(set.limit, 7);
+        assert_eq!(set.names, ["x", "y"]);
+        assert_eq!(set.part.key.as_deref(), Some("from file"));
+    }
+
+    #[test]
+    fn invalid_settings_are_named_and_secrets_are_not_echoed() {
+        let cases = [
+            (
+                "QUARTET_LIMIT",
+                "s3cret",
+                "setting `limit` (QUARTET_LIMIT): must be a whole number",
+            ),
+            (
+                "QUARTET_LIMT",
+                "s3cret",
+                "environment: there is no setting `QUARTET_LIMT`",
+            ),
+            (
+                "QUARTET_LIMIT",
+                "999",
+                "setting `limit` (QUARTET_LIMIT): invalid value",
+            ),
+        ];
+        for (name, value, expected) in cases {
+            let message = sample(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn errors_in_a_file_have_line_and_column() {
+        let cases = [
+            ("limit = ", "FILE:1:9: "),
+            ("\nlimit = 999\n", "setting `limit` (FILE:2:1): invalid"),
+            (
+                "[part]\n  kay = 1\n",
+                "FILE:2:3: there is no setting `part.kay`",
+            ),
+            (
+                "names = [\n \"a\",\n 1]\n",
+                "setting `names[1]` (FILE:3:2): invalid",
+            ),
+        ];
+        for (text, expected) in cases {
+            let file = Some((Path::new("FILE"), text));
+            let layers = Layers::merge(Schema::closed(&[DEFAULTS]), file, &Environment::new());
+            let error = layers.and_then(|layers| layers.deserialize::<Sample>());
+            let message = error.unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn open_tables_accept_new_entries() {
+        let schema = Schema {
+            defaults: &["shipped = true\n[things.a]\nsize = 1\n"],
+            open_tables: &["things"],
+            shipped: Some("shipped"),
+        };
+        let keys = |text: &str, environment: &[(&str, &str)]| {
+            let environment = environment.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+            let file = Some((Path::new("FILE"), text));
+            let layers = Layers::merge(schema, file, &environment.collect()).unwrap();
+            let table: toml::Table = layers.deserialize().unwrap();
+            table.get("things").map(ToString::to_string)
+        };
+        let both = keys("[things.b]\nsize = 2\n", &[("QUARTET_THINGS_B_SIZE", "3")]);
+        assert_eq!(
+            both.as_deref(),
+            Some("{ a = { size = 1 }, b = { size = 3 } }")
+        );
+        let own = keys("shipped = false\n[things.b]\nsize = 2\n", &[]);
+        assert_eq!(own.as_deref(), Some("{ b = { size = 2 } }"));
+        assert_eq!(keys("", &[("QUARTET_SHIPPED", "false")]), None);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_names_its_variable() {
+        let error = sample(&[("QUARTET_PART_KEY_FILE", "/run/none")]).unwrap_err();
+        let message = error.to_string();
+        let expected = "QUARTET_PART_KEY_FILE: /run/none cannot be read: No such file";
+        assert!(message.starts_with(expected), "{message}");
+    }
+
+    #[test]
+    fn the_reference_has_every_setting_with_its_comment() {
+        let help = render_help(&[DEFAULTS]);
+        assert!(
+            help.contains("part.key  $QUARTET_PART_KEY  [\"\"]\n      A secret."),
+            "{help}"
+        );
+        let undocumented: Vec<String> = settings(&[COMMON_DEFAULTS])
+            .into_iter()
+            .filter(|setting| setting.doc.is_empty())
+            .map(|setting| setting.key)
+            .collect();
+        assert!(undocumented.is_empty(), "{undocumented:?}");
+    }
+}

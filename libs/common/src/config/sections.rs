@@ -1,0 +1,171 @@
+//! The sections of the configuration that several binaries have.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use toml::Value;
+use url::Url;
+
+use super::{
+    bounds::{at_least, within},
+    error::ConfigError,
+};
+use crate::net::TrustedProxies;
+
+/// A longer timeout is a mistake.
+const MAX_TIMEOUT_SECONDS: u64 = 86_400;
+/// With a larger difference between clocks, expiry has no meaning.
+const MAX_LEEWAY_SECONDS: u64 = 300;
+
+/// The HTTP side of a service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub body_limit_bytes: usize,
+    pub request_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub header_timeout_seconds: u64,
+    pub drain_seconds: u64,
+    pub shutdown_grace_seconds: u64,
+    pub max_connections: usize,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The service's Postgres.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: SecretString,
+    pub max_connections: u32,
+    pub acquire_timeout_seconds: u64,
+    pub statement_timeout_seconds: u64,
+}
+
+/// Whose access tokens are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jwt {
+    #[serde(deserialize_with = "empty_as_none")]
+    pub issuer: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub audience: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub token_type: Option<String>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub jwks_url: Option<Url>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub hs256_secret: Option<SecretString>,
+    pub jwks_refresh_seconds: u64,
+    pub leeway_seconds: u64,
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub log: String,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub otlp_endpoint: Option<Url>,
+    pub otlp_protocol: OtlpProtocol,
+    pub trace_sample_ratio: f64,
+}
+
+/// How spans reach the collector, by the names of the OpenTelemetry specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+    #[serde(rename = "grpc")]
+    Grpc,
+}
+
+impl Server {
+    pub fn trusted(&self) -> TrustedProxies {
+        TrustedProxies::new(self.trusted_proxies.clone())
+    }
+
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("server.body_limit_bytes", self.body_limit_bytes, 1)?;
+        for (key, seconds) in [
+            (
+                "server.request_timeout_seconds",
+                self.request_timeout_seconds,
+            ),
+            ("server.body_timeout_seconds", self.body_timeout_seconds),
+            ("server.header_timeout_seconds", self.header_timeout_seconds),
+        ] {
+            within(key, seconds, 1..=MAX_TIMEOUT_SECONDS)?;
+        }
+        for (key, seconds) in [
+            ("server.drain_seconds", self.drain_seconds),
+            ("server.shutdown_grace_seconds", self.shutdown_grace_seconds),
+        ] {
+            within(key, seconds, 0..=MAX_TIMEOUT_SECONDS)?;
+        }
+        at_least("server.max_connections", self.max_connections, 1)
+    }
+}
+
+impl Database {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("database.max_connections", self.max_connections, 1)?;
+        let timeout = self.acquire_timeout_seconds;
+        within(
+            "database.acquire_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )?;
+        let timeout = self.statement_timeout_seconds;
+        within(
+            "database.statement_timeout_seconds",
+            timeout,
+            1..=MAX_TIMEOUT_SECONDS,
+        )
+    }
+}
+
+impl Jwt {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        at_least("jwt.jwks_refresh_seconds", self.jwks_refresh_seconds, 1)?;
+        within(
+            "jwt.leeway_seconds",
+            self.leeway_seconds,
+            0..=MAX_LEEWAY_SECONDS,
+        )
+    }
+}
+
+impl Telemetry {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        within(
+            "telemetry.trace_sample_ratio",
+            self.trace_sample_ratio,
+            0.0..=1.0,
+        )
+    }
+}
+
+/// An empty string means that the setting is not set.
+pub fn empty_as_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    match Value::deserialize(from)? {
+        Value::String(text) if text.is_empty() => Ok(None),
+        value => T::deserialize(value)
+            .map(Some)
+            .map_err(serde::de::Error::custom),
+    }
+}

@@ -1,0 +1,63 @@
+//! The configuration: TOML text -> [`model`] as written -> [`Config`], which is valid.
+
+pub(crate) mod load;
+pub(crate) mod model;
+mod validate;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use quartet_common::net::TrustedProxies;
+
+use crate::routing::RouteTable;
+
+/// Every setting with its default and its documentation.
+pub const DEFAULTS: &str = include_str!("../../default.toml");
+
+/// A valid configuration. References between its parts are indices.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// As written, for settings that need no validation beyond their type.
+    pub(crate) model: model::Model,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) upstreams: Vec<UpstreamConfig>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) routes: RouteTable,
+}
+
+/// A set of replicas, and how they are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamConfig {
+    pub(crate) name: Arc<str>,
+    pub(crate) targets: Vec<Target>,
+    /// The `Host` header for replicas; `None` keeps the client's.
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) retry_budget_percent: u32,
+    pub(crate) eject_min: Duration,
+    pub(crate) eject_max: Duration,
+    pub(crate) openapi: Option<String>,
+}
+
+/// One configured address, literal or to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Ip(IpAddr),
+    Name(String),
+}
+
+/// At most `requests` in any `window`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) name: Arc<str>,
+    pub(crate) requests: u32,
+    pub(crate) window: Duration,
+}

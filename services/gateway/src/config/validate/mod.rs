@@ -1,0 +1,145 @@
+//! Checks every rule that types cannot express, and resolves names to indices.
+//!
+//! All violations are reported, not just the first one.
+
+mod checker;
+mod routes;
+mod upstreams;
+
+use std::time::Duration;
+
+use quartet_common::net::TrustedProxies;
+
+use super::{Config, Limit, model};
+use crate::routing::RouteTable;
+use checker::{Checker, DAY_SECONDS, Violations};
+
+/// # Errors
+/// Every violation.
+pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
+    let mut checker = Checker::default();
+    check_settings(&model, &mut checker);
+    let upstreams = model
+        .upstreams
+        .iter()
+        .filter_map(|(name, upstream)| upstreams::check(name, upstream, &mut checker))
+        .collect();
+    let limits = model
+        .limits
+        .iter()
+        .map(|(name, limit)| check_limit(name, limit, &mut checker))
+        .collect();
+    let routes = routes::check(&model, &mut checker);
+    checker.finish()?;
+    Ok(Config {
+        trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
+        model,
+        upstreams,
+        limits,
+        routes: RouteTable::new(routes),
+    })
+}
+
+fn check_settings(model: &model::Model, checker: &mut Checker) {
+    let server = &model.server;
+    checker.ranges(
+        "server",
+        &[
+            ("threads", server.threads as u64, 0, 1_024),
+            (
+                "max_connections",
+                server.max_connections as u64,
+                1,
+                10_000_000,
+            ),
+            // pingora's parser has room for 256 headers and one mebibyte.
+            (
+                "header_limit_bytes",
+                server.header_limit_bytes as u64,
+                1_024,
+                1_000_000,
+            ),
+            (
+                "header_limit_count",
+                server.header_limit_count as u64,
+                1,
+                250,
+            ),
+            (
+                "upstream_pool_size",
+                server.upstream_pool_size as u64,
+                1,
+                1_000_000,
+            ),
+            (
+                "rate_limit_keys_max",
+                server.rate_limit_keys_max as u64,
+                64,
+                100_000_000,
+            ),
+            (
+                "header_timeout_seconds",
+                server.header_timeout_seconds,
+                1,
+                3_600,
+            ),
+            (
+                "keepalive_timeout_seconds",
+                server.keepalive_timeout_seconds,
+                1,
+                3_600,
+            ),
+            (
+                "write_timeout_seconds",
+                server.write_timeout_seconds,
+                1,
+                3_600,
+            ),
+            ("drain_delay_seconds", server.drain_delay_seconds, 0, 3_600),
+            (
+                "shutdown_grace_seconds",
+                server.shutdown_grace_seconds,
+                1,
+                DAY_SECONDS,
+            ),
+        ],
+    );
+    let (discovery, documents) = (&model.discovery, &model.documents);
+    checker.ranges(
+        "discovery",
+        &[
+            (
+                "interval_ms",
+                discovery.interval_ms,
+                50,
+                DAY_SECONDS * 1_000,
+            ),
+            ("timeout_ms", discovery.timeout_ms, 10, 60_000),
+        ],
+    );
+    checker.ranges(
+        "documents",
+        &[
+            ("refresh_seconds", documents.refresh_seconds, 0, DAY_SECONDS),
+            ("timeout_ms", documents.timeout_ms, 10, 60_000),
+        ],
+    );
+    routes::check_timeouts("defaults", &model.defaults, checker);
+}
+
+fn check_limit(name: &str, limit: &model::Limit, checker: &mut Checker) -> Limit {
+    let key = format!("limits.{name}");
+    checker.name(&key, name);
+    checker.ranges(
+        &key,
+        &[
+            ("requests", limit.requests.into(), 1, 10_000_000),
+            ("window_seconds", limit.window_seconds, 1, DAY_SECONDS),
+        ],
+    );
+    Limit {
+        name: name.into(),
+        requests: limit.requests,
+        window: Duration::from_secs(limit.window_seconds),
+    }
+}

@@ -1,0 +1,204 @@
+//! `[routes.*]`: patterns, references and overrides of the defaults.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::checker::{Checker, DAY_SECONDS};
+use crate::{
+    config::model,
+    routing::{Action, HostPattern, PathPattern, Route},
+};
+
+/// What routes refer to.
+struct References<'a> {
+    upstreams: BTreeMap<&'a str, usize>,
+    limits: BTreeMap<&'a str, usize>,
+    defaults: &'a model::RouteDefaults,
+}
+
+/// The valid ones among the routes that are enabled.
+pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
+    let references = References {
+        upstreams: indices(&model.upstreams),
+        limits: indices(&model.limits),
+        defaults: &model.defaults,
+    };
+    model
+        .routes
+        .iter()
+        .filter(|(_, route)| route.enabled)
+        .filter_map(|(name, route)| check_route(name, route, &references, checker))
+        .collect()
+}
+
+fn check_route(
+    name: &str,
+    route: &model::Route,
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> Option<Route> {
+    let key = format!("routes.{name}");
+    checker.name(&key, name);
+    let action = check_action(&key, route, references, checker);
+    let limit = match route.limit.as_deref().filter(|limit| !limit.is_empty()) {
+        None => Some(None),
+        Some(limit) => resolve(&key, "limit", limit, &references.limits, checker).map(Some),
+    };
+    let paths = check_list(&key, "paths", &route.paths, PathPattern::parse, checker);
+    if route.paths.is_empty() {
+        checker.error(format!("{key}.paths"), "must have at least one path");
+    }
+    let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
+    let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
+    let headers = check_headers(&key, &route.headers, checker);
+    let bounds = bounds(route, references.defaults);
+    check_timeouts(&key, &bounds, checker);
+    Some(Route {
+        name: name.into(),
+        priority: route.priority,
+        hosts: hosts?,
+        paths: paths?,
+        methods: methods?,
+        headers: headers?,
+        action: action?,
+        auth: route.auth,
+        limit: limit?,
+        upgrade: route.upgrade,
+        body_limit_bytes: bounds.body_limit_bytes,
+        body_timeout: Duration::from_secs(bounds.body_timeout_seconds),
+        response_timeout: unless_zero(bounds.response_timeout_seconds),
+        stream_timeout: unless_zero(bounds.stream_timeout_seconds),
+    })
+}
+
+/// The route's own bounds, else the defaults.
+fn bounds(route: &model::Route, defaults: &model::RouteDefaults) -> model::RouteDefaults {
+    model::RouteDefaults {
+        body_limit_bytes: route.body_limit_bytes.unwrap_or(defaults.body_limit_bytes),
+        body_timeout_seconds: route
+            .body_timeout_seconds
+            .unwrap_or(defaults.body_timeout_seconds),
+        response_timeout_seconds: route
+            .response_timeout_seconds
+            .unwrap_or(defaults.response_timeout_seconds),
+        stream_timeout_seconds: route
+            .stream_timeout_seconds
+            .unwrap_or(defaults.stream_timeout_seconds),
+    }
+}
+
+pub(super) fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, checker: &mut Checker) {
+    checker.ranges(
+        table,
+        &[
+            (
+                "body_timeout_seconds",
+                timeouts.body_timeout_seconds,
+                1,
+                DAY_SECONDS,
+            ),
+            (
+                "response_timeout_seconds",
+                timeouts.response_timeout_seconds,
+                0,
+                DAY_SECONDS,
+            ),
+            (
+                "stream_timeout_seconds",
+                timeouts.stream_timeout_seconds,
+                0,
+                DAY_SECONDS,
+            ),
+        ],
+    );
+}
+
+fn unless_zero(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+fn check_action(
+    key: &str,
+    route: &model::Route,
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> Option<Action> {
+    match (&route.upstream, route.serve) {
+        (Some(name), None) => {
+            resolve(key, "upstream", name, &references.upstreams, checker).map(Action::Proxy)
+        }
+        (None, Some(serve)) => Some(Action::Serve(serve)),
+        (None, None) => {
+            checker.error(key, "must have `upstream` or `serve`");
+            None
+        }
+        (Some(_), Some(_)) => {
+            checker.error(format!("{key}.serve"), "cannot be combined with `upstream`");
+            None
+        }
+    }
+}
+
+/// The index of a name; `field` is also the noun of the message.
+fn resolve(
+    key: &str,
+    field: &str,
+    name: &str,
+    known: &BTreeMap<&str, usize>,
+    checker: &mut Checker,
+) -> Option<usize> {
+    let index = known.get(name).copied();
+    let index = index.ok_or_else(|| format!("there is no {field} `{name}`"));
+    checker.ok(&format!("{key}.{field}"), index)
+}
+
+fn check_list<T>(
+    key: &str,
+    field: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, String>,
+    checker: &mut Checker,
+) -> Option<Vec<T>> {
+    let parsed: Vec<Option<T>> = texts
+        .iter()
+        .enumerate()
+        .map(|(at, text)| checker.ok(&format!("{key}.{field}[{at}]"), parse(text)))
+        .collect();
+    parsed.into_iter().collect()
+}
+
+fn parse_method(text: &str) -> Result<Method, String> {
+    if text.is_empty() || text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err("must be a method in upper case, such as GET".to_owned());
+    }
+    Method::from_bytes(text.as_bytes()).map_err(|_| "is not a valid method".to_owned())
+}
+
+fn check_headers(
+    key: &str,
+    headers: &BTreeMap<String, String>,
+    checker: &mut Checker,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let parse = |name: &str, value: &str| {
+        let name =
+            HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
+        let value =
+            HeaderValue::try_from(value).map_err(|_| "is not a valid header value".to_owned())?;
+        Ok((name, value))
+    };
+    let parsed: Vec<Option<_>> = headers
+        .iter()
+        .map(|(name, value)| checker.ok(&format!("{key}.headers.{name}"), parse(name, value)))
+        .collect();
+    parsed.into_iter().collect()
+}
+
+/// Names of a table with their positions.
+fn indices<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, usize> {
+    table
+        .keys()
+        .enumerate()
+        .map(|(index, name)| (name.as_str(), index))
+        .collect()
+}

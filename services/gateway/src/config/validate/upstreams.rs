@@ -1,0 +1,102 @@
+//! `[upstreams.*]`: addresses and bounds.
+
+use std::{net::IpAddr, time::Duration};
+
+use http::{HeaderValue, uri::Authority};
+
+use super::checker::{Checker, DAY_SECONDS};
+use crate::config::{Host, Target, UpstreamConfig, model};
+
+pub(super) fn check(
+    name: &str,
+    upstream: &model::Upstream,
+    checker: &mut Checker,
+) -> Option<UpstreamConfig> {
+    let key = format!("upstreams.{name}");
+    checker.name(&key, name);
+    if upstream.addresses.is_empty() {
+        checker.error(format!("{key}.addresses"), "must have at least one address");
+    }
+    let targets: Vec<_> = upstream
+        .addresses
+        .iter()
+        .enumerate()
+        .map(|(at, text)| checker.ok(&format!("{key}.addresses[{at}]"), parse_target(text)))
+        .collect();
+    let host = upstream.host.as_deref().map(parse_authority);
+    let host = host.and_then(|host| checker.ok(&format!("{key}.host"), host));
+    let (eject_min, eject_max) = (upstream.eject_min_ms, upstream.eject_max_ms);
+    checker.ranges(
+        &key,
+        &[
+            ("connect_timeout_ms", upstream.connect_timeout_ms, 1, 60_000),
+            (
+                "idle_timeout_seconds",
+                upstream.idle_timeout_seconds,
+                1,
+                DAY_SECONDS,
+            ),
+            ("retries", upstream.retries.into(), 0, 10),
+            (
+                "retry_budget_percent",
+                upstream.retry_budget_percent.into(),
+                0,
+                1_000,
+            ),
+            ("eject_min_ms", eject_min, 1, 3_600_000),
+            ("eject_max_ms", eject_max, eject_min, 3_600_000),
+        ],
+    );
+    let path = upstream.openapi.as_ref();
+    if path.is_some_and(|path| !path.starts_with('/')) {
+        checker.error(
+            format!("{key}.openapi"),
+            "must be a path that starts with /",
+        );
+    }
+    Some(UpstreamConfig {
+        name: name.into(),
+        targets: targets.into_iter().collect::<Option<_>>()?,
+        host,
+        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+        idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
+        retries: upstream.retries,
+        retry_budget_percent: upstream.retry_budget_percent,
+        eject_min: Duration::from_millis(eject_min),
+        eject_max: Duration::from_millis(eject_max),
+        openapi: upstream.openapi.clone(),
+    })
+}
+
+/// A value for the `Host` header.
+fn parse_authority(text: &str) -> Result<HeaderValue, String> {
+    let invalid = || "must be a host or host:port".to_owned();
+    let authority: Authority = text.parse().map_err(|_| invalid())?;
+    if authority.as_str().contains('@') {
+        return Err(invalid());
+    }
+    HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    let invalid = || "must be host:port, IPv4:port or [IPv6]:port".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+    let port = port.parse().ok().filter(|&port: &u16| port != 0);
+    let port = port.ok_or_else(invalid)?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match (bracketed, host.parse::<IpAddr>()) {
+        (Some(ip), _) => Host::Ip(ip.parse().map_err(|_| invalid())?),
+        (None, Ok(ip @ IpAddr::V4(_))) => Host::Ip(ip),
+        (None, Err(_)) if is_name(host) => Host::Name(host.to_ascii_lowercase()),
+        (None, _) => return Err(invalid()),
+    };
+    Ok(Target { host, port })
+}
+
+fn is_name(host: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_allowed);
+    host.len() <= 253 && host.trim_end_matches('.').split('.').all(is_label)
+}

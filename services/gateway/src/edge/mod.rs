@@ -1,0 +1,40 @@
+//! The only rooms that know pingora: the life of a connection and of a request, a file per phase.
+//!
+//! ```text
+//! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
+//!     |  ^
+//!     v  | keep-alive
+//!   proxy           (pingora calls these, in this order)
+//!     1. ctx               client IP, request id, trace
+//!     2. request           route, policies, page of the gateway itself      -> reply
+//!     3. peer              a replica to try
+//!     4. upstream_request  headers for the replica
+//!     5. request_body      counts the body as it arrives                    -> failure
+//!     6. response          replica is healthy; headers for the client
+//!     7. logging           access line, metrics, span
+//!   failure         back to 3 with another replica if that is safe, else    -> reply
+//! ```
+//!
+//! - [`ctx::Ctx`] is the only thing that passes from phase to phase. It holds the snapshot, so a
+//!   reload does not change a request that is under way.
+//! - `logging` runs exactly once for every request that reached `ctx`, however it ended; a head that
+//!   was rejected before is logged by `reply`. Without that, refused traffic would be invisible.
+//! - Only `reply` writes responses of the gateway's own, so that all of them have a request id, a
+//!   trace and, as problems, the same body.
+//! - A response that is sent before the request was read to its end is followed by a lingering
+//!   close: a reset could otherwise overtake it, and the client would see a broken connection
+//!   instead of the problem.
+
+mod connection;
+mod ctx;
+mod failure;
+mod logging;
+mod peer;
+mod proxy;
+mod reply;
+mod request;
+mod request_body;
+mod request_head;
+mod response;
+pub(crate) mod server;
+mod upstream_request;

@@ -1,0 +1,127 @@
+//! The gateway's own metrics, beside those that every service has.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+use quartet_telemetry::metrics::Metrics;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabel {
+    upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// Handles of all metrics; clones share them.
+///
+/// A counter is created together with what it counts, so that it starts at zero: Prometheus sees
+/// no increase in a series whose first sample is 1.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayMetrics {
+    pub(crate) http: Metrics,
+    pub(crate) reloads_applied: Counter,
+    pub(crate) reloads_refused: Counter,
+    pub(crate) connections: Gauge,
+    pub(crate) rate_limit_keys: Gauge,
+    connect_failures: Family<UpstreamLabel, Counter>,
+    retries: Family<UpstreamLabel, Counter>,
+    replicas: Family<UpstreamLabel, Gauge>,
+    rate_limited: Family<LimitLabel, Counter>,
+}
+
+impl GatewayMetrics {
+    pub(crate) fn new(http: Metrics) -> Self {
+        let reloads = Family::<OutcomeLabel, Counter>::default();
+        let outcome = |outcome| reloads.get_or_create_owned(&OutcomeLabel { outcome });
+        let metrics = Self {
+            reloads_applied: outcome("applied"),
+            reloads_refused: outcome("refused"),
+            connections: Gauge::default(),
+            rate_limit_keys: Gauge::default(),
+            connect_failures: Family::default(),
+            retries: Family::default(),
+            replicas: Family::default(),
+            rate_limited: Family::default(),
+            http,
+        };
+        metrics.register(reloads);
+        metrics
+    }
+
+    fn register(&self, reloads: Family<OutcomeLabel, Counter>) {
+        let to = &self.http;
+        to.register(
+            "gateway_config_reloads",
+            "Configuration reloads by outcome",
+            reloads,
+        );
+        to.register(
+            "gateway_upstream_connect_failures",
+            "Failed attempts to reach a replica",
+            self.connect_failures.clone(),
+        );
+        to.register(
+            "gateway_upstream_retries",
+            "Requests retried on another replica",
+            self.retries.clone(),
+        );
+        to.register(
+            "gateway_rate_limited",
+            "Requests refused by a rate limit",
+            self.rate_limited.clone(),
+        );
+        to.register(
+            "gateway_upstream_replicas",
+            "Known replicas of an upstream",
+            self.replicas.clone(),
+        );
+        to.register(
+            "gateway_connections",
+            "Open client connections",
+            self.connections.clone(),
+        );
+        to.register(
+            "gateway_rate_limit_keys",
+            "Users and client IPs with a rate limit window",
+            self.rate_limit_keys.clone(),
+        );
+    }
+
+    pub(crate) fn connect_failures(&self, upstream: &Arc<str>) -> Counter {
+        self.connect_failures.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn retries(&self, upstream: &Arc<str>) -> Counter {
+        self.retries.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn replicas(&self, upstream: &Arc<str>) -> Gauge {
+        self.replicas.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {
+        let limit = Arc::clone(limit);
+        self.rate_limited.get_or_create_owned(&LimitLabel { limit })
+    }
+}
+
+/// Gauges are signed in the exposition format.
+pub(crate) fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn label(upstream: &Arc<str>) -> UpstreamLabel {
+    let upstream = Arc::clone(upstream);
+    UpstreamLabel { upstream }
+}

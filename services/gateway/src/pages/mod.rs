@@ -1,0 +1,33 @@
+//! Pages that the gateway serves itself: health, the merged document, the API documentation.
+
+mod docs;
+pub(crate) mod openapi;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use quartet_common::problem::Problem;
+
+use crate::{reply::Reply, routing::Serve, snapshot::Snapshot};
+use openapi::Documents;
+
+const HEALTH: &[u8] = br#"{"status":"ok"}"#;
+
+/// # Errors
+/// 404 for a file of the documentation that does not exist, 503 while no service has returned its
+/// document yet.
+pub(crate) async fn render(
+    serve: Serve,
+    path: &str,
+    documents: &Documents,
+    snapshot: &Snapshot,
+) -> Result<Reply, Problem> {
+    match serve {
+        Serve::Health => Ok(Reply::ok(
+            HeaderValue::from_static("application/json"),
+            Bytes::from_static(HEALTH),
+        )
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
+        Serve::Openapi => documents.render(path, snapshot).await,
+        Serve::Docs => docs::render(path),
+    }
+}

@@ -1,0 +1,47 @@
+//! A complete response of the gateway itself. `edge::reply` sends it.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use quartet_common::problem::Problem;
+
+/// Status, headers and body; `Content-Length` is added when it is sent.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    /// 200.
+    pub(crate) fn ok(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: vec![(header::CONTENT_TYPE, content_type)],
+            body: body.into(),
+        }
+    }
+
+    /// A problem document, with the headers of the problem.
+    pub(crate) fn problem(problem: &Problem, request_id: &str, path: &str) -> Self {
+        let body = serde_json::to_vec(&problem.to_body(request_id, path)).unwrap_or_default();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        let reply = Self::ok(content_type, body)
+            .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            .status(problem.kind.status);
+        let headers = problem.headers.iter();
+        headers.fold(reply, |reply, (name, value)| {
+            reply.header(name.clone(), value.clone())
+        })
+    }
+
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}

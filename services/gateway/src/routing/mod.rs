@@ -1,0 +1,9 @@
+//! Matches the host, path, method and headers of a request to a route.
+
+mod pattern;
+mod route;
+mod table;
+
+pub(crate) use pattern::{HostPattern, PathPattern};
+pub(crate) use route::{Action, Auth, Route, Serve};
+pub(crate) use table::{Match, RouteTable};

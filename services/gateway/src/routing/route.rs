@@ -1,0 +1,72 @@
+//! One route: the requests it matches, and how they are handled.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+
+use super::pattern::{HostPattern, PathPattern};
+
+/// A validated route of the configuration.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) priority: i32,
+    /// Empty: any host.
+    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) paths: Vec<PathPattern>,
+    /// Empty: any method.
+    pub(crate) methods: Vec<Method>,
+    /// All of these must be present.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) action: Action,
+    pub(crate) auth: Auth,
+    /// Index into the configuration's limits.
+    pub(crate) limit: Option<usize>,
+    pub(crate) upgrade: bool,
+    pub(crate) body_limit_bytes: u64,
+    pub(crate) body_timeout: Duration,
+    /// `None`: no limit.
+    pub(crate) response_timeout: Option<Duration>,
+    /// `None`: no limit.
+    pub(crate) stream_timeout: Option<Duration>,
+}
+
+/// Where the response comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Index into the configuration's upstreams.
+    Proxy(usize),
+    Serve(Serve),
+}
+
+/// A page that the gateway serves itself.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Serve {
+    Health,
+    Openapi,
+    Docs,
+}
+
+/// Which access tokens a route requires.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Auth {
+    /// Tokens are ignored.
+    Public,
+    /// A token is not needed, but must be valid if there is one.
+    Optional,
+    /// A valid token is needed.
+    #[default]
+    Required,
+}
+
+impl Route {
+    /// Whether the route allows the method; GET includes HEAD.
+    pub(super) fn allows(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}

@@ -1,0 +1,170 @@
+//! An upstream and what is known about its replicas.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+
+use super::{health::Health, retry::Budget};
+use crate::config::{Host, UpstreamConfig};
+
+/// A named set of replicas.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) config: UpstreamConfig,
+    pub(super) replicas: ArcSwap<Vec<Arc<Replica>>>,
+    /// Counts attempts, for round robin.
+    turn: AtomicUsize,
+    pub(crate) retry_budget: Budget,
+    /// One for each target, in the same order.
+    lookups: Mutex<Vec<Lookup>>,
+}
+
+/// One running instance of a service.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
+    pub(crate) health: Health,
+}
+
+/// What DNS said about one target of an upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    /// `None`: a literal address.
+    pub(crate) name: Option<String>,
+    /// Of the last lookup that succeeded.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) resolved_at: Option<Instant>,
+    /// Why the last lookup failed, if it did.
+    pub(crate) error: Option<String>,
+}
+
+impl Upstream {
+    /// Takes over addresses and health from `previous`, the upstream of this name before a reload.
+    pub(crate) fn new(config: UpstreamConfig, previous: Option<&Self>) -> Self {
+        let known = previous.map_or_else(Vec::new, Self::lookups);
+        let lookups = config
+            .targets
+            .iter()
+            .map(|target| match &target.host {
+                Host::Ip(ip) => Lookup::literal(*ip),
+                Host::Name(name) => known
+                    .iter()
+                    .find(|lookup| lookup.name.as_deref() == Some(name))
+                    .cloned()
+                    .unwrap_or_else(|| Lookup::unknown(name)),
+            })
+            .collect();
+        let upstream = Self {
+            replicas: ArcSwap::new(previous.map_or_else(Arc::default, |p| p.replicas.load_full())),
+            turn: AtomicUsize::new(0),
+            retry_budget: Budget::new(config.retry_budget_percent),
+            lookups: Mutex::new(lookups),
+            config,
+        };
+        upstream.publish();
+        upstream
+    }
+
+    pub(crate) fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {
+        self.replicas.load_full()
+    }
+
+    pub(crate) fn lookups(&self) -> Vec<Lookup> {
+        self.lookups
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Stores the result of resolving a target.
+    pub(super) fn record_lookup(&self, target: usize, result: Result<Vec<IpAddr>, String>) {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = lookups.get_mut(target) {
+            lookup.record(result);
+        }
+    }
+
+    /// Derives the replicas from the lookups; known replicas keep their health.
+    pub(super) fn publish(&self) {
+        let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses: Vec<SocketAddr> = lookups
+            .iter()
+            .zip(&self.config.targets)
+            .flat_map(|(lookup, target)| {
+                lookup
+                    .addresses
+                    .iter()
+                    .map(|address| SocketAddr::new(*address, target.port))
+            })
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let before = self.replicas.load();
+        if before
+            .iter()
+            .map(|replica| replica.address)
+            .eq(addresses.iter().copied())
+        {
+            return;
+        }
+        let replicas = addresses
+            .into_iter()
+            .map(|address| {
+                before
+                    .iter()
+                    .find(|replica| replica.address == address)
+                    .cloned()
+                    .unwrap_or_else(|| {
+                        Arc::new(Replica {
+                            address,
+                            health: Health::default(),
+                        })
+                    })
+            })
+            .collect();
+        self.replicas.store(Arc::new(replicas));
+    }
+}
+
+impl Lookup {
+    fn literal(address: IpAddr) -> Self {
+        Self {
+            name: None,
+            addresses: vec![address],
+            resolved_at: None,
+            error: None,
+        }
+    }
+
+    fn unknown(name: &str) -> Self {
+        let name = Some(name.to_owned());
+        Self {
+            name,
+            addresses: Vec::new(),
+            resolved_at: None,
+            error: None,
+        }
+    }
+
+    fn record(&mut self, result: Result<Vec<IpAddr>, String>) {
+        match result {
+            Ok(addresses) => {
+                self.addresses = addresses;
+                self.resolved_at = Some(Instant::now());
+                self.error = None;
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The admin listener.
+
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, client, echo, route, serve, upstream};
+
+async fn put_log_level(gateway: &Gateway, body: &Value) -> (u16, Value) {
+    let url = format!("http://{}/log-level", gateway.admin);
+    let response = client().put(url).json(body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_level_can_be_changed() {
+    let address = serve(echo()).await;
+    let gateway = Gateway::start(&[upstream(&[address]), route("all", "/*", "")].concat()).await;
+    let initial: Value = gateway.admin("/log-level").await.json().await.unwrap();
+    assert!(
+        initial["log"].as_str().unwrap().contains("info"),
+        "{initial}"
+    );
+    let (status, body) = put_log_level(&gateway, &json!({ "log": "warn" })).await;
+    assert_eq!((status, body), (200, json!({ "log": "warn" })));
+    gateway.get("/quiet").await;
+    put_log_level(&gateway, &json!({ "log": "info" })).await;
+    gateway.get("/logged").await;
+    gateway.access_line("/logged").await;
+    let mut lines = gateway.lines().into_iter();
+    assert!(lines.all(|line| line["path"] != "/quiet"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_log_levels_are_refused() {
+    let gateway = Gateway::start("").await;
+    for body in [
+        json!({ "log": "info,pingora=loud" }),
+        json!({ "level": "info" }),
+        json!({}),
+    ] {
+        let (status, problem) = put_log_level(&gateway, &body).await;
+        assert_eq!(status, 422, "{body}");
+        assert_eq!(problem["code"], "invalid_body", "{problem}");
+        assert!(problem["errors"][0]["detail"].is_string(), "{problem}");
+    }
+    let current: Value = gateway.admin("/log-level").await.json().await.unwrap();
+    assert!(
+        current["log"].as_str().unwrap().contains("info"),
+        "{current}"
+    );
+}

@@ -224,8 +224,7 @@ struct Connection {
 struct Head {
     status: u16,
     length: usize,
-    /// `None`: in chunks.
-    body: Option<usize>,
+    body: usize,
 }
 
 impl Connection {
@@ -257,16 +256,10 @@ impl Connection {
             let read = tokio::time::timeout(TIMEOUT, read).await;
             let read = read.context("no response within 30 s")??;
             ensure!(read > 0, "the connection was closed before the response");
-            if let Some(head) = head(&self.buffer)? {
-                let body = &self.buffer[head.length..];
-                let is_complete = match head.body {
-                    Some(length) => body.len() >= length,
-                    // Nothing is pipelined: what ends like the last chunk is the last one.
-                    None => body.ends_with(b"\r\n0\r\n\r\n") || body == b"0\r\n\r\n",
-                };
-                if is_complete {
-                    return Ok(head);
-                }
+            if let Some(head) = head(&self.buffer)?
+                && self.buffer.len() >= head.length + head.body
+            {
+                return Ok(head);
             }
         }
     }
@@ -276,16 +269,12 @@ impl Connection {
         let text = std::str::from_utf8(&self.buffer).context("the response is not text")?;
         let (head_text, body) = text.split_at(head.length);
         let headers = head_text.lines().filter_map(|line| line.split_once(':'));
-        let body = match head.body {
-            Some(_) => Some(body.to_owned()),
-            None => join_chunks(body),
-        };
         Ok(Response {
             status: head.status,
             headers: headers
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect(),
-            body: body.context("the chunks of a response are malformed")?,
+            body: body.to_owned(),
         })
     }
 }
@@ -297,13 +286,15 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
     let httparse::Status::Complete(length) = response.parse(bytes)? else {
         return Ok(None);
     };
-    let mut body = Some(0);
+    let mut body = 0;
     for header in &*response.headers {
         if header.name.eq_ignore_ascii_case("content-length") {
-            body = Some(std::str::from_utf8(header.value)?.parse()?);
-        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            body = None;
+            body = std::str::from_utf8(header.value)?.parse()?;
         }
+        ensure!(
+            !header.name.eq_ignore_ascii_case("transfer-encoding"),
+            "chunked responses are not supported"
+        );
     }
     let status = response.code.context("a response without a status")?;
     Ok(Some(Head {
@@ -311,19 +302,6 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
         length,
         body,
     }))
-}
-
-fn join_chunks(mut rest: &str) -> Option<String> {
-    let mut body = String::new();
-    loop {
-        let (size, after) = rest.split_once("\r\n")?;
-        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
-        if size == 0 {
-            return Some(body);
-        }
-        body.push_str(after.get(..size)?);
-        rest = after.get(size..)?.strip_prefix("\r\n")?;
-    }
 }
 
 /// One thread: the load must not take more than its share of the cores.
@@ -340,7 +318,7 @@ pub(crate) fn count(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Head, Request, head, join_chunks};
+    use super::{Head, Request, head};
 
     #[test]
     fn a_head_says_how_to_read_the_body() {
@@ -349,22 +327,14 @@ mod tests {
         let expected = Head {
             status: 201,
             length: 40,
-            body: Some(3),
+            body: 3,
         };
         assert_eq!(
             parse("HTTP/1.1 201 Made\r\nContent-Length: 3\r\n\r\nok\n"),
             Some(expected)
         );
-        let chunked = parse("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-        assert_eq!(chunked.body, None);
+        assert!(head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
         assert!(head(b"SSH-2.0-OpenSSH\r\n").is_err());
-    }
-
-    #[test]
-    fn chunks_are_joined() {
-        let body = join_chunks("3\r\n{\"a\r\n4;x\r\n\":1}\r\n0\r\n\r\n");
-        assert_eq!(body.unwrap(), "{\"a\":1}");
-        assert_eq!(join_chunks("3\r\nab"), None);
     }
 
     #[test]

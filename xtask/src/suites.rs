@@ -49,15 +49,27 @@ pub(crate) const WORKFLOWS: Suite = Suite {
     ],
 };
 
-/// The OpenAPI documents by the rules of sdk/lint/redocly.yaml, and the rules of `api-diff`.
+/// The OpenAPI documents, and their copies in 3.0 as the binaries print them, by the rules of
+/// sdk/lint/redocly.yaml; and the rules of `api-diff`.
 pub(crate) const SPECIFICATIONS: Suite = Suite {
     lock: "sdk/lint/package-lock.json",
     directory: "",
     steps: &[
         (
+            "copies in OpenAPI 3.0",
+            "set -e; mkdir -p \"$PROGRAMS\"/openapi-3.0; set --; \
+             for service in core media links; do \
+             \"$PROGRAMS\"/quartet-$service openapi --version 3.0 \
+             > \"$PROGRAMS\"/openapi-3.0/$service.json; \
+             set -- \"$@\" $service=services/$service/openapi.json; done; \
+             \"$PROGRAMS\"/quartet-gateway openapi --version 3.0 \"$@\" \
+             > \"$PROGRAMS\"/openapi-3.0/gateway.json",
+        ),
+        (
             "OpenAPI documents",
             "exec env REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true redocly lint \
-             --config sdk/lint/redocly.yaml --format stylish services/*/openapi*.json",
+             --config sdk/lint/redocly.yaml --format stylish \
+             services/*/openapi.json \"$PROGRAMS\"/openapi-3.0/*.json",
         ),
         (
             "rules for GraphQL",
@@ -146,13 +158,11 @@ pub(crate) fn conformance(seed: u32, seconds: u32, signals: &Signals) -> anyhow:
     run(&[CONFORMANCE], start, signals)
 }
 
-/// Runs a suite that needs no stack.
+/// Runs a suite that needs no stack; it finds our own programs in `$PROGRAMS`.
 pub(crate) fn check(suite: Suite, signals: &Signals) -> anyhow::Result<()> {
-    run(
-        &[suite],
-        |mut command| status(&mut command, signals),
-        signals,
-    )
+    let programs = workspace::profile_dir()?;
+    let start = |mut command: Command| status(command.env("PROGRAMS", &programs), signals);
+    run(&[suite], start, signals)
 }
 
 fn run(

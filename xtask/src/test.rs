@@ -11,8 +11,10 @@ use crate::signals::Signals;
 use crate::{compose, suites};
 
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
-/// A fence that opens or closes an example in a documentation comment.
-const EXAMPLE: &str = "^ *//[/!] ?```((rust|no_run|should_panic),?)*$";
+/// A fence that opens or closes a block in a documentation comment.
+const FENCE: &str = "^ *//[/!] ?```";
+/// The words after a fence that opens an example.
+const EXAMPLE: [&str; 4] = ["", "rust", "no_run", "should_panic"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -158,16 +160,27 @@ fn selects_packages(arguments: &[String]) -> bool {
 fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
     let mut search = Command::new("git");
     // Without the index, so that it also works in a tree that is no repository.
-    search.args(["grep", "--no-index", "--files-with-matches", "-E", EXAMPLE]);
-    search.args(["--", "libs/*.rs", "sdk/*.rs", "services/*.rs"]);
+    search.args(["grep", "--no-index", "-E", FENCE, "--"]);
+    search.args(["libs/*.rs", "sdk/*.rs", "services/*.rs"]);
     let found = search.current_dir(root).output()?;
-    let packages = String::from_utf8_lossy(&found.stdout)
-        .lines()
-        .filter_map(|path| path.split_once("/src/"))
-        .map(|(package, _)| package.to_owned())
-        .filter(|package| root.join(package).join("src/lib.rs").is_file())
-        .map(|package| format!("{package}/Cargo.toml"))
-        .collect();
+    let found = String::from_utf8_lossy(&found.stdout);
+    // `libs/common/src/ids.rs:/// ```no_run`; every second fence of a file closes a block.
+    let mut packages = BTreeSet::new();
+    let mut open = None;
+    for (path, fence) in found.lines().filter_map(|line| line.split_once(':')) {
+        if open.take() == Some(path) {
+            continue;
+        }
+        open = Some(path);
+        let (_, words) = fence.split_once("```").unwrap_or_default();
+        let is_example = words.split(',').all(|word| EXAMPLE.contains(&word.trim()));
+        if let Some((package, _)) = path.split_once("/src/")
+            && is_example
+            && root.join(package).join("src/lib.rs").is_file()
+        {
+            packages.insert(format!("{package}/Cargo.toml"));
+        }
+    }
     Ok(packages)
 }
 
@@ -188,7 +201,7 @@ mod tests {
         library("plain", "/// ```\n/// let a = 1;\n/// ```\n");
         library("quiet", "//! ```no_run\n//! run();\n//! ```\n");
         library("code", "let fence = \"```\";\n");
-        library("prose", "/// `a` -> `b`\n");
+        library("prose", "/// ```text\n/// a -> b\n/// ```\n");
         let found = packages_with_doc_tests(&root);
         fs::remove_dir_all(&root).unwrap();
         let found: Vec<String> = found.unwrap().into_iter().collect();

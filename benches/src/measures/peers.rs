@@ -1,7 +1,7 @@
 //! The proxies that are compared, each with its configuration in benches/peers/.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use jsonwebtoken::Algorithm;
@@ -31,174 +31,146 @@ pub(super) struct Setup<'a> {
     pub(super) upstream: u16,
 }
 
-/// A process that is about to be started with its configuration.
-struct Plan {
-    spec: ServiceSpec,
-    port: u16,
-    access_log: Option<PathBuf>,
-    ready: (u16, &'static str),
+/// How to start a proxy.
+struct Plan<'a> {
+    name: String,
+    program: PathBuf,
+    template: &'a str,
+    /// Replaces `@ALGORITHM@`, `@KEY@`, `@JWKS_URL@` and `@SECRET@`.
+    values: &'a [(&'a str, String)],
+    /// The file of the configuration follows.
+    arguments: &'a [&'a str],
+    ready: Ready,
+}
+
+/// Where a proxy says that it is ready.
+enum Ready {
+    Admin(&'static str),
+    Public(&'static str),
 }
 
 impl Setup<'_> {
     /// The gateway with public keys, or with a shared secret.
     pub(super) fn gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        let (port, admin) = (port::free()?, port::free()?);
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
         let (jwks, secret) = if algorithm == Algorithm::HS256 {
-            ("", self.issuer.secret())
+            (String::new(), self.issuer.secret().to_owned())
         } else {
-            (jwks.as_str(), "")
+            (jwks, String::new())
         };
-        let (port_text, admin_text) = (port.to_string(), admin.to_string());
-        let values = [
-            ("PORT", port_text.as_str()),
-            ("ADMIN_PORT", &admin_text),
-            ("JWKS_URL", jwks),
-            ("SECRET", secret),
-        ];
-        let name = format!("gateway-{algorithm:?}");
-        let file = self.write(&format!("{name}.toml"), GATEWAY, &values)?;
-        let program = workspace::binary("quartet-gateway")?;
-        let spec = ServiceSpec::new("quartet-gateway", program, self.bench.log(&name))
-            .arg("serve")
-            .arg("--config")
-            .arg(file);
-        self.start(Plan {
-            spec,
-            port,
-            access_log: None,
-            ready: (admin, "/ready"),
+        self.start(&Plan {
+            name: format!("gateway-{algorithm:?}"),
+            program: workspace::binary("quartet-gateway")?,
+            template: GATEWAY,
+            values: &[("JWKS_URL", jwks), ("SECRET", secret)],
+            arguments: &["serve", "--config"],
+            ready: Ready::Admin("/ready"),
         })
     }
 
     pub(super) fn haproxy(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
-        let program = tools::require("haproxy", "haproxy")?;
-        let port = port::free()?;
         let public_key = self.bench.work().join("public.pem");
         fs::write(&public_key, &self.issuer.p256_pem).context("write the public key")?;
-        let public_key = public_key.display().to_string();
         let key = match algorithm {
-            Algorithm::HS256 => self.issuer.secret(),
-            _ => &public_key,
+            Algorithm::HS256 => self.issuer.secret().to_owned(),
+            _ => public_key.display().to_string(),
         };
-        let name = format!("haproxy-{algorithm:?}");
-        let values = [
-            ("PORT", port.to_string()),
-            ("ADMIN_PORT", port::free()?.to_string()),
-            ("ALGORITHM", format!("{algorithm:?}")),
-            ("KEY", key.to_owned()),
-        ];
-        let values = values
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        let file = self.write(&format!("{name}.cfg"), HAPROXY, &values)?;
-        let spec = ServiceSpec::new("haproxy", program, self.bench.log(&name))
-            .arg("-f")
-            .arg(file);
-        self.start(Plan {
-            spec,
-            port,
-            access_log: None,
-            ready: (port, "/health"),
+        self.start(&Plan {
+            name: format!("haproxy-{algorithm:?}"),
+            program: tools::require("haproxy", "haproxy")?,
+            template: HAPROXY,
+            values: &[("ALGORITHM", format!("{algorithm:?}")), ("KEY", key)],
+            arguments: &["-f"],
+            ready: Ready::Public("/health"),
         })
     }
 
     pub(super) fn nginx(&self) -> anyhow::Result<Proxy> {
-        let program = tools::require("nginx", "nginx-light")?;
-        let port = port::free()?;
-        let access_log = self.bench.log("nginx-access");
-        let (port_text, log_text) = (port.to_string(), access_log.display().to_string());
-        let values = [("PORT", port_text.as_str()), ("LOG", &log_text)];
-        let file = self.write("nginx.conf", NGINX, &values)?;
-        let spec = ServiceSpec::new("nginx", program, self.bench.log("nginx"))
-            .arg("-p")
-            .arg(self.bench.work())
+        self.start(&Plan {
+            name: "nginx".to_owned(),
+            program: tools::require("nginx", "nginx-light")?,
+            template: NGINX,
+            values: &[],
             // Before it has read its configuration it would log to a system directory.
-            .arg("-e")
-            .arg("stderr")
-            .arg("-c")
-            .arg(file);
-        self.start(Plan {
-            spec,
-            port,
-            access_log: Some(access_log),
-            ready: (port, "/plain/ready"),
+            arguments: &["-e", "stderr", "-c"],
+            ready: Ready::Public("/plain/ready"),
         })
     }
 
     pub(super) fn caddy(&self) -> anyhow::Result<Proxy> {
-        let program = tools::require("caddy", "caddy")?;
-        let port = port::free()?;
-        let file = self.write("Caddyfile", CADDY, &[("PORT", &port.to_string())])?;
-        let mut spec = ServiceSpec::new("caddy", program, self.bench.log("caddy"))
-            .env("GOMAXPROCS", "1")
-            .arg(file);
-        let options = ["run", "--adapter", "caddyfile", "--config"];
-        spec.args.splice(0..0, options.map(Into::into));
-        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
-            spec = spec.env(variable, self.bench.work());
-        }
-        self.start(Plan {
-            spec,
-            port,
-            access_log: None,
-            ready: (port, "/plain/ready"),
+        self.start(&Plan {
+            name: "caddy".to_owned(),
+            program: tools::require("caddy", "caddy")?,
+            template: CADDY,
+            values: &[],
+            arguments: &["run", "--adapter", "caddyfile", "--config"],
+            ready: Ready::Public("/plain/ready"),
         })
     }
 
-    fn start(&self, plan: Plan) -> anyhow::Result<Proxy> {
-        let (port, path) = plan.ready;
-        let spec = plan.spec.ready_at(([127, 0, 0, 1], port).into(), path);
+    fn start(&self, plan: &Plan<'_>) -> anyhow::Result<Proxy> {
+        let work = self.bench.work();
+        let (port, admin) = (port::free()?, port::free()?);
+        let log = self.bench.log(&plan.name);
+        // Only nginx cannot log to its standard output.
+        let (access_log, separate) = (work.join("access.log"), plan.template.contains("@LOG@"));
+        let common = [
+            ("WORK", work.display().to_string()),
+            ("UPSTREAM_PORT", self.upstream.to_string()),
+            ("PORT", port.to_string()),
+            ("ADMIN_PORT", admin.to_string()),
+            ("LOG", access_log.display().to_string()),
+        ];
+        let file = work.join(format!("{}.conf", plan.name));
+        fs::write(&file, fill(plan.template, common.iter().chain(plan.values)))
+            .with_context(|| format!("write {}", file.display()))?;
+        let mut spec = ServiceSpec::new(&plan.name, &plan.program, &log).env("GOMAXPROCS", "1");
+        // Caddy writes to all of them.
+        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+            spec = spec.env(variable, work);
+        }
+        spec.args.extend(plan.arguments.iter().map(Into::into));
+        let (ready, path) = match plan.ready {
+            Ready::Admin(path) => (admin, path),
+            Ready::Public(path) => (port, path),
+        };
+        let spec = spec
+            .arg(file)
+            .ready_at(([127, 0, 0, 1], ready).into(), path);
         Ok(Proxy {
             service: self.bench.start(Cores::Server, &spec)?,
-            port: plan.port,
-            access_log: plan.access_log.unwrap_or(spec.log),
+            port,
+            access_log: if separate { access_log } else { log },
         })
-    }
-
-    fn write(
-        &self,
-        name: &str,
-        template: &str,
-        values: &[(&str, &str)],
-    ) -> anyhow::Result<PathBuf> {
-        let work = self.bench.work();
-        let path = work.join(name);
-        fs::write(&path, fill(template, work, self.upstream, values))
-            .with_context(|| format!("write {}", path.display()))?;
-        Ok(path)
     }
 }
 
-fn fill(template: &str, work: &Path, upstream: u16, values: &[(&str, &str)]) -> String {
-    let common = template
-        .replace("@WORK@", &work.display().to_string())
-        .replace("@UPSTREAM_PORT@", &upstream.to_string());
-    let fill =
-        |text: String, (name, value): &(&str, &str)| text.replace(&format!("@{name}@"), value);
-    values.iter().fold(common, fill)
+fn fill<'a>(template: &str, values: impl Iterator<Item = &'a (&'a str, String)>) -> String {
+    values.fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("@{name}@"), value)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{CADDY, GATEWAY, HAPROXY, NGINX, fill};
 
     #[test]
     fn every_placeholder_has_a_value() {
         let names = [
+            "WORK",
+            "UPSTREAM_PORT",
             "PORT",
             "ADMIN_PORT",
+            "LOG",
             "JWKS_URL",
             "SECRET",
             "ALGORITHM",
             "KEY",
-            "LOG",
         ];
-        let values = names.map(|name| (name, "1"));
+        let values = names.map(|name| (name, "1".to_owned()));
         for template in [GATEWAY, HAPROXY, NGINX, CADDY] {
-            let text = fill(template, Path::new("/w"), 2, &values);
+            let text = fill(template, values.iter());
             assert!(!text.contains('@'), "{text}");
         }
     }

@@ -1,12 +1,12 @@
--- Links, their owners' rows guarded by row-level security.
+-- Links and their clicks, protected by row-level security.
 --
--- Every table forces row-level security, so that it holds for the owning role too.
--- A transaction sees a user's rows after set_config('quartet.user_id', subject, true)
--- and nothing before. Paths that serve nobody in particular (the redirect, the click
--- writer, the jobs) go through functions of this schema, which switch quartet.system
--- on for the time of the call. Both settings end with the transaction at the latest,
--- so they are safe behind a pooler in transaction mode. (A SET clause on the function
--- would say the same, but for a custom setting only a superuser may write one.)
+-- Every table forces row-level security, so that it also applies to the owning role.
+-- A transaction sees the rows of a user after set_config('quartet.user_id', subject,
+-- true), and none before. Paths that act for no user (the redirect and the jobs) go
+-- through functions of this schema, which set quartet.system for the duration of the
+-- call. Both settings end with the transaction at the latest, so that they are safe
+-- behind a pooler in transaction mode. (A SET clause on the function would do the same,
+-- but only a superuser may use one for a custom setting.)
 
 CREATE TABLE links.links (
     id              uuid PRIMARY KEY,
@@ -18,7 +18,7 @@ CREATE TABLE links.links (
     redirect_status smallint NOT NULL DEFAULT 302 CHECK (redirect_status IN (301, 302, 307, 308)),
     expires_at      timestamptz,
     max_clicks      integer CHECK (max_clicks > 0),
-    -- How many of max_clicks are taken. Only counted while there is a maximum.
+    -- Uses of max_clicks. Counted only while there is a maximum.
     uses            integer NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
@@ -27,10 +27,10 @@ CREATE TABLE links.links (
 
 CREATE INDEX links_owner_created_at_idx ON links.links (owner, created_at DESC, id DESC);
 
--- Running totals, one row for each link that was ever clicked. `batch` counts the
--- batches that touched the link. It is raised first in the transaction that writes a
--- batch, so the row's lock puts the batches of a link in the order in which they
--- become visible: a reader that has seen batch n misses nothing at or below n.
+-- Running totals, one row per link that was ever clicked. `batch` is the number of
+-- batches with clicks of the link. The transaction of a batch increments it first, so
+-- that the row lock orders the batches of a link by their commits: a reader that has
+-- seen batch n misses nothing at or below n.
 CREATE TABLE links.click_totals (
     link_id uuid PRIMARY KEY REFERENCES links.links (id) ON DELETE CASCADE,
     batch   bigint NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE links.click_totals (
     last_at timestamptz
 );
 
--- Hourly rollups, UTC. A visitor counts as unique in the hour of the first visit of the day.
+-- Hourly rollups, UTC. A visitor is unique in the hour of the first click of the day.
 CREATE TABLE links.click_hours (
     link_id uuid NOT NULL REFERENCES links.links (id) ON DELETE CASCADE,
     hour    timestamptz NOT NULL,
@@ -50,8 +50,8 @@ CREATE TABLE links.click_hours (
     PRIMARY KEY (link_id, hour)
 );
 
--- Every click, one partition for each UTC day. `at` is the time inside the id
--- (UUIDv7), so a click that is written twice has the same key twice.
+-- Every click, one partition per UTC day. `at` is the time in the id (UUIDv7), so that
+-- a click that is stored twice has the same key twice.
 CREATE TABLE links.clicks (
     id            uuid NOT NULL,
     at            timestamptz NOT NULL,
@@ -61,7 +61,7 @@ CREATE TABLE links.clicks (
     country       text,
     referrer_host text,
     device        text NOT NULL,
-    -- Why this visit is not a person's; null for people.
+    -- Why the visitor counts as a bot; null for people.
     bot           text,
     PRIMARY KEY (id, at)
 ) PARTITION BY RANGE (at);
@@ -69,7 +69,7 @@ CREATE TABLE links.clicks (
 CREATE INDEX clicks_at_idx ON links.clicks USING brin (at);
 CREATE INDEX clicks_link_id_at_idx ON links.clicks (link_id, at);
 
--- Who came on which day, as keyed hashes whose key is deleted after two days.
+-- The visitors of each day, as keyed hashes whose key is deleted after two days.
 CREATE TABLE links.visitors (
     day     date NOT NULL,
     link_id uuid NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE links.visitors (
     PRIMARY KEY (day, link_id, visitor)
 ) PARTITION BY RANGE (day);
 
--- Nets for days that have no partition yet.
+-- For days that have no partition yet.
 CREATE TABLE links.clicks_default PARTITION OF links.clicks DEFAULT;
 CREATE TABLE links.visitors_default PARTITION OF links.visitors DEFAULT;
 
@@ -88,7 +88,7 @@ CREATE TABLE links.salts (
     salt bytea NOT NULL CHECK (length(salt) = 16)
 );
 
--- Deleted links whose clicks are still to be removed.
+-- Deleted links whose clicks are not deleted yet.
 CREATE TABLE links.purges (
     link_id uuid PRIMARY KEY
 );
@@ -117,14 +117,14 @@ ALTER TABLE links.salts FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.purges ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.purges FORCE ROW LEVEL SECURITY;
 
--- An unset subject is null or '', and no row is owned by ''.
+-- An unset subject is null or '', and no row has the owner ''.
 CREATE POLICY owners ON links.links
     USING (owner = (SELECT current_setting('quartet.user_id', true)))
     WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
 CREATE POLICY system ON links.links
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
--- The rows of a link are visible to whoever sees the link; users never write them.
+-- The rows of a link are visible where the link is. Users never write them.
 CREATE POLICY owners ON links.click_totals FOR SELECT
     USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
 CREATE POLICY owners ON links.click_hours FOR SELECT
@@ -145,14 +145,14 @@ CREATE POLICY system ON links.visitors_default
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 CREATE POLICY system ON links.salts
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
--- Whoever deletes a link leaves its purge behind, and nobody but the job reads it.
+-- The owner who deletes a link inserts its purge, and only the job reads it.
 CREATE POLICY owners ON links.purges FOR INSERT
     WITH CHECK (coalesce(current_setting('quartet.user_id', true), '') <> '');
 CREATE POLICY system ON links.purges
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
--- Replicas forget what they have cached when a link changes, whoever changed it.
--- Taking a use is not a change: NOTIFY takes a lock of the whole database at commit.
+-- Replicas evict a link from their caches when any session changes it. Taking a use is
+-- not a change: NOTIFY takes a database-wide lock at commit.
 CREATE FUNCTION links.tell_of_edit() RETURNS trigger
     LANGUAGE plpgsql
     AS $$

@@ -1,7 +1,7 @@
--- What the redirect, the click writer and the jobs do. These functions see every row:
--- each begins by switching quartet.system on and ends by switching it off.
+-- The functions of the redirect and the jobs. They see every row: each one sets
+-- quartet.system at its start and resets it at its end.
 
--- What the redirect needs to know of a slug.
+-- The link of a slug, as the redirect needs it.
 CREATE FUNCTION links.find_redirect(wanted text)
     RETURNS TABLE (id uuid, url text, enabled boolean, redirect_status smallint,
                    expires_at timestamptz, max_clicks integer)
@@ -16,7 +16,7 @@ BEGIN
 END
 $$;
 
--- Takes one of a link's limited uses. Gives nothing when none is left.
+-- Takes one of a link's limited uses. Returns no row when none is left.
 CREATE FUNCTION links.take_use(wanted uuid, at timestamptz)
     RETURNS TABLE (url text, redirect_status smallint)
     LANGUAGE plpgsql VOLATILE
@@ -33,9 +33,9 @@ BEGIN
 END
 $$;
 
--- Writes a batch of clicks with its rollups and tells the subscribers; gives the
--- number of clicks that were new. A click that is there already changes nothing,
--- nor does a click of a link that is gone.
+-- Stores a batch of clicks with its rollups and notifies all replicas; returns the
+-- number of clicks that were new. Clicks that are stored already, and clicks of deleted
+-- links, change nothing.
 CREATE FUNCTION links.record_clicks(
     ids uuid[], ats timestamptz[], link_ids uuid[], visitors bytea[], countries text[],
     referrer_hosts text[], devices text[], bots text[]
@@ -44,10 +44,10 @@ CREATE FUNCTION links.record_clicks(
     AS $$
 DECLARE
     fresh_count bigint;
-    told json;
+    announcement json;
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
-    -- Locks in the order of the ids: first the links, so that none goes away meanwhile,
+    -- Locks in the order of the ids: first the links, so that none is deleted meanwhile,
     -- then their totals.
     PERFORM FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id FOR KEY SHARE;
     INSERT INTO links.click_totals AS t (link_id, batch)
@@ -99,21 +99,21 @@ BEGIN
     )
     SELECT count(*), json_build_object(
         'since', (extract(epoch FROM min(f.at)) * 1000)::bigint,
-        -- A notification holds 8000 bytes. Null: any link.
+        -- A notification holds up to 8000 bytes. Null: any link.
         'links', CASE WHEN count(DISTINCT f.link_id) <= 150 THEN json_agg(DISTINCT f.link_id) END)
-    INTO fresh_count, told FROM fresh AS f;
+    INTO fresh_count, announcement FROM fresh AS f;
 
-    -- One for each batch, never one for each click.
+    -- One per batch, never one per click.
     IF fresh_count > 0 THEN
-        PERFORM pg_notify('links_clicks', told::text);
+        PERFORM pg_notify('links_clicks', announcement::text);
     END IF;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN fresh_count;
 END
 $$;
 
--- The clicks of some links that came after the given batches, oldest batch first, with
--- the running totals. `since` only bounds the search.
+-- The clicks of some links after the given batches, oldest batch first, with the
+-- running totals. `since` only bounds the search.
 CREATE FUNCTION links.clicks_after(
     wanted uuid[], batches bigint[], since timestamptz, row_limit integer
 ) RETURNS TABLE (id uuid, at timestamptz, link_id uuid, batch bigint, country text,
@@ -138,7 +138,7 @@ BEGIN
 END
 $$;
 
--- The salt of a day, made by the first who asks.
+-- The salt of a day. The first caller's proposal becomes the salt.
 CREATE FUNCTION links.salt_of(wanted date, proposed bytea) RETURNS bytea
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -153,7 +153,7 @@ BEGIN
 END
 $$;
 
--- Deletes the salts of days that began before `before`.
+-- Deletes the salts of days that began at or before `before`.
 CREATE FUNCTION links.drop_salts(before timestamptz) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -168,7 +168,7 @@ BEGIN
 END
 $$;
 
--- Makes the partition of one day. Rows of that day that the net caught move into it.
+-- Creates the partition of a day. Rows of that day in the default partition move into it.
 CREATE FUNCTION links.make_partition(parent text, wanted date) RETURNS boolean
     LANGUAGE plpgsql VOLATILE
     SET timezone = 'UTC'
@@ -190,7 +190,7 @@ BEGIN
         parent || '_default', key, wanted, key, wanted + 1, child);
     EXECUTE format('ALTER TABLE links.%I ATTACH PARTITION links.%I FOR VALUES FROM (%L) TO (%L)',
         parent, child, wanted, wanted + 1);
-    -- Nobody reads a partition but through its parent.
+    -- Partitions are read through their parent only.
     EXECUTE format('ALTER TABLE links.%I ENABLE ROW LEVEL SECURITY', child);
     EXECUTE format('ALTER TABLE links.%I FORCE ROW LEVEL SECURITY', child);
     PERFORM set_config('quartet.system', 'off', true);
@@ -198,7 +198,7 @@ BEGIN
 END
 $$;
 
--- Drops the partitions of the days before `before`, and gives their number.
+-- Drops the partitions of the days before `before`; returns their number.
 CREATE FUNCTION links.drop_partitions(parent text, before date) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -221,7 +221,7 @@ BEGIN
 END
 $$;
 
--- Removes clicks of deleted links, a bounded number at a time; gives how many.
+-- Deletes up to row_limit clicks of deleted links; returns their number.
 CREATE FUNCTION links.purge_clicks(row_limit integer) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -242,7 +242,7 @@ BEGIN
         IF gone < row_limit THEN
             DELETE FROM links.visitors AS v WHERE v.link_id = wanted;
             DELETE FROM links.purges AS p WHERE p.link_id = wanted;
-            -- There may be another link to purge.
+            -- Not 0: there may be another link to purge.
             gone := gone + 1;
         END IF;
     END IF;

@@ -1,13 +1,13 @@
--- Assets: what was promised at presign, and what became of it. Row-level security is forced,
--- so that it holds for the owning role too: a transaction sees a user's rows after
--- set_config('quartet.user_id', subject, true) and nothing before. The sweep, which serves
--- nobody in particular, goes through the functions at the end of this file.
+-- Assets: what was declared at presign, and its state. Row-level security is forced, so that it
+-- applies to the table's owner too: a transaction sees the rows of one user after
+-- set_config('quartet.user_id', subject, true) and none before. The sweep works across users,
+-- through the functions at the end of this file.
 
 CREATE TABLE media.assets (
     id                uuid PRIMARY KEY,
     owner             text NOT NULL CHECK (owner <> ''),
-    -- pending: presigned; ready: verified; failed: something else was uploaded than promised;
-    -- deleting: gone for everybody, kept until its object is gone for good.
+    -- pending: presigned; ready: verified; failed: the uploaded file did not match;
+    -- deleting: hidden from all users, kept until its object is deleted for good.
     status            text NOT NULL CHECK (status IN ('pending', 'ready', 'failed', 'deleting')),
     visibility        text NOT NULL CHECK (visibility IN ('private', 'public')),
     object_key        text NOT NULL CONSTRAINT assets_object_key_key UNIQUE,
@@ -15,9 +15,9 @@ CREATE TABLE media.assets (
     content_type      text NOT NULL,
     size_bytes        bigint NOT NULL CHECK (size_bytes > 0),
     checksum_sha256   bytea CHECK (octet_length(checksum_sha256) = 32),
-    -- Until then the signed address can put an object in place, again after a deletion too.
+    -- Until then the signed URL can create the object, even after a deletion.
     upload_expires_at timestamptz NOT NULL,
-    -- A sweep that takes a row owns it until then.
+    -- A sweep does not take the row before this time: the lease of another sweep, or a delay.
     sweep_after       timestamptz,
     created_at        timestamptz NOT NULL,
     updated_at        timestamptz NOT NULL
@@ -35,15 +35,15 @@ CREATE FUNCTION media.is_system() RETURNS boolean
 ALTER TABLE media.assets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE media.assets FORCE ROW LEVEL SECURITY;
 
--- An unset subject is null or '', and no row is owned by ''.
+-- An unset user is null or '', and no row is owned by ''.
 CREATE POLICY owners ON media.assets
     USING (owner = (SELECT current_setting('quartet.user_id', true)))
     WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
 CREATE POLICY system ON media.assets
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 
--- Takes up to `row_limit` assets whose objects are to be removed: deleted ones, and uploads that
--- were abandoned before `abandoned`. Nobody else takes them until `lease`.
+-- Takes up to `row_limit` assets whose objects are to be deleted: deleted assets, and uploads whose
+-- URL expired before `abandoned`. No other sweep takes them until `lease`.
 CREATE FUNCTION media.take_sweep(
     at timestamptz, abandoned timestamptz, lease timestamptz, row_limit integer
 ) RETURNS TABLE (id uuid, object_key text, visibility text)
@@ -63,8 +63,8 @@ BEGIN
 END
 $$;
 
--- After the object is gone: removes the row, or puts it off while the signed address could still
--- put the object back. Gives whether the row is gone.
+-- Called once the object is deleted. Deletes the row, or postpones that while the signed URL could
+-- still create the object again. Returns whether the row is deleted.
 CREATE FUNCTION media.finish_sweep(wanted uuid, at timestamptz) RETURNS boolean
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -84,7 +84,7 @@ BEGIN
 END
 $$;
 
--- Answers kept for Idempotency-Key, 24 hours.
+-- Responses stored for Idempotency-Key, for 24 hours.
 CREATE TABLE media.idempotency_keys (
     principal    text        NOT NULL,
     key          text        NOT NULL,

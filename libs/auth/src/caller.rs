@@ -1,4 +1,4 @@
-//! Who calls: the bearer token, verified here. Identity headers are never trusted.
+//! The caller of a request, from its bearer token.
 
 use std::sync::Arc;
 
@@ -10,27 +10,27 @@ use quartet_telemetry as telemetry;
 
 use crate::jwt::{Claims, JwtError, JwtVerifier};
 
-/// The verified caller. Asking for it is the check: without a valid token the answer is 401.
+/// The caller, as proved by a valid access token. Without one, the extractor rejects with 401.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub claims: Arc<Claims>,
 }
 
 impl Caller {
-    /// The token's `sub`: `usr_...` for our own users.
+    /// The `sub` claim: `usr_...` for users of core.
     pub fn subject(&self) -> &str {
         &self.claims.sub
     }
 
-    /// The token's `sid`: `ses_...` for our own sessions.
+    /// The `sid` claim: `ses_...` for sessions of core.
     pub fn session_id(&self) -> Option<&str> {
         self.claims.sid.as_deref()
     }
 
-    /// Verifies a token that came by another way than the header, such as a WebSocket message.
+    /// Verifies a token from elsewhere than the header, such as a WebSocket message.
     ///
     /// # Errors
-    /// Why the token is not accepted.
+    /// When the token is not accepted.
     pub async fn from_token(verifier: &JwtVerifier, token: &str) -> Result<Self, JwtError> {
         let claims = verifier.verify(token).await?;
         telemetry::set_caller(&claims.sub);
@@ -38,7 +38,7 @@ impl Caller {
     }
 }
 
-/// The token of `Authorization: Bearer ...` (RFC 6750, 2.1). The scheme's case does not matter.
+/// The token of `Authorization: Bearer ...` (RFC 6750, 2.1). The scheme is case-insensitive.
 ///
 /// # Errors
 /// `Missing` without the header, `Malformed` with another scheme or two headers.
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// No token is fine; a wrong one is not.
+/// `None` without a token; an invalid one is rejected.
 impl<S> OptionalFromRequestParts<S> for Caller
 where
     S: Send + Sync,

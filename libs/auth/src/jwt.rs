@@ -1,8 +1,14 @@
-//! Verifies access tokens: JWTs by public keys from a JWKS address, or by a shared secret.
+//! Verifies access tokens: JWTs signed with a key from a JWKS URL, or with a shared secret.
 //!
-//! One verifier never does both: with a public key taken as an HMAC secret anybody
-//! could mint tokens (RFC 8725, 2.1). The algorithm comes from the key, never from
-//! the token; `jku`, `x5u` and `jwk` headers are ignored.
+//! One verifier never accepts both: if a public key were used as an HMAC secret, anyone could forge
+//! tokens (RFC 8725, 2.1). The algorithm is that of the key, never that of the token; the headers
+//! `jku`, `x5u` and `jwk` are ignored.
+//!
+//! Keys are fetched on first use. Older than `jwks_refresh_seconds`, they stay in use while a task
+//! fetches new ones, so an outage of the issuer does not reject valid tokens. An unknown key id
+//! fetches immediately, since a key may just have been published, but at most every ten seconds, and
+//! requests that arrive meanwhile wait for the same fetch: forged key ids cannot flood the issuer.
+//! Verified tokens are cached, so each signature is checked once; expiry is checked every time.
 
 use std::{
     collections::HashMap,
@@ -29,12 +35,12 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
-/// Longer texts are refused before anything is decoded.
+/// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 const MAX_SUBJECT_BYTES: usize = 255;
-/// Verified tokens that are remembered, so that a signature is checked once per token.
+/// Verified tokens in the cache.
 const CACHED_TOKENS: u64 = 10_000;
-/// A token with an unknown key id makes the keys be fetched again, but not more often than this.
+/// Least time between two fetches because of unknown key ids.
 const REFETCH_PAUSE: Duration = Duration::from_secs(10);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MIN_SECRET_BYTES: usize = 32;
@@ -42,7 +48,7 @@ const MIN_SECRET_BYTES: usize = 32;
 /// The claims of a verified token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Whom the token speaks for, such as `usr_...`.
+    /// The subject, such as `usr_...`.
     pub sub: String,
     pub exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,12 +57,12 @@ pub struct Claims {
     pub iat: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
-    /// The session that the token belongs to.
+    /// The session of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// Everything else.
+    /// All other claims.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -64,7 +70,7 @@ pub struct Claims {
 /// Why a token is not accepted.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum JwtError {
-    #[error("no access token was sent")]
+    #[error("the access token is missing")]
     Missing,
     #[error("the access token is not a JWT")]
     Malformed,
@@ -72,19 +78,19 @@ pub enum JwtError {
     Expired,
     #[error("the access token is not valid yet")]
     NotYetValid,
-    #[error("the access token's signature is wrong")]
+    #[error("the signature of the access token is invalid")]
     BadSignature,
-    #[error("the access token's issuer is not accepted here")]
+    #[error("the issuer of the access token is not accepted")]
     WrongIssuer,
-    #[error("the access token is meant for another audience")]
+    #[error("the access token is for another audience")]
     WrongAudience,
     #[error("the token is not an access token")]
     WrongType,
-    #[error("the access token's algorithm is not accepted here")]
+    #[error("the algorithm of the access token is not accepted")]
     WrongAlgorithm,
     #[error("the access token is signed with an unknown key")]
     UnknownKey,
-    #[error("the issuer's keys cannot be had just now")]
+    #[error("the signing keys could not be fetched")]
     KeysUnavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
@@ -93,7 +99,7 @@ impl From<JwtError> for Problem {
         match error {
             JwtError::KeysUnavailable(_) => Self::unavailable(error),
             JwtError::Missing => Self::unauthenticated(error.to_string()),
-            // RFC 6750, 3.1: the error attribute only where a token was sent.
+            // RFC 6750, 3.1: the error attribute only if a token was sent.
             _ => Self::unauthenticated(error.to_string()).header(
                 http::header::WWW_AUTHENTICATE,
                 http::HeaderValue::from_static("Bearer error=\"invalid_token\""),
@@ -116,13 +122,13 @@ struct Inner {
 }
 
 enum Source {
-    Address(Url, reqwest::Client),
+    Url(Url, reqwest::Client),
     Fixed,
 }
 
 struct KeySet {
     by_id: HashMap<String, Key>,
-    /// The only key of a set without ids, or the shared secret.
+    /// The only key of a set, or the shared secret.
     single: Option<Key>,
     fetched: Instant,
 }
@@ -140,7 +146,7 @@ impl fmt::Debug for JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// A verifier by the settings: exactly one of `jwks_url` and `hs256_secret` is set.
+    /// A verifier for the settings, of which exactly one of `jwks_url` and `hs256_secret` is set.
     ///
     /// # Errors
     /// When both or neither is set, or the secret is shorter than 32 bytes.
@@ -152,7 +158,7 @@ impl JwtVerifier {
             )),
             (None, None) => Err(ConfigError::invalid(
                 "jwt.jwks_url",
-                "this or jwt.hs256_secret must be set",
+                "must be set unless jwt.hs256_secret is",
             )),
             (Some(url), None) => {
                 let client = reqwest::Client::builder()
@@ -163,7 +169,7 @@ impl JwtVerifier {
                 Ok(Self::with(
                     settings,
                     clock,
-                    Source::Address(url.clone(), client),
+                    Source::Url(url.clone(), client),
                     None,
                 ))
             }
@@ -171,21 +177,21 @@ impl JwtVerifier {
         }
     }
 
-    /// A verifier whose keys the process itself knows; set them with [`JwtVerifier::set_keys`].
+    /// A verifier with keys of this process; set them with [`JwtVerifier::set_keys`].
     pub fn with_own_keys(settings: &Jwt, clock: Clock) -> Self {
         Self::with(settings, clock, Source::Fixed, None)
     }
 
-    /// Replaces the keys and forgets every verified token.
+    /// Replaces the keys and clears the cache.
     pub fn set_keys(&self, keys: &JwkSet) {
         self.0.keys.store(Some(Arc::new(KeySet::from_jwks(keys))));
         self.0.verified.invalidate_all();
     }
 
-    /// The claims of a token that may be trusted.
+    /// The claims of a valid token.
     ///
     /// # Errors
-    /// [`JwtError`]; only `KeysUnavailable` is not the token's fault.
+    /// [`JwtError`]. With `KeysUnavailable`, the token may be valid.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, JwtError> {
         if let Some(claims) = self.0.verified.get(token) {
             self.check_times(&claims)?;
@@ -258,7 +264,7 @@ impl JwtVerifier {
     fn validation(&self, key: &Key) -> Validation {
         let settings = &self.0.settings;
         let mut validation = Validation::new(key.algorithm);
-        // Times are checked against our own clock, below.
+        // Times are checked with the clock of the verifier, in `check_times`.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.set_required_spec_claims(&["sub", "exp"]);
@@ -291,7 +297,7 @@ impl JwtVerifier {
     }
 
     async fn key(&self, id: Option<&str>) -> Result<Key, JwtError> {
-        let Source::Address(url, client) = &self.0.source else {
+        let Source::Url(url, client) = &self.0.source else {
             let keys = self.0.keys.load();
             return keys
                 .as_ref()
@@ -313,19 +319,19 @@ impl JwtVerifier {
             .ok_or(JwtError::UnknownKey)
     }
 
-    /// Old keys stay good while new ones are fetched, and when that fails.
+    /// Old keys stay in use while new ones are fetched, and if that fails.
     fn refresh_behind(&self, url: Url, client: reqwest::Client) {
         if self.0.fetching.try_lock().is_ok() {
             let verifier = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = verifier.refresh(&url, &client).await {
-                    tracing::warn!(%error, "the issuer's keys could not be refreshed");
+                    tracing::warn!(%error, "refreshing the signing keys failed");
                 }
             });
         }
     }
 
-    /// Fetches the keys once, however many requests wait for them.
+    /// Fetches the keys once for all requests that wait for them.
     async fn refresh(&self, url: &Url, client: &reqwest::Client) -> Result<(), JwtError> {
         let mut last = self.0.fetching.lock().await;
         if last.is_some_and(|at| at.elapsed() < REFETCH_PAUSE) && self.0.keys.load().is_some() {
@@ -395,7 +401,7 @@ impl KeySet {
     }
 }
 
-/// A signature key with one of the three asymmetric algorithms that are accepted.
+/// A key of one of the three accepted asymmetric algorithms.
 fn usable_key(jwk: &Jwk) -> Option<Key> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {

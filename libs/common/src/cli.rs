@@ -1,4 +1,4 @@
-//! What the command lines of all binaries share.
+//! What the command lines of all binaries share: exit codes, and the health check of containers.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use std::{
 use clap::ValueEnum;
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
-/// More of an answer is not read.
+/// The rest of a longer response is not read.
 const HEALTHCHECK_ANSWER_BYTES: u64 = 8192;
 
 /// Versions of `OpenAPI` that documents are published in.
@@ -22,7 +22,7 @@ pub enum OpenapiVersion {
     V3_0,
 }
 
-/// The exit code for a result; the error and its causes go to stderr in one line.
+/// The exit code of a result. The error and its causes go to stderr in one line.
 pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,7 +33,7 @@ pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Some errors say their cause themselves; nothing is said twice.
+/// Some errors contain their cause in their message, which is not repeated.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -46,10 +46,10 @@ fn with_causes(error: &anyhow::Error) -> String {
     line
 }
 
-/// Asks the service on this machine over plain HTTP.
+/// Sends a request to the service on this machine over plain HTTP.
 ///
 /// # Errors
-/// When it does not answer 200 within three seconds; the message holds what it answered.
+/// When the response is not 200 within three seconds. The message contains the response.
 pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     use anyhow::Context as _;
     let host: IpAddr = match listen.ip() {
@@ -58,17 +58,17 @@ pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
         ip => ip,
     };
     let address = SocketAddr::new(host, listen.port());
-    let answer = ask(address, path).with_context(|| format!("{address} does not answer"))?;
+    let answer = ask(address, path).with_context(|| format!("{address} does not respond"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     anyhow::ensure!(
         status.split(' ').nth(1) == Some("200"),
-        "{address}{path} answered `{status}` {body}"
+        "{address}{path} returned `{status}` {body}"
     );
     Ok(())
 }
 
-/// The whole answer, up to a bound.
+/// The whole response, up to a bound.
 fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
     stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
@@ -88,7 +88,7 @@ mod tests {
     use super::with_causes;
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_not_repeated() {
         let deep = anyhow::anyhow!("no such file").context("secret: no such file");
         assert_eq!(with_causes(&deep), "secret: no such file");
         let other = anyhow::anyhow!("refused").context("the log cannot be made");

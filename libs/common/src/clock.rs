@@ -1,20 +1,20 @@
-//! The only source of the current time, so that tests can set it.
+//! The only source of the current time and of time-ordered ids, so that tests can control both.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-/// Tells the time. Cheap to clone; clones share one manual time.
+/// A clock. Cheap to clone; clones of a manual clock share its time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     manual: Option<Arc<Mutex<DateTime<Utc>>>>,
-    /// Keeps ids made within one millisecond in order.
+    /// Orders ids of the same millisecond.
     context: Arc<Mutex<ContextV7>>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     pub fn system() -> Self {
         Self {
             manual: None,
@@ -22,7 +22,7 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still until [`Clock::advance`] moves it.
+    /// A clock that only [`Clock::advance`] moves.
     #[cfg(feature = "testing")]
     pub fn manual(now: DateTime<Utc>) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; does nothing to the machine's clock.
+    /// Moves a manual clock forward. Has no effect on the system clock.
     #[cfg(feature = "testing")]
     pub fn advance(&self, by: chrono::Duration) {
         if let Some(now) = &self.manual {
@@ -39,7 +39,8 @@ impl Clock {
         }
     }
 
-    /// Now, in whole microseconds: what Postgres keeps of a time is then all of it.
+    /// The current time in microseconds, the precision of Postgres, so that a stored time equals the
+    /// original.
     pub fn now(&self) -> DateTime<Utc> {
         let now = match &self.manual {
             Some(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),

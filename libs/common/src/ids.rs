@@ -1,4 +1,4 @@
-//! Typed identifiers: a UUID in the database, `prefix_` and 26 letters on the wire.
+//! The wire form of identifiers: `prefix_` and 26 characters.
 //!
 //! The form is that of TypeID 0.3: the prefix, an underscore, and the UUID in
 //! Crockford's base 32, lower case, so that ids sort by time as text too.
@@ -8,7 +8,7 @@ use uuid::Uuid;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LENGTH: usize = 26;
 
-/// The 26 letters of a UUID, most significant first.
+/// The 26 characters of a UUID, most significant first.
 pub fn encode(uuid: Uuid) -> String {
     let value = uuid.as_u128();
     (0..LENGTH)
@@ -19,7 +19,8 @@ pub fn encode(uuid: Uuid) -> String {
         .collect()
 }
 
-/// The UUID behind 26 letters, or `None`. One spelling only: lower case, no look-alikes.
+/// The UUID of 26 characters, or `None`. Accepts the canonical form only: lower case, without the
+/// look-alikes of Crockford's alphabet, so that one id has one text.
 pub fn decode(text: &str) -> Option<Uuid> {
     if text.len() != LENGTH || text.as_bytes()[0] > b'7' {
         return None;
@@ -32,7 +33,7 @@ pub fn decode(text: &str) -> Option<Uuid> {
         .map(Uuid::from_u128)
 }
 
-/// Why a text is not an id of the wanted kind.
+/// A text is not an id of the expected kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("must be {prefix}_ followed by 26 lower-case letters and digits")]
 pub struct InvalidId {
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_uuid_survives_and_only_one_spelling_is_taken() {
+    fn uuids_round_trip_and_only_the_canonical_form_decodes() {
         for value in [0, 1, u128::MAX, 0x0190_1234_5678_7abc_8def_0123_4567_89ab] {
             let uuid = Uuid::from_u128(value);
             assert_eq!(decode(&encode(uuid)), Some(uuid));

@@ -3,6 +3,7 @@
 //! No business noun lives here, and nothing that needs a database, a web server or a collector:
 //! those have crates of their own beside this one.
 
+pub mod checks;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,11 +1,14 @@
-//! Who the client is when proxies stand in between.
+//! The client IP behind trusted proxies.
+//!
+//! Every proxy appends the address of its peer to `X-Forwarded-For`, so the header is read from the
+//! right, as long as the peer that reported a hop is trusted. Anything further left may be forged.
 
 use std::net::IpAddr;
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// The proxies whose `X-Forwarded-For` is believed. Empty: nobody's.
+/// The proxies whose `X-Forwarded-For` is believed. If empty, none is.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -20,10 +23,9 @@ impl TrustedProxies {
     }
 }
 
-/// The rightmost hop that is not a trusted proxy: the furthest address that nobody could forge.
-///
-/// A hop that is not an address ends the walk at the proxy that reported it.
-pub fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> IpAddr {
+/// The rightmost hop that is not a trusted proxy. A hop that is not an IP address ends the search at
+/// the proxy that reported it.
+pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies) -> IpAddr {
     let mut client = peer.to_canonical();
     if !trusted.contains(client) {
         return client;
@@ -68,11 +70,11 @@ mod tests {
             headers.append("x-forwarded-for", value.parse().unwrap());
         }
         let trusted = TrustedProxies::new(trusted.iter().map(|r| r.parse().unwrap()).collect());
-        client_address(&headers, peer.parse().unwrap(), &trusted).to_string()
+        client_ip(&headers, peer.parse().unwrap(), &trusted).to_string()
     }
 
     #[test]
-    fn only_what_a_trusted_proxy_says_is_believed() {
+    fn only_trusted_proxies_are_believed() {
         let inside = &["10.0.0.0/8"];
         assert_eq!(seen(&["1.1.1.1"], "9.9.9.9", inside), "9.9.9.9");
         assert_eq!(seen(&["1.1.1.1, 2.2.2.2"], "10.0.0.1", inside), "2.2.2.2");

@@ -1,4 +1,8 @@
-//! Lists by opaque cursor: `?limit=20&cursor=...` gives `{data, next_cursor, has_more}`.
+//! Pages of a list: `?limit=20&cursor=...` returns `{data, next_cursor, has_more}`.
+//!
+//! A cursor is the position of the last item of a page (keyset pagination): items inserted or
+//! deleted meanwhile neither repeat nor hide others. It carries the name of its list, so that a
+//! cursor of another list is rejected instead of misread.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -8,19 +12,19 @@ use crate::problem::Problem;
 
 pub const DEFAULT_LIMIT: u32 = 20;
 pub const MAX_LIMIT: u32 = 100;
-/// Longer texts are not cursors of ours.
+/// No cursor is longer.
 const MAX_CURSOR_BYTES: usize = 512;
 
-/// The part of a query string that every list understands.
+/// The query parameters of every list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// Items per page, 1 to 100; values outside are moved to the nearest bound.
+    /// Items per page, 1 to 100. Values out of bounds are clamped.
     #[serde(default, deserialize_with = "any_limit")]
     #[param(value_type = Option<i32>, default = 20)]
     pub limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(
         min_length = 1,
         max_length = 512,
@@ -33,7 +37,7 @@ pub struct PageQuery {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,
-    /// Give it as `cursor` to get the next page; null on the last page.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(max_length = 512)]
     pub next_cursor: Option<String>,
     /// Whether there is a next page.
@@ -46,7 +50,7 @@ impl PageQuery {
     }
 
     /// # Errors
-    /// 400 `invalid_parameter` naming `cursor` when it is not a cursor of this list.
+    /// 400 `invalid_parameter` for `cursor` if it is not a cursor of this list.
     pub fn after<C: DeserializeOwned>(&self, kind: &str) -> Result<Option<C>, Problem> {
         self.cursor
             .as_deref()
@@ -55,22 +59,22 @@ impl PageQuery {
     }
 }
 
-/// Reads a whole number of a query string: what is negative or too large is clamped later.
+/// Reads an integer of a query string. A negative one becomes 0, which [`clamp`] raises to 1.
 ///
 /// # Errors
-/// When the text is no number of 32 bits.
+/// When the text is not a 32-bit integer.
 pub fn any_limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let limit = i32::deserialize(from)?;
     Ok(Some(u32::try_from(limit).unwrap_or(0)))
 }
 
-/// A limit within its bounds.
+/// A limit within its bounds, or the default.
 pub fn clamp(limit: Option<u32>) -> u32 {
     limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT)
 }
 
 impl<T> Page<T> {
-    /// Makes a page of `limit` items from up to `limit + 1` rows.
+    /// A page of `limit` items from up to `limit + 1` rows; the extra row proves that there are more.
     pub fn from_rows<C: Serialize>(
         mut rows: Vec<T>,
         limit: u32,
@@ -100,7 +104,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Packs a position; `kind` names the list, so that a cursor of another list is refused.
+/// Encodes a position; `kind` is the name of the list.
 pub fn encode_cursor<C: Serialize>(kind: &str, position: &C) -> String {
     let text = serde_json::to_string(&(kind, position))
         .expect("a position is plain data with string keys");
@@ -134,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extra_row_becomes_has_more_and_a_cursor_that_leads_on() {
+    fn an_extra_row_sets_has_more_and_next_cursor() {
         let page = Page::from_rows(vec![1, 2, 3], 2, "numbers", |n| *n);
         assert_eq!(page.data, [1, 2]);
         assert!(page.has_more);
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn any_whole_number_is_a_limit() {
+    fn integers_are_clamped_to_the_limits() {
         let read =
             |query: &str| serde_urlencoded::from_str::<PageQuery>(query).map(|query| query.limit());
         for (text, limit) in [
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_cursors_are_rejected() {
         for text in ["", "!", "AAAA", &"A".repeat(5000)] {
             assert!(decode_cursor::<i32>("numbers", text).is_err(), "{text}");
         }

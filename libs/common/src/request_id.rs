@@ -1,4 +1,4 @@
-//! The name of one request, the same in every service, log line and problem.
+//! The id of a request, the same in every service, log line and problem.
 
 use std::fmt;
 

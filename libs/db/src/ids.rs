@@ -7,7 +7,7 @@ macro_rules! typed_id {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, $crate::__private::sqlx::Type)]
         #[sqlx(transparent)]
-        $vis struct $name(::uuid::Uuid);
+        $vis struct $name($crate::__private::uuid::Uuid);
 
         #[allow(dead_code, reason = "not every kind of id needs every conversion")]
         impl $name {
@@ -18,13 +18,13 @@ macro_rules! typed_id {
                 Self(clock.uuid_v7())
             }
 
-            $vis fn uuid(self) -> ::uuid::Uuid {
+            $vis fn uuid(self) -> $crate::__private::uuid::Uuid {
                 self.0
             }
         }
 
-        impl From<::uuid::Uuid> for $name {
-            fn from(uuid: ::uuid::Uuid) -> Self {
+        impl From<$crate::__private::uuid::Uuid> for $name {
+            fn from(uuid: $crate::__private::uuid::Uuid) -> Self {
                 Self(uuid)
             }
         }

@@ -1,8 +1,8 @@
-//! Reads what a handler left of a request body, within bounds.
+//! Reads the rest of a request body that a handler did not read, within bounds.
 //!
-//! A handler may answer before it has read the body (401, 415). If the connection
-//! were closed then, its reset could overtake the answer, and a proxy that is
-//! still sending the body would report a broken service instead.
+//! A handler may respond before it has read the body (401, 415). If the connection were closed then,
+//! its reset could overtake the response, and a proxy that is still sending the body would report a
+//! broken upstream instead.
 
 use std::{
     mem,
@@ -18,12 +18,12 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
 
-/// Not less than the gateway lets through by default.
+/// At least the default body limit of the gateway.
 const MOST_BYTES: usize = 1 << 20;
 const LONGEST: Duration = Duration::from_secs(2);
 
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
-    // Such a client sends its body only when it is asked to.
+    // Such a client sends its body only after `100 Continue`.
     if request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
     }

@@ -1,4 +1,7 @@
-//! axum's extractors with rejections that are [`Problem`]s naming field and rule.
+//! axum's extractors, with [`Problem`]s as rejections that name the field and the rule.
+//!
+//! Messages of serde quote the invalid value, which may be a secret; only what was expected is
+//! passed on.
 
 use std::{convert::Infallible, fmt, time::Duration};
 
@@ -18,7 +21,7 @@ use serde::{
     de::{DeserializeOwned, Unexpected, Visitor},
 };
 
-use crate::layers::{BodyTimeout, ClientAddress};
+use crate::layers::{BodyTimeout, ClientIp};
 
 /// A JSON body in and out. Accepts `application/json` and `application/*+json`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,7 +108,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     )
 }
 
-/// Every body is an object; serde would read an array into a struct too, field by field.
+/// Every body is an object, but serde also reads an array into a struct, field by field.
 fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {
@@ -115,7 +118,7 @@ fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads JSON so that a wrong field is named by its pointer.
+/// Parses JSON; an invalid field is reported by its pointer.
 ///
 /// # Errors
 /// 400 `malformed_json` with line and column; 422 `invalid_body` with the pointer.
@@ -138,11 +141,10 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Reads a whole number of zero or more, also one that is written as `23.0`: in JSON both are the
-/// same number.
+/// Reads a non-negative integer, also in the form `23.0`: in JSON both are the same number.
 ///
 /// # Errors
-/// When the value is something else, or too large to be exact.
+/// When the value is not an integer, or not exact as a double.
 pub fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     from.deserialize_u64(WholeNumber)
 }
@@ -153,7 +155,7 @@ impl Visitor<'_> for WholeNumber {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number of zero or more")
+        f.write_str("a non-negative integer")
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u64, E> {
@@ -161,7 +163,7 @@ impl Visitor<'_> for WholeNumber {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
-        /// From here on doubles leave out whole numbers.
+        /// From 2^53 on, doubles skip integers.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() != 0.0 || !(0.0..EXACT).contains(&value) {
             return Err(E::invalid_value(Unexpected::Float(value), &self));
@@ -169,7 +171,7 @@ impl Visitor<'_> for WholeNumber {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "whole and within the bounds"
+            reason = "an integer within the bounds"
         )]
         Ok(value as u64)
     }
@@ -183,18 +185,17 @@ fn malformed(error: &serde_json::Error) -> Problem {
     ))
 }
 
-/// serde's message without its position. serde quotes the wrong value, which may be a secret:
-/// only what was expected is told.
+/// The message of serde without the position and the quoted value.
 fn rule_of(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
-    let told = [
+    let harmless = [
         "missing field",
         "unknown field",
         "duplicate field",
         "unknown variant",
     ];
-    if told.iter().any(|start| text.starts_with(start)) {
+    if harmless.iter().any(|start| text.starts_with(start)) {
         return text.to_owned();
     }
     match text.split_once(", expected ") {
@@ -228,7 +229,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// The name of the path's parameter where there is one only: its own parser does not know it.
+/// The name of the only path parameter: its parser does not know it.
 async fn only_parameter(parts: &mut Parts) -> String {
     let parameters = RawPathParams::from_request_parts(parts, &()).await.ok();
     let mut names = parameters
@@ -285,7 +286,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -320,7 +321,7 @@ pub struct IfNoneMatch(Vec<String>);
 
 impl IfMatch {
     /// # Errors
-    /// 412 `precondition_failed` when the current tag is not among the wanted ones.
+    /// 412 `precondition_failed` if the current tag is not listed.
     pub fn check(&self, current: &str) -> Result<(), Problem> {
         if self.0.iter().any(|tag| tag == "*" || tag == current) {
             return Ok(());
@@ -336,7 +337,7 @@ impl IfMatch {
 }
 
 impl IfNoneMatch {
-    /// Whether the client already has this version; weak tags compare equal to strong ones.
+    /// Whether the client has this version. Comparison is weak (RFC 9110, 8.8.3.2).
     pub fn has(&self, current: &str) -> bool {
         self.0
             .iter()
@@ -364,13 +365,13 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Sample {
-        #[expect(dead_code, reason = "only its reading is tested")]
+        #[expect(dead_code, reason = "only parsing is tested")]
         outer: Vec<Inner>,
     }
 
     #[derive(Debug, Deserialize)]
     struct Inner {
-        #[expect(dead_code, reason = "only its reading is tested")]
+        #[expect(dead_code, reason = "only parsing is tested")]
         size_bytes: u64,
     }
 
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_field_is_named_by_pointer_and_its_value_is_not_echoed() {
+    fn invalid_fields_are_named_by_pointer_without_their_value() {
         let problem = read(r#"{"outer": [{"size_bytes": 1}, {"size_bytes": "s3cret"}]}"#);
         assert_eq!(problem.kind.code, "invalid_body");
         assert_eq!(
@@ -402,7 +403,7 @@ mod tests {
         assert_eq!(read("18446744073709551615").unwrap().0, u64::MAX);
         for text in ["-1", "-1.0", "0.5", "1e300", "\"23\"", "null", "true"] {
             let detail = &read(text).unwrap_err().errors[0].detail;
-            assert_eq!(detail, "must be a whole number of zero or more", "{text}");
+            assert_eq!(detail, "must be a non-negative integer", "{text}");
         }
     }
 

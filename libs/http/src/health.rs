@@ -1,4 +1,4 @@
-//! `/health` (the process lives), `/ready` (what it depends on answers), `/metrics`.
+//! `/health` (liveness), `/ready` (readiness: the dependencies respond), `/metrics`.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::extract::Json;
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Probes may come from many places at once: one answer serves them all for this long.
+/// Many probes may come at once: one report serves them all for this long.
 const FRESH_FOR: Duration = Duration::from_millis(500);
 
 type CheckFn =
@@ -29,7 +29,7 @@ type CheckFn =
 
 type NoticeFn = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// What must answer before this process takes requests.
+/// The dependencies that must respond before this process receives requests.
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, CheckFn)>,
@@ -42,7 +42,7 @@ pub struct Readiness {
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub status: &'static str,
-    /// Each dependency: `ok`, or why it is not.
+    /// For each dependency `ok`, or what is wrong.
     pub checks: BTreeMap<&'static str, String>,
     /// What operators should know although requests are served.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,7 +62,7 @@ impl Readiness {
         Self::default()
     }
 
-    /// Adds a dependency. The reason that the check gives is shown, so it must hold no secret.
+    /// Adds a dependency. The error of the check is shown, so it must contain no secret.
     #[must_use]
     pub fn check<F, Fut>(mut self, name: &'static str, check: F) -> Self
     where
@@ -85,7 +85,7 @@ impl Readiness {
         self
     }
 
-    /// From now on `/ready` answers 503, so that balancers send no new requests.
+    /// Makes `/ready` return 503, so that load balancers send no new requests.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -94,7 +94,7 @@ impl Readiness {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Runs the checks side by side, each within two seconds.
+    /// Runs the checks concurrently, each for at most two seconds.
     pub async fn report(&self) -> Report {
         if self.is_draining() {
             return Report {
@@ -113,7 +113,7 @@ impl Readiness {
             let result = tokio::time::timeout(CHECK_TIMEOUT, check()).await;
             (
                 *name,
-                result.unwrap_or_else(|_| Err("does not answer in time".into())),
+                result.unwrap_or_else(|_| Err("does not respond in time".into())),
             )
         });
         let mut report = Report {
@@ -146,7 +146,7 @@ impl Report {
     }
 }
 
-/// The three routes. They stand outside the layer stack: probes are not logged.
+/// The three routes. They are outside of the layers: probes are not logged.
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route(

@@ -1,4 +1,4 @@
-//! The layer stack that every route of every axum service stands behind.
+//! The layers around all routes of a service.
 //!
 //! From the outside in: the rest of an unread body; request id and trace context, one response line, metrics,
 //! problem bodies; then panics to problems; then the time-out; then the body limit.
@@ -21,7 +21,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use quartet_common::{
     clock::Clock,
     config::Server,
-    net::{TrustedProxies, client_address},
+    net::{TrustedProxies, client_ip},
     problem::{Problem, kinds},
     request_id::{self, RequestId},
 };
@@ -35,19 +35,19 @@ use tracing::Instrument;
 
 use crate::drain::drain;
 
-/// The address at the other end of the connection, as [`crate::serve`] sees it.
+/// The IP address of the peer of the connection, set by [`crate::serve`].
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// The client's address behind the trusted proxies.
+/// The client IP behind the trusted proxies.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientAddress(pub IpAddr);
+pub struct ClientIp(pub IpAddr);
 
 /// How long a request body may take to arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyTimeout(pub(crate) Duration);
 
-/// What the stack needs to know.
+/// The settings of the layers.
 #[derive(Clone, Debug)]
 pub struct Stack {
     clock: Clock,
@@ -69,7 +69,7 @@ impl Stack {
     }
 }
 
-/// Puts the stack around a finished router, and problems where no route fits.
+/// Puts the layers around a finished router, with problems where no route matches.
 pub fn standard(router: Router, stack: Stack, server: &Server) -> Router {
     router
         .fallback(no_route)
@@ -94,7 +94,7 @@ async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -
         .await
         .unwrap_or_else(|_| {
             Problem::not_now(&kinds::TIMED_OUT)
-                .detail(format!("no answer within {} s", limit.as_secs()))
+                .detail(format!("no response within {} s", limit.as_secs()))
                 .into_response()
         })
 }
@@ -115,8 +115,8 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
         .extensions()
         .get::<Peer>()
         .map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
-    let client = client_address(request.headers(), peer, &stack.trusted);
-    request.extensions_mut().insert(ClientAddress(client));
+    let client = client_ip(request.headers(), peer, &stack.trusted);
+    request.extensions_mut().insert(ClientIp(client));
     request
         .extensions_mut()
         .insert(BodyTimeout(stack.body_timeout));
@@ -136,7 +136,7 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
         .await
 }
 
-/// Gives a problem its body. Every other error response passes unchanged.
+/// Renders the body of a problem. Any other response passes unchanged.
 fn render_problem(
     response: &mut Response,
     id: &str,
@@ -230,7 +230,7 @@ impl ResponseLine {
 impl Drop for ResponseLine {
     fn drop(&mut self) {
         if !self.done {
-            self.write(499, "request abandoned by the client", None);
+            self.write(499, "request canceled by the client", None);
         }
     }
 }

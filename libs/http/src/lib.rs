@@ -1,4 +1,8 @@
 //! The HTTP side of the axum services: connections, layers, extractors, probes.
+//!
+//! A request passes [`serve`] (connections, limits, drain), [`layers`] (request id, access log,
+//! metrics, timeouts, problem bodies) and [`extract`] (typed input). Nothing here needs a database
+//! or names a route; [`health`] lets others add what must respond before a replica is ready.
 
 mod drain;
 pub mod extract;

@@ -1,4 +1,13 @@
-//! Accepts connections until it is told to stop, and then lets requests finish.
+//! Accepts connections until shutdown, and then lets requests finish.
+//!
+//! ```text
+//! serving --shutdown--> draining --drain_seconds--> closing --last request or grace--> stopped
+//!           /ready 503, responses close            no new connections
+//!           their connections
+//! ```
+//!
+//! If the drain takes longer than clients keep idle connections, no request meets a connection that
+//! is being closed: each is closed after a response that announced it, or by the client itself.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -24,21 +33,18 @@ use tower::ServiceExt;
 
 use crate::{health::Readiness, layers::Peer};
 
-/// Longer request heads are answered with 431.
+/// A longer request head gets 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
-/// After an accept error such as too many open files: do not spin.
+/// The pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `shutdown` is cancelled. Then `/ready` answers 503 at once, and every
-/// answer asks for its connection to be closed; after the drain time nothing new is accepted,
-/// and requests in flight have the grace time to finish.
-///
-/// With a drain time longer than clients keep idle connections, no request meets a closing
-/// connection: each is closed after an answer that said so, or by the client itself.
+/// Serves `router` until `shutdown` is canceled. Then `/ready` returns 503 immediately and responses
+/// close their connections; after the drain no connection is accepted, and requests in flight have
+/// the grace period to finish.
 ///
 /// # Errors
-/// When the grace time ran out before every request was answered.
+/// When requests were cut off at the end of the grace period.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -77,7 +83,7 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -95,7 +101,7 @@ pub async fn serve(
             drop(slot);
         });
     }
-    // Clients that are connected already but were not accepted yet would be reset.
+    // Connections in the backlog of the listener would be reset.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         tokio::spawn(connection(
             protocol.clone(),
@@ -121,7 +127,7 @@ async fn connection(
     readiness: Arc<Readiness>,
     watcher: Watcher,
 ) {
-    // Small answers must not wait for the client's acknowledgement.
+    // Small responses must not wait for an acknowledgment (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -129,7 +135,7 @@ async fn connection(
         let readiness = Arc::clone(&readiness);
         async move {
             let mut response = answer.await?;
-            // An upgraded connection says in this header that it is one.
+            // The header of an upgraded connection is `upgrade`.
             if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let headers = response.headers_mut();
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -139,14 +145,14 @@ async fn connection(
     });
     let connection = protocol
         .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-    // Broken and idle connections end here; nothing is owed to them.
+    // A broken connection is the client's concern.
     let _ = watcher.watch(connection).await;
 }
 
-/// Cancelled when the process gets SIGTERM or SIGINT.
+/// Canceled when the process receives SIGTERM or SIGINT.
 ///
 /// # Panics
-/// When signal handlers cannot be installed, which only a broken system refuses.
+/// When signal handlers cannot be installed.
 pub fn shutdown_signal() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();

@@ -9,7 +9,7 @@ use std::{
 use quartet_common::clock::Clock;
 use tokio::time::Instant;
 
-use crate::{job::Job, metrics::Series};
+use crate::metrics::Series;
 
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -28,10 +28,15 @@ struct State {
 }
 
 impl Progress {
-    pub(crate) fn new(job: &Job, series: Series, clock: Clock) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        stale_after: Duration,
+        series: Series,
+        clock: Clock,
+    ) -> Self {
         let progress = Self {
-            name: job.name,
-            stale_after: job.stale_after,
+            name,
+            stale_after,
             clock,
             series,
             state: Mutex::new(State {

@@ -53,7 +53,12 @@ impl Runner {
     /// metrics.
     pub fn start(&mut self, job: Job) {
         let series = self.metrics.series(job.name);
-        let progress = Arc::new(Progress::new(&job, series, self.clock.clone()));
+        let progress = Arc::new(Progress::new(
+            job.name,
+            job.stale_after,
+            series,
+            self.clock.clone(),
+        ));
         self.monitor.add(Arc::clone(&progress));
         let supervisor = Supervisor {
             job,

@@ -1,14 +1,14 @@
-//! Whole bodies as examples, put together from the examples of their fields.
+//! Examples of whole bodies, composed of the examples of their fields.
 
 use serde_json::{Map, Value, json};
 
 use quartet_common::openapi::walk;
 
 const TIME: &str = "2026-03-14T09:26:53.589793Z";
-/// Schemas within schemas: further down nothing is shown.
+/// Nested schemas beyond this depth are omitted.
 const DEEPEST: usize = 16;
 
-/// Gives every JSON body an example that has none of its own.
+/// Adds an example to every JSON body without one.
 pub(super) fn add(document: &mut Value) {
     let components = document["components"].clone();
     walk::operations(document, |_, _, operation| {
@@ -35,7 +35,7 @@ fn fill(body: &mut Value, components: &Value) {
     }
 }
 
-/// A value that fits the schema, as its author would show it.
+/// A valid value of the schema.
 fn compose(schema: &Value, components: &Value, left: usize) -> Value {
     let given = schema["examples"].get(0).or(schema.get("example"));
     if let Some(given) = given.or(schema.get("const")).or(schema["enum"].get(0)) {

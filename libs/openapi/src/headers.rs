@@ -1,4 +1,4 @@
-//! Headers that mean the same in every operation: described here, and named by the operations.
+//! Headers with the same meaning in all operations: described here, referenced by the operations.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ const RETRY_PERHAPS: &str = "Retry-After-Perhaps";
 const RETRY_AFTER: &str = "Retry-After";
 const CHALLENGE: &str = "WWW-Authenticate";
 
-/// Headers of requests by name: what an operation says of one is replaced by this.
+/// Request headers. These descriptions replace those of the operations.
 fn parameters() -> [(&'static str, Value); 3] {
     let tag = |description: &str, example: &str| {
         json!({
@@ -27,8 +27,8 @@ fn parameters() -> [(&'static str, Value); 3] {
             json!({
                 "in": "header",
                 "required": false,
-                "description": "Makes sending again harmless: the same key with the same body gives the same \
-                    answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.",
+                "description": "Makes retries safe: for 24 hours, the same key with the same body returns the \
+                    same response. 1 to 255 visible ASCII characters; use a new key for each different request.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
                 "example": "7f1c9a52-6c1e-4a53-9b0e-0d6f7a1f3c55",
             }),
@@ -36,32 +36,32 @@ fn parameters() -> [(&'static str, Value); 3] {
         (
             "If-Match",
             tag(
-                "Entity tags of the versions that the request is meant for, or `*`. If the current version is another \
-                 one, nothing is done.",
+                "Entity tags of the versions that the request applies to, or `*`. If the current version is not \
+                 among them, the request fails with 412.",
                 "\"usr_01jd6x8rv3fq4t2m8n5k7c9e1z.3\"",
             ),
         ),
         (
             "If-None-Match",
             tag(
-                "Entity tags that the client has. If the current version is among them, it is not sent again.",
+                "Entity tags that the client has cached. If the current version is among them, the response is 304.",
                 "\"usr_01jd6x8rv3fq4t2m8n5k7c9e1z.3\"",
             ),
         ),
     ]
 }
 
-/// Headers of answers that are told by reference.
+/// Response headers, which are referenced.
 fn components() -> Value {
     json!({
         REQUEST_ID: {
-            "description": "Names the request in the logs; tell it when you report a problem",
+            "description": "Identifies the request in the logs; include it when you report a problem",
             "required": true,
             "schema": {"type": "string", "minLength": 1, "maxLength": 128},
             "example": "019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10",
         },
         REPLAYED: {
-            "description": "`true` when this is the answer that was kept for the Idempotency-Key",
+            "description": "`true` if this is the stored response of the idempotency key",
             "schema": {"type": "string", "enum": ["true"]},
         },
         RETRY_AFTER: {
@@ -70,14 +70,14 @@ fn components() -> Value {
             "schema": {"type": "integer", "format": "int64", "minimum": 1},
             "example": 1,
         },
-        // Not every problem with this status is one that passes.
+        // Not every problem with this status is temporary.
         RETRY_PERHAPS: {
-            "description": "Seconds after which the request may be sent again, where that can help",
+            "description": "Seconds after which the request may be sent again, if that can help",
             "schema": {"type": "integer", "format": "int64", "minimum": 1},
             "example": 1,
         },
         CHALLENGE: {
-            "description": "How to authenticate (RFC 6750); `error=\"invalid_token\"` where a token was sent",
+            "description": "How to authenticate (RFC 6750); `error=\"invalid_token\"` if a token was sent",
             "required": true,
             "schema": {"type": "string"},
             "example": "Bearer error=\"invalid_token\"",
@@ -85,7 +85,7 @@ fn components() -> Value {
     })
 }
 
-/// Describes the shared headers of every operation, whose problems are known by now.
+/// Adds the shared headers to every operation. Problems must have been added before.
 pub(super) fn add(document: &mut Value) {
     document["components"]["headers"] = components();
     walk::operations(document, |_, _, operation| {
@@ -107,7 +107,7 @@ pub(super) fn add(document: &mut Value) {
     });
 }
 
-/// Adds what every response with this status has.
+/// Adds the headers of every response with this status.
 pub fn add_to(status: &str, response: &mut Value) {
     refer(response, REQUEST_ID);
     match status {
@@ -117,13 +117,13 @@ pub fn add_to(status: &str, response: &mut Value) {
     }
 }
 
-/// Says that a response may tell when to try again.
+/// Adds an optional `Retry-After`.
 pub(super) fn may_retry(response: &mut Value) {
     response["headers"][RETRY_AFTER] =
         json!({"$ref": format!("#/components/headers/{RETRY_PERHAPS}")});
 }
 
-/// Headers that no response of this document has are not described.
+/// Removes the headers that no response of this document refers to.
 pub(super) fn drop_unused(document: &mut Value) {
     let text = document["paths"].to_string();
     let headers = document["components"]["headers"].as_object_mut();
@@ -132,7 +132,7 @@ pub(super) fn drop_unused(document: &mut Value) {
     }
 }
 
-/// Adds a header of the components to a response, unless it has one of the name.
+/// Adds a reference to a header to a response, unless it has a header of this name.
 pub fn refer(response: &mut Value, name: &str) {
     if response["headers"].is_null() {
         response["headers"] = json!({});
@@ -147,7 +147,7 @@ pub fn refer(response: &mut Value, name: &str) {
     }
 }
 
-/// Gives the shared parameters their description; tells whether there is an Idempotency-Key.
+/// Replaces the shared parameters. Returns whether there is an `Idempotency-Key`.
 fn replace_parameters(operation: &mut Map<String, Value>) -> bool {
     let shared = parameters();
     let mut takes_key = false;
@@ -166,7 +166,7 @@ fn replace_parameters(operation: &mut Map<String, Value>) -> bool {
     takes_key
 }
 
-/// 304 carries the entity tag that 200 does.
+/// 304 has the entity tag of 200.
 fn keep_tag_when_unchanged(responses: &mut Map<String, Value>) {
     let tag = responses
         .get("200")
@@ -177,7 +177,7 @@ fn keep_tag_when_unchanged(responses: &mut Map<String, Value>) {
     }
 }
 
-/// What an operation promises of its own it always sends.
+/// Headers that an operation declares itself are always sent.
 fn require_own(response: &mut Value) {
     let headers = response.get_mut("headers").and_then(Value::as_object_mut);
     for header in headers.into_iter().flat_map(Map::values_mut) {

@@ -1,12 +1,18 @@
-//! What every OpenAPI document has in common, so that operations declare only what is theirs.
+//! Completes the OpenAPI documents that the services describe with utoipa.
 //!
-//! An operation names its parameters, its bodies, its good answers, and in [`quartet_common::openapi::CODES`] the
-//! problems that only it has. Everything else follows from these and is added by [`finish`].
+//! An operation declares its parameters, its bodies, its successful responses and, in [`quartet_common::openapi::CODES`], the
+//! problems that are its own. Everything else follows from these and is added by [`finish`].
+//!
+//! Used by `quartet-documents` at build time, and by the gateway for its own operations. What a
+//! service needs while it runs is in `quartet_common::openapi`.
 
 mod examples;
 pub mod headers;
+mod origin;
 pub mod problems;
 mod shape;
+
+pub use origin::Origin;
 
 use serde_json::{Value, json};
 use utoipa::{
@@ -23,20 +29,8 @@ use quartet_common::{
     problem::{FieldError, Kind, ProblemBody, kinds},
 };
 
-/// What any operation behind `quartet_http::layers` may answer with.
+/// Problems that any operation behind `quartet_http::layers` may return.
 pub const EVERYWHERE: &[&Kind] = &[&kinds::INTERNAL, &kinds::TIMED_OUT];
-
-/// What the code of a service contributes beside its operations.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// Name of a service that serves its own document; adds the operations that return it.
-    pub service: Option<&'static str>,
-    pub version: &'static str,
-    /// Kinds of problems that any operation may return.
-    pub everywhere: &'static [&'static Kind],
-    /// Kinds of problems that only this service returns.
-    pub kinds: &'static [&'static Kind],
-}
 
 /// Completes what utoipa describes with all that operations share. Title and description are those
 /// of the document. Returns pretty JSON with a final newline, always the same for the same input.

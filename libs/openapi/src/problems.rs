@@ -1,4 +1,8 @@
-//! Which problems an operation may answer with, and how documents tell it.
+//! Which problems an operation may return, and how documents describe them.
+//!
+//! An operation lists only the codes that are its own. The rest follows from its form: what has a
+//! body may fail to parse, what is protected may be unauthenticated, what takes an idempotency key
+//! may conflict.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +10,15 @@ use serde_json::{Map, Value, json};
 
 use quartet_common::{
     openapi::{BEARER, CODES, GRAPHQL_CODES, PROBLEM, walk},
-    problem::{FieldError, Kind, Problem, kinds},
+    problem::{
+        FieldError, Kind, Problem,
+        kinds::{self, REQUEST_IN_FLIGHT},
+    },
 };
 
-use crate::{Origin, headers};
+use crate::{headers, origin::Origin};
 
-/// Adds the problems of every operation: what it names, and what follows from its form.
+/// Adds the problems of every operation: those that it lists, and those that follow from its form.
 pub(super) fn add(document: &mut Value, origin: &Origin) {
     let mut all: Vec<&'static Kind> = Vec::new();
     walk::operations(document, |_, method, operation| {
@@ -32,14 +39,14 @@ pub(super) fn add(document: &mut Value, origin: &Origin) {
     show(document, &all);
 }
 
-/// Adds these kinds to the responses of an operation, beside those that are there.
+/// Adds these kinds to the responses of an operation. Kinds that are there already stay.
 ///
 /// # Panics
-/// When a response is no object.
-pub fn describe(method: &str, operation: &mut Map<String, Value>, list: &[&'static Kind]) {
+/// When a response is not an object.
+pub fn describe(method: &str, operation: &mut Map<String, Value>, kinds: &[&'static Kind]) {
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     let mut by_status: BTreeMap<String, BTreeMap<&str, &Kind>> = BTreeMap::new();
-    for kind in list {
+    for kind in kinds {
         let status = by_status.entry(kind.status.as_str().to_owned());
         status.or_default().insert(kind.code, kind);
     }
@@ -49,7 +56,7 @@ pub fn describe(method: &str, operation: &mut Map<String, Value>, list: &[&'stat
             *response = json!({"description": ""});
         }
         for kind in some.values() {
-            tell(response, kind);
+            list(response, kind);
             if method != "head" {
                 let content = &mut response["content"][PROBLEM];
                 content["schema"] = json!({"$ref": "#/components/schemas/Problem"});
@@ -57,22 +64,22 @@ pub fn describe(method: &str, operation: &mut Map<String, Value>, list: &[&'stat
                 content["examples"][kind.code] = json!({"$ref": example});
             }
         }
-        if some.contains_key(kinds::REQUEST_IN_FLIGHT.code) {
+        if some.contains_key(REQUEST_IN_FLIGHT.code) {
             headers::may_retry(response);
         }
         headers::add_to(&status, response);
     }
 }
 
-/// Puts an example of each kind into the components.
+/// Adds an example of each kind to the components.
 ///
 /// # Panics
-/// When the document has components that are no objects.
+/// When the components are not an object.
 pub fn show(document: &mut Value, kinds: &[&'static Kind]) {
     for kind in kinds {
         document["components"]["examples"][kind.code] = json!({
             "summary": kind.title,
-            "description": format!("When {}. Then: {}.", kind.when, kind.then),
+            "description": format!("{} {}", kind.when, kind.then),
             "value": example(kind),
         });
     }
@@ -83,7 +90,7 @@ fn find(code: &str, own: &'static [&'static Kind]) -> Option<&'static Kind> {
     all.find(|kind| kind.code == code).copied()
 }
 
-/// What the parameters, the body and the security of an operation bring along.
+/// The problems that follow from the parameters, the body and the security of an operation.
 fn shared(operation: &Map<String, Value>) -> Vec<&'static Kind> {
     let has_body = operation.contains_key("requestBody");
     let secured = operation["security"]
@@ -106,7 +113,7 @@ fn shared(operation: &Map<String, Value>) -> Vec<&'static Kind> {
         ]);
     }
     if operation.contains_key(GRAPHQL_CODES) {
-        // Everything else is told in the form of GraphQL.
+        // All other errors are GraphQL errors in a response with status 200.
         return found;
     }
     if has_body {
@@ -122,22 +129,22 @@ fn shared(operation: &Map<String, Value>) -> Vec<&'static Kind> {
     if keyed {
         found.extend([&kinds::REQUEST_IN_FLIGHT, &kinds::IDEMPOTENCY_KEY_REUSED]);
     }
-    // A token that comes with a key is looked at even where none is needed: keys belong to callers.
+    // Keys belong to callers, so a token sent with a key is verified even where none is required.
     if secured || keyed {
         found.extend([&kinds::UNAUTHENTICATED, &kinds::UNAVAILABLE]);
     }
     if takes("header", "If-Match") {
         found.push(&kinds::PRECONDITION_FAILED);
     }
-    // What takes neither reads nothing of anybody's.
+    // An operation without any of these reads no rows.
     if secured || has_body || takes("path", "") {
         found.push(&kinds::DATABASE_UNAVAILABLE);
     }
     found
 }
 
-/// One line for each code, below what the operation says itself.
-fn tell(response: &mut Value, kind: &Kind) {
+/// Appends one line for the code to the description of the response.
+fn list(response: &mut Value, kind: &Kind) {
     let codes = &mut response[CODES];
     if codes.is_null() {
         *codes = json!([]);
@@ -171,7 +178,7 @@ fn example(kind: &'static Kind) -> Value {
         problem = problem.field(FieldError::body(
             "/email",
             "invalid_email",
-            "must be one address, such as ada@example.com",
+            "must be an email address such as ada@example.com",
         ));
     } else if kind == &kinds::INVALID_PARAMETER {
         problem = problem.field(FieldError::parameter(
@@ -202,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_an_operation_tells_its_problems() {
+    fn problems_follow_from_the_form_of_an_operation() {
         assert!(codes(json!({"security": []})).is_empty());
         let listed = codes(json!({
             "security": [{"bearer": []}],
@@ -222,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_tells_each_code_once_whoever_adds_it() {
+    fn a_response_lists_each_code_once() {
         let mut described = operation(json!({"responses": {"409": {"description": "Taken"}}}));
         let kinds = [&kinds::REQUEST_IN_FLIGHT];
         describe("post", &mut described, &kinds);

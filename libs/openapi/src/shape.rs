@@ -1,4 +1,4 @@
-//! What is put right in every document, because the derive macros cannot say it.
+//! Corrections of what the derive macros cannot express.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use quartet_common::openapi::walk;
 
 const PREFIX: &str = "#/components/schemas/";
-/// Generic lists are called `Page_Asset` by the macros; `AssetPage` reads better in every language.
+/// The macros call a generic list `Page_Asset`; `AssetPage` reads better in client libraries.
 const PAGE: &str = "Page_";
 
-/// Names schemas once, and tells null honestly.
+/// Names every schema once, and makes required and nullable fields exact.
 pub(super) fn tidy(document: &mut Value) {
     name_pages(document);
     put_references_back(document);
@@ -44,7 +44,7 @@ fn page_name(name: &str) -> Option<String> {
     Some(format!("{}Page", name.strip_prefix(PAGE)?))
 }
 
-/// A generic schema holds a copy of its argument: the copy becomes a reference again.
+/// A generic schema contains a copy of its argument, which becomes a reference.
 fn put_references_back(document: &mut Value) {
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     for (name, schema) in named_schemas(document) {
@@ -58,7 +58,7 @@ fn put_references_back(document: &mut Value) {
         }
     };
     walk::schemas(document, &mut |schema| {
-        // Only what is inside of another one, so that the named ones themselves stay.
+        // Only nested schemas, so that the named ones themselves stay.
         for key in ["items", "additionalProperties"] {
             if let Some(inner) = schema.get_mut(key) {
                 replace(inner);
@@ -72,8 +72,7 @@ fn put_references_back(document: &mut Value) {
     });
 }
 
-/// Answers always hold their nullable members: null, and not absent. Only what the client sends may
-/// leave them out.
+/// Responses always contain their nullable properties, as null. Only requests may omit them.
 fn require_what_is_always_sent(document: &mut Value) {
     let taken = reachable_from_requests(document);
     let sent: Vec<String> = named_schemas(document)
@@ -148,7 +147,7 @@ fn references(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Words that the macros use and 3.1 does not: `example` of a schema; and one that says nothing.
+/// Keywords that the macros use and 3.1 deprecates, such as `example`; and a redundant one.
 fn say_in_3_1(document: &mut Value) {
     walk::schemas(document, &mut |schema| {
         let Some(keys) = schema.as_object_mut() else {
@@ -157,14 +156,14 @@ fn say_in_3_1(document: &mut Value) {
         if let Some(example) = keys.remove("example") {
             keys.entry("examples").or_insert_with(|| json!([example]));
         }
-        // That names of members are strings goes without saying.
+        // Property names are always strings.
         if keys.get("propertyNames") == Some(&json!({"type": "string"})) {
             keys.remove("propertyNames");
         }
     });
 }
 
-/// A parameter is there or it is not: it has no null.
+/// A parameter is present or absent, never null.
 fn parameters_are_not_null(document: &mut Value) {
     walk::operations(document, |_, _, operation| {
         let parameters = operation

@@ -13,7 +13,11 @@ use quartet_http::serve::shutdown_signal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Base, Replica, Service, Settings};
+use crate::{
+    base::Base,
+    replica::Replica,
+    service::{Service, Settings},
+};
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
@@ -72,7 +76,7 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
         .config
         .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into));
-    let load = || -> Result<S::Config, ConfigError> {
+    let load = move || -> Result<S::Config, ConfigError> {
         config::load(
             &[COMMON_DEFAULTS, S::DEFAULTS],
             file.as_deref(),
@@ -80,7 +84,7 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         )
     };
     match arguments.command {
-        Command::Serve => serve::<S>(load()?),
+        Command::Serve => serve::<S>(load()?, load),
         Command::Migrate => migrate::<S>(&load()?),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
@@ -108,11 +112,17 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
+/// `reload` reads the configuration anew on SIGHUP; the log filter is what changes.
+fn serve<S: Service>(
+    config: S::Config,
+    reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let filter = move || Ok(reload()?.sections().telemetry.log.clone());
+    runtime.spawn(telemetry.level().reload_on_hangup(filter));
     let result = runtime.block_on(async {
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
         let address = base.server.listen;

@@ -6,7 +6,7 @@ use axum::{Router, response::IntoResponse, routing::get};
 use http::header;
 use quartet_common::{cli::OpenapiVersion, openapi::in_version, problem::Problem};
 
-use crate::Service;
+use crate::service::Service;
 
 /// `/v1/NAME/openapi.json` and `/v1/NAME/openapi-3.0.json`.
 pub(crate) fn router<S: Service>() -> Router {

@@ -1,13 +1,17 @@
-//! `Idempotency-Key`: a POST that is sent again gets the answer of the first one.
+//! `Idempotency-Key`: a repeated POST gets the response of the first one.
 //!
-//! The key belongs to the caller; the answer is kept for 24 hours. A second request
-//! while the first still runs gets 409; the same key with another request gets 422.
-//! Only successes are kept: after an error the same key may be tried again. When the process dies
-//! between its work and the keeping of the answer, the key frees itself after a
-//! minute and the request is done again: the handler's own constraints decide then.
+//! ```text
+//!         claim                    settle: success
+//! free ----------> locked, 1 min ------------------> stored, 24 h ---> free
+//!  ^                  |                                 |
+//!  +- error, expired -+ second request: 409             +- same request: replay; another: 422
+//! ```
 //!
-//! The table is the one of `idempotency.sql`, in the schema that the role's
-//! `search_path` names.
+//! Keys belong to the caller. Only successes are stored: after an error the key may be used again.
+//! If the process dies between the work and the storing of its response, the lock expires after a
+//! minute and the request is executed again; constraints of the handler decide then.
+//!
+//! The table is that of `idempotency.sql`, in the schema in the `search_path` of the role.
 
 use std::time::Duration;
 
@@ -29,7 +33,7 @@ use quartet_common::{
     clock::Clock,
     problem::{FieldError, Problem, kinds},
 };
-use quartet_http::{extract::Body as WholeBody, layers::ClientAddress};
+use quartet_http::{extract::Body as WholeBody, layers::ClientIp};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 use sqlx::{FromRow, PgPool};
@@ -39,7 +43,7 @@ static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEPT: Duration = Duration::from_hours(24);
 const LOCKED: Duration = Duration::from_mins(1);
 const MAX_KEY_BYTES: usize = 255;
-/// Larger answers are not kept.
+/// A larger response fails the request: it could not be replayed.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 const KEPT_HEADERS: [HeaderName; 4] = [
     header::CONTENT_TYPE,
@@ -54,15 +58,15 @@ pub struct Idempotency {
     pub db: PgPool,
     pub clock: Clock,
     pub verifier: JwtVerifier,
-    /// Keys the hash that is kept of a request: its body may hold a password, and a plain hash of
-    /// it would be quick to guess.
+    /// Keys the stored hash of a request, whose body may contain a password: a plain hash of it
+    /// could be guessed.
     pub hash_key: [u8; 32],
 }
 
 /// The layer. Requests without the header pass untouched.
 ///
 /// # Errors
-/// 400 for a wrong key, 409 while the first request runs, 422 for another request.
+/// 400 for an invalid key, 409 while the first request runs, 422 for a different request.
 pub async fn idempotent(
     State(state): State<Idempotency>,
     request: Request,
@@ -94,10 +98,10 @@ pub async fn idempotent(
     slot.settle(response).await
 }
 
-/// Deletes answers that are older than 24 hours, at most `limit`; tells how many.
+/// Deletes at most `limit` expired keys and returns their number.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database fails.
 pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query(
         "DELETE FROM idempotency_keys WHERE (principal, key) IN (
@@ -124,12 +128,12 @@ fn parse_key(value: &HeaderValue) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// Keys of different callers never meet; a caller without a token is known by the address.
+/// Keys of different callers never collide. A caller without a token is identified by the client IP.
 async fn principal(state: &Idempotency, request: &Parts) -> Result<String, Problem> {
     match bearer_token(&request.headers) {
         Ok(token) => Ok(state.verifier.verify(token).await?.sub.clone()),
         Err(JwtError::Missing) => {
-            let address = request.extensions.get::<ClientAddress>();
+            let address = request.extensions.get::<ClientIp>();
             Ok(format!(
                 "anonymous {}",
                 address.map_or(String::new(), |client| client.0.to_string())
@@ -169,7 +173,7 @@ struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// Takes the key, or gives the answer that was kept for it.
+    /// Claims the key, or returns the response that is stored for it.
     async fn claim(&self) -> Result<Option<Response>, Problem> {
         let now = self.state.clock.now();
         let taken = sqlx::query(
@@ -210,7 +214,7 @@ impl Slot<'_> {
         .fetch_optional(&self.state.db)
         .await
         .map_err(quartet_db::problem)?
-        // The first request failed between our two statements: try again.
+        // The first request failed between the two statements, so the key is free again.
         .ok_or_else(in_flight)?;
         let kept = Kept::from_row(&row).map_err(quartet_db::problem)?;
         if kept.request_hash != self.hash {
@@ -228,7 +232,7 @@ impl Slot<'_> {
         Ok(rebuild(status, kept.headers, kept.body))
     }
 
-    /// Keeps a final answer; frees the key after a server error.
+    /// Stores the response of a success; frees the key after an error.
     async fn settle(&self, response: Response) -> Result<Response, Problem> {
         if response.status().is_server_error() || response.extensions().get::<Problem>().is_some() {
             self.free().await;
@@ -242,7 +246,7 @@ impl Slot<'_> {
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
 
-    /// The work is done and must be answered, so failing to keep the answer is only logged.
+    /// The work is done and its response must be sent, so a failure to store it is only logged.
     async fn keep(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) {
         let headers: Map<String, Value> = KEPT_HEADERS
             .iter()
@@ -260,7 +264,7 @@ impl Slot<'_> {
         .execute(&self.state.db)
         .await;
         if let Err(error) = kept {
-            tracing::warn!(%error, "an answer could not be kept for its Idempotency-Key");
+            tracing::warn!(%error, "storing the response of an idempotency key failed");
         }
     }
 
@@ -273,7 +277,7 @@ impl Slot<'_> {
         .execute(&self.state.db)
         .await;
         if let Err(error) = freed {
-            tracing::warn!(%error, "an Idempotency-Key could not be freed");
+            tracing::warn!(%error, "freeing an idempotency key failed");
         }
     }
 }

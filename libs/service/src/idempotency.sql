@@ -1,4 +1,4 @@
--- Answers kept for Idempotency-Key, 24 hours. Copied into each schema's first migration.
+-- Responses stored for idempotency keys, 24 hours. Copied into the first migration of each schema.
 CREATE TABLE idempotency_keys (
     principal    text        NOT NULL,
     key          text        NOT NULL,

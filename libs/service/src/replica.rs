@@ -7,7 +7,7 @@ use quartet_http::{health::Readiness, serve::serve};
 use quartet_jobs::Runner;
 use tokio::net::TcpListener;
 
-use crate::{Base, Service};
+use crate::{base::Base, service::Service};
 
 /// A replica that has not served yet. Dropping it cancels its jobs.
 pub struct Replica<S: Service> {

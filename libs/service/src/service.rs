@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
-use crate::Base;
+use crate::base::Base;
 
 /// A service as [`main`](crate::main) runs it.
 pub trait Service: 'static {

@@ -1,5 +1,5 @@
 //! Spans, which exist only where an OTLP endpoint is configured: without one they would cost an
-//! allocation and several locks per request and be read by nobody.
+//! allocation and several locks per request, for no reader.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,10 +26,7 @@ pub(crate) fn enable() {
 ///
 /// # Errors
 /// What `work` returns.
-pub async fn span<T, E>(
-    name: &'static str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub async fn span<T, E>(name: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     if !spans_enabled() {
         return work.await;
     }
@@ -66,7 +63,6 @@ impl ServerTrace {
         let span = tracing::info_span!(
             target: "quartet",
             "http.server",
-            otel.name = field::Empty,
             otel.kind = "server",
             http.request.method = %method,
             http.route = field::Empty,
@@ -108,7 +104,10 @@ impl ServerTrace {
     /// Names the span `METHOD /route`, records the result, and ends it. Further calls do nothing.
     pub fn finish(&mut self, method: &Method, route: &str, status: u16, code: Option<&str>) {
         let Some(span) = self.span.take() else { return };
-        span.record("otel.name", format!("{method} {route}"));
+        // The field `otel.name` cannot rename a span that has started.
+        span.context()
+            .span()
+            .update_name(format!("{method} {route}"));
         span.record("http.route", route);
         span.record("http.response.status_code", status);
         if let Some(code) = code {

@@ -1,11 +1,11 @@
-//! Schemas that allow what they name and nothing else.
+//! Schemas that allow only the properties that they declare.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// The components with every plain object closed, so that a member that the document does not name
-/// is found. What is put together by `allOf` stays open.
+/// The components with every object closed, so that an undocumented property is an error. Parts of
+/// an `allOf` stay open.
 pub(super) fn closed(components: &Value) -> Value {
     let mut components = components.clone();
     let mut parts = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Is a document whole? What a reader, a generator and a linter all need.
+//! Whether a document has everything that readers, generators and linters need.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,14 @@ use super::contract::{Contract, Operation};
 use quartet_common::openapi::{PROBLEM, walk};
 
 /// # Panics
-/// With everything that a document leaves out.
+/// With everything that the document lacks.
 pub fn assert_complete(contract: &Contract) {
     let mut missing = Vec::new();
     let mut ids = BTreeSet::new();
     for operation in contract.operations() {
         let name = &operation.id;
         if !is_verb_noun(name) || !ids.insert(name.clone()) {
-            missing.push(format!(
-                "{name}: the operationId is no verb_noun of its own"
-            ));
+            missing.push(format!("{name}: the operationId is not a unique verb_noun"));
         }
         missing.extend(
             heads(contract, operation)
@@ -30,7 +28,7 @@ pub fn assert_complete(contract: &Contract) {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// What generators stumble over: objects without a name, and choices that no member tells apart.
+/// What generators cannot handle: unnamed objects, and alternatives without a discriminator.
 fn shapes(document: &Value) -> Vec<String> {
     let mut missing = Vec::new();
     let named: Vec<String> = entries(&document["components"]["schemas"])
@@ -38,13 +36,13 @@ fn shapes(document: &Value) -> Vec<String> {
         .collect();
     walk::schemas(&mut document.clone(), &mut |schema| {
         if schema.get("properties").is_some() && !named.contains(&schema.to_string()) {
-            missing.push(format!("an object has no name: {schema}"));
+            missing.push(format!("an object without a name: {schema}"));
         }
         for word in ["oneOf", "anyOf"] {
             let choices = schema[word].as_array().into_iter().flatten();
             let others = choices.filter(|choice| choice["type"] != "null").count();
             if others > 1 && schema.get("discriminator").is_none() {
-                missing.push(format!("nothing tells these apart: {schema}"));
+                missing.push(format!("alternatives without a discriminator: {schema}"));
             }
         }
     });
@@ -60,7 +58,7 @@ fn heads(contract: &Contract, operation: &Operation) -> Vec<String> {
         }
     }
     if !value["security"].is_array() {
-        missing.push("it is not said whether it needs a token".into());
+        missing.push("`security` is missing".into());
     }
     let known: Vec<&Value> = contract.document()["tags"]
         .as_array()
@@ -71,7 +69,7 @@ fn heads(contract: &Contract, operation: &Operation) -> Vec<String> {
         .collect();
     match value["tags"].as_array().map(Vec::as_slice) {
         Some([tag]) if known.contains(&tag) => {}
-        tags => missing.push(format!("not one tag that is described: {tags:?}")),
+        tags => missing.push(format!("not exactly one tag with a description: {tags:?}")),
     }
     for (status, response) in entries(&value["responses"]) {
         if response["description"]
@@ -95,7 +93,7 @@ fn heads(contract: &Contract, operation: &Operation) -> Vec<String> {
     missing
 }
 
-/// Every body has examples, whole and valid; every problem an example of each code.
+/// Every body has complete and valid examples; every problem has one of each code.
 fn bodies(contract: &Contract, operation: &Operation) -> Vec<String> {
     let mut missing = Vec::new();
     let responses = entries(&operation.value["responses"]);

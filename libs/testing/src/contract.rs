@@ -1,4 +1,4 @@
-//! Holds answers against a published document: status, media type, headers, body, problem code.
+//! Checks responses against a published document: status, media type, headers, body, problem code.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use super::closed::closed;
 use quartet_common::openapi::{CODES, GRAPHQL_CODES, PROBLEM, walk};
 
-/// Paths beside the documents: probes, metrics, and pages for people.
+/// Undocumented paths: probes, metrics, HTML pages.
 const UNLISTED: [&str; 4] = ["/health", "/ready", "/metrics", "/docs"];
 
-/// A document, and what its operations promise.
+/// A document with its operations and schemas.
 #[derive(Debug)]
 pub struct Contract {
     document: Value,
@@ -30,13 +30,13 @@ pub struct Operation {
     pub method: Method,
     /// Path with `{parameters}`.
     pub path: String,
-    /// Whether a token is needed.
+    /// Whether a token is required.
     pub secured: bool,
-    /// The operation as the document has it.
+    /// The operation in the document.
     pub value: Value,
 }
 
-/// A whole answer and the request that it is for.
+/// A response, and the request that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     pub method: &'a Method,
@@ -57,7 +57,7 @@ impl Operation {
             .collect()
     }
 
-    /// The path with each parameter replaced by what `value` gives for its name.
+    /// The path with each parameter replaced by `value(name)`.
     #[must_use]
     pub fn fill(&self, value: impl Fn(&str) -> String) -> String {
         let mut path = self.path.clone();
@@ -81,7 +81,7 @@ impl Operation {
 
 impl Contract {
     /// # Panics
-    /// When the text is no JSON document.
+    /// When the text is not a JSON document.
     pub fn new(document: &str) -> Self {
         let mut document: Value = serde_json::from_str(document).expect("a document is JSON");
         let operations = operations_of(&mut document);
@@ -101,7 +101,7 @@ impl Contract {
     }
 
     /// # Errors
-    /// What the document does not promise.
+    /// What differs from the document.
     pub fn check(&self, answer: &Answer<'_>) -> Result<(), String> {
         let path = answer.path.split('?').next().unwrap_or_default();
         let seen = format!("{} {path} -> {}", answer.method, answer.status);
@@ -155,8 +155,8 @@ impl Contract {
         }
     }
 
-    /// The most exact operation: a literal segment goes before a parameter. HEAD is GET without a
-    /// body where it is not described.
+    /// The most specific operation: a literal segment takes precedence over a parameter. An undocumented
+    /// HEAD is GET without a body.
     fn find(&self, method: &Method, path: &str) -> Option<&Operation> {
         let fitting = |method: &Method| {
             let operations = self.operations.iter();
@@ -191,7 +191,7 @@ impl Contract {
     }
 
     /// # Errors
-    /// What of the value the schema does not allow. `key` names the schema.
+    /// What the schema does not allow. `key` identifies the schema in the cache.
     pub(super) fn fits(&self, key: &str, schema: &Value, value: &Value) -> Result<(), String> {
         let errors: Vec<String> = self
             .validator(key, schema)
@@ -212,7 +212,7 @@ impl Contract {
         media.get("example").into_iter().chain(named).collect()
     }
 
-    /// The problem in an answer, which has to agree with its head.
+    /// The problem in a response, which must agree with its status and headers.
     fn problem_of(&self, answer: &Answer<'_>) -> Result<Option<Value>, String> {
         let (Some(body), PROBLEM) = (answer.body, &*media_type(answer.headers)) else {
             return Ok(None);
@@ -242,7 +242,7 @@ impl Contract {
             .unwrap_or(value)
     }
 
-    /// A validator that also refuses members that the document does not name.
+    /// A validator that also rejects undocumented properties.
     fn validator(&self, key: &str, schema: &Value) -> Arc<Validator> {
         let mut validators = self
             .validators
@@ -255,7 +255,7 @@ impl Contract {
     }
 
     /// # Panics
-    /// When the schema is none.
+    /// When the schema is not valid.
     fn compile(&self, schema: &Value) -> Validator {
         let root = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -10,15 +10,15 @@ use sqlx::{
     postgres::PgConnectOptions,
 };
 
-/// Names a superuser's connection to a Postgres in which databases may be made and dropped.
+/// The variable with the URL of a superuser of a Postgres for tests.
 pub const ADMIN_URL: &str = "QUARTET_TEST_DATABASE_URL";
-/// A database that is not dropped by then goes with its throw-away server.
+/// A database that is not dropped by then goes with its temporary server.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 const ROLE_PASSWORD: &str = "test";
-/// One at a time may make roles: they belong to the whole cluster.
+/// Roles belong to the whole cluster, so one test at a time creates them.
 const ROLES_LOCK: i64 = 0x5155_4152_5445_5401;
 
-/// A database with one service's role and schema, dropped when this is.
+/// A database with the role and the schema of one service. Dropping this drops the database.
 #[derive(Debug)]
 pub struct TestDatabase {
     pub name: String,
@@ -27,7 +27,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Makes the database and runs the migrations as the service's own role.
+    /// Creates the database and runs the migrations in the role of the service.
     ///
     /// # Panics
     /// Without `QUARTET_TEST_DATABASE_URL`, which `cargo xtask test` sets.
@@ -47,13 +47,13 @@ impl TestDatabase {
     pub async fn empty(schema: &'static str) -> Self {
         let url = std::env::var(ADMIN_URL)
             .unwrap_or_else(|_| panic!("{ADMIN_URL} must be set; run `cargo xtask test`"));
-        let admin = PgConnectOptions::from_str(&url).expect("the admin's address can be read");
+        let admin = PgConnectOptions::from_str(&url).expect("the URL of the admin is valid");
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let role = format!("quartet_{schema}");
         let mut connection = admin
             .connect()
             .await
-            .expect("the test database server answers");
+            .expect("the test database server responds");
         let roles = format!(
             "SELECT pg_advisory_lock({ROLES_LOCK});
              DO $$ BEGIN
@@ -84,7 +84,7 @@ impl TestDatabase {
         Self { name, admin, role }
     }
 
-    /// Settings with which a service reaches the database in its own role.
+    /// Settings for a service that connects in its own role.
     pub fn settings(&self) -> Database {
         Database {
             url: SecretString::from(self.url()),
@@ -94,7 +94,7 @@ impl TestDatabase {
         }
     }
 
-    /// The same as an address.
+    /// The same as a URL.
     pub fn url(&self) -> String {
         let (host, port) = (self.admin.get_host(), self.admin.get_port());
         format!(
@@ -103,20 +103,20 @@ impl TestDatabase {
         )
     }
 
-    /// A connection in the service's role, for looking behind the public door.
+    /// A connection in the role of the service.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// When the server does not respond.
     pub async fn connect_as_role(&self) -> PgConnection {
         PgConnection::connect(&self.url())
             .await
             .expect("the role may connect")
     }
 
-    /// A superuser's connection: it passes by row-level security.
+    /// A connection of a superuser, to whom row-level security does not apply.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// When the server does not respond.
     pub async fn connect_as_admin(&self) -> PgConnection {
         self.admin
             .clone()
@@ -157,8 +157,8 @@ impl Drop for TestDatabase {
                     .and_then(|it| it.block_on(dropping)),
             );
         });
-        // The test's runtime stands still meanwhile. If one of its connections is just logging in,
-        // Postgres would wait for that one until its authentication_timeout: a minute.
+        // The runtime of the test is blocked meanwhile. If one of its connections is logging in, Postgres
+        // waits for it until authentication_timeout, a minute.
         if let Ok(Err(error)) = dropped.recv_timeout(DROP_TIMEOUT) {
             eprintln!(
                 "test database {} could not be dropped: {error:#}",

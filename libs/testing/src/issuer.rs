@@ -35,7 +35,7 @@ const KEY_ID: &str = "test-key";
 
 impl Issuer {
     /// # Panics
-    /// When no key can be made.
+    /// When the key is not valid.
     pub fn new(clock: Clock) -> Self {
         // PKCS#8 (RFC 8410): a fixed prefix and the 32 bytes of the seed.
         let mut pkcs8 = vec![
@@ -57,7 +57,7 @@ impl Issuer {
         &self.inner.jwks
     }
 
-    /// A good access token for this subject, valid for 15 minutes.
+    /// A valid access token for this subject; it expires in 15 minutes.
     pub fn token(&self, subject: &str) -> String {
         self.token_with(subject, json!({}))
     }
@@ -105,7 +105,7 @@ impl Issuer {
     /// Settings of a verifier that trusts this issuer at `address`.
     ///
     /// # Panics
-    /// Never: the address is one.
+    /// Never: the URL is valid.
     pub fn settings(&self, address: SocketAddr) -> Jwt {
         Jwt {
             issuer: Some(ISSUER.into()),
@@ -114,7 +114,7 @@ impl Issuer {
             jwks_url: Some(
                 format!("http://{address}/.well-known/jwks.json")
                     .parse()
-                    .expect("an address"),
+                    .expect("a URL"),
             ),
             hs256_secret: None,
             jwks_refresh_seconds: 300,

@@ -1,6 +1,10 @@
-//! For tests of the services: a database of their own, an issuer of tokens, and a watch over answers.
+//! Helpers for tests: a database per test, an issuer of tokens, a process whose log is read, a check of
+//! every response against the OpenAPI document, and a check of the imports of a crate.
+//!
+//! A dev-dependency only. Without the feature `database` it links no sqlx.
 
 pub mod arrows;
+pub mod child;
 mod closed;
 mod complete;
 pub mod contract;

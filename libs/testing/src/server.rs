@@ -71,7 +71,7 @@ impl Running {
     }
 }
 
-/// Lets a handler tell that it runs, and waits until the test lets it go on.
+/// Signals that a handler runs, and blocks it until the test opens the gate.
 #[derive(Clone, Default)]
 pub struct Gate {
     pub entered: Arc<tokio::sync::Notify>,

@@ -1,4 +1,4 @@
-//! Holds every answer of a service under test against its document.
+//! Checks every response of a service under test against its document.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use http::{Method, header};
 
 use super::contract::{Answer, Contract};
 
-/// Fails the test when it is dropped, if an answer was not what the document promises.
+/// When dropped, fails the test if a response differed from the document.
 #[derive(Debug)]
 pub struct Watch {
     shared: Shared,
@@ -35,7 +35,7 @@ impl Watch {
         }
     }
 
-    /// The router, watched from outside: as clients see its answers.
+    /// Puts the check around the router, where it sees responses as clients do.
     pub fn around(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.shared.clone(), look))
     }

@@ -1,6 +1,7 @@
-//! quartet-core: users, their sessions, and the keys that sign their access tokens.
+//! The core service: users, their sessions, and the keys that sign their access tokens.
 //!
-//! A request passes `api`, `domain` and `store`, in this order and never back.
+//! A request passes `api`, `domain` and `store`, in this order and never back. `jobs` run beside
+//! requests.
 
 mod api;
 mod auth;
@@ -23,13 +24,12 @@ use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
 pub use config::Config;
-pub use jobs::run_once as run_jobs_once;
 pub use state::AppState;
 
 /// The migrations of the schema `core`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 
-/// What the command line runs.
+/// The service as the command line runs it.
 #[derive(Debug)]
 pub struct Service;
 
@@ -77,7 +77,7 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        jobs::start(&state.ctx, runner).await
+        Ok(jobs::start(&state.ctx, runner).await?)
     }
 
     fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {

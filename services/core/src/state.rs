@@ -1,18 +1,11 @@
-//! What every request needs, built once at start.
+//! What every request needs.
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
 use quartet_service::{Base, idempotency::Idempotency};
 
-use crate::{
-    config::Config,
-    domain::{
-        Context,
-        crypto::{hasher::Hasher, master_key::MasterKey, signing_keys::SigningKeys},
-    },
-    metrics::CoreMetrics,
-};
+use crate::{config::Config, domain::Context};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -23,25 +16,7 @@ pub struct AppState {
 
 impl AppState {
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
-        let config = Arc::new(config);
-        let metrics = CoreMetrics::register(&base.metrics);
-        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
-        let keys = SigningKeys::new(
-            Arc::clone(&config),
-            master_key.clone(),
-            base.verifier.clone(),
-            base.clock.clone(),
-        );
-        let hasher = Hasher::new(&config.passwords, metrics.password_hashes.clone())?;
-        let ctx = Context {
-            config,
-            clock: base.clock.clone(),
-            db: base.db.clone(),
-            metrics,
-            hasher,
-            keys,
-            master_key,
-        };
+        let ctx = Context::new(Arc::new(config), &base)?;
         Ok(Self { base, ctx })
     }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// TOML configuration file [env: QUARTET_CONFIG].
+    /// TOML configuration file; the variable `QUARTET_CONFIG` names one too.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
 }

@@ -1,6 +1,9 @@
 //! Failures of the domain, and the problems that clients see.
 
-use quartet_common::problem::{Problem, Rule};
+use quartet_common::{
+    checks::Violation,
+    problem::{Problem, Rule},
+};
 use quartet_db as db;
 
 use crate::{problems, wal::AppendError};
@@ -14,7 +17,7 @@ pub(crate) enum Error {
     #[error("no free slug was found")]
     NoFreeSlug,
     #[error("the input is invalid")]
-    Invalid(Vec<Violation>),
+    Invalid(Vec<Violation<Field>>),
     #[error("the click could not be logged")]
     LogUnavailable(#[source] AppendError),
     #[error("the database failed")]
@@ -35,17 +38,6 @@ pub(crate) enum Field {
     To,
 }
 
-/// A field and the rule that its value breaks.
-#[derive(Clone, Debug)]
-pub(crate) struct Violation {
-    pub(crate) field: Field,
-    pub(crate) rule: Rule,
-}
-
-/// Collects the violations of one input, so that a client sees all of them at once.
-#[derive(Debug, Default)]
-pub(crate) struct Checks(Vec<Violation>);
-
 impl Error {
     /// One invalid field.
     pub(crate) fn invalid(field: Field, rule: Rule) -> Self {
@@ -53,7 +45,7 @@ impl Error {
     }
 
     /// The fields of the input that caused the error.
-    pub(crate) fn violations(&self) -> Vec<Violation> {
+    pub(crate) fn violations(&self) -> Vec<Violation<Field>> {
         match self {
             Self::Invalid(violations) => violations.clone(),
             Self::SlugTaken => vec![Violation {
@@ -65,32 +57,9 @@ impl Error {
     }
 }
 
-impl Checks {
-    /// Returns the value, or records that `field` breaks a rule.
-    pub(crate) fn take<T>(&mut self, field: Field, parsed: Result<T, Rule>) -> Option<T> {
-        parsed
-            .map_err(|rule| self.0.push(Violation { field, rule }))
-            .ok()
-    }
-
-    /// The same for a field that may be absent.
-    pub(crate) fn take_optional<T>(
-        &mut self,
-        field: Field,
-        parsed: Option<Result<T, Rule>>,
-    ) -> Option<T> {
-        self.take(field, parsed?)
-    }
-
-    /// Returns the checked values; `values` is `None` only when a required field is invalid.
-    ///
-    /// # Errors
-    /// `Invalid` with every violation.
-    pub(crate) fn finish<T>(self, values: impl FnOnce() -> Option<T>) -> Result<T, Error> {
-        match values() {
-            Some(values) if self.0.is_empty() => Ok(values),
-            _ => Err(Error::Invalid(self.0)),
-        }
+impl From<Vec<Violation<Field>>> for Error {
+    fn from(violations: Vec<Violation<Field>>) -> Self {
+        Self::Invalid(violations)
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) mod graphql {
             then: "Send a shorter document.",
         }
         pub TOO_DEEP = BAD_REQUEST "too_deep" "Document nested too deeply" {
-            when: "Brackets, fragments or fields nest deeper than `graphql.max_depth`.",
+            when: "Fields nest deeper than `graphql.max_depth`, or brackets or fragments nest too deeply.",
             then: "Request fewer levels at once.",
         }
         pub GRAPHQL_PARSE_FAILED = BAD_REQUEST "graphql_parse_failed" "Document cannot be parsed" {
@@ -100,7 +100,7 @@ pub(crate) mod graphql {
             then: "Request less at once.",
         }
         pub TOO_COMPLEX = BAD_REQUEST "too_complex" "Document too complex" {
-            when: "The document has more than `graphql.max_nodes` fields, or costs more than `graphql.max_cost`.",
+            when: "The document has more than `graphql.max_nodes` fields and fragment spreads.",
             then: "Request smaller pages or fewer fields.",
         }
         pub TOO_MANY_ALIASES = BAD_REQUEST "too_many_aliases" "Too many aliases in the document" {
@@ -114,8 +114,8 @@ pub(crate) mod graphql {
         }
         pub GRAPHQL_VALIDATION_FAILED = BAD_REQUEST "graphql_validation_failed"
             "Document does not match the schema" {
-            when: "The schema does not have a field, an argument or a type of the document.",
-            then: "Fix the document.",
+            when: "The schema does not have a field, an argument or a type of the document, or the operation costs more than `graphql.max_cost`.",
+            then: "Fix the document, or request smaller pages or fewer fields.",
         }
         pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value does not match the schema" {
             when: "An argument or a variable cannot be read as its type.",

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRef;
 use http::HeaderName;
-use quartet_auth::jwt::JwtVerifier;
 use quartet_http::health::Readiness;
 use quartet_service::Base;
 
@@ -32,8 +30,8 @@ impl AppState {
         })
     }
 
-    /// Ready while the last click could be logged, too. A replica that is not ready still redirects,
-    /// as far as `clicks.when_log_is_full` allows.
+    /// Not ready if the last click could not be logged. Such a replica still redirects, as far as
+    /// `clicks.when_log_is_full` allows.
     pub(crate) fn readiness(&self, readiness: Readiness) -> Readiness {
         let log = self.ctx.click_log.clone();
         readiness.check("click_log", move || {
@@ -45,11 +43,5 @@ impl AppState {
                 Ok(())
             }
         })
-    }
-}
-
-impl FromRef<AppState> for JwtVerifier {
-    fn from_ref(state: &AppState) -> Self {
-        state.base.verifier.clone()
     }
 }

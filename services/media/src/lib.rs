@@ -1,6 +1,8 @@
-//! quartet-media: uploads straight to an object store by signed URLs, and the assets they become.
+//! The media service: uploads straight to an object store through signed URLs, and the assets they
+//! become.
 //!
-//! A request passes `api`, `domain` and `store`, in this order and never back.
+//! A request passes `api`, `domain` and `store`, in this order and never back. `jobs` run beside
+//! requests.
 
 mod api;
 mod auth;
@@ -27,7 +29,7 @@ pub use state::AppState;
 /// The migrations of the schema `media`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/media");
 
-/// What the command line runs.
+/// The service as the command line runs it.
 #[derive(Debug)]
 pub struct Service;
 
@@ -63,12 +65,7 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        let ctx = &state.ctx;
-        if ctx.config.s3.create_buckets {
-            ctx.objects.create_buckets().await?;
-        }
-        jobs::start(ctx, runner);
-        Ok(())
+        Ok(jobs::start(&state.ctx, runner).await?)
     }
 
     fn run(
@@ -77,12 +74,4 @@ impl quartet_service::Service for Service {
     ) -> anyhow::Result<()> {
         match command {}
     }
-}
-
-/// Runs the sweep once. Returns the number of assets it removed.
-///
-/// # Errors
-/// When the database does not respond.
-pub async fn sweep_once(state: &AppState) -> anyhow::Result<u64> {
-    Ok(jobs::sweep::run(&state.ctx).await?)
 }

@@ -1,4 +1,4 @@
-//! What every request needs, built once at start.
+//! What every request needs.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use quartet_auth::jwt::JwtVerifier;
 use quartet_http::health::Readiness;
 use quartet_service::{Base, idempotency::Idempotency};
 
-use crate::{config::Config, domain::Context, metrics::MediaMetrics, store::objects::ObjectStore};
+use crate::{config::Config, domain::Context};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -18,18 +18,11 @@ pub struct AppState {
 
 impl AppState {
     pub(crate) fn new(config: Config, base: Base) -> Self {
-        let objects = ObjectStore::new(&config.s3);
-        let ctx = Context {
-            config: Arc::new(config),
-            clock: base.clock.clone(),
-            db: base.db.clone(),
-            metrics: MediaMetrics::register(&base.metrics),
-            objects,
-        };
+        let ctx = Context::new(Arc::new(config), &base);
         Self { base, ctx }
     }
 
-    /// Ready when both buckets respond, too.
+    /// Ready while both buckets respond, too.
     pub(crate) fn readiness(&self, readiness: Readiness) -> Readiness {
         let objects = self.ctx.objects.clone();
         readiness.check("s3", move || {

@@ -53,7 +53,7 @@ const CANNOT_START: [Broken; 5] = [
         what: "a database that is not there",
         service: "links",
         environment: "QUARTET_DATABASE_URL_FILE: /etc/quartet/nowhere",
-        message: "the database does not answer",
+        message: "the database does not respond",
     },
 ];
 

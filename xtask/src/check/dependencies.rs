@@ -18,7 +18,7 @@ pub(super) fn check(root: &Path, signals: &Signals) -> anyhow::Result<()> {
     let (name, version) = TOOL;
     let program = tools::cargo(name, version, signals)?;
     let mut search = Command::new(program);
-    search.arg("machete").arg(root);
+    search.arg(root);
     succeed(search, signals).context("some packages declare dependencies that they do not use")?;
     let read = |path: &str| fs::read_to_string(root.join(path)).context(path.to_owned());
     let mut members = String::new();

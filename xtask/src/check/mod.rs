@@ -9,7 +9,7 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use quartet_devstack::workspace;
 
-use crate::cargo::{cargo, succeed};
+use crate::cargo::{build_for_tests, cargo, succeed};
 use crate::signals::Signals;
 use crate::suites::{self, SPECIFICATIONS, WORKFLOWS};
 use crate::{generate, git};
@@ -79,7 +79,10 @@ impl Part {
                 ];
                 succeed(cargo(clippy), signals)
             }
-            Self::Specifications => suites::check(SPECIFICATIONS, signals),
+            Self::Specifications => {
+                build_for_tests(signals)?;
+                suites::check(SPECIFICATIONS, signals)
+            }
             Self::Generated => {
                 let outcome = generate::write(true, signals)?;
                 ensure!(outcome == ExitCode::SUCCESS, "generated files are stale");

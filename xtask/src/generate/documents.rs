@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, ensure};
 use quartet_devstack::{roles, workspace};
 
 use super::files::Generated;
+use crate::cargo::output;
 
 const CONFIG_HEAD: &str = "\
 # Settings
@@ -44,22 +44,36 @@ response of an operation (`x-problem-codes`). `Retry-After` is in seconds.
 ";
 
 pub(super) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+    print("documents", &[scratch])?;
     let mut config = CONFIG_HEAD.to_owned();
-    print("quartet-documents", &[scratch])?;
     for service in roles::SERVICES {
         let document = fs::read(scratch.join(format!("{service}.json")))?;
         generated.add(format!("services/{service}/openapi.json"), document);
-        add_settings(&mut config, service)?;
+        writeln!(
+            config,
+            "\n## quartet-{service}\n\n{}",
+            print(service, &["config"])?
+        )?;
     }
-    let merged = output("gateway", &merging(scratch))?;
-    generated.add("services/gateway/openapi.json", merged);
-    add_errors(generated)?;
-    add_settings(&mut config, "gateway")?;
+    writeln!(
+        config,
+        "\n## quartet-gateway\n\n{}",
+        print("gateway", &["config"])?
+    )?;
     generated.add("docs/config.md", config);
-    generated.add(
-        "services/links/schema.graphql",
-        output("links", &["graphql-schema"])?,
-    );
+    let merged = print("gateway", &merge(scratch))?;
+    generated.add("services/gateway/openapi.json", merged + "\n");
+    let mut errors = ERRORS_HEAD.to_owned();
+    for service in std::iter::once("gateway").chain(roles::SERVICES) {
+        writeln!(
+            errors,
+            "\n## quartet-{service}\n\n{}",
+            print(service, &["problems"])?
+        )?;
+    }
+    generated.add("docs/errors.md", errors);
+    let schema = print("links", &["graphql-schema"])?;
+    generated.add("services/links/schema.graphql", schema + "\n");
     Ok(())
 }
 
@@ -69,62 +83,24 @@ pub(super) fn write_merged_3_0(root: &Path, scratch: &Path) -> anyhow::Result<Pa
         let committed = root.join("services").join(service).join("openapi.json");
         fs::copy(committed, scratch.join(format!("{service}.json")))?;
     }
-    let mut words = merging(scratch);
+    let mut words = merge(scratch);
     words.extend(["--version".to_owned(), "3.0".to_owned()]);
     let path = scratch.join("openapi-3.0.json");
-    fs::write(&path, output("gateway", &words)?)?;
+    fs::write(&path, print("gateway", &words)?)?;
     Ok(path)
 }
 
-/// The gateway's command that merges the documents of the services in `scratch`.
-fn merging(scratch: &Path) -> Vec<String> {
-    let documents = roles::SERVICES.iter().map(|service| {
-        let file = scratch.join(format!("{service}.json"));
-        format!("{service}={}", file.display())
-    });
+/// The words by which the gateway merges the documents of the services in `scratch`.
+fn merge(scratch: &Path) -> Vec<String> {
+    let document = |service| format!("{service}={}/{service}.json", scratch.display());
+    let documents = roles::SERVICES.into_iter().map(document);
     std::iter::once("openapi".to_owned())
         .chain(documents)
         .collect()
 }
 
-/// The reference of errors, from the problem kinds in the code.
-fn add_errors(generated: &mut Generated) -> anyhow::Result<()> {
-    let mut errors = ERRORS_HEAD.to_owned();
-    for service in std::iter::once("gateway").chain(roles::SERVICES) {
-        let table = output(service, &["problems"])?;
-        let table = String::from_utf8(table).context("the problems are not text")?;
-        writeln!(errors, "\n## quartet-{service}\n\n{}", table.trim())?;
-    }
-    generated.add("docs/errors.md", errors);
-    Ok(())
-}
-
-fn add_settings(config: &mut String, service: &str) -> anyhow::Result<()> {
-    let table = output(service, &["config"])?;
-    let table = String::from_utf8(table).context("the settings are not text")?;
-    writeln!(config, "\n## quartet-{service}\n\n{}", table.trim())?;
-    Ok(())
-}
-
-/// What the binary of a service prints.
-fn output(service: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<Vec<u8>> {
-    print(&format!("quartet-{service}"), words)
-}
-
-/// What a binary of the workspace prints, in an empty environment.
-fn print(binary: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<Vec<u8>> {
-    let program = workspace::binary(binary)?;
-    let output = Command::new(&program)
-        .args(words)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("start {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "`{binary}` failed ({})",
-        output.status
-    );
-    Ok(output.stdout)
+/// What the binary `quartet-NAME` prints in an empty environment, trimmed.
+fn print(name: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
+    let program = workspace::binary(&format!("quartet-{name}"))?;
+    output(Command::new(program).args(words).env_clear())
 }

@@ -13,6 +13,11 @@ const LISTENS: [&str; 3] = [
 
 /// Takes the place of a service's binary.
 pub(crate) const SCRIPT: &str = r#"#!/bin/sh
+case "${0##*/}" in
+  quartet-documents)
+    for service in core media links; do echo "quartet-$service openapi" > "$1/$service.json"; done
+    exit 0 ;;
+esac
 case "$1" in
   migrate) exit 0 ;;
   openapi | config | graphql-schema | problems) echo "${0##*/} $1"; exit 0 ;;

@@ -34,7 +34,7 @@ impl Sandbox {
         let roles = workspace::root().join("db/roles.sql");
         fs::copy(roles, root.join("db/roles.sql")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_xtask"), programs.join("xtask")).unwrap();
-        for service in ["devstore", "core", "media", "links", "gateway"] {
+        for service in ["devstore", "core", "media", "links", "gateway", "documents"] {
             let program = programs.join(format!("quartet-{service}"));
             fs::write(&program, fake::SCRIPT).unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

@@ -67,14 +67,14 @@ fn a_second_start_keeps_the_data_and_fresh_removes_it() {
         assert!(run.end().0.success());
         output
     };
-    assert!(start(&["up"]).contains("new database"));
+    assert!(start(&["up"]).contains("creating a database"));
     let first = read();
-    assert!(!start(&["up"]).contains("new database"));
+    assert!(!start(&["up"]).contains("creating a database"));
     assert_eq!(read(), first);
     let output = start(&["up", "--fresh"]);
     let removed = format!("Removing {}", sandbox.data().join("postgres").display());
     assert!(
-        output.contains(&removed) && output.contains("new database"),
+        output.contains(&removed) && output.contains("creating a database"),
         "{output}"
     );
     assert_ne!(read(), first);
@@ -108,7 +108,7 @@ fn a_kill_leaves_no_process() {
     // Immediately: the next run waits for the processes of the first.
     let mut next = sandbox.start(&["up"]);
     let output = next.wait_for("Ctrl-C stops everything.");
-    assert!(!output.contains("new database"), "{output}");
+    assert!(!output.contains("creating a database"), "{output}");
     next.signal("KILL");
     next.end();
     eventually("all processes have ended", || sandbox.is_stopped());

@@ -7,7 +7,7 @@ use super::key::variable;
 /// One error in the configuration, in one line that names the key and where its value comes from.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{origin}{path} cannot be read: {source}")]
+    #[error("{origin}cannot read {path}: {source}")]
     Read {
         /// The variable that names the file, with a colon; empty for the configuration file.
         origin: String,
@@ -16,7 +16,7 @@ pub enum ConfigError {
     },
     #[error("{origin}: {message}")]
     Syntax { origin: String, message: String },
-    #[error("{origin}: there is no setting `{key}`")]
+    #[error("{origin}: unknown setting `{key}`")]
     Unknown { origin: String, key: String },
     #[error("setting `{key}` ({origin}): {message}")]
     Invalid {

@@ -263,7 +263,7 @@ fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
     let trimmed = text.trim();
     match current {
         Value::Integer(_) => {
-            let number = trimmed.parse().map_err(|_| "must be a whole number")?;
+            let number = trimmed.parse().map_err(|_| "must be an integer")?;
             Ok(Value::Integer(number))
         }
         Value::Float(_) => {

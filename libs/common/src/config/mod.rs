@@ -100,7 +100,7 @@ mod tests {
             (
                 "QUARTET_LIMIT",
                 "s3cret",
-                "setting `limit` (QUARTET_LIMIT): must be a whole number",
+                "setting `limit` (QUARTET_LIMIT): must be an integer",
             ),
             (
                 "QUARTET_LIMT",

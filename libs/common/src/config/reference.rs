@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::key::variable;
 
-/// One setting as the reference shows it.
+/// A setting in the reference.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub key: String,
@@ -44,8 +44,8 @@ pub fn settings(defaults: &[&str]) -> Vec<Setting> {
 /// The reference as text for `--help`.
 pub fn render_help(defaults: &[&str]) -> String {
     let mut text = String::from(
-        "Settings (a TOML file's key, its variable, its default). Each variable may end in\n\
-         _FILE and then names a file that holds the value.\n",
+        "Settings: key in the TOML file, environment variable, default. A variable with the suffix\n\
+         _FILE names a file that contains the value.\n",
     );
     for Setting { key, default, doc } in settings(defaults) {
         let _ = write!(

@@ -44,7 +44,7 @@ pub struct Database {
     pub statement_timeout_seconds: u64,
 }
 
-/// Whose access tokens are accepted.
+/// Which access tokens are accepted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {

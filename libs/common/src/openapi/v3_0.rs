@@ -1,12 +1,12 @@
-//! The 3.0.3 copy of a 3.1 document, for generators that know only that one.
+//! Converts a 3.1 document to 3.0.3, for tools without support for 3.1.
 //!
-//! What 3.0 cannot say is left out; nothing is said that the 3.1 document does not say.
+//! What 3.0 cannot express is omitted; nothing is added that the 3.1 document does not say.
 
 use serde_json::{Map, Value, json};
 
 use super::walk;
 
-/// What a schema of 3.0 does not know and no other word of it replaces.
+/// Keywords of schemas without a counterpart in 3.0.
 const UNKNOWN: [&str; 20] = [
     "$schema",
     "$id",
@@ -63,7 +63,7 @@ fn license_url(document: &mut Value) {
     }
 }
 
-/// References outside schemas have no description of their own in 3.0.
+/// Outside of schemas, a reference has no description of its own in 3.0.
 fn plain_references(value: &mut Value) {
     match value {
         Value::Object(keys) => {
@@ -133,7 +133,7 @@ fn null_of_choices(keys: &mut Map<String, Value>, word: &str) {
         return;
     };
     let before = choices.len();
-    // Inner schemas come first, so that null is told in words of 3.0 here.
+    // Inner schemas are converted first, so null has its 3.0 form here.
     choices.retain(|choice| choice.get("enum") != Some(&json!([null])));
     if choices.len() == before {
         return;
@@ -165,7 +165,7 @@ fn constants(keys: &mut Map<String, Value>) {
     }
 }
 
-/// Exclusive limits are numbers in 3.1 and a yes beside the limit in 3.0.
+/// An exclusive limit is a number in 3.1, and a flag beside the limit in 3.0.
 fn limit(keys: &mut Map<String, Value>, inclusive: &str, exclusive: &str) {
     if keys.get(exclusive).is_some_and(Value::is_number)
         && let Some(number) = keys.insert(exclusive.into(), true.into())
@@ -185,14 +185,14 @@ fn contents(keys: &mut Map<String, Value>) {
     keys.entry("format").or_insert_with(|| format.into());
 }
 
-/// Here 3.0 knows `false`; of a schema that nothing fits, generators make a map of anything.
+/// Here 3.0 allows `false`. From a schema that matches nothing, generators would make a map of any value.
 fn nothing_else(keys: &mut Map<String, Value>) {
     if keys.get("additionalProperties") == Some(&json!({"not": {}})) {
         keys.insert("additionalProperties".into(), false.into());
     }
 }
 
-/// What stands beside a reference is not read in 3.0.
+/// In 3.0, keywords beside a reference are ignored.
 fn reference_with_others(keys: &mut Map<String, Value>) {
     if keys.len() > 1
         && let Some(target) = keys.remove("$ref")
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_told_as_3_0_tells_it() {
+    fn null_becomes_nullable() {
         becomes(
             json!({"type": ["string", "null"], "format": "uri"}),
             json!({"type": "string", "format": "uri", "nullable": true}),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_3_1_become_words_of_3_0() {
+    fn keywords_are_converted() {
         becomes(json!({"const": "a"}), json!({"enum": ["a"]}));
         becomes(
             json!({"type": "string", "examples": ["a", "b"]}),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_no_schema() {
+    fn examples_are_not_schemas() {
         let document = json!({
             "openapi": "3.1.0",
             "info": {"license": {"name": "MIT", "identifier": "MIT"}},

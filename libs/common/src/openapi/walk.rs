@@ -1,9 +1,9 @@
-//! Finds the schemas of an OpenAPI document, and nothing that only looks like one: an example may
-//! have a member `type`, and a property may be called `schema`.
+//! Visits the schemas and operations of an OpenAPI document. An example with a member `type`, or a
+//! property called `schema`, is not mistaken for a schema.
 
 use serde_json::{Map, Value};
 
-/// Keys of a schema that hold one schema.
+/// Keywords whose value is a schema.
 const ONE: [&str; 9] = [
     "items",
     "additionalProperties",
@@ -15,16 +15,16 @@ const ONE: [&str; 9] = [
     "else",
     "unevaluatedProperties",
 ];
-/// Keys that hold a list of schemas.
+/// Keywords whose value is a list of schemas.
 const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keys that hold schemas by name.
+/// Keywords whose value is a map of schemas.
 const NAMED: [&str; 4] = [
     "properties",
     "patternProperties",
     "$defs",
     "dependentSchemas",
 ];
-/// Keys of a document whose values are anybody's data.
+/// Keys of a document whose values are arbitrary data.
 const DATA: [&str; 4] = ["example", "examples", "default", "value"];
 
 /// Calls `change` with every schema of the document, the inner ones first.

@@ -1,20 +1,20 @@
-//! Kinds of problems: the list that documents, the reference of errors and the code share.
+//! Kinds of problems: one list that the code, the OpenAPI documents and `docs/errors.md` share.
 
 use std::fmt::Write as _;
 
 use http::StatusCode;
 
-/// What is the same for every problem of a kind.
+/// What all problems of a kind have in common.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     pub status: StatusCode,
     /// Stable machine-readable name, such as `invalid_body`.
     pub code: &'static str,
-    /// One sentence for people.
+    /// A short noun phrase for people, without a period.
     pub title: &'static str,
-    /// When it is answered.
+    /// When it is returned: one or two sentences.
     pub when: &'static str,
-    /// What the client does about it.
+    /// What the client should do: one or two sentences.
     pub then: &'static str,
 }
 
@@ -30,7 +30,7 @@ pub fn render_markdown(kinds: &[&Kind]) -> String {
     text
 }
 
-/// The kinds as GraphQL tells them: in capitals, without a status.
+/// The kinds as GraphQL shows them: upper-case codes without a status.
 #[must_use]
 pub fn render_graphql_markdown(kinds: &[&Kind]) -> String {
     let mut text = "| code | title | when | what to do |\n|---|---|---|---|\n".to_owned();
@@ -70,88 +70,80 @@ macro_rules! problem_kinds {
 }
 
 problem_kinds! {
-    pub INVALID_PARAMETER = BAD_REQUEST "invalid_parameter"
-        "A path, query or header parameter breaks a rule" {
-        when: "a parameter is unknown, misspelt or outside its bounds; `errors` names it",
-        then: "send what the rule in `errors` asks for",
+    pub INVALID_PARAMETER = BAD_REQUEST "invalid_parameter" "Invalid parameter" {
+        when: "A path, query or header parameter is unknown or invalid; `errors` names it.",
+        then: "Follow the rule in `errors`.",
     }
-    pub MALFORMED_JSON = BAD_REQUEST "malformed_json" "The request body is not JSON" {
-        when: "the body has a syntax error or ends early; `detail` tells line and column",
-        then: "mend the body",
+    pub MALFORMED_JSON = BAD_REQUEST "malformed_json" "Malformed JSON" {
+        when: "The body has a syntax error or ends early; `detail` has the line and column.",
+        then: "Fix the JSON.",
     }
-    pub INCOMPLETE_BODY = BAD_REQUEST "incomplete_body" "The request body could not be read" {
-        when: "the connection broke while the body arrived",
-        then: "send the request again",
+    pub INCOMPLETE_BODY = BAD_REQUEST "incomplete_body" "Incomplete request body" {
+        when: "The connection was closed before the whole body had arrived.",
+        then: "Send the request again.",
     }
-    pub UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" "A valid access token is needed" {
-        when: "the access token is missing, wrong or expired, or its session has ended",
-        then: "refresh the session and repeat the request with the new access token, or log in",
+    pub UNAUTHENTICATED = UNAUTHORIZED "unauthenticated" "Authentication required" {
+        when: "The access token is missing, invalid or expired, or its session has ended.",
+        then: "Refresh the session and repeat the request with the new access token, or log in again.",
     }
-    pub FORBIDDEN = FORBIDDEN "forbidden" "The caller may not do this" {
-        when: "the caller is known and not allowed to do this",
-        then: "do not repeat the request",
+    pub FORBIDDEN = FORBIDDEN "forbidden" "Permission denied" {
+        when: "The caller is authenticated but does not have permission.",
+        then: "Do not repeat the request.",
     }
-    pub NOT_FOUND = NOT_FOUND "not_found" "There is no such resource" {
-        when: "the resource does not exist, or belongs to somebody else",
-        then: "do not repeat the request",
+    pub NOT_FOUND = NOT_FOUND "not_found" "Resource not found" {
+        when: "The resource does not exist or belongs to another user.",
+        then: "Do not repeat the request.",
     }
-    pub NO_ROUTE = NOT_FOUND "no_route" "There is nothing at this path" {
-        when: "no operation has this path",
-        then: "mend the address",
+    pub NO_ROUTE = NOT_FOUND "no_route" "No such path" {
+        when: "No operation has this path.",
+        then: "Check the URL.",
     }
-    pub METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed"
-        "This path does not know that method" {
-        when: "the path exists and has no operation with this method",
-        then: "use a method that the documents name",
+    pub METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "Method not allowed" {
+        when: "The path exists, but has no operation with this method.",
+        then: "Use a method that the API documents for this path.",
     }
-    pub REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" "The request took too long to arrive" {
-        when: "the head or the body did not arrive in time; `detail` tells the time",
-        then: "send the request again over a better connection",
+    pub REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" "Request timeout" {
+        when: "The request head or the body did not arrive in time; `detail` has the limit.",
+        then: "Send the request again over a faster connection.",
     }
-    pub REQUEST_IN_FLIGHT = CONFLICT "request_in_flight"
-        "A request with this Idempotency-Key is still running" {
-        when: "the first request with the same key has not been answered yet",
-        then: "send it again after `Retry-After`",
+    pub REQUEST_IN_FLIGHT = CONFLICT "request_in_flight" "Request with the same idempotency key in progress" {
+        when: "The first request with this idempotency key has not been completed yet.",
+        then: "Send the request again after `Retry-After`.",
     }
-    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed"
-        "The resource has changed since it was read" {
-        when: "`If-Match` names another version than the current one",
-        then: "read the resource again, then decide whether the change still makes sense",
+    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Resource changed since it was read" {
+        when: "`If-Match` does not list the current version of the resource.",
+        then: "Read the resource again and decide whether the change still applies.",
     }
-    pub BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "body_too_large" "The request body is too large" {
-        when: "the body is larger than the operation takes",
-        then: "send less",
+    pub BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "body_too_large" "Request body too large" {
+        when: "The body exceeds the limit of the operation.",
+        then: "Send a smaller body.",
     }
-    pub UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type"
-        "The request body must be JSON" {
-        when: "the `Content-Type` is not one of JSON",
-        then: "send JSON, and say so",
+    pub UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "Unsupported media type" {
+        when: "The `Content-Type` of the body is not JSON.",
+        then: "Send JSON with `Content-Type: application/json`.",
     }
-    pub INVALID_BODY = UNPROCESSABLE_ENTITY "invalid_body" "The request body breaks a rule" {
-        when: "the body is JSON and one or more of its fields break a rule; `errors` names each",
-        then: "send what the rules in `errors` ask for",
+    pub INVALID_BODY = UNPROCESSABLE_ENTITY "invalid_body" "Invalid request body" {
+        when: "The body is JSON, but one or more fields are invalid; `errors` names each of them.",
+        then: "Follow the rules in `errors`.",
     }
-    pub IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency_key_reused"
-        "The Idempotency-Key was used for another request" {
-        when: "the same key came with another body within 24 hours",
-        then: "make a new key for each different request",
+    pub IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency_key_reused" "Idempotency key used for another request" {
+        when: "A different request was sent with this idempotency key within the last 24 hours.",
+        then: "Use a new key for each different request.",
     }
-    pub INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something broke on our side" {
-        when: "an error that nobody foresaw; the log has its cause under `request_id`",
-        then: "try again once, then report `request_id`",
+    pub INTERNAL = INTERNAL_SERVER_ERROR "internal" "Internal server error" {
+        when: "Unexpected server error.",
+        then: "Retry once, then report `request_id`.",
     }
-    pub UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable"
-        "A part that this needs does not answer just now" {
-        when: "the public keys cannot be had, or there is more work than can be done at once",
-        then: "send the request again after `Retry-After`",
+    pub UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "Service unavailable" {
+        when: "A dependency does not respond, or the service is overloaded.",
+        then: "Send the request again after `Retry-After`.",
     }
-    pub DATABASE_UNAVAILABLE = SERVICE_UNAVAILABLE "database_unavailable"
-        "The database does not answer just now" {
-        when: "the database cannot be reached or takes too long",
-        then: "send the request again after `Retry-After`",
+    pub DATABASE_UNAVAILABLE = SERVICE_UNAVAILABLE "database_unavailable" "Database unavailable" {
+        when: "The database cannot be reached or does not respond in time.",
+        then: "Send the request again after `Retry-After`.",
     }
-    pub TIMED_OUT = SERVICE_UNAVAILABLE "timed_out" "The request took too long" {
-        when: "the service gave no answer within its time; the work may have been done",
-        then: "send the request again after `Retry-After`, with the same Idempotency-Key if it had one",
+    pub TIMED_OUT = SERVICE_UNAVAILABLE "timed_out" "Response timeout" {
+        when: "The service did not respond in time. The request may have taken effect.",
+        then: "Send the request again after `Retry-After`, with the same idempotency key if it had one.",
     }
 }

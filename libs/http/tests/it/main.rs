@@ -4,4 +4,5 @@
 
 mod layers;
 mod serve;
+mod stalled_log;
 mod telemetry;

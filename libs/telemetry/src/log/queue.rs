@@ -27,7 +27,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(20);
 const BATCH_BYTES: usize = 64 * 1024;
 /// A buffer that a burst made larger than this is not kept.
 const SPARE_BYTES: usize = 256 * 1024;
-/// Between two tries on a stdout that somebody made non-blocking.
+/// Between two tries on a stdout that is in non-blocking mode.
 const RETRY_WAIT: Duration = Duration::from_millis(10);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();

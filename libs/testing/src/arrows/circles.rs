@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Module;
+use super::source::Module;
 
 /// The groups of modules that reach each other, each in alphabetical order.
 pub(super) fn find(arrows: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<Vec<Module>> {

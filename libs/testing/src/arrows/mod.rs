@@ -30,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use source::Source;
+use source::{Module, Source};
 
 /// Calls that send a statement to the database.
 const EXECUTIONS: [&str; 6] = [
@@ -45,11 +45,9 @@ const EXECUTIONS: [&str; 6] = [
 const ROOT: &str = "lib";
 const ALL_BELOW: &str = "*";
 
-/// Module path, such as `domain::links`; the crate root is empty.
-type Module = Vec<String>;
-
 /// Checks the crate at `manifest_dir` against the table. Each row has the name of a room, the rooms
-/// that it may use, and identifiers that its code must not contain, separated by spaces.
+/// that it may use, and what its code must not name: identifiers, or beginnings of paths such as
+/// `sqlx::query`.
 ///
 /// # Panics
 /// With every violation; when a module has no row, or the table allows an upward arrow.
@@ -305,6 +303,11 @@ mod tests {
             "domain/links.rs",
             "fn f(h: &http::HeaderMap) {}",
             "`HeaderMap`",
+        );
+        assert_found(
+            "api/mod.rs",
+            "type Row = sqlx::Row;",
+            "api must not name `sqlx`",
         );
         assert_found("jobs.rs", "", "jobs: no row in the table");
         let upward = upward_rows(&[["a", "", ""], ["b", "a", ""]], &["a", "b"]);

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Module;
+/// Module path, such as `domain::links`; the crate root is empty.
+pub(super) type Module = Vec<String>;
 
 /// A facade may lead to another facade; more are a mistake.
 const MAX_FACADES: usize = 8;
@@ -30,7 +31,8 @@ impl Source {
         let mut source = Self::default();
         let mut at = 0;
         while at < tokens.len() {
-            if tokens[at] == "use" {
+            // `use<'a>` in a bound names no path.
+            if tokens[at] == "use" && tokens.get(at + 1).is_some_and(|next| next != "<") {
                 let end = position(&tokens, at, ";");
                 let is_public = is_public(&tokens[..at]);
                 let mut tree = tokens[at + 1..end].iter().map(String::as_str).peekable();
@@ -50,8 +52,14 @@ impl Source {
         source
     }
 
+    /// Whether the code has this identifier or, with `::`, a path that begins like this.
     pub(super) fn names(&self, word: &str) -> bool {
-        self.tokens.iter().any(|token| token == word)
+        let Some((start, rest)) = word.split_once("::") else {
+            return self.tokens.iter().any(|token| token == word);
+        };
+        self.tokens
+            .windows(3)
+            .any(|three| three[0] == start && three[1] == "::" && three[2].starts_with(rest))
     }
 
     /// The modules of this crate that `module`, whose source this is, depends on.
@@ -146,16 +154,12 @@ fn leaves<'a>(
     while let Some(token) = tree.next() {
         match token {
             "::" => {}
-            "{" => loop {
-                // A trailing comma.
-                if tree.next_if_eq(&"}").is_some() {
-                    break;
+            "{" => {
+                while tree.peek().is_some() && tree.next_if_eq(&"}").is_none() {
+                    leaves(tree, prefix, is_public, found);
+                    tree.next_if_eq(&",");
                 }
-                leaves(tree, prefix, is_public, found);
-                if tree.next() != Some(",") {
-                    break;
-                }
-            },
+            }
             name => {
                 prefix.push(name.to_owned());
                 if tree.peek() == Some(&"::") {

@@ -9,16 +9,17 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use quartet_common::{
+    checks::Checks,
     ids::InvalidId,
     page::{Page, PageQuery},
     problem::{
-        Checks, Problem,
+        Problem,
         kinds::{NOT_FOUND, UNAVAILABLE},
     },
 };
 use quartet_http::{
     extract::{Json, Path, Query},
-    layers::ClientAddress,
+    layers::ClientIp,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ enum TokenType {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Session {
     id: SessionId,
-    /// Whether the request was made in this session.
+    /// Whether the request belongs to this session.
     current: bool,
     /// Client IP at the latest login or refresh.
     #[schema(example = "203.0.113.7")]
@@ -125,7 +126,7 @@ pub(super) struct Session {
 )]
 pub(super) async fn create_session(
     State(ctx): State<Context>,
-    ClientAddress(client_ip): ClientAddress,
+    ClientIp(client_ip): ClientIp,
     headers: HeaderMap,
     Json(request): Json<LoginRequest>,
 ) -> Result<Response, Problem> {
@@ -152,7 +153,7 @@ pub(super) async fn create_session(
 )]
 pub(super) async fn refresh_session(
     State(ctx): State<Context>,
-    ClientAddress(client_ip): ClientAddress,
+    ClientIp(client_ip): ClientIp,
     headers: HeaderMap,
     Json(request): Json<RefreshRequest>,
 ) -> Result<Response, Problem> {
@@ -237,11 +238,13 @@ impl LoginRequest {
             "/password",
             Password::parse(&self.password, &config.passwords),
         );
-        checks.finish()?;
-        match (email, password) {
-            (Some(email), Some(password)) => Ok(Credentials { email, password }),
-            _ => Err(Problem::forbidden()),
-        }
+        let credentials = checks.finish(|| {
+            Some(Credentials {
+                email: email?,
+                password: password?,
+            })
+        })?;
+        Ok(credentials)
     }
 }
 

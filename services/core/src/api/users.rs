@@ -6,10 +6,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{HeaderName, StatusCode, header};
-use quartet_common::problem::{Checks, FieldError, Problem};
+use quartet_common::{
+    checks::Checks,
+    problem::{Problem, Rule},
+};
 use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
-    layers::ClientAddress,
+    layers::ClientIp,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -111,7 +114,7 @@ pub(super) struct User {
 )]
 pub(super) async fn create_user(
     State(ctx): State<Context>,
-    ClientAddress(client_ip): ClientAddress,
+    ClientIp(client_ip): ClientIp,
     Json(request): Json<SignUp>,
 ) -> Result<Response, Problem> {
     let new = request.check(&ctx.config)?;
@@ -174,7 +177,7 @@ pub(super) async fn get_me(
 pub(super) async fn update_me(
     State(ctx): State<Context>,
     current: CurrentSession,
-    ClientAddress(client_ip): ClientAddress,
+    ClientIp(client_ip): ClientIp,
     if_match: Option<IfMatch>,
     Json(patch): Json<UserPatch>,
 ) -> Result<Response, Problem> {
@@ -239,58 +242,52 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 /// The value of a field that cannot be null.
-fn not_null<T>(checks: &mut Checks, pointer: &str, field: Option<Option<T>>) -> Option<T> {
-    if matches!(field, Some(None)) {
-        let rule = "must not be null";
-        checks.push(FieldError::body(pointer, "null", rule));
-    }
-    field.flatten()
+fn not_null<T>(field: Option<Option<T>>) -> Option<Result<T, Rule>> {
+    field.map(|value| value.ok_or_else(|| Rule::new("null", "must not be null")))
 }
 
 impl SignUp {
     fn check(self, config: &Config) -> Result<NewUser, Problem> {
         let mut checks = Checks::new();
         let email = checks.take("/email", Email::parse(&self.email));
-        let display_name = self
-            .display_name
-            .map(|name| checks.take("/display_name", DisplayName::parse(&name)));
-        let password = checks.take(
-            "/password",
-            NewPassword::parse(&self.password, &config.passwords),
-        );
-        checks.finish()?;
-        let display_name = display_name.flatten();
-        match (email, password) {
-            (Some(email), Some(password)) => Ok(NewUser {
-                email,
+        let display_name = self.display_name.as_deref().map(DisplayName::parse);
+        let display_name = checks.take_optional("/display_name", display_name);
+        let password = NewPassword::parse(&self.password, &config.passwords);
+        let password = checks.take("/password", password);
+        let user = checks.finish(|| {
+            Some(NewUser {
+                email: email?,
                 display_name,
-                password,
-            }),
-            _ => Err(Problem::forbidden()),
-        }
+                password: password?,
+            })
+        })?;
+        Ok(user)
     }
 }
 
 impl UserPatch {
     fn check(self, config: &Config) -> Result<UserChange, Problem> {
         let mut checks = Checks::new();
-        let email = not_null(&mut checks, "/email", self.email)
-            .and_then(|text| checks.take("/email", Email::parse(&text)));
-        let display_name = self.display_name.map(|name| {
-            name.and_then(|text| checks.take("/display_name", DisplayName::parse(&text)))
-        });
         let limits = &config.passwords;
-        let password = not_null(&mut checks, "/password", self.password)
-            .and_then(|text| checks.take("/password", NewPassword::parse(&text, limits)));
-        let current_password = not_null(&mut checks, "/current_password", self.current_password)
-            .and_then(|text| checks.take("/current_password", Password::parse(&text, limits)));
-        checks.finish()?;
-        Ok(UserChange {
-            email,
-            display_name,
-            password,
-            current_password,
-        })
+        let email = not_null(self.email).map(|text| Email::parse(&text?));
+        let email = checks.take_optional("/email", email);
+        let display_name = self.display_name.map(|name| {
+            let name = name.as_deref().map(DisplayName::parse);
+            checks.take_optional("/display_name", name)
+        });
+        let password = not_null(self.password).map(|text| NewPassword::parse(&text?, limits));
+        let password = checks.take_optional("/password", password);
+        let current = not_null(self.current_password).map(|text| Password::parse(&text?, limits));
+        let current_password = checks.take_optional("/current_password", current);
+        let change = checks.finish(|| {
+            Some(UserChange {
+                email,
+                display_name,
+                password,
+                current_password,
+            })
+        })?;
+        Ok(change)
     }
 }
 

@@ -1,8 +1,9 @@
-//! What every operation works with.
+//! What the operations of the domain work with.
 
 use std::sync::Arc;
 
-use quartet_common::clock::Clock;
+use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_service::Base;
 use sqlx::PgPool;
 
 use crate::{
@@ -21,4 +22,27 @@ pub(crate) struct Context {
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
+}
+
+impl Context {
+    /// # Errors
+    /// When the master key or the argon2 parameters are invalid.
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> Result<Self, ConfigError> {
+        let metrics = CoreMetrics::register(&base.metrics);
+        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
+        Ok(Self {
+            hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
+            keys: SigningKeys::new(
+                Arc::clone(&config),
+                master_key.clone(),
+                base.verifier.clone(),
+                base.clock.clone(),
+            ),
+            config,
+            clock: base.clock.clone(),
+            db: base.db.clone(),
+            metrics,
+            master_key,
+        })
+    }
 }

@@ -45,7 +45,7 @@ const SALT_BYTES: usize = 16;
 /// How often a login is retried when the stored hash changes while it runs.
 const MAX_LOGIN_ATTEMPTS: usize = 3;
 
-/// The session that a request is made in, and its user.
+/// The session of a request, and its user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CurrentSession {
     pub(crate) id: SessionId,

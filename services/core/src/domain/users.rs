@@ -143,11 +143,12 @@ async fn hash(
     password: NewPassword,
     user: &UserRow,
 ) -> Result<String, Error> {
-    let local_part = user.email.split('@').next().unwrap_or_default();
-    let words = [local_part, user.display_name.as_deref().unwrap_or_default()];
-    let secret = password
-        .into_strong_secret(&words)
-        .map_err(Error::WeakPassword)?;
+    let (email, name) = (user.email.clone(), user.display_name.clone());
+    let rating = permit.run(move || {
+        let local_part = email.split('@').next().unwrap_or_default();
+        password.into_strong_secret(&[local_part, name.as_deref().unwrap_or_default()])
+    });
+    let secret = rating.await?.map_err(Error::WeakPassword)?;
     permit.hash(secret).await
 }
 

@@ -1,6 +1,7 @@
 //! Rows of `core.refresh_tokens`: hashes only.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 use crate::store::{sessions::SessionId, users::UserId};
@@ -36,13 +37,16 @@ pub(crate) async fn insert(
     db: &mut PgConnection,
     token: &RefreshTokenRow,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($1, $2, $3)",
-        token.token_hash,
-        token.session_id.uuid(),
-        token.created_at,
+    statement(
+        "refresh_tokens.insert",
+        sqlx::query!(
+            "INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($1, $2, $3)",
+            token.token_hash,
+            token.session_id.uuid(),
+            token.created_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -54,31 +58,37 @@ pub(crate) async fn lock(
     token_hash: &[u8],
     now: DateTime<Utc>,
 ) -> Result<Option<LockedToken>, sqlx::Error> {
-    let session = sqlx::query!(
-        r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at
+    let session = statement(
+        "refresh_tokens.lock",
+        sqlx::query!(
+            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at
            FROM core.refresh_tokens AS t
            JOIN core.sessions AS s ON s.id = t.session_id
            JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
            WHERE t.token_hash = $1 AND s.revoked_at IS NULL
              AND s.expires_at > $2 AND s.idle_expires_at > $2
            FOR UPDATE OF s"#,
-        token_hash,
-        now,
+            token_hash,
+            now,
+        )
+        .fetch_optional(&mut *db),
     )
-    .fetch_optional(&mut *db)
     .await?;
     let Some(session) = session else {
         return Ok(None);
     };
-    let token = sqlx::query!(
-        r#"SELECT t.used_at, t.successor_salt, t.successor_hash,
+    let token = statement(
+        "refresh_tokens.lock",
+        sqlx::query!(
+            r#"SELECT t.used_at, t.successor_salt, t.successor_hash,
                   n.used_at IS NOT NULL AS "successor_used!"
            FROM core.refresh_tokens AS t
            LEFT JOIN core.refresh_tokens AS n ON n.token_hash = t.successor_hash
            WHERE t.token_hash = $1"#,
-        token_hash,
+            token_hash,
+        )
+        .fetch_one(db),
     )
-    .fetch_one(db)
     .await?;
     let used = token
         .used_at
@@ -105,15 +115,18 @@ pub(crate) async fn mark_used(
     successor_hash: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.refresh_tokens
+    statement(
+        "refresh_tokens.mark_used",
+        sqlx::query!(
+            "UPDATE core.refresh_tokens
          SET used_at = $4, successor_salt = $2, successor_hash = $3 WHERE token_hash = $1",
-        token_hash,
-        successor_salt,
-        successor_hash,
-        now,
+            token_hash,
+            successor_salt,
+            successor_hash,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -124,16 +137,19 @@ pub(crate) async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!(
-        "DELETE FROM core.refresh_tokens WHERE token_hash IN (
+    let purged = statement(
+        "refresh_tokens.purge",
+        sqlx::query!(
+            "DELETE FROM core.refresh_tokens WHERE token_hash IN (
              SELECT t.token_hash FROM core.refresh_tokens AS t
              JOIN core.sessions AS s ON s.id = t.session_id
              WHERE least(s.expires_at, s.idle_expires_at, s.revoked_at) < $1
              LIMIT $2 FOR UPDATE OF t SKIP LOCKED)",
-        before,
-        limit,
+            before,
+            limit,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(purged.rows_affected())
 }

@@ -1,7 +1,7 @@
 //! Rows of `core.sessions`. Queries skip sessions that have ended.
 
 use chrono::{DateTime, Utc};
-use quartet_db::typed_id;
+use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 
 use crate::store::users::UserId;
@@ -34,20 +34,23 @@ pub(crate) struct Refresh {
 }
 
 pub(crate) async fn insert(db: &mut PgConnection, session: &SessionRow) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
+    statement(
+        "sessions.insert",
+        sqlx::query!(
+            "INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
              last_used_at, idle_expires_at, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        session.id.uuid(),
-        session.user_id.uuid(),
-        session.client_address,
-        session.user_agent,
-        session.created_at,
-        session.last_used_at,
-        session.idle_expires_at,
-        session.expires_at,
+            session.id.uuid(),
+            session.user_id.uuid(),
+            session.client_address,
+            session.user_agent,
+            session.created_at,
+            session.last_used_at,
+            session.idle_expires_at,
+            session.expires_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -59,16 +62,19 @@ pub(crate) async fn live_since(
     session: SessionId,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT s.created_at FROM core.sessions AS s
+    statement(
+        "sessions.live_since",
+        sqlx::query_scalar!(
+            "SELECT s.created_at FROM core.sessions AS s
          JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
          WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL
            AND s.expires_at > $3 AND s.idle_expires_at > $3",
-        session.uuid(),
-        user.uuid(),
-        now,
+            session.uuid(),
+            user.uuid(),
+            now,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -80,20 +86,23 @@ pub(crate) async fn list(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<SessionRow>, sqlx::Error> {
-    sqlx::query_as!(
-        SessionRow,
-        r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", client_address, user_agent,
+    statement(
+        "sessions.list",
+        sqlx::query_as!(
+            SessionRow,
+            r#"SELECT id AS "id: SessionId", user_id AS "user_id: UserId", client_address, user_agent,
                   created_at, last_used_at, idle_expires_at, expires_at
            FROM core.sessions
            WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
              AND ($2::uuid IS NULL OR id < $2)
            ORDER BY id DESC LIMIT $4"#,
-        user.uuid(),
-        before.map(SessionId::uuid),
-        now,
-        limit,
+            user.uuid(),
+            before.map(SessionId::uuid),
+            now,
+            limit,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -103,17 +112,20 @@ pub(crate) async fn touch(
     session: SessionId,
     refresh: &Refresh,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.sessions SET last_used_at = $2, idle_expires_at = $3, client_address = $4,
+    statement(
+        "sessions.touch",
+        sqlx::query!(
+            "UPDATE core.sessions SET last_used_at = $2, idle_expires_at = $3, client_address = $4,
              user_agent = $5
          WHERE id = $1",
-        session.uuid(),
-        refresh.refreshed_at,
-        refresh.idle_expires_at,
-        refresh.client_ip,
-        refresh.user_agent.as_deref(),
+            session.uuid(),
+            refresh.refreshed_at,
+            refresh.idle_expires_at,
+            refresh.client_ip,
+            refresh.user_agent.as_deref(),
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -125,16 +137,19 @@ pub(crate) async fn client_ips(
     email: &str,
     since: DateTime<Utc>,
 ) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT s.client_address FROM core.sessions AS s
+    statement(
+        "sessions.client_ips",
+        sqlx::query_scalar!(
+            "SELECT s.client_address FROM core.sessions AS s
          JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
          WHERE lower(u.email) = lower($1) AND s.last_used_at > $2
            AND (s.revoked_reason IS NULL OR s.revoked_reason IN ('logged_out', 'displaced'))
          ORDER BY s.id DESC LIMIT 100",
-        email,
-        since,
+            email,
+            since,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -145,18 +160,21 @@ pub(crate) async fn revoke_oldest(
     kept: i64,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.sessions SET revoked_at = $3, revoked_reason = 'displaced'
+    statement(
+        "sessions.revoke_oldest",
+        sqlx::query!(
+            "UPDATE core.sessions SET revoked_at = $3, revoked_reason = 'displaced'
          WHERE id IN (
              SELECT id FROM core.sessions
              WHERE user_id = $1 AND revoked_at IS NULL
                AND expires_at > $3 AND idle_expires_at > $3
              ORDER BY id DESC OFFSET $2)",
-        user.uuid(),
-        kept,
-        now,
+            user.uuid(),
+            kept,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -169,16 +187,19 @@ pub(crate) async fn revoke(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let revoked = sqlx::query!(
-        "UPDATE core.sessions SET revoked_at = $4, revoked_reason = $3
+    let revoked = statement(
+        "sessions.revoke",
+        sqlx::query!(
+            "UPDATE core.sessions SET revoked_at = $4, revoked_reason = $3
          WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
            AND expires_at > $4 AND idle_expires_at > $4",
-        session.uuid(),
-        user.uuid(),
-        reason,
-        now,
+            session.uuid(),
+            user.uuid(),
+            reason,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(revoked.rows_affected() == 1)
 }
@@ -190,15 +211,18 @@ pub(crate) async fn revoke_others(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.sessions SET revoked_at = $4, revoked_reason = $3
+    statement(
+        "sessions.revoke_others",
+        sqlx::query!(
+            "UPDATE core.sessions SET revoked_at = $4, revoked_reason = $3
          WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL",
-        user.uuid(),
-        kept.uuid(),
-        reason,
-        now,
+            user.uuid(),
+            kept.uuid(),
+            reason,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -209,14 +233,17 @@ pub(crate) async fn revoke_all(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.sessions SET revoked_at = $3, revoked_reason = $2
+    statement(
+        "sessions.revoke_all",
+        sqlx::query!(
+            "UPDATE core.sessions SET revoked_at = $3, revoked_reason = $2
          WHERE user_id = $1 AND revoked_at IS NULL",
-        user.uuid(),
-        reason,
-        now,
+            user.uuid(),
+            reason,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -227,16 +254,19 @@ pub(crate) async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!(
-        "DELETE FROM core.sessions WHERE id IN (
+    let purged = statement(
+        "sessions.purge",
+        sqlx::query!(
+            "DELETE FROM core.sessions WHERE id IN (
              SELECT s.id FROM core.sessions AS s
              WHERE least(s.expires_at, s.idle_expires_at, s.revoked_at) < $1
                AND NOT EXISTS (SELECT FROM core.refresh_tokens WHERE session_id = s.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        before,
-        limit,
+            before,
+            limit,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(purged.rows_affected())
 }

@@ -1,6 +1,7 @@
 //! Rows of `core.signing_keys`.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 #[derive(Clone)]
@@ -21,33 +22,41 @@ impl std::fmt::Debug for SigningKeyRow {
 
 /// Keeps other replicas from changing the keys until the transaction ends.
 pub(crate) async fn lock(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('core.signing_keys'))")
-        .fetch_one(db)
-        .await?;
+    statement(
+        "signing_keys.lock",
+        sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('core.signing_keys'))").fetch_one(db),
+    )
+    .await?;
     Ok(())
 }
 
 /// All keys, ordered by activation.
 pub(crate) async fn all(db: &mut PgConnection) -> Result<Vec<SigningKeyRow>, sqlx::Error> {
-    sqlx::query_as!(
-        SigningKeyRow,
-        "SELECT kid, sealed_private_key, created_at, activates_at
+    statement(
+        "signing_keys.all",
+        sqlx::query_as!(
+            SigningKeyRow,
+            "SELECT kid, sealed_private_key, created_at, activates_at
          FROM core.signing_keys ORDER BY activates_at",
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
 pub(crate) async fn insert(db: &mut PgConnection, key: &SigningKeyRow) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO core.signing_keys (kid, algorithm, sealed_private_key, created_at, activates_at)
+    statement(
+        "signing_keys.insert",
+        sqlx::query!(
+            "INSERT INTO core.signing_keys (kid, algorithm, sealed_private_key, created_at, activates_at)
          VALUES ($1, 'EdDSA', $2, $3, $4)",
-        key.kid,
-        key.sealed_private_key,
-        key.created_at,
-        key.activates_at,
+            key.kid,
+            key.sealed_private_key,
+            key.created_at,
+            key.activates_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -57,20 +66,25 @@ pub(crate) async fn delete_superseded(
     db: &mut PgConnection,
     before: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM core.signing_keys AS k WHERE EXISTS (
+    statement(
+        "signing_keys.delete_superseded",
+        sqlx::query!(
+            "DELETE FROM core.signing_keys AS k WHERE EXISTS (
              SELECT FROM core.signing_keys AS n
              WHERE n.activates_at > k.activates_at AND n.activates_at < $1)",
-        before,
+            before,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
 
 pub(crate) async fn delete_all(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM core.signing_keys")
-        .execute(db)
-        .await?;
+    statement(
+        "signing_keys.delete_all",
+        sqlx::query!("DELETE FROM core.signing_keys").execute(db),
+    )
+    .await?;
     Ok(())
 }

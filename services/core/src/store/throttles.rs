@@ -1,6 +1,7 @@
 //! Rows of `core.throttles`.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 #[derive(Clone, Debug)]
@@ -14,12 +15,15 @@ pub(crate) async fn by_keys(
     db: &mut PgConnection,
     keys: &[String],
 ) -> Result<Vec<ThrottleRow>, sqlx::Error> {
-    sqlx::query_as!(
-        ThrottleRow,
-        "SELECT key, failures, last_failure_at FROM core.throttles WHERE key = ANY ($1)",
-        keys,
+    statement(
+        "throttles.by_keys",
+        sqlx::query_as!(
+            ThrottleRow,
+            "SELECT key, failures, last_failure_at FROM core.throttles WHERE key = ANY ($1)",
+            keys,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -31,26 +35,31 @@ pub(crate) async fn add_failure(
     forgotten: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     // Ordered by the bytes of the key, so that concurrent attempts cannot deadlock.
-    sqlx::query!(
-        r#"INSERT INTO core.throttles AS t (key, failures, last_failure_at)
+    statement(
+        "throttles.add_failure",
+        sqlx::query!(
+            r#"INSERT INTO core.throttles AS t (key, failures, last_failure_at)
          SELECT key, 1, $2 FROM unnest($1::text[]) AS key ORDER BY key COLLATE "C"
          ON CONFLICT (key) DO UPDATE SET
              failures = CASE WHEN t.last_failure_at < $3 THEN 1
                              ELSE least(t.failures, 1000000) + 1 END,
              last_failure_at = $2"#,
-        keys,
-        now,
-        forgotten,
+            keys,
+            now,
+            forgotten,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
 
 pub(crate) async fn delete(db: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM core.throttles WHERE key = $1", key)
-        .execute(db)
-        .await?;
+    statement(
+        "throttles.delete",
+        sqlx::query!("DELETE FROM core.throttles WHERE key = $1", key).execute(db),
+    )
+    .await?;
     Ok(())
 }
 
@@ -60,14 +69,17 @@ pub(crate) async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!(
-        "DELETE FROM core.throttles WHERE key IN (
+    let purged = statement(
+        "throttles.purge",
+        sqlx::query!(
+            "DELETE FROM core.throttles WHERE key IN (
              SELECT key FROM core.throttles WHERE last_failure_at < $1
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        before,
-        limit,
+            before,
+            limit,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(purged.rows_affected())
 }

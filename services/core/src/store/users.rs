@@ -1,7 +1,7 @@
 //! Rows of `core.users`. Queries skip deleted users.
 
 use chrono::{DateTime, Utc};
-use quartet_db::typed_id;
+use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 
 typed_id!(
@@ -31,19 +31,22 @@ impl std::fmt::Debug for UserRow {
 }
 
 pub(crate) async fn insert(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO core.users
+    statement(
+        "users.insert",
+        sqlx::query!(
+            "INSERT INTO core.users
              (id, email, password_hash, display_name, version, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        user.id.uuid(),
-        user.email,
-        user.password_hash,
-        user.display_name,
-        user.version,
-        user.created_at,
-        user.updated_at,
+            user.id.uuid(),
+            user.email,
+            user.password_hash,
+            user.display_name,
+            user.version,
+            user.created_at,
+            user.updated_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -52,14 +55,17 @@ pub(crate) async fn by_id(
     db: &mut PgConnection,
     id: UserId,
 ) -> Result<Option<UserRow>, sqlx::Error> {
-    sqlx::query_as!(
-        UserRow,
-        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+    statement(
+        "users.by_id",
+        sqlx::query_as!(
+            UserRow,
+            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
                   updated_at
            FROM core.users WHERE id = $1 AND deleted_at IS NULL"#,
-        id.uuid(),
+            id.uuid(),
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -68,14 +74,17 @@ pub(crate) async fn by_email(
     db: &mut PgConnection,
     email: &str,
 ) -> Result<Option<UserRow>, sqlx::Error> {
-    sqlx::query_as!(
-        UserRow,
-        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+    statement(
+        "users.by_email",
+        sqlx::query_as!(
+            UserRow,
+            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
                   updated_at
            FROM core.users WHERE lower(email) = lower($1) AND deleted_at IS NULL"#,
-        email,
+            email,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -84,31 +93,37 @@ pub(crate) async fn lock(
     db: &mut PgConnection,
     id: UserId,
 ) -> Result<Option<UserRow>, sqlx::Error> {
-    sqlx::query_as!(
-        UserRow,
-        r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
+    statement(
+        "users.lock",
+        sqlx::query_as!(
+            UserRow,
+            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
                   updated_at
            FROM core.users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"#,
-        id.uuid(),
+            id.uuid(),
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
 /// Writes the mutable columns of a locked user.
 pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.users
+    statement(
+        "users.update",
+        sqlx::query!(
+            "UPDATE core.users
          SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6
          WHERE id = $1",
-        user.id.uuid(),
-        user.email,
-        user.password_hash,
-        user.display_name,
-        user.version,
-        user.updated_at,
+            user.id.uuid(),
+            user.email,
+            user.password_hash,
+            user.display_name,
+            user.version,
+            user.updated_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -120,13 +135,16 @@ pub(crate) async fn replace_hash(
     old: &str,
     new: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
-        id.uuid(),
-        old,
-        new,
+    statement(
+        "users.replace_hash",
+        sqlx::query!(
+            "UPDATE core.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+            id.uuid(),
+            old,
+            new,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -136,13 +154,16 @@ pub(crate) async fn delete(
     id: UserId,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE core.users SET deleted_at = $2, updated_at = $2, version = version + 1
+    statement(
+        "users.delete",
+        sqlx::query!(
+            "UPDATE core.users SET deleted_at = $2, updated_at = $2, version = version + 1
          WHERE id = $1 AND deleted_at IS NULL",
-        id.uuid(),
-        now,
+            id.uuid(),
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -153,16 +174,19 @@ pub(crate) async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!(
-        "DELETE FROM core.users WHERE id IN (
+    let purged = statement(
+        "users.purge",
+        sqlx::query!(
+            "DELETE FROM core.users WHERE id IN (
              SELECT u.id FROM core.users AS u
              WHERE u.deleted_at < $1
                AND NOT EXISTS (SELECT FROM core.sessions WHERE user_id = u.id)
              LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        before,
-        limit,
+            before,
+            limit,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(purged.rows_affected())
 }

@@ -1,4 +1,4 @@
-//! Whatever is sent: a problem that says what is wrong, never 500.
+//! Invalid requests get a problem that names the cause, never 500.
 
 use reqwest::{Method, Response};
 use serde_json::json;
@@ -97,7 +97,7 @@ async fn malformed_headers_are_handled() {
         assert_eq!(found, field("idempotency-key", "invalid_idempotency_key"));
     }
     for (name, value) in [
-        ("x-forwarded-for", "not an address, 999.1.1.1"),
+        ("x-forwarded-for", "not an IP, 999.1.1.1"),
         ("user-agent", "\u{fc}\u{1f4a9}"),
         ("x-request-id", "two words"),
         ("traceparent", "00-zz-zz-zz"),

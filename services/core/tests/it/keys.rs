@@ -3,7 +3,7 @@ use std::process::Command;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use quartet_common::clock::Clock;
-use quartet_core::{MIGRATOR, run_jobs_once};
+use quartet_core::MIGRATOR;
 use quartet_testing::TestDatabase;
 use secrecy::SecretString;
 
@@ -15,8 +15,8 @@ async fn concurrent_replicas_create_one_key() {
     let clock = Clock::manual(DateTime::<Utc>::from(std::time::SystemTime::now()));
     let starts = (0..6).map(|_| Replica::start(&database, &clock, |_| {}));
     let replicas = join_all(starts).await;
-    let made = join_all(replicas.iter().map(|one| run_jobs_once(&one.state))).await;
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let results = join_all(replicas.iter().map(|one| one.state.run_jobs_once())).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
     let ids = join_all(replicas.iter().map(Replica::key_ids)).await;
     assert_eq!(ids[0].len(), 1);
     assert!(ids.iter().all(|some| *some == ids[0]));
@@ -33,7 +33,7 @@ async fn a_key_is_published_before_activation_and_until_its_tokens_expire() {
         config.keys.publish_ahead_seconds = 1000;
     })
     .await;
-    let maintain = async || run_jobs_once(&app.state).await.unwrap();
+    let maintain = async || app.state.run_jobs_once().await.unwrap();
     let first = app.join(ADA).await;
     let old = first.key_id();
     assert_eq!(app.key_ids().await, [old.as_str()]);
@@ -46,13 +46,17 @@ async fn a_key_is_published_before_activation_and_until_its_tokens_expire() {
     assert_eq!(both.len(), 2, "published");
     assert_eq!(both[0], old);
     let new = both[1].clone();
-    assert_eq!(app.log_in(ADA).await.key_id(), old, "not signing yet");
+    assert_eq!(app.log_in(ADA).await.key_id(), old, "not active yet");
     app.advance(980);
     let last_of_old = app.log_in(ADA).await;
     assert_eq!(last_of_old.key_id(), old);
     app.advance(20);
     let first_of_new = app.log_in(ADA).await;
-    assert_eq!(first_of_new.key_id(), new, "took over without being told");
+    assert_eq!(
+        first_of_new.key_id(),
+        new,
+        "becomes active by the clock alone"
+    );
     maintain().await;
     assert_eq!(app.key_ids().await, both, "still published");
     app.advance(870);
@@ -69,7 +73,7 @@ async fn rotate_keys_publishes_before_activation() {
     let app = TestApp::start().await;
     let old = app.join(ADA).await;
     rotate(&app, &[]);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.key_ids().await.len(), 2);
     assert_eq!(app.log_in(ADA).await.key_id(), old.key_id());
     app.me(&old).await;
@@ -84,9 +88,9 @@ async fn rotate_keys_now_deletes_other_keys_and_replicas_follow() {
     let old = app.join(ADA).await;
     follower.me(&old).await;
     rotate(&app, &["--now"]);
-    // The command goes by the machine's clock.
+    // The command uses the system clock.
     app.advance(120);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     let response = app.get(ME, old.access()).await;
     problem_of(response, 401, "unauthenticated").await;
     let new = app.log_in(ADA).await;
@@ -106,7 +110,7 @@ async fn unknown_key_ids_reload_keys_at_most_once_per_second() {
     let mut newest = Vec::new();
     for _ in 0..2 {
         rotate(&app, &["--now"]);
-        run_jobs_once(&app.state).await.unwrap();
+        app.state.run_jobs_once().await.unwrap();
         newest.push(app.log_in(ADA).await);
         follower.get(ME, newest[0].access()).await;
     }
@@ -125,7 +129,7 @@ async fn a_different_master_key_is_reported_by_name() {
         config.keys.master_key = SecretString::from(other.clone());
     };
     let replica = Replica::start(&app.database, &app.clock, change).await;
-    let error = run_jobs_once(&replica.state).await.unwrap_err();
+    let error = replica.state.run_jobs_once().await.unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("keys.master_key"), "{error}");
     assert!(!error.contains(&other), "{error}");

@@ -56,15 +56,15 @@ async fn login_rehashes_after_a_parameter_change() {
     app.sign_up(ADA).await;
     let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
-    assert_eq!(stronger.hashes(), 2, "verified, and hashed anew");
+    assert_eq!(stronger.hashes(), 2, "verified and rehashed");
     stronger.log_in(ADA).await;
-    assert_eq!(stronger.hashes(), 3, "only verified");
+    assert_eq!(stronger.hashes(), 3, "verified only");
     let current = "SELECT count(*) FROM core.users WHERE password_hash LIKE '%m=64,t=2,p=1%'";
     assert_eq!(app.number(current).await, 1);
     assert_eq!(
         stronger.try_log_in(ADA, WRONG).await.status(),
         401,
-        "still a password"
+        "the rehash is of the same password"
     );
 }
 
@@ -77,8 +77,8 @@ async fn concurrent_rehashing_logins_all_succeed() {
         app.replica(|config| config.passwords.iterations = 2).await,
     ];
     let logins = (0..10).map(|n| stronger[n % 2].try_log_in(ADA, PASSWORD));
-    for answer in join_all(logins).await {
-        assert_eq!(answer.status(), 201);
+    for response in join_all(logins).await {
+        assert_eq!(response.status(), 201);
     }
 }
 
@@ -98,7 +98,7 @@ async fn login_succeeds_when_rehashing_fails() {
     .unwrap();
     let stronger = app.replica(|config| config.passwords.iterations = 2).await;
     stronger.log_in(ADA).await;
-    assert_eq!(stronger.hashes(), 2, "it was tried");
+    assert_eq!(stronger.hashes(), 2, "rehashing was attempted");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_full_hashing_queue_returns_503_and_recovers() {
     .await;
     app.sign_up(ADA).await;
     app.sign_up(EVE).await;
-    // A login that has to wait for its user's row keeps the only place.
+    // A login that waits for the lock on its user's row holds the only permit.
     let mut holder = app.database.connect_as_role().await;
     let mut tx = sqlx::Connection::begin(&mut holder).await.unwrap();
     sqlx::query("SELECT id FROM core.users WHERE email = 'ada@example.com' FOR UPDATE")

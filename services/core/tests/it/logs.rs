@@ -1,4 +1,4 @@
-//! The real binary: what it writes holds no secret and no address of a person.
+//! The log of the binary contains no secrets and no emails.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -19,10 +19,10 @@ use crate::support::{
 
 const NEW_PASSWORD: &str = "gravel-lantern-otter";
 
-/// A running service; ends with the test.
+/// A running service, stopped when dropped.
 struct Service {
     child: Child,
-    /// Reads all the time, so that the service never waits for us.
+    /// Drains stdout continuously, so that the service never blocks on it.
     written: Option<JoinHandle<String>>,
     url: String,
     http: Client,
@@ -55,7 +55,7 @@ impl Service {
             }
             written
         });
-        let address = address.recv().expect("the service tells where it listens");
+        let address = address.recv().expect("the service logs its listen address");
         Self {
             child,
             written: Some(written),
@@ -70,7 +70,7 @@ impl Service {
         request.send().await.unwrap()
     }
 
-    /// Ends the process as an orchestrator does, and gives all that it wrote.
+    /// Stops the process with SIGTERM, as an orchestrator does. Returns its whole output.
     fn stop(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut written = self.written.take().unwrap().join().unwrap();
@@ -112,11 +112,11 @@ async fn logs_contain_no_secrets_and_no_emails() {
         .await;
     json_of(changed, 200).await;
     let reused = post(REFRESH, refresh).await;
-    assert_eq!(reused.status(), 401, "and a warning is written");
-    let refused = service
+    assert_eq!(reused.status(), 401, "and logged as a warning");
+    let rejected = service
         .send(Method::GET, ME, third.access(), &json!({}))
         .await;
-    assert_eq!(refused.status(), 401);
+    assert_eq!(rejected.status(), 401);
     let written = service.stop();
     assert!(written.contains("refresh token reuse detected, session revoked"));
     assert!(written.contains("/v1/core/users/me"));

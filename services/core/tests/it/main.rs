@@ -1,4 +1,4 @@
-//! The core service through its public door, with a real Postgres.
+//! Tests of the core service through HTTP, with a real Postgres.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,10 +9,10 @@ mod login;
 mod logs;
 mod races;
 mod refresh;
-mod refusals;
 mod sessions;
 mod settings;
 mod sign_up;
+mod start;
 mod support;
 mod throttle;
 mod tokens;

@@ -1,4 +1,4 @@
-//! What happens between looking and acting: a test holds a row so that the service has to wait.
+//! Races. A test holds a lock to make the service wait at a known point.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -7,7 +7,7 @@ use sqlx::Connection;
 
 use crate::support::{ADA, ME, PASSWORD, TestApp, USERS, credentials, header, problem_of};
 
-/// A login that has verified the password waits for the user's row; meanwhile `change` happens.
+/// Applies `change` while a login that has verified the password waits for the user's row.
 async fn change_during_login(change: &'static str) {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
@@ -56,7 +56,7 @@ async fn disconnecting_before_the_commit_creates_no_user() {
     client.abort();
     app.until(|| app.active("POST") == 0).await;
     tx.rollback().await.unwrap();
-    // The statement goes on without its client; what counts is that nobody commits it.
+    // The statement continues after the disconnect; it must not be committed.
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
          AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()";
     app.until_zero(busy).await;
@@ -75,8 +75,8 @@ async fn concurrent_updates_without_if_match_all_succeed() {
             app.patch(tokens.access(), &body).await
         }
     });
-    for answer in join_all(patches).await {
-        assert_eq!(answer.status(), 200);
+    for response in join_all(patches).await {
+        assert_eq!(response.status(), 200);
     }
     assert_eq!(app.number("SELECT version FROM core.users").await, 21);
 }
@@ -94,9 +94,9 @@ async fn concurrent_updates_with_if_match_succeed_once() {
         let request = request.json(&json!({ "display_name": format!("Ada {n}") }));
         async move { request.send().await.unwrap() }
     });
-    let answers = join_all(patches).await;
-    let made = answers.iter().filter(|answer| answer.status() == 200);
-    assert_eq!(made.count(), 1);
-    let refused = answers.iter().filter(|answer| answer.status() == 412);
-    assert_eq!(refused.count(), 19);
+    let responses = join_all(patches).await;
+    let succeeded = responses.iter().filter(|response| response.status() == 200);
+    assert_eq!(succeeded.count(), 1);
+    let rejected = responses.iter().filter(|response| response.status() == 412);
+    assert_eq!(rejected.count(), 19);
 }

@@ -26,18 +26,18 @@ async fn refresh_returns_new_tokens_of_the_same_session() {
 async fn concurrent_refreshes_return_one_successor() {
     let app = TestApp::start().await;
     let first = app.join(ADA).await;
-    let answers = join_all((0..20).map(|_| app.refresh(&first))).await;
+    let responses = join_all((0..20).map(|_| app.refresh(&first))).await;
     assert!(
-        answers
+        responses
             .iter()
-            .all(|one| one.refresh() == answers[0].refresh())
+            .all(|one| one.refresh() == responses[0].refresh())
     );
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,
         2
     );
-    app.me(&answers[19]).await;
-    app.refresh(&answers[7]).await;
+    app.me(&responses[19]).await;
+    app.refresh(&responses[7]).await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not()
     let app = TestApp::start().await;
     let tokens = app.join(ADA).await;
     let good = tokens.refresh();
-    for wrong in [
+    for malformed in [
         "",
         "x",
         &good[1..],
@@ -116,11 +116,11 @@ async fn a_malformed_refresh_token_names_the_field_and_an_unknown_one_does_not()
         &format!("{good}0"),
         "qrt_ref_ü",
     ] {
-        let response = app.try_refresh(wrong).await;
+        let response = app.try_refresh(malformed).await;
         let found = problem_of(response, 401, "invalid_refresh_token").await;
-        assert_eq!(found, field("/refresh_token", "malformed"), "{wrong}");
+        assert_eq!(found, field("/refresh_token", "malformed"), "{malformed}");
     }
-    // 32 zero bytes and the CRC-32 of their 43 letters.
+    // 32 zero bytes and the CRC-32 of their 43 characters.
     let secret = "A".repeat(43);
     let unknown = format!("qrt_ref_{secret}{:08x}", crc32fast::hash(secret.as_bytes()));
     let response = app.try_refresh(&unknown).await;
@@ -144,7 +144,7 @@ async fn a_replica_that_cannot_sign_uses_no_token() {
     problem_of(login, 500, "internal").await;
     assert_eq!(app.number(sessions).await, before);
     let second = app.refresh(&first).await;
-    // Within the grace the other master key would make a successor that nobody knows.
+    // Within the grace period the other master key derives a successor that was never stored.
     let response = broken.try_refresh(first.refresh()).await;
     problem_of(response, 401, "invalid_refresh_token").await;
     let again = json_of(app.try_refresh(first.refresh()).await, 200).await;

@@ -81,10 +81,10 @@ async fn sessions_of_other_users_are_indistinguishable_from_missing_ones() {
     let app = TestApp::start().await;
     let ada = app.join(ADA).await;
     let eve = app.join(EVE).await;
-    let strangers = format!("{SESSIONS}/{}", ada.session());
-    let nobodys = format!("{SESSIONS}/ses_00000000000000000000000000");
+    let foreign = format!("{SESSIONS}/{}", ada.session());
+    let missing = format!("{SESSIONS}/ses_00000000000000000000000000");
     let mut seen = Vec::new();
-    for path in [strangers, nobodys] {
+    for path in [foreign, missing] {
         let mut body = json_of(app.delete(&path, eve.access()).await, 404).await;
         body["request_id"] = Value::Null;
         body["instance"] = Value::Null;
@@ -141,10 +141,10 @@ async fn invalid_ids_and_cursors_name_the_parameter() {
         let found = problem_of(response, 400, "invalid_parameter").await;
         assert_eq!(found, field("id", "invalid_value"), "{id}");
     }
-    // A cursor of another list, and one with a wrong place.
+    // A cursor of another list, and one with an id of another type.
     let foreign = "WyJsaW5rcyIsInNlc18wMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMCJd";
-    let wrong_place = "WyJzZXNzaW9ucyIsInVzcl94Il0";
-    for cursor in ["x", "%00", foreign, wrong_place, &"A".repeat(5000)] {
+    let wrong_type = "WyJzZXNzaW9ucyIsInVzcl94Il0";
+    for cursor in ["x", "%00", foreign, wrong_type, &"A".repeat(5000)] {
         let path = format!("{SESSIONS}?cursor={cursor}");
         let response = app.get(&path, tokens.access()).await;
         let found = problem_of(response, 400, "invalid_parameter").await;

@@ -48,7 +48,7 @@ async fn invalid_settings_are_named() {
 }
 
 fn start(mut config: Config) -> anyhow::Result<AppState> {
-    config.database.url = SecretString::from("postgres://nobody@127.0.0.1:1/nothing");
+    config.database.url = SecretString::from("postgres://user@127.0.0.1:1/nothing");
     let base = Base::new::<Service>(&config, Clock::system(), CancellationToken::new())?;
     Service::state(config, base)
 }

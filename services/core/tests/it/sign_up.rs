@@ -22,7 +22,7 @@ async fn sign_up_returns_the_user_as_read_later() {
     let tokens = app.log_in(ADA).await;
     let response = app.get(crate::support::ME, tokens.access()).await;
     assert_eq!(header(&response, "etag"), tag);
-    assert_eq!(json_of(response, 200).await, user, "times too");
+    assert_eq!(json_of(response, 200).await, user, "timestamps included");
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn sign_up_names_each_invalid_field() {
     let app = TestApp::start().await;
     let long_email = format!("ada@{}example.com", "label.".repeat(50));
     let cases: [(Value, &str, &str); 13] = [
-        (credentials("nobody", PASSWORD), "/email", "invalid_email"),
+        (credentials("ada", PASSWORD), "/email", "invalid_email"),
         (
             credentials("a\u{0}b@example.com", PASSWORD),
             "/email",
@@ -87,7 +87,7 @@ async fn sign_up_names_each_invalid_field() {
     assert_eq!(
         app.number("SELECT count(*) FROM core.users").await,
         0,
-        "nobody got in"
+        "no account was created"
     );
 }
 
@@ -117,14 +117,14 @@ async fn concurrent_sign_ups_with_one_email_create_one_user() {
         });
         turned.collect()
     };
-    let answers = join_all((0..100).map(|n| {
+    let responses = join_all((0..100).map(|n| {
         let (app, email) = (&app, spelled(n));
         async move { app.post(USERS, &credentials(&email, PASSWORD)).await }
     }))
     .await;
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for answer in answers {
-        *counts.entry(answer.status().as_u16()).or_default() += 1;
+    for response in responses {
+        *counts.entry(response.status().as_u16()).or_default() += 1;
     }
     assert_eq!(counts, BTreeMap::from([(201, 1), (409, 99)]));
     assert_eq!(app.number("SELECT count(*) FROM core.users").await, 1);

@@ -11,7 +11,7 @@ use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, MIGRATOR, Service, run_jobs_once};
+use quartet_core::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::{TestDatabase, Watch, contract::Contract};
@@ -33,20 +33,20 @@ pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const MASTER_KEY: &str =
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// What the document promises of every answer.
+/// Every response is checked against the committed document.
 static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
-/// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for a condition.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A service with a database and a clock of its own.
+/// A service with its own database and clock.
 pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
     main: Replica,
 }
 
-/// One of several that share a database.
+/// One of several services on a database.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
@@ -64,8 +64,8 @@ impl Deref for TestApp {
     }
 }
 
-/// The defaults, with cheap hashes and a proxy on this machine, so that a test can choose its
-/// client's address.
+/// The defaults with cheap hashes. The loopback is a trusted proxy, so that a test can choose the
+/// client IP.
 pub(crate) fn config() -> Config {
     let mut config: Config = config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
     config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -84,7 +84,7 @@ impl TestApp {
         let database = TestDatabase::create("core", &MIGRATOR).await;
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let main = Replica::start(&database, &clock, change).await;
-        run_jobs_once(&main.state).await.unwrap();
+        main.state.run_jobs_once().await.unwrap();
         Self {
             clock,
             database,
@@ -92,10 +92,10 @@ impl TestApp {
         }
     }
 
-    /// Another replica, which has read the keys if `change` leaves the master key.
+    /// Another replica. It has read the keys unless `change` sets another master key.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Config)) -> Replica {
         let replica = Replica::start(&self.database, &self.clock, change).await;
-        let _ = run_jobs_once(&replica.state).await;
+        let _ = replica.state.run_jobs_once().await;
         replica
     }
 
@@ -103,7 +103,7 @@ impl TestApp {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    /// One number, as a superuser sees it.
+    /// The result of a statement run as a superuser.
     pub(crate) async fn number(&self, statement: &'static str) -> i64 {
         let mut admin = self.database.connect_as_admin().await;
         sqlx::query_scalar(statement)
@@ -112,7 +112,7 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Waits until somebody waits for a lock in this database.
+    /// Waits until a query in this database waits for a lock.
     pub(crate) async fn until_a_query_waits_for_a_lock(&self) {
         self.until_zero(
             "SELECT (count(*) = 0)::int::bigint FROM pg_stat_activity
@@ -121,25 +121,25 @@ impl TestApp {
         .await;
     }
 
-    /// Waits until a statement counts nothing.
+    /// Waits until a statement returns 0.
     pub(crate) async fn until_zero(&self, statement: &'static str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut admin = self.database.connect_as_admin().await;
         loop {
-            let counted: i64 = sqlx::query_scalar(statement)
+            let value: i64 = sqlx::query_scalar(statement)
                 .fetch_one(&mut admin)
                 .await
                 .unwrap();
-            if counted == 0 {
+            if value == 0 {
                 return;
             }
-            assert!(Instant::now() < deadline, "{statement}: {counted}");
+            assert!(Instant::now() < deadline, "{statement}: {value}");
         }
     }
 
     /// Waits until a condition holds.
     pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !condition() {
             assert!(Instant::now() < deadline, "the condition never held");
             tokio::task::yield_now().await;
@@ -148,7 +148,7 @@ impl TestApp {
 }
 
 impl Replica {
-    /// Serves without having read the keys.
+    /// Starts serving without having read the keys.
     pub(crate) async fn start(
         database: &TestDatabase,
         clock: &Clock,
@@ -246,7 +246,7 @@ impl Replica {
             .collect()
     }
 
-    /// Runs of argon2 up to now.
+    /// Argon2 runs so far.
     pub(crate) fn hashes(&self) -> u64 {
         self.metric("core_password_hashes_total")
     }
@@ -266,7 +266,7 @@ impl Replica {
     }
 }
 
-/// The answer of a login or a refresh.
+/// The response to a login or a refresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens(pub(crate) Value);
 
@@ -283,7 +283,7 @@ impl Tokens {
         self.0["session_id"].as_str().unwrap()
     }
 
-    /// Head and claims, unverified.
+    /// Header and claims, unverified.
     pub(crate) fn parts(&self) -> (Value, Value) {
         let mut parts = self.access().split('.').map(|part| {
             let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
@@ -315,7 +315,7 @@ pub(crate) async fn json_of(response: Response, status: u16) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// A problem with this code; gives its fields: pointer or parameter, and rule.
+/// Asserts a problem with this code. Returns its fields: pointer or parameter, and rule.
 pub(crate) async fn problem_of(
     response: Response,
     status: u16,

@@ -21,16 +21,20 @@ async fn delays_double_until_a_successful_login() {
     for _ in 0..6 {
         assert_eq!(app.try_log_in(ADA, WRONG).await.status(), 401);
     }
-    for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let told = retry_after(app.try_log_in(ADA, PASSWORD).await).await;
-        assert_eq!(told, pause.to_string());
-        app.advance(pause);
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let delay = retry_after(app.try_log_in(ADA, PASSWORD).await).await;
+        assert_eq!(delay, expected.to_string());
+        app.advance(expected);
         assert_eq!(app.try_log_in(ADA, WRONG).await.status(), 401);
     }
     app.advance(60);
     app.log_in(ADA).await;
     for _ in 0..6 {
-        assert_eq!(app.try_log_in(ADA, WRONG).await.status(), 401, "free again");
+        assert_eq!(
+            app.try_log_in(ADA, WRONG).await.status(),
+            401,
+            "failures are forgotten"
+        );
     }
 }
 
@@ -60,13 +64,13 @@ async fn concurrent_guesses_are_counted_one_by_one() {
     let app = TestApp::start_with(|config| config.passwords.max_concurrent = 4).await;
     app.sign_up(ADA).await;
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for answer in join_all((0..60).map(|_| app.try_log_in(ADA, WRONG))).await {
-        *counts.entry(answer.status().as_u16()).or_default() += 1;
+    for response in join_all((0..60).map(|_| app.try_log_in(ADA, WRONG))).await {
+        *counts.entry(response.status().as_u16()).or_default() += 1;
     }
     assert_eq!(
         counts,
         BTreeMap::from([(401, 6), (429, 54)]),
-        "five are free, the sixth begins the pauses"
+        "five are free, the sixth starts the delays"
     );
 }
 
@@ -77,9 +81,9 @@ async fn each_replica_allows_at_most_one_more_guess() {
     let other = app.replica(|_| {}).await;
     let replicas = [&*app, &other];
     let guesses = (0..60).map(|n| replicas[n % 2].try_log_in(ADA, WRONG));
-    let answers = join_all(guesses).await;
-    let told = answers.iter().filter(|answer| answer.status() == 401);
-    assert!((6..=7).contains(&told.count()));
+    let responses = join_all(guesses).await;
+    let checked = responses.iter().filter(|response| response.status() == 401);
+    assert!((6..=7).contains(&checked.count()));
 }
 
 #[tokio::test]
@@ -89,8 +93,8 @@ async fn failures_elsewhere_do_not_throttle_the_owner() {
     for home in ["203.0.113.7", "2001:db8::7"] {
         assert_eq!(app.log_in_from(home, ADA, PASSWORD).await.status(), 201);
     }
-    for stranger in 0..6 {
-        let client = format!("198.51.100.{stranger}");
+    for n in 0..6 {
+        let client = format!("198.51.100.{n}");
         assert_eq!(app.log_in_from(&client, ADA, WRONG).await.status(), 401);
     }
     let elsewhere = app.log_in_from("192.0.2.1", ADA, PASSWORD).await;
@@ -108,9 +112,9 @@ async fn guesses_from_a_known_network_are_throttled() {
     app.sign_up(ADA).await;
     assert_eq!(app.log_in_from(home, ADA, PASSWORD).await.status(), 201);
     let guesses = (0..60).map(|_| app.log_in_from(home, ADA, WRONG));
-    let answers = join_all(guesses).await;
-    let told = answers.iter().filter(|answer| answer.status() == 401);
-    assert_eq!(told.count(), 6, "the same measure as for strangers");
+    let responses = join_all(guesses).await;
+    let checked = responses.iter().filter(|response| response.status() == 401);
+    assert_eq!(checked.count(), 6, "the same limit as elsewhere");
     app.advance(1);
     assert_eq!(app.log_in_from(home, ADA, PASSWORD).await.status(), 201);
     assert_eq!(app.log_in_from(home, ADA, WRONG).await.status(), 401);
@@ -143,8 +147,8 @@ async fn a_network_whose_session_was_revoked_is_no_longer_known() {
     assert_eq!(app.log_in_from(thief, ADA, PASSWORD).await.status(), 201);
     let body = json!({"password": "gravel-lantern-otter", "current_password": PASSWORD});
     json_of(app.patch(own.access(), &body).await, 200).await;
-    for stranger in 0..6 {
-        let client = format!("198.51.100.{stranger}");
+    for n in 0..6 {
+        let client = format!("198.51.100.{n}");
         assert_eq!(app.log_in_from(&client, ADA, WRONG).await.status(), 401);
     }
     retry_after(app.log_in_from(thief, ADA, PASSWORD).await).await;
@@ -177,15 +181,15 @@ async fn probing_for_taken_emails_is_throttled() {
         let request = request.json(&credentials(ADA, PASSWORD));
         async move { request.send().await.unwrap() }
     };
-    let asker = "203.0.113.66";
+    let prober = "203.0.113.66";
     for _ in 0..4 {
-        problem_of(sign_up(asker).await, 409, "email_taken").await;
+        problem_of(sign_up(prober).await, 409, "email_taken").await;
     }
-    assert_eq!(retry_after(sign_up(asker).await).await, "1");
+    assert_eq!(retry_after(sign_up(prober).await).await, "1");
     assert_eq!(sign_up("203.0.113.67").await.status(), 409);
     app.advance(1);
-    assert_eq!(sign_up(asker).await.status(), 409);
-    assert_eq!(retry_after(sign_up(asker).await).await, "2");
+    assert_eq!(sign_up(prober).await.status(), 409);
+    assert_eq!(retry_after(sign_up(prober).await).await, "2");
 }
 
 #[tokio::test]
@@ -201,7 +205,7 @@ async fn updates_to_taken_emails_are_throttled() {
     assert_eq!(
         app.get(ME, tokens.access()).await.status(),
         200,
-        "reading goes on"
+        "reads still work"
     );
 }
 

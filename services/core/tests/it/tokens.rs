@@ -23,7 +23,7 @@ async fn other_services_can_verify_access_tokens() {
     );
     assert_eq!(claims.other["aud"], "quartet");
     assert!(claims.other["jti"].is_string() && claims.other["client_id"].is_string());
-    assert!(claims.email.is_none(), "no address of a person");
+    assert!(claims.email.is_none(), "no email in the token");
     let (head, _) = tokens.parts();
     assert_eq!(head["alg"], "EdDSA");
     assert_eq!(head["typ"], "at+jwt");
@@ -64,7 +64,7 @@ async fn an_access_token_does_not_outlive_its_session() {
     let first = app.join(ADA).await;
     app.advance(600);
     let second = app.refresh(&first).await;
-    assert_eq!(second.0["expires_in"], 400, "the session's end");
+    assert_eq!(second.0["expires_in"], 400, "limited by the session");
     let exp = |tokens: &Tokens| tokens.parts().1["exp"].as_i64().unwrap();
     assert_eq!(exp(&second), exp(&first) + 100);
     app.advance(400);
@@ -138,7 +138,7 @@ async fn forged_tokens_are_rejected() {
     }
 }
 
-/// The committed document says which operations need a token.
+/// The committed document says which operations require a token.
 #[tokio::test]
 async fn every_protected_operation_requires_a_token() {
     let app = TestApp::start().await;

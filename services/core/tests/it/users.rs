@@ -1,4 +1,3 @@
-use quartet_core::run_jobs_once;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -134,7 +133,7 @@ async fn if_match_rejects_other_versions() {
     problem_of(stale, 412, "precondition_failed").await;
     assert_eq!(patch("*", "Ada L.").await.status(), 200);
     let gone = send_if_match(&app, Method::DELETE, &tokens, &new, None).await;
-    assert_eq!(gone.status(), 412, "there was a change");
+    assert_eq!(gone.status(), 412, "changed since");
     let current = tag_of(&app, &tokens).await;
     let gone = send_if_match(&app, Method::DELETE, &tokens, &current, None).await;
     assert_eq!(gone.status(), 204);
@@ -222,10 +221,10 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     let users = "SELECT count(*) FROM core.users";
     app.advance(30 * DAY - 60);
     app.log_in(ADA).await;
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(users).await, 6, "not before");
     app.advance(120);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(users).await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,
@@ -234,7 +233,7 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     assert_eq!(
         app.try_refresh(stays.refresh()).await.status(),
         401,
-        "rested for 30 days"
+        "idle for 30 days"
     );
 }
 
@@ -251,11 +250,11 @@ async fn ended_sessions_and_old_failures_are_purged() {
     let live = app.log_in(ADA).await;
     let sessions = "SELECT count(*) FROM core.sessions";
     app.advance(7 * DAY - 1);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(sessions).await, 4);
     assert_eq!(app.number("SELECT count(*) FROM core.throttles").await, 0);
     app.advance(2);
-    run_jobs_once(&app.state).await.unwrap();
+    app.state.run_jobs_once().await.unwrap();
     assert_eq!(app.number(sessions).await, 1);
     assert_eq!(
         app.number("SELECT count(*) FROM core.refresh_tokens").await,

@@ -9,7 +9,7 @@ use std::{
 use http::header;
 use pingora::{protocols::Stream, proxy::Session};
 use quartet_common::{
-    net::client_address,
+    net::client_ip,
     request_id::{self, RequestId},
 };
 use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
@@ -100,7 +100,7 @@ impl Ctx {
             .to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
         self.client_ip = if self.peer_is_trusted {
-            client_address(&head.headers, peer, trusted)
+            client_ip(&head.headers, peer, trusted)
         } else {
             peer
         };

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use axum::extract::State;
 use quartet_common::problem::Problem;
-use utoipa::{OpenApi, openapi};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{graphql, state::AppState};
@@ -25,15 +25,10 @@ graphql-transport-ws. `/v1/links/schema.graphql` returns the schema. `/s/{slug}`
         (name = "graphql", description = "Managing and watching links"),
     ),
 )]
-struct Document;
+pub(super) struct Document;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_graphql_schema))
-}
-
-/// The operations, as `cargo xtask gen` reads them.
-pub(crate) fn describe() -> openapi::OpenApi {
-    super::add_routes(Document::openapi())
 }
 
 /// Get the GraphQL schema

@@ -6,15 +6,14 @@ mod redirects;
 mod signals;
 
 use axum::Router;
-use utoipa::openapi::OpenApi;
+use utoipa::{OpenApi as _, openapi};
 use utoipa_axum::router::OpenApiRouter;
 
+use self::document::Document;
 use crate::{
     graphql::{self, GraphQlState},
     state::AppState,
 };
-
-pub(crate) use document::describe;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
@@ -30,16 +29,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(document::router())
 }
 
-/// Adds every route to `document`.
-fn add_routes(document: OpenApi) -> OpenApi {
-    let (_, document) = OpenApiRouter::with_openapi(document)
-        .merge(redirects::router())
-        .split_for_parts();
-    let (_, document) = OpenApiRouter::with_openapi(document)
+/// The operations, as `cargo xtask gen` reads them.
+pub(crate) fn describe() -> openapi::OpenApi {
+    let document = OpenApiRouter::with_openapi(Document::openapi()).merge(routes());
+    OpenApiRouter::with_openapi(document.into_openapi())
         .merge(graphql::routes())
-        .split_for_parts();
-    let (_, document) = OpenApiRouter::with_openapi(document)
-        .merge(document::router())
-        .split_for_parts();
-    document
+        .into_openapi()
 }

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use quartet_common::{problem::Problem, request_id};
-use quartet_http::{extract::Path, layers::ClientAddress};
+use quartet_http::{extract::Path, layers::ClientIp};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use super::{pages, signals};
 use crate::{
     domain::{
         redirects::{self, Outcome, Redirect},
-        slugs::Slug,
+        values::slugs::Slug,
     },
     error::Error,
     problems,
@@ -60,7 +60,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 async fn follow_link(
     State(state): State<AppState>,
     method: Method,
-    client: ClientAddress,
+    client: ClientIp,
     headers: HeaderMap,
     Path(slug): Path<String>,
 ) -> Response {
@@ -92,7 +92,7 @@ async fn follow_link(
 async fn probe_link(
     state: State<AppState>,
     method: Method,
-    client: ClientAddress,
+    client: ClientIp,
     headers: HeaderMap,
     slug: Path<String>,
 ) -> Response {
@@ -103,7 +103,7 @@ async fn respond(
     state: &AppState,
     slug: &str,
     method: &Method,
-    client: ClientAddress,
+    client: ClientIp,
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let Ok(slug) = Slug::parse(slug) else {

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Days, Utc};
 
-use super::{Context, clicks::Click};
+use super::{Context, values::click::Click};
 use crate::store::clicks::{self, Columns};
 
 /// Days for which visitor hashes are kept and compared.

@@ -7,8 +7,9 @@ use std::{collections::HashMap, iter};
 
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
 use quartet_common::problem::Rule;
+use quartet_db::begin_as;
 
-use super::{Context, times};
+use super::{Context, values::times};
 use crate::{
     error::{Error, Field},
     store::{
@@ -148,7 +149,7 @@ pub(crate) async fn load(
         by_span.entry(*span).or_default().push(*link_id);
     }
     let mut loaded: HashMap<(LinkId, Span), Vec<PointRow>> = HashMap::new();
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     for (span, links) in by_span {
         let period = Period {
             unit: span.interval.unit(),

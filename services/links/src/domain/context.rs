@@ -8,8 +8,8 @@ use quartet_service::Base;
 use sqlx::PgPool;
 
 use super::{
-    click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache, salts::Salts,
-    slugs::SlugSource, targets::OwnHosts,
+    replica::{click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache, salts::Salts},
+    values::{slugs::SlugSource, targets::OwnHosts},
 };
 use crate::{config::Config, metrics::LinkMetrics};
 

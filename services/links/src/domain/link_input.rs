@@ -1,14 +1,14 @@
 //! The input of link operations, and the rules that it must follow.
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
-use quartet_common::problem::Rule;
+use quartet_common::{checks::Checks, problem::Rule};
 
-use super::{
+use super::values::{
     slugs::Slug,
     targets::{OwnHosts, Target},
 };
 use crate::{
-    error::{Checks, Error, Field},
+    error::{Error, Field},
     store::links::{LinkId, LinkRow},
 };
 
@@ -80,7 +80,7 @@ impl NewLink {
         let max_clicks = checks.take_optional(Field::MaxClicks, self.max_clicks.map(max_clicks));
         let limit = limitable(redirect_status, max_clicks);
         checks.take(Field::MaxClicks, limit);
-        checks.finish(|| {
+        Ok(checks.finish(|| {
             Some(ValidLink {
                 slug,
                 url: url?,
@@ -90,7 +90,7 @@ impl NewLink {
                 expires_at,
                 max_clicks,
             })
-        })
+        })?)
     }
 }
 
@@ -143,7 +143,7 @@ impl LinkChanges {
         let max_clicks = checks.take(Field::MaxClicks, max_clicks);
         let limit = limitable(redirect_status, max_clicks.flatten());
         checks.take(Field::MaxClicks, limit);
-        checks.finish(|| {
+        Ok(checks.finish(|| {
             Some(LinkRow {
                 url: url?,
                 slug: slug?,
@@ -154,7 +154,7 @@ impl LinkChanges {
                 max_clicks: max_clicks?,
                 ..old
             })
-        })
+        })?)
     }
 }
 

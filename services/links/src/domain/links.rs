@@ -1,8 +1,9 @@
 //! Creating, changing, deleting and reading links, for their owner only.
 
 use chrono::{DateTime, Utc};
+use quartet_db::begin_as;
 
-use super::{Context, slugs::Slug};
+use super::{Context, replica::feeds::Watch, values::slugs::Slug};
 use crate::{
     error::Error,
     store::{
@@ -50,7 +51,7 @@ pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result
         None => (ctx.slugs.candidates().collect(), Error::NoFreeSlug),
     };
     let mut link = valid.into_row(LinkId::new(&ctx.clock), now);
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     for slug in candidates {
         link.slug = slug.into();
         if store::links::insert(&mut tx, owner, &link).await? {
@@ -73,7 +74,7 @@ pub(crate) async fn update(
     changes: LinkChanges,
 ) -> Result<LinkRow, Error> {
     let now = ctx.now();
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let old = store::links::lock(&mut tx, owner, id).await?;
     let old = old.ok_or(Error::LinkNotFound)?;
     let mut link = changes.apply(old.clone(), &ctx.own_hosts, now)?;
@@ -90,7 +91,7 @@ pub(crate) async fn update(
 /// # Errors
 /// `LinkNotFound`.
 pub(crate) async fn delete(ctx: &Context, owner: &str, id: LinkId) -> Result<(), Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let slug = store::links::delete(&mut tx, owner, id).await?;
     let slug = slug.ok_or(Error::LinkNotFound)?;
     tx.commit().await?;
@@ -103,7 +104,7 @@ pub(crate) async fn by_id(
     owner: &str,
     id: LinkId,
 ) -> Result<Option<LinkRow>, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let link = store::links::by_id(&mut tx, owner, id).await?;
     tx.commit().await?;
     Ok(link)
@@ -114,7 +115,7 @@ pub(crate) async fn by_slug(
     owner: &str,
     slug: &Slug,
 ) -> Result<Option<LinkRow>, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let link = store::links::by_slug(&mut tx, owner, slug.as_str()).await?;
     tx.commit().await?;
     Ok(link)
@@ -128,7 +129,7 @@ pub(crate) async fn list(
     order: &[Term],
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let links = link_lists::list(&mut tx, owner, filter, order, slice).await?;
     tx.commit().await?;
     Ok(links)
@@ -136,10 +137,24 @@ pub(crate) async fn list(
 
 /// The number of the owner's links that match `filter`.
 pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result<i64, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner).await?;
     let count = link_lists::count(&mut tx, owner, filter).await?;
     tx.commit().await?;
     Ok(count)
+}
+
+/// Watches the clicks of a link, from now on.
+///
+/// # Errors
+/// `LinkNotFound`.
+pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
+    let now = ctx.clock.now();
+    let watch = ctx.feeds.subscribe(id);
+    let mut tx = begin_as(&ctx.db, owner).await?;
+    let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
+    tx.commit().await?;
+    let batch = batch.ok_or(Error::LinkNotFound)?;
+    Ok(ctx.feeds.start(&ctx.db, watch, batch, now).await?)
 }
 
 #[cfg(test)]
@@ -154,7 +169,7 @@ mod tests {
     use quartet_testing::TestDatabase;
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::slugs::SlugSource, *};
+    use super::{super::values::slugs::SlugSource, *};
     use crate::{MIGRATOR, Service, config::Config};
 
     #[tokio::test]

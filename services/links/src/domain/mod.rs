@@ -1,20 +1,16 @@
 //! The rules: what a link is, where it redirects, and what a click counts for.
+//!
+//! Operations are functions on a [`Context`]. They check rules, own transactions, and know neither
+//! HTTP headers nor GraphQL. `values` are checked values without effects; `replica` is what one
+//! replica keeps in memory and on disk.
 
-mod bots;
 pub(crate) mod click_batches;
-pub(crate) mod click_log;
 pub(crate) mod click_series;
-pub(crate) mod clicks;
-pub(crate) mod context;
-pub(crate) mod feeds;
+mod context;
 mod link_input;
 pub(crate) mod links;
-mod redirect_cache;
 pub(crate) mod redirects;
-pub(crate) mod salts;
-pub(crate) mod slugs;
-pub(crate) mod targets;
-pub(crate) mod times;
-pub(crate) mod visitor;
+pub(crate) mod replica;
+pub(crate) mod values;
 
 pub(crate) use context::Context;

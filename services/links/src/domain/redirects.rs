@@ -6,12 +6,16 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    click_log::Appended,
-    clicks::Click,
-    redirect_cache::{self, Route},
-    slugs::Slug,
-    targets,
-    visitor::{BotReason, Signals, Visitor, VisitorKey},
+    replica::{
+        click_log::Appended,
+        redirect_cache::{self, Route},
+    },
+    values::{
+        click::Click,
+        slugs::Slug,
+        targets,
+        visitor::{BotReason, Signals, Visitor, VisitorKey},
+    },
 };
 use crate::{
     error::Error,

@@ -12,7 +12,7 @@ use quartet_jobs::Backoff;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    domain::{Context, click_batches, clicks::Click},
+    domain::{Context, click_batches, values::click::Click},
     wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Wal},
 };
 
@@ -84,11 +84,7 @@ impl Reading {
     }
 
     fn delete(self, wal: &Wal, ending: Ending) -> io::Result<()> {
-        if let Ending::Torn(bytes) = ending
-            && bytes > 0
-        {
-            super::warn_torn(self.number, bytes);
-        }
+        ending.warn_if_torn(self.number);
         let frames = self.reader.offset().saturating_sub(SEGMENT_HEADER_BYTES);
         wal.release(frames);
         self.reader.delete()

@@ -15,10 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    domain::{
-        Context,
-        feeds::{self, CATCH_UP},
-    },
+    domain::{Context, replica::feeds::CATCH_UP},
     store::links::LinkId,
 };
 
@@ -65,7 +62,7 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     // Catch up on notifications that were sent before the connection existed.
     ctx.redirects.forget_all();
     let since = ctx.clock.now() - CATCH_UP;
-    feeds::announce(&ctx, None, since).await.ok();
+    ctx.feeds.announce(&ctx.db, None, since).await.ok();
     let (sender, mut received) = mpsc::channel(BACKLOG);
     let receive = async {
         while let Ok(received) = tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
@@ -122,10 +119,9 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
         }
     }
     if let Some(Announcement { links, since }) = announcement
-        && let Err(error) = feeds::announce(ctx, links.as_deref(), since).await
+        && let Err(error) = ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
     {
-        let error = format!("{:#}", anyhow::Error::from(error));
-        tracing::warn!(error, "clicks could not be delivered to subscriptions");
+        tracing::warn!(%error, "clicks could not be delivered to subscriptions");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::Days;
 
 use crate::{
-    domain::{Context, click_batches::VISITOR_DAYS, salts},
+    domain::{Context, click_batches::VISITOR_DAYS},
     error::Error,
     store::maintenance::{self, Partitioned},
 };
@@ -18,10 +18,11 @@ const PURGE_ROWS: i32 = 5000;
 /// # Errors
 /// When the database fails; the next run does the rest.
 pub(super) async fn run(ctx: Context) -> Result<(), Error> {
-    let today = ctx.clock.now().date_naive();
+    let now = ctx.clock.now();
+    let today = now.date_naive();
     let mut db = ctx.db.acquire().await?;
     maintenance::send_heartbeat(&mut db).await?;
-    salts::rotate(&ctx, &mut db).await?;
+    ctx.salts.rotate(&mut db, now).await?;
     for table in [Partitioned::Clicks, Partitioned::Visitors] {
         for day in 0..=DAYS_AHEAD {
             maintenance::create_partition(&mut db, table, today + Days::new(day)).await?;

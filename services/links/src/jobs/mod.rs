@@ -37,7 +37,3 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     runner.start(maintain.cancel_at_stop());
     Ok(())
 }
-
-fn warn_torn(segment: u64, bytes: u64) {
-    tracing::warn!(segment, bytes, "torn end of a click log segment skipped");
-}

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::{
-    domain::{Context, click_batches, clicks::Click},
+    domain::{Context, click_batches, values::click::Click},
     wal::{Directory, Ending, SegmentReader},
 };
 
@@ -54,13 +54,9 @@ async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> anyhow
         // A later release wrote it, and a replica of that release has to recover it.
         let clicks = clicks.context("unknown record format")?;
         click_batches::store(ctx, &clicks).await?;
-        match batch.ending {
-            Ending::More => {}
-            Ending::Done => break,
-            Ending::Torn(bytes) => {
-                super::warn_torn(number, bytes);
-                break;
-            }
+        batch.ending.warn_if_torn(number);
+        if batch.ending != Ending::More {
+            break;
         }
     }
     reader.delete()?;

@@ -1,7 +1,7 @@
 //! Rows of `links.clicks`, and the rollups that are derived from them.
 
 use chrono::{DateTime, Utc};
-use quartet_db::typed_id;
+use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -72,18 +72,21 @@ pub(crate) async fn insert_batch(
     db: &mut PgConnection,
     batch: &Columns,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8) AS "new!""#,
-        &batch.ids,
-        &batch.ats,
-        &batch.link_ids,
-        &batch.visitors as &[Option<Vec<u8>>],
-        &batch.countries as &[Option<String>],
-        &batch.referrer_hosts as &[Option<String>],
-        &batch.devices,
-        &batch.bots as &[Option<String>],
+    statement(
+        "clicks.insert_batch",
+        sqlx::query_scalar!(
+            r#"SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8) AS "new!""#,
+            &batch.ids,
+            &batch.ats,
+            &batch.link_ids,
+            &batch.visitors as &[Option<Vec<u8>>],
+            &batch.countries as &[Option<String>],
+            &batch.referrer_hosts as &[Option<String>],
+            &batch.devices,
+            &batch.bots as &[Option<String>],
+        )
+        .fetch_one(db),
     )
-    .fetch_one(db)
     .await
 }
 
@@ -93,14 +96,17 @@ pub(crate) async fn last_batch(
     owner: &str,
     link_id: LinkId,
 ) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT coalesce(t.batch, 0) AS "batch!"
+    statement(
+        "clicks.last_batch",
+        sqlx::query_scalar!(
+            r#"SELECT coalesce(t.batch, 0) AS "batch!"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
-        link_id.uuid(),
-        owner,
+            link_id.uuid(),
+            owner,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -115,18 +121,21 @@ pub(crate) async fn after(
         .iter()
         .map(|cursor| (cursor.link_id.uuid(), cursor.batch))
         .unzip();
-    sqlx::query_as!(
-        WatchedRow,
-        r#"SELECT id AS "id!: ClickId", at AS "at!", link_id AS "link_id!: LinkId", batch AS "batch!", country,
+    statement(
+        "clicks.after",
+        sqlx::query_as!(
+            WatchedRow,
+            r#"SELECT id AS "id!: ClickId", at AS "at!", link_id AS "link_id!: LinkId", batch AS "batch!", country,
                referrer_host, device AS "device!", bot, people AS "people!", uniques AS "uniques!",
                bots AS "bots!"
            FROM links.clicks_after($1, $2, $3, $4)"#,
-        &links,
-        &batches,
-        since,
-        rows_per_link,
+            &links,
+            &batches,
+            since,
+            rows_per_link,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -138,20 +147,23 @@ pub(crate) async fn series(
     period: Period,
 ) -> Result<Vec<PointRow>, sqlx::Error> {
     let links: Vec<Uuid> = links.iter().map(|id| id.uuid()).collect();
-    sqlx::query_as!(
-        PointRow,
-        r#"SELECT h.link_id AS "link_id: LinkId", date_trunc($3, h.hour, 'UTC') AS "at!",
+    statement(
+        "clicks.series",
+        sqlx::query_as!(
+            PointRow,
+            r#"SELECT h.link_id AS "link_id: LinkId", date_trunc($3, h.hour, 'UTC') AS "at!",
                sum(h.people)::bigint AS "people!", sum(h.uniques)::bigint AS "uniques!",
                sum(h.bots)::bigint AS "bots!"
            FROM links.click_hours AS h JOIN links.links AS l ON l.id = h.link_id AND l.owner = $1
            WHERE h.link_id = ANY ($2) AND h.hour >= $4 AND h.hour < $5
            GROUP BY 1, 2 ORDER BY 1, 2"#,
-        owner,
-        &links,
-        period.unit,
-        period.from,
-        period.to,
+            owner,
+            &links,
+            period.unit,
+            period.from,
+            period.to,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }

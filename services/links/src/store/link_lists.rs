@@ -9,6 +9,7 @@
 //! every column and comparison.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
@@ -81,7 +82,8 @@ pub(crate) async fn list(
     }
     push_order(&mut query, if slice.from_end { &reversed } else { order });
     query.push(" LIMIT ").push_bind(i64::from(slice.limit));
-    let mut rows: Vec<LinkRow> = query.build_query_as().fetch_all(db).await?;
+    let mut rows: Vec<LinkRow> =
+        statement("links.list", query.build_query_as().fetch_all(db)).await?;
     if slice.from_end {
         rows.reverse();
     }
@@ -96,7 +98,7 @@ pub(crate) async fn count(
 ) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*)");
     push_where(&mut query, owner, filter);
-    query.build_query_scalar().fetch_one(db).await
+    statement("links.count", query.build_query_scalar().fetch_one(db)).await
 }
 
 impl Term {

@@ -1,7 +1,7 @@
-//! Rows of `links.links` with their totals, in transactions of [`super::begin_as`].
+//! Rows of `links.links` with their totals, in transactions of `quartet_db::begin_as`.
 
 use chrono::{DateTime, Utc};
-use quartet_db::typed_id;
+use quartet_db::{statement, typed_id};
 use sqlx::{FromRow, PgConnection};
 
 typed_id!(
@@ -36,7 +36,9 @@ pub(crate) async fn insert(
     owner: &str,
     link: &LinkRow,
 ) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
+    let done = statement(
+        "links.insert",
+        sqlx::query!(
         "INSERT INTO links.links (id, owner, slug, url, title, enabled, redirect_status, expires_at,
              max_clicks, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
@@ -52,7 +54,8 @@ pub(crate) async fn insert(
         link.max_clicks,
         link.created_at,
     )
-    .execute(db)
+        .execute(db),
+    )
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -62,18 +65,21 @@ pub(crate) async fn by_id(
     owner: &str,
     id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
-    sqlx::query_as!(
-        LinkRow,
-        r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+    statement(
+        "links.by_id",
+        sqlx::query_as!(
+            LinkRow,
+            r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
                l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
-        id.uuid(),
-        owner,
+            id.uuid(),
+            owner,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -82,18 +88,21 @@ pub(crate) async fn by_slug(
     owner: &str,
     slug: &str,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
-    sqlx::query_as!(
-        LinkRow,
-        r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+    statement(
+        "links.by_slug",
+        sqlx::query_as!(
+            LinkRow,
+            r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
                l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.slug = $1 AND l.owner = $2"#,
-        slug,
-        owner,
+            slug,
+            owner,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -103,12 +112,15 @@ pub(crate) async fn lock(
     owner: &str,
     id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
-    let locked = sqlx::query_scalar!(
-        "SELECT 1 FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
-        id.uuid(),
-        owner,
+    let locked = statement(
+        "links.lock",
+        sqlx::query_scalar!(
+            "SELECT 1 FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
+            id.uuid(),
+            owner,
+        )
+        .fetch_optional(&mut *db),
     )
-    .fetch_optional(&mut *db)
     .await?;
     match locked {
         Some(_) => by_id(db, owner, id).await,
@@ -122,7 +134,9 @@ pub(crate) async fn update(
     owner: &str,
     link: &LinkRow,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+    statement(
+        "links.update",
+        sqlx::query!(
         "UPDATE links.links SET slug = $3, url = $4, title = $5, enabled = $6, redirect_status = $7,
              expires_at = $8, max_clicks = $9, updated_at = $10
          WHERE id = $1 AND owner = $2",
@@ -137,7 +151,8 @@ pub(crate) async fn update(
         link.max_clicks,
         link.updated_at,
     )
-    .execute(db)
+        .execute(db),
+    )
     .await
     .map(drop)
 }
@@ -148,17 +163,22 @@ pub(crate) async fn delete(
     owner: &str,
     id: LinkId,
 ) -> Result<Option<String>, sqlx::Error> {
-    let slug = sqlx::query_scalar!(
-        "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
-        id.uuid(),
-        owner,
+    let slug = statement(
+        "links.delete",
+        sqlx::query_scalar!(
+            "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
+            id.uuid(),
+            owner,
+        )
+        .fetch_optional(&mut *db),
     )
-    .fetch_optional(&mut *db)
     .await?;
     if slug.is_some() {
-        sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id.uuid())
-            .execute(db)
-            .await?;
+        statement(
+            "links.delete",
+            sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id.uuid()).execute(db),
+        )
+        .await?;
     }
     Ok(slug)
 }

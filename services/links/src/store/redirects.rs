@@ -1,6 +1,7 @@
 //! Lookups of the redirect, which act for no user: each goes through a function of the schema.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 use crate::store::links::LinkId;
@@ -27,14 +28,17 @@ pub(crate) async fn by_slug(
     db: &mut PgConnection,
     slug: &str,
 ) -> Result<Option<RedirectRow>, sqlx::Error> {
-    sqlx::query_as!(
-        RedirectRow,
-        r#"SELECT id AS "id!: LinkId", url AS "url!", enabled AS "enabled!",
+    statement(
+        "redirects.by_slug",
+        sqlx::query_as!(
+            RedirectRow,
+            r#"SELECT id AS "id!: LinkId", url AS "url!", enabled AS "enabled!",
                redirect_status AS "redirect_status!", expires_at, max_clicks
            FROM links.find_redirect($1)"#,
-        slug,
+            slug,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -44,13 +48,16 @@ pub(crate) async fn take_use(
     link_id: LinkId,
     now: DateTime<Utc>,
 ) -> Result<Option<UseRow>, sqlx::Error> {
-    sqlx::query_as!(
-        UseRow,
-        r#"SELECT url AS "url!", redirect_status AS "redirect_status!"
+    statement(
+        "redirects.take_use",
+        sqlx::query_as!(
+            UseRow,
+            r#"SELECT url AS "url!", redirect_status AS "redirect_status!"
            FROM links.take_use($1, $2)"#,
-        link_id.uuid(),
-        now,
+            link_id.uuid(),
+            now,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }

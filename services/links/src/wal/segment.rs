@@ -65,6 +65,14 @@ pub(crate) enum Ending {
     Torn(u64),
 }
 
+impl Ending {
+    pub(crate) fn warn_if_torn(self, segment: u64) {
+        if let Self::Torn(bytes @ 1..) = self {
+            tracing::warn!(segment, bytes, "torn end of a click log segment skipped");
+        }
+    }
+}
+
 impl SegmentReader {
     pub(crate) fn open(directory: &Path, number: u64) -> io::Result<Self> {
         let path = path(directory, number);

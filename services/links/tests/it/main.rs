@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![expect(clippy::too_many_lines, reason = "tables of cases are long")]
 
-mod bad_input;
 mod clicks;
 mod documents;
 mod graphql_http;
+mod invalid_input;
 mod layers;
 mod lists;
 mod mutations;
@@ -13,7 +13,7 @@ mod outages;
 mod redirects;
 mod replicas;
 mod row_security;
+mod subscriptions;
 mod support;
 mod survival;
-mod watching;
 mod websocket;

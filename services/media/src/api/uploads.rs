@@ -8,7 +8,10 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
-use quartet_common::problem::{Checks, Problem, kinds::NOT_FOUND};
+use quartet_common::{
+    checks::Checks,
+    problem::{Problem, kinds::NOT_FOUND},
+};
 use quartet_http::extract::{Json, Path, whole_number};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -162,16 +165,17 @@ impl PresignRequest {
             "/size_bytes",
             values::size_bytes(self.size_bytes, settings.max_size_bytes),
         );
-        let checksum_sha256 = self
-            .checksum_sha256
-            .map(|text| checks.take("/checksum_sha256", values::checksum(&text)));
-        checks.finish()?;
-        Ok(NewUpload {
-            file_name: file_name.unwrap_or_default(),
-            content_type: content_type.unwrap_or_default(),
-            size_bytes: size_bytes.unwrap_or_default(),
-            visibility: self.visibility,
-            checksum_sha256: checksum_sha256.flatten(),
-        })
+        let checksum_sha256 = self.checksum_sha256.as_deref().map(values::checksum);
+        let checksum_sha256 = checks.take_optional("/checksum_sha256", checksum_sha256);
+        let upload = checks.finish(|| {
+            Some(NewUpload {
+                file_name: file_name?,
+                content_type: content_type?,
+                size_bytes: size_bytes?,
+                visibility: self.visibility,
+                checksum_sha256,
+            })
+        })?;
+        Ok(upload)
     }
 }

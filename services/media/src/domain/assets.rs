@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use quartet_db::begin_as;
 
 use crate::{
     domain::Context,
     error::Error,
     store::{
-        self, Owner,
+        Owner,
         assets::{self, AssetId, AssetRow, Filter, Status, Visibility},
         objects::Validity,
         sweeps,
@@ -26,7 +27,7 @@ pub(crate) struct Download {
 }
 
 pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let mut tx = store::begin(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     let asset = assets::by_id(&mut tx, owner, id).await?;
     tx.commit().await?;
     asset.ok_or(Error::AssetNotFound)
@@ -39,7 +40,7 @@ pub(crate) async fn list(
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, Error> {
-    let mut tx = store::begin(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     let rows = assets::list(&mut tx, owner, filter, limit).await?;
     tx.commit().await?;
     Ok(rows)
@@ -73,7 +74,7 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
 /// finds the object by when the store does not respond or the process dies in between.
 pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
     let now = ctx.clock.now();
-    let mut tx = store::begin(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     let deleted = assets::delete(&mut tx, owner, id, now, now + SWEEP_DELAY).await?;
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;

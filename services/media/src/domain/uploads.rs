@@ -16,12 +16,13 @@
 use std::time::Duration;
 
 use quartet_common::problem::Rule;
+use quartet_db::begin_as;
 
 use crate::{
     domain::{Context, assets::get, content},
     error::{Error, Mismatch},
     store::{
-        self, Owner,
+        Owner,
         assets::{self, AssetId, AssetRow, Status, Visibility},
         objects::{Disposition, ObjectHead, SignedRequest, Validity},
     },
@@ -78,7 +79,7 @@ pub(crate) async fn presign(
         .objects
         .sign_upload(&asset, disposition, validity)
         .await?;
-    let mut tx = store::begin(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     assets::insert(&mut tx, owner, &asset).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();
@@ -102,7 +103,7 @@ pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
     } else {
         Status::Failed
     };
-    let mut tx = store::begin(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     let settled = assets::settle(&mut tx, owner, id, status, ctx.clock.now()).await?;
     tx.commit().await?;
     if settled && status == Status::Ready {

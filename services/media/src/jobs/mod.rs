@@ -1,31 +1,54 @@
-//! Periodic work, on every replica.
+//! Work beside the requests. All replicas run all jobs at once.
 
-pub(crate) mod sweep;
+mod sweep;
 
 use std::time::Duration;
 
 use quartet_jobs::{Job, Runner};
 use quartet_service::idempotency;
 
-use crate::domain::Context;
+use crate::{domain::Context, error::Error, state::AppState};
 
-/// Most idempotency keys that one run deletes.
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 const PURGE_BATCH: i64 = 1000;
 
-pub(crate) fn start(ctx: &Context, runner: &mut Runner) {
-    let period = Duration::from_secs(ctx.config.uploads.sweep_interval_seconds);
-    let sweeping = ctx.clone();
-    runner.start(Job::periodic("sweep", period, move |_| {
-        let ctx = sweeping.clone();
-        async move { sweep::run(&ctx).await.map(drop) }
+/// Creates missing buckets if the settings say so, then starts the jobs. A sweep in progress is
+/// finished at shutdown.
+///
+/// # Errors
+/// When the buckets cannot be created.
+pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
+    if ctx.config.s3.create_buckets {
+        ctx.objects.create_buckets().await?;
+    }
+    let interval = Duration::from_secs(ctx.config.uploads.sweep_interval_seconds);
+    let owned = ctx.clone();
+    runner.start(Job::periodic("sweep", interval, move |_| {
+        sweep(owned.clone())
     }));
-    let purging = ctx.clone();
-    runner.start(Job::periodic("purge", period, move |_| {
-        let ctx = purging.clone();
-        async move {
-            idempotency::purge(&ctx.db, &ctx.clock, PURGE_BATCH)
-                .await
-                .map(drop)
-        }
-    }));
+    let owned = ctx.clone();
+    let purge = Job::periodic("purge", PURGE_INTERVAL, move |_| purge(owned.clone()));
+    runner.start(purge.cancel_at_stop());
+    Ok(())
+}
+
+impl AppState {
+    /// Runs the sweep once. Returns the number of assets removed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_once(&self) -> anyhow::Result<u64> {
+        Ok(sweep::run(&self.ctx).await?)
+    }
+}
+
+async fn sweep(ctx: Context) -> Result<(), Error> {
+    sweep::run(&ctx).await.map(drop)
+}
+
+/// Deletes expired idempotency keys in bounded batches until one is not full.
+async fn purge(ctx: Context) -> Result<(), Error> {
+    let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
+    while idempotency::purge(&ctx.db, &ctx.clock, PURGE_BATCH).await? >= full {}
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Rows of `media.assets`. Every query names one owner.
 
 use chrono::{DateTime, Utc};
-use quartet_db::typed_id;
+use quartet_db::{statement, typed_id};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -75,24 +75,27 @@ pub(crate) async fn insert(
     owner: &Owner,
     asset: &AssetRow,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO media.assets (id, owner, status, visibility, object_key, file_name,
+    statement(
+        "assets.insert",
+        sqlx::query!(
+            "INSERT INTO media.assets (id, owner, status, visibility, object_key, file_name,
              content_type, size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        asset.id.uuid(),
-        owner.as_str(),
-        asset.status as Status,
-        asset.visibility as Visibility,
-        asset.object_key,
-        asset.file_name,
-        asset.content_type,
-        asset.size_bytes,
-        asset.checksum_sha256,
-        asset.upload_expires_at,
-        asset.created_at,
-        asset.updated_at,
+            asset.id.uuid(),
+            owner.as_str(),
+            asset.status as Status,
+            asset.visibility as Visibility,
+            asset.object_key,
+            asset.file_name,
+            asset.content_type,
+            asset.size_bytes,
+            asset.checksum_sha256,
+            asset.upload_expires_at,
+            asset.created_at,
+            asset.updated_at,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(())
 }
@@ -102,16 +105,19 @@ pub(crate) async fn by_id(
     owner: &Owner,
     id: AssetId,
 ) -> Result<Option<AssetRow>, sqlx::Error> {
-    sqlx::query_as!(
-        AssetRow,
-        r#"SELECT id AS "id: AssetId", status AS "status: Status",
+    statement(
+        "assets.by_id",
+        sqlx::query_as!(
+            AssetRow,
+            r#"SELECT id AS "id: AssetId", status AS "status: Status",
                   visibility AS "visibility: Visibility", object_key, file_name, content_type,
                   size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at
            FROM media.assets WHERE id = $1 AND owner = $2 AND status <> 'deleting'"#,
-        id.uuid(),
-        owner.as_str(),
+            id.uuid(),
+            owner.as_str(),
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }
 
@@ -122,9 +128,11 @@ pub(crate) async fn list(
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, sqlx::Error> {
-    sqlx::query_as!(
-        AssetRow,
-        r#"SELECT id AS "id: AssetId", status AS "status: Status",
+    statement(
+        "assets.list",
+        sqlx::query_as!(
+            AssetRow,
+            r#"SELECT id AS "id: AssetId", status AS "status: Status",
                   visibility AS "visibility: Visibility", object_key, file_name, content_type,
                   size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at
            FROM media.assets
@@ -133,13 +141,14 @@ pub(crate) async fn list(
              AND ($3::text IS NULL OR visibility = $3)
              AND ($4::uuid IS NULL OR id < $4)
            ORDER BY id DESC LIMIT $5"#,
-        owner.as_str(),
-        filter.status as Option<Status>,
-        filter.visibility as Option<Visibility>,
-        filter.before.map(AssetId::uuid),
-        limit,
+            owner.as_str(),
+            filter.status as Option<Status>,
+            filter.visibility as Option<Visibility>,
+            filter.before.map(AssetId::uuid),
+            limit,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -151,15 +160,18 @@ pub(crate) async fn settle(
     status: Status,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let updated = sqlx::query!(
-        "UPDATE media.assets SET status = $3, updated_at = $4
+    let updated = statement(
+        "assets.settle",
+        sqlx::query!(
+            "UPDATE media.assets SET status = $3, updated_at = $4
          WHERE id = $1 AND owner = $2 AND status = 'pending'",
-        id.uuid(),
-        owner.as_str(),
-        status as Status,
-        now,
+            id.uuid(),
+            owner.as_str(),
+            status as Status,
+            now,
+        )
+        .execute(db),
     )
-    .execute(db)
     .await?;
     Ok(updated.rows_affected() == 1)
 }
@@ -173,16 +185,19 @@ pub(crate) async fn delete(
     now: DateTime<Utc>,
     sweep_after: DateTime<Utc>,
 ) -> Result<Option<DeletedAsset>, sqlx::Error> {
-    sqlx::query_as!(
-        DeletedAsset,
-        r#"UPDATE media.assets SET status = 'deleting', updated_at = $3, sweep_after = $4
+    statement(
+        "assets.delete",
+        sqlx::query_as!(
+            DeletedAsset,
+            r#"UPDATE media.assets SET status = 'deleting', updated_at = $3, sweep_after = $4
            WHERE id = $1 AND owner = $2 AND status <> 'deleting'
            RETURNING object_key, visibility AS "visibility: Visibility""#,
-        id.uuid(),
-        owner.as_str(),
-        now,
-        sweep_after,
+            id.uuid(),
+            owner.as_str(),
+            now,
+            sweep_after,
+        )
+        .fetch_optional(db),
     )
-    .fetch_optional(db)
     .await
 }

@@ -1,6 +1,7 @@
 //! The sweep across all owners, through SQL functions that bypass row-level security.
 
 use chrono::{DateTime, Utc};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 use crate::store::assets::{AssetId, Visibility};
@@ -28,17 +29,20 @@ pub(crate) async fn take(
     db: &mut PgConnection,
     claim: Claim,
 ) -> Result<Vec<SweepRow>, sqlx::Error> {
-    sqlx::query_as!(
-        SweepRow,
-        r#"SELECT id AS "id!: AssetId", object_key AS "object_key!",
+    statement(
+        "sweeps.take",
+        sqlx::query_as!(
+            SweepRow,
+            r#"SELECT id AS "id!: AssetId", object_key AS "object_key!",
                   visibility AS "visibility!: Visibility"
            FROM media.take_sweep($1, $2, $3, $4)"#,
-        claim.now,
-        claim.abandoned_before,
-        claim.leased_until,
-        claim.limit,
+            claim.now,
+            claim.abandoned_before,
+            claim.leased_until,
+            claim.limit,
+        )
+        .fetch_all(db),
     )
-    .fetch_all(db)
     .await
 }
 
@@ -48,11 +52,14 @@ pub(crate) async fn finish(
     id: AssetId,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT media.finish_sweep($1, $2) AS "gone!""#,
-        id.uuid(),
-        now
+    statement(
+        "sweeps.finish",
+        sqlx::query_scalar!(
+            r#"SELECT media.finish_sweep($1, $2) AS "gone!""#,
+            id.uuid(),
+            now
+        )
+        .fetch_one(db),
     )
-    .fetch_one(db)
     .await
 }

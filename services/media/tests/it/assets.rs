@@ -5,17 +5,17 @@ use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of};
 #[tokio::test]
 async fn pages_are_stable_while_assets_change() {
     let app = TestApp::start().await;
-    let mut made = Vec::new();
+    let mut ids = Vec::new();
     for _ in 0..5 {
-        made.push(id_of(&app.presign("usr_a", &png("private")).await["asset"]).to_owned());
+        ids.push(id_of(&app.presign("usr_a", &png("private")).await["asset"]).to_owned());
     }
-    made.reverse();
+    ids.reverse();
     let first = json_of(app.get("/v1/media/assets?limit=2", "usr_a").await, 200).await;
     assert_eq!(first["has_more"], true);
-    // A newer asset and a deleted one do not move the rest.
+    // A new asset and a deleted one do not shift the pages.
     app.presign("usr_a", &png("private")).await;
     let gone = app
-        .delete(&format!("/v1/media/assets/{}", made[0]), "usr_a")
+        .delete(&format!("/v1/media/assets/{}", ids[0]), "usr_a")
         .await;
     assert_eq!(gone.status(), 204);
     let mut seen: Vec<String> = Vec::new();
@@ -34,7 +34,7 @@ async fn pages_are_stable_while_assets_change() {
         let path = format!("/v1/media/assets?limit=2&cursor={cursor}");
         page = json_of(app.get(&path, "usr_a").await, 200).await;
     }
-    assert_eq!(seen, made);
+    assert_eq!(seen, ids);
     assert_eq!(page["has_more"], false);
 }
 

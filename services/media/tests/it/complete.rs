@@ -48,7 +48,7 @@ async fn a_file_of_another_type_is_rejected_and_removed() {
         .next()
         .unwrap()
         .to_owned();
-    assert_eq!(app.fetch(&key).await, 404, "the object is gone");
+    assert_eq!(app.fetch(&key).await, 404, "the object is deleted");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn every_operation_requires_a_valid_token() {
         for header in [None, Some("Basic YTpi"), Some("Bearer x.y.z")] {
             let mut request = http
                 .request(method.clone(), &url)
-                // Nobody believes an identity header.
+                // Identity headers are not trusted.
                 .header("x-user-id", "usr_a")
                 .json(&png("private"));
             if let Some(value) = header {
@@ -57,7 +57,7 @@ async fn every_operation_requires_a_valid_token() {
     }
 }
 
-/// The second guard: what the service's own role sees without the application's predicates.
+/// Row-level security: what the service's role sees without the predicates of its queries.
 #[tokio::test]
 async fn row_level_security_hides_rows_of_other_users() {
     let app = TestApp::start().await;
@@ -65,7 +65,7 @@ async fn row_level_security_hides_rows_of_other_users() {
     let pool = app.role_pool().await;
     let count = "SELECT count(*) FROM media.assets";
     let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
-    assert_eq!(unset, 0, "nothing is seen without a subject");
+    assert_eq!(unset, 0, "no rows without a user");
     for (subject, expected) in [("usr_b", 0_i64), ("", 0), ("usr_a", 1)] {
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("SELECT set_config('quartet.user_id', $1, true)")
@@ -75,9 +75,12 @@ async fn row_level_security_hides_rows_of_other_users() {
             .unwrap();
         let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *tx).await.unwrap();
         assert_eq!(seen, expected, "{subject}");
-        let stolen = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
+        let given_away = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
             .execute(&mut *tx)
             .await;
-        assert!(stolen.is_err() || seen == 0, "rows cannot be given away");
+        assert!(
+            given_away.is_err() || seen == 0,
+            "rows cannot be given away"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The media service through its public door, with a real Postgres and the development S3 server.
+//! Tests of the media service through HTTP, with a real Postgres and the development S3 server.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -23,7 +23,7 @@ async fn a_matching_upload_becomes_a_ready_asset() {
     assert_eq!(
         json_of(app.complete("usr_a", id).await, 200).await,
         ready,
-        "again"
+        "idempotent"
     );
 }
 
@@ -140,7 +140,7 @@ async fn presign_names_each_invalid_field_and_writes_nothing() {
 async fn presign_accepts_what_the_document_allows() {
     let app = TestApp::start().await;
     for change in [
-        // In JSON the same number as 48213.
+        // The same JSON number as 48213.
         json!({"size_bytes": 48213.0}),
         json!({"checksum_sha256": null}),
         json!({"checksum_sha256": "9F".repeat(32)}),

@@ -25,11 +25,11 @@ pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x0
 const ACCESS_KEY: &str = "test-access";
 const SECRET_KEY: &str = "test-secret-key";
 
-/// What the document promises of every answer.
+/// Every response is checked against the committed document.
 static CONTRACT: LazyLock<Contract> =
     LazyLock::new(|| Contract::new(include_str!("../../openapi.json")));
 
-/// A service with a database, an object store, a clock and an issuer of its own.
+/// A service with its own database, object store, clock and issuer.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
@@ -42,7 +42,7 @@ pub(crate) struct TestApp {
     _watch: Arc<Watch>,
 }
 
-/// An object store that can be stopped and started again on the same address and data.
+/// An object store that can be stopped and restarted with the same listen address and data.
 pub(crate) struct Store {
     pub(crate) address: SocketAddr,
     data: TempDir,
@@ -95,7 +95,7 @@ impl TestApp {
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create("media", &MIGRATOR).await;
         let store = Store::new().await;
-        // The store checks signatures by the real time.
+        // The store checks signatures against the system clock.
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
         let mut config: Config =
@@ -170,7 +170,7 @@ impl TestApp {
         .await
     }
 
-    /// Sends bytes where a presign answer says, with headers changed; an empty value removes one.
+    /// Sends bytes as a presign response says, with some headers changed; an empty value removes one.
     pub(crate) async fn put(
         &self,
         presigned: &Value,
@@ -195,7 +195,7 @@ impl TestApp {
         request.send().await.unwrap().status()
     }
 
-    /// A whole upload of [`PNG`]; gives the ready asset.
+    /// Uploads and completes [`PNG`]. Returns the ready asset.
     pub(crate) async fn upload(&self, subject: &str, visibility: &str) -> Value {
         let presigned = self.presign(subject, &png(visibility)).await;
         assert_eq!(self.put(&presigned, PNG, &[]).await, 200);
@@ -206,7 +206,7 @@ impl TestApp {
         .await
     }
 
-    /// A superuser's look at all rows: status by id.
+    /// The status of every asset by id, read as a superuser.
     pub(crate) async fn rows(&self) -> BTreeMap<String, String> {
         let mut admin = self.database.connect_as_admin().await;
         let rows: Vec<(uuid::Uuid, String)> = sqlx::query_as("SELECT id, status FROM media.assets")
@@ -222,7 +222,7 @@ impl TestApp {
         PgPool::connect(&self.database.url()).await.unwrap()
     }
 
-    /// The status with which the store answers an unsigned GET of a public object.
+    /// The status of an unsigned GET from the store.
     pub(crate) async fn fetch(&self, url: &str) -> StatusCode {
         self.http.get(url).send().await.unwrap().status()
     }
@@ -248,7 +248,7 @@ pub(crate) async fn json_of(response: Response, status: u16) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// A problem with this code; gives its fields: pointer or parameter, and rule.
+/// Asserts a problem with this code. Returns its fields: pointer or parameter, and rule.
 pub(crate) async fn problem_of(
     response: Response,
     status: u16,

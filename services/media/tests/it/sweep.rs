@@ -1,9 +1,7 @@
-use chrono::Duration;
-use quartet_media::sweep_once;
-
 use crate::support::{PNG, TestApp, id_of, png, problem_of};
+use chrono::Duration;
 
-/// The end of the address (15 minutes) and an hour more.
+/// The lifetime of the signed URL (15 minutes) and one hour.
 fn past_abandonment() -> Duration {
     Duration::seconds(900 + 3600 + 1)
 }
@@ -15,11 +13,11 @@ async fn abandoned_uploads_are_swept_and_others_kept() {
     app.put(&uploaded, PNG, &[]).await;
     app.presign("usr_a", &png("private")).await;
     let ready = app.upload("usr_a", "public").await;
-    assert_eq!(sweep_once(&app.state).await.unwrap(), 0, "not yet");
+    assert_eq!(app.state.sweep_once().await.unwrap(), 0, "not yet");
 
     app.clock.advance(past_abandonment());
     let late = app.presign("usr_b", &png("private")).await;
-    assert_eq!(sweep_once(&app.state).await.unwrap(), 2);
+    assert_eq!(app.state.sweep_once().await.unwrap(), 2);
     let object = uploaded["upload"]["url"]
         .as_str()
         .unwrap()
@@ -42,9 +40,9 @@ async fn concurrent_sweeps_share_the_work() {
         app.presign("usr_a", &png("private")).await;
     }
     app.clock.advance(past_abandonment());
-    let sweeps = futures_util::future::join_all((0..4).map(|_| sweep_once(&app.state))).await;
+    let sweeps = futures_util::future::join_all((0..4).map(|_| app.state.sweep_once())).await;
     let gone: u64 = sweeps.into_iter().map(Result::unwrap).sum();
-    assert_eq!(gone, 20, "each is removed once");
+    assert_eq!(gone, 20, "each asset is removed once");
     assert!(app.rows().await.is_empty());
 }
 
@@ -58,21 +56,25 @@ async fn a_deletion_is_finished_once_the_store_is_back() {
     problem_of(app.get(&path, "usr_a").await, 404, "not_found").await;
     app.clock.advance(past_abandonment());
     assert_eq!(
-        sweep_once(&app.state).await.unwrap(),
+        app.state.sweep_once().await.unwrap(),
         0,
-        "the store is still away"
+        "the store is still down"
     );
-    assert_eq!(app.rows().await.len(), 1, "the row remembers the object");
+    assert_eq!(
+        app.rows().await.len(),
+        1,
+        "the row still refers to the object"
+    );
 
     app.store.start().await;
     assert_eq!(app.fetch(asset["url"].as_str().unwrap()).await, 200);
     app.clock.advance(Duration::minutes(6));
-    assert_eq!(sweep_once(&app.state).await.unwrap(), 1);
+    assert_eq!(app.state.sweep_once().await.unwrap(), 1);
     assert_eq!(app.fetch(asset["url"].as_str().unwrap()).await, 404);
     assert!(app.rows().await.is_empty());
 }
 
-/// The signed address outlives the asset: what it puts back must not stay for ever.
+/// A signed URL outlives its asset and can create the object again.
 #[tokio::test]
 async fn an_object_uploaded_after_the_deletion_is_swept() {
     let app = TestApp::start().await;
@@ -88,7 +90,7 @@ async fn an_object_uploaded_after_the_deletion_is_swept() {
         .unwrap();
     assert_eq!(app.fetch(object).await, 200);
     app.clock.advance(Duration::seconds(901));
-    assert_eq!(sweep_once(&app.state).await.unwrap(), 1);
+    assert_eq!(app.state.sweep_once().await.unwrap(), 1);
     assert_eq!(app.fetch(object).await, 404);
     assert!(app.rows().await.is_empty());
 }

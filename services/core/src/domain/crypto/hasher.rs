@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! - The shard comes before the running slot. In the other order, attempts on one account would
-//!   hold every slot while they wait for each other, and nobody else could log in.
+//!   hold every slot while they wait for each other, and no one else could log in.
 //! - A permit is held until the outcome of an attempt is stored, so the next attempt on the account
 //!   sees it. Otherwise parallel guesses would all pass the throttle before the first one counts.
 //! - The running slot moves into the blocking task. A client that disconnects drops its request,
@@ -116,7 +116,7 @@ impl Hasher {
     }
 }
 
-/// The right to hash, one hash at a time, until it is dropped.
+/// The right to hash and rate passwords, one at a time, until it is dropped.
 pub(crate) struct Permit<'a> {
     inner: Arc<Inner>,
     running: Arc<OwnedSemaphorePermit>,
@@ -127,7 +127,9 @@ pub(crate) struct Permit<'a> {
 impl Permit<'_> {
     /// A PHC string with a new salt.
     pub(crate) async fn hash(&mut self, password: SecretString) -> Result<String, Error> {
-        self.run(move |inner| {
+        let inner = Arc::clone(&self.inner);
+        self.run(move || {
+            inner.count.inc();
             let hashed = inner
                 .argon2
                 .hash_password(password.expose_secret().as_bytes());
@@ -144,7 +146,9 @@ impl Permit<'_> {
         password: SecretString,
         stored: Option<String>,
     ) -> Result<Verification, Error> {
-        self.run(move |inner| {
+        let inner = Arc::clone(&self.inner);
+        self.run(move || {
+            inner.count.inc();
             let exists = stored.is_some();
             let stored = stored.as_deref().unwrap_or(&inner.decoy);
             let matches = inner
@@ -160,19 +164,19 @@ impl Permit<'_> {
         .await
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs CPU-bound work on a blocking thread, within the bounds of this permit.
+    pub(crate) async fn run<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&Inner) -> T + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (inner, running) = (Arc::clone(&self.inner), Arc::clone(&self.running));
+        let running = Arc::clone(&self.running);
         tokio::task::spawn_blocking(move || {
-            inner.count.inc();
-            let result = work(&inner);
+            let result = work();
             drop(running);
             result
         })
         .await
-        .map_err(|_| Error::Crypto("hashing panicked"))
+        .map_err(|_| Error::Crypto("password work panicked"))
     }
 }
 

@@ -54,7 +54,7 @@ impl MasterKey {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// Decrypts what [`MasterKey::seal`] made with the same name.
+    /// Decrypts the output of [`MasterKey::seal`] for the same name.
     pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, Error> {
         let failed = || Error::Crypto("a signing key was encrypted with another keys.master_key");
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(failed)?;

@@ -18,7 +18,9 @@ use checker::{Checker, DAY_SECONDS, Violations};
 /// Every violation.
 pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
     let mut checker = Checker::default();
-    check_settings(&model, &mut checker);
+    check_server(&model.server, &mut checker);
+    check_background(&model, &mut checker);
+    routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model
         .upstreams
         .iter()
@@ -40,8 +42,7 @@ pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
     })
 }
 
-fn check_settings(model: &model::Model, checker: &mut Checker) {
-    let server = &model.server;
+fn check_server(server: &model::Server, checker: &mut Checker) {
     checker.ranges(
         "server",
         &[
@@ -104,6 +105,9 @@ fn check_settings(model: &model::Model, checker: &mut Checker) {
             ),
         ],
     );
+}
+
+fn check_background(model: &model::Model, checker: &mut Checker) {
     let (discovery, documents) = (&model.discovery, &model.documents);
     checker.ranges(
         "discovery",
@@ -124,7 +128,6 @@ fn check_settings(model: &model::Model, checker: &mut Checker) {
             ("timeout_ms", documents.timeout_ms, 10, 60_000),
         ],
     );
-    routes::check_timeouts("defaults", &model.defaults, checker);
 }
 
 fn check_limit(name: &str, limit: &model::Limit, checker: &mut Checker) -> Limit {

@@ -17,6 +17,7 @@
 //! `graphql.max_cost` bounds the sum over all operations of the document, fragments written out:
 //! a field costs 1 and the cost of its subfields; `links` costs its page size times that of its
 //! subfields; `totalCount` costs 100; `clicks.series` costs 100 and once the cost of its subfields.
+//! More than that is an error of validation (`GRAPHQL_VALIDATION_FAILED`), found before anything runs.
 //!
 //! Not charged: the number of points of a series (up to 1000 values per requested subfield), the
 //! size of strings, the conditions of a `where` filter (bounded on their own) and their cost in

@@ -8,7 +8,7 @@ use super::{
     scope::scope,
 };
 use crate::{
-    domain::{links, slugs::Slug},
+    domain::{links, values::slugs::Slug},
     graphql::error::{Result, invalid_argument},
 };
 

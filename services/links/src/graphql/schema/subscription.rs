@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::{link::link_id, scope::scope};
 use crate::{
-    domain::{feeds, visitor},
+    domain::{links, values::visitor},
     graphql::error::Result,
     store::clicks::WatchedRow,
 };
@@ -51,7 +51,7 @@ pub(super) struct ClickTotals {
 
 /// A kind of device, derived from the `User-Agent` header.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(remote = "crate::domain::visitor::Device")]
+#[graphql(remote = "crate::domain::values::visitor::Device")]
 pub(super) enum Device {
     Desktop,
     Mobile,
@@ -62,7 +62,7 @@ pub(super) enum Device {
 
 /// Why a visitor counts as a bot.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(remote = "crate::domain::visitor::BotReason")]
+#[graphql(remote = "crate::domain::values::visitor::BotReason")]
 pub(super) enum BotReason {
     /// The `User-Agent` header names a crawler, a link preview, a monitor or an HTTP library.
     Crawler,
@@ -88,7 +88,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = ClickEvent> + use<>> {
         let (context, owner) = scope(ctx)?;
         let id = self::link_id(&link_id, "/linkId")?;
-        let watch = feeds::watch(context, owner, id).await?;
+        let watch = links::watch(context, owner, id).await?;
         let batches = stream::unfold(watch, |mut watch| async move {
             watch.next().await.map(|rows| (rows, watch))
         });

@@ -1,4 +1,4 @@
-//! From the parameters of a request to its responses, the same for every transport.
+//! Checks and runs an operation, the same for every transport.
 
 use std::sync::Arc;
 

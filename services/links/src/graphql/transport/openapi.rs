@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of GraphQL: the shape of errors, examples, and error codes.
+//! GraphQL in the OpenAPI document: the shape of errors, examples, and error codes.
 
 use std::collections::BTreeMap;
 

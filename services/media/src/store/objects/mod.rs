@@ -8,9 +8,11 @@ use std::{fmt, sync::Arc};
 use aws_sdk_s3::{
     Client,
     error::{DisplayErrorContext, SdkError},
+    operation::head_object::HeadObjectOutput,
     types::ChecksumMode,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use quartet_telemetry::span;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -86,30 +88,21 @@ impl ObjectStore {
 
     /// `None` when the object does not exist.
     pub(crate) async fn head(&self, asset: &AssetRow) -> Result<Option<ObjectHead>, ObjectError> {
-        let response = self
+        let request = self
             .0
             .client
             .head_object()
             .bucket(self.bucket(asset.visibility))
             .key(&asset.object_key)
-            .checksum_mode(ChecksumMode::Enabled)
-            .send()
-            .await;
-        match response {
-            Ok(head) => Ok(Some(ObjectHead {
-                size_bytes: head
-                    .content_length()
-                    .and_then(|length| length.try_into().ok())
-                    .unwrap_or(0),
-                content_type: head.content_type().unwrap_or_default().to_owned(),
-                etag: head.e_tag().unwrap_or_default().to_owned(),
-                checksum_sha256: head
-                    .checksum_sha256()
-                    .and_then(|checksum| STANDARD.decode(checksum).ok()),
-            })),
-            Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
-            Err(error) => Err(failed("read an object's metadata", error)),
-        }
+            .checksum_mode(ChecksumMode::Enabled);
+        span("s3.head_object", async {
+            match request.send().await {
+                Ok(head) => Ok(Some(ObjectHead::new(&head))),
+                Err(SdkError::ServiceError(error)) if error.err().is_not_found() => Ok(None),
+                Err(error) => Err(failed("read an object's metadata", error)),
+            }
+        })
+        .await
     }
 
     /// The first bytes of the version that `head` returned.
@@ -119,23 +112,20 @@ impl ObjectStore {
         head: &ObjectHead,
         count: u64,
     ) -> Result<Vec<u8>, ObjectError> {
-        let response = self
+        let request = self
             .0
             .client
             .get_object()
             .bucket(self.bucket(asset.visibility))
             .key(&asset.object_key)
             .if_match(&head.etag)
-            .range(format!("bytes=0-{}", count.saturating_sub(1)))
-            .send()
-            .await
-            .map_err(|error| failed("read an object", error))?;
-        let bytes = response
-            .body
-            .collect()
-            .await
-            .map_err(|error| failed("read an object", error))?;
-        Ok(bytes.to_vec())
+            .range(format!("bytes=0-{}", count.saturating_sub(1)));
+        span("s3.get_object", async {
+            let response = request.send().await.map_err(read_failed)?;
+            let bytes = response.body.collect().await.map_err(read_failed)?;
+            Ok(bytes.to_vec())
+        })
+        .await
     }
 
     /// Reads the whole object in chunks, for stores that keep no SHA-256.
@@ -146,16 +136,15 @@ impl ObjectStore {
             .get_object()
             .bucket(self.bucket(asset.visibility))
             .key(&asset.object_key);
-        let mut body = request
-            .send()
-            .await
-            .map_err(|error| failed("read an object", error))?
-            .body;
-        let mut hash = Sha256::new();
-        while let Some(chunk) = body.next().await {
-            hash.update(&chunk.map_err(|error| failed("read an object", error))?);
-        }
-        Ok(hash.finalize().to_vec())
+        span("s3.get_object", async {
+            let mut body = request.send().await.map_err(read_failed)?.body;
+            let mut hash = Sha256::new();
+            while let Some(chunk) = body.next().await {
+                hash.update(&chunk.map_err(read_failed)?);
+            }
+            Ok(hash.finalize().to_vec())
+        })
+        .await
     }
 
     /// Succeeds when the object does not exist.
@@ -170,8 +159,7 @@ impl ObjectStore {
             .delete_object()
             .bucket(self.bucket(visibility))
             .key(key);
-        request
-            .send()
+        span("s3.delete_object", request.send())
             .await
             .map_err(|error| failed("delete an object", error))?;
         Ok(())
@@ -181,8 +169,7 @@ impl ObjectStore {
     pub(crate) async fn probe(&self) -> Result<(), ObjectError> {
         for bucket in [&self.0.private_bucket, &self.0.public_bucket] {
             let request = self.0.client.head_bucket().bucket(bucket);
-            request
-                .send()
+            span("s3.head_bucket", request.send())
                 .await
                 .map_err(|error| failed("read a bucket's metadata", error))?;
         }
@@ -192,7 +179,8 @@ impl ObjectStore {
     /// Creates missing buckets. Safe to run on several replicas at once.
     pub(crate) async fn create_buckets(&self) -> Result<(), ObjectError> {
         for bucket in [&self.0.private_bucket, &self.0.public_bucket] {
-            match self.0.client.create_bucket().bucket(bucket).send().await {
+            let request = self.0.client.create_bucket().bucket(bucket);
+            match span("s3.create_bucket", request.send()).await {
                 Ok(_) => {}
                 Err(SdkError::ServiceError(error))
                     if error.err().is_bucket_already_owned_by_you()
@@ -209,6 +197,26 @@ impl ObjectStore {
             Visibility::Public => &self.0.public_bucket,
         }
     }
+}
+
+impl ObjectHead {
+    fn new(head: &HeadObjectOutput) -> Self {
+        Self {
+            size_bytes: head
+                .content_length()
+                .and_then(|length| length.try_into().ok())
+                .unwrap_or(0),
+            content_type: head.content_type().unwrap_or_default().to_owned(),
+            etag: head.e_tag().unwrap_or_default().to_owned(),
+            checksum_sha256: head
+                .checksum_sha256()
+                .and_then(|checksum| STANDARD.decode(checksum).ok()),
+        }
+    }
+}
+
+fn read_failed(error: impl std::error::Error) -> ObjectError {
+    failed("read an object", error)
 }
 
 fn failed(operation: &'static str, error: impl std::error::Error) -> ObjectError {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use quartet_common::problem::{Problem, Rule};
 
 use crate::{
-    domain::times,
+    domain::values::times,
     graphql::{error::invalid_argument, schema::link::link_id},
     store::link_filters::{
         Column,

@@ -1,8 +1,8 @@
 //! Cursors: where a link is in an order, as an opaque string.
 //!
-//! A cursor holds the values that the link had in each term, its id, and the order for which it was
-//! made. It is neither signed nor secret: whatever a client puts into it is compared with columns
-//! of links that the client can read anyway. So only its types are checked.
+//! A cursor holds the values of the link in each term of the order, its id, and the order itself. It
+//! is neither signed nor encrypted: a forged cursor only selects another slice of links that the
+//! client can read anyway. Its types are checked, because Postgres fails to compare unlike ones.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use quartet_common::problem::{Problem, Rule};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    domain::times,
+    domain::values::times,
     graphql::error::invalid_argument,
     store::{
         link_filters::Column,
@@ -81,7 +81,7 @@ fn key(term: Term, link: &LinkRow) -> Key {
     }
 }
 
-/// Whether a key has the type of the column. Without this, Postgres would fail to compare them.
+/// Whether a key has the type of the column.
 fn fits(term: Term, key: &Key) -> bool {
     match (term.column, key) {
         (Column::Title | Column::ExpiresAt, Key::Null) | (Column::TotalClicks, Key::Number(_)) => {

@@ -1,6 +1,7 @@
 //! Sockets with the subprotocol graphql-transport-ws.
 
 mod message;
+mod operations;
 mod session;
 
 use axum::{

@@ -11,29 +11,26 @@
 //! ```
 //!
 //! Invariants:
-//! - The session's task alone reads and writes the socket. Operations run in tasks of their own and
-//!   send to a bounded queue, so that a slow client stops its operations instead of filling memory.
-//! - An operation has the serial number of its `subscribe`. A client may reuse an id right after
-//!   `complete`; without the number, queued messages of the old operation would be delivered as
-//!   those of the new one.
+//! - The session's task alone reads and writes the socket; operations run in tasks of their own.
 //! - A session never outlives its token: the deadline is set anew after each event.
-//! - When the session ends, its operations are aborted: none of them runs for a client that has
-//!   disconnected.
+//! - When the session ends, its operations are aborted: none runs for a client that has disconnected.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Error,
     extract::ws::{CloseFrame, Message, WebSocket},
 };
 use bytes::Bytes;
-use futures_util::StreamExt;
 use quartet_auth::{Caller, jwt::JwtError};
 use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
-use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+use tokio::time::Instant;
 
-use super::message::{self, ClientMessage};
+use super::{
+    message::{self, ClientMessage},
+    operations::Operations,
+};
 use crate::{
     config::GraphQl as Settings,
     graphql::transport::{
@@ -43,11 +40,9 @@ use crate::{
     problems::graphql as problems,
 };
 
-/// Messages that wait for a slow client. Beyond that, its operations wait.
-const QUEUE: usize = 16;
 /// A client that reads nothing for this long is considered disconnected.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest time that a timer is set for, instead of that to an expiry in the far future.
+/// Timers are set at most a year ahead: an expiry in the far future overflows them.
 const MAX_LIFETIME_MS: u64 = 365 * 24 * 3600 * 1000;
 
 /// Code and reason of a close frame.
@@ -74,31 +69,9 @@ pub(super) struct Session {
     socket: WebSocket,
     state: GraphQlState,
     header_token: Option<String>,
-    is_initialised: bool,
+    is_initialized: bool,
     caller: Option<Caller>,
-    operations: HashMap<String, Running>,
-    /// The serial number of the last operation.
-    last_serial: u64,
-    sender: mpsc::Sender<Event>,
-    queue: mpsc::Receiver<Event>,
-}
-
-struct Running {
-    serial: u64,
-    task: AbortHandle,
-}
-
-/// What an operation sends to the session.
-struct Event {
-    id: String,
-    serial: u64,
-    kind: EventKind,
-}
-
-enum EventKind {
-    Next(Value),
-    Error(Value),
-    Complete,
+    operations: Operations,
 }
 
 impl Session {
@@ -107,17 +80,13 @@ impl Session {
         state: GraphQlState,
         header_token: Option<String>,
     ) -> Self {
-        let (sender, queue) = mpsc::channel(QUEUE);
         Self {
             socket,
             state,
             header_token,
-            is_initialised: false,
+            is_initialized: false,
             caller: None,
-            operations: HashMap::new(),
-            last_serial: 0,
-            sender,
-            queue,
+            operations: Operations::new(),
         }
     }
 
@@ -128,9 +97,7 @@ impl Session {
         } else {
             Some(WRONG_PROTOCOL)
         };
-        for running in self.operations.values() {
-            running.task.abort();
-        }
+        self.operations.abort_all();
         if let Some((code, reason)) = ended {
             let reason = reason.into();
             // If the client has disconnected meanwhile, there is nothing left to do.
@@ -153,7 +120,7 @@ impl Session {
                     is_alive = true;
                     self.receive(received).await
                 }
-                Some(event) = self.queue.recv() => self.forward(event).await,
+                message = self.operations.next() => self.send_text(message).await,
                 _ = keep_alive.tick() => {
                     // Nothing since the last ping, not even its pong.
                     if !std::mem::replace(&mut is_alive, false) {
@@ -189,21 +156,19 @@ impl Session {
 
     async fn handle(&mut self, message: ClientMessage) -> Result<(), Ended> {
         match message {
-            ClientMessage::ConnectionInit { payload } => self.initialise(payload).await,
+            ClientMessage::ConnectionInit { payload } => self.initialize(payload).await,
             ClientMessage::Ping { payload } => self.send_text(message::pong(payload)).await,
             ClientMessage::Pong { .. } => Ok(()),
             ClientMessage::Subscribe { id, payload } => self.subscribe(id, payload).await,
             ClientMessage::Complete { id } => {
-                if let Some(running) = self.operations.remove(&id) {
-                    running.task.abort();
-                }
+                self.operations.abort(&id);
                 Ok(())
             }
         }
     }
 
-    async fn initialise(&mut self, payload: Option<Map<String, Value>>) -> Result<(), Ended> {
-        if std::mem::replace(&mut self.is_initialised, true) {
+    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), Ended> {
+        if std::mem::replace(&mut self.is_initialized, true) {
             return Err(Some(TOO_MANY_INITS));
         }
         let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
@@ -223,11 +188,11 @@ impl Session {
         let Some(caller) = &self.caller else {
             return Err(Some(UNAUTHORIZED));
         };
-        if self.operations.contains_key(&id) {
+        if self.operations.contains(&id) {
             return Err(Some(DUPLICATE));
         }
         match self.prepare(payload, caller) {
-            Ok(operation) => self.start(id, operation),
+            Ok(operation) => self.operations.start(id, operation.stream(&self.state)),
             Err(response) => {
                 let message = message::error(&id, &response.into_errors());
                 self.send_text(message).await?;
@@ -246,52 +211,6 @@ impl Session {
         let request =
             request.map_err(|problem| GraphQlResponse::from_problem(&problem, self.settings()))?;
         Operation::prepare(request, caller, &self.state)
-    }
-
-    fn start(&mut self, id: String, operation: Operation) {
-        self.last_serial += 1;
-        let serial = self.last_serial;
-        let mut responses = Box::pin(operation.stream(&self.state));
-        let sender = self.sender.clone();
-        let event_id = id.clone();
-        let task = tokio::spawn(async move {
-            let event = |kind| Event {
-                id: event_id.clone(),
-                serial,
-                kind,
-            };
-            let mut last = EventKind::Complete;
-            while let Some(response) = responses.next().await {
-                if response.is_request_error() {
-                    last = EventKind::Error(response.into_errors());
-                    break;
-                }
-                let next = EventKind::Next(response.into_json());
-                if sender.send(event(next)).await.is_err() {
-                    return;
-                }
-            }
-            // Fails only if the session has ended.
-            let _ = sender.send(event(last)).await;
-        });
-        let task = task.abort_handle();
-        self.operations.insert(id, Running { serial, task });
-    }
-
-    /// Forwards an event to the client, unless the client has completed the operation meanwhile.
-    async fn forward(&mut self, event: Event) -> Result<(), Ended> {
-        let Event { id, serial, kind } = event;
-        let running = self.operations.get(&id);
-        if running.is_none_or(|running| running.serial != serial) {
-            return Ok(());
-        }
-        let message = match kind {
-            EventKind::Next(payload) => return self.send_text(message::next(&id, &payload)).await,
-            EventKind::Error(errors) => message::error(&id, &errors),
-            EventKind::Complete => message::complete(&id),
-        };
-        self.operations.remove(&id);
-        self.send_text(message).await
     }
 
     fn expiry(&self, caller: &Caller) -> Instant {

@@ -21,9 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::clicks::Click;
 use crate::{
     config::{self, FsyncMode, WhenLogIsFull},
+    domain::values::click::Click,
     error::Error,
     wal::{self, AppendError, Directory, Fsync, Wal},
 };

@@ -1,4 +1,9 @@
 //! Errors on the wire: problem details of RFC 9457, the same from every service.
+//!
+//! A [`Problem`] has a public side (kind, detail, fields) and a private one (`source`). Turning it
+//! into a response is pure: the problem travels in the extensions of the response, and one layer,
+//! which knows the request id, renders the body and logs the source once. A cause can therefore
+//! neither reach a client nor be logged twice.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -11,23 +16,20 @@ pub mod kinds;
 
 pub use kinds::Kind;
 
-/// What went wrong, told to the client; the cause stays in `source` for the log.
-///
-/// Turning it into a response is pure: the problem rides in the response's
-/// extensions, and `quartet_http::layers` renders the body and logs it once.
+/// An error response, with its cause for the log.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub kind: &'static Kind,
-    /// What is special about this occurrence.
+    /// What is specific to this occurrence.
     pub detail: Option<String>,
-    /// Every field that breaks a rule, where the request was at fault.
+    /// The invalid fields of the request.
     pub errors: Vec<FieldError>,
     pub headers: HeaderMap,
     /// Never shown to a client.
     pub source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// One field of the request and the rule that it breaks.
+/// An invalid field of the request, and the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request body.
@@ -46,7 +48,7 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// A rule that a value breaks, before it is known which field held the value.
+/// A rule that a value breaks. Which field has the value is up to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub code: &'static str,
@@ -61,8 +63,8 @@ pub struct ProblemBody {
     #[serde(rename = "type")]
     #[schema(example = "urn:quartet:problem:invalid_body")]
     pub kind: String,
-    /// The same sentence for every problem of this kind.
-    #[schema(value_type = String, example = "The request body breaks a rule")]
+    /// Short summary, the same for all problems of this kind.
+    #[schema(value_type = String, example = "Invalid request body")]
     pub title: &'static str,
     /// The HTTP status code.
     #[schema(example = 422, minimum = 400, maximum = 599)]
@@ -70,17 +72,17 @@ pub struct ProblemBody {
     /// Stable machine-readable name of the problem.
     #[schema(value_type = String, example = "invalid_body")]
     pub code: &'static str,
-    /// What is special about this occurrence.
+    /// What is specific to this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "the body must arrive within 10 s", nullable = false)]
     pub detail: Option<String>,
     /// Path of the request.
     #[schema(example = "/v1/media/presign")]
     pub instance: String,
-    /// Equal to the `x-request-id` header; names the request in the logs.
+    /// Identifies the request in the logs; equals the `x-request-id` header.
     #[schema(example = "019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10")]
     pub request_id: String,
-    /// Every field that breaks a rule.
+    /// The invalid fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
@@ -146,10 +148,10 @@ impl Problem {
         Self::new(&kinds::FORBIDDEN)
     }
 
-    /// 404; `what` is the noun, such as `asset`.
+    /// 404. `what` is a noun such as `asset`.
     pub fn not_found(what: &str) -> Self {
         Self::new(&kinds::NOT_FOUND).detail(format!(
-            "there is no such {what}, or it belongs to somebody else"
+            "the {what} does not exist or belongs to another user"
         ))
     }
 
@@ -157,7 +159,7 @@ impl Problem {
         Self::new(&kinds::INTERNAL).source(source)
     }
 
-    /// 503 with `Retry-After: 1`: the same request may work soon.
+    /// 503 with `Retry-After: 1`: a retry may succeed.
     pub fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
         Self::not_now(&kinds::UNAVAILABLE).source(source)
     }
@@ -167,7 +169,7 @@ impl Problem {
         Self::new(kind).retry_after(1)
     }
 
-    /// 422 naming every field of the body that breaks a rule.
+    /// 422 with the invalid fields of the body.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         Self::new(&kinds::INVALID_BODY).errors(errors)
     }
@@ -177,7 +179,7 @@ impl Problem {
         Self::new(&kinds::INVALID_PARAMETER).field(FieldError::parameter(name, code, detail))
     }
 
-    /// The body as it goes over the wire.
+    /// The body of the response.
     pub fn to_body(&self, request_id: &str, instance: &str) -> ProblemBody {
         ProblemBody {
             kind: format!("urn:quartet:problem:{}", self.kind.code),
@@ -191,7 +193,7 @@ impl Problem {
         }
     }
 
-    /// The chain of causes in one line, for the log.
+    /// The chain of causes in one line, for the log. Repeated text is omitted.
     pub fn causes(&self) -> Option<String> {
         let mut cause: Option<&(dyn Error + 'static)> = self
             .source
@@ -252,42 +254,6 @@ impl fmt::Display for Rule {
 }
 
 impl Error for Rule {}
-
-/// Collects every broken rule of one request body, so that a client hears of all at once.
-#[derive(Debug, Default)]
-pub struct Checks(Vec<FieldError>);
-
-impl Checks {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Keeps the value, or notes which field broke which rule.
-    pub fn take<T>(&mut self, pointer: &str, parsed: Result<T, Rule>) -> Option<T> {
-        match parsed {
-            Ok(value) => Some(value),
-            Err(rule) => {
-                self.0
-                    .push(FieldError::body(pointer, rule.code, rule.detail));
-                None
-            }
-        }
-    }
-
-    pub fn push(&mut self, error: FieldError) {
-        self.0.push(error);
-    }
-
-    /// # Errors
-    /// 422 `invalid_body` with every broken rule.
-    pub fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(self.0))
-        }
-    }
-}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

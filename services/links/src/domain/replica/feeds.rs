@@ -26,14 +26,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 
-use super::Context;
-use crate::{
-    error::Error,
-    store::{
-        self,
-        clicks::{FeedCursor, WatchedRow},
-        links::LinkId,
-    },
+use crate::store::{
+    self,
+    clicks::{FeedCursor, WatchedRow},
+    links::LinkId,
 };
 
 /// Batches that a slow watcher may lag behind before it misses some.
@@ -75,52 +71,8 @@ pub(crate) struct Watch {
     start: i64,
     receiver: broadcast::Receiver<Arc<Vec<WatchedRow>>>,
     feeds: Feeds,
-    started: bool,
-}
-
-/// Watches a link: every click that is stored from now on.
-///
-/// # Errors
-/// `LinkNotFound`.
-pub(crate) async fn watch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<Watch, Error> {
-    let now = ctx.clock.now();
-    let mut watch = Watch {
-        link_id,
-        start: 0,
-        receiver: ctx.feeds.subscribe(link_id),
-        feeds: ctx.feeds.clone(),
-        started: false,
-    };
-    watch.start = last_batch(ctx, owner, link_id).await?;
-    if ctx.feeds.set_cursor(link_id, watch.start) {
-        ctx.feeds.read(&ctx.db, &[link_id], now - CATCH_UP).await?;
-    }
-    watch.started = true;
-    ctx.feeds.subscriptions.inc();
-    Ok(watch)
-}
-
-/// Delivers what was announced to the watchers of `links`, or of any link if `None`.
-///
-/// # Errors
-/// When the database fails. The next announcement delivers the same clicks.
-pub(crate) async fn announce(
-    ctx: &Context,
-    links: Option<&[LinkId]>,
-    since: DateTime<Utc>,
-) -> Result<(), Error> {
-    let watched = ctx.feeds.watched(links);
-    if watched.is_empty() {
-        return Ok(());
-    }
-    ctx.feeds.read(&ctx.db, &watched, since - CLOCK_SKEW).await
-}
-
-async fn last_batch(ctx: &Context, owner: &str, link_id: LinkId) -> Result<i64, Error> {
-    let mut tx = store::begin_as(&ctx.db, owner).await?;
-    let batch = store::clicks::last_batch(&mut tx, owner, link_id).await?;
-    tx.commit().await?;
-    batch.ok_or(Error::LinkNotFound)
+    /// Whether it is one of `subscriptions`.
+    is_counted: bool,
 }
 
 impl Feeds {
@@ -131,6 +83,57 @@ impl Feeds {
         }
     }
 
+    /// Begins to watch a link. The watch delivers nothing before [`Self::start`].
+    pub(crate) fn subscribe(&self, link_id: LinkId) -> Watch {
+        let mut feeds = self.lock();
+        let feed = feeds.entry(link_id).or_insert_with(|| Feed {
+            sender: broadcast::channel(BACKLOG).0,
+            cursor: Cursor::Unset { missed: false },
+        });
+        Watch {
+            link_id,
+            start: i64::MAX,
+            receiver: feed.sender.subscribe(),
+            feeds: self.clone(),
+            is_counted: false,
+        }
+    }
+
+    /// Starts a watch after `batch`, which was read after [`Self::subscribe`]. `now` is the time
+    /// before both.
+    pub(crate) async fn start(
+        &self,
+        db: &PgPool,
+        mut watch: Watch,
+        batch: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Watch, sqlx::Error> {
+        watch.start = batch;
+        if self.set_cursor(watch.link_id, batch) {
+            self.read(db, &[watch.link_id], now - CATCH_UP).await?;
+        }
+        self.subscriptions.inc();
+        watch.is_counted = true;
+        Ok(watch)
+    }
+
+    /// Delivers what was announced to the watchers of `links`, or of any link if `None`.
+    ///
+    /// # Errors
+    /// When the database fails. The next announcement delivers the same clicks.
+    pub(crate) async fn announce(
+        &self,
+        db: &PgPool,
+        links: Option<&[LinkId]>,
+        since: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        let watched = self.watched(links);
+        if watched.is_empty() {
+            return Ok(());
+        }
+        self.read(db, &watched, since - CLOCK_SKEW).await
+    }
+
     /// Ends the feed of a deleted link.
     pub(crate) fn end(&self, link_id: LinkId) {
         self.lock().remove(&link_id);
@@ -138,15 +141,6 @@ impl Feeds {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LinkId, Feed>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subscribe(&self, link_id: LinkId) -> broadcast::Receiver<Arc<Vec<WatchedRow>>> {
-        let mut feeds = self.lock();
-        let feed = feeds.entry(link_id).or_insert_with(|| Feed {
-            sender: broadcast::channel(BACKLOG).0,
-            cursor: Cursor::Unset { missed: false },
-        });
-        feed.sender.subscribe()
     }
 
     /// Sets the cursor of a new feed; returns whether a batch was announced before.
@@ -188,12 +182,12 @@ impl Feeds {
 
     async fn read(
         &self,
-        pool: &PgPool,
+        db: &PgPool,
         links: &[LinkId],
         since: DateTime<Utc>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), sqlx::Error> {
         let cursors = self.cursors(links);
-        let mut db = pool.acquire().await?;
+        let mut db = db.acquire().await?;
         let rows = store::clicks::after(&mut db, &cursors, since, MAX_ROWS).await?;
         for rows in rows.chunk_by(|one, other| one.link_id == other.link_id) {
             self.publish(rows);
@@ -245,7 +239,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if self.started {
+        if self.is_counted {
             self.feeds.subscriptions.dec();
         }
         let mut feeds = self.feeds.lock();

@@ -29,9 +29,9 @@ use moka::{future::Cache, sync::Cache as SyncCache};
 use prometheus_client::metrics::counter::Counter;
 use sqlx::PgPool;
 
-use super::{slugs::Slug, targets};
 use crate::{
     config,
+    domain::values::{slugs::Slug, targets},
     error::Error,
     store::{
         links::LinkId,
@@ -55,13 +55,13 @@ pub(crate) struct RedirectCache {
 
 /// A link as it is cached.
 #[derive(Debug)]
-pub(super) struct Route {
-    pub(super) link_id: LinkId,
-    pub(super) location: HeaderValue,
-    pub(super) status: u16,
-    pub(super) enabled: bool,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-    pub(super) has_max_clicks: bool,
+pub(crate) struct Route {
+    pub(crate) link_id: LinkId,
+    pub(crate) location: HeaderValue,
+    pub(crate) status: u16,
+    pub(crate) enabled: bool,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) has_max_clicks: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ impl RedirectCache {
     }
 
     /// The link of a slug, from the cache or the database.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         pool: &PgPool,
         slug: &Slug,
@@ -166,7 +166,7 @@ impl Route {
 }
 
 /// The table holds 301, 302, 307 and 308 only.
-pub(super) fn status_code(stored: i16) -> u16 {
+pub(crate) fn status_code(stored: i16) -> u16 {
     u16::try_from(stored).unwrap_or(302)
 }
 

@@ -18,8 +18,7 @@ use std::{
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 
-use super::Context;
-use crate::{error::Error, store};
+use crate::store;
 
 const FETCH_AHEAD: Duration = Duration::hours(1);
 const LIFETIME: Duration = Duration::hours(48);
@@ -38,6 +37,30 @@ impl Salts {
             .copied()
     }
 
+    /// Fetches the salts that are needed now and within the hour, and deletes expired ones.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn rotate(
+        &self,
+        db: &mut PgConnection,
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        let today = now.date_naive();
+        let mut days = vec![today, (now + FETCH_AHEAD).date_naive()];
+        days.dedup();
+        for day in days {
+            if self.get(day.and_time(NaiveTime::MIN).and_utc()).is_none() {
+                // The thread-local generator is cryptographically secure.
+                let proposed: [u8; 16] = rand::random();
+                let salt = store::salts::get_or_insert(db, day, &proposed).await?;
+                self.insert(day, salt);
+            }
+        }
+        self.retain_from(today - Days::new(1));
+        store::salts::delete_before(db, now - LIFETIME).await
+    }
+
     fn insert(&self, day: NaiveDate, salt: [u8; 16]) {
         let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         salts.insert(day, salt);
@@ -47,30 +70,4 @@ impl Salts {
         let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         salts.retain(|day, _| *day >= oldest);
     }
-}
-
-/// Fetches the salts that are needed now and within the hour, and deletes expired ones.
-///
-/// # Errors
-/// When the database fails.
-pub(crate) async fn rotate(ctx: &Context, db: &mut PgConnection) -> Result<(), Error> {
-    let now = ctx.clock.now();
-    let today = now.date_naive();
-    let mut days = vec![today, (now + FETCH_AHEAD).date_naive()];
-    days.dedup();
-    for day in days {
-        if ctx
-            .salts
-            .get(day.and_time(NaiveTime::MIN).and_utc())
-            .is_none()
-        {
-            // The thread-local generator is cryptographically secure.
-            let proposed: [u8; 16] = rand::random();
-            let salt = store::salts::get_or_insert(db, day, &proposed).await?;
-            ctx.salts.insert(day, salt);
-        }
-    }
-    ctx.salts.retain_from(today - Days::new(1));
-    store::salts::delete_before(db, now - LIFETIME).await?;
-    Ok(())
 }

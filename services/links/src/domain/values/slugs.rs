@@ -58,7 +58,7 @@ pub(crate) struct Slug(String);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlugSource {
     /// Letters of the alphabet in use; tests reduce them to force collisions.
-    pub(super) letters: usize,
+    pub(crate) letters: usize,
 }
 
 impl Default for SlugSource {

@@ -1,10 +1,10 @@
-//! What the binary says when it cannot start: one line, which names what is wrong.
+//! A binary that cannot start prints one line that names the cause.
 
 use std::process::Command;
 
 const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-/// Port 1 is nobody's.
-const REFUSED: &str = "postgres://nobody:secret@127.0.0.1:1/nothing";
+/// Nothing listens on port 1.
+const UNREACHABLE: &str = "postgres://user:secret@127.0.0.1:1/nothing";
 
 #[test]
 fn a_failed_start_prints_one_line_with_the_cause() {
@@ -26,10 +26,10 @@ fn a_failed_start_prints_one_line_with_the_cause() {
         (
             &[
                 ("QUARTET_KEYS_MASTER_KEY", GOOD_KEY),
-                ("QUARTET_DATABASE_URL", REFUSED),
+                ("QUARTET_DATABASE_URL", UNREACHABLE),
                 ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
             ],
-            "quartet-core: the database does not answer: error communicating with database: \
+            "quartet-core: the database does not respond: error communicating with database: \
              Connection refused (os error 111)\n",
         ),
     ];

@@ -1,0 +1,3 @@
+//! For the macro `typed_id!`, which expands in other crates.
+
+pub use {quartet_common, serde, sqlx, utoipa, uuid};

@@ -1,0 +1,68 @@
+//! Connections.
+
+use std::{str::FromStr, time::Duration};
+
+use quartet_common::config::{ConfigError, Database};
+use secrecy::ExposeSecret;
+use sqlx::{
+    ConnectOptions, Connection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// A connection that has been idle for longer is tested before it is used, so that a restart of
+/// Postgres fails at most the requests of this interval.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+/// Connection options with the configured timeouts.
+///
+/// # Errors
+/// When the URL is not valid. The message does not contain it.
+pub fn options(settings: &Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
+    let url = settings.url.expose_secret();
+    if url.is_empty() {
+        return Err(ConfigError::invalid("database.url", "must be set"));
+    }
+    let timeout = format!("{}s", settings.statement_timeout_seconds);
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| {
+            let rule = "must be postgres://role:password@host:port/database";
+            ConfigError::invalid("database.url", rule)
+        })?
+        .application_name(application)
+        .options([("statement_timeout", timeout.as_str())])
+        .log_statements(tracing::log::LevelFilter::Debug)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+    Ok(options)
+}
+
+/// A pool that connects on first use, and reconnects after an outage of the database.
+///
+/// # Errors
+/// When the URL is not valid.
+pub fn pool(settings: &Database, application: &str) -> Result<PgPool, ConfigError> {
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < TEST_AFTER_IDLE {
+                    return Ok(true);
+                }
+                Ok(connection.ping().await.is_ok())
+            })
+        })
+        .connect_lazy_with(options(settings, application)?))
+}
+
+/// The readiness check of the service's Postgres.
+///
+/// # Errors
+/// A reason without internals, for `/ready`.
+pub async fn ping(db: PgPool) -> Result<(), String> {
+    sqlx::query("SELECT 1")
+        .execute(&db)
+        .await
+        .map(drop)
+        .map_err(|_| "does not respond".to_owned())
+}

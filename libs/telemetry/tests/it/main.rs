@@ -1,0 +1,7 @@
+//! The log and the export of spans, seen from outside of the process.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod documented;
+mod grpc;
+mod output;

@@ -1,0 +1,110 @@
+//! The arrows inside of the shared crates.
+
+use quartet_testing::arrows;
+
+/// Crates with more than one room, each with its table.
+const TABLES: &[(&str, &[[&str; 3]])] = &[
+    (
+        "auth",
+        &[
+            ["lib", "*", ""],
+            ["caller", "jwt", "sqlx"],
+            ["jwt", "", "axum sqlx"],
+        ],
+    ),
+    (
+        "common",
+        &[
+            ["lib", "*", ""],
+            ["checks", "problem", ""],
+            ["config", "net", ""],
+            ["openapi", "cli", ""],
+            ["cli", "", ""],
+            ["page", "problem", ""],
+            ["request_id", "clock", ""],
+            ["clock", "", ""],
+            ["ids", "", ""],
+            ["net", "", ""],
+            ["problem", "", "sqlx axum"],
+        ],
+    ),
+    (
+        "db",
+        &[
+            ["lib", "*", ""],
+            ["ids", "__private", ""],
+            ["migrations", "pool", ""],
+            ["pool", "", ""],
+            ["statement", "", ""],
+            ["error", "", ""],
+            ["__private", "", ""],
+        ],
+    ),
+    (
+        "http",
+        &[
+            ["lib", "*", ""],
+            ["serve", "health layers", ""],
+            ["health", "extract", ""],
+            ["extract", "layers", ""],
+            ["layers", "drain", ""],
+            ["drain", "", ""],
+        ],
+    ),
+    (
+        "jobs",
+        &[
+            ["lib", "*", ""],
+            ["runner", "job metrics progress", ""],
+            ["job", "progress", ""],
+            ["progress", "metrics", ""],
+            ["metrics", "", ""],
+        ],
+    ),
+    (
+        "openapi",
+        &[
+            ["lib", "*", ""],
+            ["problems", "headers origin", ""],
+            ["headers", "", ""],
+            ["shape", "", ""],
+            ["examples", "", ""],
+            ["origin", "", ""],
+        ],
+    ),
+    (
+        "service",
+        &[
+            ["lib", "*", ""],
+            ["command", "base replica service", ""],
+            ["replica", "base service", ""],
+            ["assembly", "base documents service", ""],
+            ["documents", "service", ""],
+            ["service", "base", ""],
+            ["base", "idempotency", ""],
+            ["idempotency", "", ""],
+        ],
+    ),
+    (
+        "testing",
+        &[
+            ["lib", "*", ""],
+            ["arrows", "", ""],
+            ["server", "", ""],
+            ["watch", "contract", ""],
+            ["complete", "contract", ""],
+            ["contract", "closed", ""],
+            ["closed", "", ""],
+            ["database", "", ""],
+            ["issuer", "", ""],
+        ],
+    ),
+];
+
+#[test]
+fn imports_point_downward() {
+    for (library, table) in TABLES {
+        let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));
+        arrows::check(&manifest_dir, table);
+    }
+}

@@ -1,0 +1,29 @@
+//! Deletes rows whose retention time is over.
+
+use std::time::Duration;
+
+use quartet_service::idempotency;
+
+use crate::{
+    domain::Context,
+    error::Error,
+    store::{refresh_tokens, sessions, throttles, users},
+};
+
+/// Deletes in bounded batches until one is not full. Children go before their parents: a cascade
+/// would not be bounded.
+pub(super) async fn run(ctx: Context) -> Result<(), Error> {
+    let (now, settings) = (ctx.clock.now(), &ctx.config.retention);
+    let before = |seconds: u64| now - Duration::from_secs(seconds);
+    let ended = before(settings.ended_sessions_seconds);
+    let deleted = before(settings.deleted_users_seconds);
+    let forgotten = before(ctx.config.throttle.forget_after_seconds);
+    let (pool, limit) = (&ctx.db, i64::from(settings.batch));
+    let full = u64::from(settings.batch);
+    while refresh_tokens::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}
+    while sessions::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}
+    while users::purge(&mut *pool.acquire().await?, deleted, limit).await? >= full {}
+    while throttles::purge(&mut *pool.acquire().await?, forgotten, limit).await? >= full {}
+    while idempotency::purge(pool, &ctx.clock, limit).await? >= full {}
+    Ok(())
+}

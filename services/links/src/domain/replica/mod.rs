@@ -1,0 +1,6 @@
+//! What a replica keeps for as long as it lives.
+
+pub(crate) mod click_log;
+pub(crate) mod feeds;
+pub(crate) mod redirect_cache;
+pub(crate) mod salts;

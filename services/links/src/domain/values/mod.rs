@@ -1,0 +1,8 @@
+//! Checked values.
+
+mod bots;
+pub(crate) mod click;
+pub(crate) mod slugs;
+pub(crate) mod targets;
+pub(crate) mod times;
+pub(crate) mod visitor;

@@ -7,7 +7,7 @@ use quartet_client::{AssetFilter, Error, FieldError, NewLink, RetryPolicy, Trans
 
 use super::ProxiedStack;
 use crate::harness::files::PNG;
-use crate::harness::{Fault, ports, sdk};
+use crate::harness::{Fault, eventually, logs, ports, sdk};
 
 const ME: &str = "GET /v1/core/users/me";
 const GRAPHQL: &str = "POST /v1/links/graphql";
@@ -164,8 +164,11 @@ async fn problems_have_code_fields_and_request_id() {
     let fields: Vec<_> = problem.errors.iter().map(FieldError::field).collect();
     assert_eq!(fields, ["/email", "/password"], "{problem}");
     let id = problem.request_id.as_deref().unwrap();
-    let log = std::fs::read_to_string(stack.log("core-1")).unwrap();
-    assert!(log.contains(id), "{id} identifies the request in the log");
+    // The access log is written in batches.
+    eventually(&format!("{id} is in the log"), || async {
+        logs::requests(&stack.log("core-1"), id).pop()
+    })
+    .await;
 
     let error = ada
         .quartet

@@ -18,8 +18,8 @@ mod snapshot;
 mod state;
 mod upstream;
 
+use quartet_common::openapi as documents;
 use quartet_common::{cli, clock::Clock};
-use quartet_openapi as documents;
 use quartet_telemetry as telemetry;
 use serde_json::Value;
 

@@ -7,10 +7,10 @@ use progenitor_client::{ClientHooks, OperationInfo, RequestBuilderExt, encode_pa
 /// Types used as operation parameters and responses.
 #[allow(clippy::all)]
 pub mod types {
-    /// A file, promised or uploaded.
+    /// A stored file with its metadata.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Asset {
-        /// The checksum that was promised, 64 hexadecimal digits; null if none was.
+        /// SHA-256 from the presign request as 64 hexadecimal digits; null if it had none.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
         pub content_type: ::std::string::String,
@@ -21,7 +21,7 @@ pub mod types {
         pub size_bytes: i64,
         pub status: AssetStatus,
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// Address that everybody can read; null unless the asset is public and ready.
+        /// Public URL; null unless the asset is public and ready.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub url: ::std::option::Option<::std::string::String>,
         pub visibility: Visibility,
@@ -65,11 +65,11 @@ pub mod types {
         pub data: ::std::vec::Vec<Asset>,
         /// Whether there is a next page.
         pub has_more: bool,
-        /// Give it as `cursor` to get the next page; null on the last page.
+        /// The `cursor` of the next page; null on the last page.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub next_cursor: ::std::option::Option<::std::string::String>,
     }
-    /// Where an asset is on its way.
+    /// State of an asset.
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -124,43 +124,43 @@ pub mod types {
             value.parse()
         }
     }
-    /// An address and its password.
+    /// An email and a password.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Credentials {
-        /// The account's address, in any case.
+        /// Email of the account. Case is ignored.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
-    /// Where to fetch an asset.
+    /// Where to download an asset.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Download {
-        /// When the address ends; null for public assets, whose address does not.
+        /// When the signed URL expires; null for a public URL.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub expires_at: ::std::option::Option<::chrono::DateTime<::chrono::offset::Utc>>,
         pub url: crate::secret::Secret,
     }
-    /// What a client promises to upload.
+    /// The file that a client wants to upload.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct PresignRequest {
-        /// SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
+        /// SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
-        /// Media type of the file, one of those that the service allows.
+        /// Media type of the file; one of `uploads.content_types`.
         pub content_type: ::std::string::String,
-        /// Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
+        /// For display only; 1 to 255 bytes without slashes, backslashes and control characters.
         pub file_name: ::std::string::String,
-        /// Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
+        /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
         pub size_bytes: i64,
-        /// Who may read the file.
+        /// Who can read the file.
         pub visibility: Visibility,
     }
-    /// A pending asset and where to send its file.
+    /// A pending asset and the request that uploads its file.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Presigned {
         pub asset: Asset,
         pub upload: SignedUpload,
     }
-    /// What keeps a session alive.
+    /// The refresh token of a session.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct RefreshRequest {
         pub refresh_token: crate::secret::Secret,
@@ -168,16 +168,16 @@ pub mod types {
     /// A login that has not ended.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Session {
-        /// As seen at the latest login or refresh.
+        /// Client IP at the latest login or refresh.
         pub client_address: ::std::string::String,
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// Whether the request came with a token of this session.
+        /// Whether the request belongs to this session.
         pub current: bool,
-        /// When the session ends, if it is not refreshed before.
+        /// When the session ends unless it is refreshed.
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub id: SessionId,
         pub last_used_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// What the client calls itself, at most 256 bytes of it; null where it did not say.
+        /// `User-Agent` of the client, cut to 256 bytes; null if it sent none.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub user_agent: ::std::option::Option<::std::string::String>,
     }
@@ -220,31 +220,31 @@ pub mod types {
         pub data: ::std::vec::Vec<Session>,
         /// Whether there is a next page.
         pub has_more: bool,
-        /// Give it as `cursor` to get the next page; null on the last page.
+        /// The `cursor` of the next page; null on the last page.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub next_cursor: ::std::option::Option<::std::string::String>,
     }
-    /// Somebody who wants an account.
+    /// A new account.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SignUp {
         /// 1 to 100 characters.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub display_name: ::std::option::Option<::std::string::String>,
-        /// At most 254 bytes; it becomes the name to log in with.
+        /// Used to log in; at most 254 bytes. Case is ignored.
         pub email: ::std::string::String,
         pub password: crate::secret::Secret,
     }
-    /// The request that uploads the file: no access token, and exactly these headers.
+    /// The request that uploads the file. Send exactly these headers and no access token.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct SignedUpload {
-        /// When the address ends.
+        /// When the signed URL expires.
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// Headers that are part of the signature; they must be sent as they are.
+        /// Headers that are part of the signature. Send them unchanged.
         pub headers: ::std::collections::HashMap<::std::string::String, ::std::string::String>,
         pub method: ::std::string::String,
         pub url: crate::secret::Secret,
     }
-    /// How the access token is sent (RFC 6750).
+    /// Type of the access token (RFC 6750).
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -290,27 +290,27 @@ pub mod types {
             value.parse()
         }
     }
-    /// Tokens of a session. Keep the refresh token secret and use each one once.
+    /// Tokens of a session.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Tokens {
         pub access_token: crate::secret::Secret,
-        /// How long the access token is valid, in seconds. It does not outlive the session.
+        /// Lifetime of the access token in seconds. It does not outlive the session.
         pub expires_in: i64,
         pub refresh_token: crate::secret::Secret,
         pub session_id: SessionId,
         pub token_type: TokenType,
     }
-    /// A person with an account.
+    /// A user and their account.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct User {
         pub created_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// Null where none was given.
+        /// Null if there is none.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub display_name: ::std::option::Option<::std::string::String>,
-        /// Address as it was given; it belongs to one account, whatever its case.
+        /// Belongs to one account, whatever its case.
         pub email: ::std::string::String,
         pub id: UserId,
-        /// When address, name or password changed last.
+        /// The last change of email, display name or password.
         pub updated_at: ::chrono::DateTime<::chrono::offset::Utc>,
     }
     /// `UserId`
@@ -346,7 +346,7 @@ pub mod types {
             Ok(Self(value.to_string()))
         }
     }
-    /// Who may read an asset without a signed address.
+    /// Who can read an asset.
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -427,7 +427,7 @@ pub mod types {
 #[derive(Clone, Debug)]
 /// Client for Quartet
 ///
-/// Every operation of every service, as the gateway offers it. Errors are problem documents (RFC 9457) with a stable `code`; each answer names the codes that it may have.
+/// All operations of all services, through the gateway. Errors are problem documents (RFC 9457) with a stable `code`; each response lists the codes it may have.
 ///
 /// Version: 1
 pub struct Client {
@@ -500,8 +500,8 @@ impl Client {
     /// Sends a `GET` request to `/v1/core/sessions`
     ///
     /// Arguments:
-    /// - `cursor`: `next_cursor` of the page before.
-    /// - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
+    /// - `cursor`: `next_cursor` of the previous page.
+    /// - `limit`: Items per page, 1 to 100. Values out of bounds are clamped.
     pub async fn list_sessions<'a>(
         &'a self,
         cursor: Option<&'a str>,
@@ -545,9 +545,9 @@ impl Client {
     }
     /// Open a session
     ///
-    /// Logs in with address and password. A wrong address and a wrong password get the same answer
-    /// after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    /// at most 50 sessions: with one more, the oldest ends.
+    /// Logs in with email and password. An unknown email and a wrong password get the same response,
+    /// after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+    /// 50 sessions by default; opening another one ends the oldest.
     ///
     /// Sends a `POST` request to `/v1/core/sessions`
     pub async fn create_session<'a>(
@@ -591,9 +591,9 @@ impl Client {
     }
     /// Refresh a session
     ///
-    /// Trades the refresh token for a new one and a new access token. A spent token gives the same
-    /// successor again for 10 seconds; used later, it ends the session, because somebody else may
-    /// have it.
+    /// Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+    /// use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+    /// token and ends the session.
     ///
     /// Sends a `POST` request to `/v1/core/sessions/refresh`
     pub async fn refresh_session<'a>(
@@ -637,8 +637,8 @@ impl Client {
     }
     /// End a session
     ///
-    /// `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    /// and so is its access token here; other services accept it until it ends.
+    /// The id `current` logs out. This service rejects the tokens of an ended session at once; other
+    /// services accept its access token until it expires.
     ///
     /// Sends a `DELETE` request to `/v1/core/sessions/{id}`
     ///
@@ -688,13 +688,13 @@ impl Client {
     }
     /// Sign up
     ///
-    /// Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    /// taken addresses has to pause, told by `Retry-After`.
+    /// Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    /// emails that are already in use cause delays, given in `Retry-After`.
     ///
     /// Sends a `POST` request to `/v1/core/users`
     ///
     /// Arguments:
-    /// - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+    /// - `idempotency_key`: Makes retries safe: for 24 hours, the same key with the same body returns the same response. 1 to 255 visible ASCII characters; use a new key for each different request.
     /// - `body`
     pub async fn create_user<'a>(
         &'a self,
@@ -739,14 +739,14 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Read one's own account
+    /// Get the own account
     ///
-    /// With a strong `ETag`; `If-None-Match` saves the body.
+    /// The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
     ///
     /// Sends a `GET` request to `/v1/core/users/me`
     ///
     /// Arguments:
-    /// - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
+    /// - `if_none_match`: Entity tags that the client has cached. If the current version is among them, the response is 304.
     pub async fn get_me<'a>(
         &'a self,
         if_none_match: Option<&'a str>,
@@ -788,15 +788,16 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Delete one's own account
+    /// Delete the own account
     ///
-    /// Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    /// the rest is removed after 30 days. Assets and links are not removed by this.
+    /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
+    /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+    /// of the user are kept.
     ///
     /// Sends a `DELETE` request to `/v1/core/users/me`
     ///
     /// Arguments:
-    /// - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
+    /// - `if_match`: Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
     pub async fn delete_me<'a>(
         &'a self,
         if_match: Option<&'a str>,
@@ -838,16 +839,16 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Change one's own account
+    /// Update the own account
     ///
-    /// Merge patch: absent fields stay as they are. A new address or password needs
-    /// `current_password`; a new password ends every other session. With `If-Match` the change is
-    /// made only if nobody else has changed the account since.
+    /// JSON merge patch: absent fields stay as they are. A new email or password requires
+    /// `current_password`; a new password ends every other session. With `If-Match` the update fails if
+    /// the account has changed since that version.
     ///
     /// Sends a `PATCH` request to `/v1/core/users/me`
     ///
     /// Arguments:
-    /// - `if_match`: Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
+    /// - `if_match`: Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
     /// - `body`
     pub async fn update_me<'a>(
         &'a self,
@@ -892,10 +893,10 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Describe the GraphQL side of this service
+    /// Get the GraphQL schema
     ///
-    /// Every type, query, mutation and subscription, in the schema definition language. Not there where
-    /// the service is set to keep its schema to itself.
+    /// Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+    /// where `graphql.introspection` is disabled.
     ///
     /// Sends a `GET` request to `/v1/links/schema.graphql`
     pub async fn get_links_graphql_schema<'a>(
@@ -934,8 +935,8 @@ impl Client {
     /// Sends a `GET` request to `/v1/media/assets`
     ///
     /// Arguments:
-    /// - `cursor`: `next_cursor` of the page before.
-    /// - `limit`: Items per page, 1 to 100; values outside are moved to the nearest bound.
+    /// - `cursor`: `next_cursor` of the previous page.
+    /// - `limit`: Items per page, 1 to 100; other values are clamped.
     /// - `status`: Only assets with this status.
     /// - `visibility`: Only assets with this visibility.
     pub async fn list_assets<'a>(
@@ -986,15 +987,15 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Read an asset
+    /// Get an asset
     ///
-    /// With a strong `ETag`; `If-None-Match` saves the body.
+    /// The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
     ///
     /// Sends a `GET` request to `/v1/media/assets/{id}`
     ///
     /// Arguments:
     /// - `id`: The asset
-    /// - `if_none_match`: Entity tags that the client has. If the current version is among them, it is not sent again.
+    /// - `if_none_match`: Entity tags that the client has cached. If the current version is among them, the response is 304.
     pub async fn get_asset<'a>(
         &'a self,
         id: &'a types::AssetId,
@@ -1043,8 +1044,8 @@ impl Client {
     }
     /// Delete an asset
     ///
-    /// The asset is gone at once and for good, and its file with it. If the store does not answer
-    /// just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+    /// Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+    /// its file is deleted later. A CDN may serve cached copies of a public file for longer.
     ///
     /// Sends a `DELETE` request to `/v1/media/assets/{id}`
     ///
@@ -1094,9 +1095,9 @@ impl Client {
     }
     /// Complete an upload
     ///
-    /// Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    /// and makes the asset ready. If it is something else, the file is removed and the asset is
-    /// failed. Completing a ready asset again gives the same answer.
+    /// Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+    /// ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+    /// returns the same response.
     ///
     /// Sends a `POST` request to `/v1/media/assets/{id}/complete`
     ///
@@ -1144,10 +1145,10 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Get a download address
+    /// Get a download URL
     ///
-    /// The public address of a public asset; else a signed address that ends after 5 minutes unless
-    /// the service is set otherwise, and that makes browsers save the file under its name.
+    /// Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+    /// after 5 minutes by default and makes browsers save the file under its name.
     ///
     /// Sends a `GET` request to `/v1/media/assets/{id}/download`
     ///
@@ -1197,14 +1198,14 @@ impl Client {
     }
     /// Presign an upload
     ///
-    /// Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    /// is given, the checksum are part of the signature: another file is refused by the store. The
-    /// address ends after 15 minutes unless the service is set otherwise.
+    /// Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+    /// given, are part of the signature: the object store rejects any other file. The URL expires after
+    /// 15 minutes by default.
     ///
     /// Sends a `POST` request to `/v1/media/presign`
     ///
     /// Arguments:
-    /// - `idempotency_key`: Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+    /// - `idempotency_key`: Makes retries safe: for 24 hours, the same key with the same body returns the same response. 1 to 255 visible ASCII characters; use a new key for each different request.
     /// - `body`
     pub async fn presign_upload<'a>(
         &'a self,

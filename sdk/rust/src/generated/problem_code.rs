@@ -6,93 +6,93 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemCode {
-    /// `asset_failed`: The uploaded file was refused.
+    /// `asset_failed`: Upload was rejected.
     AssetFailed,
-    /// `asset_not_ready`: The asset is not ready.
+    /// `asset_not_ready`: Asset not ready.
     AssetNotReady,
-    /// `bad_gateway`: The service behind this path broke off.
+    /// `bad_gateway`: Upstream closed the connection.
     BadGateway,
-    /// `body_too_large`: The request body is too large.
+    /// `body_too_large`: Request body too large.
     BodyTooLarge,
-    /// `click_log_unavailable`: Clicks cannot be kept just now.
+    /// `click_log_unavailable`: Click log unavailable.
     ClickLogUnavailable,
-    /// `database_unavailable`: The database does not answer just now.
+    /// `database_unavailable`: Database unavailable.
     DatabaseUnavailable,
-    /// `email_taken`: Another account has this address.
+    /// `email_taken`: Email already in use.
     EmailTaken,
-    /// `headers_too_large`: The request head is too large.
+    /// `headers_too_large`: Request head too large.
     HeadersTooLarge,
-    /// `idempotency_key_reused`: The Idempotency-Key was used for another request.
+    /// `idempotency_key_reused`: Idempotency key used for another request.
     IdempotencyKeyReused,
-    /// `incomplete_body`: The request body could not be read.
+    /// `incomplete_body`: Incomplete request body.
     IncompleteBody,
-    /// `internal`: Something broke on our side.
+    /// `internal`: Internal server error.
     Internal,
-    /// `invalid_body`: The request body breaks a rule.
+    /// `invalid_body`: Invalid request body.
     InvalidBody,
-    /// `invalid_credentials`: The address or the password is wrong.
+    /// `invalid_credentials`: Invalid email or password.
     InvalidCredentials,
-    /// `invalid_parameter`: A path, query or header parameter breaks a rule.
+    /// `invalid_parameter`: Invalid parameter.
     InvalidParameter,
-    /// `invalid_refresh_token`: The refresh token is wrong or spent, or its session has ended.
+    /// `invalid_refresh_token`: Invalid refresh token.
     InvalidRefreshToken,
-    /// `invalid_upgrade`: This is no WebSocket handshake.
+    /// `invalid_upgrade`: Invalid WebSocket handshake.
     InvalidUpgrade,
-    /// `link_disabled`: This short link has been switched off.
+    /// `link_disabled`: This short link is disabled.
     LinkDisabled,
-    /// `link_exhausted`: This short link has been used up.
+    /// `link_exhausted`: This short link has reached its maximum of clicks.
     LinkExhausted,
     /// `link_expired`: This short link has expired.
     LinkExpired,
-    /// `link_not_found`: There is no such short link.
+    /// `link_not_found`: Short link not found.
     LinkNotFound,
-    /// `malformed_json`: The request body is not JSON.
+    /// `malformed_json`: Malformed JSON.
     MalformedJson,
-    /// `malformed_request`: The request is not valid HTTP.
+    /// `malformed_request`: Request is not valid HTTP.
     MalformedRequest,
-    /// `mutation_by_get`: Mutations need POST.
+    /// `mutation_by_get`: Mutations require POST.
     MutationByGet,
-    /// `not_acceptable`: None of the accepted media types can be sent.
+    /// `not_acceptable`: No acceptable media type.
     NotAcceptable,
-    /// `not_found`: There is no such resource.
+    /// `not_found`: Resource not found.
     NotFound,
-    /// `not_uploaded`: The file has not been uploaded yet.
+    /// `not_uploaded`: File not uploaded yet.
     NotUploaded,
-    /// `password_needed`: The current password is needed.
+    /// `password_needed`: Current password required.
     PasswordNeeded,
-    /// `precondition_failed`: The resource has changed since it was read.
+    /// `precondition_failed`: Resource changed since it was read.
     PreconditionFailed,
-    /// `prefetch_refused`: This short link counts its uses and cannot be fetched ahead.
+    /// `prefetch_refused`: This short link limits its clicks and cannot be prefetched.
     PrefetchRefused,
     /// `rate_limited`: Too many requests.
     RateLimited,
-    /// `request_in_flight`: A request with this Idempotency-Key is still running.
+    /// `request_in_flight`: Request with the same idempotency key in progress.
     RequestInFlight,
-    /// `request_timeout`: The request took too long to arrive.
+    /// `request_timeout`: Request timeout.
     RequestTimeout,
-    /// `stale_login`: The login is too long ago.
+    /// `stale_login`: Recent login required.
     StaleLogin,
-    /// `store_unavailable`: The object store does not answer just now.
+    /// `store_unavailable`: Object store unavailable.
     StoreUnavailable,
-    /// `timed_out`: The request took too long.
+    /// `timed_out`: Response timeout.
     TimedOut,
-    /// `too_many_attempts`: There were too many failed attempts.
+    /// `too_many_attempts`: Too many failed attempts.
     TooManyAttempts,
-    /// `unauthenticated`: A valid access token is needed.
+    /// `unauthenticated`: Authentication required.
     Unauthenticated,
-    /// `unavailable`: A part that this needs does not answer just now.
+    /// `unavailable`: Service unavailable.
     Unavailable,
-    /// `unsupported_media_type`: The request body must be JSON.
+    /// `unsupported_media_type`: Unsupported media type.
     UnsupportedMediaType,
-    /// `upgrade_refused`: Connections to this path cannot change their protocol.
+    /// `upgrade_refused`: Protocol upgrade not allowed on this path.
     UpgradeRefused,
-    /// `upload_mismatch`: The uploaded file is not what was promised.
+    /// `upload_mismatch`: Uploaded file does not match.
     UploadMismatch,
-    /// `upstream_timeout`: The service behind this path took too long.
+    /// `upstream_timeout`: Upstream timed out.
     UpstreamTimeout,
-    /// `upstream_unreachable`: The service behind this path cannot be reached just now.
+    /// `upstream_unreachable`: Upstream unavailable.
     UpstreamUnreachable,
-    /// `wrong_password`: The current password is wrong.
+    /// `wrong_password`: Wrong current password.
     WrongPassword,
 
     /// A code that this version of the client does not know.

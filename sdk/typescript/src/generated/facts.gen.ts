@@ -41,109 +41,109 @@ export interface ProblemCodesOf {
 
 /** All problem codes. */
 export type ProblemCode =
-  /** The uploaded file was refused. When an upload is completed again whose file was not what was promised. Then: presign a new upload. */
+  /** Upload was rejected. The uploaded file of this asset was rejected and removed. Presign a new upload. */
   | "asset_failed"
-  /** The asset is not ready. When the file of an asset is wanted before its upload is complete. Then: complete the upload first. */
+  /** Asset not ready. A download is requested before the upload is complete. Complete the upload first. */
   | "asset_not_ready"
-  /** The service behind this path broke off. When a replica closed the connection before it had answered; the work may have been done. Then: send the request again, with the same Idempotency-Key if it had one. */
+  /** Upstream closed the connection. A replica closed the connection before its response was complete. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
   | "bad_gateway"
   | "bad_user_input"
-  /** The request body is too large. When the body is larger than the operation takes. Then: send less. */
+  /** Request body too large. The body exceeds the limit of the operation. Send a smaller body. */
   | "body_too_large"
-  /** Clicks cannot be kept just now. When the disk of the click log is full or broken, and clicks must not be lost. Then: send the request again after `Retry-After`. */
+  /** Click log unavailable. The click log is full or cannot be written, and `clicks.when_log_is_full` is `refuse`. Retry after `Retry-After`. */
   | "click_log_unavailable"
-  /** The database does not answer just now. When the database cannot be reached or takes too long. Then: send the request again after `Retry-After`. */
+  /** Database unavailable. The database cannot be reached or does not respond in time. Send the request again after `Retry-After`. */
   | "database_unavailable"
   | "document_too_large"
-  /** Another account has this address. When sign-up or a change of address names an address that belongs to an account. Then: log in, or use another address. */
+  /** Email already in use. The email in a sign-up or a change belongs to another account. Log in, or use another email. */
   | "email_taken"
   | "fragment_cycle"
   | "graphql_parse_failed"
   | "graphql_validation_failed"
-  /** The request head is too large. When request line and headers have more than 64 KiB or 100 lines, unless set otherwise. Then: send fewer or shorter headers. */
+  /** Request head too large. The request line and headers exceed 64 KiB or 100 headers, unless configured otherwise. Send fewer or shorter headers. */
   | "headers_too_large"
-  /** The Idempotency-Key was used for another request. When the same key came with another body within 24 hours. Then: make a new key for each different request. */
+  /** Idempotency key used for another request. A different request was sent with this idempotency key within the last 24 hours. Use a new key for each different request. */
   | "idempotency_key_reused"
-  /** The request body could not be read. When the connection broke while the body arrived. Then: send the request again. */
+  /** Incomplete request body. The connection was closed before the whole body had arrived. Send the request again. */
   | "incomplete_body"
-  /** Something broke on our side. When an error that nobody foresaw; the log has its cause under `request_id`. Then: try again once, then report `request_id`. */
+  /** Internal server error. Unexpected server error. Retry once, then report `request_id`. */
   | "internal"
-  /** The request body breaks a rule. When the body is JSON and one or more of its fields break a rule; `errors` names each. Then: send what the rules in `errors` ask for. */
+  /** Invalid request body. The body is JSON, but one or more fields are invalid; `errors` names each of them. Follow the rules in `errors`. */
   | "invalid_body"
-  /** The address or the password is wrong. When no account has this address with this password. Then: ask for both again. */
+  /** Invalid email or password. No account has this email with this password. Ask the user for both again. */
   | "invalid_credentials"
   | "invalid_input"
-  /** A path, query or header parameter breaks a rule. When a parameter is unknown, misspelt or outside its bounds; `errors` names it. Then: send what the rule in `errors` asks for. */
+  /** Invalid parameter. A path, query or header parameter is unknown or invalid; `errors` names it. Follow the rule in `errors`. */
   | "invalid_parameter"
-  /** The refresh token is wrong or spent, or its session has ended. When the refresh token is not the latest one of a session that lives. Then: log in again. */
+  /** Invalid refresh token. The refresh token is malformed, unknown or already used, or its session has ended. Log in again. */
   | "invalid_refresh_token"
   | "invalid_request"
-  /** This is no WebSocket handshake. When a request with `Upgrade` is not a WebSocket handshake of version 13. Then: send a whole handshake, or leave `Upgrade` out. */
+  /** Invalid WebSocket handshake. A request with `Upgrade` is not a version 13 WebSocket handshake. Send a complete handshake, or omit `Upgrade`. */
   | "invalid_upgrade"
-  /** This short link has been switched off. When the owner has switched the link off. Then: ask whoever gave the link. */
+  /** This short link is disabled. The owner has disabled the link. Ask the owner of the link. */
   | "link_disabled"
-  /** This short link has been used up. When as many people have followed the link as it was made for. Then: ask whoever gave the link. */
+  /** This short link has reached its maximum of clicks. As many people as `maxClicks` allows have followed the link. Ask the owner of the link. */
   | "link_exhausted"
-  /** This short link has expired. When the time until which the link was to work has passed. Then: ask whoever gave the link. */
+  /** This short link has expired. The link's `expiresAt` has passed. Ask the owner of the link. */
   | "link_expired"
-  /** There is no such short link. When no link has the slug. Then: do not repeat the request. */
+  /** Short link not found. No link has this slug. Check the URL. Retrying does not help. */
   | "link_not_found"
-  /** The request body is not JSON. When the body has a syntax error or ends early; `detail` tells line and column. Then: mend the body. */
+  /** Malformed JSON. The body has a syntax error or ends early; `detail` has the line and column. Fix the JSON. */
   | "malformed_json"
-  /** The request is not valid HTTP. When the head cannot be parsed, or can be read in two ways. Then: send valid HTTP/1.1. */
+  /** Request is not valid HTTP. The request head cannot be parsed, or is ambiguous. Send valid HTTP/1.1. */
   | "malformed_request"
-  /** Mutations need POST. When the document of a GET request is a mutation. Then: send it by POST. */
+  /** Mutations require POST. The document of a GET request is a mutation. Send it with POST. */
   | "mutation_by_get"
-  /** None of the accepted media types can be sent. When the `Accept` header names none of the forms of a GraphQL answer. Then: accept `application/graphql-response+json`. */
+  /** No acceptable media type. The `Accept` header allows none of the media types of a GraphQL response. Accept `application/graphql-response+json`. */
   | "not_acceptable"
-  /** There is no such resource. When the resource does not exist, or belongs to somebody else. Then: do not repeat the request. */
+  /** Resource not found. The resource does not exist or belongs to another user. Do not repeat the request. */
   | "not_found"
-  /** The file has not been uploaded yet. When an upload is completed before its file is in the store. Then: send the file to the address that presign gave, then complete again. */
+  /** File not uploaded yet. An upload is completed before its file is in the object store. Send the file to the signed URL from the presign response, then complete again. */
   | "not_uploaded"
   | "operation_not_found"
-  /** The current password is needed. When address or password are to be changed without `current_password`. Then: ask for the current password and send it along. */
+  /** Current password required. A change of email or password comes without `current_password`. Ask the user for the current password and send it with the change. */
   | "password_needed"
-  /** The resource has changed since it was read. When `If-Match` names another version than the current one. Then: read the resource again, then decide whether the change still makes sense. */
+  /** Resource changed since it was read. `If-Match` does not list the current version of the resource. Read the resource again and decide whether the change still applies. */
   | "precondition_failed"
-  /** This short link counts its uses and cannot be fetched ahead. When a browser prefetches a link that counts its uses. Then: follow the link when a person does. */
+  /** This short link limits its clicks and cannot be prefetched. A browser prefetches a link that has `maxClicks`. Follow the link on navigation instead. */
   | "prefetch_refused"
-  /** Too many requests. When the user, or without a token the client's address, has used up the limit that `RateLimit-Policy` tells. Then: wait for `Retry-After`. */
+  /** Too many requests. The user, or without a token the client IP, has used up the limit in `RateLimit-Policy`. Wait for the time in `Retry-After`. */
   | "rate_limited"
-  /** A request with this Idempotency-Key is still running. When the first request with the same key has not been answered yet. Then: send it again after `Retry-After`. */
+  /** Request with the same idempotency key in progress. The first request with this idempotency key has not been completed yet. Send the request again after `Retry-After`. */
   | "request_in_flight"
-  /** The request took too long to arrive. When the head or the body did not arrive in time; `detail` tells the time. Then: send the request again over a better connection. */
+  /** Request timeout. The request head or the body did not arrive in time; `detail` has the limit. Send the request again over a faster connection. */
   | "request_timeout"
   | "slug_taken"
-  /** The login is too long ago. When the account is to be deleted with a login that is more than an hour old. Then: log in again, then repeat the request with the new access token. */
+  /** Recent login required. The account is to be deleted in a session that was opened too long ago. Log in again, then retry with the new access token. */
   | "stale_login"
-  /** The object store does not answer just now. When the object store cannot be reached or takes too long. Then: send the request again after `Retry-After`. */
+  /** Object store unavailable. The object store cannot be reached or takes too long. Retry after the time in `Retry-After`. */
   | "store_unavailable"
   | "stream_needed"
-  /** The request took too long. When the service gave no answer within its time; the work may have been done. Then: send the request again after `Retry-After`, with the same Idempotency-Key if it had one. */
+  /** Response timeout. The service did not respond in time. The request may have taken effect. Send the request again after `Retry-After`, with the same idempotency key if it had one. */
   | "timed_out"
   | "too_complex"
   | "too_deep"
   | "too_many_aliases"
-  /** There were too many failed attempts. When an account or an address has failed several times in a row. Then: wait for `Retry-After`. */
+  /** Too many failed attempts. Several attempts on one account, or by one client IP, have failed in a row. Wait for the time in `Retry-After`. */
   | "too_many_attempts"
   | "too_many_directives"
   | "too_many_fragments"
   | "too_many_root_fields"
   | "too_many_subscriptions"
   | "too_many_tokens"
-  /** A valid access token is needed. When the access token is missing, wrong or expired, or its session has ended. Then: refresh the session and repeat the request with the new access token, or log in. */
+  /** Authentication required. The access token is missing, invalid or expired, or its session has ended. Refresh the session and repeat the request with the new access token, or log in again. */
   | "unauthenticated"
-  /** A part that this needs does not answer just now. When the public keys cannot be had, or there is more work than can be done at once. Then: send the request again after `Retry-After`. */
+  /** Service unavailable. A dependency does not respond, or the service is overloaded. Send the request again after `Retry-After`. */
   | "unavailable"
-  /** The request body must be JSON. When the `Content-Type` is not one of JSON. Then: send JSON, and say so. */
+  /** Unsupported media type. The `Content-Type` of the body is not JSON. Send JSON with `Content-Type: application/json`. */
   | "unsupported_media_type"
-  /** Connections to this path cannot change their protocol. When a request with `Upgrade` goes to a path that has no WebSocket. Then: leave `Upgrade` out. */
+  /** Protocol upgrade not allowed on this path. The request has an `Upgrade` header, and the path has no WebSocket. Remove the `Upgrade` header. */
   | "upgrade_refused"
-  /** The uploaded file is not what was promised. When size, media type, first bytes or checksum differ; `errors` names each; the file is removed. Then: presign a new upload with what the file really is. */
+  /** Uploaded file does not match. Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed. Presign a new upload that describes the file. */
   | "upload_mismatch"
-  /** The service behind this path took too long. When a replica gave no answer within 30 seconds, unless set otherwise; the work may have been done. Then: send the request again, with the same Idempotency-Key if it had one. */
+  /** Upstream timed out. A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
   | "upstream_timeout"
-  /** The service behind this path cannot be reached just now. When no replica of the service can be reached; nothing has been done. Then: send the request again after `Retry-After`. */
+  /** Upstream unavailable. No replica of the service can be reached. The request had no effect. Retry after the time in `Retry-After`. */
   | "upstream_unreachable"
-  /** The current password is wrong. When `current_password` is not the current password. Then: ask for it again. */
+  /** Wrong current password. `current_password` is not the current password. Ask the user for it again. */
   | "wrong_password";

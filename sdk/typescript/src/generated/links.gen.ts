@@ -5,110 +5,123 @@ import type { GraphQlDocument } from "../links/document.js";
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
-/** Null is not a value here. */
+/** Compares a Boolean. All given operators must hold. Null is not a valid operand. */
 export type BooleanComparison = {
   _eq?: boolean | null | undefined;
   _neq?: boolean | null | undefined;
 };
 
-/** Why a visit is not a person's. */
+/** Why a visitor counts as a bot. */
 export type BotReason =
-  /** The user agent belongs to a crawler, a preview, a monitor or a program. */
+  /** The `User-Agent` header names a crawler, a link preview, a monitor or an HTTP library. */
   | 'CRAWLER'
-  /** A HEAD request. */
+  /** The request had the method HEAD. */
   | 'HEAD'
-  /** No user agent was sent. */
+  /** There was no `User-Agent` header. */
   | 'NO_USER_AGENT'
-  /** A browser fetched the link ahead of time. */
+  /** A browser prefetched the link. */
   | 'PREFETCH';
 
-/** A link to be made. */
+/** A new link. */
 export type CreateLinkInput = {
-  /** Whether the link leads anywhere. */
+  /** Whether the link redirects. */
   enabled?: boolean;
-  /** From this time on visitors are told that the link has expired; within 100 years. */
+  /** When the link stops redirecting: in the future, at most 100 years ahead. Default: never. */
   expiresAt?: string | null | undefined;
-  /** How many people the link lets through, 1 to 1000000000. Not with 301 and 308. */
+  /**
+   * The number of people who can follow the link, 1 to 1000000000. Cannot be combined with 301
+   * and 308. Default: unlimited.
+   */
   maxClicks?: number | null | undefined;
   /**
-   * 302 and 307 are asked again at every visit; 301 and 308 are remembered by browsers, so that
-   * later edits and clicks may be missed.
+   * The HTTP status of the redirect: 301, 302, 307 or 308. Browsers cache 301 and 308: later
+   * changes may not reach visitors, and their next clicks may not be counted.
    */
   redirectStatus?: number;
   /**
-   * What the short address ends in: 3 to 64 letters, digits, dashes and underscores.
-   * Left out: seven random characters.
+   * The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not
+   * a reserved word. Default: 7 or more random characters.
    */
   slug?: string | null | undefined;
-  /** For the owner's eyes, 1 to 200 characters. */
+  /** A name for the owner, 1 to 200 characters. Visitors do not see it. */
   title?: string | null | undefined;
   /**
-   * Where the link leads: http or https, at most 8192 bytes, without user name and password,
-   * and not the host of the short links.
+   * The target URL: http or https, at most 8192 bytes, without user name and password. Its host
+   * must not be that of the short URLs.
    */
   url: string;
 };
 
-/** Null is not a value here: use `_is_null`. */
+/**
+ * Compares a time. All given operators must hold. Times are of the years 1970 to 9999. Null is
+ * not a valid operand; use `_is_null`.
+ */
 export type DateTimeComparison = {
   _eq?: string | null | undefined;
   _gt?: string | null | undefined;
   _gte?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 times. */
   _in?: Array<string> | null | undefined;
+  /** Whether the field is null. */
   _is_null?: boolean | null | undefined;
   _lt?: string | null | undefined;
   _lte?: string | null | undefined;
   _neq?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 times. */
   _nin?: Array<string> | null | undefined;
 };
 
-/** What kind of machine asked, by its user agent. */
+/** A kind of device, derived from the `User-Agent` header. */
 export type Device =
   | 'DESKTOP'
   | 'MOBILE'
+  /** Anything else, or unknown. */
   | 'OTHER'
   | 'TABLET';
 
-/** Null is not a value here: use `_is_null`. */
+/** Compares an id. All given operators must hold. Null is not a valid operand. */
 export type IdComparison = {
   _eq?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 ids. */
   _in?: Array<string> | null | undefined;
   _neq?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 ids. */
   _nin?: Array<string> | null | undefined;
 };
 
-/** Null is not a value here: use `_is_null`. */
+/**
+ * Compares an integer. All given operators must hold. Null is not a valid operand; use
+ * `_is_null`.
+ */
 export type IntComparison = {
   _eq?: number | null | undefined;
   _gt?: number | null | undefined;
   _gte?: number | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 integers. */
   _in?: Array<number> | null | undefined;
+  /** Whether the field is null. */
   _is_null?: boolean | null | undefined;
   _lt?: number | null | undefined;
   _lte?: number | null | undefined;
   _neq?: number | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 integers. */
   _nin?: Array<number> | null | undefined;
 };
 
-/** Width of a point. */
+/** The length of time that one point of a series covers. */
 export type Interval =
-  /** From midnight to midnight, UTC. */
+  /** A day, midnight to midnight UTC. */
   | 'DAY'
+  /** An hour of the clock, UTC. */
   | 'HOUR';
 
-/** Which links. Fields that stand side by side must all hold. */
+/** Selects links. All given fields must hold. At most 60 comparisons and 8 levels of filters. */
 export type LinkFilter = {
-  /** All of these hold. */
+  /** All of these filters hold. True if empty. */
   _and?: Array<LinkFilter> | null | undefined;
-  /** This does not hold. */
+  /** This filter does not hold. */
   _not?: LinkFilter | null | undefined;
-  /** At least one of these holds. */
+  /** At least one of these filters holds. False if empty. */
   _or?: Array<LinkFilter> | null | undefined;
   createdAt?: DateTimeComparison | null | undefined;
   enabled?: BooleanComparison | null | undefined;
@@ -118,82 +131,105 @@ export type LinkFilter = {
   redirectStatus?: IntComparison | null | undefined;
   slug?: StringComparison | null | undefined;
   title?: StringComparison | null | undefined;
-  /** People and bots. */
+  /** Clicks of people and bots. */
   totalClicks?: IntComparison | null | undefined;
   updatedAt?: DateTimeComparison | null | undefined;
   url?: StringComparison | null | undefined;
 };
 
-/** One term of an order. Links that are equal in all terms stand in the order of their ids. */
+/**
+ * One term of an order. Links that are equal in all terms are ordered by id, in the direction of
+ * the last term.
+ */
 export type LinkOrder = {
+  /** Ascending or descending. */
   direction?: OrderDirection;
+  /** The field to order by. */
   field: LinkOrderField;
-  /** Left out: last when ascending, first when descending. */
+  /** Where links go whose field is null. Default: last if ascending, first if descending. */
   nulls?: NullsOrder | null | undefined;
 };
 
+/** A field that links can be ordered by. */
 export type LinkOrderField =
   | 'CREATED_AT'
   | 'EXPIRES_AT'
   | 'SLUG'
   | 'TITLE'
-  /** People and bots. */
+  /** Clicks of people and bots. */
   | 'TOTAL_CLICKS'
   | 'UPDATED_AT';
 
-/** Whether a link leads somewhere just now. */
+/** Whether a link redirects. */
 export type LinkStatus =
-  /** It redirects. */
+  /** The link redirects. */
   | 'ACTIVE'
-  /** It was switched off. */
+  /** `enabled` is false. Visitors get 410. */
   | 'DISABLED'
-  /** All of its uses are taken. */
+  /** `maxClicks` people have followed the link. Visitors get 410. */
   | 'EXHAUSTED'
-  /** Its time is over. */
+  /** `expiresAt` has passed. Visitors get 410. */
   | 'EXPIRED';
 
+/** Where nulls go. */
 export type NullsOrder =
   | 'FIRST'
   | 'LAST';
 
+/** The direction of a term. */
 export type OrderDirection =
+  /** Ascending: smallest, oldest or first in the alphabet first. */
   | 'ASC'
+  /** Descending. */
   | 'DESC';
 
-/** Null is not a value here: use `_is_null`. Texts have at most 8192 bytes. */
+/**
+ * Compares a string. All given operators must hold. Operands have at most 8192 bytes. Null is
+ * not a valid operand; use `_is_null`.
+ */
 export type StringComparison = {
   _eq?: string | null | undefined;
   _gt?: string | null | undefined;
   _gte?: string | null | undefined;
-  /** The same without regard to case. */
+  /** Like `_like`, ignoring case. */
   _ilike?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 strings. */
   _in?: Array<string> | null | undefined;
+  /** Whether the field is null. */
   _is_null?: boolean | null | undefined;
-  /** `%` stands for any text, `_` for any character; a backslash takes the next one literally. */
+  /**
+   * A pattern for the whole string: `%` matches any characters, `_` any single one, a
+   * backslash escapes the next one.
+   */
   _like?: string | null | undefined;
   _lt?: string | null | undefined;
   _lte?: string | null | undefined;
   _neq?: string | null | undefined;
-  /** At most 100 values. */
+  /** At most 100 strings. */
   _nin?: Array<string> | null | undefined;
 };
 
-/** What is to be changed. What is left out stays; null clears a value that need not be set. */
+/** Changes to a link. Omitted fields keep their value; null clears an optional field. */
 export type UpdateLinkInput = {
-  /** Whether the link leads anywhere. */
+  /** Whether the link redirects. Not null. */
   enabled?: boolean | null | undefined;
-  /** Null: never. */
+  /** When the link stops redirecting: in the future, at most 100 years ahead. Null: never. */
   expiresAt?: string | null | undefined;
-  /** Null: no maximum. Uses that are taken stay taken. */
+  /**
+   * The number of people who can follow the link, 1 to 1000000000. Null: unlimited. Uses that
+   * have been counted stay counted.
+   */
   maxClicks?: number | null | undefined;
-  /** 301, 302, 307 or 308. */
+  /** The HTTP status of the redirect: 301, 302, 307 or 308. Not null. */
   redirectStatus?: number | null | undefined;
-  /** What the short address ends in. The old address leads nowhere afterwards. */
+  /**
+   * The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working.
+   * Not null.
+   */
   slug?: string | null | undefined;
-  /** For the owner's eyes; null removes it. */
+  /** The new title, 1 to 200 characters. Null removes it. */
   title?: string | null | undefined;
-  /** Where the link leads. */
+  /** The new target URL, under the rules of `CreateLinkInput.url`. Not null. */
   url?: string | null | undefined;
 };
 

@@ -21,8 +21,8 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 /**
  * Get the public keys
  *
- * Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
- * fetch again when a token names an unknown key.
+ * Every key that may have signed a valid token, and the next one before it becomes active. Cache
+ * them for 5 minutes; fetch them again when a token names an unknown key.
  */
 export const getJwks = <ThrowOnError extends boolean = true>(options: Options<GetJwksData, ThrowOnError>): RequestResult<GetJwksResponses, GetJwksErrors, ThrowOnError, 'data'> => options.client.get<GetJwksResponses, GetJwksErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -31,9 +31,9 @@ export const getJwks = <ThrowOnError extends boolean = true>(options: Options<Ge
 });
 
 /**
- * Get the issuer's description
+ * Get the OpenID configuration
  *
- * Where the public keys are, and how tokens are signed.
+ * The URL of the public keys and the algorithms that sign tokens.
  */
 export const getOpenidConfiguration = <ThrowOnError extends boolean = true>(options: Options<GetOpenidConfigurationData, ThrowOnError>): RequestResult<GetOpenidConfigurationResponses, GetOpenidConfigurationErrors, ThrowOnError, 'data'> => options.client.get<GetOpenidConfigurationResponses, GetOpenidConfigurationErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -42,9 +42,9 @@ export const getOpenidConfiguration = <ThrowOnError extends boolean = true>(opti
 });
 
 /**
- * Ask whether the gateway is alive
+ * Check liveness
  *
- * Answers as long as the process does; it does not ask the services. Never limited, never cached.
+ * Returns 200 while the process is running; does not check the services. Not rate limited, never cached.
  */
 export const getHealth = <ThrowOnError extends boolean = true>(options: Options<GetHealthData, ThrowOnError>): RequestResult<GetHealthResponses, GetHealthErrors, ThrowOnError, 'data'> => options.client.get<GetHealthResponses, GetHealthErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -53,9 +53,9 @@ export const getHealth = <ThrowOnError extends boolean = true>(options: Options<
 });
 
 /**
- * Describe every service in OpenAPI 3.0
+ * Get the OpenAPI 3.0 document
  *
- * The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+ * Returns the same document as OpenAPI 3.0.3, for tools that do not support 3.1.
  */
 export const getOpenapi30 = <ThrowOnError extends boolean = true>(options: Options<GetOpenapi30Data, ThrowOnError>): RequestResult<GetOpenapi30Responses, GetOpenapi30Errors, ThrowOnError, 'data'> => options.client.get<GetOpenapi30Responses, GetOpenapi30Errors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -64,9 +64,9 @@ export const getOpenapi30 = <ThrowOnError extends boolean = true>(options: Optio
 });
 
 /**
- * Describe every service
+ * Get the OpenAPI document
  *
- * The OpenAPI 3.1 documents of all services, made into one. A service that has not answered since the gateway started is missing.
+ * Returns the merged OpenAPI 3.1 documents of all services. A service that has been unavailable since the gateway started is missing.
  */
 export const getOpenapi = <ThrowOnError extends boolean = true>(options: Options<GetOpenapiData, ThrowOnError>): RequestResult<GetOpenapiResponses, GetOpenapiErrors, ThrowOnError, 'data'> => options.client.get<GetOpenapiResponses, GetOpenapiErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -77,11 +77,11 @@ export const getOpenapi = <ThrowOnError extends boolean = true>(options: Options
 /**
  * Follow a short link
  *
- * Redirects to the link's target. The click is in a log on disk before the answer is sent.
- * Temporary redirects are never cached; permanent ones at most for as long as is configured.
- * A link with a maximum of clicks gives its target to people only: programs and previews get
- * a page that takes no use, and prefetches are refused.
- * Answers HTML to browsers and problems to everybody else.
+ * Redirects to the target URL of the link. The click is written to a log on disk before the
+ * response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
+ * at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+ * bots and link previews receive a page without the target, which does not count toward the
+ * maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
  */
 export const followLink = <ThrowOnError extends boolean = true>(options: Options<FollowLinkData, ThrowOnError>): RequestResult<FollowLinkResponses, FollowLinkErrors, ThrowOnError, 'data'> => options.client.get<FollowLinkResponses, FollowLinkErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -90,9 +90,9 @@ export const followLink = <ThrowOnError extends boolean = true>(options: Options
 });
 
 /**
- * Look where a short link leads
+ * Look up the target of a short link
  *
- * Like GET, without a body. Flagged in the statistics and not counted as a person.
+ * Like GET, without a body. Counted as a bot.
  */
 export const probeLink = <ThrowOnError extends boolean = true>(options: Options<ProbeLinkData, ThrowOnError>): RequestResult<ProbeLinkResponses, ProbeLinkErrors, ThrowOnError, 'data'> => options.client.head<ProbeLinkResponses, ProbeLinkErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -101,9 +101,9 @@ export const probeLink = <ThrowOnError extends boolean = true>(options: Options<
 });
 
 /**
- * Describe this service in OpenAPI 3.0
+ * Get the OpenAPI document in version 3.0
  *
- * The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+ * The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
  */
 export const getCoreOpenapi30 = <ThrowOnError extends boolean = true>(options: Options<GetCoreOpenapi30Data, ThrowOnError>): RequestResult<GetCoreOpenapi30Responses, GetCoreOpenapi30Errors, ThrowOnError, 'data'> => options.client.get<GetCoreOpenapi30Responses, GetCoreOpenapi30Errors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -112,7 +112,7 @@ export const getCoreOpenapi30 = <ThrowOnError extends boolean = true>(options: O
 });
 
 /**
- * Describe this service
+ * Get the OpenAPI document
  *
  * The OpenAPI 3.1 document of the core service.
  */
@@ -137,9 +137,9 @@ export const listSessions = <ThrowOnError extends boolean = true>(options: Optio
 /**
  * Open a session
  *
- * Logs in with address and password. A wrong address and a wrong password get the same answer
- * after the same work. After several failures there are pauses, told by `Retry-After`. A user has
- * at most 50 sessions: with one more, the oldest ends.
+ * Logs in with email and password. An unknown email and a wrong password get the same response,
+ * after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+ * 50 sessions by default; opening another one ends the oldest.
  */
 export const createSession = <ThrowOnError extends boolean = true>(options: Options<CreateSessionData, ThrowOnError>): RequestResult<CreateSessionResponses, CreateSessionErrors, ThrowOnError, 'data'> => options.client.post<CreateSessionResponses, CreateSessionErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -154,9 +154,9 @@ export const createSession = <ThrowOnError extends boolean = true>(options: Opti
 /**
  * Refresh a session
  *
- * Trades the refresh token for a new one and a new access token. A spent token gives the same
- * successor again for 10 seconds; used later, it ends the session, because somebody else may
- * have it.
+ * Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+ * use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+ * token and ends the session.
  */
 export const refreshSession = <ThrowOnError extends boolean = true>(options: Options<RefreshSessionData, ThrowOnError>): RequestResult<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError, 'data'> => options.client.post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -171,8 +171,8 @@ export const refreshSession = <ThrowOnError extends boolean = true>(options: Opt
 /**
  * End a session
  *
- * `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
- * and so is its access token here; other services accept it until it ends.
+ * The id `current` logs out. This service rejects the tokens of an ended session at once; other
+ * services accept its access token until it expires.
  */
 export const deleteSession = <ThrowOnError extends boolean = true>(options: Options<DeleteSessionData, ThrowOnError>): RequestResult<DeleteSessionResponses, DeleteSessionErrors, ThrowOnError, 'data'> => options.client.delete<DeleteSessionResponses, DeleteSessionErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -184,8 +184,8 @@ export const deleteSession = <ThrowOnError extends boolean = true>(options: Opti
 /**
  * Sign up
  *
- * Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
- * taken addresses has to pause, told by `Retry-After`.
+ * Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+ * emails that are already in use cause delays, given in `Retry-After`.
  */
 export const createUser = <ThrowOnError extends boolean = true>(options: Options<CreateUserData, ThrowOnError>): RequestResult<CreateUserResponses, CreateUserErrors, ThrowOnError, 'data'> => options.client.post<CreateUserResponses, CreateUserErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -198,10 +198,11 @@ export const createUser = <ThrowOnError extends boolean = true>(options: Options
 });
 
 /**
- * Delete one's own account
+ * Delete the own account
  *
- * Needs a login that is at most an hour old. All sessions end, the address is free again, and
- * the rest is removed after 30 days. Assets and links are not removed by this.
+ * Requires a session that was opened at most an hour ago, by default. All sessions end and the
+ * email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+ * of the user are kept.
  */
 export const deleteMe = <ThrowOnError extends boolean = true>(options: Options<DeleteMeData, ThrowOnError>): RequestResult<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'> => options.client.delete<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -211,9 +212,9 @@ export const deleteMe = <ThrowOnError extends boolean = true>(options: Options<D
 });
 
 /**
- * Read one's own account
+ * Get the own account
  *
- * With a strong `ETag`; `If-None-Match` saves the body.
+ * The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
  */
 export const getMe = <ThrowOnError extends boolean = true>(options: Options<GetMeData, ThrowOnError>): RequestResult<GetMeResponses, GetMeErrors, ThrowOnError, 'data'> => options.client.get<GetMeResponses, GetMeErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -223,11 +224,11 @@ export const getMe = <ThrowOnError extends boolean = true>(options: Options<GetM
 });
 
 /**
- * Change one's own account
+ * Update the own account
  *
- * Merge patch: absent fields stay as they are. A new address or password needs
- * `current_password`; a new password ends every other session. With `If-Match` the change is
- * made only if nobody else has changed the account since.
+ * JSON merge patch: absent fields stay as they are. A new email or password requires
+ * `current_password`; a new password ends every other session. With `If-Match` the update fails if
+ * the account has changed since that version.
  */
 export const updateMe = <ThrowOnError extends boolean = true>(options: Options<UpdateMeData, ThrowOnError>): RequestResult<UpdateMeResponses, UpdateMeErrors, ThrowOnError, 'data'> => options.client.patch<UpdateMeResponses, UpdateMeErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -241,11 +242,12 @@ export const updateMe = <ThrowOnError extends boolean = true>(options: Options<U
 });
 
 /**
- * Query by GET, open a WebSocket, or explore
+ * Execute a GraphQL query, open a WebSocket, or get the explorer
  *
- * With `query`: executes a query (mutations are refused). With `Upgrade: websocket`: speaks
- * graphql-transport-ws; the token goes into the payload of `connection_init`. To a browser: a
- * page for trying things out.
+ * With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+ * websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+ * goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+ * trying out operations.
  */
 export const queryGraphql = <ThrowOnError extends boolean = true>(options: Options<QueryGraphqlData, ThrowOnError>): RequestResult<QueryGraphqlResponses, QueryGraphqlErrors, ThrowOnError, 'data'> => options.client.get<QueryGraphqlResponses, QueryGraphqlErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -255,10 +257,12 @@ export const queryGraphql = <ThrowOnError extends boolean = true>(options: Optio
 });
 
 /**
- * Execute a GraphQL document
+ * Execute a GraphQL operation
  *
- * Queries, mutations, and (with `Accept: text/event-stream`) subscriptions. Documents are held
- * to limits of size, depth, aliases and cost before they are executed.
+ * Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+ * checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+ * the response body, each with a stable `extensions.code`; errors of single fields leave the
+ * status at 200.
  */
 export const executeGraphql = <ThrowOnError extends boolean = true>(options: Options<ExecuteGraphqlData, ThrowOnError>): RequestResult<ExecuteGraphqlResponses, ExecuteGraphqlErrors, ThrowOnError, 'data'> => options.client.post<ExecuteGraphqlResponses, ExecuteGraphqlErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -272,9 +276,9 @@ export const executeGraphql = <ThrowOnError extends boolean = true>(options: Opt
 });
 
 /**
- * Describe this service in OpenAPI 3.0
+ * Get the OpenAPI document in version 3.0
  *
- * The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+ * The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
  */
 export const getLinksOpenapi30 = <ThrowOnError extends boolean = true>(options: Options<GetLinksOpenapi30Data, ThrowOnError>): RequestResult<GetLinksOpenapi30Responses, GetLinksOpenapi30Errors, ThrowOnError, 'data'> => options.client.get<GetLinksOpenapi30Responses, GetLinksOpenapi30Errors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -283,7 +287,7 @@ export const getLinksOpenapi30 = <ThrowOnError extends boolean = true>(options: 
 });
 
 /**
- * Describe this service
+ * Get the OpenAPI document
  *
  * The OpenAPI 3.1 document of the links service.
  */
@@ -294,10 +298,10 @@ export const getLinksOpenapi = <ThrowOnError extends boolean = true>(options: Op
 });
 
 /**
- * Describe the GraphQL side of this service
+ * Get the GraphQL schema
  *
- * Every type, query, mutation and subscription, in the schema definition language. Not there where
- * the service is set to keep its schema to itself.
+ * Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+ * where `graphql.introspection` is disabled.
  */
 export const getLinksGraphqlSchema = <ThrowOnError extends boolean = true>(options: Options<GetLinksGraphqlSchemaData, ThrowOnError>): RequestResult<GetLinksGraphqlSchemaResponses, GetLinksGraphqlSchemaErrors, ThrowOnError, 'data'> => options.client.get<GetLinksGraphqlSchemaResponses, GetLinksGraphqlSchemaErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -320,8 +324,8 @@ export const listAssets = <ThrowOnError extends boolean = true>(options: Options
 /**
  * Delete an asset
  *
- * The asset is gone at once and for good, and its file with it. If the store does not answer
- * just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+ * Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+ * its file is deleted later. A CDN may serve cached copies of a public file for longer.
  */
 export const deleteAsset = <ThrowOnError extends boolean = true>(options: Options<DeleteAssetData, ThrowOnError>): RequestResult<DeleteAssetResponses, DeleteAssetErrors, ThrowOnError, 'data'> => options.client.delete<DeleteAssetResponses, DeleteAssetErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -331,9 +335,9 @@ export const deleteAsset = <ThrowOnError extends boolean = true>(options: Option
 });
 
 /**
- * Read an asset
+ * Get an asset
  *
- * With a strong `ETag`; `If-None-Match` saves the body.
+ * The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
  */
 export const getAsset = <ThrowOnError extends boolean = true>(options: Options<GetAssetData, ThrowOnError>): RequestResult<GetAssetResponses, GetAssetErrors, ThrowOnError, 'data'> => options.client.get<GetAssetResponses, GetAssetErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -345,9 +349,9 @@ export const getAsset = <ThrowOnError extends boolean = true>(options: Options<G
 /**
  * Complete an upload
  *
- * Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
- * and makes the asset ready. If it is something else, the file is removed and the asset is
- * failed. Completing a ready asset again gives the same answer.
+ * Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+ * ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+ * returns the same response.
  */
 export const completeUpload = <ThrowOnError extends boolean = true>(options: Options<CompleteUploadData, ThrowOnError>): RequestResult<CompleteUploadResponses, CompleteUploadErrors, ThrowOnError, 'data'> => options.client.post<CompleteUploadResponses, CompleteUploadErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -357,10 +361,10 @@ export const completeUpload = <ThrowOnError extends boolean = true>(options: Opt
 });
 
 /**
- * Get a download address
+ * Get a download URL
  *
- * The public address of a public asset; else a signed address that ends after 5 minutes unless
- * the service is set otherwise, and that makes browsers save the file under its name.
+ * Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+ * after 5 minutes by default and makes browsers save the file under its name.
  */
 export const downloadAsset = <ThrowOnError extends boolean = true>(options: Options<DownloadAssetData, ThrowOnError>): RequestResult<DownloadAssetResponses, DownloadAssetErrors, ThrowOnError, 'data'> => options.client.get<DownloadAssetResponses, DownloadAssetErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -370,9 +374,9 @@ export const downloadAsset = <ThrowOnError extends boolean = true>(options: Opti
 });
 
 /**
- * Describe this service in OpenAPI 3.0
+ * Get the OpenAPI document in version 3.0
  *
- * The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+ * The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
  */
 export const getMediaOpenapi30 = <ThrowOnError extends boolean = true>(options: Options<GetMediaOpenapi30Data, ThrowOnError>): RequestResult<GetMediaOpenapi30Responses, GetMediaOpenapi30Errors, ThrowOnError, 'data'> => options.client.get<GetMediaOpenapi30Responses, GetMediaOpenapi30Errors, ThrowOnError, 'data'>({
     responseStyle: 'data',
@@ -381,7 +385,7 @@ export const getMediaOpenapi30 = <ThrowOnError extends boolean = true>(options: 
 });
 
 /**
- * Describe this service
+ * Get the OpenAPI document
  *
  * The OpenAPI 3.1 document of the media service.
  */
@@ -394,9 +398,9 @@ export const getMediaOpenapi = <ThrowOnError extends boolean = true>(options: Op
 /**
  * Presign an upload
  *
- * Gives a signed address to which the client sends the file itself. Size, media type and, if it
- * is given, the checksum are part of the signature: another file is refused by the store. The
- * address ends after 15 minutes unless the service is set otherwise.
+ * Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+ * given, are part of the signature: the object store rejects any other file. The URL expires after
+ * 15 minutes by default.
  */
 export const presignUpload = <ThrowOnError extends boolean = true>(options: Options<PresignUploadData, ThrowOnError>): RequestResult<PresignUploadResponses, PresignUploadErrors, ThrowOnError, 'data'> => options.client.post<PresignUploadResponses, PresignUploadErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',

@@ -6,11 +6,11 @@ export type ClientOptions = {
 };
 
 /**
- * A file, promised or uploaded.
+ * A stored file with its metadata.
  */
 export type Asset = {
     /**
-     * The checksum that was promised, 64 hexadecimal digits; null if none was.
+     * SHA-256 from the presign request as 64 hexadecimal digits; null if it had none.
      */
     checksum_sha256: string | null;
     content_type: string;
@@ -24,7 +24,7 @@ export type Asset = {
     status: AssetStatus;
     updated_at: string;
     /**
-     * Address that everybody can read; null unless the asset is public and ready.
+     * Public URL; null unless the asset is public and ready.
      */
     url: string | null;
     visibility: Visibility;
@@ -42,43 +42,43 @@ export type AssetPage = {
      */
     has_more: boolean;
     /**
-     * Give it as `cursor` to get the next page; null on the last page.
+     * The `cursor` of the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 /**
- * Where an asset is on its way.
+ * State of an asset.
  */
 export type AssetStatus = 'pending' | 'ready' | 'failed';
 
 /**
- * An address and its password.
+ * An email and a password.
  */
 export type Credentials = {
     /**
-     * The account's address, in any case.
+     * Email of the account. Case is ignored.
      */
     email: string;
     password: string;
 };
 
 /**
- * Where to fetch an asset.
+ * Where to download an asset.
  */
 export type Download = {
     /**
-     * When the address ends; null for public assets, whose address does not.
+     * When the signed URL expires; null for a public URL.
      */
     expires_at: string | null;
     /**
-     * Public or signed address.
+     * Public or signed URL.
      */
     url: string;
 };
 
 /**
- * One field of the request and the rule that it breaks.
+ * An invalid field of the request, and the rule that it breaks.
  */
 export type FieldError = {
     /**
@@ -100,7 +100,7 @@ export type FieldError = {
 };
 
 /**
- * One thing that went wrong.
+ * One error.
  */
 export type GraphQlError = {
     extensions: GraphQlErrorExtensions;
@@ -113,17 +113,17 @@ export type GraphQlError = {
      */
     message: string;
     /**
-     * The field of the answer that failed: names, and numbers of list items.
+     * The field of the response that failed: names of fields, and indexes into lists.
      */
     path?: Array<unknown>;
 };
 
 /**
- * What programs read of an error.
+ * The machine-readable part of an error.
  */
 export type GraphQlErrorExtensions = {
     /**
-     * Stable name of the error.
+     * The stable name of the error.
      */
     code: string;
     /**
@@ -131,7 +131,7 @@ export type GraphQlErrorExtensions = {
      */
     errors?: Array<GraphQlFieldError>;
     /**
-     * The argument, variable or parameter that is at fault.
+     * The invalid argument, variable or parameter.
      */
     field?: string;
     /**
@@ -139,17 +139,17 @@ export type GraphQlErrorExtensions = {
      */
     requestId?: string;
     /**
-     * Seconds after which the same may work.
+     * Retry after this number of seconds.
      */
     retryAfterSeconds?: number;
 };
 
 /**
- * One field of the input and the rule that it breaks.
+ * A field that breaks a rule.
  */
 export type GraphQlFieldError = {
     /**
-     * Stable name of the rule.
+     * The stable name of the rule.
      */
     code: string;
     /**
@@ -157,11 +157,11 @@ export type GraphQlFieldError = {
      */
     detail: string;
     /**
-     * With dots.
+     * The field, with dots.
      */
     field: string;
     /**
-     * JSON pointer (RFC 6901); null for parameters.
+     * JSON pointer (RFC 6901) into the arguments. Null for parameters of the HTTP request.
      */
     pointer: string | null;
 };
@@ -179,15 +179,15 @@ export type GraphQlLocation = {
  */
 export type GraphQlRequest = {
     /**
-     * Which of the document's operations is meant.
+     * The operation to execute. Required if the document has several.
      */
     operationName?: string | null;
     /**
-     * The document.
+     * The document: operations and fragments.
      */
     query: string;
     /**
-     * Values of the document's variables.
+     * The values of the variables.
      */
     variables?: {
         [key: string]: unknown;
@@ -195,22 +195,22 @@ export type GraphQlRequest = {
 };
 
 /**
- * A GraphQL answer.
+ * A GraphQL response.
  */
 export type GraphQlResponse = {
     /**
-     * What was asked for; left out when the document was not executed, null when a field that
-     * must not be null failed.
+     * The requested fields. Missing if the document was not executed; null if a field that must
+     * not be null failed.
      */
     data?: unknown;
     /**
-     * What went wrong; left out when nothing did.
+     * The errors. Missing if there are none.
      */
     errors?: Array<GraphQlError>;
 };
 
 /**
- * A sign of life.
+ * Liveness.
  */
 export type Health = {
     status: 'ok';
@@ -224,58 +224,58 @@ export type JwksDocument = {
 };
 
 /**
- * What OpenID Connect Discovery 1.0 asks for, as far as it exists: this service issues access
- * tokens and has neither ID tokens nor an authorization endpoint yet.
+ * Metadata of the issuer (OpenID Connect Discovery 1.0). There are no ID tokens and there is no
+ * authorization endpoint yet.
  */
 export type OpenIdConfiguration = {
     /**
-     * None: sessions are opened at `/v1/core/sessions`, not by OAuth.
+     * Always empty: sessions are opened at `/v1/core/sessions`, not through OAuth.
      */
     grant_types_supported: Array<string>;
     id_token_signing_alg_values_supported: Array<string>;
     /**
-     * The `iss` of every token.
+     * The `iss` claim of every token.
      */
     issuer: string;
     /**
-     * Where the public keys are.
+     * URL of the public keys.
      */
     jwks_uri: string;
     /**
-     * None: there is no authorization endpoint.
+     * Always empty: there is no authorization endpoint.
      */
     response_types_supported: Array<string>;
     subject_types_supported: Array<string>;
 };
 
 /**
- * What a client promises to upload.
+ * The file that a client wants to upload.
  */
 export type PresignRequest = {
     /**
-     * SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is another file's.
+     * SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
      */
     checksum_sha256?: string | null;
     /**
-     * Media type of the file, one of those that the service allows.
+     * Media type of the file; one of `uploads.content_types`.
      */
     content_type: string;
     /**
-     * Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
+     * For display only; 1 to 255 bytes without slashes, backslashes and control characters.
      */
     file_name: string;
     /**
-     * Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
+     * Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
      */
     size_bytes: number;
     /**
-     * Who may read the file.
+     * Who can read the file.
      */
     visibility: Visibility;
 };
 
 /**
- * A pending asset and where to send its file.
+ * A pending asset and the request that uploads its file.
  */
 export type Presigned = {
     asset: Asset;
@@ -291,11 +291,11 @@ export type Problem = {
      */
     code: string;
     /**
-     * What is special about this occurrence.
+     * What is specific to this occurrence.
      */
     detail?: string;
     /**
-     * Every field that breaks a rule.
+     * The invalid fields.
      */
     errors?: Array<FieldError>;
     /**
@@ -303,7 +303,7 @@ export type Problem = {
      */
     instance: string;
     /**
-     * Equal to the `x-request-id` header; names the request in the logs.
+     * Identifies the request in the logs; equals the `x-request-id` header.
      */
     request_id: string;
     /**
@@ -311,7 +311,7 @@ export type Problem = {
      */
     status: number;
     /**
-     * The same sentence for every problem of this kind.
+     * Short summary, the same for all problems of this kind.
      */
     title: string;
     /**
@@ -333,11 +333,11 @@ export type PublicKey = {
 };
 
 /**
- * What keeps a session alive.
+ * The refresh token of a session.
  */
 export type RefreshRequest = {
     /**
-     * The latest refresh token of the session. It is spent by this.
+     * The latest refresh token of the session. It can be used once.
      */
     refresh_token: string;
 };
@@ -347,22 +347,22 @@ export type RefreshRequest = {
  */
 export type Session = {
     /**
-     * As seen at the latest login or refresh.
+     * Client IP at the latest login or refresh.
      */
     client_address: string;
     created_at: string;
     /**
-     * Whether the request came with a token of this session.
+     * Whether the request belongs to this session.
      */
     current: boolean;
     /**
-     * When the session ends, if it is not refreshed before.
+     * When the session ends unless it is refreshed.
      */
     expires_at: string;
     id: SessionId;
     last_used_at: string;
     /**
-     * What the client calls itself, at most 256 bytes of it; null where it did not say.
+     * `User-Agent` of the client, cut to 256 bytes; null if it sent none.
      */
     user_agent: string | null;
 };
@@ -379,13 +379,13 @@ export type SessionPage = {
      */
     has_more: boolean;
     /**
-     * Give it as `cursor` to get the next page; null on the last page.
+     * The `cursor` of the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 /**
- * Somebody who wants an account.
+ * A new account.
  */
 export type SignUp = {
     /**
@@ -393,43 +393,43 @@ export type SignUp = {
      */
     display_name?: string | null;
     /**
-     * At most 254 bytes; it becomes the name to log in with.
+     * Used to log in; at most 254 bytes. Case is ignored.
      */
     email: string;
     /**
-     * 15 to 256 characters of any kind. Common and easily guessed ones are refused.
+     * 15 to 256 characters of any kind. Common and easily guessed passwords are rejected.
      */
     password: string;
 };
 
 /**
- * The request that uploads the file: no access token, and exactly these headers.
+ * The request that uploads the file. Send exactly these headers and no access token.
  */
 export type SignedUpload = {
     /**
-     * When the address ends.
+     * When the signed URL expires.
      */
     expires_at: string;
     /**
-     * Headers that are part of the signature; they must be sent as they are.
+     * Headers that are part of the signature. Send them unchanged.
      */
     headers: {
         [key: string]: string;
     };
     method: string;
     /**
-     * Signed address of the object store.
+     * Signed URL of the object store.
      */
     url: string;
 };
 
 /**
- * How the access token is sent (RFC 6750).
+ * Type of the access token (RFC 6750).
  */
 export type TokenType = 'Bearer';
 
 /**
- * Tokens of a session. Keep the refresh token secret and use each one once.
+ * Tokens of a session.
  */
 export type Tokens = {
     /**
@@ -437,11 +437,11 @@ export type Tokens = {
      */
     access_token: string;
     /**
-     * How long the access token is valid, in seconds. It does not outlive the session.
+     * Lifetime of the access token in seconds. It does not outlive the session.
      */
     expires_in: number;
     /**
-     * Worth a new access token, once; keep it secret.
+     * Exchanged once for the next tokens. Keep it secret.
      */
     refresh_token: string;
     session_id: SessionId;
@@ -449,21 +449,21 @@ export type Tokens = {
 };
 
 /**
- * A person with an account.
+ * A user and their account.
  */
 export type User = {
     created_at: string;
     /**
-     * Null where none was given.
+     * Null if there is none.
      */
     display_name: string | null;
     /**
-     * Address as it was given; it belongs to one account, whatever its case.
+     * Belongs to one account, whatever its case.
      */
     email: string;
     id: UserId;
     /**
-     * When address, name or password changed last.
+     * The last change of email, display name or password.
      */
     updated_at: string;
 };
@@ -471,29 +471,29 @@ export type User = {
 export type UserId = string;
 
 /**
- * What to change (merge patch, RFC 7396): absent fields stay, null clears.
+ * Changes to an account (JSON merge patch, RFC 7396): absent fields stay as they are.
  */
 export type UserPatch = {
     /**
-     * Needed with `email` and `password`.
+     * Required with `email` and `password`.
      */
     current_password?: string;
     /**
-     * Null clears it.
+     * Null removes it.
      */
     display_name?: string | null;
     /**
-     * Needs `current_password`.
+     * Requires `current_password`.
      */
     email?: string;
     /**
-     * 15 to 256 characters. Needs `current_password` and ends every other session.
+     * 15 to 256 characters. Requires `current_password` and ends every other session.
      */
     password?: string;
 };
 
 /**
- * Who may read an asset without a signed address.
+ * Who can read an asset.
  */
 export type Visibility = 'private' | 'public';
 
@@ -501,7 +501,7 @@ export type GetJwksData = {
     body?: never;
     headers?: {
         /**
-         * Entity tags that the client has. If the current version is among them, it is not sent again.
+         * Entity tags that the client has cached. If the current version is among them, the response is 304.
          */
         'If-None-Match'?: string;
     };
@@ -512,12 +512,12 @@ export type GetJwksData = {
 
 export type GetJwksErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -525,24 +525,24 @@ export type GetJwksErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -567,12 +567,12 @@ export type GetOpenidConfigurationData = {
 
 export type GetOpenidConfigurationErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -580,24 +580,24 @@ export type GetOpenidConfigurationErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -606,7 +606,7 @@ export type GetOpenidConfigurationError = GetOpenidConfigurationErrors[keyof Get
 
 export type GetOpenidConfigurationResponses = {
     /**
-     * The description
+     * The configuration
      */
     200: OpenIdConfiguration;
 };
@@ -622,20 +622,20 @@ export type GetHealthData = {
 
 export type GetHealthErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
 };
@@ -644,7 +644,7 @@ export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
 
 export type GetHealthResponses = {
     /**
-     * The gateway is alive
+     * The gateway is running
      */
     200: Health;
 };
@@ -660,12 +660,12 @@ export type GetOpenapi30Data = {
 
 export type GetOpenapi30Errors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -673,15 +673,15 @@ export type GetOpenapi30Errors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
 };
@@ -708,12 +708,12 @@ export type GetOpenapiData = {
 
 export type GetOpenapiErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -721,15 +721,15 @@ export type GetOpenapiErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
 };
@@ -751,7 +751,7 @@ export type FollowLinkData = {
     body?: never;
     path: {
         /**
-         * The link's slug: 3 to 64 letters, digits, dashes and underscores
+         * Slug of the link: 3 to 64 letters, digits, hyphens and underscores
          */
         slug: string;
     };
@@ -761,32 +761,32 @@ export type FollowLinkData = {
 
 export type FollowLinkErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * No redirect; HTML for browsers
+     * The link does not redirect; HTML for browsers
      *
-     * - `prefetch_refused`: This short link counts its uses and cannot be fetched ahead
+     * - `prefetch_refused`: This short link limits its clicks and cannot be prefetched
      */
     403: Problem;
     /**
-     * No redirect; HTML for browsers
+     * The link does not redirect; HTML for browsers
      *
-     * - `link_not_found`: There is no such short link
+     * - `link_not_found`: Short link not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * No redirect; HTML for browsers
+     * The link does not redirect; HTML for browsers
      *
-     * - `link_disabled`: This short link has been switched off
-     * - `link_exhausted`: This short link has been used up
+     * - `link_disabled`: This short link is disabled
+     * - `link_exhausted`: This short link has reached its maximum of clicks
      * - `link_expired`: This short link has expired
      */
     410: Problem;
@@ -795,26 +795,26 @@ export type FollowLinkErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `click_log_unavailable`: Clicks cannot be kept just now
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `click_log_unavailable`: Click log unavailable
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -823,7 +823,7 @@ export type FollowLinkError = FollowLinkErrors[keyof FollowLinkErrors];
 
 export type FollowLinkResponses = {
     /**
-     * The link counts its uses, and this request is not a person's: a page without the target
+     * The link has `maxClicks` and the client is a bot: a page without the target
      */
     200: string;
 };
@@ -834,7 +834,7 @@ export type ProbeLinkData = {
     body?: never;
     path: {
         /**
-         * The link's slug
+         * Slug of the link
          */
         slug: string;
     };
@@ -844,26 +844,26 @@ export type ProbeLinkData = {
 
 export type ProbeLinkErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: unknown;
     /**
-     * - `prefetch_refused`: This short link counts its uses and cannot be fetched ahead
+     * - `prefetch_refused`: This short link limits its clicks and cannot be prefetched
      */
     403: unknown;
     /**
-     * - `link_not_found`: There is no such short link
+     * - `link_not_found`: Short link not found
      */
     404: unknown;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: unknown;
     /**
-     * - `link_disabled`: This short link has been switched off
-     * - `link_exhausted`: This short link has been used up
+     * - `link_disabled`: This short link is disabled
+     * - `link_exhausted`: This short link has reached its maximum of clicks
      * - `link_expired`: This short link has expired
      */
     410: unknown;
@@ -872,33 +872,33 @@ export type ProbeLinkErrors = {
      */
     429: unknown;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: unknown;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: unknown;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: unknown;
     /**
-     * - `click_log_unavailable`: Clicks cannot be kept just now
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `click_log_unavailable`: Click log unavailable
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: unknown;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: unknown;
 };
 
 export type ProbeLinkResponses = {
     /**
-     * The link counts its uses and tells its target to people only
+     * The link has `maxClicks` and reveals its target to people only
      */
     200: unknown;
 };
@@ -912,12 +912,12 @@ export type GetCoreOpenapi30Data = {
 
 export type GetCoreOpenapi30Errors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -925,24 +925,24 @@ export type GetCoreOpenapi30Errors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -965,12 +965,12 @@ export type GetCoreOpenapiData = {
 
 export type GetCoreOpenapiErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -978,24 +978,24 @@ export type GetCoreOpenapiErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1014,11 +1014,11 @@ export type ListSessionsData = {
     path?: never;
     query?: {
         /**
-         * Items per page, 1 to 100; values outside are moved to the nearest bound.
+         * Items per page, 1 to 100. Values out of bounds are clamped.
          */
         limit?: number;
         /**
-         * `next_cursor` of the page before.
+         * `next_cursor` of the previous page.
          */
         cursor?: string;
     };
@@ -1027,17 +1027,17 @@ export type ListSessionsData = {
 
 export type ListSessionsErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1045,26 +1045,26 @@ export type ListSessionsErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1089,58 +1089,58 @@ export type CreateSessionData = {
 
 export type CreateSessionErrors = {
     /**
-     * - `incomplete_body`: The request body could not be read
-     * - `malformed_json`: The request body is not JSON
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `incomplete_body`: Incomplete request body
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `invalid_credentials`: The address or the password is wrong
+     * - `invalid_credentials`: Invalid email or password
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
-     * - `invalid_body`: The request body breaks a rule
+     * - `invalid_body`: Invalid request body
      */
     422: Problem;
     /**
-     * - `too_many_attempts`: There were too many failed attempts
+     * - `too_many_attempts`: Too many failed attempts
      * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1149,7 +1149,7 @@ export type CreateSessionError = CreateSessionErrors[keyof CreateSessionErrors];
 
 export type CreateSessionResponses = {
     /**
-     * The session is open
+     * The tokens of the new session
      */
     201: Tokens;
 };
@@ -1165,30 +1165,30 @@ export type RefreshSessionData = {
 
 export type RefreshSessionErrors = {
     /**
-     * - `incomplete_body`: The request body could not be read
-     * - `malformed_json`: The request body is not JSON
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `incomplete_body`: Incomplete request body
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `invalid_refresh_token`: The refresh token is wrong or spent, or its session has ended
+     * - `invalid_refresh_token`: Invalid refresh token
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
-     * - `invalid_body`: The request body breaks a rule
+     * - `invalid_body`: Invalid request body
      */
     422: Problem;
     /**
@@ -1196,25 +1196,25 @@ export type RefreshSessionErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1244,21 +1244,21 @@ export type DeleteSessionData = {
 
 export type DeleteSessionErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1266,26 +1266,26 @@ export type DeleteSessionErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1305,7 +1305,7 @@ export type CreateUserData = {
     body: SignUp;
     headers?: {
         /**
-         * Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+         * Makes retries safe: for 24 hours, the same key with the same body returns the same response. 1 to 255 visible ASCII characters; use a new key for each different request.
          */
         'Idempotency-Key'?: string;
     };
@@ -1316,65 +1316,65 @@ export type CreateUserData = {
 
 export type CreateUserErrors = {
     /**
-     * - `incomplete_body`: The request body could not be read
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_json`: The request body is not JSON
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `incomplete_body`: Incomplete request body
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `email_taken`: Another account has this address
-     * - `request_in_flight`: A request with this Idempotency-Key is still running
+     * - `email_taken`: Email already in use
+     * - `request_in_flight`: Request with the same idempotency key in progress
      */
     409: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
-     * - `idempotency_key_reused`: The Idempotency-Key was used for another request
-     * - `invalid_body`: The request body breaks a rule
+     * - `idempotency_key_reused`: Idempotency key used for another request
+     * - `invalid_body`: Invalid request body
      */
     422: Problem;
     /**
-     * - `too_many_attempts`: There were too many failed attempts
+     * - `too_many_attempts`: Too many failed attempts
      * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1383,7 +1383,7 @@ export type CreateUserError = CreateUserErrors[keyof CreateUserErrors];
 
 export type CreateUserResponses = {
     /**
-     * The account is there
+     * The new account
      */
     201: User;
 };
@@ -1394,7 +1394,7 @@ export type DeleteMeData = {
     body?: never;
     headers?: {
         /**
-         * Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
+         * Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
          */
         'If-Match'?: string;
     };
@@ -1405,24 +1405,24 @@ export type DeleteMeData = {
 
 export type DeleteMeErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `stale_login`: The login is too long ago
+     * - `stale_login`: Recent login required
      */
     403: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `precondition_failed`: The resource has changed since it was read
+     * - `precondition_failed`: Resource changed since it was read
      */
     412: Problem;
     /**
@@ -1430,26 +1430,26 @@ export type DeleteMeErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1458,7 +1458,7 @@ export type DeleteMeError = DeleteMeErrors[keyof DeleteMeErrors];
 
 export type DeleteMeResponses = {
     /**
-     * The account is gone
+     * The account is deleted
      */
     204: void;
 };
@@ -1469,7 +1469,7 @@ export type GetMeData = {
     body?: never;
     headers?: {
         /**
-         * Entity tags that the client has. If the current version is among them, it is not sent again.
+         * Entity tags that the client has cached. If the current version is among them, the response is 304.
          */
         'If-None-Match'?: string;
     };
@@ -1480,16 +1480,16 @@ export type GetMeData = {
 
 export type GetMeErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1497,26 +1497,26 @@ export type GetMeErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1536,7 +1536,7 @@ export type UpdateMeData = {
     body: UserPatch;
     headers?: {
         /**
-         * Entity tags of the versions that the request is meant for, or `*`. If the current version is another one, nothing is done.
+         * Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
          */
         'If-Match'?: string;
     };
@@ -1547,71 +1547,71 @@ export type UpdateMeData = {
 
 export type UpdateMeErrors = {
     /**
-     * - `incomplete_body`: The request body could not be read
-     * - `malformed_json`: The request body is not JSON
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `incomplete_body`: Incomplete request body
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `password_needed`: The current password is needed
-     * - `wrong_password`: The current password is wrong
+     * - `password_needed`: Current password required
+     * - `wrong_password`: Wrong current password
      */
     403: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `email_taken`: Another account has this address
+     * - `email_taken`: Email already in use
      */
     409: Problem;
     /**
-     * - `precondition_failed`: The resource has changed since it was read
+     * - `precondition_failed`: Resource changed since it was read
      */
     412: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
-     * - `invalid_body`: The request body breaks a rule
+     * - `invalid_body`: Invalid request body
      */
     422: Problem;
     /**
-     * - `too_many_attempts`: There were too many failed attempts
+     * - `too_many_attempts`: Too many failed attempts
      * - `rate_limited`: Too many requests
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1620,7 +1620,7 @@ export type UpdateMeError = UpdateMeErrors[keyof UpdateMeErrors];
 
 export type UpdateMeResponses = {
     /**
-     * The changed account
+     * The updated account
      */
     200: User;
 };
@@ -1632,15 +1632,15 @@ export type QueryGraphqlData = {
     path?: never;
     query?: {
         /**
-         * The document
+         * The document: operations and fragments
          */
         query?: string;
         /**
-         * Which of the document's operations is meant
+         * The operation to execute; required if the document has several
          */
         operationName?: string;
         /**
-         * Values of the document's variables, as JSON
+         * The values of the variables, as JSON
          */
         variables?: string;
     };
@@ -1649,31 +1649,31 @@ export type QueryGraphqlData = {
 
 export type QueryGraphqlErrors = {
     /**
-     * The parameters are wrong, or (for application/graphql-response+json) the document is
+     * A parameter is invalid or, with application/graphql-response+json, the document is
      *
-     * - `malformed_request`: The request is not valid HTTP
+     * - `malformed_request`: Request is not valid HTTP
      */
     400: GraphQlResponse;
     /**
-     * The access token is missing, wrong or expired
+     * The access token is missing, invalid or expired
      *
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: GraphQlResponse;
     /**
-     * - `mutation_by_get`: Mutations need POST
+     * - `mutation_by_get`: Mutations require POST
      */
     405: Problem;
     /**
-     * - `not_acceptable`: None of the accepted media types can be sent
+     * - `not_acceptable`: No acceptable media type
      */
     406: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `invalid_upgrade`: This is no WebSocket handshake
+     * - `invalid_upgrade`: Invalid WebSocket handshake
      */
     426: Problem;
     /**
@@ -1681,27 +1681,27 @@ export type QueryGraphqlErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * The keys that verify access tokens cannot be had just now
+     * The keys that verify access tokens are not available
      *
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: GraphQlResponse;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1710,7 +1710,7 @@ export type QueryGraphqlError = QueryGraphqlErrors[keyof QueryGraphqlErrors];
 
 export type QueryGraphqlResponses = {
     /**
-     * The answer, or the page for browsers
+     * The response, including errors of single fields; or the page
      */
     200: GraphQlResponse;
 };
@@ -1726,32 +1726,32 @@ export type ExecuteGraphqlData = {
 
 export type ExecuteGraphqlErrors = {
     /**
-     * The parameters are wrong, or (for application/graphql-response+json) the document is
+     * A parameter is invalid or, with application/graphql-response+json, the document is
      *
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: GraphQlResponse;
     /**
-     * The access token is missing, wrong or expired
+     * The access token is missing, invalid or expired
      *
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: GraphQlResponse;
     /**
-     * - `not_acceptable`: None of the accepted media types can be sent
+     * - `not_acceptable`: No acceptable media type
      */
     406: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
@@ -1759,27 +1759,27 @@ export type ExecuteGraphqlErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * The keys that verify access tokens cannot be had just now
+     * The keys that verify access tokens are not available
      *
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: GraphQlResponse;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1788,7 +1788,7 @@ export type ExecuteGraphqlError = ExecuteGraphqlErrors[keyof ExecuteGraphqlError
 
 export type ExecuteGraphqlResponses = {
     /**
-     * The answer, errors of single fields included
+     * The response, including errors of single fields
      */
     200: GraphQlResponse;
 };
@@ -1804,12 +1804,12 @@ export type GetLinksOpenapi30Data = {
 
 export type GetLinksOpenapi30Errors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1817,24 +1817,24 @@ export type GetLinksOpenapi30Errors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1857,12 +1857,12 @@ export type GetLinksOpenapiData = {
 
 export type GetLinksOpenapiErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1870,24 +1870,24 @@ export type GetLinksOpenapiErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1910,16 +1910,16 @@ export type GetLinksGraphqlSchemaData = {
 
 export type GetLinksGraphqlSchemaErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -1927,24 +1927,24 @@ export type GetLinksGraphqlSchemaErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -1965,11 +1965,11 @@ export type ListAssetsData = {
     path?: never;
     query?: {
         /**
-         * Items per page, 1 to 100; values outside are moved to the nearest bound.
+         * Items per page, 1 to 100; other values are clamped.
          */
         limit?: number;
         /**
-         * `next_cursor` of the page before.
+         * `next_cursor` of the previous page.
          */
         cursor?: string;
         /**
@@ -1986,17 +1986,17 @@ export type ListAssetsData = {
 
 export type ListAssetsErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -2004,26 +2004,26 @@ export type ListAssetsErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2053,21 +2053,21 @@ export type DeleteAssetData = {
 
 export type DeleteAssetErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -2075,26 +2075,26 @@ export type DeleteAssetErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2103,7 +2103,7 @@ export type DeleteAssetError = DeleteAssetErrors[keyof DeleteAssetErrors];
 
 export type DeleteAssetResponses = {
     /**
-     * The asset is gone
+     * The asset is deleted
      */
     204: void;
 };
@@ -2114,7 +2114,7 @@ export type GetAssetData = {
     body?: never;
     headers?: {
         /**
-         * Entity tags that the client has. If the current version is among them, it is not sent again.
+         * Entity tags that the client has cached. If the current version is among them, the response is 304.
          */
         'If-None-Match'?: string;
     };
@@ -2130,21 +2130,21 @@ export type GetAssetData = {
 
 export type GetAssetErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -2152,26 +2152,26 @@ export type GetAssetErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2201,30 +2201,30 @@ export type CompleteUploadData = {
 
 export type CompleteUploadErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `asset_failed`: The uploaded file was refused
-     * - `not_uploaded`: The file has not been uploaded yet
+     * - `asset_failed`: Upload was rejected
+     * - `not_uploaded`: File not uploaded yet
      */
     409: Problem;
     /**
-     * - `upload_mismatch`: The uploaded file is not what was promised
+     * - `upload_mismatch`: Uploaded file does not match
      */
     422: Problem;
     /**
@@ -2232,27 +2232,27 @@ export type CompleteUploadErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `store_unavailable`: The object store does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `store_unavailable`: Object store unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2261,7 +2261,7 @@ export type CompleteUploadError = CompleteUploadErrors[keyof CompleteUploadError
 
 export type CompleteUploadResponses = {
     /**
-     * The asset is ready
+     * The ready asset
      */
     200: Asset;
 };
@@ -2282,26 +2282,26 @@ export type DownloadAssetData = {
 
 export type DownloadAssetErrors = {
     /**
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `not_found`: There is no such resource
+     * - `not_found`: Resource not found
      */
     404: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `asset_failed`: The uploaded file was refused
-     * - `asset_not_ready`: The asset is not ready
+     * - `asset_failed`: Upload was rejected
+     * - `asset_not_ready`: Asset not ready
      */
     409: Problem;
     /**
@@ -2309,27 +2309,27 @@ export type DownloadAssetErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `store_unavailable`: The object store does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `store_unavailable`: Object store unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2338,7 +2338,7 @@ export type DownloadAssetError = DownloadAssetErrors[keyof DownloadAssetErrors];
 
 export type DownloadAssetResponses = {
     /**
-     * Where to fetch the file
+     * The URL
      */
     200: Download;
 };
@@ -2354,12 +2354,12 @@ export type GetMediaOpenapi30Data = {
 
 export type GetMediaOpenapi30Errors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -2367,24 +2367,24 @@ export type GetMediaOpenapi30Errors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2407,12 +2407,12 @@ export type GetMediaOpenapiData = {
 
 export type GetMediaOpenapiErrors = {
     /**
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
@@ -2420,24 +2420,24 @@ export type GetMediaOpenapiErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `timed_out`: The request took too long
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `timed_out`: Response timeout
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2455,7 +2455,7 @@ export type PresignUploadData = {
     body: PresignRequest;
     headers?: {
         /**
-         * Makes sending again harmless: the same key with the same body gives the same answer for 24 hours. 1 to 255 visible ASCII characters, new for each different request.
+         * Makes retries safe: for 24 hours, the same key with the same body returns the same response. 1 to 255 visible ASCII characters; use a new key for each different request.
          */
         'Idempotency-Key'?: string;
     };
@@ -2466,36 +2466,36 @@ export type PresignUploadData = {
 
 export type PresignUploadErrors = {
     /**
-     * - `incomplete_body`: The request body could not be read
-     * - `invalid_parameter`: A path, query or header parameter breaks a rule
-     * - `malformed_json`: The request body is not JSON
-     * - `malformed_request`: The request is not valid HTTP
-     * - `upgrade_refused`: Connections to this path cannot change their protocol
+     * - `incomplete_body`: Incomplete request body
+     * - `invalid_parameter`: Invalid parameter
+     * - `malformed_json`: Malformed JSON
+     * - `malformed_request`: Request is not valid HTTP
+     * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
-     * - `unauthenticated`: A valid access token is needed
+     * - `unauthenticated`: Authentication required
      */
     401: Problem;
     /**
-     * - `request_timeout`: The request took too long to arrive
+     * - `request_timeout`: Request timeout
      */
     408: Problem;
     /**
-     * - `request_in_flight`: A request with this Idempotency-Key is still running
+     * - `request_in_flight`: Request with the same idempotency key in progress
      */
     409: Problem;
     /**
-     * - `body_too_large`: The request body is too large
+     * - `body_too_large`: Request body too large
      */
     413: Problem;
     /**
-     * - `unsupported_media_type`: The request body must be JSON
+     * - `unsupported_media_type`: Unsupported media type
      */
     415: Problem;
     /**
-     * - `idempotency_key_reused`: The Idempotency-Key was used for another request
-     * - `invalid_body`: The request body breaks a rule
+     * - `idempotency_key_reused`: Idempotency key used for another request
+     * - `invalid_body`: Invalid request body
      */
     422: Problem;
     /**
@@ -2503,27 +2503,27 @@ export type PresignUploadErrors = {
      */
     429: Problem;
     /**
-     * - `headers_too_large`: The request head is too large
+     * - `headers_too_large`: Request head too large
      */
     431: Problem;
     /**
-     * - `internal`: Something broke on our side
+     * - `internal`: Internal server error
      */
     500: Problem;
     /**
-     * - `bad_gateway`: The service behind this path broke off
+     * - `bad_gateway`: Upstream closed the connection
      */
     502: Problem;
     /**
-     * - `database_unavailable`: The database does not answer just now
-     * - `store_unavailable`: The object store does not answer just now
-     * - `timed_out`: The request took too long
-     * - `unavailable`: A part that this needs does not answer just now
-     * - `upstream_unreachable`: The service behind this path cannot be reached just now
+     * - `database_unavailable`: Database unavailable
+     * - `store_unavailable`: Object store unavailable
+     * - `timed_out`: Response timeout
+     * - `unavailable`: Service unavailable
+     * - `upstream_unreachable`: Upstream unavailable
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: The service behind this path took too long
+     * - `upstream_timeout`: Upstream timed out
      */
     504: Problem;
 };
@@ -2532,7 +2532,7 @@ export type PresignUploadError = PresignUploadErrors[keyof PresignUploadErrors];
 
 export type PresignUploadResponses = {
     /**
-     * The upload may begin
+     * The pending asset and the signed request
      */
     201: Presigned;
 };

@@ -9,33 +9,34 @@ from .enums import LinkOrderField, NullsOrder, OrderDirection
 
 
 class BooleanComparison(BaseModel):
-    """Null is not a value here."""
+    """Compares a Boolean. All given operators must hold. Null is not a valid operand."""
 
     eq: bool | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
     neq: bool | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
 
 
 class CreateLinkInput(BaseModel):
-    """A link to be made."""
+    """A new link."""
 
     enabled: bool = True
-    "Whether the link leads anywhere."
+    "Whether the link redirects."
     expires_at: datetime | None = None
-    "From this time on visitors are told that the link has expired; within 100 years."
+    "When the link stops redirecting: in the future, at most 100 years ahead. Default: never."
     max_clicks: int | None = None
-    "How many people the link lets through, 1 to 1000000000. Not with 301 and 308."
+    "The number of people who can follow the link, 1 to 1000000000. Cannot be combined with 301\nand 308. Default: unlimited."
     redirect_status: int = 302
-    "302 and 307 are asked again at every visit; 301 and 308 are remembered by browsers, so that\nlater edits and clicks may be missed."
+    "The HTTP status of the redirect: 301, 302, 307 or 308. Browsers cache 301 and 308: later\nchanges may not reach visitors, and their next clicks may not be counted."
     slug: str | None = None
-    "What the short address ends in: 3 to 64 letters, digits, dashes and underscores.\nLeft out: seven random characters."
+    "The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not\na reserved word. Default: 7 or more random characters."
     title: str | None = None
-    "For the owner's eyes, 1 to 200 characters."
+    "A name for the owner, 1 to 200 characters. Visitors do not see it."
     url: str
-    "Where the link leads: http or https, at most 8192 bytes, without user name and password,\nand not the host of the short links."
+    "The target URL: http or https, at most 8192 bytes, without user name and password. Its host\nmust not be that of the short URLs."
 
 
 class DateTimeComparison(BaseModel):
-    """Null is not a value here: use `_is_null`."""
+    """Compares a time. All given operators must hold. Times are of the years 1970 to 9999. Null is
+    not a valid operand; use `_is_null`."""
 
     eq: datetime | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
     gt: datetime | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
@@ -43,63 +44,66 @@ class DateTimeComparison(BaseModel):
     in_: list[datetime] | None = Field(
         validation_alias="_in", serialization_alias="_in", default=None
     )
-    "At most 100 values."
+    "At most 100 times."
     is_null: bool | None = Field(
         validation_alias="_is_null", serialization_alias="_is_null", default=None
     )
+    "Whether the field is null."
     lt: datetime | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: datetime | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: datetime | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
     nin: list[datetime] | None = Field(
         validation_alias="_nin", serialization_alias="_nin", default=None
     )
-    "At most 100 values."
+    "At most 100 times."
 
 
 class IdComparison(BaseModel):
-    """Null is not a value here: use `_is_null`."""
+    """Compares an id. All given operators must hold. Null is not a valid operand."""
 
     eq: str | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
     in_: list[str] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
-    "At most 100 values."
+    "At most 100 ids."
     neq: str | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
     nin: list[str] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
-    "At most 100 values."
+    "At most 100 ids."
 
 
 class IntComparison(BaseModel):
-    """Null is not a value here: use `_is_null`."""
+    """Compares an integer. All given operators must hold. Null is not a valid operand; use
+    `_is_null`."""
 
     eq: int | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
     gt: int | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
     gte: int | None = Field(validation_alias="_gte", serialization_alias="_gte", default=None)
     in_: list[int] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
-    "At most 100 values."
+    "At most 100 integers."
     is_null: bool | None = Field(
         validation_alias="_is_null", serialization_alias="_is_null", default=None
     )
+    "Whether the field is null."
     lt: int | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: int | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: int | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
     nin: list[int] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
-    "At most 100 values."
+    "At most 100 integers."
 
 
 class LinkFilter(BaseModel):
-    """Which links. Fields that stand side by side must all hold."""
+    """Selects links. All given fields must hold. At most 60 comparisons and 8 levels of filters."""
 
     and_: list["LinkFilter"] | None = Field(
         validation_alias="_and", serialization_alias="_and", default=None
     )
-    "All of these hold."
+    "All of these filters hold. True if empty."
     not_: Optional["LinkFilter"] = Field(
         validation_alias="_not", serialization_alias="_not", default=None
     )
-    "This does not hold."
+    "This filter does not hold."
     or_: list["LinkFilter"] | None = Field(
         validation_alias="_or", serialization_alias="_or", default=None
     )
-    "At least one of these holds."
+    "At least one of these filters holds. False if empty."
     created_at: Optional["DateTimeComparison"] = None
     enabled: Optional["BooleanComparison"] = None
     expires_at: Optional["DateTimeComparison"] = None
@@ -109,59 +113,64 @@ class LinkFilter(BaseModel):
     slug: Optional["StringComparison"] = None
     title: Optional["StringComparison"] = None
     total_clicks: Optional["IntComparison"] = None
-    "People and bots."
+    "Clicks of people and bots."
     updated_at: Optional["DateTimeComparison"] = None
     url: Optional["StringComparison"] = None
 
 
 class LinkOrder(BaseModel):
-    """One term of an order. Links that are equal in all terms stand in the order of their ids."""
+    """One term of an order. Links that are equal in all terms are ordered by id, in the direction of
+    the last term."""
 
     direction: OrderDirection = OrderDirection.ASC
+    "Ascending or descending."
     field: LinkOrderField
+    "The field to order by."
     nulls: NullsOrder | None = None
-    "Left out: last when ascending, first when descending."
+    "Where links go whose field is null. Default: last if ascending, first if descending."
 
 
 class StringComparison(BaseModel):
-    """Null is not a value here: use `_is_null`. Texts have at most 8192 bytes."""
+    """Compares a string. All given operators must hold. Operands have at most 8192 bytes. Null is
+    not a valid operand; use `_is_null`."""
 
     eq: str | None = Field(validation_alias="_eq", serialization_alias="_eq", default=None)
     gt: str | None = Field(validation_alias="_gt", serialization_alias="_gt", default=None)
     gte: str | None = Field(validation_alias="_gte", serialization_alias="_gte", default=None)
     ilike: str | None = Field(validation_alias="_ilike", serialization_alias="_ilike", default=None)
-    "The same without regard to case."
+    "Like `_like`, ignoring case."
     in_: list[str] | None = Field(validation_alias="_in", serialization_alias="_in", default=None)
-    "At most 100 values."
+    "At most 100 strings."
     is_null: bool | None = Field(
         validation_alias="_is_null", serialization_alias="_is_null", default=None
     )
+    "Whether the field is null."
     like: str | None = Field(validation_alias="_like", serialization_alias="_like", default=None)
-    "`%` stands for any text, `_` for any character; a backslash takes the next one literally."
+    "A pattern for the whole string: `%` matches any characters, `_` any single one, a\nbackslash escapes the next one."
     lt: str | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: str | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: str | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
     nin: list[str] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
-    "At most 100 values."
+    "At most 100 strings."
 
 
 class UpdateLinkInput(BaseModel):
-    """What is to be changed. What is left out stays; null clears a value that need not be set."""
+    """Changes to a link. Omitted fields keep their value; null clears an optional field."""
 
     enabled: bool | None = None
-    "Whether the link leads anywhere."
+    "Whether the link redirects. Not null."
     expires_at: datetime | None = None
-    "Null: never."
+    "When the link stops redirecting: in the future, at most 100 years ahead. Null: never."
     max_clicks: int | None = None
-    "Null: no maximum. Uses that are taken stay taken."
+    "The number of people who can follow the link, 1 to 1000000000. Null: unlimited. Uses that\nhave been counted stay counted."
     redirect_status: int | None = None
-    "301, 302, 307 or 308."
+    "The HTTP status of the redirect: 301, 302, 307 or 308. Not null."
     slug: str | None = None
-    "What the short address ends in. The old address leads nowhere afterwards."
+    "The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working.\nNot null."
     title: str | None = None
-    "For the owner's eyes; null removes it."
+    "The new title, 1 to 200 characters. Null removes it."
     url: str | None = None
-    "Where the link leads."
+    "The new target URL, under the rules of `CreateLinkInput.url`. Not null."
 
 
 LinkFilter.model_rebuild()

@@ -16,19 +16,19 @@ T = TypeVar("T", bound="Asset")
 
 @_attrs_define
 class Asset:
-    """A file, promised or uploaded.
+    """A stored file with its metadata.
 
     Attributes:
-        checksum_sha256 (None | str): The checksum that was promised, 64 hexadecimal digits; null if none was.
+        checksum_sha256 (None | str): SHA-256 from the presign request as 64 hexadecimal digits; null if it had none.
         content_type (str):
         created_at (datetime.datetime):
         file_name (str):
         id (str):
         size_bytes (int): Size of the file in bytes.
-        status (AssetStatus): Where an asset is on its way.
+        status (AssetStatus): State of an asset.
         updated_at (datetime.datetime):
-        url (None | str): Address that everybody can read; null unless the asset is public and ready.
-        visibility (Visibility): Who may read an asset without a signed address.
+        url (None | str): Public URL; null unless the asset is public and ready.
+        visibility (Visibility): Who can read an asset.
     """
 
     checksum_sha256: None | str

@@ -11,10 +11,10 @@ T = TypeVar("T", bound="Credentials")
 
 @_attrs_define
 class Credentials:
-    """An address and its password.
+    """An email and a password.
 
     Attributes:
-        email (str): The account's address, in any case.
+        email (str): Email of the account. Case is ignored.
         password (str):
     """
 

@@ -13,11 +13,11 @@ T = TypeVar("T", bound="Download")
 
 @_attrs_define
 class Download:
-    """Where to fetch an asset.
+    """Where to download an asset.
 
     Attributes:
-        expires_at (datetime.datetime | None): When the address ends; null for public assets, whose address does not.
-        url (str): Public or signed address.
+        expires_at (datetime.datetime | None): When the signed URL expires; null for a public URL.
+        url (str): Public or signed URL.
     """
 
     expires_at: datetime.datetime | None

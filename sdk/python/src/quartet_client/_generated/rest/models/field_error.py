@@ -14,7 +14,7 @@ T = TypeVar("T", bound="FieldError")
 
 @_attrs_define
 class FieldError:
-    """One field of the request and the rule that it breaks.
+    """An invalid field of the request, and the rule that it breaks.
 
     Attributes:
         code (str): Stable name of the rule.

@@ -19,13 +19,13 @@ T = TypeVar("T", bound="GraphQlError")
 
 @_attrs_define
 class GraphQlError:
-    """One thing that went wrong.
+    """One error.
 
     Attributes:
-        extensions (GraphQlErrorExtensions): What programs read of an error.
+        extensions (GraphQlErrorExtensions): The machine-readable part of an error.
         message (str): For people.
         locations (list[GraphQlLocation] | Unset): Where in the document.
-        path (list[Any] | Unset): The field of the answer that failed: names, and numbers of list items.
+        path (list[Any] | Unset): The field of the response that failed: names of fields, and indexes into lists.
     """
 
     extensions: GraphQlErrorExtensions

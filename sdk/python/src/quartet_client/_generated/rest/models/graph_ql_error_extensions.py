@@ -18,14 +18,14 @@ T = TypeVar("T", bound="GraphQlErrorExtensions")
 
 @_attrs_define
 class GraphQlErrorExtensions:
-    """What programs read of an error.
+    """The machine-readable part of an error.
 
     Attributes:
-        code (str): Stable name of the error.
+        code (str): The stable name of the error.
         errors (list[GraphQlFieldError] | Unset): Every field that breaks a rule.
-        field (str | Unset): The argument, variable or parameter that is at fault.
+        field (str | Unset): The invalid argument, variable or parameter.
         request_id (str | Unset): Equal to the `x-request-id` header.
-        retry_after_seconds (int | Unset): Seconds after which the same may work.
+        retry_after_seconds (int | Unset): Retry after this number of seconds.
     """
 
     code: str

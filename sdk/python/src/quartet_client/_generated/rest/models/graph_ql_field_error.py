@@ -12,13 +12,13 @@ T = TypeVar("T", bound="GraphQlFieldError")
 
 @_attrs_define
 class GraphQlFieldError:
-    """One field of the input and the rule that it breaks.
+    """A field that breaks a rule.
 
     Attributes:
-        code (str): Stable name of the rule.
+        code (str): The stable name of the rule.
         detail (str): The rule in words, with its bound.
-        field (str): With dots.
-        pointer (None | str): JSON pointer (RFC 6901); null for parameters.
+        field (str): The field, with dots.
+        pointer (None | str): JSON pointer (RFC 6901) into the arguments. Null for parameters of the HTTP request.
     """
 
     code: str

@@ -21,9 +21,9 @@ class GraphQlRequest:
     """A GraphQL request.
 
     Attributes:
-        query (str): The document.
-        operation_name (None | str | Unset): Which of the document's operations is meant.
-        variables (GraphQlRequestVariablesType0 | None | Unset): Values of the document's variables.
+        query (str): The document: operations and fragments.
+        operation_name (None | str | Unset): The operation to execute. Required if the document has several.
+        variables (GraphQlRequestVariablesType0 | None | Unset): The values of the variables.
     """
 
     query: str

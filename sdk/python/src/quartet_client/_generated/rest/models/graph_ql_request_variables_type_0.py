@@ -12,7 +12,7 @@ T = TypeVar("T", bound="GraphQlRequestVariablesType0")
 
 @_attrs_define
 class GraphQlRequestVariablesType0:
-    """Values of the document's variables."""
+    """The values of the variables."""
 
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

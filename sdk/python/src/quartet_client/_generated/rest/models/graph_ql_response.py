@@ -18,12 +18,12 @@ T = TypeVar("T", bound="GraphQlResponse")
 
 @_attrs_define
 class GraphQlResponse:
-    """A GraphQL answer.
+    """A GraphQL response.
 
     Attributes:
-        data (Any | Unset): What was asked for; left out when the document was not executed, null when a field that
-            must not be null failed.
-        errors (list[GraphQlError] | Unset): What went wrong; left out when nothing did.
+        data (Any | Unset): The requested fields. Missing if the document was not executed; null if a field that must
+            not be null failed.
+        errors (list[GraphQlError] | Unset): The errors. Missing if there are none.
     """
 
     data: Any | Unset = UNSET

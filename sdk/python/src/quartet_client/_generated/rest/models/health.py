@@ -14,7 +14,7 @@ T = TypeVar("T", bound="Health")
 
 @_attrs_define
 class Health:
-    """A sign of life.
+    """Liveness.
 
     Attributes:
         status (HealthStatus):

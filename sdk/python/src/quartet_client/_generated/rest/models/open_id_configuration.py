@@ -12,15 +12,15 @@ T = TypeVar("T", bound="OpenIdConfiguration")
 
 @_attrs_define
 class OpenIdConfiguration:
-    """What OpenID Connect Discovery 1.0 asks for, as far as it exists: this service issues access
-    tokens and has neither ID tokens nor an authorization endpoint yet.
+    """Metadata of the issuer (OpenID Connect Discovery 1.0). There are no ID tokens and there is no
+    authorization endpoint yet.
 
         Attributes:
-            grant_types_supported (list[str]): None: sessions are opened at `/v1/core/sessions`, not by OAuth.
+            grant_types_supported (list[str]): Always empty: sessions are opened at `/v1/core/sessions`, not through OAuth.
             id_token_signing_alg_values_supported (list[str]):
-            issuer (str): The `iss` of every token.
-            jwks_uri (str): Where the public keys are.
-            response_types_supported (list[str]): None: there is no authorization endpoint.
+            issuer (str): The `iss` claim of every token.
+            jwks_uri (str): URL of the public keys.
+            response_types_supported (list[str]): Always empty: there is no authorization endpoint.
             subject_types_supported (list[str]):
     """
 

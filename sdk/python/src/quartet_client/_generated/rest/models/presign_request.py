@@ -14,15 +14,15 @@ T = TypeVar("T", bound="PresignRequest")
 
 @_attrs_define
 class PresignRequest:
-    """What a client promises to upload.
+    """The file that a client wants to upload.
 
     Attributes:
-        content_type (str): Media type of the file, one of those that the service allows.
-        file_name (str): Name for people, 1 to 255 bytes, without slashes, backslashes and control characters.
-        size_bytes (int): Exact size of the file in bytes, 1 to 5 GiB unless the service allows less.
-        visibility (Visibility): Who may read an asset without a signed address.
-        checksum_sha256 (None | str | Unset): SHA-256 of the file, 64 hexadecimal digits. The upload fails if it is
-            another file's.
+        content_type (str): Media type of the file; one of `uploads.content_types`.
+        file_name (str): For display only; 1 to 255 bytes without slashes, backslashes and control characters.
+        size_bytes (int): Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
+        visibility (Visibility): Who can read an asset.
+        checksum_sha256 (None | str | Unset): SHA-256 of the file as 64 hexadecimal digits. The upload of another file
+            fails.
     """
 
     content_type: str

@@ -17,11 +17,11 @@ T = TypeVar("T", bound="Presigned")
 
 @_attrs_define
 class Presigned:
-    """A pending asset and where to send its file.
+    """A pending asset and the request that uploads its file.
 
     Attributes:
-        asset (Asset): A file, promised or uploaded.
-        upload (SignedUpload): The request that uploads the file: no access token, and exactly these headers.
+        asset (Asset): A stored file with its metadata.
+        upload (SignedUpload): The request that uploads the file. Send exactly these headers and no access token.
     """
 
     asset: Asset

@@ -23,12 +23,12 @@ class Problem:
     Attributes:
         code (str): Stable machine-readable name of the problem.
         instance (str): Path of the request.
-        request_id (str): Equal to the `x-request-id` header; names the request in the logs.
+        request_id (str): Identifies the request in the logs; equals the `x-request-id` header.
         status (int): The HTTP status code.
-        title (str): The same sentence for every problem of this kind.
+        title (str): Short summary, the same for all problems of this kind.
         type_ (str): Identifies the kind of problem: `urn:quartet:problem:{code}`.
-        detail (str | Unset): What is special about this occurrence.
-        errors (list[FieldError] | Unset): Every field that breaks a rule.
+        detail (str | Unset): What is specific to this occurrence.
+        errors (list[FieldError] | Unset): The invalid fields.
     """
 
     code: str

@@ -11,10 +11,10 @@ T = TypeVar("T", bound="RefreshRequest")
 
 @_attrs_define
 class RefreshRequest:
-    """What keeps a session alive.
+    """The refresh token of a session.
 
     Attributes:
-        refresh_token (str): The latest refresh token of the session. It is spent by this.
+        refresh_token (str): The latest refresh token of the session. It can be used once.
     """
 
     refresh_token: str

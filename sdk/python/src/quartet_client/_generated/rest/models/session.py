@@ -16,13 +16,13 @@ class Session:
     """A login that has not ended.
 
     Attributes:
-        client_address (str): As seen at the latest login or refresh.
+        client_address (str): Client IP at the latest login or refresh.
         created_at (datetime.datetime):
-        current (bool): Whether the request came with a token of this session.
-        expires_at (datetime.datetime): When the session ends, if it is not refreshed before.
+        current (bool): Whether the request belongs to this session.
+        expires_at (datetime.datetime): When the session ends unless it is refreshed.
         id (str):
         last_used_at (datetime.datetime):
-        user_agent (None | str): What the client calls itself, at most 256 bytes of it; null where it did not say.
+        user_agent (None | str): `User-Agent` of the client, cut to 256 bytes; null if it sent none.
     """
 
     client_address: str

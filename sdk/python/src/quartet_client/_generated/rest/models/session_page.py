@@ -21,7 +21,7 @@ class SessionPage:
     Attributes:
         data (list[Session]):
         has_more (bool): Whether there is a next page.
-        next_cursor (None | str): Give it as `cursor` to get the next page; null on the last page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last page.
     """
 
     data: list[Session]

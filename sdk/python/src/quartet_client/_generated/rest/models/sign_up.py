@@ -13,11 +13,11 @@ T = TypeVar("T", bound="SignUp")
 
 @_attrs_define
 class SignUp:
-    """Somebody who wants an account.
+    """A new account.
 
     Attributes:
-        email (str): At most 254 bytes; it becomes the name to log in with.
-        password (str): 15 to 256 characters of any kind. Common and easily guessed ones are refused.
+        email (str): Used to log in; at most 254 bytes. Case is ignored.
+        password (str): 15 to 256 characters of any kind. Common and easily guessed passwords are rejected.
         display_name (None | str | Unset): 1 to 100 characters.
     """
 

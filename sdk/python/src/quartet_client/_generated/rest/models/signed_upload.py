@@ -17,13 +17,13 @@ T = TypeVar("T", bound="SignedUpload")
 
 @_attrs_define
 class SignedUpload:
-    """The request that uploads the file: no access token, and exactly these headers.
+    """The request that uploads the file. Send exactly these headers and no access token.
 
     Attributes:
-        expires_at (datetime.datetime): When the address ends.
-        headers (SignedUploadHeaders): Headers that are part of the signature; they must be sent as they are.
+        expires_at (datetime.datetime): When the signed URL expires.
+        headers (SignedUploadHeaders): Headers that are part of the signature. Send them unchanged.
         method (str):
-        url (str): Signed address of the object store.
+        url (str): Signed URL of the object store.
     """
 
     expires_at: datetime.datetime

@@ -12,7 +12,7 @@ T = TypeVar("T", bound="SignedUploadHeaders")
 
 @_attrs_define
 class SignedUploadHeaders:
-    """Headers that are part of the signature; they must be sent as they are."""
+    """Headers that are part of the signature. Send them unchanged."""
 
     additional_properties: dict[str, str] = _attrs_field(init=False, factory=dict)
 

@@ -14,14 +14,14 @@ T = TypeVar("T", bound="Tokens")
 
 @_attrs_define
 class Tokens:
-    """Tokens of a session. Keep the refresh token secret and use each one once.
+    """Tokens of a session.
 
     Attributes:
         access_token (str): JWT (RFC 9068) for `Authorization: Bearer`.
-        expires_in (int): How long the access token is valid, in seconds. It does not outlive the session.
-        refresh_token (str): Worth a new access token, once; keep it secret.
+        expires_in (int): Lifetime of the access token in seconds. It does not outlive the session.
+        refresh_token (str): Exchanged once for the next tokens. Keep it secret.
         session_id (str):
-        token_type (TokenType): How the access token is sent (RFC 6750).
+        token_type (TokenType): Type of the access token (RFC 6750).
     """
 
     access_token: str

@@ -13,14 +13,14 @@ T = TypeVar("T", bound="User")
 
 @_attrs_define
 class User:
-    """A person with an account.
+    """A user and their account.
 
     Attributes:
         created_at (datetime.datetime):
-        display_name (None | str): Null where none was given.
-        email (str): Address as it was given; it belongs to one account, whatever its case.
+        display_name (None | str): Null if there is none.
+        email (str): Belongs to one account, whatever its case.
         id (str):
-        updated_at (datetime.datetime): When address, name or password changed last.
+        updated_at (datetime.datetime): The last change of email, display name or password.
     """
 
     created_at: datetime.datetime

@@ -13,13 +13,13 @@ T = TypeVar("T", bound="UserPatch")
 
 @_attrs_define
 class UserPatch:
-    """What to change (merge patch, RFC 7396): absent fields stay, null clears.
+    """Changes to an account (JSON merge patch, RFC 7396): absent fields stay as they are.
 
     Attributes:
-        current_password (str | Unset): Needed with `email` and `password`.
-        display_name (None | str | Unset): Null clears it.
-        email (str | Unset): Needs `current_password`.
-        password (str | Unset): 15 to 256 characters. Needs `current_password` and ends every other session.
+        current_password (str | Unset): Required with `email` and `password`.
+        display_name (None | str | Unset): Null removes it.
+        email (str | Unset): Requires `current_password`.
+        password (str | Unset): 15 to 256 characters. Requires `current_password` and ends every other session.
     """
 
     current_password: str | Unset = UNSET

@@ -106,8 +106,8 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Delete an asset
 
-     The asset is gone at once and for good, and its file with it. If the store does not answer
-    just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+     Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+    its file is deleted later. A CDN may serve cached copies of a public file for longer.
 
     Args:
         id (str):
@@ -138,8 +138,8 @@ def sync(
 ) -> Any | Problem | None:
     """Delete an asset
 
-     The asset is gone at once and for good, and its file with it. If the store does not answer
-    just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+     Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+    its file is deleted later. A CDN may serve cached copies of a public file for longer.
 
     Args:
         id (str):
@@ -165,8 +165,8 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Delete an asset
 
-     The asset is gone at once and for good, and its file with it. If the store does not answer
-    just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+     Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+    its file is deleted later. A CDN may serve cached copies of a public file for longer.
 
     Args:
         id (str):
@@ -195,8 +195,8 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Delete an asset
 
-     The asset is gone at once and for good, and its file with it. If the store does not answer
-    just then, the file is removed as soon as it does. Copies in a CDN live as long as it keeps them.
+     Deletes the asset and its file. While the object store is unavailable the asset is hidden, and
+    its file is deleted later. A CDN may serve cached copies of a public file for longer.
 
     Args:
         id (str):

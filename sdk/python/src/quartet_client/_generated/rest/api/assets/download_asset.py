@@ -111,10 +111,10 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Download | Problem]:
-    """Get a download address
+    """Get a download URL
 
-     The public address of a public asset; else a signed address that ends after 5 minutes unless
-    the service is set otherwise, and that makes browsers save the file under its name.
+     Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+    after 5 minutes by default and makes browsers save the file under its name.
 
     Args:
         id (str):
@@ -143,10 +143,10 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Download | Problem | None:
-    """Get a download address
+    """Get a download URL
 
-     The public address of a public asset; else a signed address that ends after 5 minutes unless
-    the service is set otherwise, and that makes browsers save the file under its name.
+     Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+    after 5 minutes by default and makes browsers save the file under its name.
 
     Args:
         id (str):
@@ -170,10 +170,10 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Download | Problem]:
-    """Get a download address
+    """Get a download URL
 
-     The public address of a public asset; else a signed address that ends after 5 minutes unless
-    the service is set otherwise, and that makes browsers save the file under its name.
+     Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+    after 5 minutes by default and makes browsers save the file under its name.
 
     Args:
         id (str):
@@ -200,10 +200,10 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Download | Problem | None:
-    """Get a download address
+    """Get a download URL
 
-     The public address of a public asset; else a signed address that ends after 5 minutes unless
-    the service is set otherwise, and that makes browsers save the file under its name.
+     Returns the public URL of a public asset. For a private asset, returns a signed URL that expires
+    after 5 minutes by default and makes browsers save the file under its name.
 
     Args:
         id (str):

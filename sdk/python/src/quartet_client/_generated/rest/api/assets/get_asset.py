@@ -117,9 +117,9 @@ def sync_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Asset | Problem]:
-    """Read an asset
+    """Get an asset
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
 
     Args:
         id (str):
@@ -151,9 +151,9 @@ def sync(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Asset | Problem | None:
-    """Read an asset
+    """Get an asset
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
 
     Args:
         id (str):
@@ -180,9 +180,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Asset | Problem]:
-    """Read an asset
+    """Get an asset
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
 
     Args:
         id (str):
@@ -212,9 +212,9 @@ async def asyncio(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Asset | Problem | None:
-    """Read an asset
+    """Get an asset
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged asset is not sent again.
 
     Args:
         id (str):

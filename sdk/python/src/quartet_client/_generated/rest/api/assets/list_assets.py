@@ -135,8 +135,8 @@ def sync_detailed(
     Args:
         limit (int | Unset):  Default: 20.
         cursor (str | Unset):
-        status (AssetStatus | Unset): Where an asset is on its way.
-        visibility (Visibility | Unset): Who may read an asset without a signed address.
+        status (AssetStatus | Unset): State of an asset.
+        visibility (Visibility | Unset): Who can read an asset.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -175,8 +175,8 @@ def sync(
     Args:
         limit (int | Unset):  Default: 20.
         cursor (str | Unset):
-        status (AssetStatus | Unset): Where an asset is on its way.
-        visibility (Visibility | Unset): Who may read an asset without a signed address.
+        status (AssetStatus | Unset): State of an asset.
+        visibility (Visibility | Unset): Who can read an asset.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -210,8 +210,8 @@ async def asyncio_detailed(
     Args:
         limit (int | Unset):  Default: 20.
         cursor (str | Unset):
-        status (AssetStatus | Unset): Where an asset is on its way.
-        visibility (Visibility | Unset): Who may read an asset without a signed address.
+        status (AssetStatus | Unset): State of an asset.
+        visibility (Visibility | Unset): Who can read an asset.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -248,8 +248,8 @@ async def asyncio(
     Args:
         limit (int | Unset):  Default: 20.
         cursor (str | Unset):
-        status (AssetStatus | Unset): Where an asset is on its way.
-        visibility (Visibility | Unset): Who may read an asset without a signed address.
+        status (AssetStatus | Unset): State of an asset.
+        visibility (Visibility | Unset): Who can read an asset.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

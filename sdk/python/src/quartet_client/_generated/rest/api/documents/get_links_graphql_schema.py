@@ -93,10 +93,10 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Problem | str]:
-    """Describe the GraphQL side of this service
+    """Get the GraphQL schema
 
-     Every type, query, mutation and subscription, in the schema definition language. Not there where
-    the service is set to keep its schema to itself.
+     Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+    where `graphql.introspection` is disabled.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -119,10 +119,10 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Problem | str | None:
-    """Describe the GraphQL side of this service
+    """Get the GraphQL schema
 
-     Every type, query, mutation and subscription, in the schema definition language. Not there where
-    the service is set to keep its schema to itself.
+     Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+    where `graphql.introspection` is disabled.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -141,10 +141,10 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Problem | str]:
-    """Describe the GraphQL side of this service
+    """Get the GraphQL schema
 
-     Every type, query, mutation and subscription, in the schema definition language. Not there where
-    the service is set to keep its schema to itself.
+     Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+    where `graphql.introspection` is disabled.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -165,10 +165,10 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Problem | str | None:
-    """Describe the GraphQL side of this service
+    """Get the GraphQL schema
 
-     Every type, query, mutation and subscription, in the schema definition language. Not there where
-    the service is set to keep its schema to itself.
+     Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
+    where `graphql.introspection` is disabled.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -88,7 +88,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Problem]:
-    """Describe this service
+    """Get the OpenAPI document
 
      The OpenAPI 3.1 document of the links service.
 
@@ -113,7 +113,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Problem | None:
-    """Describe this service
+    """Get the OpenAPI document
 
      The OpenAPI 3.1 document of the links service.
 
@@ -134,7 +134,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Problem]:
-    """Describe this service
+    """Get the OpenAPI document
 
      The OpenAPI 3.1 document of the links service.
 
@@ -157,7 +157,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Problem | None:
-    """Describe this service
+    """Get the OpenAPI document
 
      The OpenAPI 3.1 document of the links service.
 

@@ -88,9 +88,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Problem]:
-    """Describe this service in OpenAPI 3.0
+    """Get the OpenAPI document in version 3.0
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -113,9 +113,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Problem | None:
-    """Describe this service in OpenAPI 3.0
+    """Get the OpenAPI document in version 3.0
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -134,9 +134,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Problem]:
-    """Describe this service in OpenAPI 3.0
+    """Get the OpenAPI document in version 3.0
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -157,9 +157,9 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Problem | None:
-    """Describe this service in OpenAPI 3.0
+    """Get the OpenAPI document in version 3.0
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     The same document in OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -70,9 +70,10 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Health | Problem]:
-    """Ask whether the gateway is alive
+    """Check liveness
 
-     Answers as long as the process does; it does not ask the services. Never limited, never cached.
+     Returns 200 while the process is running; does not check the services. Not rate limited, never
+    cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -95,9 +96,10 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Health | Problem | None:
-    """Ask whether the gateway is alive
+    """Check liveness
 
-     Answers as long as the process does; it does not ask the services. Never limited, never cached.
+     Returns 200 while the process is running; does not check the services. Not rate limited, never
+    cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -116,9 +118,10 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Health | Problem]:
-    """Ask whether the gateway is alive
+    """Check liveness
 
-     Answers as long as the process does; it does not ask the services. Never limited, never cached.
+     Returns 200 while the process is running; does not check the services. Not rate limited, never
+    cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -139,9 +142,10 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Health | Problem | None:
-    """Ask whether the gateway is alive
+    """Check liveness
 
-     Answers as long as the process does; it does not ask the services. Never limited, never cached.
+     Returns 200 while the process is running; does not check the services. Not rate limited, never
+    cached.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -80,10 +80,10 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[GetOpenapiResponse200 | Problem]:
-    """Describe every service
+    """Get the OpenAPI document
 
-     The OpenAPI 3.1 documents of all services, made into one. A service that has not answered since the
-    gateway started is missing.
+     Returns the merged OpenAPI 3.1 documents of all services. A service that has been unavailable since
+    the gateway started is missing.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -106,10 +106,10 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> GetOpenapiResponse200 | Problem | None:
-    """Describe every service
+    """Get the OpenAPI document
 
-     The OpenAPI 3.1 documents of all services, made into one. A service that has not answered since the
-    gateway started is missing.
+     Returns the merged OpenAPI 3.1 documents of all services. A service that has been unavailable since
+    the gateway started is missing.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -128,10 +128,10 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[GetOpenapiResponse200 | Problem]:
-    """Describe every service
+    """Get the OpenAPI document
 
-     The OpenAPI 3.1 documents of all services, made into one. A service that has not answered since the
-    gateway started is missing.
+     Returns the merged OpenAPI 3.1 documents of all services. A service that has been unavailable since
+    the gateway started is missing.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -152,10 +152,10 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> GetOpenapiResponse200 | Problem | None:
-    """Describe every service
+    """Get the OpenAPI document
 
-     The OpenAPI 3.1 documents of all services, made into one. A service that has not answered since the
-    gateway started is missing.
+     Returns the merged OpenAPI 3.1 documents of all services. A service that has been unavailable since
+    the gateway started is missing.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -80,9 +80,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[GetOpenapi30Response200 | Problem]:
-    """Describe every service in OpenAPI 3.0
+    """Get the OpenAPI 3.0 document
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     Returns the same document as OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -105,9 +105,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> GetOpenapi30Response200 | Problem | None:
-    """Describe every service in OpenAPI 3.0
+    """Get the OpenAPI 3.0 document
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     Returns the same document as OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -126,9 +126,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[GetOpenapi30Response200 | Problem]:
-    """Describe every service in OpenAPI 3.0
+    """Get the OpenAPI 3.0 document
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     Returns the same document as OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -149,9 +149,9 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> GetOpenapi30Response200 | Problem | None:
-    """Describe every service in OpenAPI 3.0
+    """Get the OpenAPI 3.0 document
 
-     The same document in OpenAPI 3.0.3, for tools that do not know 3.1.
+     Returns the same document as OpenAPI 3.0.3, for tools that do not support 3.1.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -121,10 +121,12 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: GraphQlRequest,
 ) -> Response[GraphQlResponse | Problem]:
-    """Execute a GraphQL document
+    """Execute a GraphQL operation
 
-     Queries, mutations, and (with `Accept: text/event-stream`) subscriptions. Documents are held
-    to limits of size, depth, aliases and cost before they are executed.
+     Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+    checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+    the response body, each with a stable `extensions.code`; errors of single fields leave the
+    status at 200.
 
     Args:
         body (GraphQlRequest): A GraphQL request.
@@ -153,10 +155,12 @@ def sync(
     client: AuthenticatedClient,
     body: GraphQlRequest,
 ) -> GraphQlResponse | Problem | None:
-    """Execute a GraphQL document
+    """Execute a GraphQL operation
 
-     Queries, mutations, and (with `Accept: text/event-stream`) subscriptions. Documents are held
-    to limits of size, depth, aliases and cost before they are executed.
+     Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+    checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+    the response body, each with a stable `extensions.code`; errors of single fields leave the
+    status at 200.
 
     Args:
         body (GraphQlRequest): A GraphQL request.
@@ -180,10 +184,12 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: GraphQlRequest,
 ) -> Response[GraphQlResponse | Problem]:
-    """Execute a GraphQL document
+    """Execute a GraphQL operation
 
-     Queries, mutations, and (with `Accept: text/event-stream`) subscriptions. Documents are held
-    to limits of size, depth, aliases and cost before they are executed.
+     Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+    checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+    the response body, each with a stable `extensions.code`; errors of single fields leave the
+    status at 200.
 
     Args:
         body (GraphQlRequest): A GraphQL request.
@@ -210,10 +216,12 @@ async def asyncio(
     client: AuthenticatedClient,
     body: GraphQlRequest,
 ) -> GraphQlResponse | Problem | None:
-    """Execute a GraphQL document
+    """Execute a GraphQL operation
 
-     Queries, mutations, and (with `Accept: text/event-stream`) subscriptions. Documents are held
-    to limits of size, depth, aliases and cost before they are executed.
+     Executes a query, a mutation or, with `Accept: text/event-stream`, a subscription. Documents are
+    checked against limits of size, depth, aliases and cost before they are executed. Errors are in
+    the response body, each with a stable `extensions.code`; errors of single fields leave the
+    status at 200.
 
     Args:
         body (GraphQlRequest): A GraphQL request.

@@ -133,11 +133,12 @@ def sync_detailed(
     operation_name: str | Unset = UNSET,
     variables: str | Unset = UNSET,
 ) -> Response[Any | GraphQlResponse | Problem]:
-    """Query by GET, open a WebSocket, or explore
+    """Execute a GraphQL query, open a WebSocket, or get the explorer
 
-     With `query`: executes a query (mutations are refused). With `Upgrade: websocket`: speaks
-    graphql-transport-ws; the token goes into the payload of `connection_init`. To a browser: a
-    page for trying things out.
+     With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+    websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+    goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+    trying out operations.
 
     Args:
         query (str | Unset):
@@ -172,11 +173,12 @@ def sync(
     operation_name: str | Unset = UNSET,
     variables: str | Unset = UNSET,
 ) -> Any | GraphQlResponse | Problem | None:
-    """Query by GET, open a WebSocket, or explore
+    """Execute a GraphQL query, open a WebSocket, or get the explorer
 
-     With `query`: executes a query (mutations are refused). With `Upgrade: websocket`: speaks
-    graphql-transport-ws; the token goes into the payload of `connection_init`. To a browser: a
-    page for trying things out.
+     With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+    websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+    goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+    trying out operations.
 
     Args:
         query (str | Unset):
@@ -206,11 +208,12 @@ async def asyncio_detailed(
     operation_name: str | Unset = UNSET,
     variables: str | Unset = UNSET,
 ) -> Response[Any | GraphQlResponse | Problem]:
-    """Query by GET, open a WebSocket, or explore
+    """Execute a GraphQL query, open a WebSocket, or get the explorer
 
-     With `query`: executes a query (mutations are refused). With `Upgrade: websocket`: speaks
-    graphql-transport-ws; the token goes into the payload of `connection_init`. To a browser: a
-    page for trying things out.
+     With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+    websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+    goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+    trying out operations.
 
     Args:
         query (str | Unset):
@@ -243,11 +246,12 @@ async def asyncio(
     operation_name: str | Unset = UNSET,
     variables: str | Unset = UNSET,
 ) -> Any | GraphQlResponse | Problem | None:
-    """Query by GET, open a WebSocket, or explore
+    """Execute a GraphQL query, open a WebSocket, or get the explorer
 
-     With `query`: executes a query (mutations are refused). With `Upgrade: websocket`: speaks
-    graphql-transport-ws; the token goes into the payload of `connection_init`. To a browser: a
-    page for trying things out.
+     With `query`: executes a query or a subscription; mutations require POST. With `Upgrade:
+    websocket`: opens a WebSocket with the subprotocol graphql-transport-ws, where the access token
+    goes into the payload of `connection_init`. With `Accept: text/html` and no `query`: a page for
+    trying out operations.
 
     Args:
         query (str | Unset):

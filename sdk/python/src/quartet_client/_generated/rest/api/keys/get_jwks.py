@@ -104,8 +104,8 @@ def sync_detailed(
 ) -> Response[Any | JwksDocument | Problem]:
     """Get the public keys
 
-     Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
-    fetch again when a token names an unknown key.
+     Every key that may have signed a valid token, and the next one before it becomes active. Cache
+    them for 5 minutes; fetch them again when a token names an unknown key.
 
     Args:
         if_none_match (str | Unset):
@@ -136,8 +136,8 @@ def sync(
 ) -> Any | JwksDocument | Problem | None:
     """Get the public keys
 
-     Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
-    fetch again when a token names an unknown key.
+     Every key that may have signed a valid token, and the next one before it becomes active. Cache
+    them for 5 minutes; fetch them again when a token names an unknown key.
 
     Args:
         if_none_match (str | Unset):
@@ -163,8 +163,8 @@ async def asyncio_detailed(
 ) -> Response[Any | JwksDocument | Problem]:
     """Get the public keys
 
-     Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
-    fetch again when a token names an unknown key.
+     Every key that may have signed a valid token, and the next one before it becomes active. Cache
+    them for 5 minutes; fetch them again when a token names an unknown key.
 
     Args:
         if_none_match (str | Unset):
@@ -193,8 +193,8 @@ async def asyncio(
 ) -> Any | JwksDocument | Problem | None:
     """Get the public keys
 
-     Every key whose tokens may be valid, and the next one before it signs. Keep them for 5 minutes;
-    fetch again when a token names an unknown key.
+     Every key that may have signed a valid token, and the next one before it becomes active. Cache
+    them for 5 minutes; fetch them again when a token names an unknown key.
 
     Args:
         if_none_match (str | Unset):

@@ -90,9 +90,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[OpenIdConfiguration | Problem]:
-    """Get the issuer's description
+    """Get the OpenID configuration
 
-     Where the public keys are, and how tokens are signed.
+     The URL of the public keys and the algorithms that sign tokens.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -115,9 +115,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> OpenIdConfiguration | Problem | None:
-    """Get the issuer's description
+    """Get the OpenID configuration
 
-     Where the public keys are, and how tokens are signed.
+     The URL of the public keys and the algorithms that sign tokens.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -136,9 +136,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[OpenIdConfiguration | Problem]:
-    """Get the issuer's description
+    """Get the OpenID configuration
 
-     Where the public keys are, and how tokens are signed.
+     The URL of the public keys and the algorithms that sign tokens.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -159,9 +159,9 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> OpenIdConfiguration | Problem | None:
-    """Get the issuer's description
+    """Get the OpenID configuration
 
-     Where the public keys are, and how tokens are signed.
+     The URL of the public keys and the algorithms that sign tokens.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

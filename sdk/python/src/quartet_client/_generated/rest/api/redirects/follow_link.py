@@ -127,11 +127,11 @@ def sync_detailed(
 ) -> Response[Any | Problem | str]:
     """Follow a short link
 
-     Redirects to the link's target. The click is in a log on disk before the answer is sent.
-    Temporary redirects are never cached; permanent ones at most for as long as is configured.
-    A link with a maximum of clicks gives its target to people only: programs and previews get
-    a page that takes no use, and prefetches are refused.
-    Answers HTML to browsers and problems to everybody else.
+     Redirects to the target URL of the link. The click is written to a log on disk before the
+    response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
+    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    bots and link previews receive a page without the target, which does not count toward the
+    maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
     Args:
         slug (str):
@@ -162,11 +162,11 @@ def sync(
 ) -> Any | Problem | str | None:
     """Follow a short link
 
-     Redirects to the link's target. The click is in a log on disk before the answer is sent.
-    Temporary redirects are never cached; permanent ones at most for as long as is configured.
-    A link with a maximum of clicks gives its target to people only: programs and previews get
-    a page that takes no use, and prefetches are refused.
-    Answers HTML to browsers and problems to everybody else.
+     Redirects to the target URL of the link. The click is written to a log on disk before the
+    response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
+    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    bots and link previews receive a page without the target, which does not count toward the
+    maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
     Args:
         slug (str):
@@ -192,11 +192,11 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem | str]:
     """Follow a short link
 
-     Redirects to the link's target. The click is in a log on disk before the answer is sent.
-    Temporary redirects are never cached; permanent ones at most for as long as is configured.
-    A link with a maximum of clicks gives its target to people only: programs and previews get
-    a page that takes no use, and prefetches are refused.
-    Answers HTML to browsers and problems to everybody else.
+     Redirects to the target URL of the link. The click is written to a log on disk before the
+    response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
+    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    bots and link previews receive a page without the target, which does not count toward the
+    maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
     Args:
         slug (str):
@@ -225,11 +225,11 @@ async def asyncio(
 ) -> Any | Problem | str | None:
     """Follow a short link
 
-     Redirects to the link's target. The click is in a log on disk before the answer is sent.
-    Temporary redirects are never cached; permanent ones at most for as long as is configured.
-    A link with a maximum of clicks gives its target to people only: programs and previews get
-    a page that takes no use, and prefetches are refused.
-    Answers HTML to browsers and problems to everybody else.
+     Redirects to the target URL of the link. The click is written to a log on disk before the
+    response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
+    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    bots and link previews receive a page without the target, which does not count toward the
+    maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
     Args:
         slug (str):

@@ -97,9 +97,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any]:
-    """Look where a short link leads
+    """Look up the target of a short link
 
-     Like GET, without a body. Flagged in the statistics and not counted as a person.
+     Like GET, without a body. Counted as a bot.
 
     Args:
         slug (str):
@@ -128,9 +128,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any]:
-    """Look where a short link leads
+    """Look up the target of a short link
 
-     Like GET, without a body. Flagged in the statistics and not counted as a person.
+     Like GET, without a body. Counted as a bot.
 
     Args:
         slug (str):

@@ -123,12 +123,12 @@ def sync_detailed(
 ) -> Response[Problem | Tokens]:
     """Open a session
 
-     Logs in with address and password. A wrong address and a wrong password get the same answer
-    after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    at most 50 sessions: with one more, the oldest ends.
+     Logs in with email and password. An unknown email and a wrong password get the same response,
+    after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+    50 sessions by default; opening another one ends the oldest.
 
     Args:
-        body (Credentials): An address and its password.
+        body (Credentials): An email and a password.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -156,12 +156,12 @@ def sync(
 ) -> Problem | Tokens | None:
     """Open a session
 
-     Logs in with address and password. A wrong address and a wrong password get the same answer
-    after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    at most 50 sessions: with one more, the oldest ends.
+     Logs in with email and password. An unknown email and a wrong password get the same response,
+    after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+    50 sessions by default; opening another one ends the oldest.
 
     Args:
-        body (Credentials): An address and its password.
+        body (Credentials): An email and a password.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -184,12 +184,12 @@ async def asyncio_detailed(
 ) -> Response[Problem | Tokens]:
     """Open a session
 
-     Logs in with address and password. A wrong address and a wrong password get the same answer
-    after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    at most 50 sessions: with one more, the oldest ends.
+     Logs in with email and password. An unknown email and a wrong password get the same response,
+    after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+    50 sessions by default; opening another one ends the oldest.
 
     Args:
-        body (Credentials): An address and its password.
+        body (Credentials): An email and a password.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -215,12 +215,12 @@ async def asyncio(
 ) -> Problem | Tokens | None:
     """Open a session
 
-     Logs in with address and password. A wrong address and a wrong password get the same answer
-    after the same work. After several failures there are pauses, told by `Retry-After`. A user has
-    at most 50 sessions: with one more, the oldest ends.
+     Logs in with email and password. An unknown email and a wrong password get the same response,
+    after the same work. Repeated failures cause delays, given in `Retry-After`. A user has at most
+    50 sessions by default; opening another one ends the oldest.
 
     Args:
-        body (Credentials): An address and its password.
+        body (Credentials): An email and a password.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

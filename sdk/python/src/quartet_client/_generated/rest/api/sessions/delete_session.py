@@ -106,8 +106,8 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """End a session
 
-     `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    and so is its access token here; other services accept it until it ends.
+     The id `current` logs out. This service rejects the tokens of an ended session at once; other
+    services accept its access token until it expires.
 
     Args:
         id (str):
@@ -138,8 +138,8 @@ def sync(
 ) -> Any | Problem | None:
     """End a session
 
-     `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    and so is its access token here; other services accept it until it ends.
+     The id `current` logs out. This service rejects the tokens of an ended session at once; other
+    services accept its access token until it expires.
 
     Args:
         id (str):
@@ -165,8 +165,8 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """End a session
 
-     `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    and so is its access token here; other services accept it until it ends.
+     The id `current` logs out. This service rejects the tokens of an ended session at once; other
+    services accept its access token until it expires.
 
     Args:
         id (str):
@@ -195,8 +195,8 @@ async def asyncio(
 ) -> Any | Problem | None:
     """End a session
 
-     `current` in place of an id logs out. The session's refresh tokens are worth nothing at once,
-    and so is its access token here; other services accept it until it ends.
+     The id `current` logs out. This service rejects the tokens of an ended session at once; other
+    services accept its access token until it expires.
 
     Args:
         id (str):

@@ -123,12 +123,12 @@ def sync_detailed(
 ) -> Response[Problem | Tokens]:
     """Refresh a session
 
-     Trades the refresh token for a new one and a new access token. A spent token gives the same
-    successor again for 10 seconds; used later, it ends the session, because somebody else may
-    have it.
+     Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+    use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+    token and ends the session.
 
     Args:
-        body (RefreshRequest): What keeps a session alive.
+        body (RefreshRequest): The refresh token of a session.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -156,12 +156,12 @@ def sync(
 ) -> Problem | Tokens | None:
     """Refresh a session
 
-     Trades the refresh token for a new one and a new access token. A spent token gives the same
-    successor again for 10 seconds; used later, it ends the session, because somebody else may
-    have it.
+     Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+    use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+    token and ends the session.
 
     Args:
-        body (RefreshRequest): What keeps a session alive.
+        body (RefreshRequest): The refresh token of a session.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -184,12 +184,12 @@ async def asyncio_detailed(
 ) -> Response[Problem | Tokens]:
     """Refresh a session
 
-     Trades the refresh token for a new one and a new access token. A spent token gives the same
-    successor again for 10 seconds; used later, it ends the session, because somebody else may
-    have it.
+     Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+    use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+    token and ends the session.
 
     Args:
-        body (RefreshRequest): What keeps a session alive.
+        body (RefreshRequest): The refresh token of a session.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -215,12 +215,12 @@ async def asyncio(
 ) -> Problem | Tokens | None:
     """Refresh a session
 
-     Trades the refresh token for a new one and a new access token. A spent token gives the same
-    successor again for 10 seconds; used later, it ends the session, because somebody else may
-    have it.
+     Exchanges the refresh token for a new one and a new access token. For 10 seconds after its first
+    use, by default, a token returns the same successor again. Later use counts as reuse of a stolen
+    token and ends the session.
 
     Args:
-        body (RefreshRequest): What keeps a session alive.
+        body (RefreshRequest): The refresh token of a session.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -118,9 +118,9 @@ def sync_detailed(
 ) -> Response[Asset | Problem]:
     """Complete an upload
 
-     Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    and makes the asset ready. If it is something else, the file is removed and the asset is
-    failed. Completing a ready asset again gives the same answer.
+     Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+    ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+    returns the same response.
 
     Args:
         id (str):
@@ -151,9 +151,9 @@ def sync(
 ) -> Asset | Problem | None:
     """Complete an upload
 
-     Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    and makes the asset ready. If it is something else, the file is removed and the asset is
-    failed. Completing a ready asset again gives the same answer.
+     Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+    ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+    returns the same response.
 
     Args:
         id (str):
@@ -179,9 +179,9 @@ async def asyncio_detailed(
 ) -> Response[Asset | Problem]:
     """Complete an upload
 
-     Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    and makes the asset ready. If it is something else, the file is removed and the asset is
-    failed. Completing a ready asset again gives the same answer.
+     Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+    ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+    returns the same response.
 
     Args:
         id (str):
@@ -210,9 +210,9 @@ async def asyncio(
 ) -> Asset | Problem | None:
     """Complete an upload
 
-     Verifies that the uploaded file has the promised size, media type, first bytes and checksum,
-    and makes the asset ready. If it is something else, the file is removed and the asset is
-    failed. Completing a ready asset again gives the same answer.
+     Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
+    ready. A file that does not match is removed and the asset fails. Completing a ready asset again
+    returns the same response.
 
     Args:
         id (str):

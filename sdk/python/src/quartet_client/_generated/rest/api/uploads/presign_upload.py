@@ -132,13 +132,13 @@ def sync_detailed(
 ) -> Response[Presigned | Problem]:
     """Presign an upload
 
-     Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    is given, the checksum are part of the signature: another file is refused by the store. The
-    address ends after 15 minutes unless the service is set otherwise.
+     Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+    given, are part of the signature: the object store rejects any other file. The URL expires after
+    15 minutes by default.
 
     Args:
         idempotency_key (str | Unset):
-        body (PresignRequest): What a client promises to upload.
+        body (PresignRequest): The file that a client wants to upload.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -168,13 +168,13 @@ def sync(
 ) -> Presigned | Problem | None:
     """Presign an upload
 
-     Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    is given, the checksum are part of the signature: another file is refused by the store. The
-    address ends after 15 minutes unless the service is set otherwise.
+     Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+    given, are part of the signature: the object store rejects any other file. The URL expires after
+    15 minutes by default.
 
     Args:
         idempotency_key (str | Unset):
-        body (PresignRequest): What a client promises to upload.
+        body (PresignRequest): The file that a client wants to upload.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -199,13 +199,13 @@ async def asyncio_detailed(
 ) -> Response[Presigned | Problem]:
     """Presign an upload
 
-     Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    is given, the checksum are part of the signature: another file is refused by the store. The
-    address ends after 15 minutes unless the service is set otherwise.
+     Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+    given, are part of the signature: the object store rejects any other file. The URL expires after
+    15 minutes by default.
 
     Args:
         idempotency_key (str | Unset):
-        body (PresignRequest): What a client promises to upload.
+        body (PresignRequest): The file that a client wants to upload.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -233,13 +233,13 @@ async def asyncio(
 ) -> Presigned | Problem | None:
     """Presign an upload
 
-     Gives a signed address to which the client sends the file itself. Size, media type and, if it
-    is given, the checksum are part of the signature: another file is refused by the store. The
-    address ends after 15 minutes unless the service is set otherwise.
+     Returns a signed URL to which the client sends the file. Size, media type and the checksum, if
+    given, are part of the signature: the object store rejects any other file. The URL expires after
+    15 minutes by default.
 
     Args:
         idempotency_key (str | Unset):
-        body (PresignRequest): What a client promises to upload.
+        body (PresignRequest): The file that a client wants to upload.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -132,12 +132,12 @@ def sync_detailed(
 ) -> Response[Problem | User]:
     """Sign up
 
-     Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    taken addresses has to pause, told by `Retry-After`.
+     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
         idempotency_key (str | Unset):
-        body (SignUp): Somebody who wants an account.
+        body (SignUp): A new account.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -167,12 +167,12 @@ def sync(
 ) -> Problem | User | None:
     """Sign up
 
-     Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    taken addresses has to pause, told by `Retry-After`.
+     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
         idempotency_key (str | Unset):
-        body (SignUp): Somebody who wants an account.
+        body (SignUp): A new account.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -197,12 +197,12 @@ async def asyncio_detailed(
 ) -> Response[Problem | User]:
     """Sign up
 
-     Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    taken addresses has to pause, told by `Retry-After`.
+     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
         idempotency_key (str | Unset):
-        body (SignUp): Somebody who wants an account.
+        body (SignUp): A new account.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -230,12 +230,12 @@ async def asyncio(
 ) -> Problem | User | None:
     """Sign up
 
-     Makes an account. An address belongs to one account, whatever its case. Whoever asks for many
-    taken addresses has to pause, told by `Retry-After`.
+     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
         idempotency_key (str | Unset):
-        body (SignUp): Somebody who wants an account.
+        body (SignUp): A new account.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -111,10 +111,11 @@ def sync_detailed(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
-    """Delete one's own account
+    """Delete the own account
 
-     Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    the rest is removed after 30 days. Assets and links are not removed by this.
+     Requires a session that was opened at most an hour ago, by default. All sessions end and the
+    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+    of the user are kept.
 
     Args:
         if_match (str | Unset):
@@ -143,10 +144,11 @@ def sync(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
-    """Delete one's own account
+    """Delete the own account
 
-     Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    the rest is removed after 30 days. Assets and links are not removed by this.
+     Requires a session that was opened at most an hour ago, by default. All sessions end and the
+    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+    of the user are kept.
 
     Args:
         if_match (str | Unset):
@@ -170,10 +172,11 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
-    """Delete one's own account
+    """Delete the own account
 
-     Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    the rest is removed after 30 days. Assets and links are not removed by this.
+     Requires a session that was opened at most an hour ago, by default. All sessions end and the
+    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+    of the user are kept.
 
     Args:
         if_match (str | Unset):
@@ -200,10 +203,11 @@ async def asyncio(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
-    """Delete one's own account
+    """Delete the own account
 
-     Needs a login that is at most an hour old. All sessions end, the address is free again, and
-    the rest is removed after 30 days. Assets and links are not removed by this.
+     Requires a session that was opened at most an hour ago, by default. All sessions end and the
+    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
+    of the user are kept.
 
     Args:
         if_match (str | Unset):

@@ -107,9 +107,9 @@ def sync_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Problem | User]:
-    """Read one's own account
+    """Get the own account
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
     Args:
         if_none_match (str | Unset):
@@ -138,9 +138,9 @@ def sync(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Problem | User | None:
-    """Read one's own account
+    """Get the own account
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
     Args:
         if_none_match (str | Unset):
@@ -164,9 +164,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Problem | User]:
-    """Read one's own account
+    """Get the own account
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
     Args:
         if_none_match (str | Unset):
@@ -193,9 +193,9 @@ async def asyncio(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Problem | User | None:
-    """Read one's own account
+    """Get the own account
 
-     With a strong `ETag`; `If-None-Match` saves the body.
+     The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
     Args:
         if_none_match (str | Unset):

@@ -145,16 +145,18 @@ def sync_detailed(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
-    """Change one's own account
+    """Update the own account
 
-     Merge patch: absent fields stay as they are. A new address or password needs
-    `current_password`; a new password ends every other session. With `If-Match` the change is
-    made only if nobody else has changed the account since.
+     JSON merge patch: absent fields stay as they are. A new email or password requires
+    `current_password`; a new password ends every other session. With `If-Match` the update fails if
+    the account has changed since that version.
 
     Args:
         if_match (str | Unset):
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -182,16 +184,18 @@ def sync(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
-    """Change one's own account
+    """Update the own account
 
-     Merge patch: absent fields stay as they are. A new address or password needs
-    `current_password`; a new password ends every other session. With `If-Match` the change is
-    made only if nobody else has changed the account since.
+     JSON merge patch: absent fields stay as they are. A new email or password requires
+    `current_password`; a new password ends every other session. With `If-Match` the update fails if
+    the account has changed since that version.
 
     Args:
         if_match (str | Unset):
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -214,16 +218,18 @@ async def asyncio_detailed(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
-    """Change one's own account
+    """Update the own account
 
-     Merge patch: absent fields stay as they are. A new address or password needs
-    `current_password`; a new password ends every other session. With `If-Match` the change is
-    made only if nobody else has changed the account since.
+     JSON merge patch: absent fields stay as they are. A new email or password requires
+    `current_password`; a new password ends every other session. With `If-Match` the update fails if
+    the account has changed since that version.
 
     Args:
         if_match (str | Unset):
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -249,16 +255,18 @@ async def asyncio(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
-    """Change one's own account
+    """Update the own account
 
-     Merge patch: absent fields stay as they are. A new address or password needs
-    `current_password`; a new password ends every other session. With `If-Match` the change is
-    made only if nobody else has changed the account since.
+     JSON merge patch: absent fields stay as they are. A new email or password requires
+    `current_password`; a new password ends every other session. With `If-Match` the update fails if
+    the account has changed since that version.
 
     Args:
         if_match (str | Unset):
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
-        body (UserPatch): What to change (merge patch, RFC 7396): absent fields stay, null clears.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
+        body (UserPatch): Changes to an account (JSON merge patch, RFC 7396): absent fields stay
+            as they are.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

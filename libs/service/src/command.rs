@@ -22,7 +22,7 @@ use crate::{
 #[derive(Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments<C: Subcommand> {
-    /// TOML file with settings. Defaults to the file that QUARTET_CONFIG names, if any.
+    /// TOML file with settings. Defaults to the file that `QUARTET_CONFIG` names, if any.
     #[arg(long, short, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]

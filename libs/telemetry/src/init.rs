@@ -45,6 +45,9 @@ impl Drop for TelemetryGuard {
     }
 }
 
+/// The panic hook is installed once per process.
+static PANICS: OnceLock<()> = OnceLock::new();
+
 /// Starts the log on stdout and, where an endpoint is configured, the export of spans. Once per
 /// process; needs no Tokio runtime.
 ///
@@ -77,7 +80,6 @@ pub fn init(
         span::enable();
     }
     log::bridge();
-    static PANICS: OnceLock<()> = OnceLock::new();
     PANICS.get_or_init(log::log_panics);
     Ok(TelemetryGuard { export, level })
 }

@@ -20,7 +20,7 @@ pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};
 
 /// The message of a panic, if it has one.
-pub fn panic_message<'a>(payload: &'a (dyn Any + Send)) -> &'a str {
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<String>()
         .map(String::as_str)

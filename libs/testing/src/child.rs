@@ -1,6 +1,11 @@
 //! Stdout belongs to the process, and telemetry starts once per process: what a test logs is
 //! logged by a child, which is this test binary running one ignored test.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "only tests call this; a panic fails the test"
+)]
+
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
@@ -39,7 +44,7 @@ impl Logging {
     }
 
     /// The next line that is JSON; the test harness writes others.
-    pub fn next(&mut self) -> Option<Value> {
+    pub fn next_line(&mut self) -> Option<Value> {
         loop {
             let line = self.lines.next()?.unwrap();
             if line.starts_with('{') {
@@ -51,7 +56,7 @@ impl Logging {
     /// The next line with this message.
     pub fn find(&mut self, message: &str) -> Value {
         loop {
-            let line = self.next().unwrap_or_else(|| panic!("no `{message}`"));
+            let line = self.next_line().unwrap_or_else(|| panic!("no `{message}`"));
             if line["msg"] == message {
                 return line;
             }
@@ -65,7 +70,7 @@ impl Logging {
     }
 
     pub fn rest(&mut self) -> Vec<Value> {
-        std::iter::from_fn(|| self.next()).collect()
+        std::iter::from_fn(|| self.next_line()).collect()
     }
 
     pub fn send(&mut self, text: &str) {

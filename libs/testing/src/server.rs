@@ -1,5 +1,10 @@
 //! A small service on a loopback port.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "only tests call this; a panic fails the test"
+)]
+
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;

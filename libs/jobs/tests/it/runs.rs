@@ -40,7 +40,7 @@ async fn a_job_that_panics_keeps_running() {
     test.runner.start(Job::periodic("flaky", SECOND, move |_| {
         let run = runs.note();
         async move {
-            assert!(run % 2 == 0, "run {run} panics");
+            assert!(run.is_multiple_of(2), "run {run} panics");
             anyhow::Ok(())
         }
     }));
@@ -188,7 +188,7 @@ async fn a_continuous_job_is_restarted_and_its_progress_resets_the_backoff() {
 
 #[tokio::test]
 async fn run_once_returns_the_error_of_the_run() {
-    let job = Job::periodic("purge", Duration::from_secs(3600), |_| async {
+    let job = Job::periodic("purge", Duration::from_hours(1), |_| async {
         anyhow::bail!("database unavailable")
     });
     let error = job.run_once().await.unwrap_err();

@@ -74,7 +74,7 @@ impl Log {
     pub(crate) fn gaps(&self) -> Vec<u64> {
         let runs = self.runs.lock().unwrap();
         runs.windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_secs())
+            .map(|pair| pair[1].saturating_sub(pair[0]).as_secs())
             .collect()
     }
 }

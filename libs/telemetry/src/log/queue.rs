@@ -191,7 +191,7 @@ impl Queue {
         let bytes = batch.len();
         if let Err(rest) = written {
             // A closed stdout must not end the service.
-            let lines = rest.iter().filter(|&&byte| byte == b'\n').count();
+            let lines = rest.split_inclusive(|&byte| byte == b'\n').count();
             self.drop_lines(u64::try_from(lines).unwrap_or(u64::MAX));
         } else {
             self.report_dropped(output);

@@ -120,7 +120,9 @@ fn a_stalled_reader_delays_no_line_and_the_dropped_ones_are_counted() {
     child.wait_for_error_output();
     let mut numbers = Vec::new();
     let reported = loop {
-        let line = child.next().expect("a line that reports the dropped ones");
+        let line = child
+            .next_line()
+            .expect("a line that reports the dropped ones");
         match line["msg"].as_str().unwrap() {
             "long" => numbers.push(line["number"].as_u64().unwrap()),
             "log lines dropped" => break line,

@@ -95,7 +95,7 @@ fn violations(manifest_dir: &Path, table: &[[&str; 3]]) -> Vec<String> {
         arrows.insert(module.clone(), targets);
     }
     found.extend(circles::find(&arrows).iter().map(|circle| {
-        let names: Vec<String> = circle.iter().map(|module| name(module)).collect();
+        let names: Vec<String> = circle.iter().map(name).collect();
         format!("circle of imports: {}", names.join(", "))
     }));
     found

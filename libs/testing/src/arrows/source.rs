@@ -172,7 +172,7 @@ fn leaves<'a>(
                 let mut name = path.last().cloned().unwrap_or_default();
                 if tree.peek() == Some(&"as") {
                     tree.next();
-                    name = tree.next().unwrap_or_default().to_owned();
+                    tree.next().unwrap_or_default().clone_into(&mut name);
                 }
                 found.push(Use {
                     is_public,
@@ -242,8 +242,8 @@ fn end_of_item(tokens: &[String], start: usize) -> usize {
     let mut depth = 0;
     let body = position(tokens, start, "{");
     let is_use = tokens[start..body].iter().any(|token| token == "use");
-    for at in start..tokens.len() {
-        match tokens[at].as_str() {
+    for (at, token) in tokens.iter().enumerate().skip(start) {
+        match token.as_str() {
             "{" => depth += 1,
             "}" => {
                 depth -= 1;

@@ -197,7 +197,7 @@ impl JwtVerifier {
             self.check_times(&claims)?;
             return Ok(claims);
         }
-        let claims = Arc::new(self.verify_anew(token).await?);
+        let claims = Arc::new(self.verify_uncached(token).await?);
         self.0.verified.insert(token.into(), Arc::clone(&claims));
         Ok(claims)
     }
@@ -231,7 +231,7 @@ impl JwtVerifier {
         }))
     }
 
-    async fn verify_anew(&self, token: &str) -> Result<Claims, JwtError> {
+    async fn verify_uncached(&self, token: &str) -> Result<Claims, JwtError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(JwtError::Malformed);
         }

@@ -178,7 +178,7 @@ fn example(kind: &'static Kind) -> Value {
         problem = problem.field(FieldError::body(
             "/email",
             "invalid_email",
-            "must be an email address such as ada@example.com",
+            "must be an email such as ada@example.com",
         ));
     } else if kind == &kinds::INVALID_PARAMETER {
         problem = problem.field(FieldError::parameter(

@@ -215,17 +215,17 @@ mod tests {
         let mut document = json!({
             "paths": {"/a": {"post": {
                 "requestBody": {"content": {"application/json": {
-                    "schema": {"$ref": "#/components/schemas/Wish"}}}},
+                    "schema": {"$ref": "#/components/schemas/Input"}}}},
                 "responses": {"200": {"content": {"application/json": {
                     "schema": {"$ref": "#/components/schemas/Page_Item"}}}}},
             }}},
             "components": {"schemas": {
-                "Item": item, "Wish": item.clone(),
+                "Item": item, "Input": item.clone(),
                 "Page_Item": {"type": "object", "properties": {
                     "data": {"type": "array", "items": item}}},
             }},
         });
-        document["components"]["schemas"]["Wish"]["description"] = "not the same".into();
+        document["components"]["schemas"]["Input"]["description"] = "not the same".into();
         tidy(&mut document);
         let schemas = &document["components"]["schemas"];
         let page = &schemas["ItemPage"]["properties"]["data"]["items"];
@@ -234,7 +234,7 @@ mod tests {
         let answer = &answer["application/json"]["schema"]["$ref"];
         assert_eq!(answer, "#/components/schemas/ItemPage");
         assert_eq!(schemas["Item"]["required"], json!(["a", "b"]));
-        assert_eq!(schemas["Wish"]["required"], json!(["a"]));
+        assert_eq!(schemas["Input"]["required"], json!(["a"]));
         assert!(schemas.get("Page_Item").is_none());
     }
 }

@@ -112,7 +112,7 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `reload` reads the configuration anew on SIGHUP; the log filter is what changes.
+/// `reload` reads the configuration again on SIGHUP; the log filter is what changes.
 fn serve<S: Service>(
     config: S::Config,
     reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,

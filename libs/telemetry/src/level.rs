@@ -46,7 +46,7 @@ impl LogLevel {
         Ok(())
     }
 
-    /// On every SIGHUP, reads the filter anew and puts it in force. Other settings change with a
+    /// On every SIGHUP, reads the filter again and puts it in force. Other settings change with a
     /// restart only. Never returns, except when the signal cannot be handled.
     pub async fn reload_on_hangup(self, read: impl Fn() -> Result<String, ConfigError>) {
         let mut hangup = match signal(SignalKind::hangup()) {

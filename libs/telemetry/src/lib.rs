@@ -6,24 +6,15 @@ mod level;
 mod log;
 pub mod metrics;
 mod otlp;
+mod panic_message;
 mod request;
 mod span;
 mod trace_context;
 
-use std::any::Any;
-
 pub use init::{TelemetryGuard, init};
 pub use level::LogLevel;
 pub use log::{AccessLine, LIMIT_BYTES};
+pub use panic_message::panic_message;
 pub use request::{REQUEST, RequestContext, count_statement, current_request, set_caller};
 pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};
-
-/// The message of a panic, if it has one.
-pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
-}

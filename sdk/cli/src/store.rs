@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_without_its_content() {
+    fn a_damaged_file_is_reported_without_its_content() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("session.json");
         std::fs::write(&path, "{\"url\": \"http://a\", \"session\": \"a secret\"}").unwrap();

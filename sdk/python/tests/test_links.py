@@ -95,7 +95,7 @@ async def test_custom_documents(quartet: Any) -> None:
 
 async def test_clicks_are_counted_and_reported_live(quartet: Any) -> None:
     link = await done(quartet.links.create(CreateLinkInput(url=TARGET)))
-    clicking = asyncio.create_task(click_for_ever(link))
+    clicking = asyncio.create_task(click_repeatedly(link))
     try:
         event = await first(quartet.links.clicks(link.id))
     finally:
@@ -118,7 +118,7 @@ async def test_a_subscription_to_an_unknown_link_is_refused(quartet: Any) -> Non
 
 async def test_a_subscription_ends_with_its_link(quartet: Any) -> None:
     link = await done(quartet.links.create(CreateLinkInput(url=TARGET)))
-    clicking = asyncio.create_task(click_for_ever(link))
+    clicking = asyncio.create_task(click_repeatedly(link))
     seen = 0
     async for _ in in_background(quartet.links.clicks(link.id)):
         if seen == 0:
@@ -128,7 +128,7 @@ async def test_a_subscription_ends_with_its_link(quartet: Any) -> None:
     assert seen >= 1
 
 
-async def click_for_ever(link: Link) -> None:
+async def click_repeatedly(link: Link) -> None:
     """The start of a subscription cannot be observed, so click until one is reported."""
     async with httpx.AsyncClient(headers={"user-agent": BROWSER}) as browser:
         while True:

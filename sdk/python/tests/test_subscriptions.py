@@ -27,7 +27,7 @@ from quartet_client import (
     UnauthenticatedError,
     UnexpectedAnswerError,
 )
-from test_links import TARGET, click_for_ever, close_events, first, in_background
+from test_links import TARGET, click_repeatedly, close_events, first, in_background
 
 EVENT = {
     "id": "clk_1",
@@ -46,7 +46,7 @@ async def test_a_broken_connection_reconnects(
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
     link = await done(quartet.links.create(CreateLinkInput(url=TARGET)))
-    clicking = asyncio.create_task(click_for_ever(link))
+    clicking = asyncio.create_task(click_repeatedly(link))
     events = quartet.links.clicks(link.id)
     totals: list[int] = []
     async for event in in_background(events):

@@ -29,13 +29,13 @@ const CANNOT_START: [Broken; 5] = [
         what: "a missing variable",
         service: "core",
         environment: "QUARTET_DATABASE_URL_FILE: /run/secrets/absent",
-        message: "QUARTET_DATABASE_URL_FILE: /run/secrets/absent cannot be read: No such file or directory",
+        message: "QUARTET_DATABASE_URL_FILE: cannot read /run/secrets/absent: No such file or directory",
     },
     Broken {
         what: "an unknown variable",
         service: "links",
         environment: "QUARTET_CLICKS_LOG_DIRECTORY: /tmp",
-        message: "there is no setting `QUARTET_CLICKS_LOG_DIRECTORY`",
+        message: "unknown setting `QUARTET_CLICKS_LOG_DIRECTORY`",
     },
     Broken {
         what: "a wrong password",

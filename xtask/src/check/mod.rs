@@ -38,8 +38,9 @@ enum Part {
     Generated,
 }
 
-const DEFAULT: [Part; 6] = [
+const DEFAULT: [Part; 7] = [
     Part::Workflows,
+    Part::Words,
     Part::Format,
     Part::Dependencies,
     Part::Lints,

@@ -40,7 +40,7 @@ async fn keys_server() -> (
 }
 
 #[tokio::test]
-async fn only_good_tokens_pass_and_each_wrong_one_is_told_why() {
+async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
     let clock = clock();
     let issuer = Issuer::new(clock.clone());
     let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
@@ -59,19 +59,19 @@ async fn only_good_tokens_pass_and_each_wrong_one_is_told_why() {
         ),
         (
             json!({"iss": "https://evil.example"}),
-            "the access token's issuer is not accepted here",
+            "the issuer of the access token is not accepted",
         ),
         (
             json!({"iss": null}),
-            "the access token's issuer is not accepted here",
+            "the issuer of the access token is not accepted",
         ),
         (
             json!({"aud": "other"}),
-            "the access token is meant for another audience",
+            "the access token is for another audience",
         ),
         (
             json!({"aud": null}),
-            "the access token is meant for another audience",
+            "the access token is for another audience",
         ),
         (json!({"sub": ""}), "the access token is not a JWT"),
         (json!({"exp": null}), "the access token is not a JWT"),

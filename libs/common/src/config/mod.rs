@@ -105,7 +105,7 @@ mod tests {
             (
                 "QUARTET_LIMT",
                 "s3cret",
-                "environment: there is no setting `QUARTET_LIMT`",
+                "environment: unknown setting `QUARTET_LIMT`",
             ),
             (
                 "QUARTET_LIMIT",
@@ -127,7 +127,7 @@ mod tests {
             ("\nlimit = 999\n", "setting `limit` (FILE:2:1): invalid"),
             (
                 "[part]\n  kay = 1\n",
-                "FILE:2:3: there is no setting `part.kay`",
+                "FILE:2:3: unknown setting `part.kay`",
             ),
             (
                 "names = [\n \"a\",\n 1]\n",
@@ -171,7 +171,7 @@ mod tests {
     fn a_secret_that_cannot_be_read_names_its_variable() {
         let error = sample(&[("QUARTET_PART_KEY_FILE", "/run/none")]).unwrap_err();
         let message = error.to_string();
-        let expected = "QUARTET_PART_KEY_FILE: /run/none cannot be read: No such file";
+        let expected = "QUARTET_PART_KEY_FILE: cannot read /run/none: No such file";
         assert!(message.starts_with(expected), "{message}");
     }
 

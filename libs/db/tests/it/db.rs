@@ -48,7 +48,7 @@ async fn replicas_that_migrate_at_once_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_behind_is_named_with_its_mend() {
+async fn a_schema_that_is_behind_is_named_with_the_command_to_run() {
     let database = TestDatabase::empty(SCHEMA).await;
     let pool = PgPool::connect(&database.url()).await.unwrap();
     let old = migrator(&["CREATE TABLE core.a (n int)"]);

@@ -339,7 +339,7 @@ async fn parts_are_verified_and_the_object_has_a_composite_checksum() {
 }
 
 #[tokio::test]
-async fn multipart_uploads_obey_conditions() {
+async fn multipart_uploads_honor_conditions() {
     let server = Server::start().await;
     server.put(PRIVATE, "k", b"first").await;
     let id = begin(&server, "k").await;

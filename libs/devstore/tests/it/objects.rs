@@ -179,7 +179,7 @@ async fn ranges_return_part_of_the_content() {
 }
 
 #[tokio::test]
-async fn reads_obey_conditions() {
+async fn reads_honor_conditions() {
     let server = Server::start().await;
     server.put(PUBLIC, "k", b"hello").await;
     let url = server.url(&format!("{PUBLIC}/k"));
@@ -237,7 +237,7 @@ async fn signed_reads_can_override_response_headers() {
 }
 
 #[tokio::test]
-async fn writes_obey_conditions() {
+async fn writes_honor_conditions() {
     let server = Server::start().await;
     let client = server.client();
     let put = |content: &'static [u8]| {

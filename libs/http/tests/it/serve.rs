@@ -80,10 +80,10 @@ async fn the_health_check_says_what_is_missing() {
         asked.await.unwrap()
     };
     check("/health").await.unwrap();
-    let told = check("/ready").await.unwrap_err().to_string();
+    let message = check("/ready").await.unwrap_err().to_string();
     assert!(
-        told.contains("503") && told.contains("does not answer"),
-        "{told}"
+        message.contains("503") && message.contains("does not answer"),
+        "{message}"
     );
     store.store(true, std::sync::atomic::Ordering::Relaxed);
     tokio::time::timeout(std::time::Duration::from_secs(5), async {

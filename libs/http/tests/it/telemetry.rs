@@ -50,7 +50,7 @@ fn spans_reach_the_collector_in_the_trace_of_the_caller() {
     let received = received.lock().unwrap();
     let holds = |wanted: &[u8]| received.windows(wanted.len()).any(|found| found == wanted);
     assert!(holds(b"quartet-test"), "the service is named");
-    assert!(holds(b"7.8.9"), "its version is told");
+    assert!(holds(b"7.8.9"), "its version is reported");
     assert!(
         holds(b"POST /things/{id}"),
         "the span is named by method and route"

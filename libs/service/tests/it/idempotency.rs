@@ -108,14 +108,14 @@ async fn the_same_request_is_done_once_and_answered_the_same() {
     assert_eq!(problem["errors"][0]["parameter"], "idempotency-key");
 
     let token = world.issuer.token("usr_1");
-    let somebody_else = world
+    let other_caller = world
         .request("/make", "k1", "a")
         .bearer_auth(token)
         .send()
         .await
         .unwrap();
     assert_eq!(
-        somebody_else.text().await.unwrap(),
+        other_caller.text().await.unwrap(),
         "1",
         "keys of callers never meet"
     );
@@ -139,7 +139,7 @@ async fn a_hundred_at_once_do_the_work_once() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_told_from_a_finished_one() {
+async fn a_request_in_flight_is_distinguished_from_a_finished_one() {
     let world = world().await;
     let waiting = tokio::spawn(world.request("/wait", "k", "").send());
     world.gate.entered.notified().await;

@@ -74,7 +74,7 @@ impl AccessLine<'_> {
             (Level::Info, enabled)
         };
         if enabled {
-            self.line(level, queue.service).send(queue);
+            queue.send(self.line(level, queue.service));
         }
     }
 

@@ -35,7 +35,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         if *metadata.level() != Level::INFO {
             line.text("target", metadata.target());
         }
-        line.send(queue);
+        queue.send(line);
     }
 }
 

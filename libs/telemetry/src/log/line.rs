@@ -8,7 +8,6 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::queue;
 use crate::trace_context::{TraceContext, write_hex};
 
 /// A buffer that one long line made larger than this is not kept.
@@ -145,11 +144,6 @@ impl Line {
     pub(super) fn finish(&mut self) -> &[u8] {
         self.buffer.extend_from_slice(b"}\n");
         &self.buffer
-    }
-
-    /// Hands the finished line to the queue.
-    pub(super) fn send(mut self, queue: &queue::Queue) {
-        queue.push(self.finish());
     }
 
     fn hex(&mut self, name: &str, value: u128, digits: usize) {

@@ -10,7 +10,7 @@ use super::{
     line::{Level, Line},
     queue,
 };
-use crate::{panic_message, request::current_request};
+use crate::{panic_message::panic_message, request::current_request};
 
 /// How long a panic waits for stdout. It may be the end of the process, or one failed request.
 const FLUSH_LIMIT: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         line.text("request_id", &request.request_id);
         line.trace(request.trace);
     }
-    line.send(queue);
+    queue.send(line);
     // A stalled reader of stdout must not make panics block workers.
     if !queue.is_stalled() {
         queue::flush(FLUSH_LIMIT);

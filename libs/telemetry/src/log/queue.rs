@@ -104,6 +104,11 @@ impl Queue {
         }
     }
 
+    /// Takes a finished line.
+    pub(super) fn send(&self, mut line: Line) {
+        self.push(line.finish());
+    }
+
     /// Takes a finished line, or drops and counts it.
     pub(super) fn push(&self, line: &[u8]) {
         let before = self.bytes.fetch_add(line.len(), Ordering::Relaxed);

@@ -138,7 +138,7 @@ fn resolve(
     };
     let import = sources[&module].uses.iter().find(|one| one.name == *name);
     match import {
-        // What the facade imports from another crate belongs to nobody here.
+        // What the facade imports from another crate belongs to no module here.
         Some(import) => resolve(&module, &import.path, sources, facades),
         None => Some(module),
     }

@@ -97,6 +97,22 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["closed", "", ""],
             ["database", "", ""],
             ["issuer", "", ""],
+            ["child", "", ""],
+        ],
+    ),
+    (
+        "telemetry",
+        &[
+            ["lib", "*", ""],
+            ["init", "level log otlp span", "axum sqlx"],
+            ["metrics", "log", "axum sqlx"],
+            ["log", "panic_message request trace_context", "axum sqlx"],
+            ["request", "trace_context", "axum sqlx"],
+            ["span", "trace_context", "axum sqlx"],
+            ["level", "", "axum sqlx"],
+            ["otlp", "", "axum sqlx"],
+            ["panic_message", "", "axum sqlx"],
+            ["trace_context", "", "axum sqlx"],
         ],
     ),
 ];

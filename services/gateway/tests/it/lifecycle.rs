@@ -61,7 +61,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[server]\n\n  lisen = 1\n",
-            "FILE:3:3: there is no setting `server.lisen`",
+            "FILE:3:3: unknown setting `server.lisen`",
         ),
         (
             "[routes.core]\nupstream = \"cor\"\n",

@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - The session's task alone reads and writes the socket; operations run in tasks of their own.
-//! - A session never outlives its token: the deadline is set anew after each event.
+//! - A session never outlives its token: the deadline is reset after each event.
 //! - When the session ends, its operations are aborted: none runs for a client that has disconnected.
 
 use std::time::Duration;

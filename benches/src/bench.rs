@@ -100,7 +100,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits; fails if the run is interrupted meanwhile.
+    /// Waits; fails if the run is interrupted in the meantime.
     pub(crate) fn pause(&self, duration: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + duration;
         while Instant::now() < deadline {

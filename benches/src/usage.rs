@@ -23,7 +23,7 @@ impl Usage {
             {
                 continue;
             }
-            // The process may have ended meanwhile.
+            // The process may have ended in the meantime.
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };

@@ -51,7 +51,7 @@ async fn uploads_and_downloads(ada: &SdkUser) {
         let chunks: Vec<Bytes> = chunks.try_collect().await.unwrap();
         assert_eq!(chunks.concat(), PNG);
 
-        let download = ada.quartet.download_address(&asset.id).await.unwrap();
+        let download = ada.quartet.download_url(&asset.id).await.unwrap();
         let url = download.url.expose();
         let bare = url.split('?').next().unwrap();
         let without_signature = files::fetch(bare).await.0;
@@ -127,11 +127,11 @@ async fn follows_a_link_and_sees_the_click(gateway: &Client, ada: &SdkUser) {
 
 async fn deletes_everything(gateway: &Client, ada: &SdkUser) {
     for asset in assets(ada).await {
-        let address = ada.quartet.download_address(&asset.id).await.unwrap();
+        let download = ada.quartet.download_url(&asset.id).await.unwrap();
         ada.quartet.delete_asset(&asset.id).await.unwrap();
         let error = ada.quartet.asset(&asset.id).await.unwrap_err();
         assert_eq!(error.problem().unwrap().code.as_str(), "not_found");
-        let status = files::fetch(address.url.expose()).await.0;
+        let status = files::fetch(download.url.expose()).await.0;
         assert_eq!(status, 404, "the object is deleted as well");
     }
     let links = ada.quartet.links();
@@ -154,7 +154,7 @@ async fn deletes_everything(gateway: &Client, ada: &SdkUser) {
     assert_eq!(again.unwrap_err().problem().unwrap().status, 401);
 }
 
-/// Polls slowly: a gateway outside of the tests has its rate limits.
+/// Polls slowly: a gateway outside the tests has its rate limits.
 async fn eventually_within_rate_limits(what: &str, condition: impl AsyncFn() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(300));
     for _ in 0..100 {

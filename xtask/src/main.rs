@@ -39,7 +39,7 @@ struct Xtask {
 enum Command {
     /// Build and start the whole stack until Ctrl-C
     Up(up::Args),
-    /// Run every test with what it needs, or one of the suites outside of Rust
+    /// Run every test with what it needs, or one of the suites outside Rust
     Test(test::Args),
     /// Run only the end-to-end tests
     E2e(test::EndToEndArgs),

@@ -7,7 +7,8 @@
 //! Keys are fetched on first use. Older than `jwks_refresh_seconds`, they stay in use while a task
 //! fetches new ones, so an outage of the issuer does not reject valid tokens. An unknown key id
 //! fetches immediately, since a key may just have been published, but at most every ten seconds, and
-//! requests that arrive meanwhile wait for the same fetch: forged key ids cannot flood the issuer.
+//! requests that arrive in the meantime wait for the same fetch: forged key ids cannot flood the
+//! issuer.
 //! Verified tokens are cached, so each signature is checked once; expiry is checked every time.
 
 use std::{

@@ -15,7 +15,7 @@
 
 use crate::problem::{FieldError, Problem, Rule};
 
-/// A field that breaks a rule. `F` identifies the field: a JSON pointer at the door, an enum in a
+/// A field that breaks a rule. `F` identifies the field: a JSON pointer in the API, an enum in a
 /// domain that knows no JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation<F> {

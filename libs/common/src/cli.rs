@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The rest of a longer response is not read.
-const HEALTHCHECK_ANSWER_BYTES: u64 = 8192;
+const HEALTHCHECK_RESPONSE_BYTES: u64 = 8192;
 
 /// Versions of `OpenAPI` that documents are published in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,8 +58,8 @@ pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
         ip => ip,
     };
     let address = SocketAddr::new(host, listen.port());
-    let answer = ask(address, path).with_context(|| format!("{address} does not respond"))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let response = ask(address, path).with_context(|| format!("{address} does not respond"))?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     let status = head.lines().next().unwrap_or_default();
     anyhow::ensure!(
         status.split(' ').nth(1) == Some("200"),
@@ -76,11 +76,11 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
         stream,
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )?;
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     stream
-        .take(HEALTHCHECK_ANSWER_BYTES)
-        .read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+        .take(HEALTHCHECK_RESPONSE_BYTES)
+        .read_to_end(&mut response)?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     fn causes_are_not_repeated() {
         let deep = anyhow::anyhow!("no such file").context("secret: no such file");
         assert_eq!(with_causes(&deep), "secret: no such file");
-        let other = anyhow::anyhow!("refused").context("the log cannot be made");
-        assert_eq!(with_causes(&other), "the log cannot be made: refused");
+        let other = anyhow::anyhow!("refused").context("the log cannot be created");
+        assert_eq!(with_causes(&other), "the log cannot be created: refused");
     }
 }

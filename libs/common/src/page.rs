@@ -1,8 +1,8 @@
 //! Pages of a list: `?limit=20&cursor=...` returns `{data, next_cursor, has_more}`.
 //!
-//! A cursor is the position of the last item of a page (keyset pagination): items inserted or
-//! deleted meanwhile neither repeat nor hide others. It carries the name of its list, so that a
-//! cursor of another list is rejected instead of misread.
+//! A cursor is the position of the last item of a page (keyset pagination): inserting or
+//! deleting items between requests neither repeats nor hides others. It carries the name of its
+//! list, so that a cursor of another list is rejected instead of misread.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -20,7 +20,7 @@ const MAX_CURSOR_BYTES: usize = 512;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// Items per page, 1 to 100. Values out of bounds are clamped.
+    /// Items per page, 1 to 100. Other values are clamped.
     #[serde(default, deserialize_with = "any_limit")]
     #[param(value_type = Option<i32>, default = 20)]
     pub limit: Option<u32>,

@@ -141,8 +141,8 @@ pub async fn explain(error: SchemaError, settings: &Database) -> SchemaError {
     else {
         return error;
     };
-    let patience = Duration::from_secs(settings.acquire_timeout_seconds);
-    match tokio::time::timeout(patience, options.connect()).await {
+    let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
+    match tokio::time::timeout(timeout, options.connect()).await {
         Ok(Err(cause)) => cause.into(),
         _ => error,
     }

@@ -6,7 +6,7 @@ use sqlx::{PgPool, PgTransaction};
 /// Runs one SQL statement. `name` is the resource and the verb, such as `users.insert`.
 ///
 /// The statement is counted in the response line of the request (`db_statements`) and, where spans
-/// are exported, has a span `db.NAME`. Outside of requests and without OTLP it costs nothing.
+/// are exported, has a span `db.NAME`. Outside requests and without OTLP it costs nothing.
 ///
 /// # Errors
 /// What the statement returns.

@@ -19,8 +19,8 @@ use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
 
 /// At least the default body limit of the gateway.
-const MOST_BYTES: usize = 1 << 20;
-const LONGEST: Duration = Duration::from_secs(2);
+const MAX_BYTES: usize = 1 << 20;
+const MAX_DURATION: Duration = Duration::from_secs(2);
 
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     // Such a client sends its body only after `100 Continue`.
@@ -68,13 +68,13 @@ impl Drop for Drained {
         }
         if let Ok(runtime) = Handle::try_current() {
             let rest = read_rest(mem::take(&mut self.body));
-            runtime.spawn(tokio::time::timeout(LONGEST, rest));
+            runtime.spawn(tokio::time::timeout(MAX_DURATION, rest));
         }
     }
 }
 
 async fn read_rest(mut body: Body) {
-    let mut left = MOST_BYTES;
+    let mut left = MAX_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         let Some(fewer) = left.checked_sub(length) else {

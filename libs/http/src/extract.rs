@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_array_is_no_object() {
+    async fn an_array_is_not_an_object() {
         let request = |text: &'static str| {
             let kind = (header::CONTENT_TYPE, "application/json");
             let request = Request::builder().header(kind.0, kind.1);

@@ -146,7 +146,7 @@ impl Report {
     }
 }
 
-/// The three routes. They are outside of the layers: probes are not logged.
+/// The three routes. They are outside the layers: probes are not logged.
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route(

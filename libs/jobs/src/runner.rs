@@ -19,7 +19,8 @@ use crate::{
     progress::{Monitor, Progress},
 };
 
-/// Supervises the jobs of one process. Dropping it cancels them; [`Runner::stop`] is kinder.
+/// Supervises the jobs of one process. Dropping it cancels them; [`Runner::stop`] lets them
+/// finish.
 #[derive(Debug)]
 pub struct Runner {
     clock: Clock,
@@ -111,7 +112,7 @@ impl Runner {
         let deadline = Instant::now() + grace;
         let mut outcome = Ok(());
         while let Ok(Some(joined)) = timeout_at(deadline, self.tasks.join_next()).await {
-            // Panics are caught inside of the task, and none is aborted before.
+            // Panics are caught inside the task, and none is aborted before.
             let Ok((name, result)) = joined else { continue };
             self.names.retain(|running| *running != name);
             if outcome.is_ok() {
@@ -174,7 +175,7 @@ impl Supervisor {
             stop: self.stop.clone(),
             progress: Some(Arc::clone(&self.progress)),
         };
-        // Inside of the future, so that a panic while it is built is caught as well.
+        // Inside the future, so that a panic while it is built is caught as well.
         let work = async move { self.job.run(context).await };
         let span = if spans_enabled() {
             let name = format!("job.{}", self.job.name);

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Nothing in here names a table, a route or a setting of a single service. What needs neither a
-//! database nor axum belongs into `quartet-common`.
+//! database nor axum belongs in `quartet-common`.
 
 mod assembly;
 mod base;

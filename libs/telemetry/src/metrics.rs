@@ -60,7 +60,7 @@ impl Metrics {
         let resident = Gauge::default();
         registry.register(
             "http_server_requests",
-            "Requests answered",
+            "Requests completed",
             requests.clone(),
         );
         registry.register(

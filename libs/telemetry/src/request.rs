@@ -42,7 +42,7 @@ impl RequestContext {
     }
 }
 
-/// The context of the request that the current task serves. `None` outside of requests, and in
+/// The context of the request that the current task serves. `None` outside requests, and in
 /// tasks that a handler spawned.
 pub fn current_request() -> Option<Arc<RequestContext>> {
     REQUEST.try_with(Arc::clone).ok()

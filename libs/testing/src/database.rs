@@ -157,8 +157,8 @@ impl Drop for TestDatabase {
                     .and_then(|it| it.block_on(dropping)),
             );
         });
-        // The runtime of the test is blocked meanwhile. If one of its connections is logging in, Postgres
-        // waits for it until authentication_timeout, a minute.
+        // The runtime of the test is blocked in the meantime. If one of its connections is logging
+        // in, Postgres waits for it until authentication_timeout, a minute.
         if let Ok(Err(error)) = dropped.recv_timeout(DROP_TIMEOUT) {
             eprintln!(
                 "test database {} could not be dropped: {error:#}",

@@ -44,7 +44,7 @@ def request(method: str = "GET", path: str = "/x", **headers: str) -> httpx.Requ
 def test_a_problem_becomes_a_typed_error() -> None:
     problem = {
         "type": "urn:quartet:problem:invalid_body",
-        "title": "The request body breaks a rule",
+        "title": "Invalid request body",
         "status": 422,
         "code": "invalid_body",
         "instance": "/v1/media/presign",
@@ -140,7 +140,7 @@ def test_pauses_double_up_to_a_limit() -> None:
     assert policy.backoff(10_000, highest) == 5
 
 
-def test_retry_after_is_obeyed_up_to_a_limit() -> None:
+def test_retry_after_is_honored_up_to_a_limit() -> None:
     policy = RetryPolicy(max_retry_after_seconds=60)
 
     def wait(seconds: str) -> float | None:

@@ -54,7 +54,7 @@ impl Quartet {
 
     /// A URL from which to download an asset. It authorizes anyone to read the file until it
     /// expires.
-    pub async fn download_address(&self, id: &AssetId) -> Result<Download, Error> {
+    pub async fn download_url(&self, id: &AssetId) -> Result<Download, Error> {
         Ok(self.api().download_asset(id).await?.into_inner())
     }
 
@@ -66,7 +66,7 @@ impl Quartet {
         &self,
         id: &AssetId,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        let download = self.download_address(id).await?;
+        let download = self.download_url(id).await?;
         // Without the access token, which the store must not see.
         let response = self.streams.get(download.url.expose()).send().await?;
         if !response.status().is_success() {

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_up_to_a_limit() {
+    fn retry_after_is_honored_up_to_a_limit() {
         let policy = RetryPolicy::default();
         let second = Duration::from_secs(1);
         assert_eq!(policy.pause(1, Some(second)), Some(second));

@@ -14,19 +14,19 @@ quartet_common::problem_kinds! {
         then: "Log in again.",
     }
     pub TOO_MANY_ATTEMPTS = TOO_MANY_REQUESTS "too_many_attempts" "Too many failed attempts" {
-        when: "Several attempts on one account, or by one client IP, have failed in a row.",
+        when: "Several attempts on one account, or from one client IP, have failed in a row.",
         then: "Wait for the time in `Retry-After`.",
     }
-    pub WRONG_PASSWORD = FORBIDDEN "wrong_password" "Wrong current password" {
+    pub WRONG_PASSWORD = FORBIDDEN "wrong_password" "Incorrect current password" {
         when: "`current_password` is not the current password.",
         then: "Ask the user for it again.",
     }
     pub PASSWORD_NEEDED = FORBIDDEN "password_needed" "Current password required" {
-        when: "A change of email or password comes without `current_password`.",
+        when: "A change of email or password was sent without `current_password`.",
         then: "Ask the user for the current password and send it with the change.",
     }
     pub STALE_LOGIN = FORBIDDEN "stale_login" "Recent login required" {
-        when: "The account is to be deleted in a session that was opened too long ago.",
+        when: "The session is too old to delete the account.",
         then: "Log in again, then retry with the new access token.",
     }
 }

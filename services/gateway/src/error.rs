@@ -12,7 +12,7 @@ problem_kinds! {
         then: "Send valid HTTP/1.1.",
     }
     pub UPGRADE_REFUSED = BAD_REQUEST "upgrade_refused" "Protocol upgrade not allowed on this path" {
-        when: "The request has an `Upgrade` header, and the path has no WebSocket.",
+        when: "The request has an `Upgrade` header, but this path does not allow WebSocket connections.",
         then: "Remove the `Upgrade` header.",
     }
     pub HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large"
@@ -24,11 +24,11 @@ problem_kinds! {
         when: "The user, or without a token the client IP, has used up the limit in `RateLimit-Policy`.",
         then: "Wait for the time in `Retry-After`.",
     }
-    pub BAD_GATEWAY = BAD_GATEWAY "bad_gateway" "Upstream closed the connection" {
-        when: "A replica closed the connection before its response was complete. The request may have taken effect.",
+    pub BAD_GATEWAY = BAD_GATEWAY "bad_gateway" "Bad gateway" {
+        when: "A replica closed the connection early or sent an invalid response. The request may have taken effect.",
         then: "Retry, with the same `Idempotency-Key` if the request had one.",
     }
-    pub UPSTREAM_UNREACHABLE = SERVICE_UNAVAILABLE "upstream_unreachable" "Upstream unavailable" {
+    pub UPSTREAM_UNREACHABLE = SERVICE_UNAVAILABLE "upstream_unreachable" "Upstream unreachable" {
         when: "No replica of the service can be reached. The request had no effect.",
         then: "Retry after the time in `Retry-After`.",
     }

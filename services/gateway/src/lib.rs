@@ -1,7 +1,7 @@
 //! The gateway: the only public listener, in front of all services.
 //!
 //! A request passes through [`edge`] (connection, phases), [`routing`] (which route), [`policy`]
-//! (is it allowed) and [`upstream`] (which replica). The rooms below `edge` do not know pingora.
+//! (is it allowed) and [`upstream`] (which replica). The modules below `edge` do not know pingora.
 
 mod admin;
 mod background;
@@ -86,7 +86,7 @@ pub fn routes(sources: &Sources) -> anyhow::Result<String> {
 /// Checks the gateway on this machine: liveness on the public listener, else readiness.
 ///
 /// # Errors
-/// When it does not answer 200 within three seconds.
+/// When the response is not 200 within three seconds.
 pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
     let server = sources.load()?.model.server;
     if ready {

@@ -1,7 +1,7 @@
 //! The links service: short links managed with GraphQL, redirects, and clicks counted exactly once.
 //!
-//! `api` and `graphql` are two doors to the operations in `domain`; `store` holds the SQL. `wal` keeps
-//! clicks on disk until `jobs` have stored them in Postgres.
+//! `api` and `graphql` are two entry points to the operations in `domain`; `store` holds the SQL.
+//! `wal` keeps clicks on disk until `jobs` have stored them in Postgres.
 
 mod api;
 mod config;

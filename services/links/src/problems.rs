@@ -13,8 +13,9 @@ quartet_common::problem_kinds! {
         when: "The link's `expiresAt` has passed.",
         then: "Ask the owner of the link.",
     }
-    pub LINK_EXHAUSTED = GONE "link_exhausted" "This short link has reached its maximum of clicks" {
-        when: "As many people as `maxClicks` allows have followed the link.",
+    pub LINK_EXHAUSTED = GONE "link_exhausted"
+        "This short link has reached its maximum number of clicks" {
+        when: "The link has been followed as many times as `maxClicks` allows.",
         then: "Ask the owner of the link.",
     }
     pub PREFETCH_REFUSED = FORBIDDEN "prefetch_refused"
@@ -25,7 +26,7 @@ quartet_common::problem_kinds! {
     pub CLICK_LOG_UNAVAILABLE = SERVICE_UNAVAILABLE "click_log_unavailable"
         "Click log unavailable" {
         when: "The click log is full or cannot be written, and `clicks.when_log_is_full` is `refuse`.",
-        then: "Retry after `Retry-After`.",
+        then: "Retry after the time in `Retry-After`.",
     }
     pub NOT_ACCEPTABLE = NOT_ACCEPTABLE "not_acceptable" "No acceptable media type" {
         when: "The `Accept` header allows none of the media types of a GraphQL response.",
@@ -45,7 +46,7 @@ quartet_common::problem_kinds! {
 pub(crate) mod graphql {
     quartet_common::problem_kinds! {
         pub SLUG_TAKEN = CONFLICT "slug_taken" "Slug already taken" {
-            when: "Another link has the slug of a link that is created or updated.",
+            when: "Another link already has this slug.",
             then: "Choose another slug.",
         }
         pub INVALID_INPUT = UNPROCESSABLE_ENTITY "invalid_input" "Invalid input" {
@@ -78,12 +79,12 @@ pub(crate) mod graphql {
             when: "Fields nest deeper than `graphql.max_depth`, or brackets or fragments nest too deeply.",
             then: "Request fewer levels at once.",
         }
-        pub GRAPHQL_PARSE_FAILED = BAD_REQUEST "graphql_parse_failed" "Document cannot be parsed" {
+        pub GRAPHQL_PARSE_FAILED = BAD_REQUEST "graphql_parse_failed" "Document syntax error" {
             when: "The document has a syntax error; `locations` says where.",
             then: "Fix the document.",
         }
         pub OPERATION_NOT_FOUND = BAD_REQUEST "operation_not_found" "Operation not found" {
-            when: "`operationName` names no operation of the document, or is missing although there are several.",
+            when: "`operationName` names no operation of the document, or is missing although the document has several.",
             then: "Name one of the document's operations.",
         }
         pub TOO_MANY_FRAGMENTS = BAD_REQUEST "too_many_fragments"
@@ -114,7 +115,7 @@ pub(crate) mod graphql {
         }
         pub GRAPHQL_VALIDATION_FAILED = BAD_REQUEST "graphql_validation_failed"
             "Document does not match the schema" {
-            when: "The schema does not have a field, an argument or a type of the document, or the operation costs more than `graphql.max_cost`.",
+            when: "The document uses a field, an argument or a type that the schema does not have, or the operation costs more than `graphql.max_cost`.",
             then: "Fix the document, or request smaller pages or fewer fields.",
         }
         pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value does not match the schema" {

@@ -95,7 +95,7 @@ async fn retries_take_effect_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_after_is_obeyed() {
+async fn retry_after_is_honored() {
     let ProxiedStack {
         ada,
         proxy,

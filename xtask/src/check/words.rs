@@ -1,7 +1,7 @@
 //! Words that the table "Retired words" of docs/glossary.md replaced by others.
 //!
 //! An underscore counts as a space, so that identifiers are checked as well as prose. A row with
-//! words outside of its regular expressions (`spent` "of a token") leaves the decision to reviewers.
+//! words outside its regular expressions (`spent` "of a token") leaves the decision to reviewers.
 
 use std::fs;
 use std::path::Path;

@@ -24,7 +24,7 @@ pub(super) struct Harness<'a> {
     built: &'a Built,
     service: Service,
     directory: PathBuf,
-    /// A copy of today's binary, which another build could replace meanwhile.
+    /// A copy of today's binary, which another build could replace in the meantime.
     today: PathBuf,
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Built {
 }
 
 impl Previous {
-    /// Checks out a commit inside of the target directory.
+    /// Checks out a commit inside the target directory.
     pub(super) fn check_out(
         root: &Path,
         reference: &str,

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// The images are named quartet/core:TAG and so on
     #[arg(long, default_value = "dev")]
     tag: String,
-    /// Compile inside of the builder image
+    /// Compile inside the builder image
     #[arg(long)]
     from_source: bool,
     /// For `docker build`

@@ -61,7 +61,7 @@ impl Running {
     fn wait_ready(&mut self, from: usize, signals: &Signals) -> anyhow::Result<()> {
         for index in from..self.services.len() {
             if let Err(error) = self.services[index].wait_ready(READY_TIMEOUT, signals.cancel()) {
-                // The cause may be another process that has crashed meanwhile.
+                // The cause may be another process that has crashed in the meantime.
                 self.first_failure()?;
                 return Err(error.into());
             }

@@ -63,7 +63,7 @@ fn license_url(document: &mut Value) {
     }
 }
 
-/// Outside of schemas, a reference has no description of its own in 3.0.
+/// Outside schemas, a reference has no description of its own in 3.0.
 fn plain_references(value: &mut Value) {
     match value {
         Value::Object(keys) => {

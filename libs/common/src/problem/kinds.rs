@@ -108,7 +108,7 @@ problem_kinds! {
     }
     pub REQUEST_IN_FLIGHT = CONFLICT "request_in_flight" "Request with the same idempotency key in progress" {
         when: "The first request with this idempotency key has not been completed yet.",
-        then: "Send the request again after `Retry-After`.",
+        then: "Send the request again after the time in `Retry-After`.",
     }
     pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Resource changed since it was read" {
         when: "`If-Match` does not list the current version of the resource.",
@@ -136,14 +136,14 @@ problem_kinds! {
     }
     pub UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "Service unavailable" {
         when: "A dependency does not respond, or the service is overloaded.",
-        then: "Send the request again after `Retry-After`.",
+        then: "Send the request again after the time in `Retry-After`.",
     }
     pub DATABASE_UNAVAILABLE = SERVICE_UNAVAILABLE "database_unavailable" "Database unavailable" {
         when: "The database cannot be reached or does not respond in time.",
-        then: "Send the request again after `Retry-After`.",
+        then: "Send the request again after the time in `Retry-After`.",
     }
     pub TIMED_OUT = SERVICE_UNAVAILABLE "timed_out" "Response timeout" {
         when: "The service did not respond in time. The request may have taken effect.",
-        then: "Send the request again after `Retry-After`, with the same idempotency key if it had one.",
+        then: "Send the request again after the time in `Retry-After`, with the same idempotency key if it had one.",
     }
 }

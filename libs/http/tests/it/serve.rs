@@ -68,7 +68,7 @@ async fn the_health_check_says_what_is_missing() {
         async move {
             answers
                 .then_some(())
-                .ok_or_else(|| "does not answer".to_owned())
+                .ok_or_else(|| "does not respond".to_owned())
         }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +82,7 @@ async fn the_health_check_says_what_is_missing() {
     check("/health").await.unwrap();
     let message = check("/ready").await.unwrap_err().to_string();
     assert!(
-        message.contains("503") && message.contains("does not answer"),
+        message.contains("503") && message.contains("does not respond"),
         "{message}"
     );
     store.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -27,7 +27,7 @@ pub struct AccessLine<'a> {
     pub route: &'a str,
     pub caller_id: Option<&'a str>,
     pub client: Option<IpAddr>,
-    /// The replica that answered.
+    /// The replica that was asked last.
     pub upstream: Option<SocketAddr>,
     pub upstream_duration: Option<Duration>,
     /// Of the response body.

@@ -1,4 +1,4 @@
-//! The log and the export of spans, seen from outside of the process.
+//! The log and the export of spans, seen from outside the process.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -17,7 +17,7 @@
 //! allowed. `*` stands for all rooms below. Beside that, no two modules of a crate may import each
 //! other, directly or through others, in whatever room they are.
 //!
-//! Sources are read as text: every `use` tree and every path in the code, inside of macros too,
+//! Sources are read as text: every `use` tree and every path in the code, inside macros too,
 //! but not in `#[cfg(test)]`. A `pub use` of a module's own child is a facade and no arrow; a path
 //! through a facade leads to the module behind it.
 
@@ -134,7 +134,7 @@ fn unnamed_statements(manifest_dir: &Path, room: &str) -> Vec<String> {
     for (module, source) in sources.iter().filter(|(module, _)| in_room(module)) {
         for call in source.calls_outside("statement", &EXECUTIONS) {
             found.push(format!(
-                "{}: `.{call}(...)` outside of `statement(...)`",
+                "{}: `.{call}(...)` outside `statement(...)`",
                 name(module)
             ));
         }
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn statements_must_be_named() {
-        let expected = "`.fetch_one(...)` outside of `statement(...)`";
+        let expected = "`.fetch_one(...)` outside `statement(...)`";
         for text in [
             "fn f() { sqlx::query!(\"x\").fetch_one(db) }",
             "fn f() { statement(\"a\", g()); query.build().fetch_one(&mut *db) }",

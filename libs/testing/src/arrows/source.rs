@@ -12,7 +12,7 @@ const MAX_FACADES: usize = 8;
 pub(super) struct Source {
     tokens: Vec<String>,
     uses: Vec<Use>,
-    /// Paths outside of `use`.
+    /// Paths outside `use`.
     paths: Vec<Vec<String>>,
 }
 

@@ -1,4 +1,4 @@
-//! The arrows inside of the shared crates.
+//! The arrows inside the shared crates.
 
 use quartet_testing::arrows;
 

@@ -1,4 +1,4 @@
-/** The platform outside of Node.js. */
+/** The platform outside Node.js. */
 
 import type { PutResponse, PutRequest } from "./types.js";
 

@@ -96,7 +96,7 @@ pub(super) struct Session {
     /// Client IP at the latest login or refresh.
     #[schema(example = "203.0.113.7")]
     client_address: String,
-    /// `User-Agent` of the client, cut to 256 bytes; null if it sent none.
+    /// `User-Agent` of the client, truncated to 256 bytes; null if it sent none.
     #[schema(
         example = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
         max_length = 256

@@ -1,4 +1,4 @@
-//! Users: sign up; read, change and delete the own account.
+//! Users: sign up; read, change and delete the caller's account.
 
 use axum::{
     extract::State,
@@ -82,7 +82,7 @@ pub(super) struct UserPatch {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct User {
     id: UserId,
-    /// Belongs to one account, whatever its case.
+    /// Belongs to one account, regardless of case.
     #[schema(example = "ada@example.com", format = "email", max_length = 254)]
     email: String,
     /// Null if there is none.
@@ -95,7 +95,7 @@ pub(super) struct User {
 
 /// Sign up
 ///
-/// Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+/// Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
 /// emails that are already in use cause delays, given in `Retry-After`.
 #[utoipa::path(
     post,
@@ -123,7 +123,7 @@ pub(super) async fn create_user(
     Ok((StatusCode::CREATED, location, User::respond(user)).into_response())
 }
 
-/// Get the own account
+/// Get your account
 ///
 /// The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 #[utoipa::path(
@@ -151,7 +151,7 @@ pub(super) async fn get_me(
     Ok(User::respond(user))
 }
 
-/// Update the own account
+/// Update your account
 ///
 /// JSON merge patch: absent fields stay as they are. A new email or password requires
 /// `current_password`; a new password ends every other session. With `If-Match` the update fails if
@@ -187,7 +187,7 @@ pub(super) async fn update_me(
     Ok(User::respond(user))
 }
 
-/// Delete the own account
+/// Delete your account
 ///
 /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
 /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links

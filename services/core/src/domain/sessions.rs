@@ -14,7 +14,8 @@
 //!   unused. Otherwise a thief who refreshes first could keep the session with its owner in it.
 //! - The successor is derived from the token, a stored salt and the master key, so it can be
 //!   returned again without being stored. A leaked table contains hashes only.
-//! - The access token is signed before the commit. A replica that cannot sign uses no token up.
+//! - The access token is signed before the commit. A replica that cannot sign does not
+//!   consume a token.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -244,7 +245,7 @@ pub(crate) async fn revoke(
 }
 
 /// `None` when the user no longer exists or has another hash than the verified one: the password
-/// may have been changed meanwhile, and the old one must not open a session.
+/// may have been changed in the meantime, and the old one must not open a session.
 async fn open(
     ctx: &Context,
     verified: &UserRow,

@@ -1,5 +1,5 @@
 //! Delays after failed attempts, per account and per client network. Never a lockout: a lockout
-//! would let anyone keep the owner of an account out.
+//! would let anyone lock out the owner of an account.
 //!
 //! Each failure is counted under up to three keys:
 //!

@@ -128,7 +128,7 @@ pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), 
     Ok(())
 }
 
-/// Replaces a hash unless the password has been changed meanwhile.
+/// Replaces a hash unless the password has been changed in the meantime.
 pub(crate) async fn replace_hash(
     db: &mut PgConnection,
     id: UserId,

@@ -1,4 +1,4 @@
-//! The only rooms that know pingora: the life of a connection and of a request, a file per phase.
+//! The only modules that know pingora: the life of a connection and of a request, a file per phase.
 //!
 //! ```text
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431

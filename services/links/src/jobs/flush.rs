@@ -30,7 +30,7 @@ struct Reading {
 }
 
 /// Runs until the log is closed and everything in it is stored, then removes it. Retries while the
-/// database is unavailable, since the log holds the clicks meanwhile.
+/// database is unavailable, since the log holds the clicks in the meantime.
 ///
 /// # Errors
 /// When the log cannot be read or removed.

@@ -204,7 +204,7 @@ impl Writer {
             let outcome = self.write_group(&bytes).map_err(Arc::new);
             bytes.clear();
             for done in waiting.drain(..) {
-                // Fails if the request was canceled meanwhile.
+                // Fails if the request was canceled in the meantime.
                 let _ = done.send(outcome.clone());
             }
         }

@@ -72,7 +72,7 @@ pub(crate) struct Download {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Items per page, 1 to 100; other values are clamped.
+    /// Items per page, 1 to 100. Other values are clamped.
     #[serde(default, deserialize_with = "page::any_limit")]
     #[param(value_type = Option<i32>, default = 20)]
     limit: Option<u32>,

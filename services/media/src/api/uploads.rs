@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PresignRequest {
-    /// For display only; 1 to 255 bytes without slashes, backslashes and control characters.
+    /// For display only; 1 to 255 bytes without slashes, backslashes or control characters.
     #[schema(
         example = "holiday.png",
         min_length = 1,
@@ -47,13 +47,14 @@ pub(crate) struct PresignRequest {
     /// Media type of the file; one of `uploads.content_types`.
     #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
-    /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
+    /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
+    /// lower limit.
     #[serde(deserialize_with = "whole_number")]
     #[schema(example = 48_213, minimum = 1, maximum = 5_368_709_120_u64)]
     size_bytes: u64,
     /// Who can read the file.
     visibility: Visibility,
-    /// SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
+    /// SHA-256 of the file as 64 hexadecimal digits. Uploading any other file fails.
     #[serde(default)]
     #[schema(
         example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",

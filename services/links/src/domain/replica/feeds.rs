@@ -56,7 +56,7 @@ struct Feed {
 
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    /// Not known yet. `missed`: a batch was announced meanwhile.
+    /// Not known yet. `missed`: a batch was announced in the meantime.
     Unset {
         missed: bool,
     },
@@ -204,7 +204,7 @@ impl Feeds {
         let Cursor::At(seen) = feed.cursor else {
             return;
         };
-        // Another read may have delivered some of them meanwhile.
+        // Another read may have delivered some of them in the meantime.
         let fresh: Vec<WatchedRow> = rows
             .iter()
             .filter(|row| row.batch > seen)

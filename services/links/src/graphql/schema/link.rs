@@ -22,7 +22,7 @@ pub(super) enum LinkStatus {
     Disabled,
     /// `expiresAt` has passed. Visitors get 410.
     Expired,
-    /// `maxClicks` people have followed the link. Visitors get 410.
+    /// People have followed the link `maxClicks` times. Visitors get 410.
     Exhausted,
 }
 
@@ -64,7 +64,7 @@ impl Link {
         self.0.title.as_deref()
     }
 
-    /// Whether the owner has the link switched on.
+    /// Whether the owner has enabled the link.
     async fn enabled(&self) -> bool {
         self.0.enabled
     }
@@ -79,7 +79,7 @@ impl Link {
         self.0.expires_at
     }
 
-    /// The number of people who can follow the link. Null: unlimited.
+    /// How many times people can follow the link. Null: unlimited.
     async fn max_clicks(&self) -> Option<i32> {
         self.0.max_clicks
     }

@@ -11,7 +11,7 @@ pub(super) struct CreateLinkInput {
     /// The target URL: http or https, at most 8192 bytes, without user name and password. Its host
     /// must not be that of the short URLs.
     url: String,
-    /// The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not
+    /// The last path segment of the short URL: 3 to 64 letters, digits, hyphens and underscores, not
     /// a reserved word. Default: 7 or more random characters.
     slug: Option<String>,
     /// A name for the owner, 1 to 200 characters. Visitors do not see it.
@@ -25,8 +25,8 @@ pub(super) struct CreateLinkInput {
     redirect_status: i32,
     /// When the link stops redirecting: in the future, at most 100 years ahead. Default: never.
     expires_at: Option<DateTime<Utc>>,
-    /// The number of people who can follow the link, 1 to 1000000000. Cannot be combined with 301
-    /// and 308. Default: unlimited.
+    /// How many times people can follow the link, 1 to 1000000000. Cannot be combined with 301 and
+    /// 308. Default: unlimited.
     max_clicks: Option<i32>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct UpdateLinkInput {
     redirect_status: MaybeUndefined<i32>,
     /// When the link stops redirecting: in the future, at most 100 years ahead. Null: never.
     expires_at: MaybeUndefined<DateTime<Utc>>,
-    /// The number of people who can follow the link, 1 to 1000000000. Null: unlimited. Uses that
+    /// How many times people can follow the link, 1 to 1000000000. Null: unlimited. Uses that
     /// have been counted stay counted.
     max_clicks: MaybeUndefined<i32>,
 }

@@ -33,7 +33,7 @@ impl Query {
     async fn link_by_slug(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "3 to 64 letters, digits, dashes and underscores. Case matters.")]
+        #[graphql(desc = "3 to 64 letters, digits, hyphens and underscores. Case matters.")]
         slug: String,
     ) -> Result<Option<Link>> {
         let (context, owner) = scope(ctx)?;

@@ -21,10 +21,10 @@ const REQUEST_ID: &str = "019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10";
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what async-graphql writes")]
 pub(super) struct GraphQlError {
-    /// For people.
+    /// A message for people.
     #[schema(example = "input.url must be an absolute http or https URL")]
     message: String,
-    /// Where in the document.
+    /// The places in the document.
     #[schema(required = false, nullable = false)]
     locations: Option<Vec<GraphQlLocation>>,
     /// The field of the response that failed: names of fields, and indexes into lists.
@@ -69,7 +69,7 @@ struct GraphQlErrorExtensions {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes `graphql::error`")]
 struct GraphQlFieldError {
-    /// The field, with dots.
+    /// The path of the field, joined by dots.
     #[schema(example = "input.url")]
     field: String,
     /// JSON pointer (RFC 6901) into the arguments. Null for parameters of the HTTP request.
@@ -91,7 +91,8 @@ impl IntoResponses for RequestErrors {
         let responses = [
             (
                 &common::MALFORMED_JSON,
-                "A parameter is invalid or, with application/graphql-response+json, the document is",
+                "A parameter is invalid, or (with application/graphql-response+json) the document \
+                 is invalid",
             ),
             (
                 &common::UNAUTHENTICATED,

@@ -100,7 +100,7 @@ impl Session {
         self.operations.abort_all();
         if let Some((code, reason)) = ended {
             let reason = reason.into();
-            // If the client has disconnected meanwhile, there is nothing left to do.
+            // If the client has disconnected in the meantime, there is nothing left to do.
             let _ = self
                 .send(Message::Close(Some(CloseFrame { code, reason })))
                 .await;

@@ -80,7 +80,7 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         config::load(
             &[COMMON_DEFAULTS, S::DEFAULTS],
             file.as_deref(),
-            std::env::vars(),
+            config::environment(),
         )
     };
     match arguments.command {

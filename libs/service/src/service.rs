@@ -87,7 +87,8 @@ pub trait Service: 'static {
     ) -> anyhow::Result<()>;
 }
 
-/// For services without subcommands of their own: `match command {}`.
+// A doc comment would become the text of --help.
+// For services without subcommands of their own: `match command {}`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum NoCommand {}
 

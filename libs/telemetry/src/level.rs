@@ -4,7 +4,7 @@ use std::fmt;
 
 use quartet_common::config::ConfigError;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{EnvFilter, Registry, reload};
+use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
 
 pub(crate) const KEY: &str = "telemetry.log";
 
@@ -64,6 +64,46 @@ impl LogLevel {
     }
 }
 
+/// A bare word that is no level would be read as a target at level `trace`, which turns everything
+/// else off: a misspelled level must not silence the log.
 fn parse(filter: &str) -> Result<EnvFilter, ConfigError> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let mut directives = filter.split(',').map(str::trim);
+    let has_default = directives.clone().any(is_level);
+    let is_known = |directive: &str| is_level(directive) || directive.contains(['=', '[']);
+    if !has_default || !directives.all(is_known) {
+        let rule = "must be a level (error, warn, info, debug, trace, off), or a level and \
+                    directives such as `info,sqlx=debug`";
+        return Err(ConfigError::invalid(KEY, rule));
+    }
     EnvFilter::try_new(filter).map_err(|error| ConfigError::invalid(KEY, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_a_level_and_no_misspelled_one() {
+        for good in [
+            "info",
+            "off",
+            "INFO",
+            "info,sqlx=debug",
+            "sqlx=debug, warn",
+            "info,[request]=debug",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "inof",
+            "info,sqlx",
+            "sqlx=debug",
+            "info,",
+            "info,a=loud",
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -33,7 +33,8 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 #[derive(Debug)]
 pub struct Service;
 
-/// The subcommands of this service beside the shared ones.
+// A doc comment would become the text of --help.
+// The subcommands of this service beside the shared ones.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a signing key that becomes active after `keys.publish_ahead_seconds`.

@@ -42,7 +42,8 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/links");
 #[derive(Debug)]
 pub struct Service;
 
-/// The subcommands of this service beside the shared ones.
+// A doc comment would become the text of --help.
+// The subcommands of this service beside the shared ones.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the GraphQL schema.

@@ -260,6 +260,9 @@ fn leaves(table: &Table, prefix: &str) -> Vec<String> {
 
 /// A variable's text as the type of the current value. Never echoes the text: it may be a secret.
 fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("must be UTF-8");
+    }
     let trimmed = text.trim();
     match current {
         Value::Integer(_) => {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use bounds::{at_least, within};
 pub use error::ConfigError;
+pub use key::environment;
 pub use layers::{Environment, Layers, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none};
@@ -101,6 +102,11 @@ mod tests {
                 "QUARTET_LIMIT",
                 "s3cret",
                 "setting `limit` (QUARTET_LIMIT): must be an integer",
+            ),
+            (
+                "QUARTET_PART_KEY",
+                "s3cret\u{fffd}",
+                "setting `part.key` (QUARTET_PART_KEY): must be UTF-8",
             ),
             (
                 "QUARTET_LIMT",

@@ -35,7 +35,7 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>) -> Self {
         Self {
             file,
-            environment: std::env::vars().collect(),
+            environment: config::environment().collect(),
         }
     }
 

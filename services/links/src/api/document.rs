@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::extract::State;
-use quartet_common::problem::Problem;
+use quartet_common::problem::{Problem, kinds::NOT_FOUND};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,7 +41,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     operation_id = "get_links_graphql_schema",
     tag = "documents",
     responses((status = 200, description = "The schema", content_type = "text/plain", body = String, example = "type DeletedLink {\n\tid: ID!\n}\n")),
-    extensions(("x-problem-codes" = json!(["not_found"]))),
+    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
 async fn get_graphql_schema(State(state): State<AppState>) -> Result<&'static str, Problem> {
     if state.ctx.config.graphql.introspection {

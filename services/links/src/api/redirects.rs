@@ -17,7 +17,10 @@ use crate::{
         values::slugs::Slug,
     },
     error::Error,
-    problems,
+    problems::{
+        CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
+        PREFETCH_REFUSED,
+    },
     state::AppState,
 };
 
@@ -53,8 +56,8 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         (status = 410, description = "The link does not redirect; HTML for browsers", content((String = "text/html", example = json!(NOTICE)))),
     ),
     extensions(("x-problem-codes" = json!([
-        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
-        "prefetch_refused",
+        CLICK_LOG_UNAVAILABLE.code, LINK_DISABLED.code, LINK_EXHAUSTED.code, LINK_EXPIRED.code,
+        LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
 async fn follow_link(
@@ -85,8 +88,8 @@ async fn follow_link(
         (status = 308, description = "Same as GET", headers(("Location" = String, description = "Target URL"))),
     ),
     extensions(("x-problem-codes" = json!([
-        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
-        "prefetch_refused",
+        CLICK_LOG_UNAVAILABLE.code, LINK_DISABLED.code, LINK_EXHAUSTED.code, LINK_EXPIRED.code,
+        LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
 async fn probe_link(
@@ -107,7 +110,7 @@ async fn respond(
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let Ok(slug) = Slug::parse(slug) else {
-        return Ok(pages::notice(headers, &problems::LINK_NOT_FOUND));
+        return Ok(pages::notice(headers, &LINK_NOT_FOUND));
     };
     let country_header = state.country_header.as_ref();
     let signals = signals::read(method, headers, client.0, country_header);
@@ -115,11 +118,11 @@ async fn respond(
     let why = match outcome {
         Outcome::Redirect(redirect) => return Ok(redirect_to(state, redirect)),
         Outcome::PeopleOnly => return Ok(pages::people_only()),
-        Outcome::NotFound => &problems::LINK_NOT_FOUND,
-        Outcome::Disabled => &problems::LINK_DISABLED,
-        Outcome::Expired => &problems::LINK_EXPIRED,
-        Outcome::Exhausted => &problems::LINK_EXHAUSTED,
-        Outcome::PrefetchRefused => &problems::PREFETCH_REFUSED,
+        Outcome::NotFound => &LINK_NOT_FOUND,
+        Outcome::Disabled => &LINK_DISABLED,
+        Outcome::Expired => &LINK_EXPIRED,
+        Outcome::Exhausted => &LINK_EXHAUSTED,
+        Outcome::PrefetchRefused => &PREFETCH_REFUSED,
     };
     Ok(pages::notice(headers, why))
 }

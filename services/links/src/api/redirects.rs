@@ -16,7 +16,6 @@ use crate::{
         redirects::{self, Outcome, Redirect},
         values::slugs::Slug,
     },
-    error::Error,
     problems::{
         CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
         PREFETCH_REFUSED,
@@ -66,9 +65,23 @@ async fn follow_link(
     client: ClientIp,
     headers: HeaderMap,
     Path(slug): Path<String>,
-) -> Response {
-    let response = respond(&state, &slug, &method, client, &headers).await;
-    response.unwrap_or_else(|error| Problem::from(error).into_response())
+) -> Result<Response, Problem> {
+    let Ok(slug) = Slug::parse(&slug) else {
+        return Ok(pages::notice(&headers, &LINK_NOT_FOUND));
+    };
+    let country_header = state.country_header.as_ref();
+    let signals = signals::read(&method, &headers, client.0, country_header);
+    let outcome = redirects::follow(&state.ctx, &slug, &signals, request_id(&headers)).await?;
+    let why = match outcome {
+        Outcome::Redirect(redirect) => return Ok(redirect_to(&state, redirect)),
+        Outcome::PeopleOnly => return Ok(pages::people_only()),
+        Outcome::NotFound => &LINK_NOT_FOUND,
+        Outcome::Disabled => &LINK_DISABLED,
+        Outcome::Expired => &LINK_EXPIRED,
+        Outcome::Exhausted => &LINK_EXHAUSTED,
+        Outcome::PrefetchRefused => &PREFETCH_REFUSED,
+    };
+    Ok(pages::notice(&headers, why))
 }
 
 /// Look up the target of a short link
@@ -98,33 +111,8 @@ async fn probe_link(
     client: ClientIp,
     headers: HeaderMap,
     slug: Path<String>,
-) -> Response {
+) -> Result<Response, Problem> {
     follow_link(state, method, client, headers, slug).await
-}
-
-async fn respond(
-    state: &AppState,
-    slug: &str,
-    method: &Method,
-    client: ClientIp,
-    headers: &HeaderMap,
-) -> Result<Response, Error> {
-    let Ok(slug) = Slug::parse(slug) else {
-        return Ok(pages::notice(headers, &LINK_NOT_FOUND));
-    };
-    let country_header = state.country_header.as_ref();
-    let signals = signals::read(method, headers, client.0, country_header);
-    let outcome = redirects::follow(&state.ctx, &slug, &signals, request_id(headers)).await?;
-    let why = match outcome {
-        Outcome::Redirect(redirect) => return Ok(redirect_to(state, redirect)),
-        Outcome::PeopleOnly => return Ok(pages::people_only()),
-        Outcome::NotFound => &LINK_NOT_FOUND,
-        Outcome::Disabled => &LINK_DISABLED,
-        Outcome::Expired => &LINK_EXPIRED,
-        Outcome::Exhausted => &LINK_EXHAUSTED,
-        Outcome::PrefetchRefused => &PREFETCH_REFUSED,
-    };
-    Ok(pages::notice(headers, why))
 }
 
 fn request_id(headers: &HeaderMap) -> Option<Uuid> {

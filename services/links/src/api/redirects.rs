@@ -7,7 +7,6 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use quartet_common::{problem::Problem, request_id};
 use quartet_http::{extract::Path, layers::ClientIp};
-use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{pages, signals};
@@ -26,10 +25,6 @@ use crate::{
 /// Example of the page that browsers see instead of a redirect.
 const NOTICE: &str =
     "<!doctype html><html lang=\"en\"><title>This short link has expired</title></html>";
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(follow_link, probe_link))
-}
 
 /// Follow a short link
 ///
@@ -59,7 +54,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
-async fn follow_link(
+pub(super) async fn follow_link(
     State(state): State<AppState>,
     method: Method,
     client: ClientIp,
@@ -105,7 +100,7 @@ async fn follow_link(
         LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
-async fn probe_link(
+pub(super) async fn probe_link(
     state: State<AppState>,
     method: Method,
     client: ClientIp,

@@ -1,7 +1,8 @@
 //! What the command lines of all binaries share: exit codes, and the health check of containers.
 
 use std::{
-    io::{Read, Write},
+    fmt::Display,
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::ExitCode,
     time::Duration,
@@ -31,6 +32,14 @@ pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes the output of a command to stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn print(text: impl Display) -> anyhow::Result<()> {
+    Ok(write!(io::stdout(), "{text}")?)
 }
 
 /// Some errors contain their cause in their message, which is not repeated.

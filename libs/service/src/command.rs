@@ -1,10 +1,10 @@
 //! The command line of the axum services.
 
-use std::{fmt, future::Future, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
-    cli::{OpenapiVersion, exit, healthcheck},
+    cli::{OpenapiVersion, exit, healthcheck, print},
     clock::Clock,
     config::{self, COMMON_DEFAULTS, ConfigError},
     openapi::in_version,
@@ -95,10 +95,6 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         }
         Command::Own(command) => S::run(command, load),
     }
-}
-
-fn print(text: impl fmt::Display) -> anyhow::Result<()> {
-    Ok(write!(std::io::stdout(), "{text}")?)
 }
 
 fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {

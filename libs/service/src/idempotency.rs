@@ -33,6 +33,7 @@ use quartet_common::{
     clock::Clock,
     problem::{FieldError, Problem, kinds},
 };
+use quartet_db::statement;
 use quartet_http::{extract::Body as WholeBody, layers::ClientIp};
 use serde_json::{Map, Value};
 use sha2::Sha256;
@@ -103,15 +104,14 @@ pub async fn idempotent(
 /// # Errors
 /// When the database fails.
 pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query(
+    let delete = sqlx::query(
         "DELETE FROM idempotency_keys WHERE (principal, key) IN (
              SELECT principal, key FROM idempotency_keys
              WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
     .bind(clock.now())
-    .bind(limit)
-    .execute(db)
-    .await?;
+    .bind(limit);
+    let deleted = statement("idempotency_keys.purge", delete.execute(db)).await?;
     Ok(deleted.rows_affected())
 }
 
@@ -176,7 +176,7 @@ impl Slot<'_> {
     /// Claims the key, or returns the response that is stored for it.
     async fn claim(&self) -> Result<Option<Response>, Problem> {
         let now = self.state.clock.now();
-        let taken = sqlx::query(
+        let claim = sqlx::query(
             "INSERT INTO idempotency_keys AS k
                  (principal, key, request_hash, locked_until, expires_at)
              VALUES ($1, $2, $3, $4, $5)
@@ -191,12 +191,11 @@ impl Slot<'_> {
         .bind(&self.hash)
         .bind(now + LOCKED)
         .bind(now + KEPT)
-        .bind(now)
-        .execute(&self.state.db)
-        .await
-        .map_err(quartet_db::problem)?
-        .rows_affected();
-        if taken == 1 {
+        .bind(now);
+        let claimed = statement("idempotency_keys.claim", claim.execute(&self.state.db))
+            .await
+            .map_err(quartet_db::problem)?;
+        if claimed.rows_affected() == 1 {
             Ok(None)
         } else {
             self.kept(now).await.map(Some)
@@ -204,14 +203,17 @@ impl Slot<'_> {
     }
 
     async fn kept(&self, now: DateTime<Utc>) -> Result<Response, Problem> {
-        let row = sqlx::query(
+        let select = sqlx::query(
             "SELECT request_hash, status, headers, body FROM idempotency_keys
              WHERE principal = $1 AND key = $2 AND expires_at >= $3",
         )
         .bind(&self.principal)
         .bind(&self.key)
-        .bind(now)
-        .fetch_optional(&self.state.db)
+        .bind(now);
+        let row = statement(
+            "idempotency_keys.by_key",
+            select.fetch_optional(&self.state.db),
+        )
         .await
         .map_err(quartet_db::problem)?
         // The first request failed between the two statements, so the key is free again.
@@ -252,7 +254,7 @@ impl Slot<'_> {
             .iter()
             .filter_map(|name| Some((name.to_string(), headers.get(name)?.to_str().ok()?.into())))
             .collect();
-        let kept = sqlx::query(
+        let update = sqlx::query(
             "UPDATE idempotency_keys SET status = $3, headers = $4, body = $5
              WHERE principal = $1 AND key = $2",
         )
@@ -260,22 +262,20 @@ impl Slot<'_> {
         .bind(&self.key)
         .bind(i16::try_from(status.as_u16()).unwrap_or(0))
         .bind(Value::Object(headers))
-        .bind(body.as_ref())
-        .execute(&self.state.db)
-        .await;
+        .bind(body.as_ref());
+        let kept = statement("idempotency_keys.keep", update.execute(&self.state.db)).await;
         if let Err(error) = kept {
             tracing::warn!(%error, "storing the response of an idempotency key failed");
         }
     }
 
     async fn free(&self) {
-        let freed = sqlx::query(
+        let delete = sqlx::query(
             "DELETE FROM idempotency_keys WHERE principal = $1 AND key = $2 AND status IS NULL",
         )
         .bind(&self.principal)
-        .bind(&self.key)
-        .execute(&self.state.db)
-        .await;
+        .bind(&self.key);
+        let freed = statement("idempotency_keys.free", delete.execute(&self.state.db)).await;
         if let Err(error) = freed {
             tracing::warn!(%error, "freeing an idempotency key failed");
         }

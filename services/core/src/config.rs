@@ -1,6 +1,6 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, at_least};
 use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -78,34 +78,28 @@ pub struct Retention {
     pub batch: u32,
 }
 
-impl Config {
-    /// Rules that types cannot express.
-    ///
-    /// # Errors
-    /// The first setting that breaks one.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let (keys, sessions, retention) = (&self.keys, &self.sessions, &self.retention);
-        let at_least_one = [
-            ("keys.rotation_seconds", keys.rotation_seconds),
-            ("keys.reload_seconds", keys.reload_seconds),
-            (
-                "sessions.access_token_ttl_seconds",
-                sessions.access_token_ttl_seconds,
-            ),
-            ("sessions.idle_ttl_seconds", sessions.idle_ttl_seconds),
-            (
-                "sessions.absolute_ttl_seconds",
-                sessions.absolute_ttl_seconds,
-            ),
-            ("sessions.max_per_user", sessions.max_per_user.into()),
-            ("retention.interval_seconds", retention.interval_seconds),
-            ("retention.batch", retention.batch.into()),
-        ];
-        for (key, value) in at_least_one {
-            if value == 0 {
-                return Err(ConfigError::invalid(key, "must be at least 1"));
-            }
+impl Settings for Config {
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
         }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let (keys, sessions, retention) = (&self.keys, &self.sessions, &self.retention);
+        at_least("keys.rotation_seconds", keys.rotation_seconds, 1)?;
+        at_least("keys.reload_seconds", keys.reload_seconds, 1)?;
+        let ttl = sessions.access_token_ttl_seconds;
+        at_least("sessions.access_token_ttl_seconds", ttl, 1)?;
+        at_least("sessions.idle_ttl_seconds", sessions.idle_ttl_seconds, 1)?;
+        let ttl = sessions.absolute_ttl_seconds;
+        at_least("sessions.absolute_ttl_seconds", ttl, 1)?;
+        at_least("sessions.max_per_user", sessions.max_per_user, 1)?;
+        at_least("retention.interval_seconds", retention.interval_seconds, 1)?;
+        at_least("retention.batch", retention.batch, 1)?;
         if self.passwords.min_length < 8 || self.passwords.max_length < 64 {
             let rule =
                 "must be at least 8, and passwords.max_length at least 64 (NIST SP 800-63B-4)";
@@ -123,7 +117,9 @@ impl Config {
         self.validate_tokens()?;
         self.keys.master_key_bytes().map(drop)
     }
+}
 
+impl Config {
     fn validate_keys(&self) -> Result<(), ConfigError> {
         let ahead = self.keys.publish_ahead_seconds;
         let rule = if ahead >= self.keys.rotation_seconds {
@@ -203,21 +199,6 @@ impl Passwords {
             max_concurrent: 1,
             max_waiting: 64,
         }
-    }
-}
-
-impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        self.validate()
     }
 }
 

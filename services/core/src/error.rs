@@ -1,6 +1,5 @@
 //! Errors and the problems that clients see.
 
-use axum::response::{IntoResponse, Response};
 use quartet_common::problem::{self, FieldError, Problem, Rule};
 use quartet_db as db;
 
@@ -112,11 +111,5 @@ fn forbidden(error: &Error) -> Problem {
         )),
         _ => Problem::new(&problems::STALE_LOGIN)
             .detail("log in again, then retry with the new access token"),
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        Problem::from(self).into_response()
     }
 }

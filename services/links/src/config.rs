@@ -103,12 +103,17 @@ pub struct Events {
     pub listen_url: Option<SecretString>,
 }
 
-impl Config {
-    /// Checks the rules that the types do not express.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with the first invalid setting.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+impl Settings for Config {
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         let ttl = self.redirects.cache_ttl_seconds;
         within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
@@ -181,20 +186,5 @@ impl Clicks {
         name.map_err(|_| {
             ConfigError::invalid("clicks.country_header", "must be a valid header name")
         })
-    }
-}
-
-impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        self.validate()
     }
 }

@@ -15,11 +15,10 @@ mod state;
 mod store;
 mod wal;
 
-use std::io::Write as _;
-
 use axum::Router;
 use clap::Subcommand;
 use quartet_common::{
+    cli::print,
     config::ConfigError,
     problem::{
         Kind,
@@ -104,6 +103,6 @@ impl quartet_service::Service for Service {
         _load: impl Fn() -> Result<Config, ConfigError>,
     ) -> anyhow::Result<()> {
         let Command::GraphqlSchema = command;
-        Ok(std::io::stdout().write_all(graphql::sdl().as_bytes())?)
+        print(graphql::sdl())
     }
 }

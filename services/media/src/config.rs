@@ -1,6 +1,8 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, empty_as_none};
+use quartet_common::config::{
+    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+};
 use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -57,12 +59,17 @@ pub struct Downloads {
     pub ttl_seconds: u64,
 }
 
-impl Config {
-    /// Rules that types cannot express.
-    ///
-    /// # Errors
-    /// The first setting that breaks one.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+impl Settings for Config {
+    fn sections(&self) -> Sections<'_> {
+        Sections {
+            server: &self.server,
+            database: &self.database,
+            jwt: &self.jwt,
+            telemetry: &self.telemetry,
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         let s3 = &self.s3;
         if s3.private_bucket == s3.public_bucket {
             let rule =
@@ -77,41 +84,12 @@ impl Config {
                 return Err(ConfigError::invalid(key, "must be set"));
             }
         }
-        for (key, seconds) in [
-            ("uploads.ttl_seconds", self.uploads.ttl_seconds),
-            ("downloads.ttl_seconds", self.downloads.ttl_seconds),
-        ] {
-            if !(1..=MAX_TTL_SECONDS).contains(&seconds) {
-                return Err(ConfigError::invalid(key, "must be 1 to 604800"));
-            }
-        }
-        for (key, seconds) in [
-            (
-                "uploads.sweep_interval_seconds",
-                self.uploads.sweep_interval_seconds,
-            ),
-            ("uploads.sweep_batch", self.uploads.sweep_batch.into()),
-            ("s3.timeout_seconds", s3.timeout_seconds),
-        ] {
-            if seconds == 0 {
-                return Err(ConfigError::invalid(key, "must be at least 1"));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        self.validate()
+        let ttl = 1..=MAX_TTL_SECONDS;
+        within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
+        within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
+        let interval = self.uploads.sweep_interval_seconds;
+        at_least("uploads.sweep_interval_seconds", interval, 1)?;
+        at_least("uploads.sweep_batch", self.uploads.sweep_batch, 1)?;
+        at_least("s3.timeout_seconds", s3.timeout_seconds, 1)
     }
 }

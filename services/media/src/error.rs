@@ -1,6 +1,5 @@
 //! Errors and the problems that clients see.
 
-use axum::response::{IntoResponse, Response};
 use quartet_common::problem::{FieldError, Problem, Rule};
 
 use crate::{problems, store::objects::ObjectError};
@@ -59,11 +58,5 @@ impl From<Error> for Problem {
             Error::Objects(error) => Self::not_now(&problems::STORE_UNAVAILABLE).source(error),
             Error::Database(error) => quartet_db::problem(error),
         }
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        Problem::from(self).into_response()
     }
 }

@@ -144,10 +144,6 @@ impl Problem {
         Self::new(kind).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    pub fn forbidden() -> Self {
-        Self::new(&kinds::FORBIDDEN)
-    }
-
     /// 404. `what` is a noun such as `asset`.
     pub fn not_found(what: &str) -> Self {
         Self::new(&kinds::NOT_FOUND).detail(format!(

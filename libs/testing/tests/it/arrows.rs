@@ -124,3 +124,9 @@ fn imports_point_downward() {
         arrows::check(&manifest_dir, table);
     }
 }
+
+#[test]
+fn statements_are_named() {
+    let manifest_dir = format!("{}/../service", env!("CARGO_MANIFEST_DIR"));
+    arrows::check_statements(&manifest_dir, "idempotency");
+}

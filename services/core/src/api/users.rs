@@ -142,7 +142,7 @@ pub(super) async fn get_me(
     State(ctx): State<Context>,
     current: CurrentSession,
     if_none_match: Option<IfNoneMatch>,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let user = users::get(&ctx, current.user_id).await?;
     let tag = entity_tag(&user);
     if if_none_match.is_some_and(|tags| tags.has(&tag)) {
@@ -208,7 +208,7 @@ pub(super) async fn delete_me(
     State(ctx): State<Context>,
     current: CurrentSession,
     if_match: Option<IfMatch>,
-) -> Result<StatusCode, Error> {
+) -> Result<StatusCode, Problem> {
     let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
     users::delete(&ctx, current, precondition).await?;
     Ok(StatusCode::NO_CONTENT)

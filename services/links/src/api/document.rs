@@ -4,11 +4,11 @@
 use std::sync::LazyLock;
 
 use axum::extract::State;
-use quartet_common::problem::Problem;
-use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use quartet_common::problem::{Problem, kinds::NOT_FOUND};
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{graphql, state::AppState};
+use crate::{api, graphql, state::AppState};
 
 static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
 
@@ -25,10 +25,14 @@ graphql-transport-ws. `/v1/links/schema.graphql` returns the schema. `/s/{slug}`
         (name = "graphql", description = "Managing and watching links"),
     ),
 )]
-pub(super) struct Document;
+struct Document;
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_graphql_schema))
+/// The operations, as `cargo xtask gen` reads them.
+pub(crate) fn describe() -> openapi::OpenApi {
+    let document = OpenApiRouter::with_openapi(Document::openapi()).merge(api::routes());
+    OpenApiRouter::with_openapi(document.into_openapi())
+        .merge(graphql::routes())
+        .into_openapi()
 }
 
 /// Get the GraphQL schema
@@ -41,9 +45,11 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     operation_id = "get_links_graphql_schema",
     tag = "documents",
     responses((status = 200, description = "The schema", content_type = "text/plain", body = String, example = "type DeletedLink {\n\tid: ID!\n}\n")),
-    extensions(("x-problem-codes" = json!(["not_found"]))),
+    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
-async fn get_graphql_schema(State(state): State<AppState>) -> Result<&'static str, Problem> {
+pub(super) async fn get_graphql_schema(
+    State(state): State<AppState>,
+) -> Result<&'static str, Problem> {
     if state.ctx.config.graphql.introspection {
         Ok(&GRAPHQL_SCHEMA)
     } else {

@@ -6,14 +6,14 @@ mod redirects;
 mod signals;
 
 use axum::Router;
-use utoipa::{OpenApi as _, openapi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::document::Document;
 use crate::{
     graphql::{self, GraphQlState},
     state::AppState,
 };
+
+pub(crate) use document::describe;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
@@ -25,14 +25,6 @@ pub(crate) fn router(state: AppState) -> Router {
 
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .merge(redirects::router())
-        .merge(document::router())
-}
-
-/// The operations, as `cargo xtask gen` reads them.
-pub(crate) fn describe() -> openapi::OpenApi {
-    let document = OpenApiRouter::with_openapi(Document::openapi()).merge(routes());
-    OpenApiRouter::with_openapi(document.into_openapi())
-        .merge(graphql::routes())
-        .into_openapi()
+        .routes(routes!(redirects::follow_link, redirects::probe_link))
+        .routes(routes!(document::get_graphql_schema))
 }

@@ -7,7 +7,6 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use quartet_common::{problem::Problem, request_id};
 use quartet_http::{extract::Path, layers::ClientIp};
-use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{pages, signals};
@@ -16,18 +15,16 @@ use crate::{
         redirects::{self, Outcome, Redirect},
         values::slugs::Slug,
     },
-    error::Error,
-    problems,
+    problems::{
+        CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
+        PREFETCH_REFUSED,
+    },
     state::AppState,
 };
 
 /// Example of the page that browsers see instead of a redirect.
 const NOTICE: &str =
     "<!doctype html><html lang=\"en\"><title>This short link has expired</title></html>";
-
-pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(follow_link, probe_link))
-}
 
 /// Follow a short link
 ///
@@ -53,19 +50,33 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         (status = 410, description = "The link does not redirect; HTML for browsers", content((String = "text/html", example = json!(NOTICE)))),
     ),
     extensions(("x-problem-codes" = json!([
-        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
-        "prefetch_refused",
+        CLICK_LOG_UNAVAILABLE.code, LINK_DISABLED.code, LINK_EXHAUSTED.code, LINK_EXPIRED.code,
+        LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
-async fn follow_link(
+pub(super) async fn follow_link(
     State(state): State<AppState>,
     method: Method,
     client: ClientIp,
     headers: HeaderMap,
     Path(slug): Path<String>,
-) -> Response {
-    let response = respond(&state, &slug, &method, client, &headers).await;
-    response.unwrap_or_else(|error| Problem::from(error).into_response())
+) -> Result<Response, Problem> {
+    let Ok(slug) = Slug::parse(&slug) else {
+        return Ok(pages::notice(&headers, &LINK_NOT_FOUND));
+    };
+    let country_header = state.country_header.as_ref();
+    let signals = signals::read(&method, &headers, client.0, country_header);
+    let outcome = redirects::follow(&state.ctx, &slug, &signals, request_id(&headers)).await?;
+    let why = match outcome {
+        Outcome::Redirect(redirect) => return Ok(redirect_to(&state, redirect)),
+        Outcome::PeopleOnly => return Ok(pages::people_only()),
+        Outcome::NotFound => &LINK_NOT_FOUND,
+        Outcome::Disabled => &LINK_DISABLED,
+        Outcome::Expired => &LINK_EXPIRED,
+        Outcome::Exhausted => &LINK_EXHAUSTED,
+        Outcome::PrefetchRefused => &PREFETCH_REFUSED,
+    };
+    Ok(pages::notice(&headers, why))
 }
 
 /// Look up the target of a short link
@@ -85,43 +96,18 @@ async fn follow_link(
         (status = 308, description = "Same as GET", headers(("Location" = String, description = "Target URL"))),
     ),
     extensions(("x-problem-codes" = json!([
-        "click_log_unavailable", "link_disabled", "link_exhausted", "link_expired", "link_not_found",
-        "prefetch_refused",
+        CLICK_LOG_UNAVAILABLE.code, LINK_DISABLED.code, LINK_EXHAUSTED.code, LINK_EXPIRED.code,
+        LINK_NOT_FOUND.code, PREFETCH_REFUSED.code,
     ]))),
 )]
-async fn probe_link(
+pub(super) async fn probe_link(
     state: State<AppState>,
     method: Method,
     client: ClientIp,
     headers: HeaderMap,
     slug: Path<String>,
-) -> Response {
+) -> Result<Response, Problem> {
     follow_link(state, method, client, headers, slug).await
-}
-
-async fn respond(
-    state: &AppState,
-    slug: &str,
-    method: &Method,
-    client: ClientIp,
-    headers: &HeaderMap,
-) -> Result<Response, Error> {
-    let Ok(slug) = Slug::parse(slug) else {
-        return Ok(pages::notice(headers, &problems::LINK_NOT_FOUND));
-    };
-    let country_header = state.country_header.as_ref();
-    let signals = signals::read(method, headers, client.0, country_header);
-    let outcome = redirects::follow(&state.ctx, &slug, &signals, request_id(headers)).await?;
-    let why = match outcome {
-        Outcome::Redirect(redirect) => return Ok(redirect_to(state, redirect)),
-        Outcome::PeopleOnly => return Ok(pages::people_only()),
-        Outcome::NotFound => &problems::LINK_NOT_FOUND,
-        Outcome::Disabled => &problems::LINK_DISABLED,
-        Outcome::Expired => &problems::LINK_EXPIRED,
-        Outcome::Exhausted => &problems::LINK_EXHAUSTED,
-        Outcome::PrefetchRefused => &problems::PREFETCH_REFUSED,
-    };
-    Ok(pages::notice(headers, why))
 }
 
 fn request_id(headers: &HeaderMap) -> Option<Uuid> {

@@ -2,7 +2,6 @@
 
 use std::{io, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
 use quartet_common::clock::Clock;
 use quartet_service::Base;
 use sqlx::PgPool;
@@ -12,9 +11,6 @@ use super::{
     values::{slugs::SlugSource, targets::OwnHosts},
 };
 use crate::{config::Config, metrics::LinkMetrics};
-
-/// Digits of a second that Postgres stores.
-const SUBSECOND_DIGITS: u16 = 6;
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -50,11 +46,5 @@ impl Context {
             db: base.db.clone(),
             metrics,
         })
-    }
-
-    /// The current time in the precision of the database, so that what is returned now equals what
-    /// is read later.
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.clock.now().trunc_subsecs(SUBSECOND_DIGITS)
     }
 }

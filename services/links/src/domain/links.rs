@@ -44,7 +44,7 @@ impl LinkRow {
 /// # Errors
 /// `Invalid` with every invalid field; `SlugTaken`; `NoFreeSlug`.
 pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result<LinkRow, Error> {
-    let now = ctx.now();
+    let now = ctx.clock.now();
     let valid = input.validate(&ctx.own_hosts, now)?;
     let (candidates, if_taken) = match valid.slug.clone() {
         Some(slug) => (vec![slug], Error::SlugTaken),
@@ -73,7 +73,7 @@ pub(crate) async fn update(
     id: LinkId,
     changes: LinkChanges,
 ) -> Result<LinkRow, Error> {
-    let now = ctx.now();
+    let now = ctx.clock.now();
     let mut tx = begin_as(&ctx.db, owner).await?;
     let old = store::links::lock(&mut tx, owner, id).await?;
     let old = old.ok_or(Error::LinkNotFound)?;

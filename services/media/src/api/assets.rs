@@ -16,7 +16,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{Context, assets, values},
-    error::Error,
     problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
         Owner,
@@ -145,7 +144,7 @@ pub(super) async fn get_asset(
     owner: Owner,
     Path(id): Path<AssetId>,
     if_none_match: Option<IfNoneMatch>,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let asset = assets::get(&ctx, &owner, id).await?;
     let tag = entity_tag(&asset);
     if if_none_match.is_some_and(|tags| tags.has(&tag)) {
@@ -174,7 +173,7 @@ pub(super) async fn delete_asset(
     State(ctx): State<Context>,
     owner: Owner,
     Path(id): Path<AssetId>,
-) -> Result<StatusCode, Error> {
+) -> Result<StatusCode, Problem> {
     assets::delete(&ctx, &owner, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -201,7 +200,7 @@ pub(super) async fn download_asset(
     State(ctx): State<Context>,
     owner: Owner,
     Path(id): Path<AssetId>,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let download = assets::download(&ctx, &owner, id).await?;
     let body = Json(Download {
         url: download.url,

@@ -24,7 +24,6 @@ use crate::{
         uploads::{self, NewUpload},
         values,
     },
-    error::Error,
     problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, UPLOAD_MISMATCH},
     store::{
         Owner,
@@ -149,7 +148,7 @@ pub(super) async fn complete_upload(
     State(ctx): State<Context>,
     owner: Owner,
     Path(id): Path<AssetId>,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let asset = uploads::complete(&ctx, &owner, id).await?;
     Ok(Asset::respond(asset, &ctx.objects))
 }

@@ -40,7 +40,9 @@ export const accounts: Scenarios = {
 
   "a problem becomes a typed error": async (stack) => {
     const { quartet, email } = await signedUpUser(stack);
-    const error = await failure(quartet.account.signUp({ email: "not-an-email", password: "short" }));
+    const error = await failure(
+      quartet.account.signUp({ email: "not-an-email", password: "short" }),
+    );
     expect([error.code, error.status]).to.deep.equal(["invalid_body", 422]);
     expect(error.errors.map(({ pointer }) => pointer)).to.include.members(["/email", "/password"]);
     expect(error.field("/password")?.code).to.equal("too_short");

@@ -142,14 +142,15 @@ pub mod types {
     /// The file that a client wants to upload.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct PresignRequest {
-        /// SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
+        /// SHA-256 of the file as 64 hexadecimal digits. Uploading any other file fails.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
         /// Media type of the file; one of `uploads.content_types`.
         pub content_type: ::std::string::String,
-        /// For display only; 1 to 255 bytes without slashes, backslashes and control characters.
+        /// For display only; 1 to 255 bytes without slashes, backslashes or control characters.
         pub file_name: ::std::string::String,
-        /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
+        /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
+        /// lower limit.
         pub size_bytes: i64,
         /// Who can read the file.
         pub visibility: Visibility,
@@ -177,7 +178,7 @@ pub mod types {
         pub expires_at: ::chrono::DateTime<::chrono::offset::Utc>,
         pub id: SessionId,
         pub last_used_at: ::chrono::DateTime<::chrono::offset::Utc>,
-        /// `User-Agent` of the client, cut to 256 bytes; null if it sent none.
+        /// `User-Agent` of the client, truncated to 256 bytes; null if it sent none.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub user_agent: ::std::option::Option<::std::string::String>,
     }
@@ -307,7 +308,7 @@ pub mod types {
         /// Null if there is none.
         #[serde(deserialize_with = "::std::option::Option::deserialize")]
         pub display_name: ::std::option::Option<::std::string::String>,
-        /// Belongs to one account, whatever its case.
+        /// Belongs to one account, regardless of case.
         pub email: ::std::string::String,
         pub id: UserId,
         /// The last change of email, display name or password.
@@ -501,7 +502,7 @@ impl Client {
     ///
     /// Arguments:
     /// - `cursor`: `next_cursor` of the previous page.
-    /// - `limit`: Items per page, 1 to 100. Values out of bounds are clamped.
+    /// - `limit`: Items per page, 1 to 100. Other values are clamped.
     pub async fn list_sessions<'a>(
         &'a self,
         cursor: Option<&'a str>,
@@ -688,7 +689,7 @@ impl Client {
     }
     /// Sign up
     ///
-    /// Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+    /// Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
     /// emails that are already in use cause delays, given in `Retry-After`.
     ///
     /// Sends a `POST` request to `/v1/core/users`
@@ -739,7 +740,7 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Get the own account
+    /// Get your account
     ///
     /// The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
     ///
@@ -788,7 +789,7 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Delete the own account
+    /// Delete your account
     ///
     /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
     /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
@@ -839,7 +840,7 @@ impl Client {
             _ => Err(Error::UnexpectedResponse(response)),
         }
     }
-    /// Update the own account
+    /// Update your account
     ///
     /// JSON merge patch: absent fields stay as they are. A new email or password requires
     /// `current_password`; a new password ends every other session. With `If-Match` the update fails if
@@ -936,7 +937,7 @@ impl Client {
     ///
     /// Arguments:
     /// - `cursor`: `next_cursor` of the previous page.
-    /// - `limit`: Items per page, 1 to 100; other values are clamped.
+    /// - `limit`: Items per page, 1 to 100. Other values are clamped.
     /// - `status`: Only assets with this status.
     /// - `visibility`: Only assets with this visibility.
     pub async fn list_assets<'a>(

@@ -10,7 +10,7 @@ pub enum ProblemCode {
     AssetFailed,
     /// `asset_not_ready`: Asset not ready.
     AssetNotReady,
-    /// `bad_gateway`: Upstream closed the connection.
+    /// `bad_gateway`: Bad gateway.
     BadGateway,
     /// `body_too_large`: Request body too large.
     BodyTooLarge,
@@ -40,7 +40,7 @@ pub enum ProblemCode {
     InvalidUpgrade,
     /// `link_disabled`: This short link is disabled.
     LinkDisabled,
-    /// `link_exhausted`: This short link has reached its maximum of clicks.
+    /// `link_exhausted`: This short link has reached its maximum number of clicks.
     LinkExhausted,
     /// `link_expired`: This short link has expired.
     LinkExpired,
@@ -90,9 +90,9 @@ pub enum ProblemCode {
     UploadMismatch,
     /// `upstream_timeout`: Upstream timed out.
     UpstreamTimeout,
-    /// `upstream_unreachable`: Upstream unavailable.
+    /// `upstream_unreachable`: Upstream unreachable.
     UpstreamUnreachable,
-    /// `wrong_password`: Wrong current password.
+    /// `wrong_password`: Incorrect current password.
     WrongPassword,
 
     /// A code that this version of the client does not know.

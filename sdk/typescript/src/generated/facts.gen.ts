@@ -45,14 +45,14 @@ export type ProblemCode =
   | "asset_failed"
   /** Asset not ready. A download is requested before the upload is complete. Complete the upload first. */
   | "asset_not_ready"
-  /** Upstream closed the connection. A replica closed the connection before its response was complete. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
+  /** Bad gateway. A replica closed the connection early or sent an invalid response. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
   | "bad_gateway"
   | "bad_user_input"
   /** Request body too large. The body exceeds the limit of the operation. Send a smaller body. */
   | "body_too_large"
-  /** Click log unavailable. The click log is full or cannot be written, and `clicks.when_log_is_full` is `refuse`. Retry after `Retry-After`. */
+  /** Click log unavailable. The click log is full or cannot be written, and `clicks.when_log_is_full` is `refuse`. Retry after the time in `Retry-After`. */
   | "click_log_unavailable"
-  /** Database unavailable. The database cannot be reached or does not respond in time. Send the request again after `Retry-After`. */
+  /** Database unavailable. The database cannot be reached or does not respond in time. Send the request again after the time in `Retry-After`. */
   | "database_unavailable"
   | "document_too_large"
   /** Email already in use. The email in a sign-up or a change belongs to another account. Log in, or use another email. */
@@ -82,7 +82,7 @@ export type ProblemCode =
   | "invalid_upgrade"
   /** This short link is disabled. The owner has disabled the link. Ask the owner of the link. */
   | "link_disabled"
-  /** This short link has reached its maximum of clicks. As many people as `maxClicks` allows have followed the link. Ask the owner of the link. */
+  /** This short link has reached its maximum number of clicks. The link has been followed as many times as `maxClicks` allows. Ask the owner of the link. */
   | "link_exhausted"
   /** This short link has expired. The link's `expiresAt` has passed. Ask the owner of the link. */
   | "link_expired"
@@ -101,7 +101,7 @@ export type ProblemCode =
   /** File not uploaded yet. An upload is completed before its file is in the object store. Send the file to the signed URL from the presign response, then complete again. */
   | "not_uploaded"
   | "operation_not_found"
-  /** Current password required. A change of email or password comes without `current_password`. Ask the user for the current password and send it with the change. */
+  /** Current password required. A change of email or password was sent without `current_password`. Ask the user for the current password and send it with the change. */
   | "password_needed"
   /** Resource changed since it was read. `If-Match` does not list the current version of the resource. Read the resource again and decide whether the change still applies. */
   | "precondition_failed"
@@ -109,22 +109,22 @@ export type ProblemCode =
   | "prefetch_refused"
   /** Too many requests. The user, or without a token the client IP, has used up the limit in `RateLimit-Policy`. Wait for the time in `Retry-After`. */
   | "rate_limited"
-  /** Request with the same idempotency key in progress. The first request with this idempotency key has not been completed yet. Send the request again after `Retry-After`. */
+  /** Request with the same idempotency key in progress. The first request with this idempotency key has not been completed yet. Send the request again after the time in `Retry-After`. */
   | "request_in_flight"
   /** Request timeout. The request head or the body did not arrive in time; `detail` has the limit. Send the request again over a faster connection. */
   | "request_timeout"
   | "slug_taken"
-  /** Recent login required. The account is to be deleted in a session that was opened too long ago. Log in again, then retry with the new access token. */
+  /** Recent login required. The session is too old to delete the account. Log in again, then retry with the new access token. */
   | "stale_login"
   /** Object store unavailable. The object store cannot be reached or takes too long. Retry after the time in `Retry-After`. */
   | "store_unavailable"
   | "stream_needed"
-  /** Response timeout. The service did not respond in time. The request may have taken effect. Send the request again after `Retry-After`, with the same idempotency key if it had one. */
+  /** Response timeout. The service did not respond in time. The request may have taken effect. Send the request again after the time in `Retry-After`, with the same idempotency key if it had one. */
   | "timed_out"
   | "too_complex"
   | "too_deep"
   | "too_many_aliases"
-  /** Too many failed attempts. Several attempts on one account, or by one client IP, have failed in a row. Wait for the time in `Retry-After`. */
+  /** Too many failed attempts. Several attempts on one account, or from one client IP, have failed in a row. Wait for the time in `Retry-After`. */
   | "too_many_attempts"
   | "too_many_directives"
   | "too_many_fragments"
@@ -133,17 +133,17 @@ export type ProblemCode =
   | "too_many_tokens"
   /** Authentication required. The access token is missing, invalid or expired, or its session has ended. Refresh the session and repeat the request with the new access token, or log in again. */
   | "unauthenticated"
-  /** Service unavailable. A dependency does not respond, or the service is overloaded. Send the request again after `Retry-After`. */
+  /** Service unavailable. A dependency does not respond, or the service is overloaded. Send the request again after the time in `Retry-After`. */
   | "unavailable"
   /** Unsupported media type. The `Content-Type` of the body is not JSON. Send JSON with `Content-Type: application/json`. */
   | "unsupported_media_type"
-  /** Protocol upgrade not allowed on this path. The request has an `Upgrade` header, and the path has no WebSocket. Remove the `Upgrade` header. */
+  /** Protocol upgrade not allowed on this path. The request has an `Upgrade` header, but this path does not allow WebSocket connections. Remove the `Upgrade` header. */
   | "upgrade_refused"
   /** Uploaded file does not match. Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed. Presign a new upload that describes the file. */
   | "upload_mismatch"
   /** Upstream timed out. A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
   | "upstream_timeout"
-  /** Upstream unavailable. No replica of the service can be reached. The request had no effect. Retry after the time in `Retry-After`. */
+  /** Upstream unreachable. No replica of the service can be reached. The request had no effect. Retry after the time in `Retry-After`. */
   | "upstream_unreachable"
-  /** Wrong current password. `current_password` is not the current password. Ask the user for it again. */
+  /** Incorrect current password. `current_password` is not the current password. Ask the user for it again. */
   | "wrong_password";

@@ -29,8 +29,8 @@ export type CreateLinkInput = {
   /** When the link stops redirecting: in the future, at most 100 years ahead. Default: never. */
   expiresAt?: string | null | undefined;
   /**
-   * The number of people who can follow the link, 1 to 1000000000. Cannot be combined with 301
-   * and 308. Default: unlimited.
+   * How many times people can follow the link, 1 to 1000000000. Cannot be combined with 301 and
+   * 308. Default: unlimited.
    */
   maxClicks?: number | null | undefined;
   /**
@@ -39,7 +39,7 @@ export type CreateLinkInput = {
    */
   redirectStatus?: number;
   /**
-   * The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not
+   * The last path segment of the short URL: 3 to 64 letters, digits, hyphens and underscores, not
    * a reserved word. Default: 7 or more random characters.
    */
   slug?: string | null | undefined;
@@ -166,7 +166,7 @@ export type LinkStatus =
   | 'ACTIVE'
   /** `enabled` is false. Visitors get 410. */
   | 'DISABLED'
-  /** `maxClicks` people have followed the link. Visitors get 410. */
+  /** People have followed the link `maxClicks` times. Visitors get 410. */
   | 'EXHAUSTED'
   /** `expiresAt` has passed. Visitors get 410. */
   | 'EXPIRED';
@@ -216,7 +216,7 @@ export type UpdateLinkInput = {
   /** When the link stops redirecting: in the future, at most 100 years ahead. Null: never. */
   expiresAt?: string | null | undefined;
   /**
-   * The number of people who can follow the link, 1 to 1000000000. Null: unlimited. Uses that
+   * How many times people can follow the link, 1 to 1000000000. Null: unlimited. Uses that
    * have been counted stay counted.
    */
   maxClicks?: number | null | undefined;

@@ -184,7 +184,7 @@ export const deleteSession = <ThrowOnError extends boolean = true>(options: Opti
 /**
  * Sign up
  *
- * Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+ * Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
  * emails that are already in use cause delays, given in `Retry-After`.
  */
 export const createUser = <ThrowOnError extends boolean = true>(options: Options<CreateUserData, ThrowOnError>): RequestResult<CreateUserResponses, CreateUserErrors, ThrowOnError, 'data'> => options.client.post<CreateUserResponses, CreateUserErrors, ThrowOnError, 'data'>({
@@ -198,7 +198,7 @@ export const createUser = <ThrowOnError extends boolean = true>(options: Options
 });
 
 /**
- * Delete the own account
+ * Delete your account
  *
  * Requires a session that was opened at most an hour ago, by default. All sessions end and the
  * email is free at once; the remaining data is purged after 30 days, by default. Assets and links
@@ -212,7 +212,7 @@ export const deleteMe = <ThrowOnError extends boolean = true>(options: Options<D
 });
 
 /**
- * Get the own account
+ * Get your account
  *
  * The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
  */
@@ -224,7 +224,7 @@ export const getMe = <ThrowOnError extends boolean = true>(options: Options<GetM
 });
 
 /**
- * Update the own account
+ * Update your account
  *
  * JSON merge patch: absent fields stay as they are. A new email or password requires
  * `current_password`; a new password ends every other session. With `If-Match` the update fails if

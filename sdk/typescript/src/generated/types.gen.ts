@@ -105,11 +105,11 @@ export type FieldError = {
 export type GraphQlError = {
     extensions: GraphQlErrorExtensions;
     /**
-     * Where in the document.
+     * The places in the document.
      */
     locations?: Array<GraphQlLocation>;
     /**
-     * For people.
+     * A message for people.
      */
     message: string;
     /**
@@ -157,7 +157,7 @@ export type GraphQlFieldError = {
      */
     detail: string;
     /**
-     * The field, with dots.
+     * The path of the field, joined by dots.
      */
     field: string;
     /**
@@ -253,7 +253,7 @@ export type OpenIdConfiguration = {
  */
 export type PresignRequest = {
     /**
-     * SHA-256 of the file as 64 hexadecimal digits. The upload of another file fails.
+     * SHA-256 of the file as 64 hexadecimal digits. Uploading any other file fails.
      */
     checksum_sha256?: string | null;
     /**
@@ -261,11 +261,12 @@ export type PresignRequest = {
      */
     content_type: string;
     /**
-     * For display only; 1 to 255 bytes without slashes, backslashes and control characters.
+     * For display only; 1 to 255 bytes without slashes, backslashes or control characters.
      */
     file_name: string;
     /**
-     * Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
+     * Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
+     * lower limit.
      */
     size_bytes: number;
     /**
@@ -362,7 +363,7 @@ export type Session = {
     id: SessionId;
     last_used_at: string;
     /**
-     * `User-Agent` of the client, cut to 256 bytes; null if it sent none.
+     * `User-Agent` of the client, truncated to 256 bytes; null if it sent none.
      */
     user_agent: string | null;
 };
@@ -458,7 +459,7 @@ export type User = {
      */
     display_name: string | null;
     /**
-     * Belongs to one account, whatever its case.
+     * Belongs to one account, regardless of case.
      */
     email: string;
     id: UserId;
@@ -533,12 +534,12 @@ export type GetJwksErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -588,12 +589,12 @@ export type GetOpenidConfigurationErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -681,7 +682,7 @@ export type GetOpenapi30Errors = {
      */
     500: Problem;
     /**
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
 };
@@ -729,7 +730,7 @@ export type GetOpenapiErrors = {
      */
     500: Problem;
     /**
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
 };
@@ -786,7 +787,7 @@ export type FollowLinkErrors = {
      * The link does not redirect; HTML for browsers
      *
      * - `link_disabled`: This short link is disabled
-     * - `link_exhausted`: This short link has reached its maximum of clicks
+     * - `link_exhausted`: This short link has reached its maximum number of clicks
      * - `link_expired`: This short link has expired
      */
     410: Problem;
@@ -803,14 +804,14 @@ export type FollowLinkErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `click_log_unavailable`: Click log unavailable
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -863,7 +864,7 @@ export type ProbeLinkErrors = {
     408: unknown;
     /**
      * - `link_disabled`: This short link is disabled
-     * - `link_exhausted`: This short link has reached its maximum of clicks
+     * - `link_exhausted`: This short link has reached its maximum number of clicks
      * - `link_expired`: This short link has expired
      */
     410: unknown;
@@ -880,14 +881,14 @@ export type ProbeLinkErrors = {
      */
     500: unknown;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: unknown;
     /**
      * - `click_log_unavailable`: Click log unavailable
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: unknown;
     /**
@@ -933,12 +934,12 @@ export type GetCoreOpenapi30Errors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -986,12 +987,12 @@ export type GetCoreOpenapiErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1014,7 +1015,7 @@ export type ListSessionsData = {
     path?: never;
     query?: {
         /**
-         * Items per page, 1 to 100. Values out of bounds are clamped.
+         * Items per page, 1 to 100. Other values are clamped.
          */
         limit?: number;
         /**
@@ -1053,14 +1054,14 @@ export type ListSessionsErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1129,14 +1130,14 @@ export type CreateSessionErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1204,13 +1205,13 @@ export type RefreshSessionErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1274,14 +1275,14 @@ export type DeleteSessionErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1363,14 +1364,14 @@ export type CreateUserErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1438,14 +1439,14 @@ export type DeleteMeErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1505,14 +1506,14 @@ export type GetMeErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1559,7 +1560,7 @@ export type UpdateMeErrors = {
     401: Problem;
     /**
      * - `password_needed`: Current password required
-     * - `wrong_password`: Wrong current password
+     * - `wrong_password`: Incorrect current password
      */
     403: Problem;
     /**
@@ -1600,14 +1601,14 @@ export type UpdateMeErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1649,7 +1650,7 @@ export type QueryGraphqlData = {
 
 export type QueryGraphqlErrors = {
     /**
-     * A parameter is invalid or, with application/graphql-response+json, the document is
+     * A parameter is invalid, or (with application/graphql-response+json) the document is invalid
      *
      * - `malformed_request`: Request is not valid HTTP
      */
@@ -1689,7 +1690,7 @@ export type QueryGraphqlErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
@@ -1697,7 +1698,7 @@ export type QueryGraphqlErrors = {
      *
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: GraphQlResponse;
     /**
@@ -1726,7 +1727,7 @@ export type ExecuteGraphqlData = {
 
 export type ExecuteGraphqlErrors = {
     /**
-     * A parameter is invalid or, with application/graphql-response+json, the document is
+     * A parameter is invalid, or (with application/graphql-response+json) the document is invalid
      *
      * - `malformed_request`: Request is not valid HTTP
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
@@ -1767,7 +1768,7 @@ export type ExecuteGraphqlErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
@@ -1775,7 +1776,7 @@ export type ExecuteGraphqlErrors = {
      *
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: GraphQlResponse;
     /**
@@ -1825,12 +1826,12 @@ export type GetLinksOpenapi30Errors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1878,12 +1879,12 @@ export type GetLinksOpenapiErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1935,12 +1936,12 @@ export type GetLinksGraphqlSchemaErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -1965,7 +1966,7 @@ export type ListAssetsData = {
     path?: never;
     query?: {
         /**
-         * Items per page, 1 to 100; other values are clamped.
+         * Items per page, 1 to 100. Other values are clamped.
          */
         limit?: number;
         /**
@@ -2012,14 +2013,14 @@ export type ListAssetsErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2083,14 +2084,14 @@ export type DeleteAssetErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2160,14 +2161,14 @@ export type GetAssetErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `database_unavailable`: Database unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2240,7 +2241,7 @@ export type CompleteUploadErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
@@ -2248,7 +2249,7 @@ export type CompleteUploadErrors = {
      * - `store_unavailable`: Object store unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2317,7 +2318,7 @@ export type DownloadAssetErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
@@ -2325,7 +2326,7 @@ export type DownloadAssetErrors = {
      * - `store_unavailable`: Object store unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2375,12 +2376,12 @@ export type GetMediaOpenapi30Errors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2428,12 +2429,12 @@ export type GetMediaOpenapiErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
      * - `timed_out`: Response timeout
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**
@@ -2511,7 +2512,7 @@ export type PresignUploadErrors = {
      */
     500: Problem;
     /**
-     * - `bad_gateway`: Upstream closed the connection
+     * - `bad_gateway`: Bad gateway
      */
     502: Problem;
     /**
@@ -2519,7 +2520,7 @@ export type PresignUploadErrors = {
      * - `store_unavailable`: Object store unavailable
      * - `timed_out`: Response timeout
      * - `unavailable`: Service unavailable
-     * - `upstream_unreachable`: Upstream unavailable
+     * - `upstream_unreachable`: Upstream unreachable
      */
     503: Problem;
     /**

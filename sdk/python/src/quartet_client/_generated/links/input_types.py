@@ -23,11 +23,11 @@ class CreateLinkInput(BaseModel):
     expires_at: datetime | None = None
     "When the link stops redirecting: in the future, at most 100 years ahead. Default: never."
     max_clicks: int | None = None
-    "The number of people who can follow the link, 1 to 1000000000. Cannot be combined with 301\nand 308. Default: unlimited."
+    "How many times people can follow the link, 1 to 1000000000. Cannot be combined with 301 and\n308. Default: unlimited."
     redirect_status: int = 302
     "The HTTP status of the redirect: 301, 302, 307 or 308. Browsers cache 301 and 308: later\nchanges may not reach visitors, and their next clicks may not be counted."
     slug: str | None = None
-    "The last path segment of the short URL: 3 to 64 letters, digits, dashes and underscores, not\na reserved word. Default: 7 or more random characters."
+    "The last path segment of the short URL: 3 to 64 letters, digits, hyphens and underscores, not\na reserved word. Default: 7 or more random characters."
     title: str | None = None
     "A name for the owner, 1 to 200 characters. Visitors do not see it."
     url: str
@@ -162,7 +162,7 @@ class UpdateLinkInput(BaseModel):
     expires_at: datetime | None = None
     "When the link stops redirecting: in the future, at most 100 years ahead. Null: never."
     max_clicks: int | None = None
-    "The number of people who can follow the link, 1 to 1000000000. Null: unlimited. Uses that\nhave been counted stay counted."
+    "How many times people can follow the link, 1 to 1000000000. Null: unlimited. Uses that\nhave been counted stay counted."
     redirect_status: int | None = None
     "The HTTP status of the redirect: 301, 302, 307 or 308. Not null."
     slug: str | None = None

@@ -23,8 +23,8 @@ class GraphQlError:
 
     Attributes:
         extensions (GraphQlErrorExtensions): The machine-readable part of an error.
-        message (str): For people.
-        locations (list[GraphQlLocation] | Unset): Where in the document.
+        message (str): A message for people.
+        locations (list[GraphQlLocation] | Unset): The places in the document.
         path (list[Any] | Unset): The field of the response that failed: names of fields, and indexes into lists.
     """
 

@@ -17,7 +17,7 @@ class GraphQlFieldError:
     Attributes:
         code (str): The stable name of the rule.
         detail (str): The rule in words, with its bound.
-        field (str): The field, with dots.
+        field (str): The path of the field, joined by dots.
         pointer (None | str): JSON pointer (RFC 6901) into the arguments. Null for parameters of the HTTP request.
     """
 

@@ -18,10 +18,11 @@ class PresignRequest:
 
     Attributes:
         content_type (str): Media type of the file; one of `uploads.content_types`.
-        file_name (str): For display only; 1 to 255 bytes without slashes, backslashes and control characters.
-        size_bytes (int): Exact size of the file in bytes; at most 5 GiB, or less if the service is configured so.
+        file_name (str): For display only; 1 to 255 bytes without slashes, backslashes or control characters.
+        size_bytes (int): Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
+            lower limit.
         visibility (Visibility): Who can read an asset.
-        checksum_sha256 (None | str | Unset): SHA-256 of the file as 64 hexadecimal digits. The upload of another file
+        checksum_sha256 (None | str | Unset): SHA-256 of the file as 64 hexadecimal digits. Uploading any other file
             fails.
     """
 

@@ -22,7 +22,7 @@ class Session:
         expires_at (datetime.datetime): When the session ends unless it is refreshed.
         id (str):
         last_used_at (datetime.datetime):
-        user_agent (None | str): `User-Agent` of the client, cut to 256 bytes; null if it sent none.
+        user_agent (None | str): `User-Agent` of the client, truncated to 256 bytes; null if it sent none.
     """
 
     client_address: str

@@ -18,7 +18,7 @@ class User:
     Attributes:
         created_at (datetime.datetime):
         display_name (None | str): Null if there is none.
-        email (str): Belongs to one account, whatever its case.
+        email (str): Belongs to one account, regardless of case.
         id (str):
         updated_at (datetime.datetime): The last change of email, display name or password.
     """

@@ -132,7 +132,7 @@ def sync_detailed(
 ) -> Response[Problem | User]:
     """Sign up
 
-     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+     Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
     emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
@@ -167,7 +167,7 @@ def sync(
 ) -> Problem | User | None:
     """Sign up
 
-     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+     Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
     emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
@@ -197,7 +197,7 @@ async def asyncio_detailed(
 ) -> Response[Problem | User]:
     """Sign up
 
-     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+     Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
     emails that are already in use cause delays, given in `Retry-After`.
 
     Args:
@@ -230,7 +230,7 @@ async def asyncio(
 ) -> Problem | User | None:
     """Sign up
 
-     Creates an account. An email belongs to one account, whatever its case. Repeated attempts with
+     Creates an account. An email belongs to one account, regardless of case. Repeated attempts with
     emails that are already in use cause delays, given in `Retry-After`.
 
     Args:

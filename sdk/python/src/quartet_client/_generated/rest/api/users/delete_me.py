@@ -111,7 +111,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
-    """Delete the own account
+    """Delete your account
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
@@ -144,7 +144,7 @@ def sync(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
-    """Delete the own account
+    """Delete your account
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
@@ -172,7 +172,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
-    """Delete the own account
+    """Delete your account
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
@@ -203,7 +203,7 @@ async def asyncio(
     client: AuthenticatedClient,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
-    """Delete the own account
+    """Delete your account
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links

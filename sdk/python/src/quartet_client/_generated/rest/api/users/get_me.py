@@ -107,7 +107,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Problem | User]:
-    """Get the own account
+    """Get your account
 
      The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
@@ -138,7 +138,7 @@ def sync(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Problem | User | None:
-    """Get the own account
+    """Get your account
 
      The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
@@ -164,7 +164,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Response[Any | Problem | User]:
-    """Get the own account
+    """Get your account
 
      The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 
@@ -193,7 +193,7 @@ async def asyncio(
     client: AuthenticatedClient,
     if_none_match: str | Unset = UNSET,
 ) -> Any | Problem | User | None:
-    """Get the own account
+    """Get your account
 
      The response has a strong `ETag`; with `If-None-Match` an unchanged account is not sent again.
 

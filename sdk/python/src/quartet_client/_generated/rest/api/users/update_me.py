@@ -145,7 +145,7 @@ def sync_detailed(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
-    """Update the own account
+    """Update your account
 
      JSON merge patch: absent fields stay as they are. A new email or password requires
     `current_password`; a new password ends every other session. With `If-Match` the update fails if
@@ -184,7 +184,7 @@ def sync(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
-    """Update the own account
+    """Update your account
 
      JSON merge patch: absent fields stay as they are. A new email or password requires
     `current_password`; a new password ends every other session. With `If-Match` the update fails if
@@ -218,7 +218,7 @@ async def asyncio_detailed(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Response[Problem | User]:
-    """Update the own account
+    """Update your account
 
      JSON merge patch: absent fields stay as they are. A new email or password requires
     `current_password`; a new password ends every other session. With `If-Match` the update fails if
@@ -255,7 +255,7 @@ async def asyncio(
     body: UserPatch | UserPatch | Unset = UNSET,
     if_match: str | Unset = UNSET,
 ) -> Problem | User | None:
-    """Update the own account
+    """Update your account
 
      JSON merge patch: absent fields stay as they are. A new email or password requires
     `current_password`; a new password ends every other session. With `If-Match` the update fails if

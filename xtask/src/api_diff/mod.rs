@@ -4,6 +4,7 @@
 //! docs/adr/0014-tooling.md lists what available tools miss. The GraphQL schema of links is compared
 //! by graphql-inspector.
 
+mod entries;
 mod openapi;
 mod schema;
 #[cfg(test)]

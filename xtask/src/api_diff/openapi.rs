@@ -1,10 +1,9 @@
 //! Differences between two `OpenAPI` documents.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::{Map, Value};
 
 use super::Change;
+use super::entries::{Entries, entries, members, pairs};
 use super::schema::{Comparison, Side, resolve};
 
 const METHODS: [&str; 8] = [
@@ -12,8 +11,6 @@ const METHODS: [&str; 8] = [
 ];
 /// The codes of problems of a response.
 const CODES: &str = "x-problem-codes";
-
-type Entries<'a> = BTreeMap<String, &'a Value>;
 
 pub(super) fn compare(old: &Value, new: &Value) -> Vec<Change> {
     let mut diff = Diff {
@@ -195,27 +192,4 @@ fn is_secured(document: &Value, operation: &Value) -> bool {
 
 fn required(was: &Value, is: &Value) -> (bool, bool) {
     (was["required"] == true, is["required"] == true)
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
-}
-
-pub(super) fn entries(value: &Value) -> Entries<'_> {
-    members(value)
-        .map(|(name, value)| (name.clone(), value))
-        .collect()
-}
-
-/// Entries of the same name, in the order of names.
-pub(super) fn pairs<'a>(
-    before: Entries<'a>,
-    after: Entries<'a>,
-) -> Vec<(String, Option<&'a Value>, Option<&'a Value>)> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let pair = |name: &String| {
-        let find = |entries: &Entries<'a>| entries.get(name).copied();
-        (name.clone(), find(&before), find(&after))
-    };
-    names.into_iter().map(pair).collect()
 }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use serde_json::{Value, json};
 
 use super::Change;
-use super::openapi::{entries, pairs};
+use super::entries::{entries, pairs};
 
 /// Who writes the value that the schema describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -67,7 +67,8 @@ impl LogLevel {
 /// A bare word that is no level would be read as a target at level `trace`, which turns everything
 /// else off: a misspelled level must not silence the log.
 fn parse(filter: &str) -> Result<EnvFilter, ConfigError> {
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // The empty word parses as `error`.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let mut directives = filter.split(',').map(str::trim);
     let has_default = directives.clone().any(is_level);
     let is_known = |directive: &str| is_level(directive) || directive.contains(['=', '[']);

@@ -1,16 +1,9 @@
-//! What the OpenAPI document of this service says beside its operations, and
-//! `/v1/links/schema.graphql`.
+//! What the OpenAPI document of this service says beside its operations.
 
-use std::sync::LazyLock;
-
-use axum::extract::State;
-use quartet_common::problem::{Problem, kinds::NOT_FOUND};
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{api, graphql, state::AppState};
-
-static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
+use crate::{api, graphql};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,26 +26,4 @@ pub(crate) fn describe() -> openapi::OpenApi {
     OpenApiRouter::with_openapi(document.into_openapi())
         .merge(graphql::routes())
         .into_openapi()
-}
-
-/// Get the GraphQL schema
-///
-/// Every type, query, mutation and subscription, in the GraphQL schema definition language. Not found
-/// where `graphql.introspection` is disabled.
-#[utoipa::path(
-    get,
-    path = "/v1/links/schema.graphql",
-    operation_id = "get_links_graphql_schema",
-    tag = "documents",
-    responses((status = 200, description = "The schema", content_type = "text/plain", body = String, example = "type DeletedLink {\n\tid: ID!\n}\n")),
-    extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
-)]
-pub(super) async fn get_graphql_schema(
-    State(state): State<AppState>,
-) -> Result<&'static str, Problem> {
-    if state.ctx.config.graphql.introspection {
-        Ok(&GRAPHQL_SCHEMA)
-    } else {
-        Err(Problem::not_found("document"))
-    }
 }

@@ -3,6 +3,7 @@
 mod document;
 mod pages;
 mod redirects;
+mod schema;
 mod signals;
 
 use axum::Router;
@@ -26,5 +27,5 @@ pub(crate) fn router(state: AppState) -> Router {
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(redirects::follow_link, redirects::probe_link))
-        .routes(routes!(document::get_graphql_schema))
+        .routes(routes!(schema::get_graphql_schema))
 }

@@ -30,6 +30,8 @@ pub trait Service: 'static {
     /// The committed OpenAPI document: `include_str!("../openapi.json")`.
     const DOCUMENT: &'static str;
     const MIGRATOR: &'static Migrator;
+    /// Whether a replica does its main job while Postgres is away. Its readiness then only says so.
+    const WORKS_WITHOUT_DATABASE: bool = false;
 
     type Config: DeserializeOwned + Settings + Send + 'static;
     /// Cheap to clone; clones share everything.

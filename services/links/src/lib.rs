@@ -55,6 +55,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const WORKS_WITHOUT_DATABASE: bool = true;
 
     type Config = Config;
     type State = AppState;

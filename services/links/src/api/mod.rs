@@ -6,7 +6,7 @@ mod redirects;
 mod schema;
 mod signals;
 
-use axum::Router;
+use axum::{Router, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -20,7 +20,12 @@ pub(crate) use document::describe;
 pub(crate) fn router(state: AppState) -> Router {
     let graphql = GraphQlState::new(&state);
     let (graphql, _) = graphql::routes().with_state(graphql).split_for_parts();
-    let (rest, _) = routes().with_state(state).split_for_parts();
+    // Not in the document: the same operations, as the description of the first one says.
+    let with_slash = get(redirects::follow_link).head(redirects::probe_link);
+    let (rest, _) = routes()
+        .route("/s/{slug}/", with_slash)
+        .with_state(state)
+        .split_for_parts();
     rest.merge(graphql)
 }
 

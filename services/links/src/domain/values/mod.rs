@@ -1,6 +1,6 @@
 //! Checked values.
 
-mod bots;
+mod crawlers;
 pub(crate) mod click;
 pub(crate) mod slugs;
 pub(crate) mod targets;

@@ -67,7 +67,7 @@ async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
 
 #[tokio::test]
 async fn missed_edits_take_effect_after_reconnection() {
-    let ttl = ("QUARTET_REDIRECTS_CACHE_TTL_SECONDS", "60");
+    let ttl = ("QUARTET_REDIRECTS_CACHE_REFRESH_SECONDS", "60");
     let (replica, other, proxy) = replicas_with_proxy(&[ttl]).await;
     let (id, slug) = other.link().await;
     assert_eq!(replica.follow(&slug).await.status(), 302);

@@ -12,7 +12,7 @@ async fn edits_reach_other_replicas_before_the_time_to_live() {
     let cluster = Cluster::new().await;
     // The time to live is a minute, so that only the notification can cause a change.
     let settings = [
-        ("QUARTET_REDIRECTS_CACHE_TTL_SECONDS", "60"),
+        ("QUARTET_REDIRECTS_CACHE_REFRESH_SECONDS", "60"),
         ("QUARTET_REDIRECTS_UNKNOWN_TTL_SECONDS", "60"),
     ];
     let (one, other) = (

@@ -243,9 +243,8 @@ BEGIN
 END
 $$;
 
--- The deleted link to purge next, marked as tried at `now`; null when all that are left were
--- tried at `tried_before` or later.
-CREATE FUNCTION links.next_purge(now timestamptz, tried_before timestamptz) RETURNS uuid
+-- The deleted link to purge next, marked as tried at `now`; null when none is left but `skipped`.
+CREATE FUNCTION links.next_purge(now timestamptz, skipped uuid[]) RETURNS uuid
     LANGUAGE plpgsql VOLATILE
     AS $$
 DECLARE
@@ -254,8 +253,7 @@ BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     UPDATE links.purges AS p SET tried_at = now
     WHERE p.link_id = (
-        SELECT n.link_id FROM links.purges AS n
-        WHERE n.tried_at IS NULL OR n.tried_at < tried_before
+        SELECT n.link_id FROM links.purges AS n WHERE n.link_id <> ALL (skipped)
         ORDER BY n.tried_at NULLS FIRST, n.link_id LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     RETURNING p.link_id INTO chosen;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::{
+    front::App,
     health::{self, Readiness},
     layers::{Stack, standard},
 };
@@ -41,10 +41,16 @@ impl Base {
     }
 
     /// The service's routes and its document behind the layers, with the probes beside them.
-    pub fn app<S: Service>(&self, state: S::State, readiness: Readiness) -> Router {
+    pub fn app<S: Service>(&self, state: S::State, readiness: Readiness) -> App {
         let stack = Stack::new(self.clock.clone(), self.metrics.clone(), &self.server);
+        let front = S::front(&state);
         let routes = S::routes(state).merge(documents::router::<S>());
-        standard(routes, stack, &self.server).merge(health::router(readiness, self.metrics.clone()))
+        let router = standard(routes, stack.clone(), &self.server)
+            .merge(health::router(readiness, self.metrics.clone()));
+        match front {
+            Some(front) => App::from(router).with_front(front, stack),
+            None => router.into(),
+        }
     }
 
     /// Ready while what the service adds responds, and Postgres, if the service is idle without it.

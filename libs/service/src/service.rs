@@ -1,6 +1,6 @@
 //! What differs between services.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use axum::Router;
 use clap::Subcommand;
@@ -10,7 +10,7 @@ use quartet_common::{
     config::{ConfigError, Database, Jwt, Server, Telemetry},
     problem::{Kind, kinds::render_markdown},
 };
-use quartet_http::health::Readiness;
+use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
@@ -62,6 +62,11 @@ pub trait Service: 'static {
 
     /// All routes of the service, without layers and probes.
     fn routes(state: Self::State) -> Router;
+
+    /// Answers some requests in front of the router, in the same way as it does.
+    fn front(_state: &Self::State) -> Option<Arc<dyn Front>> {
+        None
+    }
 
     /// Adds the dependencies beside the database.
     fn readiness(_state: &Self::State, readiness: Readiness) -> Readiness {

@@ -38,14 +38,9 @@ pub struct Public {
 #[serde(deny_unknown_fields)]
 pub struct Redirects {
     pub max_connections: u32,
-<<<<<<< HEAD
     pub cache_bytes: u64,
     pub cache_refresh_seconds: u64,
     pub cache_keep_seconds: u64,
-=======
-    pub cache_entries: u64,
-    pub cache_ttl_seconds: u64,
->>>>>>> main
     pub unknown_entries: u64,
     pub unknown_ttl_seconds: u64,
     pub permanent_max_age_seconds: u64,
@@ -124,18 +119,7 @@ impl Settings for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
-<<<<<<< HEAD
         self.redirects.validate()?;
-=======
-        let connections = self.redirects.max_connections;
-        within("redirects.max_connections", connections, 1..=100)?;
-        let ttl = self.redirects.cache_ttl_seconds;
-        within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
-        let ttl = self.redirects.unknown_ttl_seconds;
-        within("redirects.unknown_ttl_seconds", ttl, 1..=60)?;
-        let max_age = self.redirects.permanent_max_age_seconds;
-        within("redirects.permanent_max_age_seconds", max_age, 0..=86_400)?;
->>>>>>> main
         self.clicks.validate()?;
         within(
             "graphql.init_timeout_seconds",

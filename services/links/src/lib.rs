@@ -15,6 +15,8 @@ mod state;
 mod store;
 mod wal;
 
+use std::sync::Arc;
+
 use axum::Router;
 use clap::Subcommand;
 use quartet_common::{
@@ -25,7 +27,7 @@ use quartet_common::{
         kinds::{render_graphql_markdown, render_markdown},
     },
 };
-use quartet_http::health::Readiness;
+use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use quartet_service::Base;
 use sqlx::migrate::Migrator;
@@ -83,6 +85,10 @@ impl quartet_service::Service for Service {
 
     fn routes(state: AppState) -> Router {
         api::router(state)
+    }
+
+    fn front(state: &AppState) -> Option<Arc<dyn Front>> {
+        Some(api::front(state))
     }
 
     fn readiness(state: &AppState, readiness: Readiness) -> Readiness {

@@ -1,6 +1,7 @@
 //! The routes: redirects, GraphQL, and the documents that describe them.
 
 mod document;
+mod front;
 mod pages;
 mod redirects;
 mod schema;
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub(crate) use document::describe;
+pub(crate) use front::front;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {

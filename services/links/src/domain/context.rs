@@ -61,7 +61,6 @@ impl Context {
         Ok(Self {
             slugs: SlugSource::default(),
             own_hosts: OwnHosts::new(&config.public.short_url, &config.public.own_hosts),
-<<<<<<< HEAD
             redirects: RedirectCache::new(
                 &config.redirects,
                 redirects_db.clone(),
@@ -74,14 +73,6 @@ impl Context {
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
             redirects_db,
-=======
-            redirects: RedirectCache::new(&config.redirects, metrics.redirect_loads.clone()),
-            salts: Salts::default(),
-            click_log: click_log
-                .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
-            feeds: Feeds::new(metrics.subscriptions.clone()),
-            redirects_db: pool("redirects", config.redirects.max_connections)?,
->>>>>>> main
             clicks_db: pool("clicks", config.clicks.max_connections)?,
             config,
             clock: base.clock.clone(),

@@ -89,27 +89,38 @@ pub(crate) async fn follow(
     }
 }
 
-/// The link of a slug if it redirects and everything that is needed for it is in memory. Then
-/// [`follow_plain`] does the same as [`follow`].
-pub(crate) fn plain(ctx: &Context, slug: &str, now: DateTime<Utc>) -> Option<Arc<Route>> {
-    let route = ctx.redirects.peek(slug, now)?;
-    let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
-    is_plain.then_some(route)
+/// A link that redirects, with everything that is needed for it in memory.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    route: Arc<Route>,
+    now: DateTime<Utc>,
 }
 
-/// Follows a link that [`plain`] has returned.
-///
-/// # Errors
-/// `LogUnavailable`.
-pub(crate) async fn follow_plain(
-    ctx: &Context,
-    route: &Route,
-    signals: &Signals<'_>,
-    request_id: Option<Uuid>,
-    now: DateTime<Utc>,
-) -> Result<Redirect, Error> {
-    keep(ctx, &click(ctx, route, signals, request_id, now)).await?;
-    Ok(route.redirect())
+/// The link of a slug if it is plain. Following it is then the same as [`follow`].
+pub(crate) fn plain(ctx: &Context, slug: &str, now: DateTime<Utc>) -> Option<Plain> {
+    let route = ctx.redirects.peek(slug, now)?;
+    let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
+    is_plain.then_some(Plain { route, now })
+}
+
+impl Plain {
+    pub(crate) fn click(
+        &self,
+        ctx: &Context,
+        signals: &Signals<'_>,
+        request_id: Option<Uuid>,
+    ) -> Click {
+        click(ctx, &self.route, signals, request_id, self.now)
+    }
+
+    /// Follows the link. When this returns, the click is kept.
+    ///
+    /// # Errors
+    /// `LogUnavailable`.
+    pub(crate) async fn follow(&self, ctx: &Context, click: &Click) -> Result<Redirect, Error> {
+        keep(ctx, click).await?;
+        Ok(self.route.redirect())
+    }
 }
 
 fn click(

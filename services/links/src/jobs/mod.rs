@@ -42,6 +42,6 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     let purge = Job::periodic("purge", purge::INTERVAL, move |run| {
         purge::run(owned.clone(), run)
     });
-    runner.start(purge.cancel_at_stop());
+    runner.start(purge.immediately().cancel_at_stop());
     Ok(())
 }

@@ -161,11 +161,11 @@ pub(crate) async fn update(
 pub(crate) async fn set_slug_rest(db: &mut PgConnection, seconds: u64) -> Result<(), sqlx::Error> {
     statement(
         "links.set_slug_rest",
-        sqlx::query!(
+        sqlx::query_scalar!(
             "SELECT set_config('quartet.slug_rest_seconds', $1, true)",
             seconds.to_string(),
         )
-        .execute(db),
+        .fetch_one(db),
     )
     .await
     .map(drop)

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use quartet_db::statement;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::store::links::LinkId;
 
@@ -60,19 +61,20 @@ pub(crate) async fn drop_partitions(
     .await
 }
 
-/// The deleted link to purge next, unless all that are left were tried at `tried_before` or later.
-/// Marks it as tried at `now`.
+/// The deleted link to purge next, and marks it as tried at `now`. `None` when none is left but
+/// `skipped`.
 pub(crate) async fn next_purge(
     db: &mut PgConnection,
     now: DateTime<Utc>,
-    tried_before: DateTime<Utc>,
+    skipped: &[LinkId],
 ) -> Result<Option<LinkId>, sqlx::Error> {
+    let skipped: Vec<Uuid> = skipped.iter().map(|id| id.uuid()).collect();
     statement(
         "maintenance.next_purge",
         sqlx::query_scalar!(
             r#"SELECT links.next_purge($1, $2) AS "link_id: LinkId""#,
             now,
-            tried_before
+            &skipped
         )
         .fetch_one(db),
     )

@@ -1,6 +1,6 @@
 //! The settings, validated once at startup.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
@@ -38,6 +38,7 @@ pub struct Public {
 #[serde(deny_unknown_fields)]
 pub struct Redirects {
     pub max_connections: u32,
+    pub connection_wait_ms: u64,
     pub cache_bytes: u64,
     pub cache_refresh_seconds: u64,
     pub cache_keep_seconds: u64,
@@ -157,11 +158,20 @@ impl Public {
 }
 
 impl Redirects {
+    pub(crate) fn connection_wait(&self) -> Duration {
+        Duration::from_millis(self.connection_wait_ms)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         within(
             "redirects.max_connections",
             self.max_connections,
             1..=100,
+        )?;
+        within(
+            "redirects.connection_wait_ms",
+            self.connection_wait_ms,
+            10..=10_000,
         )?;
         within(
             "redirects.cache_bytes",

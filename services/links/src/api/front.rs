@@ -29,7 +29,7 @@ impl Front for Redirects {
     }
 
     fn take(&self, request: &Offered<'_>) -> Option<Answer> {
-        if !matches!(*request.method, Method::GET | Method::HEAD) {
+        if *request.method != Method::GET {
             return None;
         }
         // A slug that is percent-encoded, or has a slash behind it, is not found here.

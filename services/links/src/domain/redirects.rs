@@ -1,6 +1,6 @@
 //! Following a short link: where it redirects, and the click that is counted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -28,6 +28,8 @@ use crate::{
     },
 };
 
+/// How long a request waits for a connection to take a use: nothing else can answer it.
+const USE_WAIT: Duration = Duration::from_secs(2);
 /// How old a request id may be to become part of the id of a click.
 const MAX_ID_AGE_SECONDS: i64 = 60;
 
@@ -162,7 +164,8 @@ async fn take_use(
         referrer_host: click.referrer_host.as_deref(),
         device: &click.device,
     };
-    let mut db = redirects::acquire(&ctx.redirects_db).await?;
+    let wait = ctx.config.redirects.connection_wait().max(USE_WAIT);
+    let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
     let taken = redirects::take_use(&mut db, now, &row).await?;
     Ok(taken.map_or(Outcome::Exhausted, |row| {
         // The target may have changed since it was cached.

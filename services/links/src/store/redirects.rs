@@ -38,18 +38,18 @@ pub(crate) struct UseRow {
     pub(crate) redirect_status: i16,
 }
 
-/// How long a redirect waits for a connection.
-pub(crate) const CONNECTION_WAIT: Duration = Duration::from_millis(250);
-
-/// A connection, if one is there soon. A visitor must not wait as long as an operation may.
+/// A connection, if there is one within `wait`: a visitor must not wait as long as an operation may.
 ///
 /// # Errors
 /// `PoolTimedOut`; whatever prevents connecting.
-pub(crate) async fn acquire(db: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+pub(crate) async fn acquire(
+    db: &PgPool,
+    wait: Duration,
+) -> Result<PoolConnection<Postgres>, sqlx::Error> {
     let db = db.clone();
     // On a task of its own: a connection that takes longer to open is there for the next request.
     let acquiring = tokio::spawn(async move { db.acquire().await });
-    let acquired = tokio::time::timeout(CONNECTION_WAIT, acquiring).await;
+    let acquired = tokio::time::timeout(wait, acquiring).await;
     acquired
         .map_err(|_| sqlx::Error::PoolTimedOut)?
         .unwrap_or(Err(sqlx::Error::WorkerCrashed))

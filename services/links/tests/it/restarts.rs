@@ -15,6 +15,9 @@ async fn server() -> (Postgres, String) {
     let (postgres, url) = spawn_blocking(|| {
         let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
         let database = postgres.create_database("links").unwrap();
+        // As in production: what is committed survives a crash.
+        let durable = "ALTER DATABASE links SET synchronous_commit = on";
+        postgres.query(postgres.admin_url(), durable).unwrap();
         let passwords = Passwords::random().unwrap();
         roles::apply(&postgres, &database, &passwords).unwrap();
         let url = roles::url(&database, "links", &passwords).unwrap();

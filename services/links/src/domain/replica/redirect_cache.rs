@@ -28,7 +28,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,8 +59,7 @@ use crate::{
 const LOAD_ATTEMPTS: usize = 3;
 /// How long a request with an outdated link waits for a new one.
 const REFRESH_WAIT: Duration = Duration::from_millis(250);
-/// How long a request waits for a link that is not cached, of which it may wait
-/// [`redirects::CONNECTION_WAIT`] for a connection.
+/// How long a request waits for a link that is not cached, beside the wait for a connection.
 const LOAD_WAIT: Duration = Duration::from_secs(2);
 /// The pause after an attempt to read a link again.
 const RETRY_MS: i64 = 1000;
@@ -80,10 +79,11 @@ struct Inner {
     metrics: LinkMetrics,
     soft_ms: i64,
     hard_ms: i64,
+    connection_wait: Duration,
     known: Cache<Box<str>, Arc<Entry>>,
     unknown: Cache<Box<str>, ()>,
-    /// Links that were read at this time or before are outdated.
-    gap_at: AtomicI64,
+    /// How often edits may have been missed. Links that were read before the last time are outdated.
+    gaps: AtomicU64,
     edits: Edits,
     loads: Mutex<HashMap<Box<str>, Load>>,
 }
@@ -103,9 +103,17 @@ pub(crate) struct Route {
 #[derive(Debug)]
 struct Entry {
     route: Arc<Route>,
-    read_at: i64,
+    read: Read,
     /// When it was last tried to read the link again.
     tried_at: AtomicI64,
+}
+
+/// The moment before a link was read.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    at: i64,
+    gaps: u64,
+    edits: u64,
 }
 
 enum Found {
@@ -153,9 +161,10 @@ impl RedirectCache {
             metrics,
             soft_ms: ms(settings.cache_refresh_seconds),
             hard_ms: ms(settings.cache_keep_seconds),
+            connection_wait: settings.connection_wait(),
             known,
             unknown,
-            gap_at: AtomicI64::new(i64::MIN),
+            gaps: AtomicU64::default(),
             edits: Edits::default(),
             loads: Mutex::default(),
         }))
@@ -170,10 +179,9 @@ impl RedirectCache {
 
     /// Trusts nothing that is cached, when edits may have been missed.
     pub(crate) fn forget_all(&self) {
+        self.0.gaps.fetch_add(1, Ordering::AcqRel);
         self.0.edits.record_all();
         self.0.unknown.invalidate_all();
-        let now = self.0.clock.now().timestamp_millis();
-        self.0.gap_at.store(now, Ordering::Release);
     }
 
     /// The link of a slug if it is cached and fresh.
@@ -211,7 +219,10 @@ impl RedirectCache {
                 Ok(Some(route))
             }
             Found::Unknown => Ok(None),
-            Found::Missing => within(LOAD_WAIT, self.load(slug)).await.map_err(Error::from),
+            Found::Missing => {
+                let limit = self.0.connection_wait + LOAD_WAIT;
+                within(limit, self.load(slug)).await.map_err(Error::from)
+            }
         }
     }
 
@@ -247,27 +258,27 @@ impl Inner {
         if self.is_fresh(&entry, now) {
             return Found::Fresh(route);
         }
-        let age = now - entry.read_at;
+        let age = now - entry.read.at;
         if age >= self.hard_ms {
             return Found::Missing;
         }
-        if age < 2 * self.soft_ms && entry.read_at > self.gap_at.load(Ordering::Acquire) {
+        if age < 2 * self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire) {
             return Found::Aging(route, entry.claim(now));
         }
         Found::Outdated(route, entry.claim(now))
     }
 
     fn is_fresh(&self, entry: &Entry, now: i64) -> bool {
-        now - entry.read_at < self.soft_ms && entry.read_at > self.gap_at.load(Ordering::Acquire)
+        now - entry.read.at < self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire)
     }
 
     /// Caches what a lookup found, unless an edit has overtaken it.
-    fn keep(&self, slug: &str, before: u64, read_at: i64, route: Option<&Arc<Route>>) {
+    fn keep(&self, slug: &str, read: Read, route: Option<&Arc<Route>>) {
         if let Some(route) = route {
             let entry = Entry {
                 route: Arc::clone(route),
-                read_at,
-                tried_at: AtomicI64::new(read_at),
+                read,
+                tried_at: AtomicI64::new(read.at),
             };
             self.unknown.invalidate(slug);
             self.known.insert(slug.into(), Arc::new(entry));
@@ -275,7 +286,7 @@ impl Inner {
             self.known.invalidate(slug);
             self.unknown.insert(slug.into(), ());
         }
-        if self.edits.of(slug) != before {
+        if self.edits.of(slug) != read.edits {
             self.known.invalidate(slug);
             self.unknown.invalidate(slug);
         }
@@ -309,15 +320,18 @@ async fn load(inner: Arc<Inner>, slug: Box<str>) -> Loaded {
     let _running = Running(&inner, &slug);
     let mut attempts = LOAD_ATTEMPTS;
     loop {
-        let before = inner.edits.of(&slug);
-        let read_at = inner.clock.now().timestamp_millis();
+        let read = Read {
+            at: inner.clock.now().timestamp_millis(),
+            gaps: inner.gaps.load(Ordering::Acquire),
+            edits: inner.edits.of(&slug),
+        };
         inner.metrics.redirect_loads.inc();
-        let row = find(&inner.db, &slug).await;
+        let row = find(&inner, &slug).await;
         let row = row.map_err(|error| LoadError::Database(Arc::new(error)))?;
         let route = row.map(|row| Arc::new(Route::from(row)));
         attempts -= 1;
-        if inner.edits.of(&slug) == before {
-            inner.keep(&slug, before, read_at, route.as_ref());
+        if inner.edits.of(&slug) == read.edits {
+            inner.keep(&slug, read, route.as_ref());
             return Ok(route);
         }
         if attempts == 0 {
@@ -326,8 +340,9 @@ async fn load(inner: Arc<Inner>, slug: Box<str>) -> Loaded {
     }
 }
 
-async fn find(db: &PgPool, slug: &str) -> Result<Option<RedirectRow>, sqlx::Error> {
-    redirects::by_slug(&mut *redirects::acquire(db).await?, slug).await
+async fn find(inner: &Inner, slug: &str) -> Result<Option<RedirectRow>, sqlx::Error> {
+    let mut db = redirects::acquire(&inner.db, inner.connection_wait).await?;
+    redirects::by_slug(&mut db, slug).await
 }
 
 async fn within(limit: Duration, load: Load) -> Loaded {

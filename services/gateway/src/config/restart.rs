@@ -42,7 +42,7 @@ fn is_reloaded(key: &str) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use quartet_common::config::{Layers, Schema};
+    use quartet_common::config::{Environment, Layers, Schema};
 
     use super::*;
     use crate::config::DEFAULTS;
@@ -71,7 +71,7 @@ mod tests {
             shipped: None,
         };
         let file = (std::path::Path::new("test.toml"), file);
-        let layers = Layers::merge(schema, Some(file), &Default::default());
+        let layers = Layers::merge(schema, Some(file), &Environment::new());
         layers.unwrap().settings()
     }
 

@@ -55,35 +55,34 @@ impl RouteTable {
             }
             Err(refused) if refused.may_be_raw() => {
                 let find = |path: &str| found(self.find(host, path, method, headers));
-                self.select_raw(raw_path, refused, find)
+                select_raw(raw_path, refused, find)
             }
             Err(refused) => Err(Unroutable::Refused(refused)),
         }
     }
+}
 
-    /// Every reading must lead to one route, and that route must accept raw paths.
-    fn select_raw<'t, 'r>(
-        &'t self,
-        raw_path: &'r str,
-        refused: Refused,
-        find: impl Fn(&str) -> Result<(&'t Arc<Route>, &'t Arc<PathPattern>), Unroutable>,
-    ) -> Result<Selected<'t, 'r>, Unroutable> {
-        let readings = path::readings(raw_path).map_err(Unroutable::Refused)?;
-        let mut all = readings.iter().map(|reading| find(reading));
-        let first = all.next().and_then(Result::ok);
-        let (route, pattern) = first.ok_or(Unroutable::Refused(refused))?;
-        let same = |found: Result<(&Arc<Route>, _), _>| {
-            found.is_ok_and(|(other, _)| Arc::ptr_eq(route, other))
-        };
-        if !route.raw_path || !all.all(same) {
-            return Err(Unroutable::Refused(refused));
-        }
-        Ok(Selected {
-            route,
-            pattern,
-            path: Cow::Borrowed(raw_path),
-        })
+/// Every reading must lead to one route, and that route must accept raw paths.
+fn select_raw<'t, 'r>(
+    raw_path: &'r str,
+    refused: Refused,
+    find: impl Fn(&str) -> Result<(&'t Arc<Route>, &'t Arc<PathPattern>), Unroutable>,
+) -> Result<Selected<'t, 'r>, Unroutable> {
+    let readings = path::readings(raw_path).map_err(Unroutable::Refused)?;
+    let mut all = readings.iter().map(|reading| find(reading));
+    let first = all.next().and_then(Result::ok);
+    let (route, pattern) = first.ok_or(Unroutable::Refused(refused))?;
+    let same = |found: Result<(&Arc<Route>, _), _>| {
+        found.is_ok_and(|(other, _)| Arc::ptr_eq(route, other))
+    };
+    if !route.raw_path || !all.all(same) {
+        return Err(Unroutable::Refused(refused));
     }
+    Ok(Selected {
+        route,
+        pattern,
+        path: Cow::Borrowed(raw_path),
+    })
 }
 
 fn found(found: Match<'_>) -> Result<(&Arc<Route>, &Arc<PathPattern>), Unroutable> {

@@ -42,6 +42,7 @@ impl<S: Service> Replica<S> {
     /// # Errors
     /// When the preparation fails, for instance because the database does not respond.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.base.verifier.prefetch();
         S::start(&self.state, &mut self.jobs).await
     }
 

@@ -10,7 +10,7 @@ use quartet_http::{
     layers::{Stack, standard},
 };
 use quartet_telemetry::metrics::Metrics;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     base::Base,
@@ -36,6 +36,7 @@ impl Base {
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
+            running: TaskTracker::new(),
             clock,
             shutdown,
         })

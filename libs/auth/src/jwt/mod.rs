@@ -137,9 +137,9 @@ impl JwtVerifier {
             settings: settings.clone(),
             remote,
             keys: ArcSwapOption::from_pointee(keys),
-            verified: Cache::builder()
+            verified: Cache::<Box<str>, Verified>::builder()
                 .max_capacity(CACHE_BYTES)
-                .weigher(|token: &Box<str>, _| weight(token))
+                .weigher(|token, _| weight(token.len()))
                 .build(),
         }))
     }
@@ -344,6 +344,6 @@ fn unavailable(error: remote::FetchError) -> JwtError {
 }
 
 /// Bytes of a cache entry: the token, its claims as JSON values, and what both need around them.
-fn weight(token: &str) -> u32 {
-    u32::try_from(token.len() * 4 + 512).unwrap_or(u32::MAX)
+fn weight(token_bytes: usize) -> u32 {
+    u32::try_from(token_bytes * 4 + 512).unwrap_or(u32::MAX)
 }

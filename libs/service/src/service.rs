@@ -32,6 +32,9 @@ pub trait Service: 'static {
     const MIGRATOR: &'static Migrator;
     /// Whether a replica does its main job while Postgres is away. Its readiness then only says so.
     const WORKS_WITHOUT_DATABASE: bool = false;
+    /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
+    /// mentions that they are missing.
+    const KEYS_REQUIRED: bool = true;
 
     type Config: DeserializeOwned + Settings + Send + 'static;
     /// Cheap to clone; clones share everything.

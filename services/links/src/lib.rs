@@ -58,6 +58,8 @@ impl quartet_service::Service for Service {
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
     const WORKS_WITHOUT_DATABASE: bool = true;
+    /// Redirects need none.
+    const KEYS_REQUIRED: bool = false;
 
     type Config = Config;
     type State = AppState;

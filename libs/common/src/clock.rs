@@ -66,7 +66,9 @@ impl Clock {
         let next = |last: u64| now.max(last + 1);
         let last = self
             .last_id
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            })
             .unwrap_or_else(|last| last);
         let id = next(last);
         let [.., high, low] = id.to_be_bytes();
@@ -91,6 +93,9 @@ mod tests {
         let ms = i64::try_from(seconds * 1000 + u64::from(nanoseconds / 1_000_000)).unwrap();
         assert!((before..before + 1000).contains(&ms));
         assert!(ids.iter().all(|id| id.get_version_num() == 7));
-        assert!(ids.iter().all(|id| id.get_variant() == uuid::Variant::RFC4122));
+        assert!(
+            ids.iter()
+                .all(|id| id.get_variant() == uuid::Variant::RFC4122)
+        );
     }
 }

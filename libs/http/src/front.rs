@@ -129,7 +129,8 @@ impl App {
     {
         if let Some(gate) = &self.gate
             && request.body().is_end_stream()
-            && let Some(answer) = gate.take(request.method(), request.uri(), request.headers(), peer)
+            && let Some(answer) =
+                gate.take(request.method(), request.uri(), request.headers(), peer)
         {
             return Either::Left(answer);
         }

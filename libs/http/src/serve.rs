@@ -140,8 +140,7 @@ async fn connection(
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = protocol
-        .serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // A broken connection is the client's concern.
     let _ = watcher.watch(connection).await;
 }

@@ -163,21 +163,13 @@ impl Redirects {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        within(
-            "redirects.max_connections",
-            self.max_connections,
-            1..=100,
-        )?;
+        within("redirects.max_connections", self.max_connections, 1..=100)?;
         within(
             "redirects.connection_wait_ms",
             self.connection_wait_ms,
             10..=10_000,
         )?;
-        within(
-            "redirects.cache_bytes",
-            self.cache_bytes,
-            1 << 20..=1 << 34,
-        )?;
+        within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34)?;
         within(
             "redirects.cache_refresh_seconds",
             self.cache_refresh_seconds,

@@ -48,7 +48,7 @@ fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
             text.truncate(text.floor_char_boundary(MAX_USER_AGENT_BYTES));
             Cow::Owned(text)
         }
-        text => text,
+        text @ Cow::Borrowed(_) => text,
     }
 }
 
@@ -126,7 +126,10 @@ mod tests {
             (IPHONE, Device::Mobile),
             (TABLET, Device::Tablet),
             (CUBOT, Device::Mobile),
-            ("Mozilla/5.0 (Fuchsia; 64) Some/1.2 (new; browser)", Device::Other),
+            (
+                "Mozilla/5.0 (Fuchsia; 64) Some/1.2 (new; browser)",
+                Device::Other,
+            ),
         ];
         for (agent, device) in cases {
             let visitor = visitor(&[("user-agent", agent)], &Method::GET);
@@ -139,7 +142,10 @@ mod tests {
     fn user_agents_of_any_bytes_are_bounded_text() {
         let read = |bytes: &[u8]| {
             let mut headers = HeaderMap::new();
-            headers.insert("user-agent", header::HeaderValue::from_bytes(bytes).unwrap());
+            headers.insert(
+                "user-agent",
+                header::HeaderValue::from_bytes(bytes).unwrap(),
+            );
             user_agent(&headers).into_owned()
         };
         assert_eq!(read("Gerät/1".as_bytes()), "Gerät/1");
@@ -151,7 +157,10 @@ mod tests {
         assert!(read(long.as_bytes()).len() <= 512);
         let visitor = |agent: &[u8]| {
             let mut headers = HeaderMap::new();
-            headers.insert("user-agent", header::HeaderValue::from_bytes(agent).unwrap());
+            headers.insert(
+                "user-agent",
+                header::HeaderValue::from_bytes(agent).unwrap(),
+            );
             let signals = read_signals(&headers);
             Visitor::new(&signals, Agent::of(&signals.user_agent), None).bot
         };
@@ -167,7 +176,10 @@ mod tests {
     fn a_long_referrer_is_cut_before_it_is_parsed() {
         let host = |referrer: String| referrer_host(&headers(&[("referer", &referrer)]));
         let path = "a".repeat(60_000);
-        assert_eq!(host(format!("https://a.example/{path}")), Some("a.example".into()));
+        assert_eq!(
+            host(format!("https://a.example/{path}")),
+            Some("a.example".into())
+        );
         assert_eq!(host(format!("https://{path}.example/")), None);
     }
 

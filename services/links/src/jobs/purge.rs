@@ -53,5 +53,8 @@ async fn step(
 fn visitor_days(today: NaiveDate) -> Vec<NaiveDate> {
     let oldest = today - Days::new(VISITOR_DAYS + 1);
     let newest = today + Days::new(1);
-    oldest.iter_days().take_while(|day| *day <= newest).collect()
+    oldest
+        .iter_days()
+        .take_while(|day| *day <= newest)
+        .collect()
 }

@@ -103,10 +103,7 @@ pub(crate) async fn purge_link(
 }
 
 /// Deletes up to `rows` freed slugs that anyone may use again; returns their number.
-pub(crate) async fn drop_freed_slugs(
-    db: &mut PgConnection,
-    rows: i32,
-) -> Result<i64, sqlx::Error> {
+pub(crate) async fn drop_freed_slugs(db: &mut PgConnection, rows: i32) -> Result<i64, sqlx::Error> {
     statement(
         "maintenance.drop_freed_slugs",
         sqlx::query_scalar!(r#"SELECT links.drop_freed_slugs($1) AS "dropped!""#, rows)

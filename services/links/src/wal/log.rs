@@ -366,13 +366,19 @@ mod tests {
             })
         });
         let all = futures_util::future::join_all(appends.collect::<Vec<_>>());
-        for outcome in tokio::time::timeout(Duration::from_secs(20), all).await.unwrap() {
+        for outcome in tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .unwrap()
+        {
             outcome.unwrap();
         }
         wal.close().await;
         let position = *wal.written().borrow();
         let kept = read(directory.path(), position);
-        assert_eq!(kept.iter().filter(|it| it.as_slice() != b"left").count(), 266);
+        assert_eq!(
+            kept.iter().filter(|it| it.as_slice() != b"left").count(),
+            266
+        );
     }
 
     #[tokio::test]

@@ -254,7 +254,13 @@ mod tests {
             segment_bytes: 100,
             limit_bytes: 10_000,
         };
-        Writer::create(directory.to_owned(), settings, Arc::default(), Arc::default()).unwrap()
+        Writer::create(
+            directory.to_owned(),
+            settings,
+            Arc::default(),
+            Arc::default(),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -186,7 +186,11 @@ async fn a_freed_slug_rests_for_everybody_but_its_owner() {
     taken("my-shop").await;
     let bobs = replica.data(BOB, create, input("bobs")).await["createLink"]["id"].take();
     let error = replica
-        .error(BOB, UPDATE, json!({"id": bobs, "input": {"slug": "my-bank"}}))
+        .error(
+            BOB,
+            UPDATE,
+            json!({"id": bobs, "input": {"slug": "my-bank"}}),
+        )
         .await;
     assert_eq!(error["extensions"]["code"], "SLUG_TAKEN");
 
@@ -196,7 +200,10 @@ async fn a_freed_slug_rests_for_everybody_but_its_owner() {
     taken("my-bank").await;
     let mut admin = replica.cluster.database.connect_as_admin().await;
     let left = "SELECT extract(day FROM min(until) - now())::int FROM links.freed_slugs";
-    let left: i32 = sqlx::query_scalar(left).fetch_one(&mut admin).await.unwrap();
+    let left: i32 = sqlx::query_scalar(left)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     assert!((89..=90).contains(&left), "{left} days");
 
     sqlx::query("UPDATE links.freed_slugs SET until = now()")

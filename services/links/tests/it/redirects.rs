@@ -198,7 +198,10 @@ async fn a_use_is_not_taken_without_its_click() {
         .await;
     let mut admin = cluster.database.connect_as_admin().await;
     for (statement, status) in [
-        ("ALTER TABLE links.clicks ADD CONSTRAINT none CHECK (device = '')", 500),
+        (
+            "ALTER TABLE links.clicks ADD CONSTRAINT none CHECK (device = '')",
+            500,
+        ),
         ("ALTER TABLE links.clicks DROP CONSTRAINT none", 302),
         ("SELECT 1", 410),
     ] {
@@ -235,9 +238,15 @@ async fn both_ways_of_answering_give_the_same_response() {
         let input = json!({"url": url, "slug": format!("link{status}"), "redirectStatus": status});
         replica.create(input).await;
     }
-    replica.create(json!({"url": url, "slug": "off", "enabled": false})).await;
-    replica.create(json!({"url": url, "slug": "limited", "maxClicks": 9})).await;
-    let slugs = ["link301", "link302", "link307", "link308", "off", "limited", "unknown", "x"];
+    replica
+        .create(json!({"url": url, "slug": "off", "enabled": false}))
+        .await;
+    replica
+        .create(json!({"url": url, "slug": "limited", "maxClicks": 9}))
+        .await;
+    let slugs = [
+        "link301", "link302", "link307", "link308", "off", "limited", "unknown", "x",
+    ];
     replica.warm_cache(&slugs[..6]).await;
     for slug in slugs {
         for method in [Method::GET, Method::HEAD] {

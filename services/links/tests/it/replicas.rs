@@ -145,7 +145,10 @@ async fn many_edits_of_one_statement_are_few_notifications() {
             3,
         ),
         ("UPDATE links.links SET title = 'new', uses = uses + 1", 0),
-        ("UPDATE links.links SET url = 'https://b.example/' WHERE slug < 'bulk-5'", 2),
+        (
+            "UPDATE links.links SET url = 'https://b.example/' WHERE slug < 'bulk-5'",
+            2,
+        ),
         ("DELETE FROM links.links WHERE slug = 'bulk-0'", 1),
         ("DELETE FROM links.links WHERE slug = 'bulk-0'", 0),
     ] {

@@ -26,7 +26,9 @@ async fn server() -> (Postgres, String) {
     .await
     .unwrap();
     let mut role = sqlx::PgConnection::connect(&url).await.unwrap();
-    quartet_db::run(&MIGRATOR, &mut role, "links").await.unwrap();
+    quartet_db::run(&MIGRATOR, &mut role, "links")
+        .await
+        .unwrap();
     (postgres, url)
 }
 
@@ -38,7 +40,7 @@ async fn redirects_go_on_while_postgres_is_killed_and_no_click_is_lost() {
     let (id, slug) = replica.link().await;
     replica.warm_cache(&[&slug]).await;
     let mut followed = replica.metric("links_clicks_logged_total").await;
-    for _ in 0..2 {
+    for unknown in ["unknown1", "unknown2"] {
         postgres = spawn_blocking(|| {
             postgres.kill().unwrap();
             postgres
@@ -50,9 +52,8 @@ async fn redirects_go_on_while_postgres_is_killed_and_no_click_is_lost() {
             followed += 1;
         }
         let started = std::time::Instant::now();
-        let unknown = replica.follow("unknown").await;
         assert_eq!(
-            problem_code(unknown).await,
+            problem_code(replica.follow(unknown).await).await,
             (503, "database_unavailable".into())
         );
         assert!(started.elapsed() < std::time::Duration::from_secs(1));
@@ -65,7 +66,7 @@ async fn redirects_go_on_while_postgres_is_killed_and_no_click_is_lost() {
         })
         .await
         .unwrap();
-        eventually(async || (replica.follow("unknown").await.status() == 404).then_some(())).await;
+        eventually(async || (replica.follow(unknown).await.status() == 404).then_some(())).await;
         replica.expect_counts(&id, [followed, followed, 1, 0]).await;
     }
     replica.stop().await;

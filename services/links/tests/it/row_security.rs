@@ -210,11 +210,19 @@ async fn no_user_can_have_the_clicks_of_a_stranger_purged_or_reserve_a_slug() {
         "INSERT INTO links.freed_slugs VALUES ('bank', 'usr_bob', now() + interval '1 year')",
     ] {
         run(&mut role, "BEGIN").await.unwrap();
-        run(&mut role, "SELECT set_config('quartet.user_id', 'usr_bob', true)")
-            .await
-            .unwrap();
+        run(
+            &mut role,
+            "SELECT set_config('quartet.user_id', 'usr_bob', true)",
+        )
+        .await
+        .unwrap();
         let error = run(&mut role, statement).await.unwrap_err();
-        let code = error.as_database_error().unwrap().code().unwrap().into_owned();
+        let code = error
+            .as_database_error()
+            .unwrap()
+            .code()
+            .unwrap()
+            .into_owned();
         assert_eq!(code, "42501", "{statement}: {error}");
         run(&mut role, "ROLLBACK").await.unwrap();
     }

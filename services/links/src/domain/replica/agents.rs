@@ -56,7 +56,9 @@ mod tests {
         let agents = Agents::default();
         for round in 0..2 {
             for n in 0..3 * SLOTS {
-                let person = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{n}.0) Gecko/20100101 Firefox/{n}.0");
+                let person = format!(
+                    "Mozilla/5.0 (X11; Linux x86_64; rv:{n}.0) Gecko/20100101 Firefox/{n}.0"
+                );
                 let crawler = format!("Examplebot/{n}.{round}");
                 assert!(!agents.get(&person).is_crawler);
                 assert!(agents.get(&crawler).is_crawler);

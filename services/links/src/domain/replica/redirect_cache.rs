@@ -142,9 +142,9 @@ impl RedirectCache {
         metrics: LinkMetrics,
     ) -> Self {
         let hard_life = Duration::from_secs(settings.cache_keep_seconds);
-        let known = Cache::builder()
+        let known = Cache::<Box<str>, Arc<Entry>>::builder()
             .max_capacity(settings.cache_bytes)
-            .weigher(|slug: &Box<str>, entry: &Arc<Entry>| {
+            .weigher(|slug, entry| {
                 let bytes = slug.len() + entry.route.target.len() + ENTRY_BYTES;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
@@ -210,9 +210,7 @@ impl RedirectCache {
                 Ok(Some(route))
             }
             Found::Outdated(route, is_first) => {
-                if is_first
-                    && let Ok(loaded) = within(REFRESH_WAIT, self.load(slug)).await
-                {
+                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(slug)).await {
                     return Ok(loaded);
                 }
                 self.0.metrics.redirects_outdated.inc();
@@ -249,9 +247,10 @@ impl RedirectCache {
 impl Inner {
     fn find(&self, slug: &str, now: i64) -> Found {
         let Some(entry) = self.known.get(slug) else {
-            return match self.unknown.contains_key(slug) {
-                true => Found::Unknown,
-                false => Found::Missing,
+            return if self.unknown.contains_key(slug) {
+                Found::Unknown
+            } else {
+                Found::Missing
             };
         };
         let route = Arc::clone(&entry.route);
@@ -380,5 +379,73 @@ impl From<LoadError> for Error {
         } else {
             sqlx::Error::Configuration(text.into())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quartet_telemetry::metrics::Metrics;
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    fn cache(bytes: u64) -> RedirectCache {
+        let settings = config::Redirects {
+            max_connections: 1,
+            connection_wait_ms: 10,
+            cache_bytes: bytes,
+            cache_refresh_seconds: 45,
+            cache_keep_seconds: 3600,
+            unknown_entries: 10,
+            unknown_ttl_seconds: 5,
+            permanent_max_age_seconds: 0,
+        };
+        // Nobody listens there.
+        let db = PgPoolOptions::new().connect_lazy("postgres://x@127.0.0.1:1/x");
+        let metrics = LinkMetrics::register(&Metrics::new("test"));
+        RedirectCache::new(&settings, db.unwrap(), Clock::system(), metrics)
+    }
+
+    fn route(target_bytes: usize) -> Arc<Route> {
+        Arc::new(Route {
+            link_id: LinkId::from(uuid::Uuid::nil()),
+            target: vec![b'x'; target_bytes].into(),
+            status: 302,
+            enabled: true,
+            expires_at: None,
+            has_max_clicks: false,
+        })
+    }
+
+    #[tokio::test]
+    async fn the_cache_is_bounded_in_bytes() {
+        let cache = cache(1 << 20);
+        let read = Read {
+            at: cache.0.clock.now().timestamp_millis(),
+            gaps: 0,
+            edits: 0,
+        };
+        for n in 0..2000 {
+            let slug = format!("slug{n}");
+            cache.0.keep(&slug, read, Some(&route(8000)));
+        }
+        cache.0.known.run_pending_tasks();
+        assert!(cache.0.known.weighted_size() <= 1 << 20);
+        assert!(cache.0.known.entry_count() <= (1 << 20) / 8000);
+    }
+
+    #[tokio::test]
+    async fn lookups_are_bounded_and_fail_soon() {
+        let cache = cache(1 << 20);
+        let loads: Vec<Load> = (0..2 * MAX_LOADS)
+            .map(|n| cache.load(&format!("slug{n}")))
+            .collect();
+        assert_eq!(cache.0.loads().len(), MAX_LOADS);
+        let started = std::time::Instant::now();
+        for load in loads {
+            assert!(load.await.is_err());
+        }
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(cache.0.loads().is_empty());
     }
 }

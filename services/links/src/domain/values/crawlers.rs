@@ -11,8 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 const PATTERNS: &str = include_str!("../../../data/crawlers.txt");
 /// What the list exempts from its patterns by looking ahead or behind, which this engine does not do:
 /// it is cut out before the patterns are tried.
-const EXEMPT: &str =
-    " cubot|camscan|libhttp| channel/google|google/google|google(?:wv|app| pixel)|newsapphire|java;";
+const EXEMPT: &str = " cubot|camscan|libhttp| channel/google|google/google|google(?:wv|app| pixel)|newsapphire|java;";
 
 static CRAWLERS: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = PATTERNS.lines().filter(|line| !line.starts_with('#'));

@@ -21,7 +21,7 @@ use crate::{
     api::assets::Asset,
     config::Uploads,
     domain::{
-        Context, content,
+        Context, completion, content,
         uploads::{self, NewUpload, PresignedUpload},
         values,
     },
@@ -144,7 +144,8 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
 ///
 /// Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
 /// ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-/// returns the same response.
+/// returns the same response. Verifying a large file may take longer than a request: complete again
+/// after a 503.
 #[utoipa::path(
     post,
     path = "/v1/media/assets/{id}/complete",
@@ -165,7 +166,7 @@ pub(super) async fn complete_upload(
     owner: Owner,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
-    let asset = uploads::complete(&ctx, &owner, id).await?;
+    let asset = completion::complete(&ctx, &owner, id).await?;
     Ok(Asset::respond(asset, &ctx.objects))
 }
 

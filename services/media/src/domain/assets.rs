@@ -70,7 +70,7 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
     }
 }
 
-/// Hides the asset, then deletes its object, then its row. The row goes last: it is what the sweep
+/// Hides the asset, then deletes its objects, then its row. The row goes last: it is what the sweep
 /// finds the object by when the store does not respond or the process dies in between.
 pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
     let now = ctx.clock.now();
@@ -79,11 +79,13 @@ pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {
-        ctx.objects
+        let objects = &ctx.objects;
+        objects
             .delete(deleted.visibility, &deleted.object_key)
             .await?;
+        objects.delete_incoming(id).await?;
         let mut db = ctx.db.acquire().await?;
-        Ok::<_, Error>(sweeps::finish(&mut db, id, now).await?)
+        Ok::<_, Error>(sweeps::finish(&mut db, &[id], now).await?)
     };
     if let Err(error) = removed.await {
         tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");

@@ -2,16 +2,29 @@
 
 use quartet_common::problem::Rule;
 
+use crate::store::objects::Disposition;
+
 /// Covers every known file signature. Text is checked within the same bytes.
 pub(crate) const SAMPLE_BYTES: u64 = 8192;
 
-/// Types that browsers would execute on the origin of the bucket. They are saved, not shown.
-const ACTIVE: [&str; 5] = [
-    "image/svg+xml",
-    "text/html",
-    "application/xhtml+xml",
-    "text/xml",
-    "application/xml",
+/// Types that browsers show on the origin of the bucket. All others are saved: some of them would
+/// be executed there (SVG, HTML, XML).
+const SHOWN: [&str; 15] = [
+    "application/pdf",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "image/avif",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "text/plain",
+    "video/mp4",
+    "video/ogg",
+    "video/webm",
 ];
 
 /// An allowed media type in lower case, without parameters.
@@ -26,9 +39,19 @@ pub(crate) fn content_type(text: &str, allowed: &[String]) -> Result<String, Rul
     ))
 }
 
-/// Whether browsers must save the file rather than show it.
-pub(crate) fn is_active(content_type: &str) -> bool {
-    ACTIVE.contains(&content_type)
+/// Type and subtype in lower case, without parameters.
+pub(crate) fn essence(content_type: &str) -> String {
+    let end = content_type.find(';').unwrap_or(content_type.len());
+    content_type[..end].trim().to_ascii_lowercase()
+}
+
+/// Whether browsers show the file or save it.
+pub(crate) fn disposition(content_type: &str) -> Disposition {
+    if SHOWN.contains(&content_type) {
+        Disposition::Inline
+    } else {
+        Disposition::Attachment
+    }
 }
 
 /// Checks that a file with these first bytes can be of the declared type.

@@ -45,7 +45,8 @@ pub(crate) struct PresignRequest {
         pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]+$"
     )]
     file_name: String,
-    /// Media type of the file; one of `uploads.content_types`.
+    /// Media type of the file; one of `uploads.content_types`. Parameters, such as `charset`, are
+    /// ignored.
     #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
     /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a

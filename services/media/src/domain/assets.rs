@@ -28,8 +28,8 @@ pub(crate) struct Download {
 
 pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    // Nothing to commit: the rollback costs no round trip of its own.
     let asset = assets::by_id(&mut tx, owner, id).await?;
-    tx.commit().await?;
     asset.ok_or(Error::AssetNotFound)
 }
 
@@ -41,9 +41,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<AssetRow>, Error> {
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let rows = assets::list(&mut tx, owner, filter, limit).await?;
-    tx.commit().await?;
-    Ok(rows)
+    Ok(assets::list(&mut tx, owner, filter, limit).await?)
 }
 
 /// The public URL of a public asset, or a signed URL of a private one.

@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //! - Clients can write to `incoming/ID` only, which nobody can read. What is public was verified:
-//!   the copy names the ETag of what was verified, so a file that is replaced in between is verified
-//!   again.
+//!   the copy names the `ETag` of what was verified, so a file that is replaced in between is
+//!   verified again.
 //! - An asset changes from pending to another state once, in the database. Replicas that complete
 //!   the same asset copy the same file, and one of them wins.
 //! - A crash after the copy leaves a pending asset, whose retry or sweep finds the copy by its row.

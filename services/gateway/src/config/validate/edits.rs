@@ -33,7 +33,7 @@ pub(super) fn check(
 }
 
 /// Headers that frame a message, or that the gateway sets itself.
-const NOT_EDITED: [&str; 12] = [
+const NOT_EDITED: [&str; 13] = [
     "connection",
     "content-length",
     "expect",
@@ -45,6 +45,7 @@ const NOT_EDITED: [&str; 12] = [
     "transfer-encoding",
     "upgrade",
     "x-request-id",
+    "x-session-id",
     "x-user-id",
 ];
 const NOT_EDITED_PREFIX: &str = "x-forwarded-";

@@ -14,6 +14,7 @@ pub(crate) struct LinkMetrics {
     pub(crate) logs_recovered: Counter,
     pub(crate) redirect_loads: Counter,
     pub(crate) subscriptions: Gauge,
+    pub(crate) graphql_queued_bytes: Gauge,
 }
 
 impl LinkMetrics {
@@ -45,6 +46,10 @@ impl LinkMetrics {
                 "Bytes in click log files that are not deleted yet",
             ),
             subscriptions: to.gauge("links_subscriptions", "Active click subscriptions"),
+            graphql_queued_bytes: to.gauge(
+                "links_graphql_queued_bytes",
+                "Bytes of GraphQL responses that wait for the clients of WebSockets",
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![expect(clippy::too_many_lines, reason = "tables of cases are long")]
 
+mod budget;
 mod clicks;
 mod documents;
 mod fairness;
@@ -17,4 +18,5 @@ mod row_security;
 mod subscriptions;
 mod support;
 mod survival;
+mod variables;
 mod websocket;

@@ -4,13 +4,16 @@ use async_graphql::{Context, ID, Object};
 
 use super::{
     link::{Link, link_id},
-    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, terms},
-    scope::scope,
+    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, search_cost, terms},
+    scope::{connection, scope},
 };
 use crate::{
     domain::{links, values::slugs::Slug},
     graphql::error::{Result, invalid_argument},
 };
+
+/// The cost of a field that needs a statement of its own.
+pub(super) const STATEMENT_COST: usize = 10;
 
 /// The root of queries.
 pub(crate) struct Query;
@@ -19,17 +22,20 @@ pub(crate) struct Query;
 #[Object]
 impl Query {
     /// A link by its id. Null if the caller has no such link.
+    #[graphql(complexity = "STATEMENT_COST + child_complexity")]
     async fn link(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "`lnk_` and 26 characters.")] id: ID,
     ) -> Result<Option<Link>> {
         let (context, owner) = scope(ctx)?;
+        let _connection = connection(ctx).await?;
         let row = links::by_id(context, owner, link_id(&id, "/id")?).await?;
         Ok(row.map(Link))
     }
 
     /// A link by its slug. Null if the caller has no such link.
+    #[graphql(complexity = "STATEMENT_COST + child_complexity")]
     async fn link_by_slug(
         &self,
         ctx: &Context<'_>,
@@ -38,12 +44,13 @@ impl Query {
     ) -> Result<Option<Link>> {
         let (context, owner) = scope(ctx)?;
         let slug = Slug::parse(&slug).map_err(|rule| invalid_argument("/slug", rule))?;
+        let _connection = connection(ctx).await?;
         let row = links::by_slug(context, owner, &slug).await?;
         Ok(row.map(Link))
     }
 
     /// The links of the caller, newest first unless `orderBy` is given.
-    #[graphql(complexity = "max_rows(first, last) * child_complexity")]
+    #[graphql(complexity = "search_cost(&filter) + max_rows(first, last) * child_complexity")]
     #[expect(
         clippy::too_many_arguments,
         reason = "these are the arguments of the GraphQL field"
@@ -74,6 +81,7 @@ impl Query {
             before,
         };
         let slice = page.into_slice(&terms)?;
+        let _connection = connection(ctx).await?;
         let rows = links::list(context, owner, &filter, &terms, &slice).await?;
         Ok(LinkConnection::new(rows, &slice, terms, filter))
     }

@@ -8,7 +8,10 @@ use crate::{
     domain::links,
     graphql::{
         error::{Result, invalid_argument},
-        schema::{link::Link, scope::scope},
+        schema::{
+            link::Link,
+            scope::{connection, scope},
+        },
     },
     store::{
         link_filters::Filter,
@@ -19,6 +22,8 @@ use crate::{
 
 const DEFAULT_ROWS: i32 = 20;
 const MAX_ROWS: i32 = 100;
+/// The cost of a count, times the page size.
+const COUNT_COST: usize = 10;
 
 /// The arguments that select a page.
 pub(crate) struct PageArguments {
@@ -86,9 +91,10 @@ impl LinkConnection {
     }
 
     /// The number of links on all pages. Takes a query of its own.
-    #[graphql(complexity = "100")]
+    #[graphql(complexity = "COUNT_COST")]
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i64> {
         let (context, owner) = scope(ctx)?;
+        let _connection = connection(ctx).await?;
         Ok(links::count(context, owner, &self.filter).await?)
     }
 }

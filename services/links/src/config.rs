@@ -160,6 +160,13 @@ impl Public {
 }
 
 impl GraphQl {
+    /// The defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let defaults: toml::Table = include_str!("../default.toml").parse().unwrap();
+        defaults["graphql"].clone().try_into().unwrap()
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
         within(

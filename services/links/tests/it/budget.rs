@@ -45,7 +45,7 @@ async fn the_points_of_a_series_and_the_sizes_of_lists_are_charged() {
         .collect();
     let many = format!("{{ links(first: 20) {{ nodes {{ clicks {{ {aliases} }} }} }} }}");
     let two = format!(
-        "{{ links(first: 2) {{ nodes {{ clicks {{ s: {} }} }} }} }}",
+        "{{ links(first: 3) {{ nodes {{ clicks {{ s: {} }} }} }} }}",
         series(from, to)
     );
     let by_variable = "query($n: Int = 100, $to: DateTime) { links(first: $n) { nodes { clicks {
@@ -207,8 +207,8 @@ async fn all_transports_share_a_quota_and_say_what_is_left() {
     let events = events.json(&json!({"query": query})).send().await.unwrap();
     assert!(events.text().await.unwrap().contains("RATE_LIMITED"));
     // Refused documents are not free either.
-    let invalid = format!("{{ nothing }} # {}", "x".repeat(60_000));
-    for _ in 0..6 {
+    let invalid = format!("{{ nothing }} # {}", "x".repeat(30_000));
+    for _ in 0..12 {
         send(&replica, ALICE, &invalid, json!({})).await;
     }
     assert_eq!(
@@ -321,6 +321,7 @@ async fn a_user_holds_only_some_of_the_connections() {
         .await;
     let (id, _) = replica.link().await;
     let mut admin = cluster.database.connect_as_admin().await;
+    let mut watcher = cluster.database.connect_as_admin().await;
     let lock = "BEGIN; SELECT FROM links.links FOR UPDATE";
     sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
     let update = "mutation($id: ID!) { updateLink(id: $id, input: {title: \"new\"}) { title } }";
@@ -331,7 +332,7 @@ async fn a_user_holds_only_some_of_the_connections() {
             let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                          AND datname = current_database()";
             let waits: i64 = sqlx::query_scalar(waits)
-                .fetch_one(&mut admin)
+                .fetch_one(&mut watcher)
                 .await
                 .unwrap();
             (waits == 2).then_some(())

@@ -12,6 +12,7 @@ mod layers;
 mod lists;
 mod mutations;
 mod outages;
+mod plans;
 mod redirects;
 mod replicas;
 mod row_security;

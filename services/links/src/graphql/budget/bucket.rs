@@ -13,10 +13,10 @@ pub(super) struct Rate {
 
 /// What is left of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::graphql) struct Balance {
-    pub(in crate::graphql) left: u32,
+pub(crate) struct Balance {
+    pub(crate) left: u32,
     /// When the bucket is full again.
-    pub(in crate::graphql) full_in: Duration,
+    pub(crate) full_in: Duration,
 }
 
 #[derive(Debug)]

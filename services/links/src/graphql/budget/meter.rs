@@ -16,7 +16,7 @@ const BYTES_PER_UNIT: usize = 100;
 
 /// Charges an operation and counts the bytes of its response. Clones share it.
 #[derive(Clone, Debug)]
-pub(in crate::graphql) struct Meter(Arc<State>);
+pub(crate) struct Meter(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -35,7 +35,7 @@ impl Meter {
     ///
     /// # Errors
     /// `RATE_LIMITED`.
-    pub(in crate::graphql) fn start(
+    pub(crate) fn start(
         user: Arc<User>,
         document: &str,
         settings: &Settings,
@@ -52,7 +52,7 @@ impl Meter {
         })))
     }
 
-    pub(in crate::graphql) fn user(&self) -> &Arc<User> {
+    pub(crate) fn user(&self) -> &Arc<User> {
         &self.0.user
     }
 
@@ -60,7 +60,7 @@ impl Meter {
     ///
     /// # Errors
     /// `TOO_EXPENSIVE`.
-    pub(in crate::graphql) fn set_inputs(&self, inputs: u64) -> Result<(), Problem> {
+    pub(crate) fn set_inputs(&self, inputs: u64) -> Result<(), Problem> {
         let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
         self.0.inputs.get_or_init(|| inputs);
         self.within(inputs)
@@ -70,7 +70,7 @@ impl Meter {
     ///
     /// # Errors
     /// `TOO_EXPENSIVE`, `RATE_LIMITED`.
-    pub(in crate::graphql) fn charge(&self, fields: usize) -> Result<(), Problem> {
+    pub(crate) fn charge(&self, fields: usize) -> Result<(), Problem> {
         let state = &*self.0;
         let cost = fields.saturating_add(state.inputs.get().copied().unwrap_or_default());
         let charged = self
@@ -89,18 +89,18 @@ impl Meter {
     }
 
     /// Why the operation was not executed, if it was refused.
-    pub(in crate::graphql) fn refused(&self) -> Option<&Problem> {
+    pub(crate) fn refused(&self) -> Option<&Problem> {
         self.0.refused.get()
     }
 
     /// # Errors
     /// When the user holds as many connections as the limit allows, for too long.
-    pub(in crate::graphql) async fn connection(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn connection(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.0.user.connection().await
     }
 
     /// Begins to count a response.
-    pub(in crate::graphql) fn begin_response(&self) {
+    pub(crate) fn begin_response(&self) {
         self.0.bytes.store(0, Ordering::Relaxed);
         self.0.is_too_large.store(false, Ordering::Relaxed);
     }
@@ -109,7 +109,7 @@ impl Meter {
     ///
     /// # Errors
     /// `RESPONSE_TOO_LARGE`.
-    pub(in crate::graphql) fn count(&self, bytes: usize) -> Result<(), Problem> {
+    pub(crate) fn count(&self, bytes: usize) -> Result<(), Problem> {
         let state = &*self.0;
         let before = state.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) <= state.max_response_bytes {
@@ -119,11 +119,11 @@ impl Meter {
         Err(self.too_large())
     }
 
-    pub(in crate::graphql) fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.0.is_too_large.load(Ordering::Relaxed)
     }
 
-    pub(in crate::graphql) fn too_large(&self) -> Problem {
+    pub(crate) fn too_large(&self) -> Problem {
         let limit = self.0.max_response_bytes;
         Problem::new(&problems::RESPONSE_TOO_LARGE)
             .detail(format!("the response has more than {limit} bytes"))

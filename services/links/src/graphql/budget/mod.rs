@@ -16,6 +16,6 @@ mod bucket;
 mod meter;
 mod users;
 
-pub(super) use bucket::Balance;
-pub(super) use meter::Meter;
-pub(super) use users::{User, Users};
+pub(crate) use bucket::Balance;
+pub(crate) use meter::Meter;
+pub(crate) use users::{User, Users};

@@ -20,7 +20,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The users of this replica. Clones share the table.
 #[derive(Clone, Debug)]
-pub(in crate::graphql) struct Users(Arc<Table>);
+pub(crate) struct Users(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
@@ -38,7 +38,7 @@ struct Entries {
 
 /// What one user has left. It stays in the table while anything else refers to it.
 #[derive(Debug)]
-pub(in crate::graphql) struct User {
+pub(crate) struct User {
     rate: Rate,
     patience: Duration,
     bucket: Mutex<Bucket>,
@@ -51,7 +51,7 @@ pub(in crate::graphql) struct User {
 
 impl Users {
     /// `patience` bounds the wait for a permit.
-    pub(in crate::graphql) fn new(settings: &Settings, patience: Duration) -> Self {
+    pub(crate) fn new(settings: &Settings, patience: Duration) -> Self {
         let rate = Rate {
             burst: settings.cost_burst,
             per_second: settings.cost_per_second,
@@ -66,7 +66,7 @@ impl Users {
 
     /// # Errors
     /// `RATE_LIMITED` when the table is full of users that are active.
-    pub(in crate::graphql) fn get(&self, subject: &str) -> Result<Arc<User>, Problem> {
+    pub(crate) fn get(&self, subject: &str) -> Result<Arc<User>, Problem> {
         self.get_at(subject, Instant::now())
     }
 
@@ -120,7 +120,7 @@ impl User {
 
     /// # Errors
     /// `RATE_LIMITED` with the time after which the bucket holds enough.
-    pub(in crate::graphql) fn charge(&self, cost: u32) -> Result<(), Problem> {
+    pub(crate) fn charge(&self, cost: u32) -> Result<(), Problem> {
         let taken = lock(&self.bucket).take(cost, self.rate, Instant::now());
         taken.map_err(|wait| {
             let Rate { burst, per_second } = self.rate;
@@ -132,7 +132,7 @@ impl User {
         })
     }
 
-    pub(in crate::graphql) fn balance(&self) -> Balance {
+    pub(crate) fn balance(&self) -> Balance {
         lock(&self.bucket).balance(self.rate, Instant::now())
     }
 
@@ -140,7 +140,7 @@ impl User {
     ///
     /// # Errors
     /// `RATE_LIMITED` after a while.
-    pub(in crate::graphql) async fn operation(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn operation(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.wait(&self.operations).await
     }
 
@@ -148,7 +148,7 @@ impl User {
     ///
     /// # Errors
     /// `RATE_LIMITED` after a while.
-    pub(in crate::graphql) async fn connection(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn connection(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.wait(&self.connections).await
     }
 
@@ -164,17 +164,17 @@ impl User {
     }
 
     /// `None` when the user has as many subscriptions as the limit allows.
-    pub(in crate::graphql) fn subscription(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn subscription(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.subscriptions).try_acquire_owned().ok()
     }
 
     /// `None` when the user has as many sockets as the limit allows.
-    pub(in crate::graphql) fn socket(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn socket(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.sockets).try_acquire_owned().ok()
     }
 
     /// The bytes of all sockets of the user that wait for the client.
-    pub(in crate::graphql) fn queued_bytes(&self) -> Arc<Semaphore> {
+    pub(crate) fn queued_bytes(&self) -> Arc<Semaphore> {
         Arc::clone(&self.queued_bytes)
     }
 }
@@ -192,13 +192,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graphql::guard::tests::limits;
 
     fn users(max_users: usize) -> Users {
         let settings = Settings {
             max_users,
             max_sockets_per_user: 1,
-            ..limits()
+            ..Settings::for_tests()
         };
         Users::new(&settings, Duration::from_millis(1))
     }
@@ -235,7 +234,7 @@ mod tests {
         drop(socket);
         assert!(user.socket().is_some());
         let mut held = Vec::new();
-        for _ in 0..limits().max_operations_per_user {
+        for _ in 0..Settings::for_tests().max_operations_per_user {
             held.push(user.operation().await.unwrap());
         }
         assert_eq!(

@@ -63,17 +63,14 @@ pub(super) struct CheckedDocument {
     pub(super) operation: Positioned<OperationDefinition>,
     /// Values of its arguments, those of its variables included.
     pub(super) inputs: u64,
+    /// Whether `$`, which begins a variable, is anywhere in the document.
+    has_dollar: bool,
 }
 
 impl CheckedDocument {
-    /// Whether the chosen operation is all there is, and has no variables.
+    /// Whether the document has one operation and no variables, not even undefined ones.
     pub(super) fn is_one_operation_without_variables(&self) -> bool {
-        let mut operations = self.document.operations.iter();
-        let first = operations.next();
-        let has_none = |(_, it): (_, &Positioned<OperationDefinition>)| {
-            it.node.variable_definitions.is_empty()
-        };
-        first.is_some_and(has_none) && operations.next().is_none()
+        !self.has_dollar && self.document.operations.iter().nth(1).is_none()
     }
 }
 
@@ -146,6 +143,7 @@ pub(super) fn check(
     let inputs = costs.operation(&operation.node)?.inputs;
     Ok(CheckedDocument {
         inputs,
+        has_dollar: text.contains('$'),
         document,
         operation,
     })
@@ -286,39 +284,13 @@ fn within(kind: &'static Kind, what: &str, found: u64, limit: u64) -> Result<(),
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::fmt::Write as _;
 
     use super::*;
 
-    pub(in crate::graphql) fn limits() -> Limits {
-        Limits {
-            introspection: true,
-            max_document_bytes: 65_536,
-            max_tokens: 4000,
-            max_depth: 16,
-            max_nodes: 1500,
-            max_aliases: 30,
-            max_root_fields: 20,
-            max_directives: 50,
-            max_fragments: 50,
-            max_errors: 20,
-            max_cost: 10_000,
-            cost_per_second: 2000,
-            cost_burst: 20_000,
-            max_response_bytes: 1 << 20,
-            max_users: 100,
-            max_operations_per_user: 8,
-            max_connections_per_user: 4,
-            max_subscriptions_per_user: 100,
-            max_sockets_per_user: 10,
-            max_queued_bytes_per_socket: 1 << 20,
-            max_queued_bytes_per_user: 4 << 20,
-            allowed_origins: Vec::new(),
-            init_timeout_seconds: 10,
-            keep_alive_seconds: 15,
-            max_subscriptions_per_socket: 50,
-        }
+    fn limits() -> Limits {
+        Limits::for_tests()
     }
 
     fn code(text: &str) -> &'static str {

@@ -4,7 +4,7 @@ use async_graphql::{Context, ID, Object};
 
 use super::{
     link::{Link, link_id},
-    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, search_cost, terms},
+    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, order, search_cost},
     scope::{connection, scope},
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Query {
         #[graphql(name = "where", desc = "Only links that match. Default: all.")] filter: Option<
             LinkFilter,
         >,
-        #[graphql(desc = "At most 3 terms, each field once.")] order_by: Option<Vec<LinkOrder>>,
+        #[graphql(desc = "At most one order.")] order_by: Option<Vec<LinkOrder>>,
         #[graphql(desc = "Page size, 0 to 100. Default: 20, unless `last` is given.")]
         first: Option<i32>,
         #[graphql(desc = "Only links after this cursor.")] after: Option<String>,
@@ -73,16 +73,16 @@ impl Query {
     ) -> Result<LinkConnection> {
         let (context, owner) = scope(ctx)?;
         let filter = filter.unwrap_or_default().into_filter()?;
-        let terms = terms(order_by)?;
+        let order = order(order_by)?;
         let page = PageArguments {
             first,
             after,
             last,
             before,
         };
-        let slice = page.into_slice(&terms)?;
+        let slice = page.into_slice(order)?;
         let _connection = connection(ctx).await?;
-        let rows = links::list(context, owner, &filter, &terms, &slice).await?;
-        Ok(LinkConnection::new(rows, &slice, terms, filter))
+        let rows = links::list(context, owner, &filter, order, &slice).await?;
+        Ok(LinkConnection::new(rows, &slice, order, filter))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         link_filters::Filter,
-        link_lists::{Slice, Term},
+        link_lists::{Order, Slice},
         links::LinkRow,
     },
 };
@@ -35,7 +35,7 @@ pub(crate) struct PageArguments {
 
 pub(crate) struct LinkConnection {
     rows: Vec<LinkRow>,
-    terms: Vec<Term>,
+    order: Order,
     filter: Filter,
     has_next: bool,
     has_previous: bool,
@@ -101,12 +101,7 @@ impl LinkConnection {
 
 impl LinkConnection {
     /// `rows` may have one row more than the page: it shows that there are more.
-    pub(crate) fn new(
-        mut rows: Vec<LinkRow>,
-        slice: &Slice,
-        terms: Vec<Term>,
-        filter: Filter,
-    ) -> Self {
+    pub(crate) fn new(mut rows: Vec<LinkRow>, slice: &Slice, order: Order, filter: Filter) -> Self {
         let more = u32::try_from(rows.len()).is_ok_and(|rows| rows >= slice.limit);
         if more && slice.from_end {
             rows.remove(0);
@@ -120,7 +115,7 @@ impl LinkConnection {
         };
         Self {
             rows,
-            terms,
+            order,
             filter,
             has_next,
             has_previous,
@@ -128,7 +123,7 @@ impl LinkConnection {
     }
 
     fn cursor(&self, row: &LinkRow) -> String {
-        cursor::encode(&self.terms, row)
+        cursor::encode(self.order, row)
     }
 }
 
@@ -137,7 +132,7 @@ impl PageArguments {
     ///
     /// # Errors
     /// `INVALID_INPUT` with the pointer of the argument.
-    pub(crate) fn into_slice(self, terms: &[Term]) -> Result<Slice, Problem> {
+    pub(crate) fn into_slice(self, order: Order) -> Result<Slice, Problem> {
         let from_end = self.last.is_some();
         if from_end && self.first.is_some() {
             let rule = Rule::new("conflict", "must not be combined with first");
@@ -150,7 +145,7 @@ impl PageArguments {
             return Err(invalid_argument(pointer, rule));
         }
         let decode = |cursor: Option<String>, pointer| {
-            let cursor = cursor.map(|cursor| cursor::decode(&cursor, terms, pointer));
+            let cursor = cursor.map(|cursor| cursor::decode(&cursor, order, pointer));
             cursor.transpose()
         };
         Ok(Slice {

@@ -8,4 +8,4 @@ mod order;
 
 pub(super) use connection::{LinkConnection, PageArguments, max_rows};
 pub(super) use filter::{LinkFilter, search_cost};
-pub(super) use order::{LinkOrder, terms};
+pub(super) use order::{LinkOrder, order};

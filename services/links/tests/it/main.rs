@@ -15,6 +15,7 @@ mod outages;
 mod plans;
 mod redirects;
 mod replicas;
+mod restarts;
 mod row_security;
 mod subscriptions;
 mod support;

@@ -83,6 +83,7 @@ impl Cluster {
             ("QUARTET_JWT_LEEWAY_SECONDS", "0".into()),
             ("QUARTET_CLICKS_LOG_DIR", log.display().to_string()),
             ("QUARTET_CLICKS_BATCH_WAIT_MS", "10".into()),
+            ("QUARTET_REDIRECTS_CONNECTION_WAIT_MS", "10000".into()),
             ("QUARTET_CLICKS_ADOPT_INTERVAL_SECONDS", "1".into()),
             ("QUARTET_CLICKS_COUNTRY_HEADER", "cf-ipcountry".into()),
             ("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8".into()),
@@ -157,14 +158,24 @@ impl Replica {
 
     /// The response to a document.
     pub(crate) async fn execute(&self, subject: &str, query: &str, variables: Value) -> Value {
-        let body = json!({"query": query, "variables": variables});
-        let response = self.post(subject).json(&body).send().await.unwrap();
+        let response = self.send(subject, query, variables).await;
         assert!(
             response.status().as_u16() < 500,
             "{query}: {}",
             response.status()
         );
         response.json().await.unwrap()
+    }
+
+    /// The same, whatever the status is.
+    pub(crate) async fn execute_any(&self, subject: &str, query: &str, variables: Value) -> Value {
+        let response = self.send(subject, query, variables).await;
+        response.json().await.unwrap()
+    }
+
+    async fn send(&self, subject: &str, query: &str, variables: Value) -> Response {
+        let body = json!({"query": query, "variables": variables});
+        self.post(subject).json(&body).send().await.unwrap()
     }
 
     /// The data of a response without errors.

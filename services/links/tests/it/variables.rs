@@ -213,7 +213,7 @@ async fn variables_are_absent_null_or_defaulted_as_specified() {
         (
             "($t: Int)",
             format!("{{{url}, title: $t}}"),
-            json!({}),
+            json!({"t": 5}),
             json!(["GRAPHQL_VALIDATION_FAILED", null]),
         ),
         (

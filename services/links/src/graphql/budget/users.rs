@@ -154,13 +154,12 @@ impl User {
 
     async fn wait(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
         let permit = Arc::clone(permits).acquire_owned();
-        match tokio::time::timeout(self.patience, permit).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                let detail = "too many operations of the user run at the same time";
-                Err(rate_limited(Duration::from_secs(1)).detail(detail))
-            }
-        }
+        let waited = tokio::time::timeout(self.patience, permit).await;
+        // A semaphore is never closed.
+        waited.ok().and_then(Result::ok).ok_or_else(|| {
+            let detail = "too many operations of the user run at the same time";
+            rate_limited(Duration::from_secs(1)).detail(detail)
+        })
     }
 
     /// `None` when the user has as many subscriptions as the limit allows.

@@ -148,8 +148,8 @@ fn block_value(raw: &str) -> String {
     let indentation = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let contentful = lines.iter().skip(1).filter(|line| !is_blank(line));
     let common = contentful.map(indentation).min().unwrap_or(0);
-    let first = lines.iter().position(|line| !is_blank(&line));
-    let last = lines.iter().rposition(|line| !is_blank(&line));
+    let first = lines.iter().position(|line| !is_blank(line));
+    let last = lines.iter().rposition(|line| !is_blank(line));
     let (Some(first), Some(last)) = (first, last) else {
         return String::new();
     };
@@ -194,6 +194,8 @@ fn position(before: &str) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use async_graphql::parser::{parse_query, types::Selection};
     use async_graphql_value::Value;
     use proptest::prelude::*;
@@ -328,7 +330,10 @@ mod tests {
 
         #[test]
         fn escaped_text_is_read_back(text in "\\PC{0,20}") {
-            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            let mut escaped = String::new();
+            for unit in text.encode_utf16() {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
             prop_assert_eq!(read(&format!("\"{escaped}\"")), Some(text));
         }
     }

@@ -50,7 +50,9 @@ impl Query {
     }
 
     /// The links of the caller, newest first unless `orderBy` is given.
-    #[graphql(complexity = "search_cost(&filter) + max_rows(first, last) * child_complexity")]
+    #[graphql(
+        complexity = "search_cost(filter.as_ref()) + max_rows(first, last) * child_complexity"
+    )]
     #[expect(
         clippy::too_many_arguments,
         reason = "these are the arguments of the GraphQL field"

@@ -47,8 +47,8 @@ pub(crate) struct LinkFilter {
 
 /// The cost of patterns, for the cost of the operation: no index helps with them, so that each reads
 /// all links of the owner.
-pub(crate) fn search_cost(filter: &Option<LinkFilter>) -> usize {
-    let patterns = filter.as_ref().map_or(0, LinkFilter::patterns);
+pub(crate) fn search_cost(filter: Option<&LinkFilter>) -> usize {
+    let patterns = filter.map_or(0, LinkFilter::patterns);
     patterns.saturating_mul(PATTERN_COST)
 }
 

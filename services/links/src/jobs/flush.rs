@@ -100,7 +100,7 @@ impl Reading {
                     } else {
                         // The current segment is gone. The probe makes a new one.
                         let _ = ctx.click_log.probe().await;
-                        tokio::time::sleep(BACKOFF.first).await;
+                        tokio::time::sleep(BACKOFF.max).await;
                     }
                 }
                 opened => return opened.map(Some),

@@ -21,7 +21,7 @@ async fn server() -> (Postgres, String) {
         let passwords = Passwords::random().unwrap();
         roles::apply(&postgres, &database, &passwords).unwrap();
         let url = roles::url(&database, "links", &passwords).unwrap();
-        (postgres, url.reveal().to_owned())
+        (postgres, url.reveal().clone())
     })
     .await
     .unwrap();
@@ -67,6 +67,7 @@ async fn redirects_go_on_while_postgres_is_killed_and_no_click_is_lost() {
         .await
         .unwrap();
         eventually(async || (replica.follow(unknown).await.status() == 404).then_some(())).await;
+        eventually(async || (replica.total(&id).await? >= followed).then_some(())).await;
         replica.expect_counts(&id, [followed, followed, 1, 0]).await;
     }
     replica.stop().await;

@@ -14,7 +14,10 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +38,8 @@ pub(crate) struct ClickLog {
     directory: Arc<Directory>,
     when_full: WhenLogIsFull,
     reported_at: Arc<Mutex<Option<Instant>>>,
+    /// Set before the directory is removed: from then on it is not missed.
+    has_ended: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,7 @@ impl ClickLog {
             directory: Arc::new(directory),
             when_full: settings.when_log_is_full,
             reported_at: Arc::default(),
+            has_ended: Arc::default(),
         })
     }
 
@@ -71,6 +77,9 @@ impl ClickLog {
     /// # Errors
     /// Why clicks cannot be logged, without internals.
     pub(crate) async fn probe(&self) -> Result<(), &'static str> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let directory = Arc::clone(&self.directory);
         let probed = tokio::task::spawn_blocking(move || probe(&directory)).await;
         match probed.map_err(io::Error::other).flatten() {
@@ -106,6 +115,7 @@ impl ClickLog {
 
     /// Removes the log, all of whose clicks must be stored.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        self.has_ended.store(true, Ordering::Release);
         self.directory.remove()
     }
 

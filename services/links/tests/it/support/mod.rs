@@ -167,10 +167,12 @@ impl Replica {
         response.json().await.unwrap()
     }
 
-    /// The same, whatever the status is.
-    pub(crate) async fn execute_any(&self, subject: &str, query: &str, variables: Value) -> Value {
-        let response = self.send(subject, query, variables).await;
-        response.json().await.unwrap()
+    /// The total of a link that Alice owns; `None` while the database does not respond.
+    pub(crate) async fn total(&self, id: &str) -> Option<i64> {
+        let query = "query($id: ID!) { link(id: $id) { clicks { total } } }";
+        let response = self.send(ALICE, query, json!({"id": id})).await;
+        let answer: Value = response.json().await.unwrap();
+        answer["data"]["link"]["clicks"]["total"].as_i64()
     }
 
     async fn send(&self, subject: &str, query: &str, variables: Value) -> Response {

@@ -21,7 +21,7 @@ async fn fill(admin: &mut PgConnection, links: u32, clicks: u32) {
                CASE WHEN n % 3 = 0 THEN 'title ' || n % 1000 END,
                CASE WHEN n % 2 = 0 THEN timestamptz '2099-01-01' + n * interval '1 minute' END,
                timestamptz '2026-01-01' + n * interval '1 second',
-               timestamptz '2026-02-01' + n * 7919 % 1000000 * interval '1 second'
+               timestamptz '2026-02-01' + n::bigint * 7919 % 1000000 * interval '1 second'
         FROM generate_series(1, {links}) AS n;
         INSERT INTO links.click_totals (link_id, owner, batch, people, uniques, bots)
         SELECT l.id, l.owner, 10, hashtext(l.slug) & 1023, 1, 2 FROM links.links AS l;

@@ -180,7 +180,7 @@ CREATE POLICY system ON links.visitors_default
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 CREATE POLICY system ON links.salts
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
--- Only the triggers of links.links and the jobs touch these: whoever could insert a purge
+-- Only the triggers of links.links and the jobs touch these: a user who could insert a purge
 -- could have the clicks of any link deleted.
 CREATE POLICY system ON links.purges
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));

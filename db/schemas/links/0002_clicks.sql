@@ -109,7 +109,7 @@ DECLARE
     link links.links;
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
-    -- The lock comes first: the statements after it see the click of whoever held it.
+    -- The lock comes first: the statements after it see the click of the one before.
     SELECT * INTO link FROM links.links AS l
     WHERE l.id = wanted AND l.enabled AND (l.expires_at IS NULL OR l.expires_at > now)
     FOR NO KEY UPDATE;

@@ -58,7 +58,7 @@ impl Clock {
 
     /// A new identifier (RFC 9562, version 7); later ones of this process sort after earlier ones.
     ///
-    /// The counter starts anew with every millisecond, and runs over into the time in one with more
+    /// The counter starts again with every millisecond, and runs over into the time in one with more
     /// than four thousand ids. Sixty-two bits are random, from a generator of the thread that the
     /// operating system has seeded.
     pub fn uuid_v7(&self) -> Uuid {

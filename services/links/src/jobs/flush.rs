@@ -80,7 +80,7 @@ impl Reading {
         Ok(Self { number, reader })
     }
 
-    /// The first segment from `number` on that is there. Missing ones were removed by somebody else,
+    /// The first segment from `number` on that is there. Missing ones were removed by an operator,
     /// or never made. `None` when the log has ended without another one.
     async fn open_next(
         ctx: &Context,
@@ -125,7 +125,7 @@ impl Reading {
     }
 }
 
-/// Records of a release that this one does not know are counted: nobody else reads this log.
+/// Records of a release that this one does not know are counted: no other replica reads this log.
 fn decode(ctx: &Context, payloads: &[Vec<u8>]) -> Vec<Click> {
     let clicks: Vec<Click> = payloads.iter().filter_map(|it| Click::decode(it)).collect();
     let unknown = (payloads.len() - clicks.len()) as u64;

@@ -1,5 +1,5 @@
-//! Recovers the click logs that stopped replicas left behind, and this replica's own if somebody has
-//! removed its directory.
+//! Recovers the click logs that stopped replicas left behind, and this replica's own if its
+//! directory was removed.
 
 use std::path::Path;
 

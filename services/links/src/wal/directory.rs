@@ -42,7 +42,7 @@ impl Directory {
         written
     }
 
-    /// Creates and locks the directory again after somebody has removed it, or only its lock.
+    /// Creates and locks the directory again after it was removed, or only its lock.
     ///
     /// # Errors
     /// When that is impossible. What was in the directory is gone in any case.
@@ -114,7 +114,7 @@ impl Directory {
     }
 
     /// A directory with segments and without a lock: a backup that was restored without empty files,
-    /// or somebody removed the lock. No replica that works leaves one behind.
+    /// or the lock was removed. No replica that works leaves one behind.
     fn adopt_without_lock(path: PathBuf) -> io::Result<Option<Self>> {
         if !path.is_dir() || segments(&path)?.is_empty() {
             return Ok(None);

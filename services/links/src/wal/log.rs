@@ -7,13 +7,13 @@
 //! ```
 //!
 //! What holds, and what would go wrong otherwise:
-//! - Frames are appended to the pending group under one short lock, and a group is written by whoever
+//! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
 //! - A task that releases the writer wakes one member of the next group, if there is one. A member
-//!   that finds the writer taken therefore never waits for ever.
+//!   that finds the writer taken therefore never waits indefinitely.
 //! - A request that is dropped after its append leaves its frame in the group. It is written with the
-//!   next group, or when the log is closed; nobody was promised anything.
+//!   next group, or when the log is closed; its client was promised nothing.
 //! - Plain writes go to the page cache and take microseconds; they run on the task. What may take
 //!   longer, a sync or a new segment, runs on a thread for blocking work, and finishes even if its
 //!   request is dropped.
@@ -235,7 +235,7 @@ impl Wal {
         if spare.capacity() <= SPARE_BYTES {
             self.lock().spare = spare;
         }
-        // Only whoever takes a group sets its outcome.
+        // Only the task that takes a group sets its outcome.
         let _ = batch.group.outcome.set(outcome);
         batch.group.changed.notify_waiters();
         self.pass_on(writer);
@@ -405,7 +405,7 @@ mod tests {
             ..settings(Fsync::Off)
         };
         let wal = Wal::create(directory.path().to_owned(), large).unwrap();
-        // Whoever holds the writer is stuck in a write.
+        // The task that holds the writer is stuck in a write.
         let stalled = Arc::clone(&wal.0.writer).lock_owned().await;
         let payload = [7; 4000];
         let mut waiting = 0;

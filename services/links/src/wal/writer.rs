@@ -157,7 +157,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the last frames and tells the reader that no more follow.
+    /// Syncs the last frames and ends the log for its reader.
     pub(super) fn close(&mut self) {
         if let Err(error) = self.file.sync_data() {
             tracing::error!(%error, "the click log could not be synced to disk");

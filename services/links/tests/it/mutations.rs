@@ -194,7 +194,7 @@ async fn a_freed_slug_rests_for_everybody_but_its_owner() {
         .await;
     assert_eq!(error["extensions"]["code"], "SLUG_TAKEN");
 
-    // The owner may change her mind, and then gives it up anew.
+    // The owner may change her mind, and then gives it up again.
     let again = replica.data(ALICE, create, input("my-bank")).await["createLink"]["id"].take();
     replica.data(ALICE, DELETE, json!({"id": again})).await;
     taken("my-bank").await;

@@ -1,5 +1,5 @@
-//! What user agents tell, remembered: a few hundred of them make up nearly all traffic, and telling
-//! takes longer than the rest of a redirect.
+//! What user agents say, remembered: a few hundred of them make up nearly all traffic, and reading
+//! one takes longer than the rest of a redirect.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_user_agents_are_told_apart_and_bounded() {
+    fn many_user_agents_are_distinguished_and_bounded() {
         let agents = Agents::default();
         for round in 0..2 {
             for n in 0..3 * SLOTS {

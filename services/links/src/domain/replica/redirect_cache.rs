@@ -400,7 +400,7 @@ mod tests {
             unknown_ttl_seconds: 5,
             permanent_max_age_seconds: 0,
         };
-        // Nobody listens there.
+        // No server listens there.
         let db = PgPoolOptions::new().connect_lazy("postgres://x@127.0.0.1:1/x");
         let metrics = LinkMetrics::register(&Metrics::new("test"));
         RedirectCache::new(&settings, db.unwrap(), Clock::system(), metrics)

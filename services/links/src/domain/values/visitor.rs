@@ -57,7 +57,7 @@ pub(crate) struct Visitor {
     pub(crate) hash: Option<[u8; 16]>,
 }
 
-/// What a user agent alone tells.
+/// What a user agent alone says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Agent {
     pub(crate) device: Device,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Config, Host},
+    config::{Config, Host, Target},
     reply::Reply,
     routing::{Action, Auth, Route},
     state::State,
@@ -153,7 +153,7 @@ fn describe_upstream(upstream: &Upstream) -> Value {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) => name.clone(),
             };
-            describe_lookup(&host, target.port, lookup)
+            describe_lookup(&host, target, lookup)
         })
         .collect();
     let replicas = upstream.replicas();
@@ -178,10 +178,11 @@ fn describe_replica(replica: &Replica) -> Value {
     })
 }
 
-fn describe_lookup(host: &str, port: u16, lookup: &Lookup) -> Value {
+fn describe_lookup(host: &str, target: &Target, lookup: &Lookup) -> Value {
     json!({
         "host": host,
-        "port": port,
+        "port": target.port,
+        "weight": target.weight,
         "addresses": lookup.addresses,
         "resolved_ms_ago": lookup.resolved_at.map(|at| at.elapsed().as_millis()),
         "error": lookup.error,

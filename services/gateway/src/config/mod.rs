@@ -50,6 +50,8 @@ pub(crate) struct UpstreamConfig {
 pub(crate) struct Target {
     pub(crate) host: Host,
     pub(crate) port: u16,
+    /// Requests that each of its replicas receives in a round.
+    pub(crate) weight: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

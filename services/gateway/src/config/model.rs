@@ -75,7 +75,7 @@ pub(crate) struct RouteDefaults {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Upstream {
-    pub(crate) addresses: Vec<String>,
+    pub(crate) addresses: Vec<Address>,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) host: Option<String>,
     #[serde(default = "connect_timeout_ms")]
@@ -143,6 +143,21 @@ pub(crate) struct Route {
     pub(crate) response_timeout_seconds: Option<u64>,
     #[serde(default)]
     pub(crate) stream_timeout_seconds: Option<u64>,
+}
+
+/// `"host:port"`, or `{ address = "host:port", weight = 2 }`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub(crate) enum Address {
+    Plain(String),
+    Weighted(WeightedAddress),
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WeightedAddress {
+    pub(crate) address: String,
+    pub(crate) weight: u32,
 }
 
 /// One name or several.

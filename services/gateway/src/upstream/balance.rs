@@ -5,13 +5,19 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use super::replicas::{Replica, Upstream};
 
 impl Upstream {
-    /// The next replica in turn that was not tried yet and is not ejected.
+    /// The next replica in turn, by weight, that was not tried yet and is not ejected.
     ///
     /// If all of those are ejected, one of them is chosen anyway: a wrong guess about health must
     /// not make an upstream unavailable. `None`: all were tried, or no address is known.
     pub(crate) fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Arc<Replica>> {
         let replicas = self.replicas.load();
-        let first = self.next_turn();
+        let round = self.round.load();
+        let turn = self.next_turn();
+        // The round may be of other replicas for a moment; any start is right.
+        let first = round
+            .get(turn % round.len().max(1))
+            .copied()
+            .unwrap_or(turn);
         let mut fallback = None;
         for step in 0..replicas.len() {
             let replica = &replicas[(first.wrapping_add(step)) % replicas.len()];
@@ -29,7 +35,7 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, time::Duration};
+    use std::{collections::HashSet, net::IpAddr, time::Duration};
 
     use super::*;
     use crate::{
@@ -43,6 +49,7 @@ mod tests {
             .map(|a| Target {
                 host: Host::Ip(a.parse().unwrap()),
                 port: 80,
+                weight: 1,
             })
             .collect();
         Upstream::new(
@@ -141,11 +148,17 @@ mod tests {
         config.targets.push(Target {
             host: Host::Ip([10, 0, 0, 3].into()),
             port: 80,
+            weight: 3,
         });
         let after = Upstream::new(config, Some(&before));
         assert_eq!(after.replicas().len(), 3);
         for _ in 0..6 {
             assert_ne!(after.pick(&[], now).unwrap().address, bad.address);
         }
+        // Its weight is in force at once.
+        bad.health.record_success(now);
+        let heavy: IpAddr = [10, 0, 0, 3].into();
+        let picks = (0..50).filter(|_| after.pick(&[], now).unwrap().address.ip() == heavy);
+        assert_eq!(picks.count(), 30);
     }
 }

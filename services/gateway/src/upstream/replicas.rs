@@ -19,7 +19,9 @@ use crate::config::{Host, UpstreamConfig};
 pub(crate) struct Upstream {
     pub(crate) config: UpstreamConfig,
     pub(super) replicas: ArcSwap<Vec<Arc<Replica>>>,
-    /// Counts attempts, for round robin.
+    /// One round: indices of replicas, each as often as its weight says.
+    pub(super) round: ArcSwap<Vec<usize>>,
+    /// Counts attempts.
     turn: AtomicUsize,
     pub(crate) retry_budget: Budget,
     /// One for each target, in the same order.
@@ -87,6 +89,7 @@ impl Upstream {
             .collect();
         let upstream = Self {
             replicas: ArcSwap::new(previous.map_or_else(Arc::default, |p| p.replicas.load_full())),
+            round: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             retry_budget: Budget::new(config.retry_budget_percent),
             lookups: Mutex::new(lookups),
@@ -122,18 +125,18 @@ impl Upstream {
     /// Derives the replicas from the lookups; known replicas keep their health.
     pub(super) fn publish(&self) {
         let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut addresses: Vec<SocketAddr> = lookups
+        let mut weighted: Vec<(SocketAddr, u32)> = lookups
             .iter()
             .zip(&self.config.targets)
             .flat_map(|(lookup, target)| {
-                lookup
-                    .addresses
-                    .iter()
-                    .map(|address| SocketAddr::new(*address, target.port))
+                let addresses = lookup.addresses.iter();
+                addresses.map(|address| (SocketAddr::new(*address, target.port), target.weight))
             })
             .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        weighted.sort_unstable();
+        weighted.dedup_by_key(|(address, _)| *address);
+        let (addresses, weights): (Vec<SocketAddr>, Vec<u32>) = weighted.into_iter().unzip();
+        self.round.store(Arc::new(round(&weights)));
         let before = self.replicas.load();
         if before
             .iter()
@@ -154,6 +157,21 @@ impl Upstream {
             .collect();
         self.replicas.store(Arc::new(replicas));
     }
+}
+
+/// Spreads the turns of a replica with a greater weight over the round.
+fn round(weights: &[u32]) -> Vec<usize> {
+    let most = weights.iter().copied().max().unwrap_or(0);
+    let passes = if weights.iter().all(|weight| *weight == most) {
+        0..1
+    } else {
+        0..most
+    };
+    let indices = |pass| {
+        let with_turn = weights.iter().enumerate();
+        with_turn.filter_map(move |(index, weight)| (pass < *weight).then_some(index))
+    };
+    passes.flat_map(indices).collect()
 }
 
 impl Lookup {

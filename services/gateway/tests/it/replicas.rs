@@ -91,6 +91,27 @@ async fn replicas_take_turns() {
     assert_eq!(served, [10, 10, 10]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_receive_requests_by_weight() {
+    let replicas = Replica::start_several(2);
+    let settings = format!(
+        "shipped_routes = false\n[upstreams.u]\naddresses = [\"{}\", {{ address = \"{}\", weight = 3 }}]\n{}",
+        replicas[0].address,
+        replicas[1].address,
+        route("all", "/*", "")
+    );
+    let gateway = Gateway::start(&settings).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+    }
+    let served: Vec<usize> = replicas.iter().map(Replica::served).collect();
+    assert_eq!(served, [5, 15]);
+    let error = gateway
+        .refused_reload(&settings.replace("weight = 3", "weight = 0"))
+        .await;
+    assert!(error.contains("upstreams.u.addresses[1]"), "{error}");
+}
+
 /// Killed and restarted: no idempotent request may fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn replica_killed_under_load_fails_no_idempotent_request() {

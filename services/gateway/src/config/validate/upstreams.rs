@@ -21,7 +21,10 @@ pub(super) fn check(
         .addresses
         .iter()
         .enumerate()
-        .map(|(at, text)| checker.ok(&format!("{key}.addresses[{at}]"), parse_target(text)))
+        .map(|(at, address)| {
+            let target = parse_address(address);
+            checker.ok(&format!("{key}.addresses[{at}]"), target)
+        })
         .collect();
     let host = upstream.host.as_deref().map(parse_authority);
     let host = host.and_then(|host| checker.ok(&format!("{key}.host"), host));
@@ -78,7 +81,20 @@ fn parse_authority(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())
 }
 
-fn parse_target(text: &str) -> Result<Target, String> {
+/// Bounds the length of a round.
+const MAX_WEIGHT: u32 = 100;
+
+fn parse_address(address: &model::Address) -> Result<Target, String> {
+    match address {
+        model::Address::Plain(text) => parse_target(text, 1),
+        model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
+            parse_target(&weighted.address, weighted.weight)
+        }
+        model::Address::Weighted(_) => Err(format!("weight must be from 1 to {MAX_WEIGHT}")),
+    }
+}
+
+fn parse_target(text: &str, weight: u32) -> Result<Target, String> {
     let invalid = || "must be host:port, IPv4:port or [IPv6]:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     let port = port.parse().ok().filter(|&port: &u16| port != 0);
@@ -92,7 +108,7 @@ fn parse_target(text: &str) -> Result<Target, String> {
         (None, Err(_)) if is_name(host) => Host::Name(host.to_ascii_lowercase()),
         (None, _) => return Err(invalid()),
     };
-    Ok(Target { host, port })
+    Ok(Target { host, port, weight })
 }
 
 fn is_name(host: &str) -> bool {

@@ -11,7 +11,7 @@ pub struct Options {
     pub buckets: Vec<String>,
     /// Buckets that exist from the start and whose objects are public.
     pub public_buckets: Vec<String>,
-    /// Origins allowed for buckets without CORS rules; `*` allows any.
+    /// Origins whose pages may upload and download; `*` allows any.
     pub cors_origins: Vec<String>,
 }
 

@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
-    cli::{OpenapiVersion, exit, healthcheck, print},
+    cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
     config::{self, COMMON_DEFAULTS, ConfigError},
     openapi::in_version,
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     base::Base,
     replica::Replica,
-    service::{Service, Settings},
+    service::{Service, Settings, check},
 };
 
 #[derive(Parser)]
@@ -58,6 +58,9 @@ enum Command<C: Subcommand> {
 /// Runs the command that the arguments name.
 pub fn main<S: Service>() -> ExitCode {
     let name = format!("quartet-{}", S::NAME);
+    if let Err(error) = catch_hangup() {
+        return exit(&name, Err(error.into()));
+    }
     let matches = Arguments::<S::Command>::command()
         .name(name.clone())
         .bin_name(name.clone())
@@ -75,23 +78,29 @@ pub fn main<S: Service>() -> ExitCode {
 fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
         .config
-        .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into));
-    let load = move || -> Result<S::Config, ConfigError> {
-        config::load(
+        .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into))
+        .filter(|file: &PathBuf| !file.as_os_str().is_empty());
+    let load_with = move |check: fn(&S::Config) -> Result<(), ConfigError>| {
+        config::load_checked(
             &[COMMON_DEFAULTS, S::DEFAULTS],
             file.as_deref(),
             config::environment(),
+            check,
         )
     };
+    // A migration needs no secret of the service.
+    let of_sections = load_with.clone();
+    let load_sections = move || of_sections(|config| config.sections().check());
+    let load = move || load_with(check);
     match arguments.command {
         Command::Serve => serve::<S>(load()?, load),
-        Command::Migrate => migrate::<S>(&load()?),
+        Command::Migrate => migrate::<S>(&load_sections()?),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
         Command::Healthcheck { ready } => {
             let path = if ready { "/ready" } else { "/health" };
-            healthcheck(load()?.sections().server.listen, path)
+            healthcheck(load_sections()?.sections().server.listen, path)
         }
         Command::Own(command) => S::run(command, load),
     }
@@ -126,9 +135,10 @@ fn serve<S: Service>(
             .await
             .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
         require_schema::<S>(&config, &base).await?;
-        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
+        // Only now: whoever reads this line may rely on every check of the start.
+        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         replica.serve(listener, |router| router).await
     });
     if result.is_ok() {

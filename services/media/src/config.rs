@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
 use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,6 +10,9 @@ use url::Url;
 
 /// Limit of AWS Signature Version 4: one week.
 const MAX_TTL_SECONDS: u64 = 604_800;
+/// Of S3 and R2, for a single PUT.
+const MAX_PUT_BYTES: u64 = 5 << 30;
+const DAY: u64 = 86_400;
 
 /// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,9 +90,14 @@ impl Settings for Config {
         let ttl = 1..=MAX_TTL_SECONDS;
         within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
         within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
-        let interval = self.uploads.sweep_interval_seconds;
-        at_least("uploads.sweep_interval_seconds", interval, 1)?;
-        at_least("uploads.sweep_batch", self.uploads.sweep_batch, 1)?;
-        at_least("s3.timeout_seconds", s3.timeout_seconds, 1)
+        let uploads = &self.uploads;
+        let max_size = uploads.max_size_bytes;
+        within("uploads.max_size_bytes", max_size, 1..=MAX_PUT_BYTES)?;
+        let age = uploads.abandoned_after_seconds;
+        within("uploads.abandoned_after_seconds", age, 0..=365 * DAY)?;
+        let interval = uploads.sweep_interval_seconds;
+        within("uploads.sweep_interval_seconds", interval, 1..=DAY)?;
+        within("uploads.sweep_batch", uploads.sweep_batch, 1..=10_000)?;
+        within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
     }
 }

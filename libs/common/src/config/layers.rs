@@ -1,6 +1,12 @@
 //! Merges the layers, and remembers where each value comes from.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    num::{IntErrorKind, ParseIntError},
+    path::Path,
+};
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -18,8 +24,16 @@ const ALIASES: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp_protocol"),
     ("RUST_LOG", "telemetry.log"),
 ];
-/// Variables with the prefix that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
+/// Variables with the prefix that are not settings: of this loader, of the client, of `xtask live`
+/// and of tests.
+const NOT_SETTINGS: [&str; 4] = [
+    "QUARTET_CONFIG",
+    "QUARTET_URL",
+    "QUARTET_ADMIN_URL",
+    "QUARTET_TEST_DATABASE_URL",
+];
+/// Bound of a configuration file and of a file with one value.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
@@ -107,7 +121,7 @@ impl<'f> Layers<'f> {
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         serde_path_to_error::deserialize(self.settings.clone()).map_err(|error| {
             let key = error.path().to_string();
-            self.invalid(&key, error.into_inner().message())
+            self.invalid(&key, in_words(error.into_inner().message()))
         })
     }
 
@@ -149,6 +163,7 @@ impl<'f> Layers<'f> {
                 self.set(key, value, alias)?;
             }
         }
+        let names_file = |name: &str| environment.get(name).is_some_and(|file| !file.is_empty());
         for (name, value) in environment {
             if !name.starts_with(PREFIX) || NOT_SETTINGS.contains(&name.as_str()) {
                 continue;
@@ -156,8 +171,10 @@ impl<'f> Layers<'f> {
             let from_file = name.strip_suffix("_FILE").and_then(|name| keys.get(name));
             match (keys.get(name), from_file) {
                 // The file wins, whichever of the two comes first.
-                (Some(_), _) if environment.contains_key(&format!("{name}_FILE")) => {}
+                (Some(_), _) if names_file(&format!("{name}_FILE")) => {}
                 (Some(key), _) => self.set(key, value, name)?,
+                // Set to nothing, as by `${NAME:-}` in a Compose file.
+                (None, Some(_)) if value.is_empty() => {}
                 (None, Some(key)) => {
                     let text = read(Path::new(value), Some(name))?;
                     self.set(key, text.trim_end_matches(['\n', '\r']), name)?;
@@ -195,9 +212,23 @@ impl<'f> Layers<'f> {
 /// The text of a file; `variable` is the one that names it, if any.
 ///
 /// # Errors
-/// [`ConfigError::Read`].
+/// [`ConfigError::Read`], also for what is no file or too large: a pipe may never end, and a device
+/// fills the memory.
 pub fn read(path: &Path, variable: Option<&str>) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let bounded = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let mut text = String::new();
+        let file = File::open(path)?;
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            let rule = format!("it is larger than {MAX_FILE_BYTES} bytes");
+            return Err(io::Error::other(rule));
+        }
+        Ok(text)
+    };
+    bounded().map_err(|source| ConfigError::Read {
         origin: variable.map_or_else(String::new, |variable| format!("{variable}: ")),
         path: path.to_owned(),
         source,
@@ -258,6 +289,23 @@ fn leaves(table: &Table, prefix: &str) -> Vec<String> {
         .collect()
 }
 
+/// Serde names the types of Rust, which operators do not know.
+fn in_words(message: &str) -> String {
+    let unsigned = ["u8", "u16", "u32", "u64", "usize"];
+    match message.rsplit_once("expected ") {
+        Some((head, kind)) if unsigned.contains(&kind) => {
+            let max = match kind {
+                "u8" => u8::MAX.into(),
+                "u16" => u16::MAX.into(),
+                "u32" => u32::MAX.into(),
+                _ => i64::MAX as u64,
+            };
+            format!("{head}expected an integer from 0 to {max}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// A variable's text as the type of the current value. Never echoes the text: it may be a secret.
 fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -266,7 +314,12 @@ fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
     let trimmed = text.trim();
     match current {
         Value::Integer(_) => {
-            let number = trimmed.parse().map_err(|_| "must be an integer")?;
+            let number = trimmed
+                .parse()
+                .map_err(|error: ParseIntError| match error.kind() {
+                    IntErrorKind::PosOverflow => "is too large",
+                    _ => "must be an integer",
+                })?;
             Ok(Value::Integer(number))
         }
         Value::Float(_) => {

@@ -1,0 +1,33 @@
+//! Settings whose numbers have no bound.
+
+use quartet_common::config::{ConfigError, settings};
+
+/// Larger than any number that makes sense, at the ends of types.
+const HUGE: [&str; 4] = [
+    "4294967295",
+    "4294967296",
+    "9223372036854775807",
+    "18446744073709551615",
+];
+
+/// Tries huge numbers for every integer among the defaults. `load` reads and checks the settings
+/// with one variable; what it accepts, or refuses without naming the setting, is returned.
+pub fn accepted_numbers(
+    defaults: &[&str],
+    load: impl Fn(&str, &str) -> Result<(), ConfigError>,
+) -> Vec<String> {
+    let all = settings(defaults).into_iter();
+    let integers = all.filter(|setting| setting.default.parse::<i64>().is_ok());
+    let mut accepted = Vec::new();
+    for setting in integers {
+        let variable = format!("QUARTET_{}", setting.key.replace('.', "_").to_uppercase());
+        for value in HUGE {
+            match load(&variable, value) {
+                Err(error) if error.to_string().contains(&setting.key) => {}
+                Err(error) => accepted.push(format!("{} = {value}: {error}", setting.key)),
+                Ok(()) => accepted.push(format!("{} = {value}", setting.key)),
+            }
+        }
+    }
+    accepted
+}

@@ -1,6 +1,8 @@
 //! Settings whose numbers have no bound.
 
-use quartet_common::config::{ConfigError, settings};
+use std::fmt::Display;
+
+use quartet_common::config::settings;
 
 /// Larger than any number that makes sense, at the ends of types.
 const HUGE: [&str; 4] = [
@@ -12,9 +14,9 @@ const HUGE: [&str; 4] = [
 
 /// Tries huge numbers for every integer among the defaults. `load` reads and checks the settings
 /// with one variable; what it accepts, or refuses without naming the setting, is returned.
-pub fn accepted_numbers(
+pub fn accepted_numbers<E: Display>(
     defaults: &[&str],
-    load: impl Fn(&str, &str) -> Result<(), ConfigError>,
+    load: impl Fn(&str, &str) -> Result<(), E>,
 ) -> Vec<String> {
     let all = settings(defaults).into_iter();
     let integers = all.filter(|setting| setting.default.parse::<i64>().is_ok());

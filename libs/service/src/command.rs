@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
-    config::{self, COMMON_DEFAULTS, ConfigError},
+    config::{self, COMMON_DEFAULTS, ConfigError, Loaded},
     openapi::in_version,
 };
 use quartet_http::serve::shutdown_signal;
@@ -75,12 +75,15 @@ pub fn main<S: Service>() -> ExitCode {
     exit(&name, run::<S>(arguments))
 }
 
+type Check<S> = fn(&<S as Service>::Config) -> Result<(), ConfigError>;
+type Loading<S> = Result<Loaded<<S as Service>::Config>, ConfigError>;
+
 fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
         .config
         .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into))
         .filter(|file: &PathBuf| !file.as_os_str().is_empty());
-    let load_with = move |check: fn(&S::Config) -> Result<(), ConfigError>| {
+    let load = move |check: Check<S>| {
         config::load_checked(
             &[COMMON_DEFAULTS, S::DEFAULTS],
             file.as_deref(),
@@ -88,21 +91,20 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
             check,
         )
     };
-    // A migration needs no secret of the service.
-    let of_sections = load_with.clone();
-    let load_sections = move || of_sections(|config| config.sections().check());
-    let load = move || load_with(check);
+    // These need no secret of the service.
+    let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
-        Command::Serve => serve::<S>(load()?, load),
-        Command::Migrate => migrate::<S>(&load_sections()?),
+        Command::Serve => serve::<S>(load(check)?, move || load(check)),
+        Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
         Command::Healthcheck { ready } => {
             let path = if ready { "/ready" } else { "/health" };
-            healthcheck(load_sections()?.sections().server.listen, path)
+            let loaded = sections(&load)?;
+            healthcheck(loaded.config.sections().server.listen, path)
         }
-        Command::Own(command) => S::run(command, load),
+        Command::Own(command) => S::run(command, move || Ok(load(check)?.config)),
     }
 }
 
@@ -119,14 +121,27 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 
 /// `reload` reads the configuration again on SIGHUP; the log filter is what changes.
 fn serve<S: Service>(
-    config: S::Config,
-    reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
+    loaded: Loaded<S::Config>,
+    reload: impl Fn() -> Loading<S> + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
+    let Loaded {
+        config,
+        settings: started,
+    } = loaded;
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let filter = move || Ok(reload()?.sections().telemetry.log.clone());
+    let filter = move || {
+        let now = reload()?;
+        let mut changed = started.changed_keys(&now.settings);
+        changed.retain(|key| key != "telemetry.log");
+        if !changed.is_empty() {
+            let settings = changed.join(", ");
+            tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");
+        }
+        Ok(now.config.sections().telemetry.log.clone())
+    };
     runtime.spawn(telemetry.level().reload_on_hangup(filter));
     let result = runtime.block_on(async {
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;

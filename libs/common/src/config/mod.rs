@@ -38,7 +38,14 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    load_checked(defaults, file, environment, |_| Ok(()))
+    load_checked(defaults, file, environment, |_| Ok(())).map(|loaded| loaded.config)
+}
+
+/// A configuration, and the values that it consists of.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    pub config: T,
+    pub settings: Settings,
 }
 
 /// As [`load`]. An error of `check` names where the value comes from, too.
@@ -50,14 +57,17 @@ pub fn load_checked<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
-) -> Result<T, ConfigError> {
+) -> Result<Loaded<T>, ConfigError> {
     let text = file.map(|path| read(path, None)).transpose()?;
     let file = file.zip(text.as_deref());
     let environment = environment.into_iter().collect();
     let layers = Layers::merge(Schema::closed(defaults), file, &environment)?;
     let config = layers.deserialize()?;
     match check(&config) {
-        Ok(()) => Ok(config),
+        Ok(()) => Ok(Loaded {
+            config,
+            settings: layers.settings(),
+        }),
         Err(ConfigError::Invalid { key, message, .. }) => Err(layers.invalid(&key, message)),
         Err(other) => Err(other),
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::{Context, assets, values},
+    domain::{Context, assets},
     problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
         Owner,

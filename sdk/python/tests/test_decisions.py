@@ -19,7 +19,7 @@ from quartet_client import (
     Tokens,
     UnauthenticatedError,
     UnavailableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     errors,
     retry,
     subscriptions,
@@ -72,7 +72,7 @@ def test_a_problem_becomes_a_typed_error() -> None:
 )
 def test_other_error_bodies_are_unexpected_answers(response: httpx.Response) -> None:
     error = errors.from_response(response)
-    assert isinstance(error, UnexpectedAnswerError)
+    assert isinstance(error, UnexpectedResponseError)
     assert (error.code, error.status) == ("unexpected_answer", response.status_code)
 
 
@@ -209,7 +209,7 @@ def test_the_messages_of_a_subscription() -> None:
     assert following.data == {"a": 1}
     assert conversation.receive('{"type": "complete", "id": "1"}').complete
     for wrong in ("", "[]", '{"type": "next"}', '{"type": "what"}'):
-        with pytest.raises(UnexpectedAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             conversation.receive(wrong)
     limited = '{"type": "error", "payload": [{"extensions": {"code": "RATE_LIMITED"}}]}'
     with pytest.raises(RateLimitedError):

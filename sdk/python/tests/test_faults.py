@@ -18,7 +18,7 @@ from quartet_client import (
     RateLimitedError,
     RetryPolicy,
     UnavailableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     UserPatch,
 )
 
@@ -127,10 +127,10 @@ async def test_foreign_responses_are_unexpected_answers(
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
     proxy.plan("GET", ME, answer)
-    with pytest.raises(UnexpectedAnswerError):
+    with pytest.raises(UnexpectedResponseError):
         await done(quartet.account.get())
     proxy.plan("POST", "/v1/links/graphql", answer)
-    with pytest.raises(UnexpectedAnswerError):
+    with pytest.raises(UnexpectedResponseError):
         await done(quartet.links.by_slug("x"))
 
 

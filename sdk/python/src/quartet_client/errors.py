@@ -79,7 +79,7 @@ class ConnectionFailedError(QuartetError):
     """There was no response: ``connection_failed`` or ``timed_out``."""
 
 
-class UnexpectedAnswerError(QuartetError):
+class UnexpectedResponseError(QuartetError):
     """The response is not from Quartet: ``unexpected_answer``."""
 
 
@@ -155,7 +155,7 @@ def from_response(response: httpx.Response) -> QuartetError:
     if not isinstance(body.get("code"), str):
         # Perhaps from a load balancer, which can be overloaded like a service.
         transient = issubclass(kind, (RateLimitedError, UnavailableError))
-        return (kind if transient else UnexpectedAnswerError)(
+        return (kind if transient else UnexpectedResponseError)(
             "unexpected_answer",
             f"The response has status {response.status_code} and is not a problem document",
             status=response.status_code,
@@ -207,7 +207,7 @@ def from_failure(error: Exception) -> QuartetError:
 
 
 def unexpected_answer(detail: str) -> QuartetError:
-    return UnexpectedAnswerError(
+    return UnexpectedResponseError(
         "unexpected_answer", "The response does not match the specification", detail=detail
     )
 

@@ -13,6 +13,7 @@ mod metrics;
 mod pages;
 mod policy;
 mod reply;
+mod request;
 mod routing;
 mod snapshot;
 mod state;

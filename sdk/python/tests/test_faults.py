@@ -122,7 +122,7 @@ async def test_attempts_are_limited(log_in: LogIn, account: tuple[str, str], pro
         Answer(418, {}, b""),
     ],
 )
-async def test_foreign_responses_are_unexpected_answers(
+async def test_foreign_responses_are_unexpected_responses(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, answer: Answer
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)

@@ -14,7 +14,7 @@ from quartet_client._generated.codes import STATUS_BY_CODE, ProblemCode
 ClientCode = Literal[
     "connection_failed",
     "timed_out",
-    "unexpected_answer",
+    "unexpected_response",
     "upload_refused",
     "file_changed",
 ]
@@ -80,7 +80,7 @@ class ConnectionFailedError(QuartetError):
 
 
 class UnexpectedResponseError(QuartetError):
-    """The response is not from Quartet: ``unexpected_answer``."""
+    """The response is not from Quartet: ``unexpected_response``."""
 
 
 class InvalidInputError(QuartetError):
@@ -156,7 +156,7 @@ def from_response(response: httpx.Response) -> QuartetError:
         # Perhaps from a load balancer, which can be overloaded like a service.
         transient = issubclass(kind, (RateLimitedError, UnavailableError))
         return (kind if transient else UnexpectedResponseError)(
-            "unexpected_answer",
+            "unexpected_response",
             f"The response has status {response.status_code} and is not a problem document",
             status=response.status_code,
             request_id=request_id,
@@ -178,7 +178,7 @@ def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) 
     objects = [error for error in errors if isinstance(error, dict)]
     first: dict[str, Any] = objects[0] if objects else {}
     extensions = [_object(error.get("extensions")) for error in objects] or [{}]
-    code = str(extensions[0].get("code", "unexpected_answer")).lower()
+    code = str(extensions[0].get("code", "unexpected_response")).lower()
     status = _STATUS_OF_GRAPHQL.get(code)
     if status is None:
         # All other GraphQL errors are caused by the request.
@@ -206,9 +206,9 @@ def from_failure(error: Exception) -> QuartetError:
     return ConnectionFailedError("connection_failed", "The connection failed", detail=cause)
 
 
-def unexpected_answer(detail: str) -> QuartetError:
+def unexpected_response(detail: str) -> QuartetError:
     return UnexpectedResponseError(
-        "unexpected_answer", "The response does not match the specification", detail=detail
+        "unexpected_response", "The response does not match the specification", detail=detail
     )
 
 

@@ -131,10 +131,10 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let response = router.clone().oneshot(request.map(Body::new));
         let readiness = Arc::clone(&readiness);
         async move {
-            let mut response = answer.await?;
+            let mut response = response.await?;
             // The header of an upgraded connection is `upgrade`.
             if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let headers = response.headers_mut();

@@ -9,6 +9,7 @@ use quartet_common::{
     config::{self, COMMON_DEFAULTS, ConfigError, Loaded},
     openapi::in_version,
 };
+use quartet_db::SchemaError;
 use quartet_http::serve::shutdown_signal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use crate::{
     replica::Replica,
     service::{Service, Settings, check},
 };
+
+/// Time between two looks at a database that is awaited.
+const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
@@ -32,7 +36,13 @@ struct Arguments<C: Subcommand> {
 #[derive(Subcommand)]
 enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
-    Serve,
+    Serve {
+        /// Wait for the database to respond and for its migrations to be applied, 300 seconds unless
+        /// another number is given.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+              default_missing_value = "300")]
+        wait: Option<u64>,
+    },
     /// Apply pending migrations to the schema of the service, then exit.
     Migrate,
     /// Print the OpenAPI document.
@@ -94,8 +104,16 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     // These need no secret of the service.
     let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
+<<<<<<< HEAD
         Command::Serve => serve::<S>(load(check)?, move || load(check)),
         Command::Migrate => migrate::<S>(&sections(&load)?.config),
+=======
+        Command::Serve { wait } => {
+            let limit = Duration::from_secs(wait.unwrap_or_default());
+            serve::<S>(load()?, load, limit)
+        }
+        Command::Migrate => migrate::<S>(&load()?),
+>>>>>>> main
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
@@ -119,10 +137,17 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `reload` reads the configuration again on SIGHUP; the log filter is what changes.
+/// `reload` reads the configuration again on SIGHUP; the log filter is what changes. `wait` is how long
+/// the schema may take to become current.
 fn serve<S: Service>(
+<<<<<<< HEAD
     loaded: Loaded<S::Config>,
     reload: impl Fn() -> Loading<S> + Send + Sync + 'static,
+=======
+    config: S::Config,
+    reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
+    wait: Duration,
+>>>>>>> main
 ) -> anyhow::Result<()> {
     let Loaded {
         config,
@@ -149,10 +174,15 @@ fn serve<S: Service>(
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
+<<<<<<< HEAD
         require_schema::<S>(&config, &base).await?;
+=======
+        await_schema::<S>(&config, &base, wait).await?;
+        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
+>>>>>>> main
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
-        // Only now: whoever reads this line may rely on every check of the start.
+        // Only now: this line promises that every check of the start has passed.
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         replica.serve(listener, |router| router).await
     });
@@ -181,6 +211,38 @@ pub fn with_base<S: Service, F: Future<Output = anyhow::Result<()>>>(
             require_schema::<S>(&config, &base).await?;
             work(config, base).await
         })
+}
+
+/// Waits while the database is away or not migrated yet; anything else does not mend itself.
+async fn await_schema<S: Service>(
+    config: &S::Config,
+    base: &Base,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut reported = String::new();
+    loop {
+        let Err(error) = require_schema::<S>(config, base).await else {
+            return Ok(());
+        };
+        let passes = matches!(
+            error.downcast_ref(),
+            Some(SchemaError::Database(_) | SchemaError::Behind { .. })
+        );
+        let late = tokio::time::Instant::now() >= deadline;
+        if !passes || late || base.shutdown.is_cancelled() {
+            return Err(error);
+        }
+        let text = error.to_string();
+        if text != reported {
+            tracing::warn!(error = text, "waiting for the database");
+            reported = text;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WAIT_PAUSE) => {}
+            () = base.shutdown.cancelled() => {}
+        }
+    }
 }
 
 async fn require_schema<S: Service>(config: &S::Config, base: &Base) -> anyhow::Result<()> {

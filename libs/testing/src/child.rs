@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader, Lines, Write},
+    io::{BufRead, BufReader, Lines, Read, Write},
     net::TcpListener,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -116,6 +116,8 @@ pub fn survives_hangup(program: &str) -> bool {
         .spawn()
         .unwrap();
     let (mut connection, _) = listener.accept().unwrap();
+    // It has sent its request, and waits.
+    assert!(connection.read(&mut [0; 1024]).unwrap() > 0);
     let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();

@@ -33,6 +33,8 @@ const NOT_SETTINGS: [&str; 4] = [
     "QUARTET_ADMIN_URL",
     "QUARTET_TEST_DATABASE_URL",
 ];
+/// The origin of a value that nothing has set.
+const DEFAULT: &str = "default";
 /// Bound of a configuration file and of a file with one value.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -158,6 +160,11 @@ impl<'f> Layers<'f> {
         }
     }
 
+    /// Whether the value comes from a variable or the file.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.origin(key) != DEFAULT
+    }
+
     /// A variable, a position in the file, or the defaults.
     fn origin(&self, key: &str) -> String {
         let variable = self.variables.iter().find(|(set, _)| {
@@ -171,7 +178,7 @@ impl<'f> Layers<'f> {
             .file
             .and_then(|(path, text)| Some((path, locate(text, key)?)));
         located.map_or_else(
-            || "default".to_owned(),
+            || DEFAULT.to_owned(),
             |(path, (line, column))| format!("{}:{line}:{column}", path.display()),
         )
     }

@@ -68,7 +68,10 @@ pub fn load_checked<T: DeserializeOwned>(
             config,
             settings: layers.settings(),
         }),
-        Err(ConfigError::Invalid { key, message, .. }) => Err(layers.invalid(&key, message)),
+        // What is not set is set by its variable.
+        Err(ConfigError::Invalid { key, message, .. }) if layers.is_set(&key) => {
+            Err(layers.invalid(&key, message))
+        }
         Err(other) => Err(other),
     }
 }

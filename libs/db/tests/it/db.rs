@@ -139,6 +139,7 @@ async fn a_pool_works_again_after_its_connections_were_cut() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn a_database_that_refuses_is_not_called_silent() {
     let database = TestDatabase::empty(SCHEMA).await;
     let name = &database.name;
@@ -166,4 +167,31 @@ async fn a_database_that_refuses_is_not_called_silent() {
         message.starts_with("the role lacks a privilege"),
         "{message}"
     );
+=======
+async fn a_transaction_belongs_to_its_user_whatever_the_name() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let pool = db::pool(&database.settings(), "test").unwrap();
+    let current = "SELECT current_setting('quartet.user_id', true)";
+    let long = "x".repeat(255);
+    for user in [
+        "usr_1",
+        "auth0|1",
+        "a@b.example",
+        "o'neill",
+        "a\\'; COMMIT; --",
+        "\u{fc}",
+        "",
+        &long,
+    ] {
+        let mut tx = db::begin_as(&pool, user).await.unwrap();
+        let found: String = sqlx::query_scalar(current)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(found, user);
+        tx.commit().await.unwrap();
+        let after: Option<String> = sqlx::query_scalar(current).fetch_one(&pool).await.unwrap();
+        assert_eq!(after.unwrap_or_default(), "", "{user}");
+    }
+>>>>>>> main
 }

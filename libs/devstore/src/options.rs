@@ -11,13 +11,9 @@ pub struct Options {
     pub buckets: Vec<String>,
     /// Buckets that exist from the start and whose objects are public.
     pub public_buckets: Vec<String>,
-<<<<<<< HEAD
-    /// Origins whose pages may upload and download; `*` allows any.
-=======
     /// For tests of programs that must bear with other stores.
     pub quirks: Quirks,
-    /// Origins allowed for buckets without CORS rules; `*` allows any.
->>>>>>> main
+    /// Origins whose pages may upload and download; `*` allows any.
     pub cors_origins: Vec<String>,
 }
 

@@ -104,16 +104,11 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     // These need no secret of the service.
     let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
-<<<<<<< HEAD
-        Command::Serve => serve::<S>(load(check)?, move || load(check)),
-        Command::Migrate => migrate::<S>(&sections(&load)?.config),
-=======
         Command::Serve { wait } => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(load()?, load, limit)
+            serve::<S>(load(check)?, move || load(check), limit)
         }
-        Command::Migrate => migrate::<S>(&load()?),
->>>>>>> main
+        Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
@@ -140,14 +135,9 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 /// `reload` reads the configuration again on SIGHUP; the log filter is what changes. `wait` is how long
 /// the schema may take to become current.
 fn serve<S: Service>(
-<<<<<<< HEAD
     loaded: Loaded<S::Config>,
     reload: impl Fn() -> Loading<S> + Send + Sync + 'static,
-=======
-    config: S::Config,
-    reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
     wait: Duration,
->>>>>>> main
 ) -> anyhow::Result<()> {
     let Loaded {
         config,
@@ -174,12 +164,7 @@ fn serve<S: Service>(
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
-<<<<<<< HEAD
-        require_schema::<S>(&config, &base).await?;
-=======
         await_schema::<S>(&config, &base, wait).await?;
-        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
->>>>>>> main
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
         // Only now: this line promises that every check of the start has passed.

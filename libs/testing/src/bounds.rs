@@ -20,7 +20,9 @@ pub fn accepted_numbers<E: Display>(
     let mut accepted = Vec::new();
     for setting in integers {
         let variable = format!("QUARTET_{}", setting.key.replace('.', "_").to_uppercase());
-        let large = LARGE.into_iter().filter(|_| !setting.key.ends_with("_bytes"));
+        let large = LARGE
+            .into_iter()
+            .filter(|_| !setting.key.ends_with("_bytes"));
         for value in HUGE.into_iter().chain(large) {
             match load(&variable, value) {
                 Err(error) if error.to_string().contains(&setting.key) => {}

@@ -94,30 +94,21 @@ impl Settings for Config {
         let ttl = 1..=MAX_TTL_SECONDS;
         within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
         within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
-<<<<<<< HEAD
         let uploads = &self.uploads;
         let max_size = uploads.max_size_bytes;
         within("uploads.max_size_bytes", max_size, 1..=MAX_PUT_BYTES)?;
-        let age = uploads.abandoned_after_seconds;
-        within("uploads.abandoned_after_seconds", age, 0..=365 * DAY)?;
-        let interval = uploads.sweep_interval_seconds;
-        within("uploads.sweep_interval_seconds", interval, 1..=DAY)?;
-        within("uploads.sweep_batch", uploads.sweep_batch, 1..=10_000)?;
-        within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
-=======
-        let limit = self.uploads.verification_timeout_seconds;
+        let limit = uploads.verification_timeout_seconds;
         within(
             "uploads.verification_timeout_seconds",
             limit,
             1..=MAX_VERIFICATION_SECONDS,
         )?;
-        let late = self.uploads.abandoned_after_seconds;
+        let late = uploads.abandoned_after_seconds;
         within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS)?;
-        let interval = self.uploads.sweep_interval_seconds;
-        at_least("uploads.sweep_interval_seconds", interval, 1)?;
-        let batch = self.uploads.sweep_batch;
+        let interval = uploads.sweep_interval_seconds;
+        within("uploads.sweep_interval_seconds", interval, 1..=DAY)?;
+        let batch = uploads.sweep_batch;
         within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
-        at_least("s3.timeout_seconds", s3.timeout_seconds, 1)
->>>>>>> main
+        within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
     }
 }

@@ -139,7 +139,6 @@ async fn a_pool_works_again_after_its_connections_were_cut() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn a_database_that_refuses_is_not_called_silent() {
     let database = TestDatabase::empty(SCHEMA).await;
     let name = &database.name;
@@ -167,7 +166,9 @@ async fn a_database_that_refuses_is_not_called_silent() {
         message.starts_with("the role lacks a privilege"),
         "{message}"
     );
-=======
+}
+
+#[tokio::test]
 async fn a_transaction_belongs_to_its_user_whatever_the_name() {
     let database = TestDatabase::empty(SCHEMA).await;
     let pool = db::pool(&database.settings(), "test").unwrap();
@@ -193,5 +194,4 @@ async fn a_transaction_belongs_to_its_user_whatever_the_name() {
         let after: Option<String> = sqlx::query_scalar(current).fetch_one(&pool).await.unwrap();
         assert_eq!(after.unwrap_or_default(), "", "{user}");
     }
->>>>>>> main
 }

@@ -87,28 +87,10 @@ impl Store {
         Ok(true)
     }
 
-<<<<<<< HEAD
-=======
-    pub(crate) fn delete_bucket(&self, name: &str) -> S3Result<()> {
-        let bucket = self.bucket(name)?;
-        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-        match bucket.remove() {
-            Ok(()) => {
-                buckets.remove(name);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                Err(s3_error!(BucketNotEmpty, "The bucket is not empty"))
-            }
-            Err(error) => Err(S3Error::internal_error(error)),
-        }
-    }
-
     pub(crate) fn keeps_checksums(&self) -> bool {
         !self.quirks.keeps_no_checksums
     }
 
->>>>>>> main
     /// A temporary file on the same file system as the objects.
     pub(crate) fn draft(&self, algorithms: &[String]) -> S3Result<Draft> {
         Draft::create(&self.root.join("tmp"), algorithms).internal()

@@ -119,14 +119,8 @@ async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadOb
         if partial {
             let (first, last) = (range.start, range.end.saturating_sub(1));
             output.content_range = Some(format!("bytes {first}-{last}/{size}"));
-<<<<<<< HEAD
-        } else if read.checksums {
-            set_checksums!(output, record.meta.checksums.clone());
-=======
         } else if checksums {
-            let kind = set_checksums!(output, record.meta.checksums.clone());
-            output.checksum_type = kind.map(ChecksumType::from);
->>>>>>> main
+            set_checksums!(output, record.meta.checksums.clone());
         }
         Ok((record, range, output))
     })

@@ -1,7 +1,6 @@
 //! A binary that cannot start prints one line that names the cause.
 
 use std::{
-<<<<<<< HEAD
     fs,
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, Stdio},
@@ -11,13 +10,6 @@ use quartet_core::MIGRATOR;
 use quartet_testing::{TestDatabase, child::survives_hangup};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-=======
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-};
-
-use quartet_testing::TestDatabase;
->>>>>>> main
 
 const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing listens on port 1.

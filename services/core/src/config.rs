@@ -271,10 +271,7 @@ impl Keys {
             let rule = "must be set; generate it with `openssl rand -hex 32`";
             return Err(ConfigError::invalid("keys.master_key", rule));
         }
-        let mut bytes = [0; MASTER_KEY_BYTES];
-        hex::decode_to_slice(digits, &mut bytes)
-            .map_err(|_| ConfigError::invalid("keys.master_key", rule))?;
-        Ok(bytes)
+        key_bytes(digits).ok_or_else(|| ConfigError::invalid("keys.master_key", rule))
     }
 
     /// # Errors
@@ -284,10 +281,16 @@ impl Keys {
     ) -> Result<Vec<[u8; MASTER_KEY_BYTES]>, ConfigError> {
         let rule = "must be 64 hexadecimal digits each";
         let keys = self.previous_master_keys.iter();
-        keys.map(|key| parse_hex(key.expose_secret().trim()))
+        keys.map(|key| key_bytes(key.expose_secret().trim()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| ConfigError::invalid("keys.previous_master_keys", rule))
     }
+}
+
+fn key_bytes(digits: &str) -> Option<[u8; MASTER_KEY_BYTES]> {
+    let mut bytes = [0; MASTER_KEY_BYTES];
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]

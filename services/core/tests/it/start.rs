@@ -117,7 +117,10 @@ async fn a_service_listens_only_after_every_check() {
     let output = serve(&database, &other).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
-    assert!(stderr.contains("another keys.master_key"), "{stderr}");
+    assert!(
+        stderr.contains("another keys.master_key, which"),
+        "{stderr}"
+    );
     assert!(!String::from_utf8(stdout).unwrap().contains("listening"));
 }
 

@@ -3,7 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{OtlpProtocol, Telemetry};
+use quartet_common::{
+    cli::catch_hangup,
+    config::{OtlpProtocol, Telemetry},
+};
 use quartet_telemetry::{
     AccessLine, LIMIT_BYTES, TelemetryGuard, TraceContext, init, metrics::Metrics,
 };
@@ -196,6 +199,7 @@ fn a_panic_is_logged_and_everything_before_it_flushed() {
 #[test]
 #[ignore = "a child of the tests below"]
 fn reloads_on_hangup() {
+    catch_hangup().unwrap();
     let guard = start("info");
     let level = guard.level();
     let runtime = tokio::runtime::Runtime::new().unwrap();

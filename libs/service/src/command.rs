@@ -198,7 +198,7 @@ pub fn with_base<S: Service, F: Future<Output = anyhow::Result<()>>>(
         })
 }
 
-/// Waits while the database is away or not migrated yet; anything else does not mend itself.
+/// Waits while the database is away or not migrated yet; anything else does not pass by itself.
 async fn await_schema<S: Service>(
     config: &S::Config,
     base: &Base,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants:
-//! - Clients can write to `incoming/ID` only, which nobody can read. What is public was verified:
+//! - Clients can write to `incoming/ID` only, which no one can read. What is public was verified:
 //!   the copy names the `ETag` of what was verified, so a file that is replaced in between is
 //!   verified again.
 //! - An asset changes from pending to another state once, in the database. Replicas that complete

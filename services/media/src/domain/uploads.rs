@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants:
-//! - The file never passes through this service, and lands where nobody can read it. What the client
+//! - The file never passes through this service, and lands where no one can read it. What the client
 //!   declares is signed, and what the store has received is verified again (`completion`): the
 //!   store's own checks differ between vendors.
 //! - A row exists for every URL that has been signed, so no object is out of reach of the sweep.

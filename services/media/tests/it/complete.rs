@@ -249,3 +249,41 @@ async fn a_deletion_during_completion_leaves_no_file() {
     assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
     assert!(app.rows().await.is_empty());
 }
+
+/// Requests wait for a while, and together for one verification.
+#[tokio::test]
+async fn a_store_that_stalls_delays_requests_for_a_bounded_time() {
+    let stalled = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", stalled.local_addr().unwrap());
+    let app = TestApp::start_with(|config| {
+        config.s3.endpoint = endpoint.parse().unwrap();
+        config.server.request_timeout_seconds = 3;
+    })
+    .await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let id = id_of(&presigned["asset"]);
+    let started = std::time::Instant::now();
+    let all = futures_util::future::join_all((0..5).map(|_| app.complete("usr_a", id)));
+    for response in all.await {
+        let text = json_of(response, 503).await;
+        assert_eq!(text["code"], "store_unavailable");
+        assert!(
+            text["detail"]
+                .as_str()
+                .unwrap()
+                .contains("still being verified")
+        );
+    }
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(3),
+        "the time-out of a request"
+    );
+    let mut connections = 0;
+    while tokio::time::timeout(std::time::Duration::from_millis(100), stalled.accept())
+        .await
+        .is_ok()
+    {
+        connections += 1;
+    }
+    assert_eq!(connections, 1, "one verification");
+}

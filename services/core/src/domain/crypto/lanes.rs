@@ -1,8 +1,8 @@
 //! Lanes: attempts with the same key enter a few at a time, in the order of their arrival.
 //!
-//! A lane exists while somebody is in it or waits for it. Each has a place for a bounded number of
-//! waiters; further ones are refused. Waiters of one lane take no room from others, so whoever
-//! floods an account or sends from one network delays that account or that network alone.
+//! A lane exists while it is in use. A bounded number of attempts wait for it; further ones are refused.
+//! Those that wait for one lane take no room from others, so a flood of attempts on one account or
+//! from one network delays that account or that network alone.
 
 use std::{
     collections::HashMap,

@@ -113,7 +113,7 @@ impl MasterKey {
     }
 }
 
-/// Tells the keys apart and nothing else.
+/// Distinguishes the keys and reveals nothing else.
 fn key_id(key: &hmac::Key) -> KeyId {
     let [a, b, c, d, ..] = derive(key, "key id", &[]);
     [a, b, c, d]

@@ -169,7 +169,7 @@ fn serve<S: Service>(
         replica.start().await?;
         // Only now: this line promises that every check of the start has passed.
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
-        replica.serve(listener, |router| router).await
+        replica.run(listener).await
     });
     if result.is_ok() {
         tracing::info!("stopped");

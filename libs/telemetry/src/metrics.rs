@@ -150,6 +150,19 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// The series of requests with these labels, for code that counts many of them.
+    pub fn series(&self, method: &Method, route: Arc<str>, status: u16) -> RequestSeries {
+        let labels = RequestLabels {
+            http_request_method: method_label(method),
+            http_route: route,
+            http_response_status_code: status,
+        };
+        RequestSeries {
+            requests: self.requests.get_or_create_owned(&labels),
+            duration: self.duration.get_or_create_owned(&labels),
+        }
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn render(&self) -> String {
         if let Some(bytes) = resident_bytes() {
@@ -162,6 +175,21 @@ impl Metrics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The count and the durations of requests with the same labels.
+#[derive(Clone, Debug)]
+pub struct RequestSeries {
+    requests: Counter,
+    duration: Histogram,
+}
+
+impl RequestSeries {
+    /// Like [`Metrics::request_finished`].
+    pub fn finished(&self, took: Duration) {
+        self.requests.inc();
+        self.duration.observe(took.as_secs_f64());
     }
 }
 

@@ -1,14 +1,22 @@
-//! What the command lines of all binaries share: exit codes, and the health check of containers.
+//! What the command lines of all binaries share: exit codes, SIGHUP, and the health check of
+//! containers.
 
 use std::{
     fmt::Display,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::ExitCode,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use clap::ValueEnum;
+use signal_hook::{consts::SIGHUP, flag};
+
+use crate::causes::causes;
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The rest of a longer response is not read.
@@ -28,31 +36,38 @@ pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {}", with_causes(&error));
+            eprintln!("{name}: {}", causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Writes the output of a command to stdout.
+/// Writes the output of a command to stdout. A reader that has read enough (`| head`) is no error.
 ///
 /// # Errors
-/// When stdout is closed.
+/// When stdout cannot be written.
 pub fn print(text: impl Display) -> anyhow::Result<()> {
-    Ok(write!(io::stdout(), "{text}")?)
+    let mut stdout = io::stdout().lock();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
-/// Some errors contain their cause in their message, which is not repeated.
-fn with_causes(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !line.ends_with(&cause) {
-            let colon = if line.is_empty() { "" } else { ": " };
-            line.push_str(colon);
-            line.push_str(&cause);
-        }
-    }
-    line
+static HANGUP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Call it first in `main`: until there is a handler, SIGHUP ends the process, and an operator who
+/// asks for a reload cannot know whether the start is over.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn catch_hangup() -> io::Result<()> {
+    flag::register(SIGHUP, Arc::clone(&HANGUP)).map(drop)
+}
+
+/// Whether SIGHUP has arrived since [`catch_hangup`]. Ask once, when reloads are possible.
+pub fn was_hung_up() -> bool {
+    HANGUP.load(Ordering::Relaxed)
 }
 
 /// Sends a request to the service on this machine over plain HTTP.
@@ -90,17 +105,4 @@ fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
         .take(HEALTHCHECK_RESPONSE_BYTES)
         .read_to_end(&mut response)?;
     Ok(String::from_utf8_lossy(&response).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_causes;
-
-    #[test]
-    fn causes_are_not_repeated() {
-        let deep = anyhow::anyhow!("no such file").context("secret: no such file");
-        assert_eq!(with_causes(&deep), "secret: no such file");
-        let other = anyhow::anyhow!("refused").context("the log cannot be created");
-        assert_eq!(with_causes(&other), "the log cannot be created: refused");
-    }
 }

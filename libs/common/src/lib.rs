@@ -3,6 +3,7 @@
 //! No business noun lives here, and nothing that needs a database, a web server or a collector:
 //! those have crates of their own beside this one.
 
+mod causes;
 pub mod checks;
 pub mod cli;
 pub mod clock;
@@ -13,3 +14,5 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod request_id;
+
+pub use causes::causes;

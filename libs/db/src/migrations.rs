@@ -39,8 +39,30 @@ pub enum SchemaError {
         schema: &'static str,
         source: MigrateError,
     },
-    #[error("the database does not respond: {0}")]
-    Database(#[from] sqlx::Error),
+    // Without a source: the text contains what matters of it.
+    #[error("{}", refusal(.0))]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for SchemaError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// A database that refuses something has responded.
+fn refusal(error: &sqlx::Error) -> String {
+    let Some(refused) = error.as_database_error() else {
+        return format!("the database does not respond: {error}");
+    };
+    let code = refused.code().unwrap_or_default();
+    let what = match &*code {
+        "28P01" | "28000" => "the database refuses the role or its password",
+        "3D000" => "the database does not exist",
+        "42501" => "the role lacks a privilege",
+        _ => "the database refuses",
+    };
+    format!("{what} (see database.url): {} ({code})", refused.message())
 }
 
 /// Applies the pending migrations. Replicas may do so at the same time: one waits for the other.
@@ -54,7 +76,11 @@ pub async fn migrate(
 ) -> Result<(), MigrateFailure> {
     let mut options = options(settings, "quartet-migrate")?;
     // A migration may take longer than a request's statement.
-    options = options.options([("statement_timeout", "0")]);
+    options = options.options([
+        ("statement_timeout", "0"),
+        // "schema exists already, skipping" is no news.
+        ("client_min_messages", "warning"),
+    ]);
     let mut connection = options.connect().await.map_err(SchemaError::from)?;
     run(migrator, &mut connection, schema).await?;
     connection.close().await.map_err(SchemaError::from)?;

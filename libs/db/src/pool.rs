@@ -22,12 +22,19 @@ pub fn options(settings: &Database, application: &str) -> Result<PgConnectOption
     if url.is_empty() {
         return Err(ConfigError::invalid("database.url", "must be set"));
     }
+    let invalid = || {
+        let rule = "must be postgres://role:password@host:port/database";
+        ConfigError::invalid("database.url", rule)
+    };
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(invalid());
+    }
     let timeout = format!("{}s", settings.statement_timeout_seconds);
     let options = PgConnectOptions::from_str(url)
-        .map_err(|_| {
-            let rule = "must be postgres://role:password@host:port/database";
-            ConfigError::invalid("database.url", rule)
-        })?
+        .map_err(|_| invalid())?
         .application_name(application)
         .options([("statement_timeout", timeout.as_str())])
         .log_statements(tracing::log::LevelFilter::Debug)

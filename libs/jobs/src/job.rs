@@ -58,7 +58,7 @@ impl Job {
             cancel_at_stop: false,
             backoff: Backoff {
                 first: Duration::from_secs(1),
-                max: Duration::from_mins(1).min(period),
+                max: Duration::from_mins(1),
             },
             stale_after: (period * STALE_AFTER_PERIODS).max(MIN_STALE_AFTER),
             wake: None,
@@ -115,8 +115,8 @@ impl Job {
         self
     }
 
-    /// How long to wait after failures. By default from 1 s to the period, or to a minute if
-    /// that is shorter; from 0.1 s to 5 s for continuous jobs.
+    /// How long to wait after failures. By default from 1 s to a minute; from 0.1 s to 5 s for
+    /// continuous jobs.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;

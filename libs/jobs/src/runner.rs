@@ -4,7 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use quartet_common::clock::Clock;
+use quartet_common::{causes, clock::Clock};
 use quartet_telemetry::{metrics::Metrics, panic_message, spans_enabled};
 use tokio::{
     task::JoinSet,
@@ -88,7 +88,7 @@ impl Runner {
                 tracing::error!(
                     target: "quartet",
                     job = name,
-                    error = format!("{error:#}"),
+                    error = causes(error.as_ref()),
                     "essential job failed, shutting down"
                 );
                 shutdown.cancel();
@@ -213,7 +213,7 @@ impl Supervisor {
         tracing::warn!(
             target: "quartet",
             job,
-            error = format!("{error:#}"),
+            error = causes(error.as_ref()),
             failures,
             retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             "job failed"

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     base::Base,
     documents,
-    service::{Service, Settings},
+    service::{Service, Settings, check},
 };
 
 impl Base {
@@ -28,8 +28,7 @@ impl Base {
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let sections = config.sections();
-        sections.check()?;
-        config.check()?;
+        check(config)?;
         Ok(Self {
             db: quartet_db::pool(sections.database, &format!("quartet-{}", S::NAME))?,
             verifier: S::verifier(config, &clock)?,

@@ -4,9 +4,9 @@ use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
-    cli::{OpenapiVersion, exit, healthcheck, print},
+    cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
-    config::{self, COMMON_DEFAULTS, ConfigError},
+    config::{self, COMMON_DEFAULTS, ConfigError, Loaded},
     openapi::in_version,
 };
 use quartet_db::SchemaError;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     base::Base,
     replica::Replica,
-    service::{Service, Settings},
+    service::{Service, Settings, check},
 };
 
 /// Time between two looks at a database that is awaited.
@@ -68,6 +68,9 @@ enum Command<C: Subcommand> {
 /// Runs the command that the arguments name.
 pub fn main<S: Service>() -> ExitCode {
     let name = format!("quartet-{}", S::NAME);
+    if let Err(error) = catch_hangup() {
+        return exit(&name, Err(error.into()));
+    }
     let matches = Arguments::<S::Command>::command()
         .name(name.clone())
         .bin_name(name.clone())
@@ -82,31 +85,39 @@ pub fn main<S: Service>() -> ExitCode {
     exit(&name, run::<S>(arguments))
 }
 
+type Check<S> = fn(&<S as Service>::Config) -> Result<(), ConfigError>;
+type Loading<S> = Result<Loaded<<S as Service>::Config>, ConfigError>;
+
 fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
         .config
-        .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into));
-    let load = move || -> Result<S::Config, ConfigError> {
-        config::load(
+        .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into))
+        .filter(|file: &PathBuf| !file.as_os_str().is_empty());
+    let load = move |check: Check<S>| {
+        config::load_checked(
             &[COMMON_DEFAULTS, S::DEFAULTS],
             file.as_deref(),
             config::environment(),
+            check,
         )
     };
+    // These need no secret of the service.
+    let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
         Command::Serve { wait } => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(load()?, load, limit)
+            serve::<S>(load(check)?, move || load(check), limit)
         }
-        Command::Migrate => migrate::<S>(&load()?),
+        Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
         Command::Config => print(config::render_markdown(&[COMMON_DEFAULTS, S::DEFAULTS])),
         Command::Healthcheck { ready } => {
             let path = if ready { "/ready" } else { "/health" };
-            healthcheck(load()?.sections().server.listen, path)
+            let loaded = sections(&load)?;
+            healthcheck(loaded.config.sections().server.listen, path)
         }
-        Command::Own(command) => S::run(command, load),
+        Command::Own(command) => S::run(command, move || Ok(load(check)?.config)),
     }
 }
 
@@ -124,15 +135,28 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 /// `reload` reads the configuration again on SIGHUP; the log filter is what changes. `wait` is how long
 /// the schema may take to become current.
 fn serve<S: Service>(
-    config: S::Config,
-    reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
+    loaded: Loaded<S::Config>,
+    reload: impl Fn() -> Loading<S> + Send + Sync + 'static,
     wait: Duration,
 ) -> anyhow::Result<()> {
+    let Loaded {
+        config,
+        settings: started,
+    } = loaded;
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let filter = move || Ok(reload()?.sections().telemetry.log.clone());
+    let filter = move || {
+        let now = reload()?;
+        let mut changed = started.changed_keys(&now.settings);
+        changed.retain(|key| key != "telemetry.log");
+        if !changed.is_empty() {
+            let settings = changed.join(", ");
+            tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");
+        }
+        Ok(now.config.sections().telemetry.log.clone())
+    };
     runtime.spawn(telemetry.level().reload_on_hangup(filter));
     let result = runtime.block_on(async {
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
@@ -141,9 +165,10 @@ fn serve<S: Service>(
             .await
             .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
         await_schema::<S>(&config, &base, wait).await?;
-        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
+        // Only now: this line promises that every check of the start has passed.
+        tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         replica.run(listener).await
     });
     if result.is_ok() {

@@ -23,4 +23,4 @@ mod service;
 pub use base::Base;
 pub use command::{main, with_base};
 pub use replica::Replica;
-pub use service::{NoCommand, Sections, Service, Settings};
+pub use service::{NoCommand, Sections, Service, Settings, check};

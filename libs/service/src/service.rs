@@ -128,6 +128,16 @@ impl Sections<'_> {
         self.server.check()?;
         self.database.check()?;
         self.jwt.check()?;
-        self.telemetry.check()
+        self.telemetry.check()?;
+        quartet_telemetry::check_filter(&self.telemetry.log)
     }
+}
+
+/// Every rule that types alone do not express.
+///
+/// # Errors
+/// The first setting that breaks one.
+pub fn check(config: &impl Settings) -> Result<(), ConfigError> {
+    config.sections().check()?;
+    config.check()
 }

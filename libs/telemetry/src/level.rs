@@ -1,16 +1,25 @@
 //! Changing the log filter while the process runs.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use quartet_common::config::ConfigError;
+use quartet_common::{cli::was_hung_up, config::ConfigError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
+
+use crate::log::limit_bridge;
 
 pub(crate) const KEY: &str = "telemetry.log";
 
 /// The log filter of the process. Clones change the same one.
 #[derive(Clone)]
-pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+pub struct LogLevel {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// The filter in force, as it was written.
+    text: Arc<Mutex<String>>,
+}
 
 impl fmt::Debug for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,13 +32,16 @@ impl LogLevel {
     pub(crate) fn new(
         filter: &str,
     ) -> Result<(reload::Layer<EnvFilter, Registry>, Self), ConfigError> {
-        let (layer, handle) = reload::Layer::new(parse(filter)?);
-        Ok((layer, Self(handle)))
+        let parsed = parse(filter)?;
+        limit_bridge(&parsed);
+        let (layer, handle) = reload::Layer::new(parsed);
+        let text = Arc::new(Mutex::new(filter.to_owned()));
+        Ok((layer, Self { handle, text }))
     }
 
     /// The filter in force, such as `info,sqlx=debug`.
     pub fn get(&self) -> String {
-        self.0.with_current(ToString::to_string).unwrap_or_default()
+        self.lock().clone()
     }
 
     /// Puts a filter in force: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or
@@ -39,11 +51,29 @@ impl LogLevel {
     /// When the text is not a filter. The old one stays in force.
     pub fn set(&self, filter: &str) -> Result<(), ConfigError> {
         let parsed = parse(filter)?;
-        self.0
+        let mut text = self.lock();
+        if *text == filter {
+            return Ok(());
+        }
+        // By the old filter if that shows it: the new one may silence the log.
+        let shown = tracing::enabled!(target: "quartet", tracing::Level::INFO);
+        let changed = || tracing::info!(target: "quartet", filter, "log filter changed");
+        if shown {
+            changed();
+        }
+        limit_bridge(&parsed);
+        self.handle
             .reload(parsed)
             .map_err(|error| ConfigError::invalid(KEY, error.to_string()))?;
-        tracing::info!(target: "quartet", filter, "log filter changed");
+        filter.clone_into(&mut text);
+        if !shown {
+            changed();
+        }
         Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// On every SIGHUP, reads the filter again and puts it in force. Other settings change with a
@@ -56,10 +86,12 @@ impl LogLevel {
                 return;
             }
         };
-        while hangup.recv().await.is_some() {
+        let mut is_due = was_hung_up() || hangup.recv().await.is_some();
+        while is_due {
             if let Err(error) = read().and_then(|filter| self.set(&filter)) {
                 tracing::error!(target: "quartet", %error, "log filter not changed");
             }
+            is_due = hangup.recv().await.is_some();
         }
     }
 }

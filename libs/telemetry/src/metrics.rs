@@ -137,7 +137,7 @@ impl Metrics {
         ActiveRequest(active)
     }
 
-    /// Notes an answered request; `route` is the pattern, never the path.
+    /// Notes a completed request; `route` is the pattern, never the path.
     pub fn request_finished(&self, method: &Method, route: Arc<str>, status: u16, took: Duration) {
         let labels = RequestLabels {
             http_request_method: method_label(method),

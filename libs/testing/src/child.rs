@@ -8,10 +8,12 @@
 
 use std::{
     io::{BufRead, BufReader, Lines, Write},
+    net::TcpListener,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub struct Logging {
@@ -100,6 +102,28 @@ impl Drop for Logging {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether SIGHUP leaves a command of this binary alone that has not come far: its health check,
+/// which waits for a response.
+pub fn survives_hangup(program: &str) -> bool {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut child = Command::new(program)
+        .arg("healthcheck")
+        .env_clear()
+        .env("QUARTET_SERVER_LISTEN", address)
+        .spawn()
+        .unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
+    let request = BufReader::new(&connection).lines();
+    // It has sent its request, and waits.
+    assert!(request.map(Result::unwrap).any(|line| line.is_empty()));
+    let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    drop(connection);
+    child.wait().unwrap().success()
 }
 
 /// In the child: waits until the parent sends a line or closes the input.

@@ -38,7 +38,7 @@ pub struct Operation {
 
 /// A response, and the request that it belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct Exchange<'a> {
     pub method: &'a Method,
     /// With or without a query.
     pub path: &'a str,
@@ -102,20 +102,20 @@ impl Contract {
 
     /// # Errors
     /// What differs from the document.
-    pub fn check(&self, answer: &Answer<'_>) -> Result<(), String> {
-        let path = answer.path.split('?').next().unwrap_or_default();
+    pub fn check(&self, exchange: &Exchange<'_>) -> Result<(), String> {
+        let path = exchange.path.split('?').next().unwrap_or_default();
         // A service that answers with a slash at the end does so as without it.
         let path = path.strip_suffix('/').unwrap_or(path);
-        let seen = format!("{} {path} -> {}", answer.method, answer.status);
-        self.compare(answer, path)
+        let seen = format!("{} {path} -> {}", exchange.method, exchange.status);
+        self.compare(exchange, path)
             .map_err(|what| format!("{seen}: {what}"))
     }
 
-    fn compare(&self, answer: &Answer<'_>, path: &str) -> Result<(), String> {
-        let Some(operation) = self.find(answer.method, path) else {
+    fn compare(&self, exchange: &Exchange<'_>, path: &str) -> Result<(), String> {
+        let Some(operation) = self.find(exchange.method, path) else {
             let unlisted = UNLISTED.iter().any(|start| path.starts_with(start));
-            let refused = answer.status >= 400 && self.problem_of(answer)?.is_some();
-            let fits = unlisted || refused || *answer.method == Method::HEAD;
+            let refused = exchange.status >= 400 && self.problem_of(exchange)?.is_some();
+            let fits = unlisted || refused || *exchange.method == Method::HEAD;
             return if fits {
                 Ok(())
             } else {
@@ -124,29 +124,29 @@ impl Contract {
         };
         let id = &operation.id;
         let response = operation.value["responses"]
-            .get(answer.status.to_string())
+            .get(exchange.status.to_string())
             .ok_or_else(|| format!("{id} has no such status"))?;
-        self.compare_headers(answer, response)?;
+        self.compare_headers(exchange, response)?;
         let empty = Map::new();
         let content = response["content"].as_object().unwrap_or(&empty);
-        let kind = media_type(answer.headers);
-        if *answer.method == Method::HEAD {
+        let kind = media_type(exchange.headers);
+        if *exchange.method == Method::HEAD {
             return Ok(());
         }
-        if content.is_empty() && answer.body.is_none_or(<[u8]>::is_empty) {
+        if content.is_empty() && exchange.body.is_none_or(<[u8]>::is_empty) {
             return Ok(());
         }
-        let Some(body) = answer.body else {
+        let Some(body) = exchange.body else {
             return known(content, &kind).map(|_| ());
         };
         let media = known(content, &kind)?;
         if !kind.ends_with("json") {
             return Ok(());
         }
-        let key = format!("{id} {} {kind}", answer.status);
+        let key = format!("{id} {} {kind}", exchange.status);
         let value = self.compare_body(&key, &media["schema"], body)?;
         if kind == PROBLEM {
-            self.problem_of(answer)?;
+            self.problem_of(exchange)?;
             return listed(&value["code"], &response[CODES], "problem code");
         }
         let mut errors = value["errors"].as_array().into_iter().flatten();
@@ -173,11 +173,11 @@ impl Contract {
         })
     }
 
-    fn compare_headers(&self, answer: &Answer<'_>, response: &Value) -> Result<(), String> {
+    fn compare_headers(&self, exchange: &Exchange<'_>, response: &Value) -> Result<(), String> {
         let headers = response["headers"].as_object();
         for (name, header) in headers.into_iter().flatten() {
             let header = self.resolve(header);
-            let sent = answer.headers.get(name.as_str());
+            let sent = exchange.headers.get(name.as_str());
             if sent.is_none() && header["required"] == true {
                 return Err(format!("the header {name} is missing"));
             }
@@ -215,19 +215,19 @@ impl Contract {
     }
 
     /// The problem in a response, which must agree with its status and headers.
-    fn problem_of(&self, answer: &Answer<'_>) -> Result<Option<Value>, String> {
-        let (Some(body), PROBLEM) = (answer.body, &*media_type(answer.headers)) else {
+    fn problem_of(&self, exchange: &Exchange<'_>) -> Result<Option<Value>, String> {
+        let (Some(body), PROBLEM) = (exchange.body, &*media_type(exchange.headers)) else {
             return Ok(None);
         };
-        if *answer.method == Method::HEAD {
+        if *exchange.method == Method::HEAD {
             return Ok(None);
         }
         let schema = json!({"$ref": "#/components/schemas/Problem"});
         let problem = self.compare_body("a problem", &schema, body)?;
-        let id = answer.headers.get("x-request-id");
+        let id = exchange.headers.get("x-request-id");
         let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
         let code = problem["code"].as_str().unwrap_or_default();
-        let agrees = problem["status"] == answer.status
+        let agrees = problem["status"] == exchange.status
             && problem["request_id"] == id
             && problem["type"] == format!("urn:quartet:problem:{code}");
         if agrees {

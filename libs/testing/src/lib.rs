@@ -4,6 +4,7 @@
 //! A dev-dependency only. Without the feature `database` it links no sqlx.
 
 pub mod arrows;
+mod bounds;
 pub mod child;
 mod closed;
 mod complete;
@@ -14,6 +15,7 @@ mod issuer;
 pub mod server;
 mod watch;
 
+pub use bounds::accepted_numbers;
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{Method, header};
 
-use super::contract::{Answer, Contract};
+use super::contract::{Contract, Exchange};
 
 /// When dropped, fails the test if a response differed from the document.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Drop for Watch {
             .unwrap_or_else(PoisonError::into_inner);
         assert!(
             broken.is_empty() || std::thread::panicking(),
-            "answers that the document does not promise:\n{}",
+            "responses that the document does not promise:\n{}",
             broken.join("\n")
         );
     }
@@ -75,7 +75,7 @@ async fn look(State(shared): State<Shared>, request: Request, next: Next) -> Res
             Err(error) => (None, Body::from_stream(broken_off(error))),
         }
     };
-    let checked = shared.contract.check(&Answer {
+    let checked = shared.contract.check(&Exchange {
         method: &method,
         path: &path,
         status: parts.status.as_u16(),

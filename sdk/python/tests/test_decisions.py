@@ -19,7 +19,7 @@ from quartet_client import (
     Tokens,
     UnauthenticatedError,
     UnavailableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     errors,
     retry,
     subscriptions,
@@ -70,17 +70,17 @@ def test_a_problem_becomes_a_typed_error() -> None:
         httpx.Response(404, json={"code": 7}),
     ],
 )
-def test_other_error_bodies_are_unexpected_answers(response: httpx.Response) -> None:
+def test_other_error_bodies_are_unexpected_responses(response: httpx.Response) -> None:
     error = errors.from_response(response)
-    assert isinstance(error, UnexpectedAnswerError)
-    assert (error.code, error.status) == ("unexpected_answer", response.status_code)
+    assert isinstance(error, UnexpectedResponseError)
+    assert (error.code, error.status) == ("unexpected_response", response.status_code)
 
 
 def test_errors_of_a_load_balancer_are_transient() -> None:
     for status in (502, 503, 504):
         error = errors.from_response(httpx.Response(status, html="<h1>Bad gateway</h1>"))
         assert isinstance(error, UnavailableError)
-        assert error.code == "unexpected_answer"
+        assert error.code == "unexpected_response"
     assert isinstance(errors.from_response(httpx.Response(429)), RateLimitedError)
 
 
@@ -209,7 +209,7 @@ def test_the_messages_of_a_subscription() -> None:
     assert following.data == {"a": 1}
     assert conversation.receive('{"type": "complete", "id": "1"}').complete
     for wrong in ("", "[]", '{"type": "next"}', '{"type": "what"}'):
-        with pytest.raises(UnexpectedAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             conversation.receive(wrong)
     limited = '{"type": "error", "payload": [{"extensions": {"code": "RATE_LIMITED"}}]}'
     with pytest.raises(RateLimitedError):

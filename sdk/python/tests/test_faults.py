@@ -18,7 +18,7 @@ from quartet_client import (
     RateLimitedError,
     RetryPolicy,
     UnavailableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     UserPatch,
 )
 
@@ -122,15 +122,15 @@ async def test_attempts_are_limited(log_in: LogIn, account: tuple[str, str], pro
         Answer(418, {}, b""),
     ],
 )
-async def test_foreign_responses_are_unexpected_answers(
+async def test_foreign_responses_are_unexpected_responses(
     log_in: LogIn, account: tuple[str, str], proxy: Proxy, answer: Answer
 ) -> None:
     quartet = await log_in(account, proxy=proxy.url)
     proxy.plan("GET", ME, answer)
-    with pytest.raises(UnexpectedAnswerError):
+    with pytest.raises(UnexpectedResponseError):
         await done(quartet.account.get())
     proxy.plan("POST", "/v1/links/graphql", answer)
-    with pytest.raises(UnexpectedAnswerError):
+    with pytest.raises(UnexpectedResponseError):
         await done(quartet.links.by_slug("x"))
 
 

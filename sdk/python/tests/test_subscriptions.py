@@ -25,7 +25,7 @@ from quartet_client import (
     RetryPolicy,
     Tokens,
     UnauthenticatedError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 from test_links import TARGET, click_repeatedly, close_events, first, in_background
 
@@ -162,7 +162,7 @@ async def test_another_protocol_is_reported(open_client: Open, tokens: Tokens) -
             quartet = open_client(
                 address=f"http://127.0.0.1:{port}", token_store=MemoryTokenStore(still_good)
             )
-            with pytest.raises(UnexpectedAnswerError):
+            with pytest.raises(UnexpectedResponseError):
                 await first(quartet.links.clicks("lnk_1"))
 
 

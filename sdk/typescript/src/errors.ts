@@ -10,7 +10,7 @@ export type ClientCode =
   /** No complete response in time. (A service that times out uses this code too, with a status.) */
   | "timed_out"
   /** A response that is not from Quartet; perhaps from a proxy. */
-  | "unexpected_answer"
+  | "unexpected_response"
   /** 304, to a request with `If-None-Match`. */
   | "not_modified"
   /** The object store refused the file; `status` and `detail` come from the store. */

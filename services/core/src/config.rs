@@ -1,11 +1,16 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, at_least};
+use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, within};
 use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 const MASTER_KEY_BYTES: usize = 32;
+const DAY: u64 = 86_400;
+/// Of lifetimes: ten years.
+const MAX_LIFETIME: u64 = 3650 * DAY;
+/// Of what one hash of a password takes.
+const MAX_MEMORY_KIB: u32 = 4 * 1024 * 1024;
 /// How long verifiers may cache the published keys.
 pub(crate) const JWKS_CACHED_SECONDS: u64 = 300;
 /// The `typ` of access tokens (RFC 9068).
@@ -90,22 +95,10 @@ impl Settings for Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let (keys, sessions, retention) = (&self.keys, &self.sessions, &self.retention);
-        at_least("keys.rotation_seconds", keys.rotation_seconds, 1)?;
-        at_least("keys.reload_seconds", keys.reload_seconds, 1)?;
-        let ttl = sessions.access_token_ttl_seconds;
-        at_least("sessions.access_token_ttl_seconds", ttl, 1)?;
-        at_least("sessions.idle_ttl_seconds", sessions.idle_ttl_seconds, 1)?;
-        let ttl = sessions.absolute_ttl_seconds;
-        at_least("sessions.absolute_ttl_seconds", ttl, 1)?;
-        at_least("sessions.max_per_user", sessions.max_per_user, 1)?;
-        at_least("retention.interval_seconds", retention.interval_seconds, 1)?;
-        at_least("retention.batch", retention.batch, 1)?;
-        if self.passwords.min_length < 8 || self.passwords.max_length < 64 {
-            let rule =
-                "must be at least 8, and passwords.max_length at least 64 (NIST SP 800-63B-4)";
-            return Err(ConfigError::invalid("passwords.min_length", rule));
-        }
+        self.check_seconds()?;
+        self.check_counts()?;
+        self.passwords.check()?;
+        let retention = &self.retention;
         // A user is purged after their sessions.
         if retention.ended_sessions_seconds > retention.deleted_users_seconds {
             let rule = "must not be longer than retention.deleted_users_seconds";
@@ -122,6 +115,95 @@ impl Settings for Config {
 }
 
 impl Config {
+    fn check_seconds(&self) -> Result<(), ConfigError> {
+        let (keys, sessions) = (&self.keys, &self.sessions);
+        let (throttle, retention) = (&self.throttle, &self.retention);
+        let account_delay = throttle.account_max_delay_seconds.into();
+        let address_delay = throttle.address_max_delay_seconds.into();
+        let access_token_ttl = sessions.access_token_ttl_seconds;
+        for (key, seconds, bounds) in [
+            ("keys.rotation", keys.rotation_seconds, 1..=MAX_LIFETIME),
+            (
+                "keys.publish_ahead",
+                keys.publish_ahead_seconds,
+                1..=MAX_LIFETIME,
+            ),
+            ("keys.reload", keys.reload_seconds, 1..=DAY),
+            ("sessions.access_token_ttl", access_token_ttl, 1..=30 * DAY),
+            (
+                "sessions.idle_ttl",
+                sessions.idle_ttl_seconds,
+                1..=MAX_LIFETIME,
+            ),
+            (
+                "sessions.absolute_ttl",
+                sessions.absolute_ttl_seconds,
+                1..=MAX_LIFETIME,
+            ),
+            (
+                "sessions.refresh_grace",
+                sessions.refresh_grace_seconds,
+                0..=DAY,
+            ),
+            (
+                "sessions.fresh_login",
+                sessions.fresh_login_seconds,
+                0..=MAX_LIFETIME,
+            ),
+            ("throttle.account_max_delay", account_delay, 0..=DAY),
+            ("throttle.address_max_delay", address_delay, 0..=DAY),
+            (
+                "throttle.forget_after",
+                throttle.forget_after_seconds,
+                0..=MAX_LIFETIME,
+            ),
+            (
+                "throttle.known_address",
+                throttle.known_address_seconds,
+                0..=MAX_LIFETIME,
+            ),
+            (
+                "retention.deleted_users",
+                retention.deleted_users_seconds,
+                0..=MAX_LIFETIME,
+            ),
+            (
+                "retention.ended_sessions",
+                retention.ended_sessions_seconds,
+                0..=MAX_LIFETIME,
+            ),
+            ("retention.interval", retention.interval_seconds, 1..=DAY),
+        ] {
+            within(&format!("{key}_seconds"), seconds, bounds)?;
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        let throttle = &self.throttle;
+        for (key, count, bounds) in [
+            (
+                "sessions.max_per_user",
+                self.sessions.max_per_user,
+                1..=10_000,
+            ),
+            (
+                "throttle.account_free_failures",
+                throttle.account_free_failures,
+                0..=1_000_000,
+            ),
+            (
+                "throttle.address_free_failures",
+                throttle.address_free_failures,
+                0..=1_000_000,
+            ),
+            ("retention.batch", self.retention.batch, 1..=100_000),
+        ] {
+            within(key, count, bounds)?;
+        }
+        Ok(())
+    }
+
     fn validate_keys(&self) -> Result<(), ConfigError> {
         let ahead = self.keys.publish_ahead_seconds;
         let rule = if ahead >= self.keys.rotation_seconds {
@@ -164,13 +246,32 @@ impl Config {
     }
 }
 
+impl Passwords {
+    fn check(&self) -> Result<(), ConfigError> {
+        // NIST SP 800-63B-4: at least 8 characters are required, at least 64 accepted.
+        within("passwords.max_length", self.max_length, 64..=4096)?;
+        within("passwords.min_length", self.min_length, 8..=self.max_length)?;
+        within("passwords.parallelism", self.parallelism, 1..=64)?;
+        // Argon2 needs eight blocks per lane.
+        let memory = 8 * self.parallelism..=MAX_MEMORY_KIB;
+        within("passwords.memory_kib", self.memory_kib, memory)?;
+        within("passwords.iterations", self.iterations, 1..=1000)?;
+        within("passwords.max_concurrent", self.max_concurrent, 0..=1024)?;
+        within("passwords.max_waiting", self.max_waiting, 0..=100_000)
+    }
+}
+
 impl Keys {
     /// # Errors
     /// When the setting is not 64 hexadecimal digits. The message does not contain it.
     pub(crate) fn master_key_bytes(&self) -> Result<[u8; MASTER_KEY_BYTES], ConfigError> {
         let rule = "must be 64 hexadecimal digits; generate it with `openssl rand -hex 32`";
-        parse_hex(self.master_key.expose_secret().trim())
-            .ok_or_else(|| ConfigError::invalid("keys.master_key", rule))
+        let digits = self.master_key.expose_secret().trim();
+        if digits.is_empty() {
+            let rule = "must be set; generate it with `openssl rand -hex 32`";
+            return Err(ConfigError::invalid("keys.master_key", rule));
+        }
+        key_bytes(digits).ok_or_else(|| ConfigError::invalid("keys.master_key", rule))
     }
 
     /// # Errors
@@ -180,25 +281,16 @@ impl Keys {
     ) -> Result<Vec<[u8; MASTER_KEY_BYTES]>, ConfigError> {
         let rule = "must be 64 hexadecimal digits each";
         let keys = self.previous_master_keys.iter();
-        keys.map(|key| parse_hex(key.expose_secret().trim()))
+        keys.map(|key| key_bytes(key.expose_secret().trim()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| ConfigError::invalid("keys.previous_master_keys", rule))
     }
 }
 
-fn parse_hex(text: &str) -> Option<[u8; MASTER_KEY_BYTES]> {
-    let digit = |byte: u8| {
-        let digit = char::from(byte).to_digit(16)?;
-        u8::try_from(digit).ok()
-    };
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    let bytes: Option<Vec<u8>> = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
-        .collect();
-    bytes?.try_into().ok()
+fn key_bytes(digits: &str) -> Option<[u8; MASTER_KEY_BYTES]> {
+    let mut bytes = [0; MASTER_KEY_BYTES];
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]

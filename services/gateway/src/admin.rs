@@ -29,7 +29,7 @@ use crate::{
     upstream::{HealthState, Lookup, Replica, Upstream},
 };
 
-/// Answers until the process exits: probes must see "not ready" to the end.
+/// Responds until the process exits: probes must see "not ready" to the end.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
     let served = async {
         listener.set_nonblocking(true)?;

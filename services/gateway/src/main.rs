@@ -1,24 +1,26 @@
 //! The command line.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use quartet_common::{
-    cli::{self, OpenapiVersion},
+    cli::{OpenapiVersion, catch_hangup, exit, print},
     config::{render_help, render_markdown},
 };
 use quartet_gateway::{DEFAULTS, Sources};
 use serde_json::Value;
 
+const NAME: &str = "quartet-gateway";
+
 /// The public gateway of Quartet: routing, access tokens, rate limits, load balancing.
 #[derive(Parser)]
-#[command(name = "quartet-gateway", version)]
+#[command(name = NAME, version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// TOML configuration file; the variable `QUARTET_CONFIG` names one too.
-    #[arg(long, global = true)]
+    #[arg(long, short, global = true)]
     config: Option<PathBuf>,
 }
 
@@ -52,12 +54,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = catch_hangup() {
+        return exit(NAME, Err(error.into()));
+    }
     let command = Arguments::command().after_long_help(render_help(&[DEFAULTS]));
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    cli::exit("quartet-gateway", run(arguments))
+    exit(NAME, run(arguments))
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -71,13 +76,13 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             quartet_gateway::check(&sources)?;
             print("configuration is valid\n")
         }
-        Command::Routes => print(&quartet_gateway::routes(&sources)?),
-        Command::Openapi { version, documents } => print(&quartet_common::openapi::in_version(
+        Command::Routes => print(quartet_gateway::routes(&sources)?),
+        Command::Openapi { version, documents } => print(quartet_common::openapi::in_version(
             &merge(&documents)?,
             version,
         )?),
-        Command::Problems => print(&quartet_gateway::problems()),
-        Command::Config => print(&render_markdown(&[DEFAULTS])),
+        Command::Problems => print(quartet_gateway::problems()),
+        Command::Config => print(render_markdown(&[DEFAULTS])),
         Command::Healthcheck { ready } => quartet_gateway::healthcheck(&sources, ready),
     }
 }
@@ -100,8 +105,4 @@ fn merge(files: &[(String, PathBuf)]) -> anyhow::Result<String> {
         .map(|(service, document)| (*service, document))
         .collect();
     Ok(quartet_gateway::openapi(&documents))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
 use quartet_service::{Sections, Settings};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,6 +10,9 @@ use url::Url;
 
 /// Limit of AWS Signature Version 4: one week.
 const MAX_TTL_SECONDS: u64 = 604_800;
+/// Of S3 and R2, for a single PUT.
+const MAX_PUT_BYTES: u64 = 5 << 30;
+const DAY: u64 = 86_400;
 
 const MAX_VERIFICATION_SECONDS: u64 = 3600;
 const MAX_SWEEP_BATCH: u32 = 10_000;
@@ -91,18 +94,21 @@ impl Settings for Config {
         let ttl = 1..=MAX_TTL_SECONDS;
         within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
         within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
-        let limit = self.uploads.verification_timeout_seconds;
+        let uploads = &self.uploads;
+        let max_size = uploads.max_size_bytes;
+        within("uploads.max_size_bytes", max_size, 1..=MAX_PUT_BYTES)?;
+        let limit = uploads.verification_timeout_seconds;
         within(
             "uploads.verification_timeout_seconds",
             limit,
             1..=MAX_VERIFICATION_SECONDS,
         )?;
-        let late = self.uploads.abandoned_after_seconds;
+        let late = uploads.abandoned_after_seconds;
         within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS)?;
-        let interval = self.uploads.sweep_interval_seconds;
-        at_least("uploads.sweep_interval_seconds", interval, 1)?;
-        let batch = self.uploads.sweep_batch;
+        let interval = uploads.sweep_interval_seconds;
+        within("uploads.sweep_interval_seconds", interval, 1..=DAY)?;
+        let batch = uploads.sweep_batch;
         within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
-        at_least("s3.timeout_seconds", s3.timeout_seconds, 1)
+        within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
     }
 }

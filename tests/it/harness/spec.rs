@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, Method};
 use quartet_devstack::workspace;
-use quartet_testing::contract::{Answer, Contract};
+use quartet_testing::contract::{Contract, Exchange};
 use serde_json::Value;
 
 pub(crate) use quartet_testing::contract::Operation;
@@ -47,7 +47,7 @@ pub(crate) fn check(method: &Method, path: &str, status: u16, headers: &HeaderMa
     if !OWN.iter().any(|start| path.starts_with(start)) {
         return;
     }
-    let response = Answer {
+    let response = Exchange {
         method,
         path,
         status,

@@ -1,6 +1,12 @@
 //! Merges the layers, and remembers where each value comes from.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    num::{IntErrorKind, ParseIntError},
+    path::Path,
+};
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -19,8 +25,18 @@ const ALIASES: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.otlp_protocol"),
     ("RUST_LOG", "telemetry.log"),
 ];
-/// Variables with the prefix that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
+/// Variables with the prefix that are not settings: of this loader, of the client, of `xtask live`
+/// and of tests.
+const NOT_SETTINGS: [&str; 4] = [
+    "QUARTET_CONFIG",
+    "QUARTET_URL",
+    "QUARTET_ADMIN_URL",
+    "QUARTET_TEST_DATABASE_URL",
+];
+/// The origin of a value that nothing has set.
+const DEFAULT: &str = "default";
+/// Bound of a configuration file and of a file with one value.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads the file that a variable names.
 pub type ReadFile<'r> = &'r dyn Fn(&Path, &str) -> Result<String, ConfigError>;
@@ -131,7 +147,7 @@ impl<'f> Layers<'f> {
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         serde_path_to_error::deserialize(self.settings.clone()).map_err(|error| {
             let key = error.path().to_string();
-            self.invalid(&key, error.into_inner().message())
+            self.invalid(&key, in_words(error.into_inner().message()))
         })
     }
 
@@ -142,6 +158,11 @@ impl<'f> Layers<'f> {
             key: key.to_owned(),
             message: message.into(),
         }
+    }
+
+    /// Whether the value comes from a variable or the file.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.origin(key) != DEFAULT
     }
 
     /// A variable, a position in the file, or the defaults.
@@ -157,7 +178,7 @@ impl<'f> Layers<'f> {
             .file
             .and_then(|(path, text)| Some((path, locate(text, key)?)));
         located.map_or_else(
-            || "default".to_owned(),
+            || DEFAULT.to_owned(),
             |(path, (line, column))| format!("{}:{line}:{column}", path.display()),
         )
     }
@@ -173,6 +194,7 @@ impl<'f> Layers<'f> {
                 self.set(key, value, alias)?;
             }
         }
+        let names_file = |name: &str| environment.get(name).is_some_and(|file| !file.is_empty());
         for (name, value) in environment {
             if !name.starts_with(PREFIX) || NOT_SETTINGS.contains(&name.as_str()) {
                 continue;
@@ -180,8 +202,10 @@ impl<'f> Layers<'f> {
             let from_file = name.strip_suffix("_FILE").and_then(|name| keys.get(name));
             match (keys.get(name), from_file) {
                 // The file wins, whichever of the two comes first.
-                (Some(_), _) if environment.contains_key(&format!("{name}_FILE")) => {}
+                (Some(_), _) if names_file(&format!("{name}_FILE")) => {}
                 (Some(key), _) => self.set(key, value, name)?,
+                // Set to nothing, as by `${NAME:-}` in a Compose file.
+                (None, Some(_)) if value.is_empty() => {}
                 (None, Some(key)) => {
                     let text = read(Path::new(value), name)?;
                     self.set(key, text.trim_end_matches(['\n', '\r']), name)?;
@@ -219,9 +243,23 @@ impl<'f> Layers<'f> {
 /// The text of a file; `variable` is the one that names it, if any.
 ///
 /// # Errors
-/// [`ConfigError::Read`].
+/// [`ConfigError::Read`], also for what is no file or too large: a pipe may never end, and a device
+/// fills the memory.
 pub fn read(path: &Path, variable: Option<&str>) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let bounded = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let mut text = String::new();
+        let file = File::open(path)?;
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            let rule = format!("it is larger than {MAX_FILE_BYTES} bytes");
+            return Err(io::Error::other(rule));
+        }
+        Ok(text)
+    };
+    bounded().map_err(|source| ConfigError::Read {
         origin: variable.map_or_else(String::new, |variable| format!("{variable}: ")),
         path: path.to_owned(),
         source,
@@ -272,6 +310,23 @@ fn merge(
     Ok(())
 }
 
+/// Serde names the types of Rust, which operators do not know.
+fn in_words(message: &str) -> String {
+    let unsigned = ["u8", "u16", "u32", "u64", "usize"];
+    match message.rsplit_once("expected ") {
+        Some((head, kind)) if unsigned.contains(&kind) => {
+            let max = match kind {
+                "u8" => u8::MAX.into(),
+                "u16" => u16::MAX.into(),
+                "u32" => u32::MAX.into(),
+                _ => i64::MAX as u64,
+            };
+            format!("{head}expected an integer from 0 to {max}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// A variable's text as the type of the current value. Never echoes the text: it may be a secret.
 fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -280,7 +335,12 @@ fn typed(current: &Value, text: &str) -> Result<Value, &'static str> {
     let trimmed = text.trim();
     match current {
         Value::Integer(_) => {
-            let number = trimmed.parse().map_err(|_| "must be an integer")?;
+            let number = trimmed
+                .parse()
+                .map_err(|error: ParseIntError| match error.kind() {
+                    IntErrorKind::PosOverflow => "is too large",
+                    _ => "must be an integer",
+                })?;
             Ok(Value::Integer(number))
         }
         Value::Float(_) => {

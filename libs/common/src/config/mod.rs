@@ -24,7 +24,7 @@ pub use error::ConfigError;
 pub use key::environment;
 pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
-pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none};
+pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none, networks};
 
 /// The defaults of the common sections, for services that have a database.
 pub const COMMON_DEFAULTS: &str = include_str!("../default.toml");
@@ -38,14 +38,42 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
+    load_checked(defaults, file, environment, |_| Ok(())).map(|loaded| loaded.config)
+}
+
+/// A configuration, and the values that it consists of.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    pub config: T,
+    pub settings: Settings,
+}
+
+/// As [`load`]. An error of `check` names where the value comes from, too.
+///
+/// # Errors
+/// As [`load`], and the error of `check`.
+pub fn load_checked<T: DeserializeOwned>(
+    defaults: &[&str],
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    check: impl FnOnce(&T) -> Result<(), ConfigError>,
+) -> Result<Loaded<T>, ConfigError> {
     let text = file.map(|path| read(path, None)).transpose()?;
     let file = file.zip(text.as_deref());
-    Layers::merge(
-        Schema::closed(defaults),
-        file,
-        &environment.into_iter().collect(),
-    )?
-    .deserialize()
+    let environment = environment.into_iter().collect();
+    let layers = Layers::merge(Schema::closed(defaults), file, &environment)?;
+    let config = layers.deserialize()?;
+    match check(&config) {
+        Ok(()) => Ok(Loaded {
+            config,
+            settings: layers.settings(),
+        }),
+        // What is not set is set by its variable.
+        Err(ConfigError::Invalid { key, message, .. }) if layers.is_set(&key) => {
+            Err(layers.invalid(&key, message))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +146,13 @@ mod tests {
             (
                 "QUARTET_LIMIT",
                 "999",
-                "setting `limit` (QUARTET_LIMIT): invalid value",
+                "setting `limit` (QUARTET_LIMIT): invalid value: integer `999`, expected an integer \
+                 from 0 to 255",
+            ),
+            (
+                "QUARTET_LIMIT",
+                "18446744073709551615",
+                "setting `limit` (QUARTET_LIMIT): is too large",
             ),
         ];
         for (name, value, expected) in cases {
@@ -152,6 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_rule_names_where_the_value_comes_from() {
+        let path = std::env::temp_dir().join(format!("quartet-rule-{}", std::process::id()));
+        std::fs::write(&path, "\nlimit = 9\n").unwrap();
+        let load = |environment: &[(&str, &str)]| {
+            let environment = environment.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+            let check = |sample: &Sample| within("limit", sample.limit, 1..=5);
+            load_checked(&[DEFAULTS], Some(&path), environment, check)
+        };
+        let message = load(&[]).unwrap_err().to_string();
+        let origin = format!("setting `limit` ({}:2:1): must be", path.display());
+        assert!(message.starts_with(&origin), "{message}");
+        let message = load(&[("QUARTET_LIMIT", "6")]).unwrap_err().to_string();
+        assert!(
+            message.starts_with("setting `limit` (QUARTET_LIMIT): must be"),
+            "{message}"
+        );
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn open_tables_accept_new_entries() {
         let schema = Schema {
             defaults: &["shipped = true\n[things.a]\nsize = 1\n"],
@@ -181,6 +235,34 @@ mod tests {
         let message = error.to_string();
         let expected = "QUARTET_PART_KEY_FILE: cannot read /run/none: No such file";
         assert!(message.starts_with(expected), "{message}");
+        let fifo = std::env::temp_dir().join(format!("quartet-fifo-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let fifo = fifo.to_str().unwrap();
+        // Neither is waited for, nor read until the memory is full.
+        for endless in ["/dev/zero", fifo, "/proc/self/fd"] {
+            let message = sample(&[("QUARTET_PART_KEY_FILE", endless)]).unwrap_err();
+            let rule =
+                format!("QUARTET_PART_KEY_FILE: cannot read {endless}: it is not a regular file");
+            assert_eq!(message.to_string(), rule);
+        }
+        std::fs::remove_file(fifo).unwrap();
+        let empty = sample(&[("QUARTET_PART_KEY_FILE", ""), ("QUARTET_PART_KEY", "x")]);
+        assert_eq!(empty.unwrap().part.key.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_file_has_a_bound() {
+        let path = std::env::temp_dir().join(format!("quartet-large-{}", std::process::id()));
+        std::fs::write(&path, "#".repeat(1024 * 1024)).unwrap();
+        assert!(read(&path, None).is_ok());
+        std::fs::write(&path, "#".repeat(1024 * 1024 + 1)).unwrap();
+        let message = read(&path, None).unwrap_err().to_string();
+        std::fs::remove_file(path).unwrap();
+        assert!(
+            message.ends_with("it is larger than 1048576 bytes"),
+            "{message}"
+        );
     }
 
     #[test]

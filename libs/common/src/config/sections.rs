@@ -8,14 +8,16 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Value;
 use url::Url;
 
-use super::{
-    bounds::{at_least, within},
-    error::ConfigError,
-};
+use super::{bounds::within, error::ConfigError};
 use crate::net::TrustedProxies;
 
 /// A longer timeout is a mistake.
 const MAX_TIMEOUT_SECONDS: u64 = 86_400;
+/// A body is held in memory.
+const MAX_BODY_BYTES: usize = 1 << 30;
+const MAX_CONNECTIONS: usize = 1_000_000;
+/// The most that Postgres can be configured for.
+const MAX_DATABASE_CONNECTIONS: u32 = 262_143;
 /// With a larger difference between clocks, expiry has no meaning.
 const MAX_LEEWAY_SECONDS: u64 = 300;
 
@@ -31,6 +33,7 @@ pub struct Server {
     pub drain_seconds: u64,
     pub shutdown_grace_seconds: u64,
     pub max_connections: usize,
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -90,7 +93,11 @@ impl Server {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        at_least("server.body_limit_bytes", self.body_limit_bytes, 1)?;
+        within(
+            "server.body_limit_bytes",
+            self.body_limit_bytes,
+            1..=MAX_BODY_BYTES,
+        )?;
         for (key, seconds) in [
             (
                 "server.request_timeout_seconds",
@@ -107,7 +114,11 @@ impl Server {
         ] {
             within(key, seconds, 0..=MAX_TIMEOUT_SECONDS)?;
         }
-        at_least("server.max_connections", self.max_connections, 1)
+        within(
+            "server.max_connections",
+            self.max_connections,
+            1..=MAX_CONNECTIONS,
+        )
     }
 }
 
@@ -115,7 +126,11 @@ impl Database {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        at_least("database.max_connections", self.max_connections, 1)?;
+        within(
+            "database.max_connections",
+            self.max_connections,
+            1..=MAX_DATABASE_CONNECTIONS,
+        )?;
         let timeout = self.acquire_timeout_seconds;
         within(
             "database.acquire_timeout_seconds",
@@ -156,7 +171,11 @@ impl Jwt {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        at_least("jwt.jwks_refresh_seconds", self.jwks_refresh_seconds, 1)?;
+        within(
+            "jwt.jwks_refresh_seconds",
+            self.jwks_refresh_seconds,
+            1..=MAX_TIMEOUT_SECONDS,
+        )?;
         within(
             "jwt.leeway_seconds",
             self.leeway_seconds,
@@ -175,6 +194,23 @@ impl Telemetry {
             0.0..=1.0,
         )
     }
+}
+
+/// IP networks. The message of `ipnet` calls a wrong prefix an invalid address.
+///
+/// # Errors
+/// The first text that is none.
+pub fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?.into_iter();
+    texts
+        .map(|text| {
+            let network = text.parse::<IpNet>();
+            network.map_err(|_| {
+                let rule = format!("`{text}` must be an IP network such as 10.0.0.0/8");
+                serde::de::Error::custom(rule)
+            })
+        })
+        .collect()
 }
 
 /// An empty string means that the setting is not set.

@@ -16,6 +16,8 @@ pub mod kinds;
 
 pub use kinds::Kind;
 
+use crate::causes;
+
 /// An error response, with its cause for the log.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -191,22 +193,8 @@ impl Problem {
 
     /// The chain of causes in one line, for the log. Repeated text is omitted.
     pub fn causes(&self) -> Option<String> {
-        let mut cause: Option<&(dyn Error + 'static)> = self
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static));
-        let mut line = String::new();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !line.ends_with(&text) {
-                if !line.is_empty() {
-                    line.push_str(": ");
-                }
-                line.push_str(&text);
-            }
-            cause = error.source();
-        }
-        (!line.is_empty()).then_some(line)
+        let source = self.source()?;
+        Some(causes(source))
     }
 }
 

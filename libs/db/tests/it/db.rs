@@ -139,6 +139,36 @@ async fn a_pool_works_again_after_its_connections_were_cut() {
 }
 
 #[tokio::test]
+async fn a_database_that_refuses_is_not_called_silent() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let name = &database.name;
+    for (from, to, expected) in [
+        (
+            ":test@",
+            ":wrong@",
+            "the database refuses the role or its password",
+        ),
+        (name.as_str(), "none", "the database does not exist"),
+    ] {
+        let url = database.url().replacen(from, to, 1);
+        assert_ne!(url, database.url());
+        let mut settings = database.settings();
+        settings.url = url.into();
+        let error = db::migrate(&migrator(&[]), &settings, SCHEMA).await;
+        let message = error.unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
+        assert!(!message.contains("at line"), "{message}");
+    }
+    // The role may not create a schema.
+    let error = db::migrate(&migrator(&[]), &database.settings(), "other").await;
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.starts_with("the role lacks a privilege"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_transaction_belongs_to_its_user_whatever_the_name() {
     let database = TestDatabase::empty(SCHEMA).await;
     let pool = db::pool(&database.settings(), "test").unwrap();

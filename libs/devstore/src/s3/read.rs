@@ -7,8 +7,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{
-    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    StreamingBlob,
+    ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
 };
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
@@ -121,8 +120,7 @@ async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadOb
             let (first, last) = (range.start, range.end.saturating_sub(1));
             output.content_range = Some(format!("bytes {first}-{last}/{size}"));
         } else if checksums {
-            let kind = set_checksums!(output, record.meta.checksums.clone());
-            output.checksum_type = kind.map(ChecksumType::from);
+            set_checksums!(output, record.meta.checksums.clone());
         }
         Ok((record, range, output))
     })

@@ -1,30 +1,17 @@
-//! Carries warnings of libraries that use the `log` crate into this log.
+//! Carries what libraries log through the `log` crate into this log, each record by its own target:
+//! the filter applies to it as to every other event.
 
-use log::{LevelFilter, Log, Metadata, Record};
-
-struct Bridge;
-
-impl Log for Bridge {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        let text = record.args();
-        let from = record.target();
-        match record.level() {
-            log::Level::Error => tracing::error!(target: "library", from, "{text}"),
-            log::Level::Warn => tracing::warn!(target: "library", from, "{text}"),
-            log::Level::Info | log::Level::Debug | log::Level::Trace => {}
-        }
-    }
-
-    fn flush(&self) {}
-}
+use tracing_log::{AsLog as _, LogTracer};
+use tracing_subscriber::EnvFilter;
 
 /// Call it once, after the subscriber is installed. A logger that was set before stays.
 pub(crate) fn bridge() {
-    if log::set_logger(&Bridge).is_ok() {
-        log::set_max_level(LevelFilter::Warn);
-    }
+    let max = log::max_level();
+    let _ = LogTracer::builder().with_max_level(max).init();
+}
+
+/// Records that no directive of the filter can enable cost one comparison.
+pub(crate) fn limit_bridge(filter: &EnvFilter) {
+    let max = filter.max_level_hint();
+    log::set_max_level(max.map_or(log::LevelFilter::Trace, |max| max.as_log()));
 }

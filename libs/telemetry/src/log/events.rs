@@ -6,6 +6,7 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{line::Line, queue};
@@ -18,13 +19,20 @@ pub(crate) struct JsonLines;
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(queue) = queue::queue() else { return };
-        let metadata = event.metadata();
+        // Those of the library, if the event comes from the `log` crate.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = Line::start((*metadata.level()).into());
-        event.record(&mut Message(&mut line));
+        if event.metadata().fields().field(MESSAGE).is_some() {
+            event.record(&mut Message(&mut line));
+        } else {
+            // As the statements of sqlx: `msg` is never absent.
+            line.text("msg", metadata.target());
+        }
         event.record(&mut Fields(&mut line));
         line.text("service", queue.service);
         if let Some(request) = current_request() {
-            let names = metadata.fields();
+            let names = event.metadata().fields();
             if names.field("request_id").is_none() {
                 line.text("request_id", &request.request_id);
             }
@@ -61,15 +69,22 @@ impl Visit for Message<'_> {
 /// Writes everything but the message.
 struct Fields<'a>(&'a mut Line);
 
+/// Where a record of the `log` crate comes from, which `normalized_metadata` has read.
+const FROM_LOG: &str = "log.";
+
+fn is_written(field: &Field) -> bool {
+    field.name() != MESSAGE && !field.name().starts_with(FROM_LOG)
+}
+
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() != MESSAGE {
+        if is_written(field) {
             self.0.format(field.name(), format_args!("{value:?}"));
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() != MESSAGE {
+        if is_written(field) {
             self.0.text(field.name(), value);
         }
     }
@@ -79,7 +94,9 @@ impl Visit for Fields<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.integer(field.name(), value);
+        if is_written(field) {
+            self.0.integer(field.name(), value);
+        }
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {

@@ -61,14 +61,6 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// A line with `timestamp`, `level`, `msg` and `service`.
-    pub(super) fn new(level: Level, message: &str, service: &str) -> Self {
-        let mut line = Self::start(level);
-        line.text("msg", message);
-        line.text("service", service);
-        line
-    }
-
     /// A line with `timestamp` and `level`.
     pub(super) fn start(level: Level) -> Self {
         // Taken out of its place, so that a value that logs while it is formatted finds another.
@@ -257,6 +249,12 @@ mod tests {
 
     use super::*;
 
+    fn with_message(text: &str) -> Line {
+        let mut line = Line::start(Level::Info);
+        line.text("msg", text);
+        line
+    }
+
     fn parsed(line: &mut Line) -> Value {
         let bytes = line.finish();
         let end = bytes.iter().position(|&byte| byte == b'\n');
@@ -268,7 +266,7 @@ mod tests {
     fn every_character_survives_in_names_and_values() {
         let all: String = (0..0x300_u32).filter_map(char::from_u32).collect();
         for text in [&*all, "", "\u{1f600}\u{2028}", "\\\"", "a\0b"] {
-            let mut line = Line::new(Level::Info, text, "test");
+            let mut line = with_message(text);
             line.text(&format!("field {text}"), text);
             line.format("formatted", format_args!("<{text}>"));
             let value = parsed(&mut line);
@@ -334,11 +332,11 @@ mod tests {
         struct Logging;
         impl fmt::Display for Logging {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let inner = parsed(&mut Line::new(Level::Info, "inner", "test"));
+                let inner = parsed(&mut with_message("inner"));
                 f.write_str(inner["msg"].as_str().unwrap_or_default())
             }
         }
-        let mut line = Line::new(Level::Info, "outer", "test");
+        let mut line = with_message("outer");
         line.format("value", format_args!("{Logging}"));
         let value = parsed(&mut line);
         assert_eq!(

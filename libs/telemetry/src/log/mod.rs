@@ -27,10 +27,13 @@ mod line;
 mod panics;
 mod queue;
 
+/// Of the access log and of most events.
+const TARGET: &str = "quartet";
+
 pub use access::AccessLine;
 pub use queue::LIMIT_BYTES;
 
-pub(crate) use bridge::bridge;
+pub(crate) use bridge::{bridge, limit_bridge};
 pub(crate) use events::JsonLines;
 pub(crate) use panics::log_panics;
 pub(crate) use queue::{dropped, flush, start};

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    TARGET,
     line::{Level, Line},
     queue,
 };
@@ -26,16 +27,19 @@ pub(crate) fn log_panics() {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let Some(queue) = queue::queue() else { return };
-    let mut line = Line::new(Level::Error, "panic", queue.service);
+    let mut line = Line::start(Level::Error);
+    line.text("msg", "panic");
     line.text("error", panic_message(panic.payload()));
     if let Some(location) = panic.location() {
         line.format("location", format_args!("{location}"));
     }
     line.optional_text("thread", thread::current().name());
+    line.text("service", queue.service);
     if let Some(request) = current_request() {
         line.text("request_id", &request.request_id);
         line.trace(request.trace);
     }
+    line.text("target", TARGET);
     queue.send(line);
     // A stalled reader of stdout must not make panics block workers.
     if !queue.is_stalled() {

@@ -14,7 +14,10 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::line::{Level, Line};
+use super::{
+    TARGET,
+    line::{Level, Line},
+};
 
 /// Bound of the lines that wait to be written, in bytes.
 pub const LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -213,8 +216,11 @@ impl Queue {
         if dropped == 0 {
             return;
         }
-        let mut line = Line::new(Level::Warn, "log lines dropped", self.service);
+        let mut line = Line::start(Level::Warn);
+        line.text("msg", "log lines dropped");
         line.integer("dropped", dropped);
+        line.text("service", self.service);
+        line.text("target", TARGET);
         if write_all(output, line.finish()).is_err() {
             self.unreported.fetch_add(dropped, Ordering::Relaxed);
         }

@@ -3,7 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{OtlpProtocol, Telemetry};
+use quartet_common::{
+    cli::catch_hangup,
+    config::{OtlpProtocol, Telemetry},
+};
 use quartet_telemetry::{
     AccessLine, LIMIT_BYTES, TelemetryGuard, TraceContext, init, metrics::Metrics,
 };
@@ -27,11 +30,14 @@ fn start(log: &str) -> TelemetryGuard {
 #[test]
 #[ignore = "a child of the tests below"]
 fn writes_every_kind_of_line() {
-    let _guard = start("debug");
+    let _guard = start("debug,quiet_library=off");
     tracing::info!(target: "quartet", a = 1, b = "\"quoted\"\n", c = true, d = 0.5, "first");
     tracing::warn!(e = %"shown", f = ?Some(1), g = None::<u32>, "second {}", 2);
     tracing::debug!("third");
     log::warn!(target: "some_library", "fourth");
+    log::error!(target: "quiet_library", "hidden");
+    log::debug!(target: "some_library", "fifth");
+    tracing::debug!(target: "sqlx::query", rows_returned = 1_u64);
     AccessLine {
         method: "GET",
         path: "/things/7",
@@ -55,10 +61,18 @@ fn lines_are_complete_in_order_and_flushed_at_exit() {
         .collect();
     assert_eq!(
         messages,
-        ["first", "second 2", "third", "fourth", "request"]
+        [
+            "first",
+            "second 2",
+            "third",
+            "fourth",
+            "fifth",
+            "sqlx::query",
+            "request"
+        ]
     );
-    let [first, second, third, fourth, request] = &lines[..] else {
-        unreachable!("five messages above")
+    let [first, second, third, fourth, fifth, statement, request] = &lines[..] else {
+        unreachable!("seven messages above")
     };
     assert_eq!(first["level"], "info");
     assert_eq!(first["service"], "test");
@@ -76,10 +90,10 @@ fn lines_are_complete_in_order_and_flushed_at_exit() {
     assert!(second.get("g").is_none());
     assert!(second["target"].as_str().unwrap().starts_with("it::output"));
     assert_eq!(third["level"], "debug");
-    assert_eq!(
-        (&fourth["from"], &fourth["target"]),
-        (&"some_library".into(), &"library".into())
-    );
+    assert_eq!(fourth["target"], "some_library");
+    assert_eq!(fifth["target"], "some_library");
+    assert_eq!(fourth.as_object().unwrap().len(), 5, "{fourth}");
+    assert_eq!(statement["rows_returned"], 1);
     assert_eq!(request["route"], "/things/{id}");
     assert_eq!(request["duration_ms"], 1.5);
     assert!(request.get("caller_id").is_none());
@@ -131,6 +145,9 @@ fn a_stalled_reader_delays_no_line_and_the_dropped_ones_are_counted() {
     };
     let dropped = reported["dropped"].as_u64().unwrap();
     assert_eq!(reported["level"], "warn");
+    let fields: Vec<&String> = reported.as_object().unwrap().keys().collect();
+    let expected = ["dropped", "level", "msg", "service", "target", "timestamp"];
+    assert_eq!(fields, expected);
     child.send("go on\n");
     let mut rest = child.rest();
     let resumed = rest.pop().unwrap();
@@ -175,12 +192,14 @@ fn a_panic_is_logged_and_everything_before_it_flushed() {
     assert_eq!(lines[1]["msg"], "panic");
     assert_eq!(lines[1]["level"], "error");
     assert_eq!(lines[1]["error"], "index 7 out of bounds");
+    assert_eq!(lines[1]["target"], "quartet");
     assert!(lines[1]["location"].as_str().unwrap().contains("output.rs"));
 }
 
 #[test]
 #[ignore = "a child of the tests below"]
 fn reloads_on_hangup() {
+    catch_hangup().unwrap();
     let guard = start("info");
     let level = guard.level();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -216,6 +235,11 @@ fn the_filter_changes_on_hangup_and_a_wrong_one_does_not() {
     assert_eq!(child.find("log filter changed")["filter"], "debug");
     child.send("go on\n");
     child.find("hidden at first");
+    // Unchanged, then changed to what shows nothing: the next line is about the second.
+    kill_process(pid, Signal::HUP).unwrap();
+    fs::write(&file, "off").unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    assert_eq!(child.find("log filter changed")["filter"], "off");
     child.send("end\n");
     assert!(child.wait(Duration::from_secs(10)).success());
 }

@@ -66,7 +66,7 @@ from quartet_client.errors import (
     RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     UploadRefusedError,
 )
 from quartet_client.retry import RetryPolicy
@@ -124,7 +124,7 @@ __all__ = [
     "Tokens",
     "UnauthenticatedError",
     "UnavailableError",
-    "UnexpectedAnswerError",
+    "UnexpectedResponseError",
     "UpdateLinkInput",
     "UploadRefusedError",
     "Uploadable",

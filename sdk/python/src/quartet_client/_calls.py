@@ -38,7 +38,7 @@ def checked(body: B) -> B:
 def expect(kind: type[T], result: object) -> T:
     """Narrows the result of a generated function; problems were raised before."""
     if not isinstance(result, kind):
-        raise errors.unexpected_answer(f"{type(result).__name__} instead of {kind.__name__}")
+        raise errors.unexpected_response(f"{type(result).__name__} instead of {kind.__name__}")
     return result
 
 
@@ -48,4 +48,4 @@ def reading() -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise errors.unexpected_answer(f"{type(error).__name__}: {error}") from error
+        raise errors.unexpected_response(f"{type(error).__name__}: {error}") from error

@@ -14,7 +14,7 @@ from quartet_client._generated.codes import STATUS_BY_CODE, ProblemCode
 ClientCode = Literal[
     "connection_failed",
     "timed_out",
-    "unexpected_answer",
+    "unexpected_response",
     "upload_refused",
     "file_changed",
 ]
@@ -79,8 +79,8 @@ class ConnectionFailedError(QuartetError):
     """There was no response: ``connection_failed`` or ``timed_out``."""
 
 
-class UnexpectedAnswerError(QuartetError):
-    """The response is not from Quartet: ``unexpected_answer``."""
+class UnexpectedResponseError(QuartetError):
+    """The response is not from Quartet: ``unexpected_response``."""
 
 
 class InvalidInputError(QuartetError):
@@ -155,8 +155,8 @@ def from_response(response: httpx.Response) -> QuartetError:
     if not isinstance(body.get("code"), str):
         # Perhaps from a load balancer, which can be overloaded like a service.
         transient = issubclass(kind, (RateLimitedError, UnavailableError))
-        return (kind if transient else UnexpectedAnswerError)(
-            "unexpected_answer",
+        return (kind if transient else UnexpectedResponseError)(
+            "unexpected_response",
             f"The response has status {response.status_code} and is not a problem document",
             status=response.status_code,
             request_id=request_id,
@@ -178,7 +178,7 @@ def from_graphql(errors: Sequence[Any], response: httpx.Response | None = None) 
     objects = [error for error in errors if isinstance(error, dict)]
     first: dict[str, Any] = objects[0] if objects else {}
     extensions = [_object(error.get("extensions")) for error in objects] or [{}]
-    code = str(extensions[0].get("code", "unexpected_answer")).lower()
+    code = str(extensions[0].get("code", "unexpected_response")).lower()
     status = _STATUS_OF_GRAPHQL.get(code)
     if status is None:
         # All other GraphQL errors are caused by the request.
@@ -206,9 +206,9 @@ def from_failure(error: Exception) -> QuartetError:
     return ConnectionFailedError("connection_failed", "The connection failed", detail=cause)
 
 
-def unexpected_answer(detail: str) -> QuartetError:
-    return UnexpectedAnswerError(
-        "unexpected_answer", "The response does not match the specification", detail=detail
+def unexpected_response(detail: str) -> QuartetError:
+    return UnexpectedResponseError(
+        "unexpected_response", "The response does not match the specification", detail=detail
     )
 
 

@@ -115,7 +115,7 @@ class Conversation:
             raise errors.from_graphql(payload)
         if kind == "next" and isinstance(payload, dict):
             return Reaction(data=_data(payload))
-        raise errors.unexpected_answer(f"unexpected message of type {kind!r}")
+        raise errors.unexpected_response(f"unexpected message of type {kind!r}")
 
 
 _AFTER_REFUSED_HANDSHAKE: Mapping[int, Next] = {
@@ -158,7 +158,7 @@ def refused(code: int, reason: str) -> QuartetError:
         return UnauthenticatedError(
             "unauthenticated", "The access token was refused", status=401, detail=reason
         )
-    return errors.unexpected_answer(f"the socket was closed with {code}: {reason}")
+    return errors.unexpected_response(f"the socket was closed with {code}: {reason}")
 
 
 def _data(payload: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _data(payload: dict[str, Any]) -> dict[str, Any]:
         raise errors.from_graphql(found)
     data = payload.get("data")
     if not isinstance(data, dict):
-        raise errors.unexpected_answer("a result without data")
+        raise errors.unexpected_response("a result without data")
     return data
 
 
@@ -175,7 +175,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     try:
         message = json.loads(text)
     except ValueError as error:
-        raise errors.unexpected_answer("a message that is not JSON") from error
+        raise errors.unexpected_response("a message that is not JSON") from error
     if not isinstance(message, dict):
-        raise errors.unexpected_answer("a message that is not an object")
+        raise errors.unexpected_response("a message that is not an object")
     return message

@@ -15,7 +15,7 @@ export function errorOf(response: Response, body: unknown): QuartetError {
     });
   }
   if (isGraphQlResponse(parsed)) return errorOfGraphQl(parsed.errors, fallback);
-  return new QuartetError("unexpected_answer", {
+  return new QuartetError("unexpected_response", {
     ...fallback,
     detail: `status ${response.status} without a problem document or JSON`,
     cause: body instanceof Error ? body : undefined,
@@ -29,7 +29,7 @@ export function errorOfGraphQl(
 ): QuartetError {
   const [first] = errors;
   const extensions = first?.extensions;
-  return new QuartetError(extensions?.code?.toLowerCase() ?? "unexpected_answer", {
+  return new QuartetError(extensions?.code?.toLowerCase() ?? "unexpected_response", {
     ...facts,
     requestId: extensions?.requestId ?? facts.requestId,
     detail: first?.message,

@@ -108,7 +108,7 @@ export const cuts: Scenarios = {
     const { quartet, email } = await signedUpUser(stack);
     await stack.faults.set({ path: LOGIN, kind: "answer", status: 503 });
     const error = await failure(quartet.login({ email, password: PASSWORD }));
-    expect(error).to.include({ code: "unexpected_answer", status: 503 });
+    expect(error).to.include({ code: "unexpected_response", status: 503 });
     expect(await stack.faults.log(LOGIN)).to.have.lengthOf(1);
     await quartet.login({ email, password: PASSWORD });
     await stack.faults.set({ path: ME, kind: "answer", status: 503, times: 2 });
@@ -128,10 +128,10 @@ export const cuts: Scenarios = {
   "the page of a proxy is an unexpected answer": async (stack) => {
     const { account } = await loggedInUser(stack);
     await stack.faults.set({ path: ME, kind: "answer", status: 418, body: "<html>teapot</html>" });
-    expect(await failure(account.get())).to.include({ code: "unexpected_answer", status: 418 });
+    expect(await failure(account.get())).to.include({ code: "unexpected_response", status: 418 });
     const headers = { "content-type": "application/json" };
     await stack.faults.set({ path: ME, kind: "answer", status: 200, headers, body: "<html>" });
-    expect(await failure(account.get())).to.include({ code: "unexpected_answer" });
+    expect(await failure(account.get())).to.include({ code: "unexpected_response" });
   },
 
   "a silent connection times out": async (stack) => {

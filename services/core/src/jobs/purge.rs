@@ -18,12 +18,12 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let ended = before(settings.ended_sessions_seconds);
     let deleted = before(settings.deleted_users_seconds);
     let forgotten = before(ctx.config.throttle.forget_after_seconds);
-    let (pool, limit) = (&ctx.db, i64::from(settings.batch));
+    let (db, limit) = (&ctx.db, i64::from(settings.batch));
     let full = u64::from(settings.batch);
-    while refresh_tokens::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}
-    while sessions::purge(&mut *pool.acquire().await?, ended, limit).await? >= full {}
-    while users::purge(&mut *pool.acquire().await?, deleted, limit).await? >= full {}
-    while throttles::purge(&mut *pool.acquire().await?, forgotten, limit).await? >= full {}
-    while idempotency::purge(pool, &ctx.clock, limit).await? >= full {}
+    while refresh_tokens::purge(&mut *db.acquire().await?, ended, limit).await? >= full {}
+    while sessions::purge(&mut *db.acquire().await?, ended, limit).await? >= full {}
+    while users::purge(&mut *db.acquire().await?, deleted, limit).await? >= full {}
+    while throttles::purge(&mut *db.acquire().await?, forgotten, limit).await? >= full {}
+    while idempotency::purge(db, &ctx.clock, limit).await? >= full {}
     Ok(())
 }

@@ -1,10 +1,14 @@
-use quartet_common::clock::Clock;
+use quartet_common::{
+    clock::Clock,
+    config::{self, COMMON_DEFAULTS},
+};
 use quartet_core::{AppState, Config, Service};
-use quartet_service::{Base, Service as _};
+use quartet_service::{Base, Service as _, check};
+use quartet_testing::accepted_numbers;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::config;
+use crate::support::{MASTER_KEY, config};
 
 type Change = fn(&mut Config);
 
@@ -48,6 +52,17 @@ async fn invalid_settings_are_named() {
         assert!(error.contains(key), "{key}: {error}");
     }
     assert!(start(config()).is_ok());
+}
+
+#[test]
+fn every_number_is_bounded() {
+    let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
+    let accepted = accepted_numbers(&defaults, |variable, value| {
+        let key = ("QUARTET_KEYS_MASTER_KEY".to_owned(), MASTER_KEY.to_owned());
+        let environment = [key, (variable.to_owned(), value.to_owned())];
+        config::load_checked::<Config>(&defaults, None, environment, check).map(drop)
+    });
+    assert!(accepted.is_empty(), "{accepted:#?}");
 }
 
 fn start(mut config: Config) -> anyhow::Result<AppState> {

@@ -1,11 +1,15 @@
 //! A binary that cannot start prints one line that names the cause.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    fs,
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
-use quartet_testing::TestDatabase;
+use quartet_core::MIGRATOR;
+use quartet_testing::{TestDatabase, child::survives_hangup};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing listens on port 1.
@@ -13,11 +17,21 @@ const UNREACHABLE: &str = "postgres://user:secret@127.0.0.1:1/nothing";
 
 #[test]
 fn a_failed_start_prints_one_line_with_the_cause() {
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let cases: [(&[(&str, &str)], &str); 6] = [
         (
             &[],
+            "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be set; \
+             generate it with `openssl rand -hex 32`\n",
+        ),
+        (
+            &[("QUARTET_KEYS_MASTER_KEY", "abc")],
             "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be 64 \
              hexadecimal digits; generate it with `openssl rand -hex 32`\n",
+        ),
+        (
+            &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY), ("RUST_LOG", "inof")],
+            "quartet-core: setting `telemetry.log` (RUST_LOG): must be a level (error, warn, info, \
+             debug, trace, off), or a level and directives such as `info,sqlx=debug`\n",
         ),
         (
             &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)],
@@ -41,6 +55,107 @@ fn a_failed_start_prints_one_line_with_the_cause() {
     for (environment, expected) in cases {
         assert_eq!(refusal(environment), expected);
     }
+}
+
+#[test]
+fn sighup_ends_no_command() {
+    assert!(survives_hangup(env!("CARGO_BIN_EXE_quartet-core")));
+}
+
+/// A service that has started, killed when dropped.
+struct Started {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    fn new(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut this = Self { child, lines };
+        this.find("listening");
+        this
+    }
+
+    /// The next line with this message, and those before it.
+    fn find(&mut self, message: &str) -> (Value, Vec<Value>) {
+        let mut before = Vec::new();
+        loop {
+            let line = self.lines.next().unwrap().unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["msg"] == message {
+                return (line, before);
+            }
+            before.push(line);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(database: &TestDatabase, key: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-core"));
+    command
+        .arg("serve")
+        .env_clear()
+        .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
+        .env("QUARTET_KEYS_MASTER_KEY", key)
+        .env("DATABASE_URL", database.url());
+    command
+}
+
+#[tokio::test]
+async fn a_service_listens_only_after_every_check() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    drop(Started::new(serve(&database, GOOD_KEY)));
+    let other = GOOD_KEY.replace('0', "1");
+    let output = serve(&database, &other).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+    assert!(
+        stderr.contains("another keys.master_key, which"),
+        "{stderr}"
+    );
+    assert!(!String::from_utf8(stdout).unwrap().contains("listening"));
+}
+
+#[tokio::test]
+async fn sighup_names_what_needs_a_restart_and_changes_the_filter() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("core.toml");
+    fs::write(&file, "[sessions]\nmax_per_user = 50\n").unwrap();
+    let mut command = serve(&database, GOOD_KEY);
+    command.arg("--config").arg(&file);
+    let mut started = Started::new(command);
+    let pid = Pid::from_raw(started.child.id().try_into().unwrap()).unwrap();
+    fs::write(&file, "[sessions]\nmax_per_user = 51\n").unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    let (line, before) = started.find("changed settings take effect after a restart");
+    assert_eq!(line["settings"], "sessions.max_per_user");
+    assert!(
+        before
+            .iter()
+            .all(|line| line["msg"] != "log filter changed")
+    );
+    fs::write(&file, "[telemetry]\nlog = \"inof\"\n").unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    let (line, before) = started.find("log filter not changed");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("core.toml:2:1"), "{error}");
+    assert!(
+        before
+            .iter()
+            .all(|line| line["msg"] != "log filter changed")
+    );
+    fs::write(&file, "[telemetry]\nlog = \"warn\"\n").unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    assert_eq!(started.find("log filter changed").0["filter"], "warn");
 }
 
 fn refusal(environment: &[(&str, &str)]) -> String {

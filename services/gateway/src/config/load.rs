@@ -104,6 +104,9 @@ impl Sources {
         }
         let is_secret = |name: &str| name.starts_with("QUARTET_") && name.ends_with("_FILE");
         for (variable, path) in self.environment.iter().filter(|(name, _)| is_secret(name)) {
+            if path.is_empty() {
+                continue;
+            }
             let known = last.secrets.get(variable);
             let text = match (config::read(Path::new(path), Some(variable)), known) {
                 (Ok(text), Some(known)) if text.trim().is_empty() && !known.trim().is_empty() => {
@@ -148,6 +151,16 @@ impl Sources {
         })
     }
 
+    /// A configuration from one variable alone.
+    #[cfg(test)]
+    fn of_variable(name: &str, value: &str) -> Result<Config, ConfigErrors> {
+        let sources = Self {
+            file: None,
+            environment: Environment::from([(name.to_owned(), value.to_owned())]),
+        };
+        sources.parse(&Texts::default())
+    }
+
     /// A configuration from the text of a file alone.
     #[cfg(test)]
     pub(crate) fn of_test(text: &str) -> Result<Config, ConfigErrors> {
@@ -156,5 +169,17 @@ impl Sources {
             environment: Environment::new(),
         };
         sources.parse(&Texts::of_test(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_bounded() {
+        let load = |name: &str, value: &str| Sources::of_variable(name, value).map(drop);
+        let accepted = quartet_testing::accepted_numbers(&[DEFAULTS], load);
+        assert!(accepted.is_empty(), "{accepted:#?}");
     }
 }

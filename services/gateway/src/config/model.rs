@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use ipnet::IpNet;
-use quartet_common::config::{Jwt, Telemetry, empty_as_none};
+use quartet_common::config::{Jwt, Telemetry, empty_as_none, networks};
 use serde::Deserialize;
 
 use crate::routing::{Auth, Serve};
@@ -44,6 +44,7 @@ pub(crate) struct Server {
     pub(crate) write_timeout_seconds: u64,
     pub(crate) drain_delay_seconds: u64,
     pub(crate) shutdown_grace_seconds: u64,
+    #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
+use quartet_testing::child::survives_hangup;
 use tokio::sync::Semaphore;
 
 use crate::support::{Gateway, client, command, eventually, problem, route, serve, upstream};
@@ -33,6 +34,11 @@ async fn in_flight(gateway: &Gateway) -> tokio::task::JoinHandle<reqwest::Respon
     })
     .await;
     request
+}
+
+#[test]
+fn sighup_ends_no_command() {
+    assert!(survives_hangup(env!("CARGO_BIN_EXE_quartet-gateway")));
 }
 
 #[test]

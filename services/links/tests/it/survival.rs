@@ -10,7 +10,14 @@ use std::{
     },
 };
 
+use quartet_testing::child::survives_hangup;
+
 use crate::support::{BROWSER, Cluster, Replica, client, eventually};
+
+#[test]
+fn sighup_ends_no_command() {
+    assert!(survives_hangup(env!("CARGO_BIN_EXE_quartet-links")));
+}
 
 /// A replica in a process of its own, which is killed when this is dropped.
 struct Process {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::{Context, assets, values},
+    domain::{Context, assets},
     problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
         Owner,
@@ -220,7 +220,7 @@ impl Asset {
             file_name: row.file_name,
             content_type: row.content_type,
             size_bytes: row.size_bytes,
-            checksum_sha256: row.checksum_sha256.as_deref().map(values::hex),
+            checksum_sha256: row.checksum_sha256.as_deref().map(hex::encode),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -1,10 +1,10 @@
 //! Values that a client declares: file names, checksums, sizes.
 
-use std::fmt::Write as _;
-
 use quartet_common::problem::Rule;
 
 const MAX_NAME_BYTES: usize = 255;
+/// Of a SHA-256.
+const CHECKSUM_BYTES: usize = 32;
 
 /// A file name, trimmed. For display only: never part of a key or a path.
 pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
@@ -31,22 +31,9 @@ pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
 /// The 32 bytes of 64 hexadecimal digits.
 pub(crate) fn checksum(text: &str) -> Result<Vec<u8>, Rule> {
     let invalid = || Rule::new("invalid_checksum", "must be 64 hexadecimal digits");
-    // `from_str_radix` alone would accept a sign.
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(invalid());
-    }
-    (0..64)
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid()))
-        .collect()
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut bytes = vec![0; CHECKSUM_BYTES];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| invalid())?;
+    Ok(bytes)
 }
 
 pub(crate) fn size_bytes(size: u64, max: u64) -> Result<i64, Rule> {
@@ -88,7 +75,7 @@ mod tests {
     #[test]
     fn a_checksum_is_64_hexadecimal_digits() {
         let text = "00ff".repeat(16);
-        assert_eq!(hex(&checksum(&text).unwrap()), text);
+        assert_eq!(hex::encode(checksum(&text).unwrap()), text);
         for text in [
             "",
             "00",

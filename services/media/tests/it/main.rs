@@ -8,5 +8,6 @@ mod documents;
 mod isolation;
 mod layers;
 mod presign;
+mod start;
 mod support;
 mod sweep;

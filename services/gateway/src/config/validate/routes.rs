@@ -13,6 +13,9 @@ use crate::{
     routing::{Action, HostPattern, PathPattern, Route, Template},
 };
 
+/// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
+const MAX_BODY_BYTES: u64 = 1 << 40;
+
 /// What routes refer to.
 struct References<'a> {
     upstreams: BTreeMap<&'a str, usize>,
@@ -107,6 +110,12 @@ pub(super) fn check_timeouts(table: &str, timeouts: &model::RouteDefaults, check
     checker.ranges(
         table,
         &[
+            (
+                "body_limit_bytes",
+                timeouts.body_limit_bytes,
+                0,
+                MAX_BODY_BYTES,
+            ),
             (
                 "body_timeout_seconds",
                 timeouts.body_timeout_seconds,

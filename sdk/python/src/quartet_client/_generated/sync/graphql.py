@@ -43,12 +43,12 @@ class GraphQl:
         )
         body = response.json()
         if not isinstance(body, dict):
-            raise errors.unexpected_answer("the GraphQL response is not an object")
+            raise errors.unexpected_response("the GraphQL response is not an object")
         if body.get("errors"):
             raise errors.from_graphql(body["errors"], response)
         data = body.get("data")
         if not isinstance(data, dict):
-            raise errors.unexpected_answer("the GraphQL response has no data")
+            raise errors.unexpected_response("the GraphQL response has no data")
         return data
 
     def watch(

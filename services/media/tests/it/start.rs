@@ -1,0 +1,26 @@
+//! The binary, before it serves.
+
+use quartet_common::config::{self, COMMON_DEFAULTS};
+use quartet_media::{Config, Service};
+use quartet_service::{Service as _, check};
+use quartet_testing::{accepted_numbers, child::survives_hangup};
+
+#[test]
+fn sighup_ends_no_command() {
+    assert!(survives_hangup(env!("CARGO_BIN_EXE_quartet-media")));
+}
+
+#[test]
+fn every_number_is_bounded() {
+    let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
+    let accepted = accepted_numbers(&defaults, |variable, value| {
+        let environment = [
+            ("QUARTET_S3_ACCESS_KEY", "key"),
+            ("QUARTET_S3_SECRET_KEY", "secret"),
+            (variable, value),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        config::load_checked::<Config>(&defaults, None, environment, check).map(drop)
+    });
+    assert!(accepted.is_empty(), "{accepted:#?}");
+}

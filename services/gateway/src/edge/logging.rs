@@ -50,7 +50,12 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         ..AccessLine::default()
     };
     let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);
-    let lines = ctx.snapshot.config.model.server.refused_log_lines_per_second;
+    let lines = ctx
+        .snapshot
+        .config
+        .model
+        .server
+        .refused_log_lines_per_second;
     if !refused || state.refusals.may_log(lines) {
         line.write();
     }

@@ -20,8 +20,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use dns::Dns;
-pub(crate) use raw::{exchange, read_response};
-pub(crate) use upstream::{Replica, echo, serve, serve_on};
+pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
 /// Bound of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

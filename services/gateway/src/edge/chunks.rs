@@ -80,8 +80,9 @@ fn next(state: State, byte: u8) -> State {
         (State::DataEnd, b'\r') => State::DataEnd,
         (State::DataEnd, _) => State::Invalid,
         (State::Trailer { empty: true }, b'\n') => State::Ended,
-        (State::Trailer { empty: false }, b'\n') => State::Trailer { empty: true },
-        (State::Trailer { empty: true }, b'\r') => State::Trailer { empty: true },
+        (State::Trailer { empty: false }, b'\n') | (State::Trailer { empty: true }, b'\r') => {
+            State::Trailer { empty: true }
+        }
         (State::Trailer { .. }, _) => State::Trailer { empty: false },
         (state, _) => state,
     }

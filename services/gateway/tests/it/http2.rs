@@ -217,13 +217,13 @@ async fn slow_bodies_are_408() {
         let (response, mut body) = client.send.send_request(request, false).unwrap();
         body.send_data("x".into(), false).unwrap();
         let dripping = tokio::spawn(async move {
-            while drips {
-                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let pause = if drips { 1_500 } else { 60_000 };
+            loop {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
                 if body.send_data("x".into(), false).is_err() {
-                    break;
+                    return;
                 }
             }
-            body
         });
         check_problem(&read(response).await.unwrap(), 408, "request_timeout");
         dripping.abort();

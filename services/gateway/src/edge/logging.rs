@@ -26,7 +26,7 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
     let route = ctx
         .matched
         .as_ref()
-        .map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern);
+        .map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern.text);
     let cause = ctx
         .problem
         .as_ref()

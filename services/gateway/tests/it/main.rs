@@ -14,5 +14,6 @@ mod limits;
 mod reloads;
 mod replicas;
 mod routing;
+mod spelling;
 mod streams;
 mod support;

@@ -235,7 +235,8 @@ async fn idle_connections_need_little_memory() {
     let tunnels = websockets(&gateway, 400).await;
     let each = kilobytes().await.saturating_sub(before) / 400;
     println!("{each} kB for each idle WebSocket");
-    assert!(each < 40, "{each} kB for each idle WebSocket");
+    // Without optimization, futures are several times as large.
+    assert!(each < 80, "{each} kB for each idle WebSocket");
     let before = kilobytes().await;
     let mut silent = Vec::new();
     for _ in 0..400 {
@@ -247,7 +248,7 @@ async fn idle_connections_need_little_memory() {
     .await;
     let each = kilobytes().await.saturating_sub(before) / 400;
     println!("{each} kB for each connection without a byte");
-    assert!(each < 12, "{each} kB for each connection without a byte");
+    assert!(each < 32, "{each} kB for each connection without a byte");
     drop((tunnels, silent));
 }
 

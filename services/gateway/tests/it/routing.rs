@@ -190,3 +190,40 @@ async fn upstream_host_header_can_be_set() {
         assert_eq!(headers(&echoed, "x-forwarded-host"), [public.as_str()]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_edit_headers_and_redirect() {
+    let more = "request_headers = { x-tenant = \"t-{tenant}\", x-plan = \"free\", x-secret = \"\" }\n\
+                response_headers = { strict-transport-security = \"max-age=60\", server = \"\" }";
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        route("edited", "/t/{tenant}/*", more),
+        "[routes.moved]\npaths = [\"/old/{id}\"]\nredirect = \"https://new.example/{id}\"\n\
+         auth = \"public\"\n"
+            .to_owned(),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let request = client().get(gateway.url("/t/acme/x"));
+    let request = request
+        .header("x-tenant", "forged")
+        .header("x-plan", "forged")
+        .header("x-secret", "forged");
+    let response = request.send().await.unwrap();
+    assert_eq!(
+        response.headers()["strict-transport-security"],
+        "max-age=60"
+    );
+    assert!(!response.headers().contains_key("server"));
+    let echoed: Value = response.json().await.unwrap();
+    assert_eq!(headers(&echoed, "x-tenant"), ["t-acme"]);
+    assert_eq!(headers(&echoed, "x-plan"), ["free"]);
+    assert!(headers(&echoed, "x-secret").is_empty());
+    for (method, status) in [("GET", 301), ("POST", 308)] {
+        let request = client().request(method.parse().unwrap(), gateway.url("/old/7%2c"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["location"], "https://new.example/7%2C");
+        assert!(response.headers().contains_key("x-request-id"));
+    }
+    assert_eq!(gateway.access_line("/old/7%2c").await["route"], "/old/{id}");
+}

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::checker::{Checker, DAY_SECONDS};
 use crate::{
     config::model,
-    routing::{Action, HostPattern, PathPattern, Route},
+    routing::{Action, HostPattern, PathPattern, Route, Template},
 };
 
 /// What routes refer to.
@@ -41,20 +41,44 @@ fn check_route(
     let key = format!("routes.{name}");
     checker.name(&key, name);
     let action = check_action(&key, route, references, checker);
-    let limit = match route.limit.as_deref().filter(|limit| !limit.is_empty()) {
-        None => Some(None),
-        Some(limit) => resolve(&key, "limit", limit, &references.limits, checker).map(Some),
-    };
+    let limits = check_limits(&key, route, references, checker);
     let paths = check_list(&key, "paths", &route.paths, PathPattern::parse, checker);
     if route.paths.is_empty() {
         checker.error(format!("{key}.paths"), "must have at least one path");
     }
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
+    let redirect = route.redirect.as_deref().map(|text| {
+        let paths = paths.as_deref().unwrap_or_default();
+        check_redirect(&key, text, paths, checker)
+    });
     let headers = check_headers(&key, &route.headers, checker);
+    let request_headers = {
+        let value = |text: &str| Template::parse(text, paths.as_deref().unwrap_or_default());
+        check_edits(
+            &key,
+            "request_headers",
+            &route.request_headers,
+            value,
+            checker,
+        )
+    };
+    let response_headers = {
+        let value = |text: &str| {
+            HeaderValue::try_from(text).map_err(|_| "is not a valid header value".to_owned())
+        };
+        check_edits(
+            &key,
+            "response_headers",
+            &route.response_headers,
+            value,
+            checker,
+        )
+    };
     let bounds = bounds(route, references.defaults);
     check_timeouts(&key, &bounds, checker);
     Some(Route {
+        index: 0,
         name: name.into(),
         priority: route.priority,
         hosts: hosts?,
@@ -62,8 +86,14 @@ fn check_route(
         methods: methods?,
         headers: headers?,
         action: action?,
+        redirect: match redirect {
+            None => None,
+            Some(template) => Some(template?),
+        },
         auth: route.auth,
-        limit: limit?,
+        limits: limits?,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
         upgrade: route.upgrade,
         stream: route.stream,
         raw_path: route.raw_path,
@@ -126,20 +156,111 @@ fn check_action(
     references: &References<'_>,
     checker: &mut Checker,
 ) -> Option<Action> {
-    match (&route.upstream, route.serve) {
-        (Some(name), None) => {
+    match (&route.upstream, route.serve, &route.redirect) {
+        (Some(name), None, None) => {
             resolve(key, "upstream", name, &references.upstreams, checker).map(Action::Proxy)
         }
-        (None, Some(serve)) => Some(Action::Serve(serve)),
-        (None, None) => {
-            checker.error(key, "must have `upstream` or `serve`");
+        (None, Some(serve), None) => Some(Action::Serve(serve)),
+        (None, None, Some(_)) => Some(Action::Redirect),
+        (None, None, None) => {
+            checker.error(key, "must have `upstream`, `serve` or `redirect`");
             None
         }
-        (Some(_), Some(_)) => {
-            checker.error(format!("{key}.serve"), "cannot be combined with `upstream`");
+        (_, Some(_), _) => {
+            checker.error(
+                format!("{key}.serve"),
+                "cannot be combined with another action",
+            );
+            None
+        }
+        (Some(_), None, Some(_)) => {
+            checker.error(
+                format!("{key}.redirect"),
+                "cannot be combined with `upstream`",
+            );
             None
         }
     }
+}
+
+/// A URL, or a path of the same origin.
+fn check_redirect(
+    key: &str,
+    text: &str,
+    paths: &[PathPattern],
+    checker: &mut Checker,
+) -> Option<Template> {
+    let is_path = text.starts_with('/') && !text.starts_with("//");
+    let template = if is_path || text.starts_with("https://") || text.starts_with("http://") {
+        Template::parse(text, paths)
+    } else {
+        Err("must be a URL or a path that starts with /".to_owned())
+    };
+    checker.ok(&format!("{key}.redirect"), template)
+}
+
+/// Bounds the state that a request has for its limits.
+const MAX_LIMITS: usize = 4;
+
+fn check_limits(
+    key: &str,
+    route: &model::Route,
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> Option<Vec<usize>> {
+    if route.limit.iter().count() > MAX_LIMITS {
+        checker.error(
+            format!("{key}.limit"),
+            format!("must have at most {MAX_LIMITS} names"),
+        );
+    }
+    let names = route.limit.iter();
+    let limits: Vec<_> = names
+        .map(|name| resolve(key, "limit", name, &references.limits, checker))
+        .collect();
+    limits.into_iter().collect()
+}
+
+/// Headers that frame a message, or that the gateway sets itself.
+const NOT_EDITED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+    "x-user-id",
+];
+const NOT_EDITED_PREFIX: &str = "x-forwarded-";
+
+/// Headers to set; an empty value removes one.
+fn check_edits<T>(
+    key: &str,
+    field: &str,
+    edits: &BTreeMap<String, String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+    checker: &mut Checker,
+) -> Option<Vec<(HeaderName, Option<T>)>> {
+    let edit = |name: &str, value: &str| {
+        let name =
+            HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
+        let text = name.as_str();
+        if NOT_EDITED.contains(&text) || text.starts_with(NOT_EDITED_PREFIX) {
+            return Err("is a header that the gateway sets itself".to_owned());
+        }
+        let value = Some(value).filter(|value| !value.is_empty());
+        Ok((name, value.map(&parse).transpose()?))
+    };
+    let edits: Vec<Option<_>> = edits
+        .iter()
+        .map(|(name, value)| checker.ok(&format!("{key}.{field}.{name}"), edit(name, value)))
+        .collect();
+    edits.into_iter().collect()
 }
 
 /// The index of a name; `field` is also the noun of the message.

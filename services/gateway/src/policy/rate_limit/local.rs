@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::counter::{Counter, CounterError, Outcome, Subject};
+use super::counter::{Outcome, Subject};
 use crate::config::Limit;
 
 /// Slices per window; a request is forgotten up to one slice late.
@@ -91,6 +91,11 @@ impl LocalCounter {
         }
     }
 
+    /// Counts one request, unless the limit is used up.
+    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>) -> Outcome {
+        self.count_at(limit, subject, self.now_ms())
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -115,12 +120,6 @@ impl LocalCounter {
             .entry(key.into())
             .or_insert_with(|| Window::new(slice_ms, now));
         window.count(limit.requests, now)
-    }
-}
-
-impl Counter for LocalCounter {
-    async fn count(&self, limit: &Limit, subject: Subject<'_>) -> Result<Outcome, CounterError> {
-        Ok(self.count_at(limit, subject, self.now_ms()))
     }
 }
 

@@ -207,7 +207,12 @@ fn describe_replica(replica: &Replica) -> Value {
         HealthState::Ejected(left) => ("ejected", left.as_millis()),
         HealthState::Probing => ("probing", 0),
     };
-    json!({ "address": replica.address, "state": state, "ejected_ms": ejected_ms })
+    json!({
+        "address": replica.address,
+        "state": state,
+        "ejected_ms": ejected_ms,
+        "in_flight": replica.in_flight(),
+    })
 }
 
 fn describe_lookup(host: &str, port: u16, lookup: &Lookup) -> Value {

@@ -85,6 +85,7 @@ impl Snapshot {
         for upstream in &self.upstreams {
             let name = &upstream.config.name;
             metrics.connect_failures(name);
+            metrics.broken_responses(name);
             metrics.retries(name);
             let replicas = gauge_value(upstream.replicas().len());
             metrics.replicas(name).set(replicas);

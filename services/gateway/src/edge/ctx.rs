@@ -20,7 +20,7 @@ use crate::{
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{Replica, Upstream},
+    upstream::{Lease, Upstream},
 };
 
 /// One request. Created when its head has been read, dropped after `logging`.
@@ -75,7 +75,7 @@ impl Matched {
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
     /// Of the last attempt.
-    pub(super) current: Option<Arc<Replica>>,
+    pub(super) current: Option<Lease>,
     /// Not to be tried again for this request.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) retries: u32,

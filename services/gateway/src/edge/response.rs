@@ -4,14 +4,15 @@ use http::StatusCode;
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::{ctx::Ctx, downstream, reply};
+use crate::upstream::Outcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
 pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) {
     if is_interim(response) {
         return;
     }
-    if let Some(replica) = &ctx.attempts.current {
-        replica.health.record_success();
+    if let Some(lease) = &ctx.attempts.current {
+        lease.report(Outcome::Responded);
     }
     if ctx.attempts.duration.is_none() {
         ctx.attempts.duration = ctx.attempts.started.map(|started| started.elapsed());

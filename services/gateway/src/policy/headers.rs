@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::request::host::Authority;
+
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -71,8 +73,15 @@ pub(crate) fn forwarded_headers(origin: Origin<'_>, sent: &HeaderMap) -> Forward
     let proto = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
     ForwardedHeaders {
         client: HeaderValue::from_str(&origin.client_ip.to_string()).ok(),
-        proto: trusted(&FORWARDED_PROTO).unwrap_or(proto),
-        host: trusted(&FORWARDED_HOST).or_else(|| origin.host.cloned()),
+        proto: trusted(&FORWARDED_PROTO)
+            .filter(|proto| proto == "http" || proto == "https")
+            .unwrap_or(proto),
+        host: trusted(&FORWARDED_HOST)
+            .filter(|host| {
+                host.to_str()
+                    .is_ok_and(|host| Authority::parse(host).is_some())
+            })
+            .or_else(|| origin.host.cloned()),
     }
 }
 

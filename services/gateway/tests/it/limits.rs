@@ -128,6 +128,13 @@ async fn each_user_and_each_client_ip_has_a_quota() {
             "{from}"
         );
     }
+    // A site cannot multiply its quota by its number of networks: 16 times 2 requests.
+    let site = (1..=40).map(|network| format!("2001:db8:1:{network:x}::1"));
+    let mut allowed = 0;
+    for address in site {
+        allowed += u32::from(call(None, &address).await == 200);
+    }
+    assert_eq!(allowed, 32);
     // Requests with invalid tokens count against the client IP.
     for expected in [401, 401, 429] {
         assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);

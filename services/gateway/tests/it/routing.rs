@@ -158,6 +158,16 @@ async fn headers_of_trusted_proxies_are_used() {
     assert_eq!(headers(&echoed, "x-forwarded-host"), ["www.example.org"]);
     assert_eq!(headers(&echoed, "x-request-id"), ["from-the-proxy"]);
     assert!(headers(&echoed, "x-user-id").is_empty());
+    // What is not one scheme or one host is replaced by what the gateway knows.
+    for (proto, host) in [("https, http", "a, b"), ("gopher", "a/b"), ("", "")] {
+        let request = client().get(gateway.url("/a"));
+        let request = request.header("x-forwarded-proto", proto);
+        let response = request.header("x-forwarded-host", host).send().await;
+        let echoed: Value = response.unwrap().json().await.unwrap();
+        assert_eq!(headers(&echoed, "x-forwarded-proto"), ["http"]);
+        let public = gateway.public.to_string();
+        assert_eq!(headers(&echoed, "x-forwarded-host"), [public.as_str()]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::checker::{Checker, DAY_SECONDS};
+use super::{
+    checker::{Checker, DAY_SECONDS},
+    edits,
+};
 use crate::{
     config::model,
     routing::{Action, HostPattern, PathPattern, Route, Template},
@@ -53,28 +56,8 @@ fn check_route(
         check_redirect(&key, text, paths, checker)
     });
     let headers = check_headers(&key, &route.headers, checker);
-    let request_headers = {
-        let value = |text: &str| Template::parse(text, paths.as_deref().unwrap_or_default());
-        check_edits(
-            &key,
-            "request_headers",
-            &route.request_headers,
-            value,
-            checker,
-        )
-    };
-    let response_headers = {
-        let value = |text: &str| {
-            HeaderValue::try_from(text).map_err(|_| "is not a valid header value".to_owned())
-        };
-        check_edits(
-            &key,
-            "response_headers",
-            &route.response_headers,
-            value,
-            checker,
-        )
-    };
+    let (request_headers, response_headers) =
+        edits::check(&key, route, paths.as_deref().unwrap_or_default(), checker);
     let bounds = bounds(route, references.defaults);
     check_timeouts(&key, &bounds, checker);
     Some(Route {
@@ -219,48 +202,6 @@ fn check_limits(
         .map(|name| resolve(key, "limit", name, &references.limits, checker))
         .collect();
     limits.into_iter().collect()
-}
-
-/// Headers that frame a message, or that the gateway sets itself.
-const NOT_EDITED: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-request-id",
-    "x-user-id",
-];
-const NOT_EDITED_PREFIX: &str = "x-forwarded-";
-
-/// Headers to set; an empty value removes one.
-fn check_edits<T>(
-    key: &str,
-    field: &str,
-    edits: &BTreeMap<String, String>,
-    parse: impl Fn(&str) -> Result<T, String>,
-    checker: &mut Checker,
-) -> Option<Vec<(HeaderName, Option<T>)>> {
-    let edit = |name: &str, value: &str| {
-        let name =
-            HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
-        let text = name.as_str();
-        if NOT_EDITED.contains(&text) || text.starts_with(NOT_EDITED_PREFIX) {
-            return Err("is a header that the gateway sets itself".to_owned());
-        }
-        let value = Some(value).filter(|value| !value.is_empty());
-        Ok((name, value.map(&parse).transpose()?))
-    };
-    let edits: Vec<Option<_>> = edits
-        .iter()
-        .map(|(name, value)| checker.ok(&format!("{key}.{field}.{name}"), edit(name, value)))
-        .collect();
-    edits.into_iter().collect()
 }
 
 /// The index of a name; `field` is also the noun of the message.

@@ -5,7 +5,7 @@
 mod counter;
 mod local;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
@@ -18,10 +18,15 @@ pub(crate) use local::LocalCounter;
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
 
+/// An IPv6 site may send this many times the requests of one client.
+const SITE_FACTOR: u32 = 16;
+
 /// A limit of the configuration with everything that is derived from it once. Routes share it.
 #[derive(Debug)]
 pub(crate) struct NamedLimit {
     limit: Limit,
+    /// Of all IPv6 clients of one site together.
+    site: Limit,
     policy_header: HeaderValue,
     refused: Total,
     counter: Arc<LocalCounter>,
@@ -38,6 +43,10 @@ impl NamedLimit {
             policy_header: header(&format!("\"{}\";q={requests};w={window}", limit.name)),
             refused: metrics.rate_limited(&limit.name),
             limit: limit.clone(),
+            site: Limit {
+                requests: limit.requests.saturating_mul(SITE_FACTOR),
+                ..limit.clone()
+            },
             counter: Arc::clone(counter),
         })
     }
@@ -63,7 +72,16 @@ impl RateLimit {
             Some(claims) => Subject::User(&claims.sub),
             None => Subject::ClientIp(facts.client_ip),
         };
-        let outcome = self.named.counter.count(limit, subject);
+        let mut outcome = self.named.counter.count(limit, subject);
+        if let (true, Subject::ClientIp(IpAddr::V6(address))) = (outcome.allowed, subject) {
+            let site = self
+                .named
+                .counter
+                .count(&self.named.site, Subject::Site(address));
+            if !site.allowed {
+                outcome = site;
+            }
+        }
         if let Some(quota) = context.quotas.get_mut(self.place) {
             *quota = Some(Quota {
                 remaining: outcome.remaining,

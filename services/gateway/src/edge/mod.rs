@@ -27,6 +27,7 @@
 
 mod connection;
 mod ctx;
+mod direct;
 mod failure;
 mod logging;
 mod peer;

@@ -12,12 +12,15 @@ mod listener;
 mod metrics;
 mod pages;
 mod policy;
+mod pulse;
+mod refusals;
 mod reply;
 mod routing;
 mod snapshot;
 mod state;
 mod upstream;
 
+use anyhow::Context as _;
 use quartet_common::openapi as documents;
 use quartet_common::{cli, clock::Clock};
 use quartet_telemetry as telemetry;
@@ -92,6 +95,7 @@ pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
     if ready {
         cli::healthcheck(server.admin_listen, "/ready")
     } else {
-        cli::healthcheck(server.listen, "/health")
+        let listen = server.address().context("there is no listener")?;
+        cli::healthcheck(listen, "/health")
     }
 }

@@ -19,6 +19,8 @@ use crate::{
     metrics::GatewayMetrics,
     pages::openapi::Documents,
     policy::rate_limit::LocalCounter,
+    pulse::Pulse,
+    refusals::Refusals,
     snapshot::{self, Snapshot},
 };
 
@@ -32,6 +34,8 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) refusals: Refusals,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
     pub(crate) log_level: LogLevel,
     /// Wakes the discovery of upstreams after a reload.
@@ -56,7 +60,13 @@ impl State {
         let current = Arc::clone(&snapshot);
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
+        let pulse = Pulse::new();
+        let heard = Arc::clone(&pulse);
         let readiness = Readiness::new()
+            .check("public_threads", move || {
+                let result = heard.check();
+                async move { result }
+            })
             .check("upstreams", move || {
                 let result = current.load().check_ready();
                 async move { result }
@@ -69,6 +79,8 @@ impl State {
             clock,
             documents: Documents::new(),
             connections: Connections::new(metrics.connections.clone()),
+            refusals: Refusals::new(metrics.log_lines_skipped.clone()),
+            pulse,
             metrics,
             readiness,
             log_level,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::header;
-use pingora::{protocols::Stream, proxy::Session};
+use pingora::{protocols::SocketDigest, proxy::Session};
 use quartet_common::{
     net::client_ip,
     request_id::{self, RequestId},
@@ -38,6 +38,10 @@ pub(super) struct Ctx {
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
     pub(super) body_bytes: u64,
+    /// When a part of the request body was received last.
+    pub(super) body_at: Option<Instant>,
+    /// Until the final head of the response.
+    pub(super) head_after: Option<Duration>,
     /// The problem that was sent.
     pub(super) problem: Option<SentProblem>,
     pub(super) active: Option<ActiveRequest>,
@@ -84,6 +88,8 @@ impl Ctx {
             policy: PolicyContext::default(),
             attempts: Attempts::default(),
             body_bytes: 0,
+            body_at: None,
+            head_after: None,
             problem: None,
             active: None,
         }
@@ -111,7 +117,14 @@ impl Ctx {
         let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = ServerTrace::start(&head.headers, &head.method, id.as_str());
+        // Whoever is not trusted must not decide what is recorded, nor under which trace.
+        let untrusted = http::HeaderMap::new();
+        let sent = if self.peer_is_trusted {
+            &head.headers
+        } else {
+            &untrusted
+        };
+        self.trace = ServerTrace::start(sent, &head.method, id.as_str());
         self.request_id = Some(id);
         self.upgrade = requests_websocket(&head.headers);
         self.streaming = self.upgrade || accepts_events(&head.headers);
@@ -145,7 +158,6 @@ fn accepts_events(headers: &http::HeaderMap) -> bool {
 }
 
 /// The IP address of the other end of a connection.
-pub(super) fn peer_ip(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
+pub(super) fn peer_ip(socket: Option<&SocketDigest>) -> Option<IpAddr> {
+    Some(socket?.peer_addr()?.as_inet()?.ip().to_canonical())
 }

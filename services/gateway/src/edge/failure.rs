@@ -6,14 +6,19 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, SocketError, WriteError,
+        ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError,
         WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };
 use quartet_common::problem::Problem;
 
-use super::{ctx::Ctx, peer::NO_REPLICA, reply, request_body::TOO_LARGE};
+use super::{
+    ctx::Ctx,
+    peer::NO_REPLICA,
+    reply,
+    request_body::{TOO_LARGE, pause},
+};
 use crate::{error, state::State};
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
@@ -99,7 +104,17 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
     let started = session
         .response_written()
         .is_some_and(|r| !r.status.is_informational());
-    let problem = problem_of(error, ctx);
+    let body_is_slow = *error.etype() == ReadTimedout
+        && !session.as_downstream_mut().is_body_done()
+        && ctx
+            .route()
+            .is_some_and(|route| pause(ctx) > route.body_timeout);
+    // The upstream is silent because the client is.
+    let problem = if body_is_slow {
+        Some(body_timed_out())
+    } else {
+        problem_of(error, ctx)
+    };
     let error_code = match problem {
         Some(problem) if !started => {
             let code = problem.kind.status.as_u16();
@@ -130,8 +145,9 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
     }
     match failure.esource() {
         ErrorSource::Downstream => match kind {
-            ReadTimedout => Some(error::request_timeout(
-                "the request body did not arrive in time",
+            ReadTimedout => Some(body_timed_out()),
+            InvalidHTTPHeader => Some(error::malformed(
+                "the head cannot be forwarded: authority and Host differ, or Connection is invalid",
             )),
             ReadError | WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
@@ -143,6 +159,10 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
         }),
         ErrorSource::Internal | ErrorSource::Unset => Some(error::internal()),
     }
+}
+
+fn body_timed_out() -> Problem {
+    error::request_timeout("the request body did not arrive in time")
 }
 
 fn is_connect(kind: &ErrorType) -> bool {

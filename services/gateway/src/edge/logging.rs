@@ -14,6 +14,10 @@ static UNMATCHED_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| UNMATCHED.into());
 /// The status of requests whose client disconnected before a response (nginx's convention).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// Statuses of the gateway's own whose lines are limited: a flood of them costs the sender nothing.
+pub(super) const REFUSED: [u16; 7] = [400, 404, 405, 408, 413, 429, 431];
+const SWITCHING_PROTOCOLS: u16 = 101;
+
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
     let response = session.response_written();
@@ -28,7 +32,7 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         .as_ref()
         .and_then(|problem| problem.causes.clone())
         .or_else(|| error.map(ToString::to_string));
-    AccessLine {
+    let line = AccessLine {
         method: head.method.as_str(),
         path: head.uri.path(),
         status,
@@ -44,12 +48,20 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause.as_deref(),
         ..AccessLine::default()
+    };
+    let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);
+    let lines = ctx.snapshot.config.model.server.refused_log_lines_per_second;
+    if !refused || state.refusals.may_log(lines) {
+        line.write();
     }
-    .write();
-    state
-        .metrics
-        .http
-        .request_finished(&head.method, Arc::clone(route), status, duration);
+    let (metrics, counted) = (&state.metrics.http, Arc::clone(route));
+    if status == SWITCHING_PROTOCOLS {
+        // The hours of a WebSocket are no one's wait for a response.
+        metrics.request_counted(&head.method, counted, status);
+    } else {
+        let until_head = ctx.head_after.unwrap_or(duration);
+        metrics.request_finished(&head.method, counted, status, until_head);
+    }
     let code = ctx.problem.as_ref().map(|problem| problem.code);
     let route = Arc::clone(route);
     ctx.trace.finish(&head.method, &route, status, code);

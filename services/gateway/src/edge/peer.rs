@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use pingora::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
 
-use super::ctx::Ctx;
+use super::{ctx::Ctx, server::tcp_keepalive};
 
 /// Every replica was tried, or none is known.
 pub(super) const NO_REPLICA: ErrorType = ErrorType::Custom("no replica can be reached");
@@ -23,6 +23,7 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let options = &mut peer.options;
     options.connection_timeout = Some(upstream.config.connect_timeout);
     options.total_connection_timeout = Some(upstream.config.connect_timeout);
+    options.tcp_keepalive = Some(tcp_keepalive(&ctx.snapshot.config.model.server));
     options.idle_timeout = Some(upstream.config.idle_timeout);
     if let Some(matched) = &ctx.matched {
         let route = &matched.route;

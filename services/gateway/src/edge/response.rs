@@ -1,11 +1,15 @@
 //! Phase 6: the head of the upstream's response.
 
-use pingora::http::ResponseHeader;
+use http::StatusCode;
+use pingora::{http::ResponseHeader, proxy::Session};
 
-use super::{ctx::Ctx, reply};
+use super::{ctx::Ctx, downstream, reply};
 
-/// Marks the replica healthy, and notes how long it took.
-pub(super) fn head_received(ctx: &mut Ctx) {
+/// Marks the replica healthy, and notes how long it took until its final head.
+pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) {
+    if is_interim(response) {
+        return;
+    }
     if let Some(replica) = &ctx.attempts.current {
         replica.health.record_success();
     }
@@ -14,6 +18,15 @@ pub(super) fn head_received(ctx: &mut Ctx) {
     }
 }
 
-pub(super) fn filter(response: &mut ResponseHeader, ctx: &Ctx) {
+/// An interim head passes as it is: what is added is said of the final one.
+pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) {
+    if is_interim(response) {
+        return;
+    }
+    downstream::adapt(session, response);
     reply::decorate(response, ctx);
+}
+
+fn is_interim(response: &ResponseHeader) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
 }

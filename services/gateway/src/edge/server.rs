@@ -17,7 +17,8 @@ use std::{
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
-    protocols::http::v2::server::default_h2_options,
+    listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions},
+    protocols::TcpKeepalive,
     proxy::http_proxy,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
@@ -37,12 +38,19 @@ use tokio::{
 };
 
 use super::{connection::ConnectionHandler, proxy::Edge};
-use crate::{admin, background, listener, state::State};
+use crate::{
+    admin, background,
+    config::model::{self, Listen},
+    listener,
+    state::State,
+};
 
 /// A backstop; the retries of a request are bounded by its upstream's `retries`.
 const MAX_ATTEMPTS: usize = 16;
 /// Connections are accepted after the first round of discovery, but no later than this.
 const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
+
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// Why the server stopped.
 enum Exit {
@@ -58,7 +66,9 @@ enum Exit {
 pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
-    drop(listener::bind(settings.listen)?);
+    for listen in &settings.listen {
+        drop(listener::bind(listen.address())?);
+    }
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -85,7 +95,9 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     ));
     let handler = connection_handler(state, &server.configuration);
     let mut public = Service::new("public".to_owned(), handler);
-    public.add_tcp(&settings.listen.to_string());
+    for listen in &settings.listen {
+        public.add_listener(listener_config(listen, &settings));
+    }
     server.add_service(public).add_dependency(&background);
     let signals = Signals {
         state: Arc::clone(state),
@@ -107,20 +119,36 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
 
 fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
     let state = Arc::clone(state);
-    let server = state.snapshot().config.model.server.clone();
     let edge = Edge {
         state: Arc::clone(&state),
     };
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(Duration::from_secs(server.keepalive_timeout_seconds));
+    // Such requests are refused in a phase of this gateway, with a problem and a line in the log.
+    options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut http2 = default_h2_options();
-    http2.max_header_list_size(u32::try_from(server.header_limit_bytes).unwrap_or(u32::MAX));
-    proxy.h2_options = Some(http2);
     let proxy = Arc::new(proxy);
     ConnectionHandler { proxy, state }
+}
+
+fn listener_config(listen: &Listen, server: &model::Server) -> ListenerConfig {
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(tcp_keepalive(server));
+    ListenerConfig::tcp(listen.address().to_string())
+        .tcp_socket_options(options)
+        // Heads and bodies are read into buffers of their own; this one would only cost memory.
+        .l4_buffer(L4BufferSettings::default().read(0))
+}
+
+/// For connections of clients and to upstreams: a peer that has vanished must not keep its place.
+pub(super) fn tcp_keepalive(server: &model::Server) -> TcpKeepalive {
+    let seconds = server.tcp_keepalive_seconds;
+    TcpKeepalive {
+        idle: Duration::from_secs(seconds),
+        interval: Duration::from_secs(seconds.div_ceil(u64::from(KEEPALIVE_PROBES))),
+        count: KEEPALIVE_PROBES as usize,
+        user_timeout: Duration::from_secs(server.tcp_user_timeout_seconds),
+    }
 }
 
 /// Wakes the main thread if the server's thread panics.
@@ -187,13 +215,19 @@ impl Background {
     /// Waits for the public listener: pingora does not report when it is open.
     async fn listening(&self) {
         let server = self.state.snapshot().config.model.server.clone();
-        let address = listener::loopback(server.listen);
-        while TcpStream::connect(address).await.is_err() {
-            sleep(Duration::from_millis(1)).await;
+        for listen in &server.listen {
+            let address = listener::loopback(listen.address());
+            while TcpStream::connect(address).await.is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
         }
+        let addresses = server.listen.iter();
+        let addresses: Vec<String> = addresses
+            .map(|listen| listen.address().to_string())
+            .collect();
         tracing::info!(
             target: "quartet",
-            address = %server.listen,
+            address = addresses.join(", "),
             admin = %server.admin_listen,
             version = env!("CARGO_PKG_VERSION"),
             "listening"

@@ -43,6 +43,9 @@ pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
 }
 
 fn check_server(server: &model::Server, checker: &mut Checker) {
+    if server.listen.is_empty() {
+        checker.error("server.listen", "must have at least one listener");
+    }
     checker.ranges(
         "server",
         &[
@@ -52,6 +55,30 @@ fn check_server(server: &model::Server, checker: &mut Checker) {
                 server.max_connections as u64,
                 1,
                 10_000_000,
+            ),
+            (
+                "max_connections_per_client",
+                server.max_connections_per_client as u64,
+                1,
+                10_000_000,
+            ),
+            (
+                "http2_streams_max",
+                server.http2_streams_max.into(),
+                1,
+                10_000,
+            ),
+            (
+                "tcp_keepalive_seconds",
+                server.tcp_keepalive_seconds,
+                1,
+                DAY_SECONDS,
+            ),
+            (
+                "tcp_user_timeout_seconds",
+                server.tcp_user_timeout_seconds,
+                1,
+                3_600,
             ),
             // pingora's parser has room for 256 headers and one mebibyte.
             (
@@ -95,6 +122,18 @@ fn check_server(server: &model::Server, checker: &mut Checker) {
                 server.write_timeout_seconds,
                 1,
                 3_600,
+            ),
+            (
+                "page_timeout_seconds",
+                server.page_timeout_seconds,
+                1,
+                3_600,
+            ),
+            (
+                "refused_log_lines_per_second",
+                server.refused_log_lines_per_second.into(),
+                0,
+                1_000_000,
             ),
             ("drain_delay_seconds", server.drain_delay_seconds, 0, 3_600),
             (

@@ -64,6 +64,14 @@ impl LogLevel {
     }
 }
 
+/// Validates a filter without putting it in force.
+///
+/// # Errors
+/// When the text is not a filter.
+pub fn check_filter(filter: &str) -> Result<(), ConfigError> {
+    parse(filter).map(drop)
+}
+
 /// A bare word that is no level would be read as a target at level `trace`, which turns everything
 /// else off: a misspelled level must not silence the log.
 fn parse(filter: &str) -> Result<EnvFilter, ConfigError> {

@@ -12,7 +12,7 @@ mod span;
 mod trace_context;
 
 pub use init::{TelemetryGuard, init};
-pub use level::LogLevel;
+pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;
 pub use request::{REQUEST, RequestContext, count_statement, current_request, set_caller};

@@ -20,6 +20,7 @@ pub struct Issuer {
 
 struct IssuerKey {
     key: EncodingKey,
+    algorithm: Algorithm,
     jwks: JwkSet,
 }
 
@@ -48,7 +49,18 @@ impl Issuer {
         jwk.common.key_id = Some(KEY_ID.into());
         let inner = Arc::new(IssuerKey {
             key,
+            algorithm: Algorithm::EdDSA,
             jwks: JwkSet { keys: vec![jwk] },
+        });
+        Self { inner, clock }
+    }
+
+    /// An issuer that signs with a shared secret.
+    pub fn with_secret(clock: Clock, secret: &str) -> Self {
+        let inner = Arc::new(IssuerKey {
+            key: EncodingKey::from_secret(secret.as_bytes()),
+            algorithm: Algorithm::HS256,
+            jwks: JwkSet { keys: Vec::new() },
         });
         Self { inner, clock }
     }
@@ -80,7 +92,7 @@ impl Issuer {
                 all_claims.insert(name.clone(), value.clone());
             }
         }
-        let mut header = Header::new(Algorithm::EdDSA);
+        let mut header = Header::new(self.inner.algorithm);
         header.typ = Some("at+jwt".into());
         header.kid = Some(KEY_ID.into());
         jsonwebtoken::encode(&header, &all, &self.inner.key).expect("claims can be signed")

@@ -1,27 +1,33 @@
 //! Jobs beside requests: discovery, configuration reloads, sweeps of the rate limits.
 //!
-//! A reload is triggered by SIGHUP, or by a change of the file's content, checked every second.
-//! Content rather than time stamps, because Kubernetes swaps symbolic links and editors replace
-//! files. A file that is missing for a moment is ignored, and an invalid one is refused and logged
-//! once: the snapshot in force stays, so a typo cannot take the gateway down.
+//! A reload is triggered by SIGHUP, or by a change of a file's content, checked every second;
+//! [`Watch`] decides when a text counts. A file that is missing for a moment is ignored, and an
+//! invalid one is refused and logged once: the snapshot in force stays, so a typo cannot take the
+//! gateway down.
 
 use std::{sync::Arc, time::Duration};
 
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Notify, OnceCell},
-    time::{MissedTickBehavior, interval},
+    sync::{Mutex, Notify},
+    time::sleep,
 };
 
 use crate::{
-    config::load::ConfigErrors,
+    config::{
+        load::{ConfigErrors, Texts},
+        model,
+        watch::Watch,
+    },
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},
 };
 
 const FILE_CHECK: Duration = Duration::from_secs(1);
+/// After a signal, the files are read again this much later.
+const SECOND_READING: Duration = Duration::from_millis(200);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -41,18 +47,16 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
 }
 
 fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
-    let settings = state.snapshot().config.model.discovery.clone();
-    let period = Duration::from_millis(settings.interval_ms);
+    let period = Duration::from_millis(state.snapshot().config.model.discovery.interval_ms);
     let reloaded = Arc::clone(&state.reloaded);
-    let resolver = Arc::new(OnceCell::new());
+    let known = Arc::new(Mutex::new(None));
     let round = move |_| {
-        let (state, settings) = (Arc::clone(&state), settings.clone());
-        let (resolver, discovered) = (Arc::clone(&resolver), Arc::clone(&discovered));
+        let (state, known) = (Arc::clone(&state), Arc::clone(&known));
+        let discovered = Arc::clone(&discovered);
         async move {
-            let create = async || Resolver::new(&settings).map(Arc::new);
-            let resolver = resolver.get_or_try_init(create).await?;
             let snapshot = state.snapshot();
-            discovery::refresh(&snapshot.upstreams, resolver).await;
+            let resolver = resolver(&mut *known.lock().await, &snapshot.config.model.discovery)?;
+            discovery::refresh(&snapshot.upstreams, &resolver).await;
             snapshot.export(&state.metrics);
             discovered.notify_one();
             anyhow::Ok(())
@@ -64,36 +68,83 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         .wake_on(reloaded)
 }
 
+/// A resolver, and the settings it was built from.
+type KnownResolver = Option<(model::Discovery, Arc<Resolver>)>;
+
+/// The resolver of the round before, unless its settings changed. One that could not be built is
+/// tried again in the next round.
+fn resolver(known: &mut KnownResolver, now: &model::Discovery) -> anyhow::Result<Arc<Resolver>> {
+    if let Some((settings, resolver)) = known
+        && settings == now
+    {
+        return Ok(Arc::clone(resolver));
+    }
+    let resolver = Arc::new(Resolver::new(now)?);
+    *known = Some((now.clone(), Arc::clone(&resolver)));
+    Ok(resolver)
+}
+
 async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut seen = state.sources.read().ok();
-    let mut check = interval(FILE_CHECK);
-    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut good = state.in_force.clone();
+    let mut watch = Watch::new(good.clone());
+    let mut kept_before = Vec::new();
     loop {
         run.succeeded();
-        let requested = tokio::select! {
-            _ = hangup.recv() => true,
-            _ = check.tick() => false,
+        let pause = if watch.is_requested() {
+            SECOND_READING
+        } else {
+            FILE_CHECK
         };
-        let text = match state.sources.read() {
-            Ok(text) => text,
-            Err(_) if !requested => continue,
+        tokio::select! {
+            _ = hangup.recv() => watch.request(),
+            () = sleep(pause) => {}
+        }
+        let (texts, kept) = match read(&state, &good).await? {
+            Ok(read) => read,
             Err(error) => {
-                refuse(&state, &error);
+                if watch.unreadable() {
+                    refuse(&state, &error);
+                }
                 continue;
             }
         };
-        if !requested && seen.as_ref() == Some(&text) {
-            continue;
+        if kept != kept_before {
+            report_kept(&kept);
+            kept_before = kept;
         }
-        match state.reload(&text) {
+        let Some(texts) = watch.observe(texts) else {
+            continue;
+        };
+        let result = if good.is_emptied_by(&texts) {
+            Err(ConfigErrors::emptied())
+        } else {
+            state.reload(&texts)
+        };
+        match result {
             Ok(()) => {
+                good = texts;
                 state.metrics.reloads_applied.inc();
                 tracing::info!(target: "quartet", "configuration reloaded");
             }
             Err(error) => refuse(&state, &error),
         }
-        seen = Some(text);
+    }
+}
+
+/// Files are read on a thread of their own: a network file system may block.
+async fn read(
+    state: &Arc<State>,
+    good: &Texts,
+) -> anyhow::Result<Result<(Texts, Vec<String>), ConfigErrors>> {
+    let (state, good) = (Arc::clone(state), good.clone());
+    Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
+}
+
+fn report_kept(variables: &[String]) {
+    if !variables.is_empty() {
+        tracing::warn!(target: "quartet", variables = variables.join(", "),
+            "secret file is missing or empty; its last value stays in force");
     }
 }
 

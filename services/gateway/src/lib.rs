@@ -20,11 +20,17 @@ mod snapshot;
 mod state;
 mod upstream;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use quartet_common::openapi as documents;
 use quartet_common::{cli, clock::Clock};
-use quartet_telemetry as telemetry;
+use quartet_telemetry::{self as telemetry, metrics::Metrics};
 use serde_json::Value;
+
+use metrics::GatewayMetrics;
+use policy::rate_limit::LocalCounter;
+use snapshot::{Shared, Snapshot};
 
 pub use config::{DEFAULTS, load::Sources};
 
@@ -33,7 +39,8 @@ pub use config::{DEFAULTS, load::Sources};
 /// # Errors
 /// When the configuration is invalid, or an address cannot be bound.
 pub fn serve(sources: Sources) -> anyhow::Result<()> {
-    let config = sources.load()?;
+    let texts = sources.read()?;
+    let config = sources.parse(&texts)?;
     let telemetry = telemetry::init(
         "gateway",
         env!("CARGO_PKG_VERSION"),
@@ -44,7 +51,7 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
     let admin = listener::bind(config.model.server.admin_listen)?;
-    let (state, jobs) = state::State::new(config, sources, telemetry.level())?;
+    let (state, jobs) = state::State::new(config, texts, sources, telemetry.level())?;
     let result = edge::server::run(&state, admin, jobs);
     if result.is_ok() {
         tracing::info!("stopped");
@@ -59,7 +66,12 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
 /// Every violation, with line and column if it is in a file.
 pub fn check(sources: &Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
-    snapshot::verifier(&config.model, &Clock::system())?;
+    let shared = Shared {
+        clock: &Clock::system(),
+        counter: &Arc::new(LocalCounter::new(1)),
+        metrics: &GatewayMetrics::new(Metrics::new("gateway")),
+    };
+    Snapshot::build(config, None, shared)?;
     Ok(())
 }
 

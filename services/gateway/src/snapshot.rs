@@ -1,16 +1,14 @@
 //! Everything that is built from one version of the configuration, and replaced as a whole.
 //!
-//! A request keeps the snapshot it started with, so it never sees half of a reload. What must
-//! survive a reload is carried over by name: upstreams that did not change, and otherwise their
-//! addresses and health, which would have to be learned again at the expense of requests.
+//! A request keeps the snapshot it started with, so it never sees half of a reload: routes, the
+//! verifier of their tokens, limits and upstreams are of one version. What is expensive to learn
+//! again is carried over while its settings are equal: the keys of the verifier, and upstreams with
+//! their addresses and health. Of a changed upstream, addresses and health are carried over.
 
 use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
-use quartet_common::{
-    clock::Clock,
-    config::{ConfigError, Telemetry},
-};
+use quartet_common::{clock::Clock, config::ConfigError};
 
 use crate::{
     config::{Config, UpstreamConfig, model::Model},
@@ -30,47 +28,36 @@ pub(crate) struct Snapshot {
     verifier: Option<JwtVerifier>,
 }
 
+/// What outlives every snapshot, and is needed to build one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'s> {
+    pub(crate) clock: &'s Clock,
+    pub(crate) counter: &'s Arc<LocalCounter>,
+    pub(crate) metrics: &'s GatewayMetrics,
+}
+
 impl Snapshot {
+    /// Builds everything that a configuration determines. The start, `check` and every reload do
+    /// this and nothing else, so what one of them accepts, the others accept too.
+    ///
     /// # Errors
-    /// When a route verifies tokens, and `[jwt]` is incomplete.
-    pub(crate) fn first(
+    /// When a part cannot be built, such as the verifier of a route that requires a token. Nothing
+    /// is in force then.
+    pub(crate) fn build(
         config: Config,
-        clock: &Clock,
-        counter: &Arc<LocalCounter>,
-        metrics: &GatewayMetrics,
+        previous: Option<&Self>,
+        shared: Shared<'_>,
     ) -> Result<Self, ConfigError> {
-        let verifier = verifier(&config.model, clock)?;
+        let verifier = verifier(&config.model, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
-        let upstreams = upstreams.map(|upstream| Arc::new(Upstream::new(upstream.clone(), None)));
-        let upstreams = upstreams.collect();
-        Ok(Self::build(config, upstreams, verifier, counter, metrics))
-    }
-
-    /// The snapshot after this one.
-    pub(crate) fn next(
-        &self,
-        config: Config,
-        counter: &Arc<LocalCounter>,
-        metrics: &GatewayMetrics,
-    ) -> Self {
-        let upstreams = config.upstreams.iter();
-        let upstreams = upstreams.map(|upstream| self.carry_over(upstream));
-        let upstreams = upstreams.collect();
-        Self::build(config, upstreams, self.verifier.clone(), counter, metrics)
-    }
-
-    fn build(
-        config: Config,
-        upstreams: Vec<Arc<Upstream>>,
-        verifier: Option<JwtVerifier>,
-        counter: &Arc<LocalCounter>,
-        metrics: &GatewayMetrics,
-    ) -> Self {
+        let upstreams = upstreams
+            .map(|upstream| carry_over(upstream, previous))
+            .collect();
         let policies = Chain::new(
             verifier.clone(),
-            Arc::clone(counter),
+            Arc::clone(shared.counter),
             &config.limits,
-            metrics,
+            shared.metrics,
         );
         let snapshot = Self {
             config,
@@ -78,22 +65,8 @@ impl Snapshot {
             policies,
             verifier,
         };
-        snapshot.export(metrics);
-        snapshot
-    }
-
-    fn carry_over(&self, config: &UpstreamConfig) -> Arc<Upstream> {
-        let previous = self
-            .upstreams
-            .iter()
-            .find(|previous| previous.config.name == config.name);
-        match previous {
-            Some(previous) if previous.config == *config => Arc::clone(previous),
-            previous => Arc::new(Upstream::new(
-                config.clone(),
-                previous.map(|previous| &**previous),
-            )),
-        }
+        snapshot.export(shared.metrics);
+        Ok(snapshot)
     }
 
     /// Creates the counters of each upstream, and sets its number of replicas.
@@ -127,58 +100,35 @@ impl Snapshot {
     }
 }
 
-/// `None` if no route verifies tokens and `[jwt]` has no keys.
+/// The upstream of this name before, if it did not change, and otherwise what is known of it.
+fn carry_over(config: &UpstreamConfig, previous: Option<&Snapshot>) -> Arc<Upstream> {
+    let mut upstreams = previous.iter().flat_map(|snapshot| &snapshot.upstreams);
+    let known = upstreams.find(|upstream| upstream.config.name == config.name);
+    match known {
+        Some(known) if known.config == *config => Arc::clone(known),
+        known => Arc::new(Upstream::new(config.clone(), known.map(|known| &**known))),
+    }
+}
+
+/// With equal settings the one before, so that its keys and verified tokens stay. `None` if no route
+/// verifies tokens and `[jwt]` has no keys.
 ///
 /// # Errors
 /// When a route verifies tokens, and `[jwt]` is incomplete.
-pub(crate) fn verifier(model: &Model, clock: &Clock) -> Result<Option<JwtVerifier>, ConfigError> {
+fn verifier(
+    model: &Model,
+    previous: Option<&Snapshot>,
+    clock: &Clock,
+) -> Result<Option<JwtVerifier>, ConfigError> {
     let has_keys = model.jwt.jwks_url.is_some() || model.jwt.hs256_secret.is_some();
-    let is_needed = model
-        .routes
-        .values()
-        .any(|route| route.enabled && route.auth != Auth::Public);
+    let mut routes = model.routes.values();
+    let is_needed = routes.any(|route| route.enabled && route.auth != Auth::Public);
     if !has_keys && !is_needed {
         return Ok(None);
     }
+    let unchanged = previous.filter(|previous| previous.config.model.jwt == model.jwt);
+    if let Some(verifier) = unchanged.and_then(|previous| previous.verifier.clone()) {
+        return Ok(Some(verifier));
+    }
     JwtVerifier::new(&model.jwt, clock.clone()).map(Some)
-}
-
-/// Settings that changed and take effect only after a restart.
-pub(crate) fn restart_required(before: &Model, after: &Model) -> Vec<&'static str> {
-    let (old, new) = (&before.server, &after.server);
-    let jwt = |model: &Model| {
-        let jwt = &model.jwt;
-        (
-            jwt.issuer.clone(),
-            jwt.audience.clone(),
-            jwt.token_type.clone(),
-            jwt.jwks_url.clone(),
-        )
-    };
-    let otlp = |telemetry: &Telemetry| (telemetry.otlp_endpoint.clone(), telemetry.otlp_protocol);
-    let changes = [
-        ("server.listen", old.listen != new.listen),
-        ("server.admin_listen", old.admin_listen != new.admin_listen),
-        ("server.threads", old.threads != new.threads),
-        (
-            "server.upstream_pool_size",
-            old.upstream_pool_size != new.upstream_pool_size,
-        ),
-        (
-            "server.rate_limit_keys_max",
-            old.rate_limit_keys_max != new.rate_limit_keys_max,
-        ),
-        (
-            "server.shutdown_grace_seconds",
-            old.shutdown_grace_seconds != new.shutdown_grace_seconds,
-        ),
-        ("discovery", before.discovery != after.discovery),
-        ("jwt", jwt(before) != jwt(after)),
-        (
-            "telemetry",
-            otlp(&before.telemetry) != otlp(&after.telemetry),
-        ),
-    ];
-    let changed = changes.into_iter().filter(|&(_, changed)| changed);
-    changed.map(|(name, _)| name).collect()
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Settings},
+};
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
 use quartet_telemetry::{LogLevel, metrics::Metrics};
@@ -13,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{
         Config,
-        load::{ConfigErrors, Sources},
+        load::{ConfigErrors, Sources, Texts},
+        restart::restart_required,
     },
     listener::Connections,
     metrics::GatewayMetrics,
@@ -21,13 +25,17 @@ use crate::{
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
-    snapshot::{self, Snapshot},
+    snapshot::{Shared, Snapshot},
 };
 
 /// The state of the process.
 #[derive(Debug)]
 pub(crate) struct State {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The settings with which the process was started.
+    started: Settings,
+    /// The texts of the first snapshot.
+    pub(crate) in_force: Texts,
     pub(crate) sources: Sources,
     pub(crate) counter: Arc<LocalCounter>,
     pub(crate) clock: Clock,
@@ -49,13 +57,20 @@ impl State {
     /// When a route verifies tokens, and `[jwt]` is incomplete.
     pub(crate) fn new(
         config: Config,
+        in_force: Texts,
         sources: Sources,
         log_level: LogLevel,
     ) -> Result<(Arc<Self>, Runner), ConfigError> {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
-        let snapshot = Snapshot::first(config, &clock, &counter, &metrics)?;
+        let started = config.settings.clone();
+        let shared = Shared {
+            clock: &clock,
+            counter: &counter,
+            metrics: &metrics,
+        };
+        let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let current = Arc::clone(&snapshot);
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
@@ -74,6 +89,8 @@ impl State {
             .notice("jobs", move || monitor.notices());
         let state = Arc::new(Self {
             snapshot,
+            started,
+            in_force,
             sources,
             counter,
             clock,
@@ -96,22 +113,27 @@ impl State {
     /// Puts a new configuration in force for requests that start from now on.
     ///
     /// # Errors
-    /// Every violation in the text; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, text: &str) -> Result<(), ConfigErrors> {
+    /// Every violation in the texts; the snapshot in force does not change then.
+    pub(crate) fn reload(&self, texts: &Texts) -> Result<(), ConfigErrors> {
         let before = self.snapshot();
-        let config = self.sources.load_text(text)?;
-        let fixed = snapshot::restart_required(&before.config.model, &config.model);
-        if !fixed.is_empty() {
-            tracing::warn!(target: "quartet", settings = fixed.join(", "),
-                "changed settings take effect after a restart");
-        }
-        let log = &config.model.telemetry.log;
+        let config = self.sources.parse(texts)?;
+        let shared = Shared {
+            clock: &self.clock,
+            counter: &self.counter,
+            metrics: &self.metrics,
+        };
+        let next = Snapshot::build(config, Some(&before), shared)?;
+        let log = &next.config.model.telemetry.log;
         if *log != before.config.model.telemetry.log {
             self.log_level.set(log)?;
         }
-        let next = before.next(config, &self.counter, &self.metrics);
+        let waiting = restart_required(&self.started, &next.config.settings);
         self.snapshot.store(Arc::new(next));
         self.reloaded.notify_one();
+        if !waiting.is_empty() {
+            tracing::warn!(target: "quartet", settings = waiting.join(", "),
+                "changed settings take effect after a restart");
+        }
         Ok(())
     }
 }

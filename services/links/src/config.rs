@@ -36,6 +36,7 @@ pub struct Public {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirects {
+    pub max_connections: u32,
     pub cache_entries: u64,
     pub cache_ttl_seconds: u64,
     pub unknown_entries: u64,
@@ -46,6 +47,7 @@ pub struct Redirects {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clicks {
+    pub max_connections: u32,
     pub log_dir: PathBuf,
     pub fsync: FsyncMode,
     pub fsync_interval_ms: u64,
@@ -115,6 +117,8 @@ impl Settings for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
+        let connections = self.redirects.max_connections;
+        within("redirects.max_connections", connections, 1..=100)?;
         let ttl = self.redirects.cache_ttl_seconds;
         within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
         let ttl = self.redirects.unknown_ttl_seconds;
@@ -155,6 +159,7 @@ impl Public {
 
 impl Clicks {
     fn validate(&self) -> Result<(), ConfigError> {
+        within("clicks.max_connections", self.max_connections, 2..=100)?;
         within(
             "clicks.fsync_interval_ms",
             self.fsync_interval_ms,

@@ -18,11 +18,8 @@ pub struct AppState {
 
 impl AppState {
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
-        use anyhow::Context as _;
         let country_header = config.clicks.country_header()?;
-        let log_dir = config.clicks.log_dir.display().to_string();
-        let ctx = Context::new(Arc::new(config), &base)
-            .with_context(|| format!("the click log in {log_dir} cannot be created"))?;
+        let ctx = Context::new(Arc::new(config), &base)?;
         Ok(Self {
             base,
             ctx,

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{
+    changes::{Settings, leaves},
     error::ConfigError,
     key::{PREFIX, variable},
     source::{locate, position},
@@ -20,6 +21,9 @@ const ALIASES: [(&str, &str); 4] = [
 ];
 /// Variables with the prefix that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["QUARTET_CONFIG", "QUARTET_TEST_DATABASE_URL"];
+
+/// Reads the file that a variable names.
+pub type ReadFile<'r> = &'r dyn Fn(&Path, &str) -> Result<String, ConfigError>;
 
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
@@ -64,6 +68,21 @@ impl<'f> Layers<'f> {
         file: Option<(&'f Path, &'f str)>,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
+        let from_disk = |path: &Path, variable: &str| read(path, Some(variable));
+        Self::merge_with(schema, file, environment, &from_disk)
+    }
+
+    /// As [`merge`](Self::merge). `read` returns the text of the file that a `*_FILE` variable
+    /// names; it receives the path and the variable.
+    ///
+    /// # Errors
+    /// As [`merge`](Self::merge), and those of `read`.
+    pub fn merge_with(
+        schema: Schema<'_>,
+        file: Option<(&'f Path, &'f str)>,
+        environment: &Environment,
+        read: ReadFile<'_>,
+    ) -> Result<Self, ConfigError> {
         let mut settings = Table::new();
         for text in schema.defaults {
             merge(
@@ -98,8 +117,13 @@ impl<'f> Layers<'f> {
             let origin = layers.origin(&key);
             return Err(ConfigError::Unknown { origin, key });
         }
-        layers.apply(environment)?;
+        layers.apply(environment, read)?;
         Ok(layers)
+    }
+
+    /// Every setting with its value.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.settings.clone())
     }
 
     /// # Errors
@@ -138,7 +162,7 @@ impl<'f> Layers<'f> {
         )
     }
 
-    fn apply(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+    fn apply(&mut self, environment: &Environment, read: ReadFile<'_>) -> Result<(), ConfigError> {
         let keys: BTreeMap<String, String> = leaves(&self.settings, "")
             .into_iter()
             .map(|key| (variable(&key), key))
@@ -159,7 +183,7 @@ impl<'f> Layers<'f> {
                 (Some(_), _) if environment.contains_key(&format!("{name}_FILE")) => {}
                 (Some(key), _) => self.set(key, value, name)?,
                 (None, Some(key)) => {
-                    let text = read(Path::new(value), Some(name))?;
+                    let text = read(Path::new(value), name)?;
                     self.set(key, text.trim_end_matches(['\n', '\r']), name)?;
                 }
                 (None, None) => {
@@ -246,16 +270,6 @@ fn merge(
         }
     }
     Ok(())
-}
-
-fn leaves(table: &Table, prefix: &str) -> Vec<String> {
-    table
-        .iter()
-        .flat_map(|(name, value)| match value {
-            Value::Table(inner) => leaves(inner, &format!("{prefix}{name}.")),
-            _ => vec![format!("{prefix}{name}")],
-        })
-        .collect()
 }
 
 /// A variable's text as the type of the current value. Never echoes the text: it may be a secret.

@@ -6,6 +6,7 @@
 //! value.
 
 mod bounds;
+mod changes;
 mod error;
 mod key;
 mod layers;
@@ -18,9 +19,10 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 pub use bounds::{at_least, within};
+pub use changes::Settings;
 pub use error::ConfigError;
 pub use key::environment;
-pub use layers::{Environment, Layers, Schema, read};
+pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none};
 

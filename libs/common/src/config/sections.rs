@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Value;
 use url::Url;
@@ -63,7 +63,7 @@ pub struct Jwt {
 }
 
 /// Logs and traces.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     pub log: String,
@@ -128,6 +128,27 @@ impl Database {
             timeout,
             1..=MAX_TIMEOUT_SECONDS,
         )
+    }
+}
+
+impl PartialEq for Jwt {
+    fn eq(&self, other: &Self) -> bool {
+        fn all(jwt: &Jwt) -> impl PartialEq + '_ {
+            // Without `..`, so that a new setting cannot be left out.
+            let Jwt {
+                issuer,
+                audience,
+                token_type,
+                jwks_url,
+                hs256_secret,
+                jwks_refresh_seconds,
+                leeway_seconds,
+            } = jwt;
+            let secret = hs256_secret.as_ref().map(ExposeSecret::expose_secret);
+            let numbers = (jwks_refresh_seconds, leeway_seconds);
+            (issuer, audience, token_type, jwks_url, secret, numbers)
+        }
+        all(self) == all(other)
     }
 }
 

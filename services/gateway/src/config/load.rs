@@ -1,6 +1,10 @@
 //! Reads the configuration, at start and again for every reload.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use quartet_common::config::{self, ConfigError, Environment, Layers, Schema};
 
@@ -23,11 +27,53 @@ impl From<ConfigError> for ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// The file became empty, which would put the default routes in force.
+    pub(crate) fn emptied() -> Self {
+        ConfigError::Syntax {
+            origin: "configuration file".to_owned(),
+            message: "is empty; restart the gateway if this is intended".to_owned(),
+        }
+        .into()
+    }
+}
+
 /// Where the configuration comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     file: Option<PathBuf>,
     environment: Environment,
+}
+
+/// The text of every file that the configuration comes from.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Texts {
+    /// Empty without a file.
+    file: String,
+    /// By the `*_FILE` variable that names the file.
+    secrets: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").finish_non_exhaustive()
+    }
+}
+
+impl Texts {
+    /// Whether `later` lost its whole file: it is being written, or was emptied by mistake. Without
+    /// the file, the default routes would be in force.
+    pub(crate) fn is_emptied_by(&self, later: &Self) -> bool {
+        !self.file.trim().is_empty() && later.file.trim().is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_test(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            secrets: BTreeMap::new(),
+        }
+    }
 }
 
 impl Sources {
@@ -39,26 +85,60 @@ impl Sources {
         }
     }
 
-    /// The file's text; empty without a file.
-    pub(crate) fn read(&self) -> Result<String, ConfigErrors> {
-        match &self.file {
-            Some(file) => Ok(config::read(file, None)?),
-            None => Ok(String::new()),
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn read(&self) -> Result<Texts, ConfigErrors> {
+        self.read_again(&Texts::default()).map(|(texts, _)| texts)
+    }
+
+    /// The texts, and the variables whose file is missing or empty although it was not before. Of
+    /// these the last text is kept: a secret is often replaced by deleting and creating its file.
+    ///
+    /// # Errors
+    /// When the configuration file cannot be read, or a secret that has never been read.
+    pub(crate) fn read_again(&self, last: &Texts) -> Result<(Texts, Vec<String>), ConfigErrors> {
+        let mut texts = Texts::default();
+        let mut kept = Vec::new();
+        if let Some(file) = &self.file {
+            texts.file = config::read(file, None)?;
         }
+        let is_secret = |name: &str| name.starts_with("QUARTET_") && name.ends_with("_FILE");
+        for (variable, path) in self.environment.iter().filter(|(name, _)| is_secret(name)) {
+            let known = last.secrets.get(variable);
+            let text = match (config::read(Path::new(path), Some(variable)), known) {
+                (Ok(text), Some(known)) if text.trim().is_empty() && !known.trim().is_empty() => {
+                    kept.push(variable.clone());
+                    known.clone()
+                }
+                (Ok(text), _) => text,
+                (Err(_), Some(known)) => {
+                    kept.push(variable.clone());
+                    known.clone()
+                }
+                (Err(error), None) => return Err(error.into()),
+            };
+            texts.secrets.insert(variable.clone(), text);
+        }
+        Ok((texts, kept))
     }
 
     /// # Errors
     /// Every error of the first kind that is found: syntax, types, rules.
     pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
-        self.load_text(&self.read()?)
+        self.parse(&self.read()?)
     }
 
-    /// As [`load`](Self::load), with the file's text at hand.
-    pub(crate) fn load_text(&self, text: &str) -> Result<Config, ConfigErrors> {
-        let file = self.file.as_deref().map(|path: &Path| (path, text));
-        let layers = Layers::merge(SCHEMA, file, &self.environment)?;
+    /// As [`load`](Self::load), with the texts at hand.
+    pub(crate) fn parse(&self, texts: &Texts) -> Result<Config, ConfigErrors> {
+        let file = self.file.as_deref();
+        let file = file.map(|path: &Path| (path, texts.file.as_str()));
+        let secret = |path: &Path, variable: &str| match texts.secrets.get(variable) {
+            Some(text) => Ok(text.clone()),
+            None => config::read(path, Some(variable)),
+        };
+        let layers = Layers::merge_with(SCHEMA, file, &self.environment, &secret)?;
         let model: Model = layers.deserialize()?;
-        validate(model).map_err(|violations| {
+        validate(model, layers.settings()).map_err(|violations| {
             let violations = violations.into_iter();
             ConfigErrors(
                 violations
@@ -75,6 +155,6 @@ impl Sources {
             file: Some("test.toml".into()),
             environment: Environment::new(),
         };
-        sources.load_text(text)
+        sources.parse(&Texts::of_test(text))
     }
 }

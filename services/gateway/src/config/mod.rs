@@ -2,12 +2,14 @@
 
 pub(crate) mod load;
 pub(crate) mod model;
+pub(crate) mod restart;
 mod validate;
+pub(crate) mod watch;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
-use quartet_common::net::TrustedProxies;
+use quartet_common::{config::Settings, net::TrustedProxies};
 
 use crate::routing::RouteTable;
 
@@ -19,6 +21,8 @@ pub const DEFAULTS: &str = include_str!("../../default.toml");
 pub(crate) struct Config {
     /// As written, for settings that need no validation beyond their type.
     pub(crate) model: model::Model,
+    /// Every setting, to find those that a reload changes.
+    pub(crate) settings: Settings,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) upstreams: Vec<UpstreamConfig>,
     pub(crate) limits: Vec<Limit>,

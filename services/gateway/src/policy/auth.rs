@@ -1,11 +1,19 @@
 //! Verifies access tokens as the route requires.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 use quartet_auth::jwt::{JwtError, JwtVerifier};
 use quartet_common::problem::Problem;
 
 use super::context::{Flow, Policy, RequestView};
 use crate::routing::Auth;
+
+/// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
+/// force all the same, its routes are closed rather than open.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no verifier of access tokens")]
+struct NoVerifier;
 
 #[derive(Debug)]
 pub(super) struct AccessTokens {
@@ -20,8 +28,11 @@ impl AccessTokens {
 
     async fn authorize(&self, request: &mut RequestView<'_>) -> Result<(), JwtError> {
         let rule = request.route.auth;
-        let (Some(verifier), Auth::Optional | Auth::Required) = (&self.verifier, rule) else {
+        if rule == Auth::Public {
             return Ok(());
+        }
+        let Some(verifier) = &self.verifier else {
+            return Err(JwtError::KeysUnavailable(Arc::new(NoVerifier)));
         };
         match bearer(&request.head.headers)? {
             Some(token) => {

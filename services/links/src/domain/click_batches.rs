@@ -33,7 +33,7 @@ pub(crate) async fn store(ctx: &Context, clicks: &[Click]) -> Result<(), sqlx::E
         if columns.ids.is_empty() {
             continue;
         }
-        let mut db = ctx.db.acquire().await?;
+        let mut db = ctx.clicks_db.acquire().await?;
         match clicks::insert_batch(&mut db, &columns).await {
             Ok(new) => {
                 let new = u64::try_from(new).unwrap_or(0);

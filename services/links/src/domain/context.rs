@@ -1,8 +1,8 @@
 //! What the operations of the domain work with.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use quartet_common::clock::Clock;
+use quartet_common::{clock::Clock, config::Database};
 use quartet_service::Base;
 use sqlx::PgPool;
 
@@ -13,11 +13,19 @@ use super::{
 use crate::{config::Config, metrics::LinkMetrics};
 
 /// Cheap to clone; clones share everything.
+///
+/// Each kind of work has a pool of its own: a GraphQL query that waits for ten connections at once
+/// must not keep redirects or the click log waiting, nor these each other.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
+    /// For GraphQL.
     pub(crate) db: PgPool,
+    /// For redirects.
+    pub(crate) redirects_db: PgPool,
+    /// For storing clicks and for jobs.
+    pub(crate) clicks_db: PgPool,
     pub(crate) metrics: LinkMetrics,
     pub(crate) slugs: SlugSource,
     pub(crate) own_hosts: OwnHosts,
@@ -28,19 +36,32 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Opens the click log of this replica.
+    /// Opens the click log of this replica, and connects to nothing.
     ///
     /// # Errors
-    /// When the click log cannot be created.
-    pub(crate) fn new(config: Arc<Config>, base: &Base) -> io::Result<Self> {
+    /// When the click log cannot be created or the URL of the database is invalid.
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let pool = |work: &str, max_connections| {
+            let database = Database {
+                max_connections,
+                ..config.database.clone()
+            };
+            quartet_db::pool(&database, &format!("quartet-links-{work}"))
+        };
+        let click_log = ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string());
+        let log_dir = config.clicks.log_dir.display();
         let metrics = LinkMetrics::register(&base.metrics);
         Ok(Self {
             slugs: SlugSource::default(),
             own_hosts: OwnHosts::new(&config.public.short_url, &config.public.own_hosts),
             redirects: RedirectCache::new(&config.redirects, metrics.redirect_loads.clone()),
             salts: Salts::default(),
-            click_log: ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string())?,
+            click_log: click_log
+                .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
+            redirects_db: pool("redirects", config.redirects.max_connections)?,
+            clicks_db: pool("clicks", config.clicks.max_connections)?,
             config,
             clock: base.clock.clone(),
             db: base.db.clone(),

@@ -88,7 +88,7 @@ async fn resolve(
     bot: Option<BotReason>,
     now: DateTime<Utc>,
 ) -> Result<Outcome, Error> {
-    let Some(route) = ctx.redirects.get(&ctx.db, slug).await? else {
+    let Some(route) = ctx.redirects.get(&ctx.redirects_db, slug).await? else {
         return Ok(Outcome::NotFound);
     };
     if !route.enabled {
@@ -106,7 +106,7 @@ async fn resolve(
 }
 
 async fn take_use(ctx: &Context, route: &Route, now: DateTime<Utc>) -> Result<Outcome, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = ctx.redirects_db.acquire().await?;
     let taken = redirects::take_use(&mut db, route.link_id, now).await?;
     // The target may have changed since it was cached.
     let target = taken.and_then(|row| Some((targets::location(&row.url)?, row.redirect_status)));

@@ -20,7 +20,7 @@ const PURGE_ROWS: i32 = 5000;
 pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let now = ctx.clock.now();
     let today = now.date_naive();
-    let mut db = ctx.db.acquire().await?;
+    let mut db = ctx.clicks_db.acquire().await?;
     maintenance::send_heartbeat(&mut db).await?;
     ctx.salts.rotate(&mut db, now).await?;
     for table in [Partitioned::Clicks, Partitioned::Visitors] {

@@ -4,6 +4,7 @@
 
 mod clicks;
 mod documents;
+mod fairness;
 mod graphql_http;
 mod invalid_input;
 mod layers;

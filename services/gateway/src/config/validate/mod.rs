@@ -8,7 +8,11 @@ mod upstreams;
 
 use std::time::Duration;
 
-use quartet_common::net::TrustedProxies;
+use quartet_common::{
+    config::{ConfigError, Settings},
+    net::TrustedProxies,
+};
+use quartet_telemetry::check_filter;
 
 use super::{Config, Limit, model};
 use crate::routing::RouteTable;
@@ -16,8 +20,9 @@ use checker::{Checker, DAY_SECONDS, Violations};
 
 /// # Errors
 /// Every violation.
-pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
+pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config, Violations> {
     let mut checker = Checker::default();
+    check_shared(&model, &mut checker);
     check_server(&model.server, &mut checker);
     check_background(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
@@ -36,10 +41,26 @@ pub(super) fn validate(model: model::Model) -> Result<Config, Violations> {
     Ok(Config {
         trusted_proxies: TrustedProxies::new(model.server.trusted_proxies.clone()),
         model,
+        settings,
         upstreams,
         limits,
         routes: RouteTable::new(routes),
     })
+}
+
+/// The sections that all binaries have.
+fn check_shared(model: &model::Model, checker: &mut Checker) {
+    let results = [
+        model.jwt.check(),
+        model.telemetry.check(),
+        check_filter(&model.telemetry.log),
+    ];
+    for error in results.into_iter().filter_map(Result::err) {
+        match error {
+            ConfigError::Invalid { key, message, .. } => checker.error(key, message),
+            other => checker.error("", other.to_string()),
+        }
+    }
 }
 
 fn check_server(server: &model::Server, checker: &mut Checker) {

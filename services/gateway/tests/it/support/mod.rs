@@ -130,6 +130,41 @@ impl Gateway {
         self.directory.path().join("gateway.toml")
     }
 
+    /// Replaces the configuration file, and waits until it is in force.
+    pub(crate) async fn reload(&self, settings: &str) {
+        let applied = self.reloads("applied").await;
+        std::fs::write(self.file(), settings).unwrap();
+        self.signal("HUP");
+        eventually("the configuration is in force", || async {
+            (self.reloads("applied").await > applied).then_some(())
+        })
+        .await;
+    }
+
+    /// Replaces the configuration file, and waits until it is refused; the error.
+    pub(crate) async fn refused_reload(&self, settings: &str) -> String {
+        let refused = self.reloads("refused").await;
+        std::fs::write(self.file(), settings).unwrap();
+        self.signal("HUP");
+        eventually("the configuration is refused", || async {
+            (self.reloads("refused").await > refused).then_some(())
+        })
+        .await;
+        eventually("the error is logged", || async {
+            let mut lines = self.lines().into_iter().rev();
+            let line = lines.find(|line| line["msg"].to_string().contains("refused"));
+            line.map(|line| line["error"].to_string())
+        })
+        .await
+    }
+
+    /// Reloads so far, `applied` or `refused`.
+    pub(crate) async fn reloads(&self, outcome: &str) -> f64 {
+        let labels = format!("service=\"gateway\",outcome=\"{outcome}\"");
+        let name = format!("gateway_config_reloads_total{{{labels}}}");
+        self.metric(&name).await
+    }
+
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.lines.lock().unwrap().clone()
     }

@@ -1,0 +1,104 @@
+//! When a changed text is put in force.
+//!
+//! Programs write a file in steps: `cp` and most editors empty it first. A text caught in between
+//! can be valid, and would then be in force for a moment: an empty file means the default routes.
+//! So a text counts only once it has been read twice alike, and an empty file never replaces one
+//! that was not empty. Content is compared rather than time stamps, because Kubernetes swaps
+//! symbolic links and editors replace files. A text that was refused is not tried again.
+
+use super::load::Texts;
+
+/// The texts that were read, compared with those that were tried.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// In force, or refused.
+    tried: Texts,
+    /// Read once; tried when it is read again.
+    candidate: Option<Texts>,
+    /// A reload was asked for, so that even an unchanged text is tried.
+    requested: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(in_force: Texts) -> Self {
+        Self {
+            tried: in_force,
+            candidate: None,
+            requested: false,
+        }
+    }
+
+    pub(crate) fn request(&mut self) {
+        self.requested = true;
+        self.candidate = None;
+    }
+
+    /// Whether a requested reload waits for the second reading.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested
+    }
+
+    /// The texts to try, once they have been read twice alike.
+    pub(crate) fn observe(&mut self, read: Texts) -> Option<Texts> {
+        if !self.requested && read == self.tried {
+            self.candidate = None;
+            return None;
+        }
+        if self.candidate.as_ref() != Some(&read) {
+            self.candidate = Some(read);
+            return None;
+        }
+        self.candidate = None;
+        self.requested = false;
+        self.tried = read.clone();
+        Some(read)
+    }
+
+    /// The files could not be read. True: a reload was asked for, so this is worth an error.
+    pub(crate) fn unreadable(&mut self) -> bool {
+        self.candidate = None;
+        std::mem::take(&mut self.requested)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_tried_once_when_read_twice_alike() {
+        let text = Texts::of_test;
+        let mut watch = Watch::new(text("a"));
+        assert_eq!(watch.observe(text("a")), None);
+        // Written in steps: each reading differs from the one before.
+        for step in ["", "b", "b1"] {
+            assert_eq!(watch.observe(text(step)), None);
+        }
+        assert_eq!(watch.observe(text("b1")), Some(text("b1")));
+        assert_eq!(watch.observe(text("b1")), None);
+        // Changed and changed back between two readings.
+        assert_eq!(watch.observe(text("c")), None);
+        assert_eq!(watch.observe(text("b1")), None);
+        assert_eq!(watch.observe(text("c")), None);
+        assert_eq!(watch.observe(text("c")), Some(text("c")));
+    }
+
+    #[test]
+    fn a_request_tries_an_unchanged_text_once() {
+        let text = Texts::of_test;
+        let mut watch = Watch::new(text("a"));
+        watch.request();
+        assert_eq!(watch.observe(text("a")), None);
+        assert_eq!(watch.observe(text("a")), Some(text("a")));
+        assert_eq!(watch.observe(text("a")), None);
+        watch.request();
+        assert!(watch.unreadable() && !watch.unreadable());
+    }
+
+    #[test]
+    fn only_a_file_with_content_can_be_emptied() {
+        let text = Texts::of_test;
+        assert!(text("a").is_emptied_by(&text(" \n")));
+        assert!(!text("").is_emptied_by(&text("")) && !text("a").is_emptied_by(&text("b")));
+    }
+}

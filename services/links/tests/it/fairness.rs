@@ -1,0 +1,46 @@
+//! No kind of work takes what another one needs.
+
+use serde_json::json;
+
+use crate::support::{ALICE, Cluster, eventually, within_deadline};
+
+#[tokio::test]
+async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_waiting() {
+    let replica = Cluster::new()
+        .await
+        .start_with(&[("QUARTET_DATABASE_MAX_CONNECTIONS", "1")])
+        .await;
+    let (locked, _) = replica.link().await;
+    let (_, slug) = replica.link().await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let lock = "BEGIN; SELECT FROM links.links ORDER BY created_at LIMIT 1 FOR UPDATE";
+    sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
+    let update = "mutation($id: ID!) { updateLink(id: $id, input: {title: \"new\"}) { title } }";
+    let waiting = replica.execute(ALICE, update, json!({"id": locked}));
+    let redirect = async {
+        eventually(async || {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                         AND datname = current_database()";
+            let waits: i64 = sqlx::query_scalar(waits)
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+            (waits > 0).then_some(())
+        })
+        .await;
+        // Not cached, so that it needs a connection.
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+        eventually(async || {
+            let clicks: Option<i64> =
+                sqlx::query_scalar("SELECT max(people) FROM links.click_totals")
+                    .fetch_one(&mut admin)
+                    .await
+                    .unwrap();
+            (clicks == Some(1)).then_some(())
+        })
+        .await;
+        sqlx::raw_sql("COMMIT").execute(&mut admin).await.unwrap();
+    };
+    let (updated, ()) = within_deadline(async { tokio::join!(waiting, redirect) }).await;
+    assert_eq!(updated["data"]["updateLink"]["title"], "new");
+}

@@ -5,7 +5,7 @@
 //! invalid one is refused and logged once: the snapshot in force stays, so a typo cannot take the
 //! gateway down.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
@@ -41,6 +41,7 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);
+        sweep_pool(&swept);
         async { anyhow::Ok(()) }
     }));
     discovered
@@ -152,6 +153,18 @@ fn refuse(state: &State, error: &ConfigErrors) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");
+}
+
+/// Closes idle connections that are too old, or whose replica is gone.
+fn sweep_pool(state: &State) {
+    let snapshot = state.snapshot();
+    let replicas = snapshot.upstreams.iter().map(|upstream| upstream.replicas());
+    let known: HashSet<SocketAddr> = replicas
+        .flat_map(|replicas| replicas.iter().map(|replica| replica.address).collect::<Vec<_>>())
+        .collect();
+    let now = tokio::time::Instant::now();
+    state.pool.sweep(now, |address| known.contains(&address));
+    state.metrics.idle_connections.set(gauge_value(state.pool.len()));
 }
 
 /// Frees the memory of clients that have sent nothing for a whole window.

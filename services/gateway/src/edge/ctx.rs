@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::header;
-use pingora::{protocols::SocketDigest, proxy::Session};
+use http::{header, request::Parts};
+use pingora::protocols::SocketDigest;
 use quartet_common::{
     net::client_ip,
     request_id::{self, RequestId},
@@ -96,14 +96,9 @@ impl Ctx {
     }
 
     /// Determines the client, and gives the request an id and a place in a trace.
-    pub(super) fn identify(&mut self, session: &Session, state: &State) {
-        let head = session.req_header();
+    pub(super) fn identify(&mut self, head: &Parts, peer: Option<IpAddr>, state: &State) {
         let trusted = &self.snapshot.config.trusted_proxies;
-        let peer = session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
-            .to_canonical();
+        let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
         self.client_ip = if self.peer_is_trusted {
             client_ip(&head.headers, peer, trusted)

@@ -36,11 +36,7 @@ pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
 /// Removes `Proxy`, which CGI programs take for a setting ("httpoxy"), `X-Forwarded`, and names with
 /// underscores, which many servers cannot tell from names with dashes.
 fn drop_headers(session: &mut Session, server: &Server) {
-    let is_dropped = |name: &HeaderName| {
-        let name = name.as_str();
-        matches!(name, "proxy" | "x-forwarded")
-            || (!server.allow_underscore_headers && name.contains('_'))
-    };
+    let is_dropped = |name: &HeaderName| is_dropped(name.as_str(), server);
     let headers = &session.req_header().headers;
     if !headers.keys().any(is_dropped) {
         return;
@@ -49,6 +45,11 @@ fn drop_headers(session: &mut Session, server: &Server) {
     for name in dropped {
         session.req_header_mut().remove_header(&name);
     }
+}
+
+pub(super) fn is_dropped(name: &str, server: &Server) -> bool {
+    ["proxy", "x-forwarded"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
+        || (!server.allow_underscore_headers && name.contains('_'))
 }
 
 /// Rules for a head that the parser of HTTP/1 heads has not applied: it never sees those of HTTP/2.

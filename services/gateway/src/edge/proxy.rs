@@ -37,7 +37,9 @@ impl ProxyHttp for Edge {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
-        ctx.identify(session, &self.state);
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let peer = peer.map(std::net::SocketAddr::ip);
+        ctx.identify(session.req_header().as_ref(), peer, &self.state);
         downstream::prepare(session, ctx);
         if self.state.readiness.is_draining() {
             // `Connection: close`, so that no client sends a request on a connection that is

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use http::{header, uri::Authority};
+use http::{header, request::Parts, uri::Authority};
 use pingora::{Result, proxy::Session};
 use quartet_common::problem::Problem;
 
@@ -14,15 +14,20 @@ use crate::{
     error, pages,
     policy::RequestView,
     routing::{Action, Match, Serve},
+    snapshot::Snapshot,
     state::State,
 };
 
 /// True: a response has been sent.
 pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
-    if let Err(problem) = route(session, ctx) {
-        reply::problem(session, ctx, problem).await?;
-        return Ok(true);
+    let head = session.req_header();
+    match route(&snapshot, head.as_ref(), head.raw_path_is_utf8()) {
+        Ok(matched) => ctx.matched = Some(matched),
+        Err(problem) => {
+            reply::problem(session, ctx, problem).await?;
+            return Ok(true);
+        }
     }
     let Some(route) = ctx.route().cloned() else {
         return Ok(false);
@@ -53,10 +58,10 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     }
 }
 
-fn route(session: &Session, ctx: &mut Ctx) -> Result<(), Problem> {
-    let head = session.req_header();
+/// Finds the route of a request.
+pub(super) fn route(snapshot: &Snapshot, head: &Parts, is_utf8: bool) -> Result<Matched, Problem> {
     let path = head.uri.path();
-    if !head.raw_path_is_utf8() || !path.starts_with('/') || has_dot_segment(path) {
+    if !is_utf8 || !path.starts_with('/') || has_dot_segment(path) {
         return Err(error::ambiguous_path());
     }
     let host = head
@@ -65,20 +70,12 @@ fn route(session: &Session, ctx: &mut Ctx) -> Result<(), Problem> {
         .and_then(|value| value.to_str().ok())
         .or_else(|| head.uri.authority().map(Authority::as_str))
         .unwrap_or_default();
-    match ctx
-        .snapshot
-        .config
-        .routes
-        .find(host, path, &head.method, &head.headers)
-    {
-        Match::Found { route, pattern } => {
-            let matched = Matched {
-                route: Arc::clone(route),
-                pattern: Arc::clone(pattern),
-            };
-            ctx.matched = Some(matched);
-            Ok(())
-        }
+    let routes = &snapshot.config.routes;
+    match routes.find(host, path, &head.method, &head.headers) {
+        Match::Found { route, pattern } => Ok(Matched {
+            route: Arc::clone(route),
+            pattern: Arc::clone(pattern),
+        }),
         Match::MethodNotAllowed(allowed) => Err(error::method_not_allowed(&allowed)),
         Match::NotFound => Err(error::no_route()),
     }

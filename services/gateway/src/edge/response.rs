@@ -10,6 +10,11 @@ pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) {
     if is_interim(response) {
         return;
     }
+    has_answered(ctx);
+}
+
+/// The replica of this attempt has sent a final head.
+pub(super) fn has_answered(ctx: &mut Ctx) {
     if let Some(replica) = &ctx.attempts.current {
         replica.health.record_success();
     }

@@ -20,6 +20,8 @@ pub(crate) struct Route {
     /// All of these must be present.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) action: Action,
+    /// Requests in common form take the direct path.
+    pub(crate) direct: bool,
     pub(crate) auth: Auth,
     /// Index into the configuration's limits.
     pub(crate) limit: Option<usize>,

@@ -3,8 +3,10 @@
 mod balance;
 pub(crate) mod discovery;
 mod health;
+mod pool;
 mod replicas;
 mod retry;
 
 pub(crate) use health::State as HealthState;
+pub(crate) use pool::Pool;
 pub(crate) use replicas::{Lookup, Replica, Upstream};

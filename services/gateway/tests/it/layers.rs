@@ -19,7 +19,7 @@ fn imports_point_downward() {
             ],
             [
                 "state",
-                "pages snapshot policy config metrics listener",
+                "pages snapshot policy upstream config metrics listener",
                 "pingora axum",
             ],
             [

@@ -8,6 +8,7 @@ mod hostile;
 mod layers;
 mod lifecycle;
 mod limits;
+mod paths;
 mod reloads;
 mod replicas;
 mod routing;

@@ -15,6 +15,7 @@ struct References<'a> {
     upstreams: BTreeMap<&'a str, usize>,
     limits: BTreeMap<&'a str, usize>,
     defaults: &'a model::RouteDefaults,
+    direct_path: bool,
 }
 
 /// The valid ones among the routes that are enabled.
@@ -23,6 +24,7 @@ pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
         upstreams: indices(&model.upstreams),
         limits: indices(&model.limits),
         defaults: &model.defaults,
+        direct_path: model.server.direct_path,
     };
     model
         .routes
@@ -61,6 +63,7 @@ fn check_route(
         paths: paths?,
         methods: methods?,
         headers: headers?,
+        direct: references.direct_path && matches!(action, Some(Action::Proxy(_))),
         action: action?,
         auth: route.auth,
         limit: limit?,

@@ -59,6 +59,11 @@ impl Buffer {
         }
     }
 
+    /// Makes the first bytes unused again; only as long as nothing was added since.
+    pub(super) fn rewind(&mut self, length: usize) {
+        (self.start, self.end) = (0, length);
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.make_room(bytes.len());
         self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);

@@ -4,8 +4,13 @@ use std::{io, net::SocketAddr};
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{alarm::Alarm, pool::Pool};
-use crate::upstream::Upstream;
+use pingora::protocols::l4::ext::set_tcp_keepalive;
+use super::alarm::Alarm;
+use crate::{
+    config::model::Server,
+    edge::server::tcp_keepalive,
+    upstream::{Pool, Upstream},
+};
 
 /// A connection, and whether it has served a request before.
 #[derive(Debug)]
@@ -19,6 +24,7 @@ pub(super) struct Connected {
 pub(super) async fn connect(
     address: SocketAddr,
     upstream: &Upstream,
+    server: &Server,
     pool: &Pool,
     alarm: &mut Alarm,
 ) -> io::Result<Connected> {
@@ -33,5 +39,6 @@ pub(super) async fn connect(
         .ok_or(io::ErrorKind::TimedOut)??;
     // A small request must not wait for the acknowledgment of the one before.
     stream.set_nodelay(true)?;
+    set_tcp_keepalive(&stream, &tcp_keepalive(server)).map_err(io::Error::other)?;
     Ok(Connected { stream, reused: false })
 }

@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{
@@ -15,20 +15,20 @@ use super::{
     request::RequestView,
     response_head::ResponseHead,
 };
-use crate::policy::headers::is_untrusted;
+use crate::{policy::headers::is_untrusted, reply::Reply};
 
 /// Fields that the gateway sets, in place of those of the same name.
 pub(super) type Edits = [(HeaderName, HeaderValue)];
 
 /// Writes the head for a replica.
 pub(super) fn write_request(
-    method: &Method,
-    target: &str,
+    head: &Parts,
     request: RequestView<'_>,
     edits: &Edits,
     out: &mut Buffer,
 ) {
-    for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.push(part.as_bytes());
     }
     for (name, value) in request.fields() {
@@ -70,6 +70,27 @@ pub(super) fn write_response(
     out.push(b"\r\n");
 }
 
+/// Writes a response of the gateway's own.
+pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &Edits, keep: bool, out: &mut Buffer) {
+    let reason = reply.status.canonical_reason().unwrap_or_default();
+    // Writing to a buffer cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());
+    let own = reply.headers.iter().filter(|(name, _)| !is_replaced(name.as_str().as_bytes(), edits));
+    for (name, value) in own {
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    let _ = write!(out, "content-length: {}\r\n", reply.body.len());
+    write_field(b"date", get_cached_date().as_bytes(), out);
+    if !keep {
+        out.push(b"connection: close\r\n");
+    }
+    write_edits(edits, out);
+    out.push(b"\r\n");
+    if *to != Method::HEAD {
+        out.push(&reply.body);
+    }
+}
+
 /// Passes an interim response on, without what the gateway adds to final ones.
 pub(super) fn write_interim(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
     write_status(head, out);
@@ -92,7 +113,7 @@ fn write_edits(edits: &Edits, out: &mut Buffer) {
     }
 }
 
-pub(super) fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
+fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
     for part in [name, b": ", value, b"\r\n"] {
         out.push(part);
     }
@@ -150,7 +171,6 @@ mod tests {
         },
         *,
     };
-
     fn edits() -> Vec<(HeaderName, HeaderValue)> {
         vec![(HeaderName::from_static("x-request-id"), HeaderValue::from_static("ours"))]
     }
@@ -165,10 +185,10 @@ mod tests {
              Connection: keep-alive\r\nKeep-Alive: 1\r\nTE: trailers\r\nTrailer: x\r\nProxy-Authorization: x\r\n\
              Accept: b\r\naccept: c\r\n\r\n";
         let mut head = RequestHead::default();
-        assert!(head.read(sent.as_bytes()));
+        assert!(head.read(sent.as_bytes(), |_| false));
         let mut out = Buffer::lend();
         let view = head.view(sent.as_bytes());
-        write_request(head.method(), "/a", view, &edits(), &mut out);
+        write_request(&view.to_parts().unwrap(), view, &edits(), &mut out);
         let expected = "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
         assert_eq!(text(&out), expected);
     }

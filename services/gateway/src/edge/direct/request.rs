@@ -5,7 +5,8 @@
 
 use std::{mem::MaybeUninit, ops::Range};
 
-use http::Method;
+use http::{HeaderName, HeaderValue, Method, Uri, Version, request::Parts};
+
 
 /// Room for as many fields as pingora's parser has.
 const MAX_FIELDS: usize = 256;
@@ -21,7 +22,6 @@ pub(super) struct RequestHead {
     method: Method,
     target: Span,
     fields: Vec<(Span, Span)>,
-    length: usize,
     body_bytes: u64,
     close: bool,
 }
@@ -36,12 +36,13 @@ pub(super) struct RequestView<'r> {
 impl RequestHead {
     /// Reads a head that [`request_head`](super::super::request_head) has checked. False: this path
     /// does not serve it. It is meant for the common case; what is rare, or has a meaning beyond
-    /// one request and one response, is left to pingora.
-    pub(super) fn read(&mut self, head: &[u8]) -> bool {
+    /// one request and one response, is left to pingora. Fields that `is_dropped` names are as good
+    /// as not sent.
+    pub(super) fn read(&mut self, head: &[u8], is_dropped: impl Fn(&str) -> bool) -> bool {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(head, &mut room);
-        let (Ok(httparse::Status::Complete(length)), Some(target), Some(1)) =
+        let (Ok(httparse::Status::Complete(_)), Some(target), Some(1)) =
             (parsed, request.path, request.version)
         else {
             return false;
@@ -50,6 +51,9 @@ impl RequestHead {
         let Some(method) = method.filter(|_| target.starts_with('/')) else {
             return false;
         };
+        if matches!(method, Method::CONNECT | Method::TRACE) {
+            return false;
+        }
         let start = head.as_ptr().addr();
         let span = |part: &[u8]| {
             let from = part.as_ptr().addr() - start;
@@ -57,7 +61,6 @@ impl RequestHead {
             Some(u32::try_from(from).ok()?..u32::try_from(to).ok()?)
         };
         self.method = method;
-        self.length = length;
         self.body_bytes = 0;
         self.close = false;
         self.fields.clear();
@@ -68,7 +71,9 @@ impl RequestHead {
             let (Some(name), Some(value)) = (span(field.name.as_bytes()), span(field.value)) else {
                 return false;
             };
-            self.fields.push((name, value));
+            if !is_dropped(field.name) {
+                self.fields.push((name, value));
+            }
         }
         span(target.as_bytes()).map(|target| self.target = target).is_some()
     }
@@ -105,11 +110,6 @@ impl RequestHead {
         &self.method
     }
 
-    /// Bytes of the head.
-    pub(super) fn length(&self) -> usize {
-        self.length
-    }
-
     /// Bytes of the body.
     pub(super) fn body_bytes(&self) -> u64 {
         self.body_bytes
@@ -129,7 +129,7 @@ fn length(value: &[u8]) -> Option<u64> {
 
 impl<'r> RequestView<'r> {
     /// Path and query, as sent.
-    pub(super) fn target(self) -> &'r [u8] {
+    fn target(self) -> &'r [u8] {
         self.part(&self.head.target)
     }
 
@@ -139,11 +139,18 @@ impl<'r> RequestView<'r> {
         fields.map(move |(name, value)| (self.part(name), self.part(value)))
     }
 
-    /// The values of a field, whose name is in lower case.
-    pub(super) fn values(self, name: &'static str) -> impl Iterator<Item = &'r [u8]> {
-        self.fields()
-            .filter(move |(sent, _)| sent.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+    /// The head as routes and policies see it; `None` if it is not valid beyond its grammar.
+    pub(super) fn to_parts(self) -> Option<Parts> {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.head.method.clone();
+        parts.uri = Uri::try_from(self.target()).ok()?;
+        parts.version = Version::HTTP_11;
+        parts.headers.reserve(self.head.fields.len());
+        for (name, value) in self.fields() {
+            let name = HeaderName::from_bytes(name).ok()?;
+            parts.headers.append(name, HeaderValue::from_bytes(value).ok()?);
+        }
+        Some(parts)
     }
 
     fn part(self, span: &Span) -> &'r [u8] {
@@ -155,19 +162,24 @@ impl<'r> RequestView<'r> {
 mod tests {
     use super::*;
 
+    fn read(head: &mut RequestHead, text: &str) -> bool {
+        head.read(text.as_bytes(), |name| name.contains('_'))
+    }
+
     #[test]
     fn common_requests_are_read() {
-        let text = b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: Keep-Alive, close\r\nX: 1\r\nx: 2\r\n\r\n";
+        let text = "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: Keep-Alive, close\r\n\
+             X: 1\r\nx: 2\r\nX_Y: 3\r\n\r\n";
         let mut head = RequestHead::default();
         for _ in 0..2 {
-            assert!(head.read(text));
-            let view = head.view(text);
-            assert_eq!((head.method(), view.target()), (&Method::POST, &b"/a?b"[..]));
-            assert_eq!((head.body_bytes(), head.close(), head.length()), (5, true, text.len()));
-            assert_eq!(view.values("x").collect::<Vec<_>>(), [b"1", b"2"]);
-            assert_eq!(view.fields().count(), 5);
+            assert!(read(&mut head, text));
+            let parts = head.view(text.as_bytes()).to_parts().unwrap();
+            assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b".to_owned()));
+            assert_eq!((head.body_bytes(), head.close()), (5, true));
+            assert_eq!(parts.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
+            assert_eq!(parts.headers.len(), 5, "{:?}", parts.headers);
         }
-        assert!(head.read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(read(&mut head, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!((head.body_bytes(), head.close()), (0, false));
     }
 
@@ -177,6 +189,7 @@ mod tests {
             "GET / HTTP/1.0\r\n\r\n",
             "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-user-id\r\n\r\n",
@@ -185,7 +198,7 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1234567890123456789\r\n\r\n",
         ] {
-            assert!(!RequestHead::default().read(text.as_bytes()), "{text:?}");
+            assert!(!read(&mut RequestHead::default(), text), "{text:?}");
         }
     }
 }

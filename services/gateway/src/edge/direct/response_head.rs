@@ -51,6 +51,14 @@ impl ResponseHead<'_, '_> {
     pub(super) fn is_interim(&self) -> bool {
         self.status < 200
     }
+
+    pub(super) fn is_event_stream(&self) -> bool {
+        const EVENTS: &[u8] = b"text/event-stream";
+        self.fields.iter().any(|field| {
+            field.name.eq_ignore_ascii_case("content-type")
+                && field.value.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
+        })
+    }
 }
 
 /// Finds the empty line that ends a head.

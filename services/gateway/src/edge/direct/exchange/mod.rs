@@ -9,24 +9,24 @@
 //!   sent reaches the client at once, and what is left of the body stays unread.
 //! - One part is under way per direction: nothing is read before the part before it was written,
 //!   so a slow reader slows down the writer, and memory is bounded by two buffers.
-//! - Once the request is sent, the client is watched: what it sends is kept for the next request,
-//!   and an error ends this one.
+//! - Once the request is read, the client is watched. Its stream keeps what comes for the next
+//!   request. A client that sends no more may still wait for its response; one that waits for
+//!   events, which may never come, may not.
 //! - Every wait has a deadline, and all deadlines share one timer.
 
 use std::{
     future::poll_fn,
     io,
     mem::MaybeUninit,
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-use tokio_util::io::poll_read_buf;
 
 use super::{
     alarm::Alarm,
@@ -36,8 +36,6 @@ use super::{
     response_head::{self, HeadEnd, MAX_FIELDS, Refused, ResponseHead},
 };
 
-/// Read of the next requests while this one is served.
-const MAX_AHEAD_BYTES: usize = 8 * 1024;
 /// An upstream that sends more interim responses is broken.
 const MAX_INTERIM: usize = 16;
 
@@ -68,13 +66,22 @@ pub(super) enum Failure {
     Refused(Refused),
 }
 
-/// The connection of a client while one of its requests is served.
+/// The connection of a client. Its stream ends where the request does, and then reports the end of
+/// the connection only.
 #[derive(Debug)]
 pub(super) struct Client<'c, C> {
     pub(super) stream: &'c mut C,
-    /// What was received: this request, as far as it was in one read, and those that follow.
-    pub(super) ahead: &'c mut BytesMut,
     pub(super) alarm: &'c mut Alarm,
+}
+
+/// A request as far as it is known.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The head for the upstream, and what was received of the body.
+    pub(super) start: Buffer,
+    /// Bytes of the body that were not received yet.
+    pub(super) left: u64,
+    pub(super) is_head: bool,
 }
 
 /// Receives the heads of responses, in order.
@@ -93,13 +100,14 @@ pub(super) struct Exchange<'c, C, U> {
     received: Buffer,
     answering: Buffer,
     response: Response,
-    to_head: bool,
+    is_head: bool,
     interim: usize,
     /// The upstream will send nothing more.
     upstream_ended: bool,
     /// The client will send nothing more.
-    pub(super) client_ended: bool,
-    max_ahead_bytes: usize,
+    client_ended: bool,
+    /// The response is a stream of events.
+    has_events: bool,
     /// When the upstream last took or sent something.
     upstream_since: Instant,
     /// When the client last sent a part of the body, and took one of the response.
@@ -116,6 +124,10 @@ pub(super) struct Exchange<'c, C, U> {
 #[derive(Debug)]
 struct Sending {
     buffer: Buffer,
+    /// The length of what was known when the attempt began.
+    start: usize,
+    /// More than that was sent.
+    beyond_start: bool,
     /// Body bytes that were not read from the client yet.
     left: u64,
     /// The upstream takes no more.
@@ -148,29 +160,32 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    /// `request`: the head, and as much of the body as is here; `left` is still to come.
     pub(super) fn new(
         client: Client<'c, C>,
         upstream: U,
-        (request, left): (Buffer, u64),
-        to_head: bool,
+        request: Request,
         timeouts: Timeouts,
     ) -> Self {
         let now = Instant::now();
-        let max_ahead_bytes = client.ahead.len() + MAX_AHEAD_BYTES;
         Self {
             client,
             upstream,
             timeouts,
-            sending: Sending { buffer: request, left, stopped: false },
+            sending: Sending {
+                start: request.start.unused().len(),
+                buffer: request.start,
+                beyond_start: false,
+                left: request.left,
+                stopped: false,
+            },
             received: Buffer::lend(),
             answering: Buffer::lend(),
             response: Response::Head(HeadEnd::default()),
-            to_head,
+            is_head: request.is_head,
             interim: 0,
             upstream_ended: false,
             client_ended: false,
-            max_ahead_bytes,
+            has_events: false,
             upstream_since: now,
             body_since: now,
             answer_since: now,
@@ -204,6 +219,14 @@ where
     /// The whole request was read from the client.
     pub(super) fn request_read(&self) -> bool {
         self.sending.left == 0
+    }
+
+    /// The request for another attempt; `None` if a part of it is gone.
+    pub(super) fn into_request(self) -> Option<Request> {
+        let Sending { mut buffer, start, left, .. } = self.sending;
+        buffer.rewind(start);
+        let again = Request { start: buffer, left, is_head: self.is_head };
+        (!self.sending.beyond_start).then_some(again)
     }
 
     /// The connection, if the next request may be sent on it: nothing of this one is left in it.
@@ -256,7 +279,10 @@ where
             if sending.buffer.is_empty() {
                 let read = sending.buffer.poll_read(self.client.stream, sending.left, context);
                 match read {
-                    Poll::Ready(Ok(count @ 1..)) => sending.left -= count as u64,
+                    Poll::Ready(Ok(count @ 1..)) => {
+                        sending.left -= count as u64;
+                        sending.beyond_start = true;
+                    }
                     Poll::Ready(Ok(0) | Err(_)) => return Err(Failure::ClientGone),
                     Poll::Pending => return Ok(()),
                 }
@@ -273,20 +299,26 @@ where
         Ok(())
     }
 
-    /// After the request: keeps what the client sends next.
+    /// After the request: waits for the end of the client.
     fn watch(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
-        while self.sending.left == 0
-            && !self.client_ended
-            && self.client.ahead.len() < self.max_ahead_bytes
-        {
-            let stream = std::pin::Pin::new(&mut *self.client.stream);
-            match poll_read_buf(stream, context, self.client.ahead) {
-                Poll::Ready(Ok(1..)) => {}
-                // It may still wait for its response. Where that may take for ever, it may not.
-                Poll::Ready(Ok(0)) if self.timeouts.response.is_some() => self.client_ended = true,
-                Poll::Ready(_) => return Err(Failure::ClientGone),
-                Poll::Pending => break,
-            }
+        if self.sending.left > 0 || self.client_ended {
+            return Ok(());
+        }
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        match Pin::new(&mut *self.client.stream).poll_read(context, &mut room) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) if room.filled().is_empty() => self.client_ended = true,
+            Poll::Ready(_) => return Err(Failure::ClientGone),
+        }
+        self.check_end()
+    }
+
+    fn check_end(&self) -> Result<(), Failure> {
+        // Nothing but the end of the client would end the request.
+        let endless = self.has_events || self.timeouts.response.is_none();
+        if self.client_ended && endless {
+            return Err(Failure::ClientGone);
         }
         Ok(())
     }
@@ -311,7 +343,7 @@ where
 
     fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), Failure> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let head = response_head::parse(&self.received.unused()[..length], self.to_head, &mut room)
+        let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
             .map_err(Failure::Refused)?;
         if head.is_interim() {
             self.interim += 1;
@@ -321,6 +353,7 @@ where
             self.response = Response::Head(HeadEnd::default());
         } else {
             self.head_received = true;
+            self.has_events = head.is_event_stream();
             self.response = Response::Body {
                 reader: BodyReader::new(head.framing),
                 writer: BodyWriter::new(head.framing),
@@ -331,7 +364,7 @@ where
         self.answer_since = self.upstream_since;
         on_head.head(&head, keep, &mut self.answering);
         self.received.consume(length);
-        Ok(())
+        self.check_end()
     }
 
     fn body(&mut self) -> Result<(), Failure> {

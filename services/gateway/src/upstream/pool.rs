@@ -59,7 +59,7 @@ impl Pool {
     }
 
     /// A connection that is open and has nothing to be read.
-    pub(super) fn take(&self, address: SocketAddr, now: Instant) -> Option<TcpStream> {
+    pub(crate) fn take(&self, address: SocketAddr, now: Instant) -> Option<TcpStream> {
         let own = self.own();
         if let Some(stream) = self.lock(own).take(address, now) {
             return Some(stream);
@@ -71,7 +71,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose response was read to its last byte.
-    pub(super) fn put(&self, address: SocketAddr, stream: TcpStream, until: Instant) {
+    pub(crate) fn put(&self, address: SocketAddr, stream: TcpStream, until: Instant) {
         let mut shard = self.lock(self.own());
         if shard.count < self.max_per_shard {
             shard.count += 1;

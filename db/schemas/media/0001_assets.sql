@@ -89,6 +89,8 @@ CREATE TABLE media.idempotency_keys (
     principal    text        NOT NULL,
     key          text        NOT NULL,
     request_hash bytea       NOT NULL,
+    -- The request that may settle the key.
+    claim        uuid        NOT NULL,
     locked_until timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
     status       smallint,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
+use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::{
     health::{self, Readiness},
     layers::{Stack, standard},
 };
 use quartet_telemetry::metrics::Metrics;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     base::Base,
@@ -35,6 +36,7 @@ impl Base {
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
+            running: TaskTracker::new(),
             clock,
             shutdown,
         })
@@ -47,10 +49,36 @@ impl Base {
         standard(routes, stack, &self.server).merge(health::router(readiness, self.metrics.clone()))
     }
 
-    /// Ready while Postgres and what the service adds respond.
+    /// Ready while Postgres and what the service adds respond, and tokens can be verified.
     pub fn readiness<S: Service>(&self, state: &S::State) -> Readiness {
         let db = self.db.clone();
         let readiness = Readiness::new().check("database", move || quartet_db::ping(db.clone()));
-        S::readiness(state, readiness)
+        S::readiness(state, self.keys::<S>(readiness))
     }
+
+    /// Adds the keys that verify tokens, if they are fetched from elsewhere.
+    fn keys<S: Service>(&self, readiness: Readiness) -> Readiness {
+        if !self.verifier.fetches_keys() {
+            return readiness;
+        }
+        let verifier = self.verifier.clone();
+        let readiness = readiness.notice("keys", move || notices(&verifier));
+        if !S::KEYS_REQUIRED {
+            return readiness;
+        }
+        let verifier = self.verifier.clone();
+        readiness.check("keys", move || {
+            let verifier = verifier.clone();
+            async move { verifier.ready().await.map_err(|error| error.to_string()) }
+        })
+    }
+}
+
+fn notices(verifier: &JwtVerifier) -> Vec<String> {
+    let overdue = verifier.overdue().map(|age| {
+        let seconds = age.num_seconds();
+        format!("the signing keys were fetched {seconds} s ago; refreshing them fails")
+    });
+    let missing = (!verifier.has_keys()).then(|| "there are no signing keys".to_owned());
+    overdue.or(missing).into_iter().collect()
 }

@@ -1,12 +1,12 @@
 //! The part of the state that every service has.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::Server};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::idempotency::Idempotency;
 
@@ -19,6 +19,8 @@ pub struct Base {
     pub verifier: JwtVerifier,
     pub metrics: Metrics,
     pub server: Arc<Server>,
+    /// Requests that run on although their clients may have left.
+    pub running: TaskTracker,
     /// Canceled when the process shuts down.
     pub shutdown: CancellationToken,
 }
@@ -31,6 +33,8 @@ impl Base {
             clock: self.clock.clone(),
             verifier: self.verifier.clone(),
             hash_key,
+            time_limit: Duration::from_secs(self.server.request_timeout_seconds),
+            running: self.running.clone(),
         }
     }
 }

@@ -42,6 +42,7 @@ impl<S: Service> Replica<S> {
     /// # Errors
     /// When the preparation fails, for instance because the database does not respond.
     pub async fn start(&mut self) -> anyhow::Result<()> {
+        self.base.verifier.prefetch();
         S::start(&self.state, &mut self.jobs).await
     }
 
@@ -66,6 +67,13 @@ impl<S: Service> Replica<S> {
         let shutdown = base.shutdown.clone();
         let served = serve(listener, router, &base.server, &readiness, shutdown).await;
         let grace = Duration::from_secs(base.server.shutdown_grace_seconds.max(1));
+        base.running.close();
+        if tokio::time::timeout(grace, base.running.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests with idempotency keys were cut off at shutdown");
+        }
         if tokio::time::timeout(grace, S::stop(&state)).await.is_err() {
             tracing::warn!("the service did not stop within the grace period");
         }

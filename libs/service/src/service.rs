@@ -30,6 +30,9 @@ pub trait Service: 'static {
     /// The committed OpenAPI document: `include_str!("../openapi.json")`.
     const DOCUMENT: &'static str;
     const MIGRATOR: &'static Migrator;
+    /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
+    /// mentions that they are missing.
+    const KEYS_REQUIRED: bool = true;
 
     type Config: DeserializeOwned + Settings + Send + 'static;
     /// Cheap to clone; clones share everything.

@@ -90,7 +90,7 @@ mod tests {
         };
         assert_eq!(logged(Duration::ZERO), 2);
         assert_eq!(logged(Duration::from_millis(900)), 0);
-        assert_eq!(logged(Duration::from_millis(2_000)), 2);
+        assert_eq!(logged(Duration::from_secs(2)), 2);
         assert_eq!(refusals.skipped.get(), 11);
     }
 }

@@ -55,6 +55,8 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    /// Redirects need none.
+    const KEYS_REQUIRED: bool = false;
 
     type Config = Config;
     type State = AppState;

@@ -1,43 +1,9 @@
-use axum::{Json, Router, routing::get};
-use chrono::{TimeZone, Utc};
 use quartet_auth::jwt::{JwtError, JwtVerifier};
-use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
-
-fn clock() -> Clock {
-    Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap())
-}
-
-/// Serves whatever keys are put in, and counts how often they are asked for.
-async fn keys_server() -> (
-    std::net::SocketAddr,
-    Arc<Mutex<Option<Value>>>,
-    Arc<AtomicUsize>,
-) {
-    let keys: Arc<Mutex<Option<Value>>> = Arc::default();
-    let asked: Arc<AtomicUsize> = Arc::default();
-    let (shown, counted) = (Arc::clone(&keys), Arc::clone(&asked));
-    let router = Router::new().route(
-        "/.well-known/jwks.json",
-        get(move || async move {
-            counted.fetch_add(1, Ordering::SeqCst);
-            let keys = shown.lock().unwrap().clone();
-            keys.map(Json)
-                .ok_or(reqwest::StatusCode::SERVICE_UNAVAILABLE)
-        }),
-    );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, keys, asked)
-}
+use crate::support::clock;
 
 #[tokio::test]
 async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
@@ -109,40 +75,6 @@ async fn a_cached_token_does_not_outlive_its_expiry() {
         verifier.verify(&token).await,
         Err(JwtError::Expired)
     ));
-}
-
-#[tokio::test]
-async fn keys_are_fetched_once_and_kept_while_the_issuer_is_away() {
-    let clock = clock();
-    let issuer = Issuer::new(clock.clone());
-    let (address, keys, asked) = keys_server().await;
-    let verifier = JwtVerifier::new(&issuer.settings(address), clock.clone()).unwrap();
-
-    let away = verifier.verify(&issuer.token("usr_1")).await.unwrap_err();
-    assert!(matches!(away, JwtError::KeysUnavailable(_)));
-
-    *keys.lock().unwrap() = Some(serde_json::to_value(issuer.jwks()).unwrap());
-    asked.store(0, Ordering::SeqCst);
-    let tokens: Vec<String> = (0..50).map(|n| issuer.token(&format!("usr_{n}"))).collect();
-    let checks = tokens.iter().map(|token| verifier.verify(token));
-    for result in futures_util::future::join_all(checks).await {
-        result.unwrap();
-    }
-    assert_eq!(
-        asked.load(Ordering::SeqCst),
-        1,
-        "fifty requests share one fetch"
-    );
-
-    *keys.lock().unwrap() = None;
-    verifier.verify(&issuer.token("usr_new")).await.unwrap();
-    let stranger = Issuer::new(clock);
-    verifier.verify(&stranger.token("usr_1")).await.unwrap_err();
-    assert_eq!(
-        asked.load(Ordering::SeqCst),
-        1,
-        "a known key id needs no fetch"
-    );
 }
 
 #[tokio::test]

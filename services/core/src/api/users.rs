@@ -14,6 +14,7 @@ use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
     layers::ClientIp,
 };
+use quartet_service::idempotency::{Answer, Keeper};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -115,12 +116,19 @@ pub(super) struct User {
 pub(super) async fn create_user(
     State(ctx): State<Context>,
     ClientIp(client_ip): ClientIp,
+    keeper: Keeper,
     Json(request): Json<SignUp>,
 ) -> Result<Response, Problem> {
     let new = request.check(&ctx.config)?;
-    let user = users::sign_up(&ctx, new, client_ip).await?;
-    let location = [(header::LOCATION, "/v1/core/users/me")];
-    Ok((StatusCode::CREATED, location, User::respond(user)).into_response())
+    let reply = keeper.reply(created);
+    let user = users::sign_up(&ctx, new, client_ip, &reply).await?;
+    Ok(reply.answer(&user).into_response())
+}
+
+fn created(user: &UserRow) -> Answer {
+    let location = (header::LOCATION, "/v1/core/users/me".to_owned());
+    let headers = private(entity_tag(user)).into_iter().chain([location]);
+    Answer::json(StatusCode::CREATED, headers, &User::from(user.clone()))
 }
 
 /// Get your account
@@ -294,14 +302,18 @@ impl UserPatch {
 impl User {
     /// The account with its entity tag.
     fn respond(row: UserRow) -> Response {
-        let headers = private(entity_tag(&row));
-        let body = Self {
+        (private(entity_tag(&row)), Json(Self::from(row))).into_response()
+    }
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
             id: row.id,
             email: row.email,
             display_name: row.display_name,
             created_at: row.created_at,
             updated_at: row.updated_at,
-        };
-        (headers, Json(body)).into_response()
+        }
     }
 }

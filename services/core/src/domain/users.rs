@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use quartet_service::idempotency::Reply;
 use sqlx::PgPool;
 
 use crate::{
@@ -50,6 +51,7 @@ pub(crate) async fn sign_up(
     ctx: &Context,
     new: NewUser,
     client_ip: IpAddr,
+    reply: &Reply<UserRow>,
 ) -> Result<UserRow, Error> {
     let attempt = Attempt::from_client(client_ip);
     attempt.check(ctx).await?;
@@ -66,7 +68,7 @@ pub(crate) async fn sign_up(
         updated_at: now,
     };
     user.password_hash = hash(&mut permit, new.password, &user).await?;
-    let inserted = insert(&ctx.db, &user).await;
+    let inserted = insert(&ctx.db, &user, reply).await;
     if matches!(inserted, Err(Error::EmailTaken)) {
         attempt.record_failure(ctx).await?;
     }
@@ -130,9 +132,10 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-async fn insert(pool: &PgPool, user: &UserRow) -> Result<(), Error> {
+async fn insert(pool: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result<(), Error> {
     let mut tx = pool.begin().await?;
     users::insert(&mut tx, user).await?;
+    reply.keep(&mut tx, user).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Races. A test holds a lock to make the service wait at a known point.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::support::{ADA, ME, PASSWORD, TestApp, USERS, credentials, header, problem_of};
+use crate::support::{ADA, ME, PASSWORD, TestApp, USERS, credentials, header, json_of, problem_of};
 
 /// Applies `change` while a login that has verified the password waits for the user's row.
 async fn change_during_login(change: &'static str) {
@@ -99,4 +101,28 @@ async fn concurrent_updates_with_if_match_succeed_once() {
     assert_eq!(succeeded.count(), 1);
     let rejected = responses.iter().filter(|response| response.status() == 412);
     assert_eq!(rejected.count(), 19);
+}
+
+#[tokio::test]
+async fn a_sign_up_whose_client_leaves_creates_one_account_and_keeps_no_key() {
+    let app = TestApp::start().await;
+    for round in 0..20 {
+        let email = format!("ada{round}@example.com");
+        let send = || {
+            let request = app.request(Method::POST, USERS);
+            let request = request.header("idempotency-key", &email);
+            request.json(&credentials(&email, PASSWORD)).send()
+        };
+        let _ = tokio::time::timeout(Duration::from_micros(round * 500), send()).await;
+        let left = Instant::now();
+        let mut again = send().await.unwrap();
+        while again.status() == 409 {
+            problem_of(again, 409, "request_in_flight").await;
+            assert!(left.elapsed() < Duration::from_secs(3), "the key is locked");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            again = send().await.unwrap();
+        }
+        json_of(again, 201).await;
+    }
+    assert_eq!(app.number("SELECT count(*) FROM core.users").await, 20);
 }

@@ -15,14 +15,23 @@ enum State {
     /// In the size of a chunk, after this many digits.
     #[default]
     Start,
-    Size { size: u64, digits: u32 },
+    Size {
+        size: u64,
+        digits: u32,
+    },
     /// In the rest of the line with the size.
-    Extension { size: u64 },
-    Data { left: u64 },
+    Extension {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     /// In the line end after the data.
     DataEnd,
     /// In the trailer; `empty` while its line has no byte but a carriage return.
-    Trailer { empty: bool },
+    Trailer {
+        empty: bool,
+    },
     Ended,
     /// Not a body in chunks: its end is not known.
     Invalid,
@@ -37,10 +46,16 @@ impl Chunks {
                 State::Ended => return (at, true),
                 State::Invalid => return (bytes.len(), false),
                 State::Data { left } => {
-                    let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                    let skipped = usize::try_from(left)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len() - at);
                     at += skipped;
                     let left = left - skipped as u64;
-                    self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
+                    self.state = if left == 0 {
+                        State::DataEnd
+                    } else {
+                        State::Data { left }
+                    };
                 }
                 state => {
                     self.state = next(state, bytes[at]);
@@ -65,15 +80,18 @@ fn next(state: State, byte: u8) -> State {
         (State::DataEnd, b'\r') => State::DataEnd,
         (State::DataEnd, _) => State::Invalid,
         (State::Trailer { empty: true }, b'\n') => State::Ended,
-        (State::Trailer { empty: false }, b'\n') => State::Trailer { empty: true },
-        (State::Trailer { empty: true }, b'\r') => State::Trailer { empty: true },
+        (State::Trailer { empty: false }, b'\n') | (State::Trailer { empty: true }, b'\r') => {
+            State::Trailer { empty: true }
+        }
         (State::Trailer { .. }, _) => State::Trailer { empty: false },
         (state, _) => state,
     }
 }
 
 fn digit(size: u64, digits: u32, byte: u8) -> State {
-    let value = char::from(byte).to_digit(16).filter(|_| digits < LONGEST_SIZE);
+    let value = char::from(byte)
+        .to_digit(16)
+        .filter(|_| digits < LONGEST_SIZE);
     value.map_or(State::Invalid, |value| State::Size {
         size: size << 4 | u64::from(value),
         digits: digits + 1,

@@ -160,7 +160,9 @@ impl ClientStream {
             Extent::Ended | Extent::Handshake => (0, false),
             Extent::Tunnel => (bytes.len(), false),
             Extent::Length(left) => {
-                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let taken = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= taken as u64;
                 (taken, *left == 0)
             }

@@ -5,7 +5,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
-    protocols::{ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4},
+    protocols::{
+        ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4,
+    },
     proxy::HttpProxy,
     server::ShutdownWatch,
 };
@@ -131,7 +133,9 @@ impl ConnectionHandler {
         let snapshot = self.state.snapshot();
         let server: &Server = &snapshot.config.model.server;
         let socket = stream.get_socket_digest();
-        let local = socket.as_ref().and_then(|socket| socket.local_addr()?.as_inet());
+        let local = socket
+            .as_ref()
+            .and_then(|socket| socket.local_addr()?.as_inet());
         local.is_some_and(|local| server.speaks_http2(*local))
     }
 

@@ -41,7 +41,11 @@ fn drop_headers(session: &mut Session, server: &Server) {
     if !headers.keys().any(is_dropped) {
         return;
     }
-    let dropped: Vec<HeaderName> = headers.keys().filter(|&name| is_dropped(name)).cloned().collect();
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|&name| is_dropped(name))
+        .cloned()
+        .collect();
     for name in dropped {
         session.req_header_mut().remove_header(&name);
     }
@@ -75,7 +79,10 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
         for name in value.as_bytes().split(|&byte| byte == b',') {
             let name = name.trim_ascii();
             names += usize::from(!name.is_empty());
-            if PROTECTED.iter().any(|protected| name.eq_ignore_ascii_case(protected.as_bytes())) {
+            if PROTECTED
+                .iter()
+                .any(|protected| name.eq_ignore_ascii_case(protected.as_bytes()))
+            {
                 return Err(error::malformed(
                     "Connection names a header that every hop needs",
                 ));

@@ -6,8 +6,8 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, WriteError,
-        WriteTimedout,
+        ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError,
+        WriteError, WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };

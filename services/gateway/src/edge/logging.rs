@@ -72,7 +72,12 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
         ..AccessLine::default()
     };
     let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);
-    let lines = ctx.snapshot.config.model.server.refused_log_lines_per_second;
+    let lines = ctx
+        .snapshot
+        .config
+        .model
+        .server
+        .refused_log_lines_per_second;
     if !refused || state.refusals.may_log(lines) {
         line.write();
     }

@@ -44,4 +44,6 @@ mod request_body;
 mod request_head;
 mod response;
 pub(crate) mod server;
+mod socket;
+mod tunnel;
 mod upstream_request;

@@ -90,11 +90,7 @@ pub(super) async fn read(
 }
 
 /// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
-async fn begins(
-    stream: &mut ClientStream,
-    limits: Limits,
-    shutdown: &mut ShutdownWatch,
-) -> bool {
+async fn begins(stream: &mut ClientStream, limits: Limits, shutdown: &mut ShutdownWatch) -> bool {
     let idle_until = Instant::now() + limits.idle_timeout;
     loop {
         while stream.ahead().starts_with(b"\r\n") {
@@ -192,7 +188,10 @@ enum Found {
 fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>, Problem> {
     if &buffer[..end] != HTTP2_HEAD {
         let extent = check(&buffer[..end], limits)?;
-        return Ok(Some(Found::Request { length: end, extent }));
+        return Ok(Some(Found::Request {
+            length: end,
+            extent,
+        }));
     }
     let compared = buffer.len().min(HTTP2_PREFACE.len());
     if buffer[..compared] != HTTP2_PREFACE[..compared] {

@@ -17,8 +17,6 @@ use std::{
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
-    listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions},
-    protocols::TcpKeepalive,
     proxy::http_proxy,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
@@ -37,20 +35,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{connection::ConnectionHandler, proxy::Edge};
-use crate::{
-    admin, background,
-    config::model::{self, Listen},
-    listener,
-    state::State,
-};
+use super::{connection::ConnectionHandler, proxy::Edge, socket::listener_config};
+use crate::{admin, background, listener, state::State};
 
 /// A backstop; the retries of a request are bounded by its upstream's `retries`.
 const MAX_ATTEMPTS: usize = 16;
 /// Connections are accepted after the first round of discovery, but no later than this.
 const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
-
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// Why the server stopped.
 enum Exit {
@@ -126,26 +117,6 @@ fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionH
     proxy.server_options = Some(options);
     let proxy = Arc::new(proxy);
     ConnectionHandler { proxy, state }
-}
-
-fn listener_config(listen: &Listen, server: &model::Server) -> ListenerConfig {
-    let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(tcp_keepalive(server));
-    ListenerConfig::tcp(listen.address().to_string())
-        .tcp_socket_options(options)
-        // Heads and bodies are read into buffers of their own; this one would only cost memory.
-        .l4_buffer(L4BufferSettings::default().read(0))
-}
-
-/// For connections of clients and to upstreams: a peer that has vanished must not keep its place.
-pub(super) fn tcp_keepalive(server: &model::Server) -> TcpKeepalive {
-    let seconds = server.tcp_keepalive_seconds;
-    TcpKeepalive {
-        idle: Duration::from_secs(seconds),
-        interval: Duration::from_secs(seconds.div_ceil(u64::from(KEEPALIVE_PROBES))),
-        count: KEEPALIVE_PROBES as usize,
-        user_timeout: Duration::from_secs(server.tcp_user_timeout_seconds),
-    }
 }
 
 /// Wakes the main thread if the server's thread panics.

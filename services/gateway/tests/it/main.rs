@@ -3,8 +3,11 @@
 
 mod admin;
 mod auth;
+mod conduct;
+mod connections;
 mod documents;
 mod hostile;
+mod http2;
 mod layers;
 mod lifecycle;
 mod limits;

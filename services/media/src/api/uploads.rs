@@ -13,6 +13,7 @@ use quartet_common::{
     problem::{Problem, kinds::NOT_FOUND},
 };
 use quartet_http::extract::{Json, Path, whole_number};
+use quartet_service::idempotency::{Answer, Keeper};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,13 +22,14 @@ use crate::{
     config::Uploads,
     domain::{
         Context, content,
-        uploads::{self, NewUpload},
+        uploads::{self, NewUpload, PresignedUpload},
         values,
     },
     problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, UPLOAD_MISMATCH},
     store::{
         Owner,
         assets::{AssetId, Visibility},
+        objects::ObjectStore,
     },
 };
 
@@ -108,20 +110,34 @@ pub(crate) struct SignedUpload {
 pub(super) async fn presign_upload(
     State(ctx): State<Context>,
     owner: Owner,
+    keeper: Keeper,
     Json(request): Json<PresignRequest>,
 ) -> Result<Response, Problem> {
     let upload = request.check(&ctx.config.uploads)?;
-    let presigned = uploads::presign(&ctx, &owner, upload).await?;
-    let location = format!("/v1/media/assets/{}", presigned.asset.id);
-    let upload = SignedUpload {
-        method: presigned.request.method,
-        url: presigned.request.url,
-        headers: presigned.request.headers,
-        expires_at: presigned.asset.upload_expires_at,
+    let objects = ctx.objects.clone();
+    let reply = keeper.reply(move |presigned| created(presigned, &objects));
+    let presigned = uploads::presign(&ctx, &owner, upload, &reply).await?;
+    Ok(reply.answer(&presigned).into_response())
+}
+
+/// A replay after the URL has expired would be of no use.
+fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
+    let PresignedUpload { asset, request } = presigned.clone();
+    let location = format!("/v1/media/assets/{}", asset.id);
+    let expires_at = asset.upload_expires_at;
+    let body = Presigned {
+        asset: Asset::new(asset, objects),
+        upload: SignedUpload {
+            method: request.method,
+            url: request.url,
+            headers: request.headers,
+            expires_at,
+        },
     };
-    let asset = Asset::new(presigned.asset, &ctx.objects);
-    let body = Json(Presigned { asset, upload });
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], body).into_response())
+    Answer {
+        valid_until: Some(expires_at),
+        ..Answer::json(StatusCode::CREATED, [(header::LOCATION, location)], &body)
+    }
 }
 
 /// Complete an upload

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use quartet_common::problem::Rule;
 use quartet_db::begin_as;
+use quartet_service::idempotency::Reply;
 
 use crate::{
     domain::{Context, assets::get, content},
@@ -51,6 +52,7 @@ pub(crate) async fn presign(
     ctx: &Context,
     owner: &Owner,
     upload: NewUpload,
+    reply: &Reply<PresignedUpload>,
 ) -> Result<PresignedUpload, Error> {
     let id = AssetId::new(&ctx.clock);
     let validity = Validity {
@@ -79,11 +81,13 @@ pub(crate) async fn presign(
         .objects
         .sign_upload(&asset, disposition, validity)
         .await?;
+    let presigned = PresignedUpload { asset, request };
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    assets::insert(&mut tx, owner, &asset).await?;
+    assets::insert(&mut tx, owner, &presigned.asset).await?;
+    reply.keep(&mut tx, &presigned).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();
-    Ok(PresignedUpload { asset, request })
+    Ok(presigned)
 }
 
 /// Makes a pending asset ready if the uploaded object is what was declared; otherwise marks it

@@ -87,3 +87,24 @@ async fn an_unavailable_store_returns_503_and_changes_nothing() {
     app.store.start().await;
     json_of(app.complete("usr_a", &id).await, 200).await;
 }
+
+#[tokio::test]
+async fn without_signing_keys_a_replica_is_not_ready() {
+    let app = TestApp::start_with(|config| {
+        config.jwt.jwks_url = Some("http://127.0.0.1:1/jwks.json".parse().unwrap());
+    })
+    .await;
+    let url = format!("http://{}/ready", app.address);
+    let report = json_of(reqwest::get(url).await.unwrap(), 503).await;
+    assert_eq!(
+        report["checks"]["keys"],
+        "the signing keys could not be fetched"
+    );
+    assert_eq!(report["checks"]["s3"], "ok");
+    problem_of(
+        app.get("/v1/media/assets", "usr_a").await,
+        503,
+        "unavailable",
+    )
+    .await;
+}

@@ -170,6 +170,21 @@ async fn an_idempotency_key_creates_one_asset() {
 }
 
 #[tokio::test]
+async fn a_response_with_an_expired_url_is_not_replayed() {
+    let app = TestApp::start().await;
+    let send = || async {
+        let request = app.request(reqwest::Method::POST, "/v1/media/presign", "usr_a");
+        let request = request.header("idempotency-key", "k1");
+        json_of(request.json(&png("private")).send().await.unwrap(), 201).await
+    };
+    let first = send().await;
+    app.clock.advance(chrono::Duration::seconds(899));
+    assert_eq!(send().await, first);
+    app.clock.advance(chrono::Duration::seconds(1));
+    assert_ne!(id_of(&send().await["asset"]), id_of(&first["asset"]));
+}
+
+#[tokio::test]
 async fn active_content_is_served_as_an_attachment() {
     let app = TestApp::start().await;
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";

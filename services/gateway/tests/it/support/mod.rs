@@ -20,8 +20,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use dns::Dns;
-pub(crate) use raw::{exchange, read_response};
-pub(crate) use upstream::{Replica, echo, serve, serve_on};
+pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
 /// Whether the tests run on the direct path: every test is compiled into two binaries.
 pub(crate) const DIRECT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"direct");
@@ -128,6 +128,13 @@ impl Gateway {
             .find(|line| line.starts_with(start))
             .and_then(|line| line.rsplit(' ').next()?.parse().ok())
             .unwrap_or(0.0)
+    }
+
+    /// As `metric`, for what is counted.
+    pub(crate) async fn count(&self, start: &str) -> usize {
+        let text = self.admin("/metrics").await.text().await.unwrap();
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     pub(crate) fn file(&self) -> PathBuf {

@@ -1,0 +1,166 @@
+//! Fetches the keys of an issuer, once for all who need them.
+//!
+//! ```text
+//!          get                       outcome
+//! idle ----------> fetching (task) ----------> idle, outcome remembered:
+//!                     ^ waiters join             a success 10 s, a failure 1 s
+//! ```
+//!
+//! The fetch is a task of its own: a waiter that leaves does not cancel it, and one that has waited
+//! for two seconds gives up although it goes on. A slow or absent issuer therefore costs a request
+//! at most that, however many requests there are; without the shared task they would fetch one
+//! after the other, each with the full timeout.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::jwk::JwkSet;
+use quartet_common::clock::Clock;
+use tokio::sync::watch;
+use url::Url;
+
+/// Least time between two fetches because of unknown key ids.
+const SUCCESS_KEPT: TimeDelta = TimeDelta::seconds(10);
+/// Least time between two fetches while the issuer is away.
+const FAILURE_KEPT: TimeDelta = TimeDelta::seconds(1);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a fetch.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// A longer body is a failure.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Why the keys are not available.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the issuer does not respond as expected")]
+    Http(#[source] Arc<reqwest::Error>),
+    #[error("the issuer's key set is longer than {MAX_BODY_BYTES} bytes")]
+    TooLong,
+    #[error("the issuer's key set is not valid")]
+    Invalid(#[source] Arc<serde_json::Error>),
+    #[error("the issuer takes longer than {} s", MAX_WAIT.as_secs())]
+    Slow,
+    #[error("the fetch was canceled")]
+    Canceled,
+}
+
+type Outcome = Result<(), FetchError>;
+
+/// The address of a key set. Clones share the fetch.
+#[derive(Clone)]
+pub(super) struct Remote {
+    url: Url,
+    client: reqwest::Client,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Option<watch::Receiver<Option<Outcome>>>,
+    last: Option<(DateTime<Utc>, Outcome)>,
+}
+
+impl Remote {
+    pub(super) fn new(url: Url, clock: Clock) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            url,
+            client,
+            clock,
+            state: Arc::default(),
+        })
+    }
+
+    /// Fetches, unless the last outcome is recent or a fetch is running, and waits for the outcome.
+    /// `install` gets the keys before anybody learns of the success.
+    pub(super) async fn get(&self, install: impl FnOnce(&JwkSet) + Send + 'static) -> Outcome {
+        let running = match self.join(install) {
+            Ok(running) => running,
+            Err(remembered) => return remembered,
+        };
+        tokio::time::timeout(MAX_WAIT, finished(running))
+            .await
+            .unwrap_or(Err(FetchError::Slow))
+    }
+
+    /// Starts a fetch, unless the last outcome is recent or a fetch is running.
+    pub(super) fn start(&self, install: impl FnOnce(&JwkSet) + Send + 'static) {
+        drop(self.join(install));
+    }
+
+    /// The fetch that is running or now starts, or the outcome of the last one.
+    fn join(
+        &self,
+        install: impl FnOnce(&JwkSet) + Send + 'static,
+    ) -> Result<watch::Receiver<Option<Outcome>>, Outcome> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A sender that is gone without an outcome belonged to a runtime that has ended.
+        let alive = |running: &watch::Receiver<_>| running.has_changed().is_ok();
+        if let Some(running) = state.running.as_ref().filter(|running| alive(running)) {
+            return Ok(running.clone());
+        }
+        if let Some((at, outcome)) = &state.last
+            && (self.clock.now() - *at).abs() < kept(outcome)
+        {
+            return Err(outcome.clone());
+        }
+        let (done, running) = watch::channel(None);
+        state.running = Some(running.clone());
+        tokio::spawn(self.clone().run(install, done));
+        Ok(running)
+    }
+
+    async fn run(
+        self,
+        install: impl FnOnce(&JwkSet) + Send + 'static,
+        done: watch::Sender<Option<Outcome>>,
+    ) {
+        let outcome = self.fetch().await.map(|keys| install(&keys));
+        if let Err(error) = &outcome {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "fetching the signing keys failed");
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last = Some((self.clock.now(), outcome.clone()));
+        state.running = None;
+        done.send_replace(Some(outcome));
+    }
+
+    async fn fetch(&self) -> Result<JwkSet, FetchError> {
+        let http = |error| FetchError::Http(Arc::new(error));
+        let request = self.client.get(self.url.clone()).send().await;
+        let mut response = request
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(http)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(http)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(FetchError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(|error| FetchError::Invalid(Arc::new(error)))
+    }
+}
+
+fn kept(outcome: &Outcome) -> TimeDelta {
+    if outcome.is_ok() {
+        SUCCESS_KEPT
+    } else {
+        FAILURE_KEPT
+    }
+}
+
+async fn finished(mut running: watch::Receiver<Option<Outcome>>) -> Outcome {
+    match running.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone().unwrap_or(Err(FetchError::Canceled)),
+        Err(_) => Err(FetchError::Canceled),
+    }
+}

@@ -1,0 +1,154 @@
+//! `Idempotency-Key`: a repeated POST gets the response of the first one.
+//!
+//! ```text
+//!         claim                 the work commits, or ends with a success
+//! free ----------> claimed, 5 s -----------------------------------> kept, 24 h ---> free
+//!  ^               | lease, renewed                                    |
+//!  +- error, panic,+ second request: 409 until the lease ends          +- same request: replay
+//!     time limit, dead process                                            another: 422
+//! ```
+//!
+//! Keys belong to the caller. Only successes are kept: after an error the key may be used again.
+//!
+//! A request with a key runs in a task of its own: a client that leaves neither cancels it nor leaves
+//! its key claimed, and finds the response when it asks again. A handler that keeps its response
+//! with [`Reply::keep`], in the transaction of its work, does that work exactly once, whatever dies
+//! when. Without that, work whose process dies between its commit and the storing of the response is
+//! repeated by the next request, five seconds later, and constraints of the handler decide.
+//!
+//! The table is that of `idempotency.sql`, in the schema in the `search_path` of the role.
+
+mod reply;
+mod request;
+mod slot;
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use futures_util::FutureExt;
+use quartet_auth::jwt::JwtVerifier;
+use quartet_common::{
+    clock::Clock,
+    problem::{Problem, kinds},
+};
+use quartet_db::statement;
+use quartet_telemetry::{REQUEST, current_request};
+use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use reply::{Answer, Keeper, Reply};
+pub use request::HEADER;
+use request::{parse_key, principal, read, request_hash};
+use slot::Slot;
+
+/// What the layer needs; use it with `axum::middleware::from_fn_with_state(state, idempotent)`.
+#[derive(Clone)]
+pub struct Idempotency {
+    pub db: PgPool,
+    pub clock: Clock,
+    pub verifier: JwtVerifier,
+    /// Keys the stored hash of a request, whose body may contain a password: a plain hash of it
+    /// could be guessed.
+    pub hash_key: [u8; 32],
+    /// How long a request may take. Then it is canceled and its key is free.
+    pub time_limit: Duration,
+    /// The requests that run, whether or not their clients wait.
+    pub running: TaskTracker,
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Idempotency")
+    }
+}
+
+/// The layer. Requests without the header pass untouched.
+///
+/// # Errors
+/// 400 for an invalid key, 409 while the first request runs, 422 for a different request.
+pub async fn idempotent(
+    State(state): State<Idempotency>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(key) = request.headers().get(&HEADER) else {
+        return Ok(next.run(request).await);
+    };
+    let key = parse_key(key)?;
+    let (mut parts, bytes) = read(request).await?;
+    let slot = Arc::new(Slot {
+        db: state.db.clone(),
+        clock: state.clock.clone(),
+        principal: principal(&state.verifier, &parts).await?,
+        key,
+        hash: request_hash(&state.hash_key, &parts, &bytes),
+        claim: state.clock.uuid_v7(),
+        kept: AtomicBool::new(false),
+        lost: AtomicBool::new(false),
+    });
+    parts.extensions.insert(Arc::clone(&slot));
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let run = run(slot, request, next, state.time_limit).instrument(tracing::Span::current());
+    let task = match current_request() {
+        Some(context) => state.running.spawn(REQUEST.scope(context, run)),
+        None => state.running.spawn(run),
+    };
+    match task.await {
+        Ok(response) => response,
+        // To the layer that makes problems of panics.
+        Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+        Err(canceled) => Err(Problem::unavailable(canceled)),
+    }
+}
+
+/// Claims the key, does the work and settles the key, whatever becomes of the client.
+async fn run(
+    slot: Arc<Slot>,
+    request: Request,
+    next: Next,
+    time_limit: Duration,
+) -> Result<Response, Problem> {
+    if let Some(kept) = slot.claim().await? {
+        return Ok(kept);
+    }
+    let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(time_limit, slot.hold(work)).await {
+        Ok(Ok(response)) => slot.settle(response).await,
+        Ok(Err(panic)) => {
+            slot.free().await;
+            resume_unwind(panic)
+        }
+        Err(_) => {
+            slot.free().await;
+            let detail = format!("no response within {} s", time_limit.as_secs());
+            Err(Problem::not_now(&kinds::TIMED_OUT).detail(detail))
+        }
+    }
+}
+
+/// Deletes at most `limit` expired keys and returns their number.
+///
+/// # Errors
+/// When the database fails.
+pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE (principal, key) IN (
+             SELECT principal, key FROM idempotency_keys
+             WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(clock.now())
+    .bind(limit);
+    let deleted = statement("idempotency_keys.purge", delete.execute(db)).await?;
+    Ok(deleted.rows_affected())
+}

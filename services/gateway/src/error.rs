@@ -12,8 +12,12 @@ problem_kinds! {
         then: "Send valid HTTP/1.1.",
     }
     pub UPGRADE_REFUSED = BAD_REQUEST "upgrade_refused" "Protocol upgrade not allowed on this path" {
-        when: "The request has an `Upgrade` header, but this path does not allow WebSocket connections.",
-        then: "Remove the `Upgrade` header.",
+        when: "The request is a WebSocket handshake, but this path does not allow WebSocket connections.",
+        then: "Send an ordinary request.",
+    }
+    pub WEBSOCKET_VERSION = UPGRADE_REQUIRED "websocket_version" "WebSocket version not supported" {
+        when: "A WebSocket handshake asks for a version other than 13.",
+        then: "Use version 13, the only one that was published.",
     }
     pub HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large"
         "Request head too large" {
@@ -48,12 +52,18 @@ pub(crate) fn malformed(detail: &'static str) -> Problem {
 }
 
 /// 400: an upstream might read the path differently.
-pub(crate) fn ambiguous_path() -> Problem {
-    Problem::invalid_parameter(
-        "path",
-        "ambiguous_path",
-        "must be valid UTF-8 or percent-encoded, without `.` or `..` segments",
-    )
+pub(crate) fn ambiguous_path(code: &'static str, rule: &str) -> Problem {
+    Problem::invalid_parameter("path", code, rule)
+}
+
+/// 426 with the version that exists (RFC 6455, 4.2.2).
+pub(crate) fn websocket_version() -> Problem {
+    Problem::new(&WEBSOCKET_VERSION)
+        .header(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        )
+        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
 }
 
 /// 400: the route does not allow protocol upgrades.

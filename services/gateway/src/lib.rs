@@ -15,6 +15,7 @@ mod policy;
 mod pulse;
 mod refusals;
 mod reply;
+mod request;
 mod routing;
 mod snapshot;
 mod state;

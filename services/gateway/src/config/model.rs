@@ -196,6 +196,10 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) upgrade: bool,
     #[serde(default)]
+    pub(crate) stream: bool,
+    #[serde(default)]
+    pub(crate) raw_path: bool,
+    #[serde(default)]
     pub(crate) body_limit_bytes: Option<u64>,
     #[serde(default)]
     pub(crate) body_timeout_seconds: Option<u64>,

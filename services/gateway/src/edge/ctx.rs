@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{header, request::Parts};
+use http::{HeaderValue, request::Parts};
 use pingora::protocols::SocketDigest;
 use quartet_common::{
     net::client_ip,
@@ -16,7 +16,8 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::PolicyContext,
-    routing::Route,
+    request::Target,
+    routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
     upstream::{Replica, Upstream},
@@ -30,9 +31,10 @@ pub(super) struct Ctx {
     pub(super) trace: ServerTrace,
     pub(super) client_ip: IpAddr,
     pub(super) peer_is_trusted: bool,
-    /// The client asks for a WebSocket.
+    /// The request is the handshake of a WebSocket.
     pub(super) upgrade: bool,
-    /// The response may last as long as the route's `stream_timeout` allows.
+    /// The response may be silent for as long as the route's `stream_timeout` allows. Never decided
+    /// by the client alone: the route has `stream` or `upgrade`.
     pub(super) streaming: bool,
     pub(super) matched: Option<Matched>,
     pub(super) policy: PolicyContext,
@@ -47,10 +49,25 @@ pub(super) struct Ctx {
     pub(super) active: Option<ActiveRequest>,
 }
 
-/// The route, and which of its patterns matched.
+/// The route, which of its patterns matched, and the one spelling of what was matched.
 pub(super) struct Matched {
     pub(super) route: Arc<Route>,
-    pub(super) pattern: Arc<str>,
+    pub(super) pattern: Arc<PathPattern>,
+    /// Path and query to forward. `None`: those of the request are in the one spelling.
+    pub(super) target: Option<String>,
+    /// The `Host` to forward. `None`: that of the request is in the one spelling.
+    pub(super) host: Option<HeaderValue>,
+}
+
+impl Matched {
+    /// The path that was matched.
+    pub(super) fn path<'m>(&'m self, head: &'m Parts) -> &'m str {
+        let target = self
+            .target
+            .as_deref()
+            .map(|target| Target::split(target).path);
+        target.unwrap_or(head.uri.path())
+    }
 }
 
 /// Attempts to reach a replica.
@@ -121,8 +138,6 @@ impl Ctx {
         };
         self.trace = ServerTrace::start(sent, &head.method, id.as_str());
         self.request_id = Some(id);
-        self.upgrade = requests_websocket(&head.headers);
-        self.streaming = self.upgrade || accepts_events(&head.headers);
         self.active = Some(state.metrics.http.request_started(&head.method));
     }
 
@@ -133,23 +148,6 @@ impl Ctx {
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         self.matched.as_ref().map(|matched| &matched.route)
     }
-}
-
-fn requests_websocket(headers: &http::HeaderMap) -> bool {
-    headers
-        .get_all(header::UPGRADE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-}
-
-fn accepts_events(headers: &http::HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
 /// The IP address of the other end of a connection.

@@ -48,7 +48,7 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
     let route = ctx
         .matched
         .as_ref()
-        .map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern);
+        .map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern.text);
     let cause = ctx
         .problem
         .as_ref()

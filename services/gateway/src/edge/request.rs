@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use http::{header, request::Parts, uri::Authority};
+use http::{HeaderValue, header, request::Parts, uri::Authority};
 use pingora::{Result, proxy::Session};
 use quartet_common::problem::Problem;
 
@@ -13,7 +13,8 @@ use super::{
 use crate::{
     error, pages,
     policy::RequestView,
-    routing::{Action, Match, Serve},
+    request::{Target, WebSocket, path::Refused, reconcile},
+    routing::{Action, Route, Serve, Unroutable},
     snapshot::Snapshot,
     state::State,
 };
@@ -22,7 +23,7 @@ use crate::{
 pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
-    match route(&snapshot, head.as_ref(), head.raw_path_is_utf8()) {
+    match route(&snapshot, head.as_ref(), head.raw_path()) {
         Ok(matched) => ctx.matched = Some(matched),
         Err(problem) => {
             reply::problem(session, ctx, problem).await?;
@@ -32,6 +33,10 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     let Some(route) = ctx.route().cloned() else {
         return Ok(false);
     };
+    if let Err(problem) = classify(session, ctx, &route) {
+        reply::problem(session, ctx, problem).await?;
+        return Ok(true);
+    }
     let mut request = RequestView {
         head: session.req_header().as_ref(),
         route: &route,
@@ -58,38 +63,75 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     }
 }
 
-/// Finds the route of a request.
-pub(super) fn route(snapshot: &Snapshot, head: &Parts, is_utf8: bool) -> Result<Matched, Problem> {
-    let path = head.uri.path();
-    if !is_utf8 || !path.starts_with('/') || has_dot_segment(path) {
-        return Err(error::ambiguous_path());
-    }
-    let host = head
-        .headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or_else(|| head.uri.authority().map(Authority::as_str))
-        .unwrap_or_default();
-    let routes = &snapshot.config.routes;
-    match routes.find(host, path, &head.method, &head.headers) {
-        Match::Found { route, pattern } => Ok(Matched {
-            route: Arc::clone(route),
-            pattern: Arc::clone(pattern),
-        }),
-        Match::MethodNotAllowed(allowed) => Err(error::method_not_allowed(&allowed)),
-        Match::NotFound => Err(error::no_route()),
-    }
+/// The route of a request, by the one spelling of its path and host. `raw_target` is the request
+/// target as sent: for HTTP/1 in any form, for HTTP/2 the `:path`.
+///
+/// # Errors
+/// The problem that is the response.
+pub(super) fn route(
+    snapshot: &Snapshot,
+    head: &Parts,
+    raw_target: &[u8],
+) -> Result<Matched, Problem> {
+    let raw_target = std::str::from_utf8(raw_target).map_err(|_| refused(Refused::InvalidByte))?;
+    let target = Target::split(raw_target);
+    let in_target = target
+        .authority
+        .or(head.uri.authority().map(Authority::as_str));
+    let sent_host = head.headers.get(header::HOST);
+    let sent_host = sent_host.map(|value| value.to_str().map_err(|_| invalid_host()));
+    let authority = reconcile(in_target, sent_host.transpose()?).ok_or_else(invalid_host)?;
+    let host = authority.as_ref().map_or("", |authority| &authority.host);
+    let selected = snapshot
+        .config
+        .routes
+        .select(host, target.path, &head.method, &head.headers)
+        .map_err(|unroutable| match unroutable {
+            Unroutable::Refused(rule) => refused(rule),
+            Unroutable::MethodNotAllowed(allowed) => error::method_not_allowed(&allowed),
+            Unroutable::NotFound => error::no_route(),
+        })?;
+    // An authority in the target would be forwarded, and override the Host header.
+    let is_as_sent = in_target.is_none() && selected.path == target.path;
+    let respelled = authority.map(|authority| authority.to_text());
+    let respelled = respelled.filter(|host| {
+        in_target.is_some()
+            || head
+                .headers
+                .get(header::HOST)
+                .is_none_or(|sent| sent != host)
+    });
+    Ok(Matched {
+        route: Arc::clone(selected.route),
+        pattern: Arc::clone(selected.pattern),
+        target: (!is_as_sent).then(|| format!("{}{}", selected.path, target.query)),
+        host: respelled.and_then(|host| HeaderValue::try_from(host).ok()),
+    })
 }
 
-/// Whether a server might resolve the path to another one: `.` and `..`, encoded or not.
-fn has_dot_segment(path: &str) -> bool {
-    if !path.contains("/.") && !path.contains("/%2") {
-        return false;
+fn refused(rule: Refused) -> Problem {
+    error::ambiguous_path(rule.code(), rule.rule())
+}
+
+fn invalid_host() -> Problem {
+    error::malformed("Host must be one host with an optional port, and that of the request target")
+}
+
+/// Decides what the request may become, once its route is known.
+fn classify(session: &mut Session, ctx: &mut Ctx, route: &Route) -> Result<(), Problem> {
+    let head = session.req_header();
+    match WebSocket::of(&head.method, head.version, &head.headers) {
+        WebSocket::Handshake => ctx.upgrade = true,
+        WebSocket::OtherVersion if route.upgrade => return Err(error::websocket_version()),
+        WebSocket::OtherVersion | WebSocket::No => {
+            // Any other upgrade is ignored, by pingora too.
+            if head.headers.contains_key(header::UPGRADE) {
+                session.req_header_mut().remove_header(&header::UPGRADE);
+            }
+        }
     }
-    path.split(['/', '\\']).any(|segment| {
-        let decoded = segment.to_ascii_lowercase().replace("%2e", ".");
-        decoded == "." || decoded == ".."
-    })
+    ctx.streaming = route.stream || (route.upgrade && ctx.upgrade);
+    Ok(())
 }
 
 async fn serve_page(
@@ -98,7 +140,9 @@ async fn serve_page(
     state: &State,
     serve: Serve,
 ) -> Result<()> {
-    let path = session.req_header().uri.path().to_owned();
+    let head = session.req_header().as_ref();
+    let path = ctx.matched.as_ref().map(|matched| matched.path(head));
+    let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
     match pages::render(serve, &path, &state.documents, &snapshot).await {
         Ok(page) => reply::send(session, ctx, page).await,
@@ -109,35 +153,12 @@ async fn serve_page(
 fn set_timeouts(session: &mut Session, ctx: &Ctx) {
     let Some(route) = ctx.route() else { return };
     let write = ctx.snapshot.config.model.server.write_timeout_seconds;
-    if ctx.streaming {
-        // Silence is normal on a stream; the route bounds it.
+    if ctx.upgrade {
+        // Silence is normal on a WebSocket; the route bounds it.
         session.set_read_timeout(route.stream_timeout);
     } else {
         session.set_read_timeout(Some(route.body_timeout));
     }
     session.set_write_timeout(Some(Duration::from_secs(write)));
     session.set_total_drain_timeout(Some(reply::LINGER));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dot_segments_are_found_in_every_encoding() {
-        for bad in [
-            "/a/../b",
-            "/..",
-            "/a/%2e%2E/b",
-            "/a/.%2e",
-            "/./a",
-            "/a\\/..\\b",
-            "/a/.",
-        ] {
-            assert!(has_dot_segment(bad), "{bad}");
-        }
-        for good in ["/", "/a.b", "/.well-known/x", "/a/...", "/a/%2f", "/a..b/"] {
-            assert!(!has_dot_segment(good), "{good}");
-        }
-    }
 }

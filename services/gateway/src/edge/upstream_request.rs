@@ -29,6 +29,14 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
     for (name, value) in forwarded_headers(&ctx.policy, origin, &sent.headers).into_headers() {
         request.insert_header(name, value)?;
     }
+    if let Some(matched) = &ctx.matched {
+        if let Some(target) = &matched.target {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        if let Some(host) = &matched.host {
+            request.insert_header(header::HOST, host)?;
+        }
+    }
     if let Some(host) = ctx
         .attempts
         .upstream

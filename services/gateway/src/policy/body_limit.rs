@@ -2,10 +2,8 @@
 //!
 //! Bodies without a length are counted as they arrive; see `edge::request_body`.
 
-use http::header;
-
 use super::context::{Flow, Policy, RequestView};
-use crate::error;
+use crate::{error, request::Headers};
 
 #[derive(Debug)]
 pub(super) struct BodyLimit;
@@ -16,11 +14,8 @@ impl Policy for BodyLimit {
             return Flow::Break(Box::new(error::upgrade_refused()));
         }
         let limit = request.route.body_limit_bytes;
-        let length = request
-            .head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+        let headers: &dyn Headers = &request.head.headers;
+        let length = headers.content_length();
         if length.is_some_and(|length| length > limit) {
             return Flow::Break(Box::new(error::body_too_large(limit)));
         }

@@ -2,8 +2,10 @@
 
 mod pattern;
 mod route;
+mod select;
 mod table;
 
 pub(crate) use pattern::{HostPattern, PathPattern};
 pub(crate) use route::{Action, Auth, Route, Serve};
-pub(crate) use table::{Match, RouteTable};
+pub(crate) use select::Unroutable;
+pub(crate) use table::RouteTable;

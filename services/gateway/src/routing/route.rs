@@ -26,6 +26,10 @@ pub(crate) struct Route {
     /// Index into the configuration's limits.
     pub(crate) limit: Option<usize>,
     pub(crate) upgrade: bool,
+    /// Responses may be silent for as long as `stream_timeout`.
+    pub(crate) stream: bool,
+    /// Paths may have encoded slashes and semicolons.
+    pub(crate) raw_path: bool,
     pub(crate) body_limit_bytes: u64,
     pub(crate) body_timeout: Duration,
     /// `None`: no limit.

@@ -6,12 +6,13 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::{
     pattern::{HostPattern, PathPattern, Segment},
     route::Route,
 };
+use crate::request::Headers;
 
 /// All routes, searchable by path.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) struct RouteTable {
 struct Entry {
     route: usize,
     host: Option<HostPattern>,
-    pattern: Arc<str>,
+    pattern: Arc<PathPattern>,
 }
 
 /// One path segment; its children are the segments that may follow.
@@ -45,7 +46,7 @@ struct Node {
 pub(crate) enum Match<'t> {
     Found {
         route: &'t Arc<Route>,
-        pattern: &'t Arc<str>,
+        pattern: &'t Arc<PathPattern>,
     },
     /// A route matches, but not with this method; these are allowed.
     MethodNotAllowed(Vec<Method>),
@@ -56,7 +57,7 @@ pub(crate) enum Match<'t> {
 struct Query<'r> {
     host: &'r str,
     method: &'r Method,
-    headers: &'r HeaderMap,
+    headers: &'r dyn Headers,
 }
 
 /// The best entry found so far.
@@ -99,7 +100,7 @@ impl RouteTable {
             entries.push(Entry {
                 route,
                 host: host.cloned(),
-                pattern: path.text.clone(),
+                pattern: Arc::new(path.clone()),
             });
         }
         Self {
@@ -114,22 +115,14 @@ impl RouteTable {
         &self.routes
     }
 
-    /// `host` may have a port; `path` starts with a slash and has no query.
+    /// `host` and `path` are in their one spelling; `path` has no query.
     pub(crate) fn find(
         &self,
         host: &str,
         path: &str,
         method: &Method,
-        headers: &HeaderMap,
+        headers: &dyn Headers,
     ) -> Match<'_> {
-        let lowered: String;
-        let host = without_port(host);
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lowered = host.to_ascii_lowercase();
-            &lowered
-        } else {
-            host
-        };
         let query = Query {
             host,
             method,
@@ -199,7 +192,10 @@ impl RouteTable {
             && self.routes[entry.route]
                 .headers
                 .iter()
-                .all(|(name, value)| query.headers.get_all(name).iter().any(|sent| sent == value))
+                .all(|(name, value)| {
+                    let mut sent = query.headers.all(name.clone());
+                    sent.any(|sent| sent == value.as_bytes())
+                })
     }
 
     fn collect_methods(
@@ -238,7 +234,7 @@ impl Node {
         for segment in &path.segments {
             node = match segment {
                 Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
-                Segment::Any => node.any.get_or_insert_default(),
+                Segment::Any(_) => node.any.get_or_insert_default(),
             };
         }
         if path.prefix {
@@ -256,18 +252,9 @@ fn split(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') && port.bytes().all(|b| b.is_ascii_digit()) => {
-            name
-        }
-        _ => host,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::config::load::Sources;
@@ -343,7 +330,7 @@ mod tests {
         let at = |method, host, path| found(&table, method, host, path);
         assert_eq!(at(Method::GET, "other", "/a"), "any");
         assert_eq!(at(Method::POST, "other", "/a"), "post");
-        assert_eq!(at(Method::GET, "WWW.example.org:8080", "/a"), "exact");
+        assert_eq!(at(Method::GET, "www.example.org", "/a"), "exact");
         assert_eq!(at(Method::GET, "b.example.org", "/a"), "wild");
         assert_eq!(at(Method::GET, "www.example.org", "/urgent/x"), "first");
         let mut headers = HeaderMap::new();

@@ -6,10 +6,16 @@
 mod admin;
 #[path = "../it/auth.rs"]
 mod auth;
+#[path = "../it/conduct.rs"]
+mod conduct;
+#[path = "../it/connections.rs"]
+mod connections;
 #[path = "../it/documents.rs"]
 mod documents;
 #[path = "../it/hostile.rs"]
 mod hostile;
+#[path = "../it/http2.rs"]
+mod http2;
 #[path = "../it/lifecycle.rs"]
 mod lifecycle;
 #[path = "../it/limits.rs"]
@@ -20,6 +26,8 @@ mod reloads;
 mod replicas;
 #[path = "../it/routing.rs"]
 mod routing;
+#[path = "../it/spelling.rs"]
+mod spelling;
 #[path = "../it/streams.rs"]
 mod streams;
 #[path = "../it/support/mod.rs"]

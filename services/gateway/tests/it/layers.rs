@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing listener config reply error",
+                "admin background state pages snapshot policy upstream routing request listener config reply error",
                 "",
             ],
             [
@@ -36,10 +36,15 @@ fn imports_point_downward() {
                 "policy upstream config routing metrics",
                 "pingora axum",
             ],
-            ["policy", "config routing metrics error", "pingora axum"],
+            [
+                "policy",
+                "config routing request metrics error",
+                "pingora axum",
+            ],
             ["upstream", "config", "pingora axum"],
             ["config", "routing", "pingora axum"],
-            ["routing", "", "pingora axum"],
+            ["routing", "request", "pingora axum"],
+            ["request", "", "pingora axum"],
             ["metrics", "", "pingora axum"],
             ["listener", "", "pingora axum"],
             ["refusals", "", "pingora axum"],

@@ -15,5 +15,6 @@ mod paths;
 mod reloads;
 mod replicas;
 mod routing;
+mod spelling;
 mod streams;
 mod support;

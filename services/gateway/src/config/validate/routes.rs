@@ -68,6 +68,8 @@ fn check_route(
         auth: route.auth,
         limit: limit?,
         upgrade: route.upgrade,
+        stream: route.stream,
+        raw_path: route.raw_path,
         body_limit_bytes: bounds.body_limit_bytes,
         body_timeout: Duration::from_secs(bounds.body_timeout_seconds),
         response_timeout: unless_zero(bounds.response_timeout_seconds),

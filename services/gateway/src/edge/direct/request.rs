@@ -129,7 +129,7 @@ fn length(value: &[u8]) -> Option<u64> {
 
 impl<'r> RequestView<'r> {
     /// Path and query, as sent.
-    fn target(self) -> &'r [u8] {
+    pub(super) fn target(self) -> &'r [u8] {
         self.part(&self.head.target)
     }
 

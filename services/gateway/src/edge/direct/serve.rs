@@ -98,13 +98,15 @@ impl Direct {
             return None;
         }
         let parts = self.head.view(head).to_parts()?;
-        let matched = route(&snapshot, &parts, true).ok()?;
+        let target = self.head.view(head).target();
+        let matched = route(&snapshot, &parts, target).ok()?;
         if !matched.route.direct || self.needs_stored_body(stream) {
             return None;
         }
         self.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
         ctx.identify(&parts, self.peer, &self.state);
+        ctx.streaming = matched.route.stream;
         ctx.matched = Some(matched);
         let keep = !self.head.close() && !self.state.readiness.is_draining();
         let request = InFlight { stream, parts: &parts, ctx: &mut ctx, keep };
@@ -163,7 +165,10 @@ impl Direct {
     ) -> Request {
         let edits = request_edits(request, upstream, self.tls);
         let mut start = Buffer::lend();
-        heads::write_request(request.parts, self.head.view(head), &edits, &mut start);
+        let view = self.head.view(head);
+        let respelled = request.ctx.matched.as_ref().and_then(|matched| matched.target.as_deref());
+        let target = respelled.map_or(view.target(), str::as_bytes);
+        heads::write_request(&request.parts.method, target, view, &edits, &mut start);
         let body = request.stream.take_body();
         start.push(&body);
         Request {
@@ -376,7 +381,8 @@ fn request_edits(
     for (name, value) in forwarded_headers(&ctx.policy, origin, sent).into_headers() {
         edits.push((name.clone(), value));
     }
-    if let Some(host) = &upstream.config.host {
+    let respelled = ctx.matched.as_ref().and_then(|matched| matched.host.as_ref());
+    if let Some(host) = upstream.config.host.as_ref().or(respelled) {
         edits.push((header::HOST, host.clone()));
     }
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {

@@ -1,0 +1,43 @@
+//! The headers of a request, whichever parser read them.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// Headers by name. Names compare without case.
+pub(crate) trait Headers {
+    /// The value of the header's `index`-th occurrence, counted from 0.
+    fn nth(&self, name: &HeaderName, index: usize) -> Option<&[u8]>;
+
+    /// The value of the first occurrence.
+    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.nth(name, 0)
+    }
+}
+
+impl Headers for HeaderMap {
+    fn nth(&self, name: &HeaderName, index: usize) -> Option<&[u8]> {
+        if index == 0 {
+            return self.get(name).map(http::HeaderValue::as_bytes);
+        }
+        let mut values = self.get_all(name).iter();
+        values.nth(index).map(http::HeaderValue::as_bytes)
+    }
+}
+
+impl dyn Headers + '_ {
+    /// All values of a header.
+    pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        (0..).map_while(move |index| self.nth(&name, index))
+    }
+
+    /// Whether a list header has an element, compared without case.
+    pub(crate) fn lists(&self, name: HeaderName, element: &str) -> bool {
+        self.all(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        let value = self.first(&header::CONTENT_LENGTH)?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    }
+}

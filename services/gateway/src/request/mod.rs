@@ -1,0 +1,15 @@
+//! A request as routing and policies see it, whichever parser read it.
+//!
+//! Path and host have one spelling ([`path`], [`host`]), made once before routing. It is matched
+//! against the routes and forwarded, so an upstream cannot read another path than the one that the
+//! route was chosen for.
+
+mod headers;
+pub(crate) mod host;
+pub(crate) mod path;
+mod target;
+mod websocket;
+
+pub(crate) use headers::Headers;
+pub(crate) use target::{Target, reconcile};
+pub(crate) use websocket::WebSocket;

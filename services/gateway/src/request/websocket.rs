@@ -1,0 +1,101 @@
+//! Which requests open a WebSocket (RFC 6455, 4.2.1).
+//!
+//! Only these may become a tunnel, so only these are exempt from the body limit and from the
+//! time-outs of ordinary responses. `Upgrade` in any other request is not an error: it is ignored,
+//! and not forwarded (RFC 9110, 7.8).
+
+use http::{HeaderName, Method, Version, header};
+
+use super::headers::Headers;
+
+/// The only version that was ever published.
+const VERSION: &[u8] = b"13";
+/// 16 bytes in Base64.
+const KEY_LENGTH: usize = 24;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WebSocket {
+    /// An ordinary request.
+    No,
+    Handshake,
+    /// A handshake of a version that does not exist.
+    OtherVersion,
+}
+
+impl WebSocket {
+    pub(crate) fn of(method: &Method, version: Version, headers: &dyn Headers) -> Self {
+        // The first look decides for nearly all requests.
+        if headers.first(&header::UPGRADE).is_none() {
+            return Self::No;
+        }
+        let is_key = |key: &[u8]| {
+            let body = key.strip_suffix(b"==").unwrap_or_default();
+            let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+            key.len() == KEY_LENGTH && body.iter().all(is_base64)
+        };
+        let once = |name: &HeaderName| {
+            let value = headers.first(name).map(<[u8]>::trim_ascii);
+            value.filter(|_| headers.nth(name, 1).is_none())
+        };
+        let is_handshake = *method == Method::GET
+            && version == Version::HTTP_11
+            && headers.lists(header::CONNECTION, "upgrade")
+            && headers.lists(header::UPGRADE, "websocket")
+            && once(&header::SEC_WEBSOCKET_KEY).is_some_and(is_key);
+        match once(&header::SEC_WEBSOCKET_VERSION).filter(|_| is_handshake) {
+            None => Self::No,
+            Some(VERSION) => Self::Handshake,
+            Some(_) => Self::OtherVersion,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn kind(method: Method, version: Version, change: (&'static str, &str)) -> WebSocket {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+            change,
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        if change.1 == "-" {
+            headers.remove(change.0);
+        }
+        WebSocket::of(&method, version, &headers)
+    }
+
+    #[test]
+    fn only_a_whole_handshake_opens_a_websocket() {
+        use WebSocket::{Handshake, No, OtherVersion};
+        let one_one = Version::HTTP_11;
+        for (change, expected) in [
+            (("accept", "*/*"), Handshake),
+            (("upgrade", "foo, websocket"), Handshake),
+            (("upgrade", "websocket2"), No),
+            (("upgrade", "-"), No),
+            (("connection", "keep-alive"), No),
+            (("connection", "-"), No),
+            (("sec-websocket-key", "-"), No),
+            (("sec-websocket-key", "short=="), No),
+            (("sec-websocket-key", "not base64 not base64 =="), No),
+            (("sec-websocket-version", "-"), No),
+            (("sec-websocket-version", "8"), OtherVersion),
+        ] {
+            assert_eq!(kind(Method::GET, one_one, change), expected, "{change:?}");
+        }
+        let none = ("accept", "*/*");
+        assert_eq!(kind(Method::POST, one_one, none), No);
+        assert_eq!(kind(Method::GET, Version::HTTP_10, none), No);
+        assert_eq!(kind(Method::GET, Version::HTTP_2, none), No);
+    }
+}

@@ -1,0 +1,204 @@
+//! Selects the route of a request whose path may be spelled in any way.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::Method;
+
+use super::{
+    pattern::PathPattern,
+    route::Route,
+    table::{Match, RouteTable},
+};
+use crate::request::{
+    Headers,
+    path::{self, Refused},
+};
+
+/// A route, and what matched it.
+#[derive(Debug)]
+pub(crate) struct Selected<'t, 'r> {
+    pub(crate) route: &'t Arc<Route>,
+    pub(crate) pattern: &'t Arc<PathPattern>,
+    /// The path to forward.
+    pub(crate) path: Cow<'r, str>,
+}
+
+/// Why a request has no route.
+#[derive(Debug)]
+pub(crate) enum Unroutable {
+    /// The path might be read in several ways.
+    Refused(Refused),
+    MethodNotAllowed(Vec<Method>),
+    NotFound,
+}
+
+impl RouteTable {
+    /// `host` is in its one spelling; `raw_path` is as it was sent, without its query.
+    ///
+    /// # Errors
+    /// [`Unroutable`].
+    pub(crate) fn select<'t, 'r>(
+        &'t self,
+        host: &str,
+        raw_path: &'r str,
+        method: &Method,
+        headers: &dyn Headers,
+    ) -> Result<Selected<'t, 'r>, Unroutable> {
+        match path::path(raw_path) {
+            Ok(path) => {
+                let (route, pattern) = found(self.find(host, &path, method, headers))?;
+                Ok(Selected {
+                    route,
+                    pattern,
+                    path,
+                })
+            }
+            Err(refused) if refused.may_be_raw() => {
+                let find = |path: &str| found(self.find(host, path, method, headers));
+                select_raw(raw_path, refused, find)
+            }
+            Err(refused) => Err(Unroutable::Refused(refused)),
+        }
+    }
+}
+
+/// Every reading must lead to one route, and that route must accept raw paths.
+fn select_raw<'t, 'r>(
+    raw_path: &'r str,
+    refused: Refused,
+    find: impl Fn(&str) -> Result<(&'t Arc<Route>, &'t Arc<PathPattern>), Unroutable>,
+) -> Result<Selected<'t, 'r>, Unroutable> {
+    let readings = path::readings(raw_path).map_err(Unroutable::Refused)?;
+    let mut all = readings.iter().map(|reading| find(reading));
+    let first = all.next().and_then(Result::ok);
+    let (route, pattern) = first.ok_or(Unroutable::Refused(refused))?;
+    let same = |found: Result<(&Arc<Route>, _), _>| {
+        found.is_ok_and(|(other, _)| Arc::ptr_eq(route, other))
+    };
+    if !route.raw_path || !all.all(same) {
+        return Err(Unroutable::Refused(refused));
+    }
+    Ok(Selected {
+        route,
+        pattern,
+        path: Cow::Borrowed(raw_path),
+    })
+}
+
+fn found(found: Match<'_>) -> Result<(&Arc<Route>, &Arc<PathPattern>), Unroutable> {
+    match found {
+        Match::Found { route, pattern } => Ok((route, pattern)),
+        Match::MethodNotAllowed(methods) => Err(Unroutable::MethodNotAllowed(methods)),
+        Match::NotFound => Err(Unroutable::NotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::load::Sources;
+
+    fn table() -> RouteTable {
+        let route = |name: &str, path: &str, more: &str| {
+            format!("[routes.{name}]\npaths = [\"{path}\"]\nupstream = \"u\"\n{more}\n")
+        };
+        let text = [
+            "shipped_routes = false\n[upstreams.u]\naddresses = [\"u:1\"]\n".to_owned(),
+            route("all", "/*", "auth = \"public\"\nraw_path = true"),
+            route("files", "/files/*", "auth = \"public\"\nraw_path = true"),
+            route("secret", "/secret/*", ""),
+            route("inner", "/files/secret/*", ""),
+        ];
+        Sources::of_test(&text.concat()).unwrap().routes
+    }
+
+    fn select(table: &RouteTable, raw: &str) -> Result<(String, String), String> {
+        match table.select("", raw, &Method::GET, &HeaderMap::new()) {
+            Ok(selected) => Ok((selected.route.name.to_string(), selected.path.into_owned())),
+            Err(Unroutable::Refused(refused)) => Err(refused.code().to_owned()),
+            Err(other) => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn raw_paths_are_accepted_only_where_every_reading_leads_to_the_same_route() {
+        let table = table();
+        for (raw, expected) in [
+            ("/files/a%2Fb", Ok("files")),
+            ("/files/a;v=1", Ok("files")),
+            ("/x;v=1/y%2fz", Ok("all")),
+            ("/files%2Fa", Err("encoded_slash")),
+            ("/files/secret%2Fx", Err("encoded_slash")),
+            ("/files/secret;v=1/x", Err("semicolon")),
+            ("/secret%2Fx", Err("encoded_slash")),
+            ("/secret/a%2Fb", Err("encoded_slash")),
+            ("/%2Fsecret/x", Err("encoded_slash")),
+            ("/secret;a/x", Err("semicolon")),
+            ("/files/..%2Fsecret/x", Err("dot_segment")),
+        ] {
+            let selected = select(&table, raw);
+            let selected = selected.as_ref().map(|(name, path)| {
+                assert_eq!(path, raw, "forwarded as sent");
+                name.as_str()
+            });
+            assert_eq!(selected.map_err(String::as_str), expected, "{raw}");
+        }
+        assert_eq!(
+            select(&table, "//%73ecret//x"),
+            Ok(("secret".to_owned(), "/secret/x".to_owned()))
+        );
+    }
+
+    /// The segments that an upstream may read from a path, with everything resolved that some
+    /// server resolves.
+    fn generous(path: &str) -> Vec<String> {
+        let mut decoded = Vec::new();
+        let mut rest = path.as_bytes();
+        while let Some((&byte, after)) = rest.split_first() {
+            let digits = after.get(..2).filter(|_| byte == b'%');
+            let digits = digits.and_then(|two| std::str::from_utf8(two).ok());
+            let value = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+            decoded.push(value.unwrap_or(byte));
+            rest = if value.is_some() { &after[2..] } else { after };
+        }
+        let text = String::from_utf8_lossy(&decoded).replace('\\', "/");
+        let mut segments: Vec<String> = Vec::new();
+        for segment in text.split('/') {
+            match segment.split(';').next().unwrap_or_default() {
+                "" | "." => {}
+                ".." => drop(segments.pop()),
+                name => segments.push(name.to_owned()),
+            }
+        }
+        segments
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8192))]
+
+        /// No spelling reaches the upstream of a stricter route through a laxer one.
+        #[test]
+        fn no_spelling_leads_around_a_stricter_route(
+            raw in "/(secret|files|x|%73ecret|[a./;\\\\]|%2[eEfF]|%5[cC]|\\.\\.|//|/){0,10}",
+        ) {
+            let table = TABLE.with(Clone::clone);
+            if let Ok((name, path)) = select(&table, &raw) {
+                let read = generous(&path);
+                let strict = match read.first().map(String::as_str) {
+                    Some("secret") => true,
+                    Some("files") => read.get(1).is_some_and(|second| second == "secret"),
+                    _ => false,
+                };
+                let is_strict = name == "secret" || name == "inner";
+                prop_assert_eq!(strict, is_strict, "{} forwards {}", name, path);
+            }
+        }
+    }
+
+    thread_local! {
+        static TABLE: Arc<RouteTable> = Arc::new(table());
+    }
+}

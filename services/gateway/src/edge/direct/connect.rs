@@ -8,7 +8,7 @@ use pingora::protocols::l4::ext::set_tcp_keepalive;
 use super::alarm::Alarm;
 use crate::{
     config::model::Server,
-    edge::server::tcp_keepalive,
+    edge::socket::tcp_keepalive,
     upstream::{Pool, Upstream},
 };
 

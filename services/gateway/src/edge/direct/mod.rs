@@ -18,6 +18,8 @@
 //!   closed. Otherwise bytes of one client's response could reach another client.
 //! - No wait on a socket without a deadline: all of them are in `exchange` and `alarm`.
 
+#[cfg(test)]
+mod agreement;
 mod alarm;
 mod body;
 mod buffer;

@@ -103,6 +103,10 @@ pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
         // The rest of the request cannot be told from the next one.
         session.set_keepalive(None);
     }
+    if !session.is_http2() {
+        // The gateway's own, whatever that of the upstream is (RFC 9112, 2.3).
+        response.set_version(http::Version::HTTP_11);
+    }
     if session.req_header().version == http::Version::HTTP_10 {
         without_chunks(session, response);
     }

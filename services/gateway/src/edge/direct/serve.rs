@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
@@ -174,7 +174,7 @@ impl Direct {
         Request {
             start,
             left: self.head.body_bytes() - body.len() as u64,
-            is_head: request.parts.method == http::Method::HEAD,
+            is_head: request.parts.method == Method::HEAD,
         }
     }
 
@@ -282,7 +282,8 @@ impl Direct {
         if !read && !timed_out {
             linger(request.stream).await;
         }
-        let bytes = reply.body.len() as u64;
+        let is_head = request.parts.method == Method::HEAD;
+        let bytes = if is_head { 0 } else { reply.body.len() as u64 };
         Ended { status: Some(reply.status.as_u16()), bytes, keep, error: None }
     }
 }

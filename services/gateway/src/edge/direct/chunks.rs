@@ -24,7 +24,8 @@ const MAX_SIZE_DIGITS: u8 = 15;
 enum State {
     #[default]
     Size,
-    /// Blanks, or an extension.
+    /// Behind the size.
+    Blanks,
     Extension,
     SizeLf,
     Data,
@@ -94,8 +95,14 @@ impl Chunks {
     fn after(&mut self, byte: u8) -> Result<State, Malformed> {
         Ok(match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.size_digit(byte)?,
-            (State::Size | State::Extension, b'\r') if self.size_digits > 0 => State::SizeLf,
-            (State::Size, b';' | b' ' | b'\t') if self.size_digits > 0 => State::Extension,
+            (State::Size | State::Blanks | State::Extension, b'\r') if self.size_digits > 0 => {
+                State::SizeLf
+            }
+            (State::Size | State::Blanks, b';') if self.size_digits > 0 => State::Extension,
+            (State::Size | State::Blanks, b' ' | b'\t') if self.size_digits > 0 => {
+                self.line_bytes += 1;
+                bounded(self.line_bytes, MAX_LINE_BYTES, State::Blanks)?
+            }
             (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.line_bytes += 1;
                 bounded(self.line_bytes, MAX_LINE_BYTES, State::Extension)?
@@ -197,6 +204,7 @@ mod tests {
             " 3\r\nabc\r\n0\r\n\r\n",
             "3_\r\nabc\r\n0\r\n\r\n",
             ";a\r\n",
+            "3 x\r\nabc\r\n0\r\n\r\n",
             "3\r\nabcd\r\n0\r\n\r\n",
             "1000000000000000\r\n",
             "3\rabc",

@@ -123,7 +123,8 @@ pub(super) fn parse<'f, 'i>(
         seen.note(field)?;
     }
     let framing = seen.framing(status, to_head, old)?;
-    let persistent = if old { seen.keep_alive } else { !seen.close };
+    // HTTP/1.0 knows persistence as an extension only; such an upstream is not worth the doubt.
+    let persistent = !old && !seen.close;
     Ok(ResponseHead {
         status,
         reason: response.reason.unwrap_or_default(),
@@ -139,7 +140,6 @@ struct Seen {
     length: Option<u64>,
     chunked: bool,
     close: bool,
-    keep_alive: bool,
 }
 
 impl Seen {
@@ -162,9 +162,7 @@ impl Seen {
             }
             10 if is("connection") => {
                 for option in field.value.split(|&byte| byte == b',') {
-                    let option = option.trim_ascii();
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.close |= option.trim_ascii().eq_ignore_ascii_case(b"close");
                 }
             }
             _ => {}
@@ -241,12 +239,8 @@ mod tests {
             let text = format!("HTTP/1.1 {text}\r\n\r\n");
             assert_eq!(read(text.as_bytes(), to_head), Ok((framing, persistent)), "{text:?}");
         }
-        for (text, persistent) in [
-            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n", true),
-        ] {
-            assert_eq!(read(text.as_bytes(), false), Ok((Length(3), persistent)), "{text:?}");
-        }
+        let old = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n";
+        assert_eq!(read(old, false), Ok((Length(3), false)));
     }
 
     #[test]

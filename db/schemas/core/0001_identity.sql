@@ -64,7 +64,7 @@ CREATE INDEX throttles_last_failure_at_idx ON core.throttles (last_failure_at);
 CREATE TABLE core.signing_keys (
     kid                text PRIMARY KEY,
     algorithm          text NOT NULL CHECK (algorithm = 'EdDSA'),
-    -- AES-256-GCM under the master key: 12 bytes nonce, ciphertext, 16 bytes tag.
+    -- AES-256-GCM under a master key: version, 4 bytes key id, 12 bytes nonce, ciphertext, tag.
     sealed_private_key bytea NOT NULL,
     created_at         timestamptz NOT NULL,
     activates_at       timestamptz NOT NULL UNIQUE

@@ -13,6 +13,10 @@ use sqlx::{
 
 use crate::pool::options;
 
+/// How long a migration may wait for the lock of a table.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const MIGRATION_LOCK: i64 = 0x5155_4152_5445_5402;
+
 /// Why a schema is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -93,13 +97,38 @@ pub async fn run(
     };
     // A newer release may have migrated further: this release still runs on that schema.
     migrator.set_ignore_missing(true);
-    migrator
-        .run(&mut *connection)
-        .await
-        .map_err(|source| match source {
-            MigrateError::VersionMismatch(version) => SchemaError::Changed { schema, version },
-            source => SchemaError::Migrate { schema, source },
-        })
+    // Its own lock would be subject to the timeout below.
+    migrator.set_locking(false);
+    lock(connection).await?;
+    let result = migrator.run(&mut *connection).await;
+    unlock(connection).await?;
+    result.map_err(|source| match source {
+        MigrateError::VersionMismatch(version) => SchemaError::Changed { schema, version },
+        source => SchemaError::Migrate { schema, source },
+    })
+}
+
+/// Waits for migrations of other replicas. From then on a statement that waits for the lock of a
+/// table fails soon: everything that uses the table would wait behind it.
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let timeout = format!("SET lock_timeout = '{}s'", LOCK_TIMEOUT.as_secs());
+    for statement in [
+        format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"),
+        timeout,
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn unlock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let statement = format!("RESET lock_timeout; SELECT pg_advisory_unlock({MIGRATION_LOCK})");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
 }
 
 /// # Errors

@@ -28,8 +28,22 @@ pub async fn statement<T>(
 /// # Errors
 /// When the database does not respond.
 pub async fn begin_as(db: &PgPool, user: &str) -> Result<PgTransaction<'static>, sqlx::Error> {
+    if is_plain(user) {
+        let begin = format!("BEGIN; SET LOCAL quartet.user_id = '{user}'");
+        return statement(
+            "session.set_user",
+            db.begin_with(sqlx::AssertSqlSafe(begin)),
+        )
+        .await;
+    }
     let mut tx = db.begin().await?;
     let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(user);
     statement("session.set_user", set.execute(&mut *tx)).await?;
     Ok(tx)
+}
+
+/// Whether a subject can stand in a statement as it is: one round trip instead of two.
+fn is_plain(user: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@|".contains(&byte);
+    user.bytes().all(plain)
 }

@@ -14,5 +14,5 @@ mod options;
 mod s3;
 mod server;
 
-pub use options::Options;
+pub use options::{Options, Quirks};
 pub use server::serve;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use quartet_devstack::http;
-use quartet_devstore::Options;
+use quartet_devstore::{Options, Quirks};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -139,6 +139,7 @@ fn options(arguments: Arguments) -> Options {
         buckets: named(arguments.buckets),
         public_buckets: named(arguments.public_buckets),
         cors_origins: named(arguments.cors_origins),
+        quirks: Quirks::default(),
     }
 }
 

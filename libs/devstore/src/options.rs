@@ -11,8 +11,19 @@ pub struct Options {
     pub buckets: Vec<String>,
     /// Buckets that exist from the start and whose objects are public.
     pub public_buckets: Vec<String>,
+    /// For tests of programs that must bear with other stores.
+    pub quirks: Quirks,
     /// Origins allowed for buckets without CORS rules; `*` allows any.
     pub cors_origins: Vec<String>,
+}
+
+/// What some S3-compatible stores do otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quirks {
+    /// `If-Match` and `If-None-Match` of a PUT have no effect, as with Garage.
+    pub ignores_write_conditions: bool,
+    /// Checksums are not kept.
+    pub keeps_no_checksums: bool,
 }
 
 impl Options {
@@ -28,6 +39,7 @@ impl Options {
             secret_key: secret_key.into(),
             buckets: Vec::new(),
             public_buckets: Vec::new(),
+            quirks: Quirks::default(),
             cors_origins: vec!["*".to_owned()],
         }
     }

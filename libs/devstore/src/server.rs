@@ -91,7 +91,7 @@ struct App {
 
 impl App {
     fn open(options: Options) -> io::Result<Self> {
-        let store = Arc::new(Store::open(&options.data)?);
+        let store = Arc::new(Store::open(&options.data, options.quirks)?);
         for name in options.buckets.iter().chain(&options.public_buckets) {
             store.ensure_bucket(name)?;
         }

@@ -9,6 +9,7 @@ use quartet_common::{
     config::{self, COMMON_DEFAULTS, ConfigError},
     openapi::in_version,
 };
+use quartet_db::SchemaError;
 use quartet_http::serve::shutdown_signal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use crate::{
     replica::Replica,
     service::{Service, Settings},
 };
+
+/// Time between two looks at a database that is awaited.
+const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
@@ -32,7 +36,13 @@ struct Arguments<C: Subcommand> {
 #[derive(Subcommand)]
 enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
-    Serve,
+    Serve {
+        /// Wait for the database to respond and for its migrations to be applied, 300 seconds unless
+        /// another number is given.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+              default_missing_value = "300")]
+        wait: Option<u64>,
+    },
     /// Apply pending migrations to the schema of the service, then exit.
     Migrate,
     /// Print the OpenAPI document.
@@ -84,7 +94,10 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         )
     };
     match arguments.command {
-        Command::Serve => serve::<S>(load()?, load),
+        Command::Serve { wait } => {
+            let limit = Duration::from_secs(wait.unwrap_or_default());
+            serve::<S>(load()?, load, limit)
+        }
         Command::Migrate => migrate::<S>(&load()?),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
         Command::Problems => print(S::problems()),
@@ -108,10 +121,12 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `reload` reads the configuration again on SIGHUP; the log filter is what changes.
+/// `reload` reads the configuration again on SIGHUP; the log filter is what changes. `wait` is how long
+/// the schema may take to become current.
 fn serve<S: Service>(
     config: S::Config,
     reload: impl Fn() -> Result<S::Config, ConfigError> + Send + Sync + 'static,
+    wait: Duration,
 ) -> anyhow::Result<()> {
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -125,7 +140,7 @@ fn serve<S: Service>(
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
-        require_schema::<S>(&config, &base).await?;
+        await_schema::<S>(&config, &base, wait).await?;
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
@@ -156,6 +171,38 @@ pub fn with_base<S: Service, F: Future<Output = anyhow::Result<()>>>(
             require_schema::<S>(&config, &base).await?;
             work(config, base).await
         })
+}
+
+/// Waits while the database is away or not migrated yet; anything else does not pass by itself.
+async fn await_schema<S: Service>(
+    config: &S::Config,
+    base: &Base,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut reported = String::new();
+    loop {
+        let Err(error) = require_schema::<S>(config, base).await else {
+            return Ok(());
+        };
+        let passes = matches!(
+            error.downcast_ref(),
+            Some(SchemaError::Database(_) | SchemaError::Behind { .. })
+        );
+        let late = tokio::time::Instant::now() >= deadline;
+        if !passes || late || base.shutdown.is_cancelled() {
+            return Err(error);
+        }
+        let text = error.to_string();
+        if text != reported {
+            tracing::warn!(error = text, "waiting for the database");
+            reported = text;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WAIT_PAUSE) => {}
+            () = base.shutdown.cancelled() => {}
+        }
+    }
 }
 
 async fn require_schema<S: Service>(config: &S::Config, base: &Base) -> anyhow::Result<()> {

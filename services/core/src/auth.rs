@@ -8,10 +8,11 @@ use quartet_common::problem::Problem;
 use crate::{
     domain::{
         Context,
-        sessions::{self, CurrentSession},
+        sessions::{self, CurrentSession, CurrentUser},
     },
     error::Error,
     state::AppState,
+    store::{sessions::SessionId, users::UserId},
 };
 
 /// The session is looked up on every request, so a revoked session and a deleted user get 401 at
@@ -20,12 +21,26 @@ impl FromRequestParts<AppState> for CurrentSession {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller = caller(bearer_token(&parts.headers)?, &state.ctx).await?;
-        let user_id = caller.subject().parse().ok();
-        let session_id = caller.session_id().and_then(|id| id.parse().ok());
-        let (user_id, session_id) = user_id.zip(session_id).ok_or(Error::SessionEnded)?;
+        let (user_id, session_id) = named(parts, state).await?;
         Ok(sessions::current(&state.ctx, user_id, session_id).await?)
     }
+}
+
+impl FromRequestParts<AppState> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let (user_id, session_id) = named(parts, state).await?;
+        Ok(sessions::current_user(&state.ctx, user_id, session_id).await?)
+    }
+}
+
+/// User and session that a valid access token names.
+async fn named(parts: &Parts, state: &AppState) -> Result<(UserId, SessionId), Problem> {
+    let caller = caller(bearer_token(&parts.headers)?, &state.ctx).await?;
+    let user_id = caller.subject().parse().ok();
+    let session_id = caller.session_id().and_then(|id| id.parse().ok());
+    Ok(user_id.zip(session_id).ok_or(Error::SessionEnded)?)
 }
 
 /// Reads the signing keys again when another replica has just created the token's key.

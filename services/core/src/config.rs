@@ -30,6 +30,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Keys {
     pub master_key: SecretString,
+    pub previous_master_keys: Vec<SecretString>,
     pub rotation_seconds: u64,
     pub publish_ahead_seconds: u64,
     pub reload_seconds: u64,
@@ -115,7 +116,8 @@ impl Settings for Config {
         }
         self.validate_keys()?;
         self.validate_tokens()?;
-        self.keys.master_key_bytes().map(drop)
+        self.keys.master_key_bytes()?;
+        self.keys.previous_master_key_bytes().map(drop)
     }
 }
 
@@ -170,6 +172,18 @@ impl Keys {
         parse_hex(self.master_key.expose_secret().trim())
             .ok_or_else(|| ConfigError::invalid("keys.master_key", rule))
     }
+
+    /// # Errors
+    /// When one is not 64 hexadecimal digits. The message does not contain it.
+    pub(crate) fn previous_master_key_bytes(
+        &self,
+    ) -> Result<Vec<[u8; MASTER_KEY_BYTES]>, ConfigError> {
+        let rule = "must be 64 hexadecimal digits each";
+        let keys = self.previous_master_keys.iter();
+        keys.map(|key| parse_hex(key.expose_secret().trim()))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| ConfigError::invalid("keys.previous_master_keys", rule))
+    }
 }
 
 fn parse_hex(text: &str) -> Option<[u8; MASTER_KEY_BYTES]> {
@@ -211,6 +225,7 @@ mod tests {
         for text in ["", "abc", &"g".repeat(64), &"é".repeat(32), &"0".repeat(65)] {
             let keys = Keys {
                 master_key: SecretString::from(text),
+                previous_master_keys: Vec::new(),
                 rotation_seconds: 1,
                 publish_ahead_seconds: 1,
                 reload_seconds: 1,

@@ -43,6 +43,8 @@ pub enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Seal stored keys with `keys.master_key`, so that `keys.previous_master_keys` can be removed.
+    Reseal,
 }
 
 impl quartet_service::Service for Service {
@@ -82,15 +84,19 @@ impl quartet_service::Service for Service {
     }
 
     fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {
-        let Command::RotateKeys { now } = command;
         with_base::<Self, _>(load()?, async |config, base| {
             let ctx = AppState::new(config, base)?.ctx;
-            let key = ctx.keys.rotate(&ctx.db, now).await?;
-            eprintln!(
-                "signing key {} becomes active at {}",
-                key.kid,
-                key.activates_at.to_rfc3339()
-            );
+            match command {
+                Command::RotateKeys { now } => {
+                    let key = ctx.keys.rotate(&ctx.db, now).await?;
+                    let at = key.activates_at.to_rfc3339();
+                    eprintln!("signing key {} becomes active at {at}", key.kid);
+                }
+                Command::Reseal => {
+                    let count = ctx.keys.reseal(&ctx.db).await?;
+                    eprintln!("{count} keys sealed with the current master key");
+                }
+            }
             Ok(())
         })
     }

@@ -11,6 +11,9 @@ use url::Url;
 /// Limit of AWS Signature Version 4: one week.
 const MAX_TTL_SECONDS: u64 = 604_800;
 
+const MAX_VERIFICATION_SECONDS: u64 = 3600;
+const MAX_SWEEP_BATCH: u32 = 10_000;
+
 /// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +51,7 @@ pub struct Uploads {
     pub max_size_bytes: u64,
     pub ttl_seconds: u64,
     pub content_types: Vec<String>,
+    pub verification_timeout_seconds: u64,
     pub abandoned_after_seconds: u64,
     pub sweep_interval_seconds: u64,
     pub sweep_batch: u32,
@@ -87,9 +91,18 @@ impl Settings for Config {
         let ttl = 1..=MAX_TTL_SECONDS;
         within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
         within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
+        let limit = self.uploads.verification_timeout_seconds;
+        within(
+            "uploads.verification_timeout_seconds",
+            limit,
+            1..=MAX_VERIFICATION_SECONDS,
+        )?;
+        let late = self.uploads.abandoned_after_seconds;
+        within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS)?;
         let interval = self.uploads.sweep_interval_seconds;
         at_least("uploads.sweep_interval_seconds", interval, 1)?;
-        at_least("uploads.sweep_batch", self.uploads.sweep_batch, 1)?;
+        let batch = self.uploads.sweep_batch;
+        within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
         at_least("s3.timeout_seconds", s3.timeout_seconds, 1)
     }
 }

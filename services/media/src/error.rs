@@ -1,6 +1,8 @@
 //! Errors and the problems that clients see.
 
-use quartet_common::problem::{FieldError, Problem, Rule};
+use std::sync::Arc;
+
+use quartet_common::problem::{FieldError, Problem, Rule, kinds};
 
 use crate::{problems, store::objects::ObjectError};
 
@@ -17,6 +19,14 @@ pub(crate) enum Error {
     AssetNotReady,
     #[error("the uploaded file does not match the presign request")]
     Mismatch(Vec<Mismatch>),
+    #[error("the uploaded file is still being verified")]
+    StillVerifying,
+    #[error("verifying the uploaded file took too long or was canceled")]
+    VerificationEnded,
+    #[error("too many uploaded files are being verified")]
+    TooBusy,
+    #[error("verifying the uploaded file failed")]
+    Shared(#[source] Arc<Error>),
     #[error("the object store failed")]
     Objects(#[from] ObjectError),
     #[error("the database failed")]
@@ -55,8 +65,28 @@ impl From<Error> for Problem {
             }
             Error::Mismatch(mismatches) => Self::new(&problems::UPLOAD_MISMATCH)
                 .errors(mismatches.into_iter().map(FieldError::from).collect()),
+            Error::StillVerifying => Self::not_now(&problems::STORE_UNAVAILABLE)
+                .detail("the file is still being verified; complete the upload again"),
+            Error::VerificationEnded => Self::not_now(&problems::STORE_UNAVAILABLE).source(error),
+            Error::TooBusy => Self::unavailable(error),
+            Error::Shared(error) => shared(error),
             Error::Objects(error) => Self::not_now(&problems::STORE_UNAVAILABLE).source(error),
             Error::Database(error) => quartet_db::problem(error),
         }
+    }
+}
+
+/// The problem of an error that several requests share.
+fn shared(error: Arc<Error>) -> Problem {
+    match &*error {
+        Error::AssetNotFound => Error::AssetNotFound.into(),
+        Error::NotUploaded => Error::NotUploaded.into(),
+        Error::AssetFailed => Error::AssetFailed.into(),
+        Error::Mismatch(found) => Error::Mismatch(found.clone()).into(),
+        Error::Database(cause) if quartet_db::is_transient(cause) => {
+            Problem::not_now(&kinds::DATABASE_UNAVAILABLE).source(error)
+        }
+        Error::Database(_) => Problem::internal(error),
+        _ => Problem::not_now(&problems::STORE_UNAVAILABLE).source(error),
     }
 }

@@ -1,6 +1,6 @@
 //! Metrics of this service besides those of requests.
 
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
@@ -11,11 +11,20 @@ pub(crate) struct MediaMetrics {
     pub(crate) completed_bytes: Counter,
     pub(crate) rejected: Counter,
     pub(crate) swept: Counter,
+    /// Assets that a sweep would take; counted up to 100,000.
+    pub(crate) sweep_backlog: Gauge,
 }
 
 impl MediaMetrics {
     pub(crate) fn register(to: &Metrics) -> Self {
+        let sweep_backlog = Gauge::default();
+        to.register(
+            "media_sweep_backlog",
+            "Assets that wait for the sweep, counted up to 100,000",
+            sweep_backlog.clone(),
+        );
         Self {
+            sweep_backlog,
             presigned: to.counter("media_uploads_presigned", "Uploads presigned"),
             completed: to.counter("media_uploads_completed", "Uploads completed"),
             completed_bytes: to.counter(

@@ -137,3 +137,55 @@ async fn a_pool_works_again_after_its_connections_were_cut() {
         assert!(failures <= 10, "a cut connection fails at most once");
     }
 }
+
+#[tokio::test]
+async fn a_transaction_belongs_to_its_user_whatever_the_name() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let pool = db::pool(&database.settings(), "test").unwrap();
+    let current = "SELECT current_setting('quartet.user_id', true)";
+    let long = "x".repeat(255);
+    for user in [
+        "usr_1",
+        "auth0|1",
+        "a@b.example",
+        "o'neill",
+        "a\\'; COMMIT; --",
+        "\u{fc}",
+        "",
+        &long,
+    ] {
+        let mut tx = db::begin_as(&pool, user).await.unwrap();
+        let found: String = sqlx::query_scalar(current)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(found, user);
+        tx.commit().await.unwrap();
+        let after: Option<String> = sqlx::query_scalar(current).fetch_one(&pool).await.unwrap();
+        assert_eq!(after.unwrap_or_default(), "", "{user}");
+    }
+}
+
+/// A long transaction holds the table; requests must not wait behind the migration.
+#[tokio::test]
+async fn a_migration_does_not_wait_for_a_table_for_long() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let settings = database.settings();
+    let create = "CREATE TABLE core.a (n int)";
+    db::migrate(&migrator(&[create]), &settings, SCHEMA)
+        .await
+        .unwrap();
+    let pool = PgPool::connect(&database.url()).await.unwrap();
+    let mut reading = pool.begin().await.unwrap();
+    let count = "SELECT count(*) FROM core.a";
+    sqlx::query(count).execute(&mut *reading).await.unwrap();
+
+    let steps = migrator(&[create, "ALTER TABLE core.a ADD COLUMN m int"]);
+    let refused = db::migrate(&steps, &settings, SCHEMA).await.unwrap_err();
+    let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |e| e.source());
+    let text: Vec<String> = causes.map(ToString::to_string).collect();
+    assert!(text.join(": ").contains("lock timeout"), "{text:?}");
+    sqlx::query(count).execute(&pool).await.unwrap();
+    reading.rollback().await.unwrap();
+    db::migrate(&steps, &settings, SCHEMA).await.unwrap();
+}

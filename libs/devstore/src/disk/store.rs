@@ -13,6 +13,7 @@ use super::conditions::WriteConditions;
 use super::draft::{Draft, Sealed};
 use super::record::{Meta, Record};
 use super::{Internal as _, optional, sync_directory};
+use crate::options::Quirks;
 
 const LOCKS: usize = 64;
 
@@ -21,6 +22,7 @@ type Buckets = BTreeMap<String, Arc<Bucket>>;
 /// Everything below one directory.
 pub(crate) struct Store {
     root: PathBuf,
+    quirks: Quirks,
     buckets: RwLock<Buckets>,
     /// Serialize "check, then rename" per key, and per multipart upload.
     keys: [Mutex<()>; LOCKS],
@@ -31,7 +33,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the directory, creates it if absent, and removes drafts of an earlier run.
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, quirks: Quirks) -> io::Result<Self> {
         let lock = prepare(root).map_err(|error| {
             let text = format!("cannot use {}: {error}", root.display());
             io::Error::new(error.kind(), text)
@@ -47,6 +49,7 @@ impl Store {
         }
         Ok(Self {
             root: root.to_owned(),
+            quirks,
             buckets: RwLock::new(buckets),
             keys: [const { Mutex::new(()) }; LOCKS],
             uploads: [const { Mutex::new(()) }; LOCKS],
@@ -100,6 +103,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn keeps_checksums(&self) -> bool {
+        !self.quirks.keeps_no_checksums
+    }
+
     /// A temporary file on the same file system as the objects.
     pub(crate) fn draft(&self, algorithms: &[String]) -> S3Result<Draft> {
         Draft::create(&self.root.join("tmp"), algorithms).internal()
@@ -121,7 +128,9 @@ impl Store {
             return Err(no_such_bucket());
         }
         let present = Record::open(&target).internal()?;
-        conditions.check(present.as_ref().map(|record| &record.meta))?;
+        if !self.quirks.ignores_write_conditions {
+            conditions.check(present.as_ref().map(|record| &record.meta))?;
+        }
         if let Some(shard) = target.parent() {
             fs::create_dir_all(shard).internal()?;
         }

@@ -104,6 +104,7 @@ fn is_enabled(mode: Option<&ChecksumMode>) -> bool {
 /// Opens the object, checks conditions and range, and describes the response.
 async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
     let bucket = store.bucket(&read.bucket)?;
+    let checksums = read.checksums && store.keeps_checksums();
     blocking(move || {
         let record = bucket.get(&read.key)?;
         read.conditions.check(&record.meta)?;
@@ -119,7 +120,7 @@ async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadOb
         if partial {
             let (first, last) = (range.start, range.end.saturating_sub(1));
             output.content_range = Some(format!("bytes {first}-{last}/{size}"));
-        } else if read.checksums {
+        } else if checksums {
             let kind = set_checksums!(output, record.meta.checksums.clone());
             output.checksum_type = kind.map(ChecksumType::from);
         }

@@ -1,8 +1,8 @@
 //! One key of one caller, from its claim to the kept response.
 //!
 //! A claim holds the key under a lease, which is renewed while the work runs and names its claim:
-//! whoever has lost the lease, because it could not be renewed in time, can neither keep a response
-//! nor free the key for another claim.
+//! a request that has lost the lease, because it could not be renewed in time, can neither keep a
+//! response nor free the key for another claim.
 
 use std::{
     future::Future,

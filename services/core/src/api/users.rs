@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     domain::{
         Context,
-        sessions::CurrentSession,
+        sessions::{CurrentSession, CurrentUser},
         users::{self, NewUser, UserChange},
         values::{
             display_name::DisplayName,
@@ -147,11 +147,9 @@ fn created(user: &UserRow) -> Answer {
     )
 )]
 pub(super) async fn get_me(
-    State(ctx): State<Context>,
-    current: CurrentSession,
+    CurrentUser(user): CurrentUser,
     if_none_match: Option<IfNoneMatch>,
 ) -> Result<Response, Problem> {
-    let user = users::get(&ctx, current.user_id).await?;
     let tag = entity_tag(&user);
     if if_none_match.is_some_and(|tags| tags.has(&tag)) {
         return Ok((StatusCode::NOT_MODIFIED, private(tag)).into_response());

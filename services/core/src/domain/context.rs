@@ -29,7 +29,10 @@ impl Context {
     /// When the master key or the argon2 parameters are invalid.
     pub(crate) fn new(config: Arc<Config>, base: &Base) -> Result<Self, ConfigError> {
         let metrics = CoreMetrics::register(&base.metrics);
-        let master_key = MasterKey::new(&config.keys.master_key_bytes()?);
+        let master_key = MasterKey::new(
+            &config.keys.master_key_bytes()?,
+            &config.keys.previous_master_key_bytes()?,
+        );
         Ok(Self {
             hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
             keys: SigningKeys::new(

@@ -54,6 +54,10 @@ pub(crate) struct CurrentSession {
     pub(crate) created_at: DateTime<Utc>,
 }
 
+/// The account of a request with a live session, read together with it.
+#[derive(Clone, Debug)]
+pub(crate) struct CurrentUser(pub(crate) UserRow);
+
 /// The client behind a login or a refresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -79,7 +83,10 @@ impl Client {
     pub(crate) fn new(ip: IpAddr, user_agent: Option<&str>) -> Self {
         let user_agent = user_agent
             .map(|text| text[..text.floor_char_boundary(MAX_USER_AGENT_BYTES)].to_owned());
-        Self { ip, user_agent }
+        Self {
+            ip: ip.to_canonical(),
+            user_agent,
+        }
     }
 }
 
@@ -95,7 +102,7 @@ pub(crate) async fn log_in(
     attempt.check(ctx).await?;
     let password = password.into_secret();
     // Held to the end, so that the next attempt on this account sees the outcome of this one.
-    let mut permit = ctx.hasher.permit(attempt.shard_key()).await?;
+    let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     for _ in 0..MAX_LOGIN_ATTEMPTS {
         let user = {
@@ -189,13 +196,13 @@ fn successor_in_grace_period(
     if now > used.used_at + grace || used.successor_used {
         return Ok(None);
     }
-    let successor = token.successor(&ctx.master_key, &used.successor_salt);
-    // A replica with another master key derives a successor that was never stored.
-    if successor.hash() == used.successor_hash {
-        Ok(Some(successor))
-    } else {
-        Err(Error::InvalidRefreshToken)
-    }
+    // Whichever master key was current then. A replica that has another one derives a successor that
+    // was never stored.
+    token
+        .successors(&ctx.master_key, &used.successor_salt)
+        .find(|successor| successor.hash() == used.successor_hash)
+        .map(Some)
+        .ok_or(Error::InvalidRefreshToken)
 }
 
 /// The live session that a verified token names.
@@ -211,6 +218,17 @@ pub(crate) async fn current(
         user_id,
         created_at: created_at.ok_or(Error::SessionEnded)?,
     })
+}
+
+/// The user of the live session that a verified token names.
+pub(crate) async fn current_user(
+    ctx: &Context,
+    user_id: UserId,
+    session_id: SessionId,
+) -> Result<CurrentUser, Error> {
+    let mut db = ctx.db.acquire().await?;
+    let user = sessions::live_user(&mut db, user_id, session_id, ctx.clock.now()).await?;
+    user.map(CurrentUser).ok_or(Error::SessionEnded)
 }
 
 /// Up to `limit` live sessions of a user, newest first, from before `before`.
@@ -259,8 +277,7 @@ async fn open(
     if user.is_none_or(|user| user.password_hash != verified.password_hash) {
         return Ok(None);
     }
-    sessions::insert(&mut tx, &session).await?;
-    insert_token(&mut tx, session.id, &token, session.created_at).await?;
+    sessions::insert(&mut tx, &session, &token.hash()).await?;
     let max = i64::from(ctx.config.sessions.max_per_user);
     sessions::revoke_oldest(&mut tx, verified.id, max, session.created_at).await?;
     attempt.record_success(&mut tx).await?;
@@ -305,7 +322,7 @@ async fn insert_token(
 
 /// Hashes the password with the current parameters. The login succeeds even if this fails; the next
 /// one tries again.
-async fn rehash(pool: &PgPool, permit: &mut Permit<'_>, user: &UserRow, password: SecretString) {
+async fn rehash(pool: &PgPool, permit: &mut Permit, user: &UserRow, password: SecretString) {
     let work = async {
         let hash = permit.hash(password).await?;
         let mut db = pool.acquire().await?;

@@ -15,9 +15,7 @@
 //! Attempts on one account run one after the other within a replica (see [`Permit`]), so each sees
 //! the failures before it. Bounds on what still runs in parallel: one attempt per replica on one
 //! account, so with n replicas up to n guesses pass where one should; and attempts by one client on
-//! several accounts, as many as hashes run at once.
-//!
-//! [`Permit`]: crate::domain::crypto::hasher::Permit
+//! several accounts, four for each hash that may run at once.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,7 +25,10 @@ use sqlx::PgConnection;
 
 use crate::{
     config,
-    domain::{Context, crypto::master_key::MasterKey},
+    domain::{
+        Context,
+        crypto::{hasher::Permit, master_key::MasterKey},
+    },
     error::Error,
     store::{
         sessions,
@@ -77,8 +78,16 @@ impl Attempt {
         }
     }
 
-    /// The key that serializes attempts on one account.
-    pub(crate) fn shard_key(&self) -> Option<&str> {
+    /// Waits for the right to make this attempt. Check the attempt again then: others may have
+    /// failed meanwhile.
+    ///
+    /// # Errors
+    /// `TooBusy`.
+    pub(crate) async fn permit(&self, ctx: &Context) -> Result<Permit, Error> {
+        ctx.hasher.permit(self.account_key(), &self.network).await
+    }
+
+    fn account_key(&self) -> Option<&str> {
         self.account.as_ref().map(|account| account.key.as_str())
     }
 
@@ -96,7 +105,7 @@ impl Attempt {
                 Limit::of_account(settings)
             };
             let remaining = limit.remaining(row, now);
-            let everywhere = self.shard_key() == Some(row.key.as_str());
+            let everywhere = self.account_key() == Some(row.key.as_str());
             if remaining <= wait {
                 continue;
             }
@@ -126,12 +135,8 @@ impl Attempt {
     /// account of their own could reset the count at will.
     pub(crate) async fn record_success(&self, db: &mut PgConnection) -> Result<(), Error> {
         if let Some(account) = &self.account {
-            // In the order in which failures are counted, to rule out a deadlock.
-            let mut keys = [&account.key, &account.network_key];
-            keys.sort_unstable();
-            for key in keys {
-                throttles::delete(db, key).await?;
-            }
+            let keys = [account.key.clone(), account.network_key.clone()];
+            throttles::delete(db, &keys).await?;
         }
         Ok(())
     }
@@ -161,11 +166,8 @@ impl Attempt {
             return Ok(false);
         };
         let since = now - Duration::from_secs(settings.known_address_seconds);
-        let known = sessions::client_ips(db, &account.email, since).await?;
-        Ok(known
-            .iter()
-            .filter_map(|client_ip| client_ip.parse().ok())
-            .any(|client_ip| network_of(client_ip) == self.network))
+        let known = sessions::is_known_network(db, &account.email, &self.network, since);
+        Ok(known.await?)
     }
 }
 

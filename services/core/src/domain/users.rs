@@ -55,7 +55,7 @@ pub(crate) async fn sign_up(
 ) -> Result<UserRow, Error> {
     let attempt = Attempt::from_client(client_ip);
     attempt.check(ctx).await?;
-    let mut permit = ctx.hasher.permit(None).await?;
+    let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let now = ctx.clock.now();
     let mut user = UserRow {
@@ -77,7 +77,7 @@ pub(crate) async fn sign_up(
     Ok(user)
 }
 
-pub(crate) async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
+async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
     let mut db = ctx.db.acquire().await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
@@ -141,11 +141,7 @@ async fn insert(pool: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result
 }
 
 /// Hashes a new password for `user`, whose email and name it must not be based on.
-async fn hash(
-    permit: &mut Permit<'_>,
-    password: NewPassword,
-    user: &UserRow,
-) -> Result<String, Error> {
+async fn hash(permit: &mut Permit, password: NewPassword, user: &UserRow) -> Result<String, Error> {
     let (email, name) = (user.email.clone(), user.display_name.clone());
     let rating = permit.run(move || {
         let local_part = email.split('@').next().unwrap_or_default();
@@ -156,25 +152,25 @@ async fn hash(
 }
 
 /// Proof that the caller knows the current password.
-struct Confirmation<'a> {
+struct Confirmation {
     /// The hash that was verified.
     stored_hash: String,
     new_hash: Option<String>,
     /// Held until the change is written, so that attempts on one account run one after the other.
-    _permit: Permit<'a>,
+    _permit: Permit,
 }
 
-async fn confirm<'a>(
-    ctx: &'a Context,
+async fn confirm(
+    ctx: &Context,
     client_ip: IpAddr,
     change: &UserChange,
     user: &UserRow,
-) -> Result<Confirmation<'a>, Error> {
+) -> Result<Confirmation, Error> {
     let given = change.current_password.clone();
     let given = given.ok_or(Error::PasswordNeeded)?.into_secret();
     let attempt = Attempt::on_account(&ctx.master_key, &user.email, client_ip);
     attempt.check(ctx).await?;
-    let mut permit = ctx.hasher.permit(attempt.shard_key()).await?;
+    let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let stored_hash = user.password_hash.clone();
     if permit.verify(given, Some(stored_hash.clone())).await? == Verification::Invalid {
@@ -198,7 +194,7 @@ async fn write(
     current: CurrentSession,
     change: &UserChange,
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
-    confirmation: Option<&Confirmation<'_>>,
+    confirmation: Option<&Confirmation>,
 ) -> Result<Option<UserRow>, Error> {
     let mut tx = ctx.db.begin().await?;
     let locked = users::lock(&mut tx, current.user_id).await?;

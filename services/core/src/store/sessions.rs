@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 
-use crate::store::users::UserId;
+use crate::store::users::{UserId, UserRow};
 
 typed_id!(
     /// One login, kept alive by refresh tokens.
@@ -33,13 +33,20 @@ pub(crate) struct Refresh {
     pub(crate) idle_expires_at: DateTime<Utc>,
 }
 
-pub(crate) async fn insert(db: &mut PgConnection, session: &SessionRow) -> Result<(), sqlx::Error> {
+/// Stores a session with its first refresh token.
+pub(crate) async fn insert(
+    db: &mut PgConnection,
+    session: &SessionRow,
+    token_hash: &[u8],
+) -> Result<(), sqlx::Error> {
     statement(
         "sessions.insert",
         sqlx::query!(
-            "INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
-             last_used_at, idle_expires_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "WITH session AS (
+             INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
+                 last_used_at, idle_expires_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8))
+         INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($9, $1, $5)",
             session.id.uuid(),
             session.user_id.uuid(),
             session.client_address,
@@ -48,6 +55,7 @@ pub(crate) async fn insert(db: &mut PgConnection, session: &SessionRow) -> Resul
             session.last_used_at,
             session.idle_expires_at,
             session.expires_at,
+            token_hash,
         )
         .execute(db),
     )
@@ -69,6 +77,32 @@ pub(crate) async fn live_since(
          JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
          WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL
            AND s.expires_at > $3 AND s.idle_expires_at > $3",
+            session.uuid(),
+            user.uuid(),
+            now,
+        )
+        .fetch_optional(db),
+    )
+    .await
+}
+
+/// The user of a live session; `None` when it has ended or its user is deleted.
+pub(crate) async fn live_user(
+    db: &mut PgConnection,
+    user: UserId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<UserRow>, sqlx::Error> {
+    statement(
+        "sessions.live_user",
+        sqlx::query_as!(
+            UserRow,
+            r#"SELECT u.id AS "id: UserId", u.email, u.password_hash, u.display_name, u.version,
+                  u.created_at, u.updated_at
+           FROM core.sessions AS s
+           JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+           WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL
+             AND s.expires_at > $3 AND s.idle_expires_at > $3"#,
             session.uuid(),
             user.uuid(),
             now,
@@ -130,25 +164,29 @@ pub(crate) async fn touch(
     Ok(())
 }
 
-/// Client IPs of an account's sessions used since `since`, newest first. Revoked sessions do not
-/// count: they may have been a thief's.
-pub(crate) async fn client_ips(
+/// Whether an account has a session that was used from `network` since `since`. Revoked sessions do
+/// not count: they may have been a thief's. The response is one row whether or not the account exists.
+pub(crate) async fn is_known_network(
     db: &mut PgConnection,
     email: &str,
+    network: &str,
     since: DateTime<Utc>,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     statement(
-        "sessions.client_ips",
+        "sessions.is_known_network",
         sqlx::query_scalar!(
-            "SELECT s.client_address FROM core.sessions AS s
-         JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
-         WHERE lower(u.email) = lower($1) AND s.last_used_at > $2
-           AND (s.revoked_reason IS NULL OR s.revoked_reason IN ('logged_out', 'displaced'))
-         ORDER BY s.id DESC LIMIT 100",
+            r#"SELECT EXISTS (
+             SELECT FROM core.sessions AS s
+             JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+             WHERE lower(u.email) = lower($1) AND s.last_used_at > $3
+               AND s.client_address::inet <<= $2::text::inet
+               AND (s.revoked_reason IS NULL OR s.revoked_reason IN ('logged_out', 'displaced'))
+         ) AS "known!""#,
             email,
+            network,
             since,
         )
-        .fetch_all(db),
+        .fetch_one(db),
     )
     .await
 }

@@ -61,6 +61,25 @@ pub(crate) async fn insert(db: &mut PgConnection, key: &SigningKeyRow) -> Result
     Ok(())
 }
 
+/// Replaces the sealed form of a key.
+pub(crate) async fn reseal(
+    db: &mut PgConnection,
+    kid: &str,
+    sealed_private_key: &[u8],
+) -> Result<(), sqlx::Error> {
+    statement(
+        "signing_keys.reseal",
+        sqlx::query!(
+            "UPDATE core.signing_keys SET sealed_private_key = $2 WHERE kid = $1",
+            kid,
+            sealed_private_key,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(())
+}
+
 /// Deletes keys whose successor became active before `before`.
 pub(crate) async fn delete_superseded(
     db: &mut PgConnection,

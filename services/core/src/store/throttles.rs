@@ -54,10 +54,17 @@ pub(crate) async fn add_failure(
     Ok(())
 }
 
-pub(crate) async fn delete(db: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
+/// Locks in the order in which failures are counted, to rule out a deadlock.
+pub(crate) async fn delete(db: &mut PgConnection, keys: &[String]) -> Result<(), sqlx::Error> {
     statement(
         "throttles.delete",
-        sqlx::query!("DELETE FROM core.throttles WHERE key = $1", key).execute(db),
+        sqlx::query!(
+            r#"DELETE FROM core.throttles WHERE key IN (
+             SELECT key FROM core.throttles WHERE key = ANY ($1)
+             ORDER BY key COLLATE "C" FOR UPDATE)"#,
+            keys,
+        )
+        .execute(db),
     )
     .await?;
     Ok(())

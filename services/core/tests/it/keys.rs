@@ -135,12 +135,52 @@ async fn a_different_master_key_is_reported_by_name() {
     assert!(!error.contains(&other), "{error}");
 }
 
+/// Old and new key open; the new one seals; after `reseal` the old one is not needed.
+#[tokio::test]
+async fn the_master_key_is_rotated_without_losing_keys_or_sessions() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let new_key = "ab".repeat(32);
+    let both = |config: &mut quartet_core::Config| {
+        config.keys.master_key = SecretString::from(new_key.clone());
+        config.keys.previous_master_keys = vec![SecretString::from(MASTER_KEY)];
+    };
+    let replica = app.replica(both).await;
+    replica.me(&tokens).await;
+    // The lost response of a refresh that another replica made with the old key.
+    let refreshed = app.refresh(&tokens).await;
+    assert_eq!(
+        replica.refresh(&tokens).await.refresh(),
+        refreshed.refresh()
+    );
+
+    run(
+        &app,
+        &["reseal"],
+        &[
+            ("QUARTET_KEYS_MASTER_KEY", &new_key),
+            ("QUARTET_KEYS_PREVIOUS_MASTER_KEYS", MASTER_KEY),
+        ],
+    );
+    let only_new = |config: &mut quartet_core::Config| {
+        config.keys.master_key = SecretString::from(new_key.clone());
+    };
+    let after = Replica::start(&app.database, &app.clock, only_new).await;
+    after.state.run_jobs_once().await.unwrap();
+    after.me(&refreshed).await;
+    assert_eq!(after.key_ids().await, app.key_ids().await);
+}
+
 fn rotate(app: &TestApp, words: &[&str]) {
+    let words = [&["rotate-keys"], words].concat();
+    run(app, &words, &[("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)]);
+}
+
+fn run(app: &TestApp, words: &[&str], variables: &[(&str, &str)]) {
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
-        .arg("rotate-keys")
         .args(words)
         .env("DATABASE_URL", app.database.url())
-        .env("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");

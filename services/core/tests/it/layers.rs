@@ -15,7 +15,7 @@ fn imports_point_downward() {
                 "config domain error problems state store",
                 "sqlx PgConnection",
             ],
-            ["auth", "domain error state", "sqlx"],
+            ["auth", "domain error state store", "sqlx"],
             ["state", "config domain", ""],
             [
                 "domain",

@@ -2,7 +2,8 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::{
-    ADA, EVE, ME, PASSWORD, SESSIONS, TestApp, WRONG, header, json_of, problem_of,
+    ADA, EVE, ME, PASSWORD, SESSIONS, TestApp, USERS, WRONG, credentials, header, json_of,
+    problem_of,
 };
 
 #[tokio::test]
@@ -106,27 +107,67 @@ async fn a_full_hashing_queue_returns_503_and_recovers() {
     let app = TestApp::start_with(|config| {
         config.passwords.max_concurrent = 1;
         config.passwords.max_waiting = 0;
+        // About half a second.
+        config.passwords.iterations = 10_000;
+    })
+    .await;
+    let full = async {
+        app.until(|| app.hashes() == 1).await;
+        let response = app.post(USERS, &credentials(EVE, PASSWORD)).await;
+        assert_eq!(header(&response, "retry-after"), "1");
+        problem_of(response, 503, "unavailable").await;
+    };
+    let body = credentials(ADA, PASSWORD);
+    let (first, ()) = tokio::join!(app.post(USERS, &body), full);
+    assert_eq!(first.status(), 201);
+    app.sign_up(EVE).await;
+}
+
+#[tokio::test]
+async fn a_login_that_waits_for_the_database_keeps_no_one_from_hashing() {
+    let app = TestApp::start_with(|config| {
+        config.passwords.max_concurrent = 1;
+        config.passwords.max_waiting = 0;
     })
     .await;
     app.sign_up(ADA).await;
     app.sign_up(EVE).await;
-    // A login that waits for the lock on its user's row holds the only permit.
     let mut holder = app.database.connect_as_role().await;
     let mut tx = sqlx::Connection::begin(&mut holder).await.unwrap();
     sqlx::query("SELECT id FROM core.users WHERE email = 'ada@example.com' FOR UPDATE")
         .fetch_one(&mut *tx)
         .await
         .unwrap();
-    let full = async {
+    let others = async {
         app.until_a_query_waits_for_a_lock().await;
-        let response = app.try_log_in(EVE, PASSWORD).await;
-        assert_eq!(header(&response, "retry-after"), "1");
-        problem_of(response, 503, "unavailable").await;
+        app.log_in(EVE).await;
         tx.rollback().await.unwrap();
     };
-    let (first, ()) = tokio::join!(app.try_log_in(ADA, PASSWORD), full);
+    let (first, ()) = tokio::join!(app.try_log_in(ADA, PASSWORD), others);
     assert_eq!(first.status(), 201);
-    app.log_in(EVE).await;
+}
+
+#[tokio::test]
+async fn attempts_on_one_account_do_not_starve_others() {
+    let app = TestApp::start_with(|config| config.passwords.max_waiting = 16).await;
+    app.sign_up(ADA).await;
+    for n in 0..10 {
+        app.sign_up(&format!("other{n}@example.com")).await;
+    }
+    // Each from a network of its own.
+    let flood = (0..90).map(|n| {
+        let client = format!("198.51.100.{n}");
+        let app = &app;
+        async move { app.log_in_from(&client, ADA, WRONG).await.status() }
+    });
+    let others = (0..10).map(|n| {
+        let (client, email) = (format!("203.0.113.{n}"), format!("other{n}@example.com"));
+        let app = &app;
+        async move { app.log_in_from(&client, &email, PASSWORD).await.status() }
+    });
+    let (flooded, others) = tokio::join!(join_all(flood), join_all(others));
+    assert!(flooded.iter().any(|status| *status == 503), "{flooded:?}");
+    assert!(others.iter().all(|status| *status == 201), "{others:?}");
 }
 
 #[tokio::test]

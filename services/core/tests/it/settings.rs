@@ -10,8 +10,11 @@ type Change = fn(&mut Config);
 
 #[tokio::test]
 async fn invalid_settings_are_named() {
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 15] = [
         ("keys.master_key", |c| c.keys.master_key = "abc".into()),
+        ("keys.previous_master_keys", |c| {
+            c.keys.previous_master_keys = vec!["abc".into()];
+        }),
         ("keys.rotation_seconds", |c| c.keys.rotation_seconds = 0),
         ("keys.publish_ahead_seconds", |c| {
             c.keys.publish_ahead_seconds = c.keys.rotation_seconds;

@@ -1,6 +1,11 @@
 //! A binary that cannot start prints one line that names the cause.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use quartet_testing::TestDatabase;
 
 const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing listens on port 1.
@@ -48,4 +53,33 @@ fn refusal(environment: &[(&str, &str)]) -> String {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
+    let database = TestDatabase::empty("core").await;
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-core"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
+            .env("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)
+            .env("QUARTET_DATABASE_URL", database.url());
+        command
+    };
+    let refused = command(&["serve"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+
+    let mut serving = command(&["serve", "--wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
+    let mut until = |text: &str| lines.by_ref().any(|line| line.unwrap().contains(text));
+    assert!(until("waiting for the database"));
+    assert!(command(&["migrate"]).status().unwrap().success());
+    assert!(until("listening"));
+    serving.kill().unwrap();
+    serving.wait().unwrap();
 }

@@ -69,9 +69,10 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        request_body::drop_empty_end(body, end_of_stream);
         request_body::count(session, body.as_ref(), ctx)
     }
 

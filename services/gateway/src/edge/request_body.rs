@@ -10,6 +10,15 @@ use super::ctx::Ctx;
 /// The body is larger than the route allows.
 pub(super) const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);
 
+/// Some clients with HTTP/2 end a body with an empty part. pingora would send it as a last chunk and
+/// then a last chunk of its own, which the upstream takes for the next request: its answer would
+/// reach whoever uses the connection next (cloudflare/pingora#935).
+pub(super) fn drop_empty_end(part: &mut Option<Bytes>, end: bool) {
+    if end && part.as_ref().is_some_and(Bytes::is_empty) {
+        *part = None;
+    }
+}
+
 /// After an upgrade there is no request body: those bytes belong to the tunnel.
 pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     let (Some(part), Some(matched)) = (part, &ctx.matched) else {

@@ -3,7 +3,7 @@
 //! pingora reads the response and sends the rest of the request at the same time, in no fixed
 //! order. If a quick upstream's 101 is read before the end of the (empty) request body was passed
 //! on, pingora takes that end for the end of the tunnel and closes it: the first message is lost,
-//! in about one of 300 handshakes of a busy gateway. So nothing of the response can be read here
+//! in about one of 300 handshakes of a busy gateway (cloudflare/pingora#946). So nothing of the response can be read here
 //! until the request has been sent to its end.
 //!
 //! pingora flushes twice: after the head, and after the body. The second flush lets reads pass.

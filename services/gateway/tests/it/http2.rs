@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::timeout,
 };
@@ -277,4 +277,38 @@ async fn clients_that_read_nothing_pin_no_memory() {
         (given_up.count() == 300).then_some(())
     })
     .await;
+}
+
+/// A body that ends with an empty part, as some clients send it, must not leave a second end on the
+/// upstream's connection: it would be taken for the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_ended_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let received = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"0\r\n\r\n") {
+            assert!(stream.read_buf(&mut bytes).await.unwrap() > 0);
+        }
+        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(response).await.unwrap();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    });
+    let settings = [
+        upstream(&[address]),
+        "[server]\nhttp2 = true\n".to_owned(),
+        route("all", "/a/*", ""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let mut client = Client::connect(&gateway, &client::Builder::new()).await;
+    let post = Request::post("http://gateway.test/a/b").body(()).unwrap();
+    let (response, mut body) = client.send.send_request(post, false).unwrap();
+    body.send_data("abc".into(), false).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    body.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(read(response).await.unwrap().0.status(), 200);
+    let received = timeout(DEADLINE, received).await.unwrap().unwrap();
+    assert!(received.ends_with("3\r\nabc\r\n0\r\n\r\n"), "{received:?}");
 }

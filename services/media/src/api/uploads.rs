@@ -21,7 +21,7 @@ use crate::{
     api::assets::Asset,
     config::Uploads,
     domain::{
-        Context, content,
+        Context, completion, content,
         uploads::{self, NewUpload, PresignedUpload},
         values,
     },
@@ -45,7 +45,8 @@ pub(crate) struct PresignRequest {
         pattern = r"^[^/\\\u0000-\u001f\u007f-\u009f]+$"
     )]
     file_name: String,
-    /// Media type of the file; one of `uploads.content_types`.
+    /// Media type of the file; one of `uploads.content_types`. Parameters, such as `charset`, are
+    /// ignored.
     #[schema(example = "image/png", min_length = 1, max_length = 255)]
     content_type: String,
     /// Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
@@ -144,7 +145,8 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
 ///
 /// Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
 /// ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-/// returns the same response.
+/// returns the same response. Verifying a large file may take longer than a request: complete again
+/// after a 503.
 #[utoipa::path(
     post,
     path = "/v1/media/assets/{id}/complete",
@@ -165,7 +167,7 @@ pub(super) async fn complete_upload(
     owner: Owner,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
-    let asset = uploads::complete(&ctx, &owner, id).await?;
+    let asset = completion::complete(&ctx, &owner, id).await?;
     Ok(Asset::respond(asset, &ctx.objects))
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct Download {
 
 pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    // Nothing to commit: the rollback costs no round trip of its own.
     let asset = assets::by_id(&mut tx, owner, id).await?;
-    tx.commit().await?;
     asset.ok_or(Error::AssetNotFound)
 }
 
@@ -41,9 +41,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<AssetRow>, Error> {
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let rows = assets::list(&mut tx, owner, filter, limit).await?;
-    tx.commit().await?;
-    Ok(rows)
+    Ok(assets::list(&mut tx, owner, filter, limit).await?)
 }
 
 /// The public URL of a public asset, or a signed URL of a private one.
@@ -70,7 +68,7 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
     }
 }
 
-/// Hides the asset, then deletes its object, then its row. The row goes last: it is what the sweep
+/// Hides the asset, then deletes its objects, then its row. The row goes last: it is what the sweep
 /// finds the object by when the store does not respond or the process dies in between.
 pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
     let now = ctx.clock.now();
@@ -79,11 +77,13 @@ pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {
-        ctx.objects
+        let objects = &ctx.objects;
+        objects
             .delete(deleted.visibility, &deleted.object_key)
             .await?;
+        objects.delete_incoming(id).await?;
         let mut db = ctx.db.acquire().await?;
-        Ok::<_, Error>(sweeps::finish(&mut db, id, now).await?)
+        Ok::<_, Error>(sweeps::finish(&mut db, &[id], now).await?)
     };
     if let Err(error) = removed.await {
         tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");

@@ -1,12 +1,15 @@
 //! What the operations of the domain work with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use quartet_common::clock::Clock;
 use quartet_service::Base;
 use sqlx::PgPool;
 
-use crate::{config::Config, metrics::MediaMetrics, store::objects::ObjectStore};
+use crate::{
+    config::Config, domain::verifications::Verifications, metrics::MediaMetrics,
+    store::objects::ObjectStore,
+};
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -16,11 +19,15 @@ pub(crate) struct Context {
     pub(crate) db: PgPool,
     pub(crate) metrics: MediaMetrics,
     pub(crate) objects: ObjectStore,
+    pub(crate) verifications: Verifications,
 }
 
 impl Context {
     pub(crate) fn new(config: Arc<Config>, base: &Base) -> Self {
+        // Less than the time for a response, so that the client learns what it waits for.
+        let patience = Duration::from_secs(base.server.request_timeout_seconds) * 2 / 3;
         Self {
+            verifications: Verifications::new(base.running.clone(), patience),
             objects: ObjectStore::new(&config.s3),
             metrics: MediaMetrics::register(&base.metrics),
             config,

@@ -4,7 +4,7 @@ mod sweep;
 
 use std::time::Duration;
 
-use quartet_jobs::{Job, Runner};
+use quartet_jobs::{Job, Run, Runner};
 use quartet_service::idempotency;
 
 use crate::{domain::Context, error::Error, state::AppState};
@@ -12,8 +12,8 @@ use crate::{domain::Context, error::Error, state::AppState};
 const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 const PURGE_BATCH: i64 = 1000;
 
-/// Creates missing buckets if the settings say so, then starts the jobs. A sweep in progress is
-/// finished at shutdown.
+/// Creates missing buckets if the settings say so, then starts the jobs. A round of the
+/// sweep in progress is finished at shutdown.
 ///
 /// # Errors
 /// When the buckets cannot be created.
@@ -23,8 +23,8 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     }
     let interval = Duration::from_secs(ctx.config.uploads.sweep_interval_seconds);
     let owned = ctx.clone();
-    runner.start(Job::periodic("sweep", interval, move |_| {
-        sweep(owned.clone())
+    runner.start(Job::periodic("sweep", interval, move |run| {
+        sweep(owned.clone(), run)
     }));
     let owned = ctx.clone();
     let purge = Job::periodic("purge", PURGE_INTERVAL, move |_| purge(owned.clone()));
@@ -38,12 +38,12 @@ impl AppState {
     /// # Errors
     /// When the database fails.
     pub async fn sweep_once(&self) -> anyhow::Result<u64> {
-        Ok(sweep::run(&self.ctx).await?)
+        Ok(sweep::run(&self.ctx, || false).await?)
     }
 }
 
-async fn sweep(ctx: Context) -> Result<(), Error> {
-    sweep::run(&ctx).await.map(drop)
+async fn sweep(ctx: Context, run: Run) -> Result<(), Error> {
+    sweep::run(&ctx, || run.is_stopping()).await.map(drop)
 }
 
 /// Deletes expired idempotency keys in bounded batches until one is not full.

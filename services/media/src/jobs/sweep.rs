@@ -1,58 +1,157 @@
-//! The sweep: deletes the objects and rows of abandoned uploads and deleted assets.
+//! The sweep: deletes the objects and rows of abandoned uploads and deleted assets, and what was
+//! uploaded after an asset was ready.
 //!
 //! ```text
-//! take (lease 5 min) --> delete the object --> finish: delete the row
-//!                                                `-- upload URL still valid: wait until it expires
+//! take (lease 5 min) --> delete the objects --> finish: delete the row
+//!                                                 `-- an upload may still arrive: wait for that
 //! ```
 //!
 //! Invariants:
-//! - The row is deleted after the object. If the store does not respond or the process dies in
+//! - Rows are deleted after their objects. If the store does not respond or the process dies in
 //!   between, the lease ends and another sweep tries again; no object is forgotten.
 //! - Replicas never work on the same row at once: rows are taken with `SKIP LOCKED` and a lease.
-//! - A signed URL outlives the deletion of its asset and can put the object back. The row therefore
-//!   stays until the URL has expired, and the object is deleted once more then.
+//! - A signed URL outlives the deletion of its asset and can put an object back. The row therefore
+//!   stays until no upload can arrive any more, and the objects are deleted once more then.
+//! - Each round is bounded, and rounds follow each other until one is not full: what many clients
+//!   leave behind in a minute is gone a minute later.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
+
+use futures_util::{StreamExt, stream};
 
 use crate::{
     domain::Context,
     error::Error,
-    store::sweeps::{self, Claim, SweepRow},
+    store::{
+        assets::AssetId,
+        objects::ObjectError,
+        sweeps::{self, Claim, SweepRow},
+    },
 };
 
 /// How long rows stay taken by a replica that dies during its sweep.
 const LEASE: Duration = Duration::from_mins(5);
+/// Requests to the store at once.
+const DELETES_AT_ONCE: usize = 16;
 
-/// One run, bounded by `uploads.sweep_batch`. Returns the number of assets removed.
-pub(crate) async fn run(ctx: &Context) -> Result<u64, Error> {
-    let settings = &ctx.config.uploads;
-    let now = ctx.clock.now();
-    let claim = Claim {
+/// What a round has done.
+#[derive(Default)]
+struct Round {
+    taken: usize,
+    /// Assets whose objects are deleted.
+    cleared: usize,
+    /// Rows deleted.
+    removed: u64,
+}
+
+/// One run. Returns the number of assets removed. `stopping` ends it between two rounds.
+pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u64, Error> {
+    let mut removed = 0;
+    for kind in [Kind::Assets, Kind::Incoming] {
+        loop {
+            let round = round(ctx, kind).await?;
+            removed += round.removed;
+            ctx.metrics.swept.inc_by(round.removed);
+            let full = round.taken >= batch(ctx);
+            // Without a success the store is away: the next run tries again.
+            if !full || round.cleared == 0 || stopping() {
+                break;
+            }
+        }
+    }
+    let mut db = ctx.db.acquire().await?;
+    let backlog = sweeps::backlog(&mut db, claim(ctx)).await?;
+    ctx.metrics.sweep_backlog.set(backlog);
+    Ok(removed)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Assets,
+    /// What was uploaded to an asset that is ready.
+    Incoming,
+}
+
+async fn round(ctx: &Context, kind: Kind) -> Result<Round, Error> {
+    match kind {
+        Kind::Assets => assets(ctx).await,
+        Kind::Incoming => incoming(ctx).await,
+    }
+}
+
+async fn assets(ctx: &Context) -> Result<Round, Error> {
+    let rows = {
+        let mut db = ctx.db.acquire().await?;
+        sweeps::take(&mut db, claim(ctx)).await?
+    };
+    let taken = rows.len();
+    let deletes = rows.into_iter().map(|row| async move {
+        let deleted = delete_objects(ctx, &row).await;
+        (row.id, deleted)
+    });
+    let cleared = all(deletes).await;
+    let mut db = ctx.db.acquire().await?;
+    Ok(Round {
+        taken,
+        cleared: cleared.len(),
+        removed: sweeps::finish(&mut db, &cleared, ctx.clock.now()).await?,
+    })
+}
+
+async fn incoming(ctx: &Context) -> Result<Round, Error> {
+    let ids = {
+        let mut db = ctx.db.acquire().await?;
+        sweeps::take_incoming(&mut db, claim(ctx)).await?
+    };
+    let taken = ids.len();
+    let deletes = ids
+        .into_iter()
+        .map(|id| async move { (id, ctx.objects.delete_incoming(id).await) });
+    let cleared = all(deletes).await;
+    let mut db = ctx.db.acquire().await?;
+    sweeps::finish_incoming(&mut db, &cleared).await?;
+    Ok(Round {
+        taken,
+        cleared: cleared.len(),
+        removed: 0,
+    })
+}
+
+/// Runs the deletions, several at once. Returns the assets whose deletion succeeded.
+async fn all<F>(deletes: impl Iterator<Item = F>) -> Vec<AssetId>
+where
+    F: Future<Output = (AssetId, Result<(), ObjectError>)>,
+{
+    stream::iter(deletes)
+        .buffer_unordered(DELETES_AT_ONCE)
+        .filter_map(|(id, deleted)| async move {
+            match deleted {
+                Ok(()) => Some(id),
+                Err(error) => {
+                    tracing::warn!(%error, asset_id = %id, "removing an asset failed");
+                    None
+                }
+            }
+        })
+        .collect()
+        .await
+}
+
+async fn delete_objects(ctx: &Context, row: &SweepRow) -> Result<(), ObjectError> {
+    ctx.objects.delete(row.visibility, &row.object_key).await?;
+    ctx.objects.delete_incoming(row.id).await
+}
+
+fn claim(ctx: &Context) -> Claim {
+    let (now, settings) = (ctx.clock.now(), &ctx.config.uploads);
+    Claim {
         now,
         abandoned_before: now - Duration::from_secs(settings.abandoned_after_seconds),
         leased_until: now + LEASE,
         limit: i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX),
-    };
-    let rows = {
-        let mut db = ctx.db.acquire().await?;
-        sweeps::take(&mut db, claim).await?
-    };
-    let mut removed = 0;
-    for row in rows {
-        match remove(ctx, &row).await {
-            Ok(true) => removed += 1,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, asset_id = %row.id, "removing an asset failed");
-            }
-        }
     }
-    ctx.metrics.swept.inc_by(removed);
-    Ok(removed)
 }
 
-async fn remove(ctx: &Context, row: &SweepRow) -> Result<bool, Error> {
-    ctx.objects.delete(row.visibility, &row.object_key).await?;
-    let mut db = ctx.db.acquire().await?;
-    Ok(sweeps::finish(&mut db, row.id, ctx.clock.now()).await?)
+fn batch(ctx: &Context) -> usize {
+    usize::try_from(ctx.config.uploads.sweep_batch).unwrap_or(usize::MAX)
 }

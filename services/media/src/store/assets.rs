@@ -14,6 +14,18 @@ typed_id!(
     "ast"
 );
 
+impl AssetId {
+    /// Where the upload goes, in the private bucket.
+    pub(crate) fn incoming_key(self) -> String {
+        format!("incoming/{}", self.uuid())
+    }
+
+    /// Where the verified file goes.
+    pub(crate) fn object_key(self) -> String {
+        format!("uploads/{}", self.uuid())
+    }
+}
+
 /// Who can read an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
@@ -63,24 +75,27 @@ pub(crate) struct Filter {
     pub(crate) before: Option<AssetId>,
 }
 
-/// The object of a deleted asset.
+/// The verified file of a deleted asset.
 #[derive(Clone, Debug)]
 pub(crate) struct DeletedAsset {
     pub(crate) object_key: String,
     pub(crate) visibility: Visibility,
 }
 
+/// Stores an asset; until `incoming_until` its upload may arrive.
 pub(crate) async fn insert(
     db: &mut PgConnection,
     owner: &Owner,
     asset: &AssetRow,
+    incoming_until: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     statement(
         "assets.insert",
         sqlx::query!(
             "INSERT INTO media.assets (id, owner, status, visibility, object_key, file_name,
-             content_type, size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             content_type, size_bytes, checksum_sha256, upload_expires_at, incoming_until, created_at,
+             updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             asset.id.uuid(),
             owner.as_str(),
             asset.status as Status,
@@ -91,6 +106,7 @@ pub(crate) async fn insert(
             asset.size_bytes,
             asset.checksum_sha256,
             asset.upload_expires_at,
+            incoming_until,
             asset.created_at,
             asset.updated_at,
         )
@@ -152,6 +168,29 @@ pub(crate) async fn list(
     .await
 }
 
+/// Keeps the row of a pending asset until `until`, even if the asset is deleted; `false` when it is
+/// no longer pending.
+pub(crate) async fn hold(
+    db: &mut PgConnection,
+    owner: &Owner,
+    id: AssetId,
+    until: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let updated = statement(
+        "assets.hold",
+        sqlx::query!(
+            "UPDATE media.assets SET completing_until = greatest(completing_until, $3)
+         WHERE id = $1 AND owner = $2 AND status = 'pending'",
+            id.uuid(),
+            owner.as_str(),
+            until,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
 /// Moves a pending asset to its next state; `false` when it is no longer pending.
 pub(crate) async fn settle(
     db: &mut PgConnection,
@@ -163,7 +202,7 @@ pub(crate) async fn settle(
     let updated = statement(
         "assets.settle",
         sqlx::query!(
-            "UPDATE media.assets SET status = $3, updated_at = $4
+            "UPDATE media.assets SET status = $3, updated_at = $4, completing_until = NULL
          WHERE id = $1 AND owner = $2 AND status = 'pending'",
             id.uuid(),
             owner.as_str(),

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use quartet_db::statement;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::store::assets::{AssetId, Visibility};
 
-/// An asset whose object is to be deleted.
+/// An asset whose objects are to be deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepRow {
     pub(crate) id: AssetId,
@@ -46,18 +47,62 @@ pub(crate) async fn take(
     .await
 }
 
-/// Deletes the row of a deleted object; `false` while its signed upload URL is still valid.
+/// Deletes the rows of deleted objects, except where an object may still arrive. Returns how many.
 pub(crate) async fn finish(
     db: &mut PgConnection,
-    id: AssetId,
+    ids: &[AssetId],
     now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    statement(
+) -> Result<u64, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let gone = statement(
         "sweeps.finish",
+        sqlx::query_scalar!(r#"SELECT media.finish_sweep($1, $2) AS "gone!""#, &ids, now)
+            .fetch_one(db),
+    )
+    .await?;
+    Ok(u64::try_from(gone).unwrap_or(0))
+}
+
+/// Takes ready assets whose upload can no longer arrive.
+pub(crate) async fn take_incoming(
+    db: &mut PgConnection,
+    claim: Claim,
+) -> Result<Vec<AssetId>, sqlx::Error> {
+    statement(
+        "sweeps.take_incoming",
         sqlx::query_scalar!(
-            r#"SELECT media.finish_sweep($1, $2) AS "gone!""#,
-            id.uuid(),
-            now
+            r#"SELECT id AS "id!: AssetId" FROM media.take_incoming($1, $2, $3)"#,
+            claim.now,
+            claim.leased_until,
+            claim.limit,
+        )
+        .fetch_all(db),
+    )
+    .await
+}
+
+/// Records that nothing is left of these uploads.
+pub(crate) async fn finish_incoming(
+    db: &mut PgConnection,
+    ids: &[AssetId],
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    statement(
+        "sweeps.finish_incoming",
+        sqlx::query!("SELECT media.finish_incoming($1)", &ids).execute(db),
+    )
+    .await?;
+    Ok(())
+}
+
+/// How many assets wait for a sweep; up to 100,000 are counted.
+pub(crate) async fn backlog(db: &mut PgConnection, claim: Claim) -> Result<i64, sqlx::Error> {
+    statement(
+        "sweeps.backlog",
+        sqlx::query_scalar!(
+            r#"SELECT media.sweep_backlog($1, $2) AS "due!""#,
+            claim.now,
+            claim.abandoned_before,
         )
         .fetch_one(db),
     )

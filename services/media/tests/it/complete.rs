@@ -1,6 +1,7 @@
-use serde_json::json;
+use quartet_devstore::Quirks;
+use serde_json::{Value, json};
 
-use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of};
+use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of, sha256};
 
 #[tokio::test]
 async fn completing_before_the_upload_is_a_conflict_that_can_be_retried() {
@@ -48,7 +49,9 @@ async fn a_file_of_another_type_is_rejected_and_removed() {
         .next()
         .unwrap()
         .to_owned();
-    assert_eq!(app.fetch(&key).await, 404, "the object is deleted");
+    assert_eq!(app.fetch(&key).await, 403, "never public");
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -61,10 +64,7 @@ async fn concurrent_completions_count_once() {
     for response in all {
         assert_eq!(json_of(response, 200).await["status"], "ready");
     }
-    let metrics = reqwest::get(format!("http://{}/metrics", app.address))
-        .await
-        .unwrap();
-    let metrics = metrics.text().await.unwrap();
+    let metrics = app.metrics().await;
     assert!(
         metrics.contains("media_uploads_completed_total{service=\"media\"} 1"),
         "{metrics}"
@@ -107,4 +107,183 @@ async fn without_signing_keys_a_replica_is_not_ready() {
         "unavailable",
     )
     .await;
+}
+
+/// The address of an object without its signature, in the public and in the private bucket.
+fn unsigned(presigned: &Value) -> [String; 2] {
+    let url = presigned["upload"]["url"].as_str().unwrap();
+    let url = url.split('?').next().unwrap();
+    [
+        url.to_owned(),
+        url.replace("quartet-private", "quartet-public"),
+    ]
+}
+
+#[tokio::test]
+async fn an_upload_is_public_only_once_it_is_verified() {
+    let app = TestApp::start().await;
+    let page = b"<html><script>alert(1)</script></html>";
+    let mut body = png("public");
+    body["size_bytes"] = page.len().into();
+    let presigned = app.presign("usr_a", &body).await;
+    assert_eq!(app.put(&presigned, page, &[]).await, 200);
+    for url in unsigned(&presigned) {
+        assert!(app.fetch(&url).await.is_client_error(), "{url}");
+    }
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+
+    let ready = app.upload("usr_a", "public").await;
+    assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
+    assert_eq!(app.keys("quartet-private").await.len(), 1, "the other one");
+}
+
+/// Some stores ignore `If-None-Match`, so a signed URL works until it expires.
+#[tokio::test]
+async fn a_signed_url_is_worthless_after_completion_and_deletion() {
+    let quirks = Quirks {
+        ignores_write_conditions: true,
+        ..Quirks::default()
+    };
+    let app = TestApp::start_on(quirks, |_| {}).await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let id = id_of(&presigned["asset"]);
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let ready = json_of(app.complete("usr_a", id).await, 200).await;
+    let url = ready["url"].as_str().unwrap();
+
+    let other: Vec<u8> = PNG.iter().rev().copied().collect();
+    assert_eq!(
+        app.put(&presigned, &other, &[]).await,
+        200,
+        "the store takes it"
+    );
+    json_of(app.complete("usr_a", id).await, 200).await;
+    let served = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    assert_eq!(served, PNG);
+
+    app.delete(&format!("/v1/media/assets/{id}"), "usr_a").await;
+    assert_eq!(app.put(&presigned, &other, &[]).await, 200);
+    assert_eq!(app.fetch(url).await, 404);
+    for url in unsigned(&presigned) {
+        assert!(app.fetch(&url).await.is_client_error(), "{url}");
+    }
+}
+
+/// The file is replaced again and again while it is verified.
+#[tokio::test]
+async fn what_is_served_was_verified() {
+    let quirks = Quirks {
+        ignores_write_conditions: true,
+        ..Quirks::default()
+    };
+    let app = TestApp::start_on(quirks, |_| {}).await;
+    let page = [b"<html>".as_slice(), &vec![b' '; PNG.len() - 6]].concat();
+    for _ in 0..10 {
+        let presigned = app.presign("usr_a", &png("public")).await;
+        let id = id_of(&presigned["asset"]);
+        assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+        let replacing = async {
+            for _ in 0..10 {
+                app.put(&presigned, &page, &[]).await;
+                app.put(&presigned, PNG, &[]).await;
+            }
+        };
+        let (completed, ()) = tokio::join!(app.complete("usr_a", id), replacing);
+        let asset: Value = completed.json().await.unwrap();
+        if let Some(url) = asset["url"].as_str() {
+            let served = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+            assert_eq!(served, PNG);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_checksum_is_verified_where_the_store_keeps_none() {
+    let quirks = Quirks {
+        keeps_no_checksums: true,
+        ..Quirks::default()
+    };
+    let app = TestApp::start_on(quirks, |_| {}).await;
+    let mut body = png("private");
+    body["checksum_sha256"] = sha256(PNG).into();
+    let presigned = app.presign("usr_a", &body).await;
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let id = id_of(&presigned["asset"]);
+    json_of(app.complete("usr_a", id).await, 200).await;
+}
+
+/// The process dies after the copy: the asset is pending, its file is in its final place.
+#[tokio::test]
+async fn a_copy_without_its_row_is_completed_or_swept() {
+    let app = TestApp::start().await;
+    let pending = "UPDATE media.assets SET status = 'pending', incoming_until = now()";
+    let mut admin = app.database.connect_as_admin().await;
+    let finished = app.upload("usr_a", "public").await;
+    sqlx::query(pending).execute(&mut admin).await.unwrap();
+    let gone = app.complete("usr_a", id_of(&finished)).await;
+    problem_of(gone, 409, "not_uploaded").await;
+    assert_eq!(app.keys("quartet-public").await.len(), 1);
+    app.clock.advance(chrono::Duration::seconds(900 + 3600 + 1));
+    assert_eq!(app.state.sweep_once().await.unwrap(), 1);
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+    assert!(app.rows().await.is_empty());
+}
+
+/// The asset is deleted while its file is being copied.
+#[tokio::test]
+async fn a_deletion_during_completion_leaves_no_file() {
+    let app = TestApp::start().await;
+    for _ in 0..10 {
+        let presigned = app.presign("usr_a", &png("public")).await;
+        let id = id_of(&presigned["asset"]);
+        let path = format!("/v1/media/assets/{id}");
+        assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+        let (completed, deleted) =
+            tokio::join!(app.complete("usr_a", id), app.delete(&path, "usr_a"));
+        assert_eq!(deleted.status(), 204);
+        assert!([200, 404].contains(&completed.status().as_u16()));
+    }
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+    app.clock.advance(chrono::Duration::seconds(900 + 3600 + 1));
+    app.state.sweep_once().await.unwrap();
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    assert!(app.rows().await.is_empty());
+}
+
+/// Requests wait for a while, and together for one verification.
+#[tokio::test]
+async fn a_store_that_stalls_delays_requests_for_a_bounded_time() {
+    let stalled = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", stalled.local_addr().unwrap());
+    let app = TestApp::start_with(|config| {
+        config.s3.endpoint = endpoint.parse().unwrap();
+        config.server.request_timeout_seconds = 3;
+    })
+    .await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let id = id_of(&presigned["asset"]);
+    let started = std::time::Instant::now();
+    let all = futures_util::future::join_all((0..5).map(|_| app.complete("usr_a", id)));
+    for response in all.await {
+        let text = json_of(response, 503).await;
+        assert_eq!(text["code"], "store_unavailable");
+        assert!(
+            text["detail"]
+                .as_str()
+                .unwrap()
+                .contains("still being verified")
+        );
+    }
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(3),
+        "the time-out of a request"
+    );
+    let mut connections = 0;
+    while tokio::time::timeout(std::time::Duration::from_millis(100), stalled.accept())
+        .await
+        .is_ok()
+    {
+        connections += 1;
+    }
+    assert_eq!(connections, 1, "one verification");
 }

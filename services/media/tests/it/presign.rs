@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of};
+use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of, sha256};
 
 #[tokio::test]
 async fn a_matching_upload_becomes_a_ready_asset() {
@@ -52,7 +52,7 @@ async fn the_store_rejects_uploads_that_differ_from_the_signature() {
     let url = forged["upload"]["url"]
         .as_str()
         .unwrap()
-        .replace("uploads/", "uploads/x");
+        .replace("incoming/", "incoming/x");
     forged["upload"]["url"] = url.into();
     assert_eq!(app.put(&forged, PNG, &[]).await, 403, "another key");
 
@@ -199,11 +199,4 @@ async fn active_content_is_served_as_an_attachment() {
     let asset = json_of(app.complete("usr_a", id_of(&presigned["asset"])).await, 200).await;
     let shown = reqwest::get(asset["url"].as_str().unwrap()).await.unwrap();
     assert_eq!(shown.headers()["content-disposition"], "attachment");
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

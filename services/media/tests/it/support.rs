@@ -5,11 +5,13 @@ use std::{
     time::SystemTime,
 };
 
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use chrono::{DateTime, Utc};
 use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
+use quartet_devstore::Quirks;
 use quartet_media::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Replica, Service as _};
 use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
@@ -45,17 +47,19 @@ pub(crate) struct TestApp {
 /// An object store that can be stopped and restarted with the same listen address and data.
 pub(crate) struct Store {
     pub(crate) address: SocketAddr,
+    quirks: Quirks,
     data: TempDir,
     stop: CancellationToken,
     running: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Store {
-    async fn new() -> Self {
+    async fn new(quirks: Quirks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut this = Self {
             address: listener.local_addr().unwrap(),
             data: tempfile::tempdir().unwrap(),
+            quirks,
             stop: CancellationToken::new(),
             running: None,
         };
@@ -67,6 +71,7 @@ impl Store {
         let mut options = quartet_devstore::Options::new(self.data.path(), ACCESS_KEY, SECRET_KEY);
         options.buckets = vec!["quartet-private".into()];
         options.public_buckets = vec!["quartet-public".into()];
+        options.quirks = self.quirks;
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.running = Some(tokio::spawn(async move {
@@ -93,8 +98,12 @@ impl TestApp {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(Quirks::default(), change).await
+    }
+
+    pub(crate) async fn start_on(quirks: Quirks, change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create("media", &MIGRATOR).await;
-        let store = Store::new().await;
+        let store = Store::new(quirks).await;
         // The store checks signatures against the system clock.
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
         let issuer = Issuer::new(clock.clone());
@@ -222,6 +231,26 @@ impl TestApp {
         PgPool::connect(&self.database.url()).await.unwrap()
     }
 
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.address);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    /// The keys of all objects in a bucket.
+    pub(crate) async fn keys(&self, bucket: &str) -> Vec<String> {
+        let config = aws_sdk_s3::config::Builder::new()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("auto"))
+            .endpoint_url(format!("http://{}", self.store.address))
+            .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+            .force_path_style(true);
+        let client = aws_sdk_s3::Client::from_conf(config.build());
+        let list = client.list_objects_v2().bucket(bucket).send();
+        let list = list.await.unwrap();
+        let keys = list.contents().iter().filter_map(|object| object.key());
+        keys.map(str::to_owned).collect()
+    }
+
     /// The status of an unsigned GET from the store.
     pub(crate) async fn fetch(&self, url: &str) -> StatusCode {
         self.http.get(url).send().await.unwrap().status()
@@ -266,4 +295,11 @@ pub(crate) async fn problem_of(
         (name.to_owned(), field["code"].as_str().unwrap().to_owned())
     };
     fields.iter().map(named).collect()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -1,4 +1,4 @@
-use crate::support::{PNG, TestApp, id_of, png, problem_of};
+use crate::support::{PNG, TestApp, id_of, json_of, png, problem_of};
 use chrono::Duration;
 
 /// The lifetime of the signed URL (15 minutes) and one hour.
@@ -18,13 +18,7 @@ async fn abandoned_uploads_are_swept_and_others_kept() {
     app.clock.advance(past_abandonment());
     let late = app.presign("usr_b", &png("private")).await;
     assert_eq!(app.state.sweep_once().await.unwrap(), 2);
-    let object = uploaded["upload"]["url"]
-        .as_str()
-        .unwrap()
-        .split('?')
-        .next()
-        .unwrap();
-    assert_eq!(app.fetch(object).await, 404);
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
     assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
     assert_eq!(app.rows().await.len(), 2);
     let swept = app.complete("usr_a", id_of(&uploaded["asset"])).await;
@@ -74,7 +68,7 @@ async fn a_deletion_is_finished_once_the_store_is_back() {
     assert!(app.rows().await.is_empty());
 }
 
-/// A signed URL outlives its asset and can create the object again.
+/// A signed URL outlives its asset and can create an object again.
 #[tokio::test]
 async fn an_object_uploaded_after_the_deletion_is_swept() {
     let app = TestApp::start().await;
@@ -82,15 +76,62 @@ async fn an_object_uploaded_after_the_deletion_is_swept() {
     let path = format!("/v1/media/assets/{}", id_of(&presigned["asset"]));
     assert_eq!(app.delete(&path, "usr_a").await.status(), 204);
     assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
-    let object = presigned["upload"]["url"]
-        .as_str()
-        .unwrap()
-        .split('?')
-        .next()
-        .unwrap();
-    assert_eq!(app.fetch(object).await, 200);
-    app.clock.advance(Duration::seconds(901));
+    assert_eq!(app.keys("quartet-private").await.len(), 1);
+    app.clock.advance(past_abandonment());
     assert_eq!(app.state.sweep_once().await.unwrap(), 1);
-    assert_eq!(app.fetch(object).await, 404);
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
     assert!(app.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_object_uploaded_after_completion_is_swept() {
+    let app = TestApp::start().await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    let done = app.complete("usr_a", id_of(&presigned["asset"])).await;
+    let ready = json_of(done, 200).await;
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    // The object is gone, so the condition of the signed URL holds again.
+    assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+    app.clock.advance(past_abandonment());
+    assert_eq!(app.state.sweep_once().await.unwrap(), 0);
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_until_nothing_is_left() {
+    let app = TestApp::start_with(|config| config.uploads.sweep_batch = 7).await;
+    for _ in 0..30 {
+        app.presign("usr_a", &png("private")).await;
+    }
+    app.clock.advance(past_abandonment());
+    assert_eq!(app.state.sweep_once().await.unwrap(), 30);
+    assert!(app.rows().await.is_empty());
+    assert!(
+        app.metrics()
+            .await
+            .contains("media_sweep_backlog{service=\"media\"} 0")
+    );
+}
+
+#[tokio::test]
+async fn the_backlog_is_counted_while_the_store_is_away() {
+    let mut app = TestApp::start_with(|config| {
+        config.uploads.sweep_batch = 2;
+        config.s3.timeout_seconds = 1;
+    })
+    .await;
+    for _ in 0..5 {
+        app.presign("usr_a", &png("private")).await;
+    }
+    app.clock.advance(past_abandonment());
+    app.store.stop().await;
+    assert_eq!(app.state.sweep_once().await.unwrap(), 0, "one round only");
+    // The leases of the first round are running.
+    assert!(
+        app.metrics()
+            .await
+            .contains("media_sweep_backlog{service=\"media\"} 3")
+    );
 }

@@ -1,36 +1,50 @@
-//! Argon2id, bounded in CPU and in waiting.
+//! Argon2id, bounded in CPU, in memory and in waiting.
 //!
-//! A caller takes a [`Permit`] before it hashes. Taking one passes three gates, in this order:
+//! An attempt takes a [`Permit`] and keeps it until its outcome is stored. Each time it hashes, it
+//! takes a slot for that time only:
 //!
 //! ```text
-//! queue (max_waiting + max_concurrent)  full: `TooBusy` (503) at once
-//!   -> shard of the account (mutex)     attempts on one account run one after the other
-//!     -> running (max_concurrent)       bounds CPU and memory: each hash takes `memory_kib`
+//! lane of the account (1 attempt)       attempts on one account run one after the other
+//!   -> lane of the client's network     bounds the guesses that pass the throttle at once
+//!     -> slot (max_concurrent)          bounds CPU and memory: each slot has `memory_kib`
 //! ```
 //!
+//! At every gate `max_waiting` may wait; further ones get `TooBusy` (503) at once.
+//!
 //! Invariants:
-//! - The shard comes before the running slot. In the other order, attempts on one account would
-//!   hold every slot while they wait for each other, and no one else could log in.
+//! - Lanes come before the slot. In the other order, attempts on one account would hold every slot
+//!   while they wait for each other, and no one else could log in.
 //! - A permit is held until the outcome of an attempt is stored, so the next attempt on the account
 //!   sees it. Otherwise parallel guesses would all pass the throttle before the first one counts.
-//! - The running slot moves into the blocking task. A client that disconnects drops its request,
-//!   not the hash: if the slot were freed at once, more hashes than slots could run.
+//! - A slot is held while hashing and not while the database works: the CPU would idle.
+//! - The slot moves into the blocking task. A client that disconnects drops its request, not the
+//!   hash: if the slot were freed at once, more hashes than slots could run.
+//! - The memory of a slot is used again. Allocating it for each hash costs a page fault per 4 KiB,
+//!   and allocators keep as much again per thread.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
-    password_hash::phc::PasswordHash,
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use prometheus_client::metrics::counter::Counter;
 use quartet_common::config::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::lanes::{Lanes, Place};
 use crate::{config::Passwords, error::Error};
 
-/// Two accounts on one shard wait for each other, which is rare and short.
-const SHARDS: usize = 256;
+/// Attempts of one network that have passed the throttle, per slot: enough that slots need not wait
+/// for the database.
+const NETWORK_ATTEMPTS_PER_SLOT: usize = 4;
+const SALT_BYTES: usize = 16;
+
+type Memory = Vec<Block>;
 
 /// Cheap to clone; clones share the bounds.
 #[derive(Clone)]
@@ -38,9 +52,13 @@ pub(crate) struct Hasher(Arc<Inner>);
 
 struct Inner {
     argon2: Argon2<'static>,
-    running: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    /// Those who wait for a slot.
     queue: Semaphore,
-    shards: Box<[Mutex<()>]>,
+    accounts: Arc<Lanes>,
+    networks: Arc<Lanes>,
+    /// Of the slots that are free; as many as have ever been in use at once.
+    memory: Mutex<Vec<Memory>>,
     /// Verified when the account does not exist, so that both cases take the same time.
     decoy: String,
     count: Counter,
@@ -74,70 +92,65 @@ impl Hasher {
         )
         .map_err(|error| invalid(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = argon2
-            .hash_password(&rand::random::<[u8; 16]>())
-            .map_err(|error| invalid(error.to_string()))?
-            .to_string();
+        let mut memory = Memory::new();
+        let decoy = hash(&argon2, &rand::random::<[u8; 16]>(), &mut memory)
+            .ok_or_else(|| invalid("argon2 rejects the parameters".to_owned()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let max_concurrent = if settings.max_concurrent == 0 {
             cores
         } else {
             settings.max_concurrent
         };
+        let max_waiting = settings.max_waiting;
         Ok(Self(Arc::new(Inner {
             argon2,
-            running: Arc::new(Semaphore::new(max_concurrent)),
-            queue: Semaphore::new(settings.max_waiting + max_concurrent),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            slots: Arc::new(Semaphore::new(max_concurrent)),
+            queue: Semaphore::new(max_waiting),
+            accounts: Lanes::new(1, max_waiting),
+            networks: Lanes::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
+            memory: Mutex::new(vec![memory]),
             decoy,
             count,
         })))
     }
 
-    /// Waits for the right to hash. Permits with the same `shard_key` are given out one at a time;
-    /// without a key only the bounds apply.
+    /// Waits for the right to make an attempt: on `account`, if it is on one, from `network`.
     ///
     /// # Errors
-    /// `TooBusy` when the queue is full.
-    pub(crate) async fn permit(&self, shard_key: Option<&str>) -> Result<Permit<'_>, Error> {
+    /// `TooBusy` when too many wait for the same.
+    pub(crate) async fn permit(
+        &self,
+        account: Option<&str>,
+        network: &str,
+    ) -> Result<Permit, Error> {
         let inner = &self.0;
-        let queued = inner.queue.try_acquire().map_err(|_| Error::TooBusy)?;
-        let shard = match shard_key {
-            Some(key) => Some(inner.shards[shard_of(key)].lock().await),
+        let account = match account {
+            Some(key) => Some(inner.accounts.enter(key).await?),
             None => None,
         };
-        let running = Arc::clone(&inner.running).acquire_owned().await;
+        let network = inner.networks.enter(network).await?;
         Ok(Permit {
             inner: Arc::clone(inner),
-            running: Arc::new(running.expect("the semaphore is never closed")),
-            _shard: shard,
-            _queued: queued,
+            _lanes: (account, network),
         })
     }
 }
 
-/// The right to hash and rate passwords, one at a time, until it is dropped.
-pub(crate) struct Permit<'a> {
+/// The right to make one attempt, and to hash and rate passwords for it, until it is dropped.
+pub(crate) struct Permit {
     inner: Arc<Inner>,
-    running: Arc<OwnedSemaphorePermit>,
-    _shard: Option<MutexGuard<'a, ()>>,
-    _queued: SemaphorePermit<'a>,
+    _lanes: (Option<Place>, Place),
 }
 
-impl Permit<'_> {
+impl Permit {
     /// A PHC string with a new salt.
     pub(crate) async fn hash(&mut self, password: SecretString) -> Result<String, Error> {
         let inner = Arc::clone(&self.inner);
-        self.run(move || {
+        let hashed = self.run_with_memory(move |memory| {
             inner.count.inc();
-            let hashed = inner
-                .argon2
-                .hash_password(password.expose_secret().as_bytes());
-            hashed
-                .map(|hash| hash.to_string())
-                .map_err(|_| Error::Crypto("hashing failed"))
-        })
-        .await?
+            hash(&inner.argon2, password.expose_secret().as_bytes(), memory)
+        });
+        hashed.await?.ok_or(Error::Crypto("hashing failed"))
     }
 
     /// Compares with a stored PHC string. Without one it does the same work and returns `Invalid`.
@@ -147,15 +160,15 @@ impl Permit<'_> {
         stored: Option<String>,
     ) -> Result<Verification, Error> {
         let inner = Arc::clone(&self.inner);
-        self.run(move || {
+        self.run_with_memory(move |memory| {
             inner.count.inc();
             let exists = stored.is_some();
             let stored = stored.as_deref().unwrap_or(&inner.decoy);
-            let matches = inner
-                .argon2
-                .verify_password(password.expose_secret().as_bytes(), stored)
-                .is_ok();
-            match (exists && matches, is_current(stored, &inner.argon2)) {
+            let matches = is_match(password.expose_secret().as_bytes(), stored, memory);
+            match (
+                exists && matches == Some(true),
+                is_current(stored, &inner.argon2),
+            ) {
                 (false, _) => Verification::Invalid,
                 (true, true) => Verification::Valid,
                 (true, false) => Verification::ValidNeedsRehash,
@@ -164,24 +177,103 @@ impl Permit<'_> {
         .await
     }
 
-    /// Runs CPU-bound work on a blocking thread, within the bounds of this permit.
+    /// Runs CPU-bound work on a blocking thread, within the same bounds as hashes.
     pub(crate) async fn run<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let running = Arc::clone(&self.running);
+        self.run_with_memory(|_| work()).await
+    }
+
+    async fn run_with_memory<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let slot = self.slot().await?;
+        let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(running);
+            let mut memory = inner.take_memory();
+            let result = work(&mut memory);
+            inner.return_memory(memory);
+            drop(slot);
             result
         })
         .await
         .map_err(|_| Error::Crypto("password work panicked"))
     }
+
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let slots = &self.inner.slots;
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Ok(slot);
+        }
+        let _waiting = self.inner.queue.try_acquire().map_err(|_| Error::TooBusy)?;
+        let slot = Arc::clone(slots).acquire_owned().await;
+        Ok(slot.expect("the semaphore is never closed"))
+    }
 }
 
-fn shard_of(key: &str) -> usize {
-    usize::try_from(crc32fast::hash(key.as_bytes())).unwrap_or(0) % SHARDS
+impl Inner {
+    fn take_memory(&self) -> Memory {
+        let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        free.pop().unwrap_or_default()
+    }
+
+    fn return_memory(&self, mut memory: Memory) {
+        // A stored hash may have needed more than the current parameters do.
+        let needed = self.argon2.params().block_count();
+        if memory.len() > needed {
+            memory.truncate(needed);
+            memory.shrink_to_fit();
+        }
+        let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(memory);
+    }
+}
+
+/// A PHC string of the password with a new salt.
+fn hash(argon2: &Argon2<'_>, password: &[u8], memory: &mut Memory) -> Option<String> {
+    let salt = Salt::new(&rand::random::<[u8; SALT_BYTES]>()).ok()?;
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    fill(argon2, password, &salt, &mut output, memory)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).ok()?,
+        salt: Some(salt),
+        hash: Some(Output::new(&output).ok()?),
+    };
+    Some(hash.to_string())
+}
+
+/// Whether the password has this hash; `None` when the hash is not one of argon2.
+fn is_match(password: &[u8], stored: &str, memory: &mut Memory) -> Option<bool> {
+    let stored = PasswordHash::new(stored).ok()?;
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+    let version = Version::try_from(stored.version?).ok()?;
+    let params = Params::try_from(&stored).ok()?;
+    let (salt, expected) = (stored.salt?, stored.hash?);
+    let mut output = vec![0; expected.as_bytes().len()];
+    let argon2 = Argon2::new(algorithm, version, params);
+    fill(&argon2, password, &salt, &mut output, memory)?;
+    // In constant time.
+    Some(Output::new(&output).ok()? == expected)
+}
+
+fn fill(
+    argon2: &Argon2<'_>,
+    password: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Option<()> {
+    let blocks = argon2.params().block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    argon2
+        .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
+        .ok()
 }
 
 fn is_current(stored: &str, argon2: &Argon2<'_>) -> bool {

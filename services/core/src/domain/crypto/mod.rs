@@ -1,5 +1,6 @@
 //! Secrets: password hashes, the master key, and the keys that sign access tokens.
 
 pub(crate) mod hasher;
+mod lanes;
 pub(crate) mod master_key;
 pub(crate) mod signing_keys;

@@ -220,6 +220,25 @@ impl SigningKeys {
         Ok(row)
     }
 
+    /// Seals with the current master key what a previous one has sealed. Returns how many keys.
+    pub(crate) async fn reseal(&self, pool: &PgPool) -> Result<usize, Error> {
+        let mut tx = pool.begin().await?;
+        signing_keys::lock(&mut tx).await?;
+        let master_key = &self.0.master_key;
+        let mut resealed = 0;
+        for row in signing_keys::all(&mut tx).await? {
+            if master_key.is_current(&row.sealed_private_key) {
+                continue;
+            }
+            let private = master_key.open(&row.kid, &row.sealed_private_key)?;
+            let sealed = master_key.seal(&row.kid, &private)?;
+            signing_keys::reseal(&mut tx, &row.kid, &sealed).await?;
+            resealed += 1;
+        }
+        tx.commit().await?;
+        Ok(resealed)
+    }
+
     /// When a key created now should become active; `None` when none is due.
     fn next_activation(&self, rows: &[SigningKeyRow], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Some(newest) = rows.last() else {

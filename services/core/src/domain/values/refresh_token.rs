@@ -45,6 +45,14 @@ impl RefreshToken {
         Self(key.derive("refresh-successor", &[salt, &self.0]))
     }
 
+    /// The successor by every master key, the current one first.
+    pub(crate) fn successors(&self, key: &MasterKey, salt: &[u8]) -> impl Iterator<Item = Self> {
+        let derived: Vec<_> = key
+            .derive_all("refresh-successor", &[salt, &self.0])
+            .collect();
+        derived.into_iter().map(Self)
+    }
+
     pub(crate) fn hash(&self) -> Vec<u8> {
         Sha256::digest(self.0).to_vec()
     }
@@ -90,8 +98,8 @@ mod tests {
 
     #[test]
     fn the_successor_depends_on_token_key_and_salt() {
-        let key = MasterKey::new(&[1; 32]);
-        let other_key = MasterKey::new(&[2; 32]);
+        let key = MasterKey::new(&[1; 32], &[]);
+        let other_key = MasterKey::new(&[2; 32], &[]);
         let token = RefreshToken::random();
         let successor = token.successor(&key, b"salt").hash();
         assert_eq!(successor, token.successor(&key, b"salt").hash());

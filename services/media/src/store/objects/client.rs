@@ -47,3 +47,11 @@ pub(super) fn connect(settings: &S3, endpoint: &Url) -> Client {
 pub(super) fn without_slash(url: &Url) -> &str {
     url.as_str().trim_end_matches('/')
 }
+
+/// For a single operation that may take as long as its object is large.
+pub(super) fn patient(limit: Duration) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(limit)
+        .build();
+    Builder::new().timeout_config(timeouts)
+}

@@ -3,13 +3,13 @@
 mod client;
 mod presign;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     Client,
     error::{DisplayErrorContext, SdkError},
-    operation::head_object::HeadObjectOutput,
-    types::ChecksumMode,
+    operation::{get_object::builders::GetObjectFluentBuilder, head_object::HeadObjectOutput},
+    types::{ChecksumMode, MetadataDirective},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use quartet_telemetry::span;
@@ -17,13 +17,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::S3,
-    store::assets::{AssetRow, Visibility},
+    store::assets::{AssetId, AssetRow, Visibility},
 };
 
 pub(crate) use presign::{Disposition, SignedRequest, Validity};
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{operation}: {message}")]
 pub(crate) struct ObjectError {
     operation: &'static str,
@@ -86,14 +86,17 @@ impl ObjectStore {
         format!("{}/{key}", self.0.public_base_url)
     }
 
-    /// `None` when the object does not exist.
-    pub(crate) async fn head(&self, asset: &AssetRow) -> Result<Option<ObjectHead>, ObjectError> {
+    /// The metadata of an upload; `None` when there is none.
+    pub(crate) async fn head_incoming(
+        &self,
+        id: AssetId,
+    ) -> Result<Option<ObjectHead>, ObjectError> {
         let request = self
             .0
             .client
             .head_object()
-            .bucket(self.bucket(asset.visibility))
-            .key(&asset.object_key)
+            .bucket(&self.0.private_bucket)
+            .key(id.incoming_key())
             .checksum_mode(ChecksumMode::Enabled);
         span("s3.head_object", async {
             match request.send().await {
@@ -105,46 +108,87 @@ impl ObjectStore {
         .await
     }
 
-    /// The first bytes of the version that `head` returned.
+    /// The first bytes of the upload that `head` describes; `None` when it has been replaced.
     pub(crate) async fn first_bytes(
         &self,
-        asset: &AssetRow,
+        id: AssetId,
         head: &ObjectHead,
         count: u64,
-    ) -> Result<Vec<u8>, ObjectError> {
+    ) -> Result<Option<Vec<u8>>, ObjectError> {
         let request = self
-            .0
-            .client
-            .get_object()
-            .bucket(self.bucket(asset.visibility))
-            .key(&asset.object_key)
-            .if_match(&head.etag)
+            .read_incoming(id, head)
             .range(format!("bytes=0-{}", count.saturating_sub(1)));
         span("s3.get_object", async {
-            let response = request.send().await.map_err(read_failed)?;
+            let Some(response) = unless_replaced(request.send().await, "read an object")? else {
+                return Ok(None);
+            };
             let bytes = response.body.collect().await.map_err(read_failed)?;
-            Ok(bytes.to_vec())
+            Ok(Some(bytes.to_vec()))
         })
         .await
     }
 
-    /// Reads the whole object in chunks, for stores that keep no SHA-256.
-    pub(crate) async fn checksum(&self, asset: &AssetRow) -> Result<Vec<u8>, ObjectError> {
-        let request = self
-            .0
-            .client
-            .get_object()
-            .bucket(self.bucket(asset.visibility))
-            .key(&asset.object_key);
+    /// Reads the whole upload in chunks, for stores that keep no SHA-256; `None` when it has been
+    /// replaced.
+    pub(crate) async fn checksum(
+        &self,
+        id: AssetId,
+        head: &ObjectHead,
+    ) -> Result<Option<Vec<u8>>, ObjectError> {
+        let request = self.read_incoming(id, head);
         span("s3.get_object", async {
-            let mut body = request.send().await.map_err(read_failed)?.body;
+            let Some(response) = unless_replaced(request.send().await, "read an object")? else {
+                return Ok(None);
+            };
+            let mut body = response.body;
             let mut hash = Sha256::new();
             while let Some(chunk) = body.next().await {
                 hash.update(&chunk.map_err(read_failed)?);
             }
-            Ok(hash.finalize().to_vec())
+            Ok(Some(hash.finalize().to_vec()))
         })
         .await
+    }
+
+    /// Copies the upload that `head` describes to its final place, with the declared media type.
+    /// `false` when it has been replaced since: nothing is copied then.
+    pub(crate) async fn publish(
+        &self,
+        asset: &AssetRow,
+        head: &ObjectHead,
+        disposition: Disposition,
+        time_limit: Duration,
+    ) -> Result<bool, ObjectError> {
+        let source = format!("{}/{}", self.0.private_bucket, asset.id.incoming_key());
+        let attachment = disposition == Disposition::Attachment;
+        let request = self
+            .0
+            .client
+            .copy_object()
+            .bucket(self.bucket(asset.visibility))
+            .key(&asset.object_key)
+            .copy_source(source)
+            .copy_source_if_match(&head.etag)
+            .metadata_directive(MetadataDirective::Replace)
+            .content_type(&asset.content_type)
+            .set_content_disposition(attachment.then(|| "attachment".to_owned()))
+            .customize()
+            .config_override(client::patient(time_limit));
+        let copied = span("s3.copy_object", request.send()).await;
+        Ok(unless_replaced(copied, "copy an object")?.is_some())
+    }
+
+    fn read_incoming(&self, id: AssetId, head: &ObjectHead) -> GetObjectFluentBuilder {
+        self.0
+            .client
+            .get_object()
+            .bucket(&self.0.private_bucket)
+            .key(id.incoming_key())
+            .if_match(&head.etag)
+    }
+
+    pub(crate) async fn delete_incoming(&self, id: AssetId) -> Result<(), ObjectError> {
+        self.delete(Visibility::Private, &id.incoming_key()).await
     }
 
     /// Succeeds when the object does not exist.
@@ -212,6 +256,23 @@ impl ObjectHead {
                 .checksum_sha256()
                 .and_then(|checksum| STANDARD.decode(checksum).ok()),
         }
+    }
+}
+
+/// `None` when the object that was meant is gone or replaced by another.
+fn unless_replaced<T, E>(
+    result: Result<T, SdkError<E>>,
+    operation: &'static str,
+) -> Result<Option<T>, ObjectError>
+where
+    SdkError<E>: std::error::Error,
+{
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(error) => match error.raw_response().map(|raw| raw.status().as_u16()) {
+            Some(404 | 412) => Ok(None),
+            _ => Err(failed(operation, error)),
+        },
     }
 }
 

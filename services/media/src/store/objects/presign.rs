@@ -46,7 +46,7 @@ pub(crate) struct SignedRequest {
 }
 
 impl ObjectStore {
-    /// Signs the upload of an asset. Size, media type and checksum are part of the signature, and
+    /// Signs the upload of an asset, to a private key of its own. Size, media type and checksum are part of the signature, and
     /// `if-none-match: *` makes a second upload fail.
     pub(crate) async fn sign_upload(
         &self,
@@ -60,8 +60,8 @@ impl ObjectStore {
             .0
             .signer
             .put_object()
-            .bucket(self.bucket(asset.visibility))
-            .key(&asset.object_key)
+            .bucket(&self.0.private_bucket)
+            .key(asset.id.incoming_key())
             .content_type(&asset.content_type)
             .content_length(asset.size_bytes)
             .if_none_match("*")

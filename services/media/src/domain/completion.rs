@@ -1,0 +1,190 @@
+//! Completing an upload: verify it, copy it to its final place, delete it.
+//!
+//! ```text
+//! incoming/ID (private) --verify--> matches: copy to uploads/ID --> ready, delete incoming/ID
+//!                                   differs: failed, delete incoming/ID
+//! ```
+//!
+//! Invariants:
+//! - Clients can write to `incoming/ID` only, which no one can read. What is public was verified:
+//!   the copy names the `ETag` of what was verified, so a file that is replaced in between is
+//!   verified again.
+//! - An asset changes from pending to another state once, in the database. Replicas that complete
+//!   the same asset copy the same file, and one of them wins.
+//! - A crash after the copy leaves a pending asset, whose retry or sweep finds the copy by its row.
+//!   The row stays while a replica may copy (`completing_until`), even if the asset is deleted.
+//! - Whatever is uploaded to `incoming/ID` afterwards is deleted by the sweep once the URL is dead.
+
+use std::time::Duration;
+
+use quartet_common::problem::Rule;
+use quartet_db::begin_as;
+
+use crate::{
+    domain::{Context, assets::get, content},
+    error::{Error, Mismatch},
+    store::{
+        Owner,
+        assets::{self, AssetId, AssetRow, Status},
+        objects::ObjectHead,
+    },
+};
+
+/// How often a file may be replaced while it is verified.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Makes a pending asset ready if the uploaded file is what was declared; otherwise marks it failed.
+/// Completing a ready asset again changes nothing.
+pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, owner, id).await?;
+    match asset.status {
+        Status::Ready => Ok(asset),
+        Status::Failed => Err(Error::AssetFailed),
+        Status::Pending => {
+            let (owned, owner) = (ctx.clone(), owner.clone());
+            let verify = || async move { verify(&owned, &owner, asset).await };
+            ctx.verifications.join(id, verify).await
+        }
+    }
+}
+
+async fn verify(ctx: &Context, owner: &Owner, asset: AssetRow) -> Result<AssetRow, Error> {
+    let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    let held = assets::hold(&mut tx, owner, asset.id, ctx.clock.now() + limit).await?;
+    tx.commit().await?;
+    if !held {
+        return settled(ctx, owner, asset.id).await;
+    }
+    let verified = tokio::time::timeout(limit, attempts(ctx, owner, &asset));
+    verified.await.map_err(|_| Error::VerificationEnded)?
+}
+
+async fn attempts(ctx: &Context, owner: &Owner, asset: &AssetRow) -> Result<AssetRow, Error> {
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(head) = ctx.objects.head_incoming(asset.id).await? else {
+            // Perhaps another replica has just completed it.
+            return settled(ctx, owner, asset.id).await;
+        };
+        let Some(mismatches) = compare(ctx, asset, &head).await? else {
+            continue;
+        };
+        if !mismatches.is_empty() {
+            return reject(ctx, owner, asset, mismatches).await;
+        }
+        let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
+        let disposition = content::disposition(&asset.content_type);
+        let copied = ctx.objects.publish(asset, &head, disposition, limit);
+        if copied.await? {
+            return accept(ctx, owner, asset, head.size_bytes).await;
+        }
+    }
+    Err(Error::VerificationEnded)
+}
+
+/// What a completed asset has become; for one that is pending, no file has arrived.
+async fn settled(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, owner, id).await?;
+    match asset.status {
+        Status::Ready => Ok(asset),
+        Status::Failed => Err(Error::AssetFailed),
+        Status::Pending => Err(Error::NotUploaded),
+    }
+}
+
+async fn accept(
+    ctx: &Context,
+    owner: &Owner,
+    asset: &AssetRow,
+    size_bytes: u64,
+) -> Result<AssetRow, Error> {
+    if settle(ctx, owner, asset.id, Status::Ready).await? {
+        ctx.metrics.completed.inc();
+        ctx.metrics.completed_bytes.inc_by(size_bytes);
+        delete_incoming(ctx, asset).await;
+    }
+    let settled = settled(ctx, owner, asset.id).await;
+    if matches!(settled, Err(Error::AssetNotFound | Error::AssetFailed)) {
+        // Deleted or rejected while the file was being copied.
+        let deleted = ctx.objects.delete(asset.visibility, &asset.object_key);
+        deleted.await?;
+    }
+    settled
+}
+
+async fn reject(
+    ctx: &Context,
+    owner: &Owner,
+    asset: &AssetRow,
+    mismatches: Vec<Mismatch>,
+) -> Result<AssetRow, Error> {
+    if settle(ctx, owner, asset.id, Status::Failed).await? {
+        ctx.metrics.rejected.inc();
+        delete_incoming(ctx, asset).await;
+    }
+    Err(Error::Mismatch(mismatches))
+}
+
+/// `false` when the asset is no longer pending.
+async fn settle(ctx: &Context, owner: &Owner, id: AssetId, status: Status) -> Result<bool, Error> {
+    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    let settled = assets::settle(&mut tx, owner, id, status, ctx.clock.now()).await?;
+    tx.commit().await?;
+    Ok(settled)
+}
+
+/// The sweep deletes what this cannot.
+async fn delete_incoming(ctx: &Context, asset: &AssetRow) {
+    if let Err(error) = ctx.objects.delete_incoming(asset.id).await {
+        tracing::warn!(%error, asset_id = %asset.id, "deleting an object failed, left to the sweep");
+    }
+}
+
+/// Compares the file with everything that was declared, the cheap checks first. `None` when it has
+/// been replaced meanwhile.
+async fn compare(
+    ctx: &Context,
+    asset: &AssetRow,
+    head: &ObjectHead,
+) -> Result<Option<Vec<Mismatch>>, Error> {
+    let mut found = Vec::new();
+    if i64::try_from(head.size_bytes) != Ok(asset.size_bytes) {
+        let (declared, actual) = (asset.size_bytes, head.size_bytes);
+        let rule = format!("must be {declared}; the file has {actual}");
+        found.push(Mismatch::Size(Rule::new("size_mismatch", rule)));
+    }
+    if content::essence(&head.content_type) != asset.content_type {
+        let rule = format!("must be {}, as in the presign request", asset.content_type);
+        let rule = Rule::new("content_type_mismatch", rule);
+        found.push(Mismatch::ContentType(rule));
+    }
+    if head.size_bytes > 0 {
+        let count = content::SAMPLE_BYTES.min(head.size_bytes);
+        let Some(sample) = ctx.objects.first_bytes(asset.id, head, count).await? else {
+            return Ok(None);
+        };
+        if let Err(rule) = content::check_sample(&asset.content_type, &sample) {
+            found.push(Mismatch::ContentType(rule));
+        }
+    }
+    let Some(declared) = &asset.checksum_sha256 else {
+        return Ok(Some(found));
+    };
+    let actual = match &head.checksum_sha256 {
+        Some(stored) => Some(stored.clone()),
+        // A file that is rejected anyway is not worth reading.
+        None if !found.is_empty() => return Ok(Some(found)),
+        None => {
+            let _turn = ctx.verifications.whole_read().await;
+            ctx.objects.checksum(asset.id, head).await?
+        }
+    };
+    let Some(actual) = actual else {
+        return Ok(None);
+    };
+    if actual != *declared {
+        let rule = "must be the SHA-256 of the uploaded file";
+        found.push(Mismatch::Checksum(Rule::new("checksum_mismatch", rule)));
+    }
+    Ok(Some(found))
+}

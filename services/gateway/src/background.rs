@@ -158,13 +158,24 @@ fn refuse(state: &State, error: &ConfigErrors) {
 /// Closes idle connections that are too old, or whose replica is gone.
 fn sweep_pool(state: &State) {
     let snapshot = state.snapshot();
-    let replicas = snapshot.upstreams.iter().map(|upstream| upstream.replicas());
+    let replicas = snapshot
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.replicas());
     let known: HashSet<SocketAddr> = replicas
-        .flat_map(|replicas| replicas.iter().map(|replica| replica.address).collect::<Vec<_>>())
+        .flat_map(|replicas| {
+            replicas
+                .iter()
+                .map(|replica| replica.address)
+                .collect::<Vec<_>>()
+        })
         .collect();
     let now = tokio::time::Instant::now();
     state.pool.sweep(now, |address| known.contains(&address));
-    state.metrics.idle_connections.set(gauge_value(state.pool.len()));
+    state
+        .metrics
+        .idle_connections
+        .set(gauge_value(state.pool.len()));
 }
 
 /// Frees the memory of clients that have sent nothing for a whole window.

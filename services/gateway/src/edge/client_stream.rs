@@ -86,7 +86,9 @@ impl ClientStream {
     /// How much of the body is here.
     pub(super) fn body_received(&self) -> usize {
         match &self.extent {
-            Extent::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX).min(self.ahead.len()),
+            Extent::Length(left) => usize::try_from(*left)
+                .unwrap_or(usize::MAX)
+                .min(self.ahead.len()),
             _ => 0,
         }
     }

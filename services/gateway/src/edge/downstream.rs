@@ -52,7 +52,9 @@ fn drop_headers(session: &mut Session, server: &Server) {
 }
 
 pub(super) fn is_dropped(name: &str, server: &Server) -> bool {
-    ["proxy", "x-forwarded"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
+    ["proxy", "x-forwarded"]
+        .iter()
+        .any(|dropped| name.eq_ignore_ascii_case(dropped))
         || (!server.allow_underscore_headers && name.contains('_'))
 }
 

@@ -35,7 +35,9 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
     let done = Done {
         method: &head.method,
         path: head.uri.path(),
-        status: session.response_written().map(|response| response.status.as_u16()),
+        status: session
+            .response_written()
+            .map(|response| response.status.as_u16()),
         bytes: session.body_bytes_sent() as u64,
         error: error.map(ToString::to_string),
     };

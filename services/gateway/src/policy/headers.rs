@@ -67,10 +67,7 @@ fn is_identity_header(name: &str) -> bool {
 
 fn has_prefix(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
-        && name
-            .bytes()
-            .zip(prefix.bytes())
-            .all(|(sent, known)| {
+        && name.bytes().zip(prefix.bytes()).all(|(sent, known)| {
             sent.to_ascii_lowercase() == known || (sent == b'_' && known == b'-')
         })
 }

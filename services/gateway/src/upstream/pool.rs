@@ -75,7 +75,11 @@ impl Pool {
         let mut shard = self.lock(self.own());
         if shard.count < self.max_per_shard {
             shard.count += 1;
-            shard.idle.entry(address).or_default().push(Idle { stream, until });
+            shard
+                .idle
+                .entry(address)
+                .or_default()
+                .push(Idle { stream, until });
         }
     }
 
@@ -93,7 +97,9 @@ impl Pool {
 
     /// Number of idle connections.
     pub(crate) fn len(&self) -> usize {
-        (0..self.shards.len()).map(|index| self.lock(index).count).sum()
+        (0..self.shards.len())
+            .map(|index| self.lock(index).count)
+            .sum()
     }
 
     fn own(&self) -> usize {
@@ -106,7 +112,9 @@ impl Pool {
     }
 
     fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,13 +167,21 @@ mod tests {
         // Bytes behind the end of a response.
         pool.put(address, stream, later());
         server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
-        pool.lock(pool.own()).idle[&address][0].stream.readable().await.unwrap();
+        pool.lock(pool.own()).idle[&address][0]
+            .stream
+            .readable()
+            .await
+            .unwrap();
         assert!(pool.take(address, Instant::now()).is_none());
         // Closed by the replica.
         let (stream, server, address) = pair().await;
         pool.put(address, stream, later());
         drop(server);
-        pool.lock(pool.own()).idle[&address][0].stream.readable().await.unwrap();
+        pool.lock(pool.own()).idle[&address][0]
+            .stream
+            .readable()
+            .await
+            .unwrap();
         assert!(pool.take(address, Instant::now()).is_none());
         assert_eq!(pool.len(), 0);
     }
@@ -181,7 +197,10 @@ mod tests {
             pool.put(address, stream, later());
         }
         assert_eq!(pool.len(), 2);
-        assert!(pool.take(address, later()).is_none(), "expired ones are closed");
+        assert!(
+            pool.take(address, later()).is_none(),
+            "expired ones are closed"
+        );
         let (stream, _server, other) = pair().await;
         pool.put(other, stream, later());
         pool.sweep(Instant::now(), |_| true);
@@ -197,7 +216,10 @@ mod tests {
         pool.put(address, stream, later());
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                let found = scope.spawn(|| pool.take(address, Instant::now())).join().unwrap();
+                let found = scope
+                    .spawn(|| pool.take(address, Instant::now()))
+                    .join()
+                    .unwrap();
                 pool.put(address, found.unwrap(), later());
             }
         });

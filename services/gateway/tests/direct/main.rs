@@ -45,6 +45,9 @@ fn every_test_runs_on_both_paths() {
     };
     for name in modules(include_str!("../it/main.rs")) {
         let is_here = modules(here).any(|other| other == name);
-        assert!(is_here != ONCE.contains(&name), "add {name} to tests/direct/main.rs");
+        assert!(
+            is_here != ONCE.contains(&name),
+            "add {name} to tests/direct/main.rs"
+        );
     }
 }

@@ -44,7 +44,11 @@ impl Message {
             body = &decoded;
         }
         let body = body.to_owned();
-        Self { start, fields, body }
+        Self {
+            start,
+            fields,
+            body,
+        }
     }
 
     fn value(&self, name: &str) -> Option<&str> {
@@ -58,7 +62,8 @@ impl Message {
             !["date", "x-request-id", "traceparent", "ratelimit"].contains(&name.as_str())
         });
         // Persistence is the default of HTTP/1.1; naming it says nothing.
-        self.fields.retain(|(name, value)| name != "connection" || value != "keep-alive");
+        self.fields
+            .retain(|(name, value)| name != "connection" || value != "keep-alive");
         if let Some((problem, _)) = self.body.split_once("\"request_id\"") {
             self.body = problem.to_owned();
             self.fields.retain(|(name, _)| name != "content-length");
@@ -107,7 +112,12 @@ async fn respond(
         }
     }
     let request = Message::parse(&bytes);
-    let path = request.start.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = request
+        .start
+        .split(' ')
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     seen.lock().unwrap().push(request);
     let path = path.split('?').next().unwrap_or_default();
     if let Some(response) = responses.get(path) {
@@ -123,7 +133,9 @@ fn is_complete(request: &[u8]) -> bool {
         return false;
     };
     let head = head.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     match length.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) => body.len() >= length,
         None => !head.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n"),
@@ -137,12 +149,32 @@ fn cases() -> Vec<Case> {
     let ok = || "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();
     let mut cases: Vec<Case> = vec![
         ("GET", "", "", ok()),
-        ("GET", "Accept: */*\r\nAccept: text/html\r\nCookie: a=b; c=d\r\n", "", ok()),
-        ("HEAD", "", "", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_owned()),
+        (
+            "GET",
+            "Accept: */*\r\nAccept: text/html\r\nCookie: a=b; c=d\r\n",
+            "",
+            ok(),
+        ),
+        (
+            "HEAD",
+            "",
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_owned(),
+        ),
         ("OPTIONS", "Origin: http://a\r\n", "", ok()),
         ("PURGE", "", "", ok()),
-        ("DELETE", "", "", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
-        ("POST", "Content-Length: 5\r\nContent-Type: text/plain\r\n", "abcde", ok()),
+        (
+            "DELETE",
+            "",
+            "",
+            "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        ),
+        (
+            "POST",
+            "Content-Length: 5\r\nContent-Type: text/plain\r\n",
+            "abcde",
+            ok(),
+        ),
         ("PUT", "Content-Length: 5\r\n", "abcde", ok()),
         ("PATCH", "Content-Length: 0\r\n", "", ok()),
         // Forged, of one connection, or unsafe.
@@ -160,7 +192,12 @@ fn cases() -> Vec<Case> {
             "",
             ok(),
         ),
-        ("GET", "Empty:\r\nSpaces:   a  b  \r\nHigh: \u{e9}\r\n", "", ok()),
+        (
+            "GET",
+            "Empty:\r\nSpaces:   a  b  \r\nHigh: \u{e9}\r\n",
+            "",
+            ok(),
+        ),
     ];
     for response in [
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
@@ -186,8 +223,13 @@ fn cases() -> Vec<Case> {
         cases.push(("POST", "Content-Length: 1\r\n", "x", response.to_owned()));
     }
     let large = "y".repeat(100_000);
-    let length = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{large}", large.len());
-    let chunk = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n{large}\r\n0\r\n\r\n");
+    let length = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{large}",
+        large.len()
+    );
+    let chunk = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n{large}\r\n0\r\n\r\n"
+    );
     cases.extend([("GET", "", "", length), ("GET", "", "", chunk)]);
     cases
 }
@@ -204,7 +246,11 @@ fn settings(address: SocketAddr) -> String {
 
 async fn gateway(address: SocketAddr, direct: bool) -> Gateway {
     let direct = direct.to_string();
-    Gateway::with_variables(&settings(address), &[("QUARTET_SERVER_DIRECT_PATH", &direct)]).await
+    Gateway::with_variables(
+        &settings(address),
+        &[("QUARTET_SERVER_DIRECT_PATH", &direct)],
+    )
+    .await
 }
 
 /// Everything that the client receives until the connection ends.
@@ -218,7 +264,9 @@ async fn send(gateway: &Gateway, request: &str) -> Vec<u8> {
 }
 
 async fn taken_directly(gateway: &Gateway) -> f64 {
-    gateway.metric("gateway_direct_requests_total{service=\"gateway\"}").await
+    gateway
+        .metric("gateway_direct_requests_total{service=\"gateway\"}")
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,8 +276,10 @@ async fn upstream_and_client_see_the_same_on_both_paths() {
     let scripted = cases.iter().enumerate();
     let responses = scripted.map(|(number, case)| (paths(number), case.3.clone()));
     let script = Script::start(responses.collect()).await;
-    let (general, direct) =
-        (gateway(script.address, false).await, gateway(script.address, true).await);
+    let (general, direct) = (
+        gateway(script.address, false).await,
+        gateway(script.address, true).await,
+    );
     let mut different = Vec::new();
     for (number, (method, fields, body, response)) in cases.iter().enumerate() {
         let request = format!(
@@ -290,8 +340,7 @@ async fn doubtful_responses_are_502_on_the_direct_path_and_their_connection_is_c
     let script = Script::start(responses.collect()).await;
     let gateway = gateway(script.address, true).await;
     for (number, response) in doubtful.iter().enumerate() {
-        let request =
-            format!("POST /{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        let request = format!("POST /{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
         let received = Message::parse(&send(&gateway, &request).await);
         assert_eq!(received.start, "HTTP/1.1 502 Bad Gateway", "{response:?}");
         assert_eq!(received.value("connection"), Some("close"), "{response:?}");
@@ -313,7 +362,10 @@ async fn rare_requests_take_the_general_path() {
         "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\na",
     ] {
         let received = String::from_utf8(send(&gateway, request).await).unwrap();
-        assert!(received.contains(" 200 OK\r\n") && received.contains("ok"), "{request:?}: {received}");
+        assert!(
+            received.contains(" 200 OK\r\n") && received.contains("ok"),
+            "{request:?}: {received}"
+        );
     }
     assert_eq!(taken_directly(&gateway).await, 0.0);
     // Both paths on one connection, in any order.

@@ -43,7 +43,11 @@ fn read_here(bytes: &[u8]) -> Option<Read> {
         }
     }
     let persistent = head.persistent && rest.is_empty();
-    Some(Read { status: head.status, body, persistent })
+    Some(Read {
+        status: head.status,
+        body,
+        persistent,
+    })
 }
 
 async fn read_by_pingora(bytes: &[u8]) -> Option<Read> {
@@ -56,7 +60,11 @@ async fn read_by_pingora(bytes: &[u8]) -> Option<Read> {
     }
     session.respect_keepalive();
     let persistent = session.reuse().await.is_some();
-    Some(Read { status, body, persistent })
+    Some(Read {
+        status,
+        body,
+        persistent,
+    })
 }
 
 /// # Errors
@@ -69,9 +77,16 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let there = runtime.unwrap().block_on(read_by_pingora(bytes));
     let text = bytes.escape_ascii().to_string();
     let Some(there) = there else {
-        return Err(TestCaseError::fail(format!("pingora refuses {text}: {here:?}")));
+        return Err(TestCaseError::fail(format!(
+            "pingora refuses {text}: {here:?}"
+        )));
     };
-    prop_assert_eq!((here.status, &here.body), (there.status, &there.body), "{}", text);
+    prop_assert_eq!(
+        (here.status, &here.body),
+        (there.status, &there.body),
+        "{}",
+        text
+    );
     // Being more careful than pingora is allowed.
     prop_assert!(there.persistent || !here.persistent, "{}", text);
     Ok(())
@@ -109,10 +124,33 @@ enum Change {
 
 fn change() -> impl Strategy<Value = (usize, Change)> {
     let fragment = prop::sample::select(vec![
-        "\r\n", "\n", "\r", " ", "\t", ",", ";", ":", "0", "3", "f", "0\r\n\r\n", "\r\n\r\n",
-        "chunked", "close", "keep-alive", "\r\nContent-Length: 3", "\r\nContent-Length:",
-        "\r\nTransfer-Encoding: chunked", "\r\nTransfer-Encoding:", "\r\nConnection: close",
-        "\r\nConnection: keep-alive", "\u{0}", "-", "+", "_", "HTTP/1.1 200 OK",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        "\t",
+        ",",
+        ";",
+        ":",
+        "0",
+        "3",
+        "f",
+        "0\r\n\r\n",
+        "\r\n\r\n",
+        "chunked",
+        "close",
+        "keep-alive",
+        "\r\nContent-Length: 3",
+        "\r\nContent-Length:",
+        "\r\nTransfer-Encoding: chunked",
+        "\r\nTransfer-Encoding:",
+        "\r\nConnection: close",
+        "\r\nConnection: keep-alive",
+        "\u{0}",
+        "-",
+        "+",
+        "_",
+        "HTTP/1.1 200 OK",
     ]);
     let change = prop_oneof![
         any::<u8>().prop_map(Change::Replace),
@@ -143,8 +181,13 @@ fn changed(mut bytes: Vec<u8>, changes: Vec<(usize, Change)>) -> Vec<u8> {
 
 #[test]
 fn the_corpus_is_read_as_pingora_reads_it() {
-    let accepted = corpus().into_iter().filter(|bytes| read_here(bytes).is_some());
-    assert!(accepted.count() > 10, "most of the corpus would prove nothing");
+    let accepted = corpus()
+        .into_iter()
+        .filter(|bytes| read_here(bytes).is_some());
+    assert!(
+        accepted.count() > 10,
+        "most of the corpus would prove nothing"
+    );
     for bytes in corpus() {
         agree(&bytes).unwrap();
     }

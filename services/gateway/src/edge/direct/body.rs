@@ -123,7 +123,11 @@ mod tests {
                 "next",
             ),
         ] {
-            assert_eq!(pass(framing, input), (output.to_owned(), left.to_owned()), "{input}");
+            assert_eq!(
+                pass(framing, input),
+                (output.to_owned(), left.to_owned()),
+                "{input}"
+            );
         }
     }
 }

@@ -163,17 +163,24 @@ mod tests {
         let source: Vec<u8> = (0..3 * BUFFER_BYTES).map(|n| (n % 251) as u8).collect();
         let mut reader = source.as_slice();
         let mut buffer = Buffer::lend();
-        let mut read = |buffer: &mut Buffer, max| {
-            match buffer.poll_read(&mut reader, max, &mut context) {
+        let mut read =
+            |buffer: &mut Buffer, max| match buffer.poll_read(&mut reader, max, &mut context) {
                 Poll::Ready(result) => result.unwrap(),
                 Poll::Pending => panic!("a slice is always ready"),
-            }
-        };
+            };
         assert_eq!(read(&mut buffer, 10), 10);
         assert_eq!(read(&mut buffer, u64::MAX), BUFFER_BYTES - 10);
         buffer.consume(100);
-        assert_eq!(read(&mut buffer, u64::MAX), 100, "the rest moves to the start");
-        assert_eq!(read(&mut buffer, u64::MAX), BUFFER_BYTES, "a full buffer grows");
+        assert_eq!(
+            read(&mut buffer, u64::MAX),
+            100,
+            "the rest moves to the start"
+        );
+        assert_eq!(
+            read(&mut buffer, u64::MAX),
+            BUFFER_BYTES,
+            "a full buffer grows"
+        );
         buffer.push(b"end");
         let expected = [&source[100..100 + 2 * BUFFER_BYTES], b"end"].concat();
         assert_eq!(buffer.unused(), expected);

@@ -143,7 +143,11 @@ impl Chunks {
 }
 
 fn bounded(bytes: usize, max: usize, state: State) -> Result<State, Malformed> {
-    if bytes > max { Err(Malformed) } else { Ok(state) }
+    if bytes > max {
+        Err(Malformed)
+    } else {
+        Ok(state)
+    }
 }
 
 #[cfg(test)]
@@ -214,7 +218,11 @@ mod tests {
             "0\r\nX: 1\n\r\n",
         ] {
             for piece in [1, 3, 1000] {
-                assert_eq!(decode(input.as_bytes(), piece), None, "{input:?} by {piece}");
+                assert_eq!(
+                    decode(input.as_bytes(), piece),
+                    None,
+                    "{input:?} by {piece}"
+                );
             }
         }
     }

@@ -4,13 +4,13 @@ use std::{io, net::SocketAddr};
 
 use tokio::{net::TcpStream, time::Instant};
 
-use pingora::protocols::l4::ext::set_tcp_keepalive;
 use super::alarm::Alarm;
 use crate::{
     config::model::Server,
     edge::socket::tcp_keepalive,
     upstream::{Pool, Upstream},
 };
+use pingora::protocols::l4::ext::set_tcp_keepalive;
 
 /// A connection, and whether it has served a request before.
 #[derive(Debug)]
@@ -30,7 +30,10 @@ pub(super) async fn connect(
 ) -> io::Result<Connected> {
     let now = Instant::now();
     if let Some(stream) = pool.take(address, now) {
-        return Ok(Connected { stream, reused: true });
+        return Ok(Connected {
+            stream,
+            reused: true,
+        });
     }
     let deadline = now + upstream.config.connect_timeout;
     let stream = alarm
@@ -40,5 +43,8 @@ pub(super) async fn connect(
     // A small request must not wait for the acknowledgment of the one before.
     stream.set_nodelay(true)?;
     set_tcp_keepalive(&stream, &tcp_keepalive(server)).map_err(io::Error::other)?;
-    Ok(Connected { stream, reused: false })
+    Ok(Connected {
+        stream,
+        reused: false,
+    })
 }

@@ -9,12 +9,7 @@ use std::io::Write as _;
 use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::http::date::get_cached_date;
 
-use super::{
-    body::BodyWriter,
-    buffer::Buffer,
-    request::RequestView,
-    response_head::ResponseHead,
-};
+use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
 use crate::{policy::headers::is_untrusted, reply::Reply};
 
 /// Fields that the gateway sets, in place of those of the same name.
@@ -75,7 +70,10 @@ pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &Edits, keep: bool,
     let reason = reply.status.canonical_reason().unwrap_or_default();
     // Writing to a buffer cannot fail.
     let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());
-    let own = reply.headers.iter().filter(|(name, _)| !is_replaced(name.as_str().as_bytes(), edits));
+    let own = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| !is_replaced(name.as_str().as_bytes(), edits));
     for (name, value) in own {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
@@ -172,7 +170,10 @@ mod tests {
         *,
     };
     fn edits() -> Vec<(HeaderName, HeaderValue)> {
-        vec![(HeaderName::from_static("x-request-id"), HeaderValue::from_static("ours"))]
+        vec![(
+            HeaderName::from_static("x-request-id"),
+            HeaderValue::from_static("ours"),
+        )]
     }
 
     fn text(out: &Buffer) -> String {
@@ -189,7 +190,8 @@ mod tests {
         let mut out = Buffer::lend();
         let view = head.view(sent.as_bytes());
         write_request(head.method(), view.target(), view, &edits(), &mut out);
-        let expected = "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
+        let expected =
+            "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
         assert_eq!(text(&out), expected);
     }
 
@@ -234,10 +236,17 @@ mod tests {
                 true,
                 "304 Not Modified\r\nDate: d\r\nContent-Length: 7\r\nx-request-id: ours",
             ),
-            ("103 Early Hints\r\nLink: a\r\nConnection: x", true, "103 Early Hints\r\nLink: a"),
+            (
+                "103 Early Hints\r\nLink: a\r\nConnection: x",
+                true,
+                "103 Early Hints\r\nLink: a",
+            ),
         ] {
             let sent = format!("HTTP/1.1 {sent}\r\n\r\n");
-            assert_eq!(response(&sent, keep), format!("HTTP/1.1 {expected}\r\n\r\n"));
+            assert_eq!(
+                response(&sent, keep),
+                format!("HTTP/1.1 {expected}\r\n\r\n")
+            );
         }
         let dated = response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
         assert!(dated.contains("\r\ndate: "), "{dated}");

@@ -7,7 +7,6 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use http::{HeaderName, HeaderValue, Method, Uri, Version, request::Parts};
 
-
 /// Room for as many fields as pingora's parser has.
 const MAX_FIELDS: usize = 256;
 /// A longer number would not fit 64 bits with certainty.
@@ -47,7 +46,9 @@ impl RequestHead {
         else {
             return false;
         };
-        let method = request.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+        let method = request
+            .method
+            .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
         let Some(method) = method.filter(|_| target.starts_with('/')) else {
             return false;
         };
@@ -75,7 +76,9 @@ impl RequestHead {
                 self.fields.push((name, value));
             }
         }
-        span(target.as_bytes()).map(|target| self.target = target).is_some()
+        span(target.as_bytes())
+            .map(|target| self.target = target)
+            .is_some()
     }
 
     /// False: the field is none for this path.
@@ -124,7 +127,11 @@ impl RequestHead {
 fn length(value: &[u8]) -> Option<u64> {
     let fits = (1..=MAX_LENGTH_DIGITS).contains(&value.len());
     let digits = fits && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
 }
 
 impl<'r> RequestView<'r> {
@@ -148,7 +155,9 @@ impl<'r> RequestView<'r> {
         parts.headers.reserve(self.head.fields.len());
         for (name, value) in self.fields() {
             let name = HeaderName::from_bytes(name).ok()?;
-            parts.headers.append(name, HeaderValue::from_bytes(value).ok()?);
+            parts
+                .headers
+                .append(name, HeaderValue::from_bytes(value).ok()?);
         }
         Some(parts)
     }
@@ -174,9 +183,15 @@ mod tests {
         for _ in 0..2 {
             assert!(read(&mut head, text));
             let parts = head.view(text.as_bytes()).to_parts().unwrap();
-            assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b".to_owned()));
+            assert_eq!(
+                (parts.method, parts.uri.to_string()),
+                (Method::POST, "/a?b".to_owned())
+            );
             assert_eq!((head.body_bytes(), head.close()), (5, true));
-            assert_eq!(parts.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
+            assert_eq!(
+                parts.headers.get_all("x").iter().collect::<Vec<_>>(),
+                ["1", "2"]
+            );
             assert_eq!(parts.headers.len(), 5, "{:?}", parts.headers);
         }
         assert!(read(&mut head, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));

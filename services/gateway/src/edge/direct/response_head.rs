@@ -56,7 +56,10 @@ impl ResponseHead<'_, '_> {
         const EVENTS: &[u8] = b"text/event-stream";
         self.fields.iter().any(|field| {
             field.name.eq_ignore_ascii_case("content-type")
-                && field.value.get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
+                && field
+                    .value
+                    .get(..EVENTS.len())
+                    .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
         })
     }
 }
@@ -234,10 +237,19 @@ mod tests {
             ("204 No Content\r\nContent-Length: 0", false, Empty, true),
             ("304 Not Modified\r\nContent-Length: 9", false, Empty, true),
             ("103 Early Hints\r\nLink: a", false, Empty, true),
-            ("200 OK\r\nConnection: x, Close\r\nContent-Length: 3", false, Length(3), false),
+            (
+                "200 OK\r\nConnection: x, Close\r\nContent-Length: 3",
+                false,
+                Length(3),
+                false,
+            ),
         ] {
             let text = format!("HTTP/1.1 {text}\r\n\r\n");
-            assert_eq!(read(text.as_bytes(), to_head), Ok((framing, persistent)), "{text:?}");
+            assert_eq!(
+                read(text.as_bytes(), to_head),
+                Ok((framing, persistent)),
+                "{text:?}"
+            );
         }
         let old = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n";
         assert_eq!(read(old, false), Ok((Length(3), false)));
@@ -279,7 +291,10 @@ mod tests {
             "ICY 200 OK\r\n\r\n",
         ] {
             let outcome = read(text.as_bytes(), false);
-            assert!(!matches!(outcome, Ok(_) | Err("incomplete")), "{text:?}: {outcome:?}");
+            assert!(
+                !matches!(outcome, Ok(_) | Err("incomplete")),
+                "{text:?}: {outcome:?}"
+            );
         }
         assert_eq!(read(b"HTTP/1.1 200 OK\r\n", false), Err("incomplete"));
     }
@@ -288,10 +303,22 @@ mod tests {
     fn heads_are_bounded() {
         let line = format!("X: {}\r\n", "y".repeat(1000));
         let large = format!("HTTP/1.1 200 OK\r\n{}\r\n", line.repeat(70));
-        assert_eq!(HeadEnd::default().find(large.as_bytes()), Err("the response head is too large"));
+        assert_eq!(
+            HeadEnd::default().find(large.as_bytes()),
+            Err("the response head is too large")
+        );
         let endless = vec![b'x'; MAX_HEAD_BYTES + 1];
-        assert_eq!(HeadEnd::default().find(&endless), Err("the response head is too large"));
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS + 1));
-        assert_eq!(read(many.as_bytes(), false), Err("too many response headers"));
+        assert_eq!(
+            HeadEnd::default().find(&endless),
+            Err("the response head is too large")
+        );
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "A: b\r\n".repeat(MAX_FIELDS + 1)
+        );
+        assert_eq!(
+            read(many.as_bytes(), false),
+            Err("too many response headers")
+        );
     }
 }

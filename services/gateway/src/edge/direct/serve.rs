@@ -109,7 +109,12 @@ impl Direct {
         ctx.streaming = matched.route.stream;
         ctx.matched = Some(matched);
         let keep = !self.head.close() && !self.state.readiness.is_draining();
-        let request = InFlight { stream, parts: &parts, ctx: &mut ctx, keep };
+        let request = InFlight {
+            stream,
+            parts: &parts,
+            ctx: &mut ctx,
+            keep,
+        };
         let ended = self.respond(request, head).await;
         let done = logging::Done {
             method: &parts.method,
@@ -166,7 +171,11 @@ impl Direct {
         let edits = request_edits(request, upstream, self.tls);
         let mut start = Buffer::lend();
         let view = self.head.view(head);
-        let respelled = request.ctx.matched.as_ref().and_then(|matched| matched.target.as_deref());
+        let respelled = request
+            .ctx
+            .matched
+            .as_ref()
+            .and_then(|matched| matched.target.as_deref());
         let target = respelled.map_or(view.target(), str::as_bytes);
         heads::write_request(&request.parts.method, target, view, &edits, &mut start);
         let body = request.stream.take_body();
@@ -190,7 +199,9 @@ impl Direct {
         loop {
             let now = Instant::now();
             let attempts = &mut request.ctx.attempts;
-            let replica = upstream.pick(&attempts.tried, now).ok_or(Failed::unreachable(None))?;
+            let replica = upstream
+                .pick(&attempts.tried, now)
+                .ok_or(Failed::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);
             attempts.started = Some(now);
@@ -202,9 +213,16 @@ impl Direct {
                 Err(_) if failure::while_connecting(request.ctx, &self.state) => continue,
                 Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
             };
-            let client = Client { stream: &mut *request.stream, alarm: &mut self.alarm };
+            let client = Client {
+                stream: &mut *request.stream,
+                alarm: &mut self.alarm,
+            };
             let mut exchange = Exchange::new(client, stream, start, timeouts);
-            let mut on_head = Heads { ctx: request.ctx, keep: request.keep, status: None };
+            let mut on_head = Heads {
+                ctx: request.ctx,
+                keep: request.keep,
+                status: None,
+            };
             let result = exchange.run(&mut on_head).await;
             let (status, keep) = (on_head.status, on_head.keep);
             let bytes = exchange.body_bytes;
@@ -217,7 +235,12 @@ impl Direct {
                 if !read {
                     linger(request.stream).await;
                 }
-                return Ok(Ended { status, bytes, keep, error: None });
+                return Ok(Ended {
+                    status,
+                    bytes,
+                    keep,
+                    error: None,
+                });
             };
             let can_reply = exchange.can_reply();
             let unanswered = exchange.is_unanswered();
@@ -233,7 +256,11 @@ impl Direct {
                 }
             }
             let sent = (!can_reply).then_some((status, bytes));
-            return Err(Failed { problem: failure.problem(), error: failure.text(), sent });
+            return Err(Failed {
+                problem: failure.problem(),
+                error: failure.text(),
+                sent,
+            });
         }
     }
 
@@ -245,7 +272,11 @@ impl Direct {
             (Some(problem), None) => self.problem(request, problem).await,
             (_, sent) => {
                 let (status, bytes) = sent.unwrap_or_default();
-                Ended { status, bytes, ..Ended::default() }
+                Ended {
+                    status,
+                    bytes,
+                    ..Ended::default()
+                }
             }
         };
         ended.error = ended.error.or(failed.error);
@@ -268,7 +299,13 @@ impl Direct {
         reply::decorate(&mut edits, request.ctx);
         let mut out = Buffer::lend();
         heads::write_reply(reply, &request.parts.method, &edits.0, keep, &mut out);
-        let seconds = request.ctx.snapshot.config.model.server.page_timeout_seconds;
+        let seconds = request
+            .ctx
+            .snapshot
+            .config
+            .model
+            .server
+            .page_timeout_seconds;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
         let stream = &mut *request.stream;
         let sent = async {
@@ -284,7 +321,12 @@ impl Direct {
         }
         let is_head = request.parts.method == Method::HEAD;
         let bytes = if is_head { 0 } else { reply.body.len() as u64 };
-        Ended { status: Some(reply.status.as_u16()), bytes, keep, error: None }
+        Ended {
+            status: Some(reply.status.as_u16()),
+            bytes,
+            keep,
+            error: None,
+        }
     }
 }
 
@@ -300,7 +342,11 @@ struct Failed {
 impl Failed {
     fn unreachable(error: Option<String>) -> Self {
         let problem = Some(error::upstream_unreachable());
-        Self { problem, error, sent: None }
+        Self {
+            problem,
+            error,
+            sent: None,
+        }
     }
 }
 
@@ -382,7 +428,10 @@ fn request_edits(
     for (name, value) in forwarded_headers(&ctx.policy, origin, sent).into_headers() {
         edits.push((name.clone(), value));
     }
-    let respelled = ctx.matched.as_ref().and_then(|matched| matched.host.as_ref());
+    let respelled = ctx
+        .matched
+        .as_ref()
+        .and_then(|matched| matched.host.as_ref());
     if let Some(host) = upstream.config.host.as_ref().or(respelled) {
         edits.push((header::HOST, host.clone()));
     }
@@ -397,7 +446,11 @@ fn timeouts(ctx: &Ctx, route: &Route) -> Timeouts {
     let write = ctx.snapshot.config.model.server.write_timeout_seconds;
     Timeouts {
         body: route.body_timeout,
-        response: if ctx.streaming { route.stream_timeout } else { route.response_timeout },
+        response: if ctx.streaming {
+            route.stream_timeout
+        } else {
+            route.response_timeout
+        },
         write: Duration::from_secs(write),
     }
 }

@@ -143,8 +143,14 @@ impl Sending {
 #[derive(Debug)]
 enum Response {
     Head(HeadEnd),
-    Body { reader: BodyReader, writer: BodyWriter, persistent: bool },
-    Ended { persistent: bool },
+    Body {
+        reader: BodyReader,
+        writer: BodyWriter,
+        persistent: bool,
+    },
+    Ended {
+        persistent: bool,
+    },
 }
 
 /// What one poll brought.
@@ -223,15 +229,25 @@ where
 
     /// The request for another attempt; `None` if a part of it is gone.
     pub(super) fn into_request(self) -> Option<Request> {
-        let Sending { mut buffer, start, left, .. } = self.sending;
+        let Sending {
+            mut buffer,
+            start,
+            left,
+            ..
+        } = self.sending;
         buffer.rewind(start);
-        let again = Request { start: buffer, left, is_head: self.is_head };
+        let again = Request {
+            start: buffer,
+            left,
+            is_head: self.is_head,
+        };
         (!self.sending.beyond_start).then_some(again)
     }
 
     /// The connection, if the next request may be sent on it: nothing of this one is left in it.
     pub(super) fn into_reusable(self) -> Option<U> {
-        let sent = !self.sending.stopped && self.sending.left == 0 && self.sending.buffer.is_empty();
+        let sent =
+            !self.sending.stopped && self.sending.left == 0 && self.sending.buffer.is_empty();
         let clean = self.received.is_empty() && !self.upstream_ended;
         let persistent = matches!(self.response, Response::Ended { persistent: true });
         (sent && clean && persistent).then_some(self.upstream)
@@ -260,7 +276,8 @@ where
                 Poll::Pending => {}
             }
         } else if let Poll::Ready(read) =
-            self.received.poll_read(&mut self.upstream, u64::MAX, context)
+            self.received
+                .poll_read(&mut self.upstream, u64::MAX, context)
         {
             self.upstream_since = Instant::now();
             self.upstream_ended = read.map_err(|error| Failure::UpstreamClosed(Some(error)))? == 0;
@@ -277,7 +294,9 @@ where
         while !self.sending.is_done() {
             let sending = &mut self.sending;
             if sending.buffer.is_empty() {
-                let read = sending.buffer.poll_read(self.client.stream, sending.left, context);
+                let read = sending
+                    .buffer
+                    .poll_read(self.client.stream, sending.left, context);
                 match read {
                     Poll::Ready(Ok(count @ 1..)) => {
                         sending.left -= count as u64;
@@ -289,7 +308,10 @@ where
             }
             let since = &mut self.upstream_since;
             let progressed = || *since = Instant::now();
-            match sending.buffer.poll_write(&mut self.upstream, context, progressed) {
+            match sending
+                .buffer
+                .poll_write(&mut self.upstream, context, progressed)
+            {
                 Poll::Ready(Ok(())) => self.body_since = self.upstream_since,
                 // It may have answered before it closed, so the response is read all the same.
                 Poll::Ready(Err(_)) => sending.stopped = true,
@@ -368,7 +390,12 @@ where
     }
 
     fn body(&mut self) -> Result<(), Failure> {
-        let Response::Body { reader, writer, persistent } = &mut self.response else {
+        let Response::Body {
+            reader,
+            writer,
+            persistent,
+        } = &mut self.response
+        else {
             return Ok(());
         };
         self.answer_since = self.upstream_since;
@@ -381,7 +408,9 @@ where
             self.body_bytes += self.received.unused().len() as u64;
             std::mem::swap(&mut self.received, &mut self.answering);
             if *left == 0 {
-                self.response = Response::Ended { persistent: *persistent };
+                self.response = Response::Ended {
+                    persistent: *persistent,
+                };
             }
             return Ok(());
         }
@@ -403,7 +432,9 @@ where
         let used = before - rest.len();
         if ended {
             writer.end(&mut self.answering);
-            self.response = Response::Ended { persistent: *persistent };
+            self.response = Response::Ended {
+                persistent: *persistent,
+            };
         }
         self.received.consume(used);
         Ok(())
@@ -411,11 +442,19 @@ where
 
     /// The earliest of the deadlines in force.
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines().into_iter().flatten().map(|(deadline, _)| deadline).min()
+        self.deadlines()
+            .into_iter()
+            .flatten()
+            .map(|(deadline, _)| deadline)
+            .min()
     }
 
     fn expired(&self) -> Failure {
-        let earliest = self.deadlines().into_iter().flatten().min_by_key(|(deadline, _)| *deadline);
+        let earliest = self
+            .deadlines()
+            .into_iter()
+            .flatten()
+            .min_by_key(|(deadline, _)| *deadline);
         match earliest {
             Some((_, Wait::Body)) => Failure::BodyTimeout,
             Some((_, Wait::Answer)) => Failure::ClientStalled,
@@ -424,7 +463,12 @@ where
     }
 
     fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
-        let upstream = || Some((self.upstream_since + self.timeouts.response?, Wait::Upstream));
+        let upstream = || {
+            Some((
+                self.upstream_since + self.timeouts.response?,
+                Wait::Upstream,
+            ))
+        };
         let request = if self.sending.is_done() {
             None
         } else if self.sending.buffer.is_empty() {

@@ -18,7 +18,11 @@ struct Statuses;
 
 impl OnHead for Statuses {
     fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
-        let keep = if keep || head.is_interim() { "" } else { " close" };
+        let keep = if keep || head.is_interim() {
+            ""
+        } else {
+            " close"
+        };
         out.push(format!("[{}{keep}]", head.status).as_bytes());
     }
 }
@@ -50,19 +54,44 @@ fn start(request: &str, left: u64, timeouts: Timeouts) -> Peers {
     let is_head = request.starts_with("HEAD");
     let exchange = tokio::spawn(async move {
         let mut stream = ClientStream::new(Box::new(stream));
-        stream.begin(0, if left == 0 { Extent::Ended } else { Extent::Length(left) });
+        stream.begin(
+            0,
+            if left == 0 {
+                Extent::Ended
+            } else {
+                Extent::Length(left)
+            },
+        );
         let mut alarm = Alarm::new();
-        let client = Client { stream: &mut stream, alarm: &mut alarm };
-        let request = Request { start, left, is_head };
+        let client = Client {
+            stream: &mut stream,
+            alarm: &mut alarm,
+        };
+        let request = Request {
+            start,
+            left,
+            is_head,
+        };
         let mut exchange = Exchange::new(client, replica, request, timeouts);
         let result = exchange.run(&mut Statuses).await;
         let (can_reply, unanswered) = (exchange.can_reply(), exchange.is_unanswered());
         let request_read = exchange.request_read();
         let reusable = exchange.into_reusable().is_some();
         let ahead = String::from_utf8(stream.ahead().to_vec()).unwrap();
-        Ended { result, reusable, can_reply, unanswered, request_read, ahead }
+        Ended {
+            result,
+            reusable,
+            can_reply,
+            unanswered,
+            request_read,
+            ahead,
+        }
     });
-    Peers { client, upstream, exchange }
+    Peers {
+        client,
+        upstream,
+        exchange,
+    }
 }
 
 impl Peers {
@@ -96,10 +125,25 @@ async fn receives(stream: &mut DuplexStream, expected: &str) {
 #[tokio::test]
 async fn responses_are_passed_and_only_clean_connections_reused() {
     for (request, response, expected, reusable) in [
-        (GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "[200]abc", true),
+        (
+            GET,
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+            "[200]abc",
+            true,
+        ),
         (GET, "HTTP/1.1 204 No Content\r\n\r\n", "[204]", true),
-        (GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", "[304]", true),
-        ("HEAD / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "[200]", true),
+        (
+            GET,
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n",
+            "[304]",
+            true,
+        ),
+        (
+            "HEAD / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+            "[200]",
+            true,
+        ),
         (
             GET,
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nX: y\r\n\r\n",
@@ -119,8 +163,18 @@ async fn responses_are_passed_and_only_clean_connections_reused() {
             false,
         ),
         // Bytes behind the end would be taken for the response of the next client.
-        (GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", "[200]abc", false),
-        (GET, "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "[204]", false),
+        (
+            GET,
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd",
+            "[200]abc",
+            false,
+        ),
+        (
+            GET,
+            "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "[204]",
+            false,
+        ),
         (
             GET,
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nx",
@@ -163,13 +217,22 @@ async fn doubtful_responses_are_refused_while_another_can_be_sent() {
         let mut peers = start(GET, 0, TIMEOUTS);
         peers.upstream_sends(response).await;
         let ended = peers.ended().await;
-        assert!(matches!(ended.result, Err(Failure::Refused(_))), "{response:?}: {ended:?}");
-        assert!(ended.can_reply && !ended.reusable, "{response:?}: {ended:?}");
+        assert!(
+            matches!(ended.result, Err(Failure::Refused(_))),
+            "{response:?}: {ended:?}"
+        );
+        assert!(
+            ended.can_reply && !ended.reusable,
+            "{response:?}: {ended:?}"
+        );
     }
     let mut peers = start(GET, 0, TIMEOUTS);
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_INTERIM + 1);
     peers.upstream_sends(&interim).await;
-    assert!(matches!(peers.ended().await.result, Err(Failure::Refused(_))));
+    assert!(matches!(
+        peers.ended().await.result,
+        Err(Failure::Refused(_))
+    ));
 }
 
 #[tokio::test]
@@ -177,8 +240,16 @@ async fn a_connection_that_ends_early_is_no_response() {
     for (response, unanswered, can_reply) in [
         ("", true, true),
         ("HTTP/1.1 200 OK\r\nContent-", true, true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na", false, false),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", false, false),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na",
+            false,
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+            false,
+            false,
+        ),
     ] {
         let mut peers = start(GET, 0, TIMEOUTS);
         peers.upstream_receives(GET).await;
@@ -188,8 +259,15 @@ async fn a_connection_that_ends_early_is_no_response() {
         }
         peers.upstream.shutdown().await.unwrap();
         let ended = peers.ended().await;
-        assert!(matches!(ended.result, Err(Failure::UpstreamClosed(None))), "{ended:?}");
-        assert_eq!((ended.unanswered, ended.can_reply), (unanswered, can_reply), "{response:?}");
+        assert!(
+            matches!(ended.result, Err(Failure::UpstreamClosed(None))),
+            "{ended:?}"
+        );
+        assert_eq!(
+            (ended.unanswered, ended.can_reply),
+            (unanswered, can_reply),
+            "{response:?}"
+        );
     }
 }
 
@@ -206,10 +284,15 @@ async fn bodies_are_sent_to_their_length_and_no_further() {
     receives(&mut upstream, &format!("{POST}first{body}")).await;
     peers.client = sender.await.unwrap();
     peers.upstream = upstream;
-    peers.upstream_sends("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await;
+    peers
+        .upstream_sends("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        .await;
     peers.client_receives("[201]").await;
     let ended = peers.ended().await;
-    assert!(ended.result.is_ok() && ended.reusable && ended.request_read, "{ended:?}");
+    assert!(
+        ended.result.is_ok() && ended.reusable && ended.request_read,
+        "{ended:?}"
+    );
     assert!("GET /next".starts_with(&ended.ahead), "{ended:?}");
 }
 
@@ -260,10 +343,20 @@ async fn a_response_that_overtakes_the_end_of_the_connection_is_passed() {
     // The upstream refuses the body by closing, after it has answered.
     let mut peers = start(POST, 100_000, TIMEOUTS);
     peers.upstream_receives(POST).await;
-    peers.upstream_sends("HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n").await;
-    let Peers { client, upstream, exchange } = peers;
+    peers
+        .upstream_sends("HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    let Peers {
+        client,
+        upstream,
+        exchange,
+    } = peers;
     drop(upstream);
-    let mut peers = Peers { client, upstream: duplex(1).0, exchange };
+    let mut peers = Peers {
+        client,
+        upstream: duplex(1).0,
+        exchange,
+    };
     peers.client_sends("part of the body").await;
     peers.client_receives("[413 close]").await;
     assert!(peers.ended().await.result.is_ok());
@@ -276,20 +369,31 @@ async fn a_client_that_sends_no_more_gets_its_response() {
     peers.client.shutdown().await.unwrap();
     // So that the end is seen before the response.
     tokio::task::yield_now().await;
-    peers.upstream_sends("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc").await;
+    peers
+        .upstream_sends("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
     peers.client_receives("[200 close]abc").await;
     assert!(peers.ended().await.result.is_ok());
     // Where nothing else would ever end the request, that does.
-    let endless = Timeouts { response: None, ..TIMEOUTS };
+    let endless = Timeouts {
+        response: None,
+        ..TIMEOUTS
+    };
     let mut peers = start(GET, 0, endless);
     peers.upstream_receives(GET).await;
     peers.client.shutdown().await.unwrap();
-    assert!(matches!(peers.ended().await.result, Err(Failure::ClientGone)));
+    assert!(matches!(
+        peers.ended().await.result,
+        Err(Failure::ClientGone)
+    ));
     // A body that ends early is none.
     let mut peers = start(POST, 10, TIMEOUTS);
     peers.client_sends("half").await;
     peers.client.shutdown().await.unwrap();
-    assert!(matches!(peers.ended().await.result, Err(Failure::ClientGone)));
+    assert!(matches!(
+        peers.ended().await.result,
+        Err(Failure::ClientGone)
+    ));
 }
 
 #[tokio::test]
@@ -315,34 +419,64 @@ async fn what_the_client_sends_next_is_kept_and_bounded() {
 #[tokio::test]
 async fn every_wait_has_a_deadline() {
     let short = Duration::from_millis(30);
-    let slow_body = Timeouts { body: short, ..TIMEOUTS };
+    let slow_body = Timeouts {
+        body: short,
+        ..TIMEOUTS
+    };
     let mut peers = start(POST, 10, slow_body);
     peers.client_sends("half").await;
     let ended = peers.ended().await;
-    assert!(matches!(ended.result, Err(Failure::BodyTimeout)) && ended.can_reply, "{ended:?}");
+    assert!(
+        matches!(ended.result, Err(Failure::BodyTimeout)) && ended.can_reply,
+        "{ended:?}"
+    );
 
-    let slow_upstream = Timeouts { response: Some(short), ..TIMEOUTS };
-    for response in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"] {
+    let slow_upstream = Timeouts {
+        response: Some(short),
+        ..TIMEOUTS
+    };
+    for response in [
+        "",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na",
+    ] {
         let mut peers = start(GET, 0, slow_upstream);
         peers.upstream_sends(response).await;
         let result = (&mut peers.exchange).await.unwrap().result;
-        assert!(matches!(result, Err(Failure::UpstreamTimeout)), "{response:?}: {result:?}");
+        assert!(
+            matches!(result, Err(Failure::UpstreamTimeout)),
+            "{response:?}: {result:?}"
+        );
     }
     // An upstream that takes nothing of the body.
     let mut peers = start(POST, 100_000, slow_upstream);
-    let Peers { mut client, upstream, exchange } = peers;
+    let Peers {
+        mut client,
+        upstream,
+        exchange,
+    } = peers;
     let sender = tokio::spawn(async move {
         let _ = client.write_all(&vec![b'x'; 100_000]).await;
         client
     });
     let result = exchange.await.unwrap().result;
-    assert!(matches!(result, Err(Failure::UpstreamTimeout)), "{result:?}");
+    assert!(
+        matches!(result, Err(Failure::UpstreamTimeout)),
+        "{result:?}"
+    );
     drop((upstream, sender.await.unwrap()));
 
     // A client that takes nothing of the response, however much the upstream sends.
-    let slow_client = Timeouts { write: short, ..TIMEOUTS };
+    let slow_client = Timeouts {
+        write: short,
+        ..TIMEOUTS
+    };
     peers = start(GET, 0, slow_client);
-    let Peers { client, mut upstream, exchange } = peers;
+    let Peers {
+        client,
+        mut upstream,
+        exchange,
+    } = peers;
     let sender = tokio::spawn(async move {
         let _ = upstream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
         let _ = upstream.write_all(&vec![b'x'; 100_000]).await;

@@ -33,7 +33,8 @@ pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies) ->
     let values: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        // A value that is not text ends the walk, as any other hop that is not an address.
+        .map(|value| value.to_str().unwrap_or_default())
         .collect();
     for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
         let Some(address) = parse_hop(hop.trim()) else {
@@ -83,6 +84,7 @@ mod tests {
             "2.2.2.2"
         );
         assert_eq!(seen(&["1.1.1.1, rubbish"], "10.0.0.1", inside), "10.0.0.1");
+        assert_eq!(seen(&["1.1.1.1", "\u{e9}"], "10.0.0.1", inside), "10.0.0.1");
         assert_eq!(seen(&[], "10.0.0.1", inside), "10.0.0.1");
         assert_eq!(
             seen(&["[2001:db8::1]:80"], "::ffff:10.0.0.1", inside),

@@ -152,6 +152,7 @@ fn describe_route(route: &Route, config: &Config) -> Value {
     let action = match route.action {
         Action::Proxy(index) => json!({ "upstream": &*config.upstreams[index].name }),
         Action::Serve(serve) => json!({ "serve": format!("{serve:?}").to_lowercase() }),
+        Action::Redirect => json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) }),
     };
     json!({
         "name": &*route.name,
@@ -165,7 +166,7 @@ fn describe_route(route: &Route, config: &Config) -> Value {
             Auth::Optional => "optional",
             Auth::Required => "required",
         },
-        "limit": route.limit.map(|index| &*config.limits[index].name),
+        "limit": route.limits.iter().map(|&index| &*config.limits[index].name).collect::<Vec<_>>(),
         "upgrade": route.upgrade,
         "body_limit_bytes": route.body_limit_bytes,
     })
@@ -206,7 +207,12 @@ fn describe_replica(replica: &Replica) -> Value {
         HealthState::Ejected(left) => ("ejected", left.as_millis()),
         HealthState::Probing => ("probing", 0),
     };
-    json!({ "address": replica.address, "state": state, "ejected_ms": ejected_ms })
+    json!({
+        "address": replica.address,
+        "state": state,
+        "ejected_ms": ejected_ms,
+        "in_flight": replica.in_flight(),
+    })
 }
 
 fn describe_lookup(host: &str, port: u16, lookup: &Lookup) -> Value {

@@ -5,7 +5,12 @@
 //! invalid one is refused and logged once: the snapshot in force stays, so a typo cannot take the
 //! gateway down.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
@@ -28,6 +33,8 @@ use crate::{
 const FILE_CHECK: Duration = Duration::from_secs(1);
 /// After a signal, the files are read again this much later.
 const SECOND_READING: Duration = Duration::from_millis(200);
+/// After this time /etc/resolv.conf is read again.
+const RESOLVER_AGE: Duration = Duration::from_mins(1);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Starts the jobs on the current runtime. The result is notified after each round of discovery.
@@ -69,19 +76,20 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         .wake_on(reloaded)
 }
 
-/// A resolver, and the settings it was built from.
-type KnownResolver = Option<(model::Discovery, Arc<Resolver>)>;
+/// A resolver, when it was built, and the settings it was built from.
+type KnownResolver = Option<(model::Discovery, Instant, Arc<Resolver>)>;
 
-/// The resolver of the round before, unless its settings changed. One that could not be built is
-/// tried again in the next round.
+/// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
+/// have changed. One that could not be built is tried again in the next round.
 fn resolver(known: &mut KnownResolver, now: &model::Discovery) -> anyhow::Result<Arc<Resolver>> {
-    if let Some((settings, resolver)) = known
+    if let Some((settings, built, resolver)) = known
         && settings == now
+        && built.elapsed() < RESOLVER_AGE
     {
         return Ok(Arc::clone(resolver));
     }
     let resolver = Arc::new(Resolver::new(now)?);
-    *known = Some((now.clone(), Arc::clone(&resolver)));
+    *known = Some((now.clone(), Instant::now(), Arc::clone(&resolver)));
     Ok(resolver)
 }
 

@@ -45,6 +45,7 @@ pub(crate) struct GatewayMetrics {
     pub(crate) log_lines_skipped: Counter,
     connections_refused: Family<CapLabel, Counter>,
     connect_failures: Family<UpstreamLabel, Counter>,
+    broken_responses: Family<UpstreamLabel, Counter>,
     retries: Family<UpstreamLabel, Counter>,
     replicas: Family<UpstreamLabel, Gauge>,
     rate_limited: Family<LimitLabel, Counter>,
@@ -64,6 +65,7 @@ impl GatewayMetrics {
             log_lines_skipped: Counter::default(),
             connections_refused: Family::default(),
             connect_failures: Family::default(),
+            broken_responses: Family::default(),
             retries: Family::default(),
             replicas: Family::default(),
             rate_limited: Family::default(),
@@ -87,6 +89,11 @@ impl GatewayMetrics {
             "gateway_upstream_connect_failures",
             "Failed attempts to reach a replica",
             self.connect_failures.clone(),
+        );
+        to.register(
+            "gateway_upstream_broken_responses",
+            "Responses that a replica broke off, or that are not HTTP",
+            self.broken_responses.clone(),
         );
         to.register(
             "gateway_upstream_retries",
@@ -142,6 +149,10 @@ impl GatewayMetrics {
 
     pub(crate) fn connect_failures(&self, upstream: &Arc<str>) -> Counter {
         self.connect_failures.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn broken_responses(&self, upstream: &Arc<str>) -> Counter {
+        self.broken_responses.get_or_create_owned(&label(upstream))
     }
 
     pub(crate) fn retries(&self, upstream: &Arc<str>) -> Counter {

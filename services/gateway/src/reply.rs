@@ -12,6 +12,20 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
+/// What the gateway answers instead of an upstream.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Gets its body, with the request id, when it is sent.
+    Problem(Problem),
+    Reply(Reply),
+}
+
+impl From<Problem> for Box<Answer> {
+    fn from(problem: Problem) -> Self {
+        Self::new(Answer::Problem(problem))
+    }
+}
+
 impl Reply {
     /// 200.
     pub(crate) fn ok(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {

@@ -13,8 +13,11 @@ use quartet_common::{clock::Clock, config::ConfigError};
 use crate::{
     config::{Config, UpstreamConfig, model::Model},
     metrics::{GatewayMetrics, gauge_value},
-    policy::{Chain, rate_limit::LocalCounter},
-    routing::Auth,
+    policy::{
+        Chain,
+        rate_limit::{LocalCounter, NamedLimit},
+    },
+    routing::{Auth, Route},
     upstream::Upstream,
 };
 
@@ -24,7 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: Config,
     /// In the order of the configuration.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
-    pub(crate) policies: Chain,
+    /// By the index of the route.
+    chains: Vec<Chain>,
     verifier: Option<JwtVerifier>,
 }
 
@@ -53,20 +57,27 @@ impl Snapshot {
         let upstreams = upstreams
             .map(|upstream| carry_over(upstream, previous))
             .collect();
-        let policies = Chain::new(
-            verifier.clone(),
-            Arc::clone(shared.counter),
-            &config.limits,
-            shared.metrics,
-        );
+        let limits = config.limits.iter();
+        let limits: Vec<_> = limits
+            .map(|limit| NamedLimit::new(limit, shared.counter, shared.metrics))
+            .collect();
+        let routes = config.routes.routes().iter();
+        let chains = routes
+            .map(|route| Chain::new(route, verifier.as_ref(), &limits))
+            .collect();
         let snapshot = Self {
             config,
             upstreams,
-            policies,
+            chains,
             verifier,
         };
         snapshot.export(shared.metrics);
         Ok(snapshot)
+    }
+
+    /// The policies of a route of this snapshot.
+    pub(crate) fn chain(&self, route: &Route) -> &Chain {
+        &self.chains[route.index]
     }
 
     /// Creates the counters of each upstream, and sets its number of replicas.
@@ -74,6 +85,7 @@ impl Snapshot {
         for upstream in &self.upstreams {
             let name = &upstream.config.name;
             metrics.connect_failures(name);
+            metrics.broken_responses(name);
             metrics.retries(name);
             let replicas = gauge_value(upstream.replicas().len());
             metrics.replicas(name).set(replicas);

@@ -182,17 +182,24 @@ impl JwtVerifier {
         (age > limit).then_some(age)
     }
 
+    /// The claims of a token that was verified before, without waiting. `None`: it has to be
+    /// verified.
+    pub fn verified(&self, token: &str) -> Option<Result<Arc<Claims>, JwtError>> {
+        let verified = self.0.verified.get(token)?;
+        let installed = self.current_keys()?;
+        installed.keys.contains(&verified.key).then(|| {
+            self.check_times(&verified.claims)?;
+            Ok(verified.claims)
+        })
+    }
+
     /// The claims of a valid token.
     ///
     /// # Errors
     /// [`JwtError`]. With `KeysUnavailable`, the token may be valid.
     pub async fn verify(&self, token: &str) -> Result<Arc<Claims>, JwtError> {
-        if let Some(verified) = self.0.verified.get(token)
-            && let Some(installed) = self.current_keys()
-            && installed.keys.contains(&verified.key)
-        {
-            self.check_times(&verified.claims)?;
-            return Ok(verified.claims);
+        if let Some(known) = self.verified(token) {
+            return known;
         }
         let verified = self.verify_uncached(token).await?;
         let claims = Arc::clone(&verified.claims);

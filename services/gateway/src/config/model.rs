@@ -189,10 +189,16 @@ pub(crate) struct Route {
     pub(crate) upstream: Option<String>,
     #[serde(default)]
     pub(crate) serve: Option<Serve>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) redirect: Option<String>,
     #[serde(default)]
     pub(crate) auth: Auth,
     #[serde(default)]
-    pub(crate) limit: Option<String>,
+    pub(crate) limit: Names,
+    #[serde(default)]
+    pub(crate) request_headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) response_headers: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) upgrade: bool,
     #[serde(default)]
@@ -207,6 +213,34 @@ pub(crate) struct Route {
     pub(crate) response_timeout_seconds: Option<u64>,
     #[serde(default)]
     pub(crate) stream_timeout_seconds: Option<u64>,
+}
+
+/// One name or several.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub(crate) enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Names {
+    /// An empty name is none.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        };
+        names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
+    }
 }
 
 fn enabled() -> bool {

@@ -15,12 +15,12 @@ use quartet_common::{
 use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
-    policy::PolicyContext,
-    request::Target,
+    policy::{Flow, PolicyContext, ResponseHead},
+    request::{Facts, Target, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{Replica, Upstream},
+    upstream::{Lease, Upstream},
 };
 
 /// One request. Created when its head has been read, dropped after `logging`.
@@ -75,7 +75,7 @@ impl Matched {
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
     /// Of the last attempt.
-    pub(super) current: Option<Arc<Replica>>,
+    pub(super) current: Option<Lease>,
     /// Not to be tried again for this request.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) retries: u32,
@@ -139,6 +139,34 @@ impl Ctx {
         self.trace = ServerTrace::start(sent, &head.method, id.as_str());
         self.request_id = Some(id);
         self.active = Some(state.metrics.http.request_started(&head.method));
+    }
+
+    /// Whether the request may be forwarded. The route has been found.
+    pub(super) async fn judge(&mut self, head: &Parts) -> Flow {
+        let Some(matched) = &self.matched else {
+            return Flow::Continue;
+        };
+        let facts = Facts {
+            method: &head.method,
+            path: matched.path(head),
+            client_ip: self.client_ip,
+            websocket: WebSocket::of(&head.method, head.version, &head.headers),
+            headers: &head.headers,
+            captures: &*matched.pattern,
+        };
+        let chain = self.snapshot.chain(&matched.route);
+        let flow = chain.on_request(&facts, &mut self.policy).await;
+        self.upgrade = facts.websocket == WebSocket::Handshake;
+        self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
+        flow
+    }
+
+    /// Adds what the policies of the route say about a final response.
+    pub(super) fn decorate(&self, response: &mut dyn ResponseHead) {
+        if let Some(route) = self.route() {
+            let chain = self.snapshot.chain(route);
+            chain.on_response(&self.policy, response);
+        }
     }
 
     pub(super) fn request_id(&self) -> &str {

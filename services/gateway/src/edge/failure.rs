@@ -1,7 +1,5 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
-use std::time::Instant;
-
 use pingora::{
     Error, ErrorSource,
     ErrorType::{
@@ -19,11 +17,11 @@ use super::{
     reply,
     request_body::{TOO_LARGE, pause},
 };
-use crate::{error, state::State};
+use crate::{error, state::State, upstream::Outcome};
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
 pub(super) fn while_connecting(ctx: &mut Ctx, state: &State) -> bool {
-    mark_failed(ctx, state);
+    mark_failed(ctx, state, Outcome::ConnectFailed);
     may_retry(ctx, state)
 }
 
@@ -63,7 +61,7 @@ pub(super) fn after_a_failed_connection(
         // The replica may just have closed an idle connection, so it is not marked as failed.
         exclude(ctx);
     } else {
-        mark_failed(ctx, state);
+        mark_failed(ctx, state, Outcome::Broken);
     }
     repeatable && may_retry(ctx, state)
 }
@@ -84,24 +82,34 @@ fn exclude(ctx: &mut Ctx) {
     }
 }
 
-/// Ejects the replica, and excludes it for this request.
-fn mark_failed(ctx: &mut Ctx, state: &State) {
-    let (Some(upstream), Some(replica)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
+/// Reports the replica, and excludes it for this request.
+fn mark_failed(ctx: &mut Ctx, state: &State, outcome: Outcome) {
+    let (Some(upstream), Some(lease)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
         return;
     };
-    let config = &upstream.config;
-    replica
-        .health
-        .record_failure(Instant::now(), config.eject_min, config.eject_max);
-    state.metrics.connect_failures(&config.name).inc();
-    ctx.attempts.tried.push(replica.address);
+    lease.report(outcome);
+    let name = &upstream.config.name;
+    match outcome {
+        Outcome::ConnectFailed => state.metrics.connect_failures(name).inc(),
+        Outcome::Broken => state.metrics.broken_responses(name).inc(),
+        Outcome::Responded => return,
+    };
+    ctx.attempts.tried.push(lease.address);
 }
 
 fn may_retry(ctx: &mut Ctx, state: &State) -> bool {
     let Some(upstream) = &ctx.attempts.upstream else {
         return false;
     };
-    if ctx.attempts.retries >= upstream.config.retries || !upstream.retry_budget.withdraw() {
+    let tried = &ctx.attempts.tried;
+    let replicas = upstream.replicas();
+    let is_left = replicas
+        .iter()
+        .any(|replica| !tried.contains(&replica.address));
+    if !is_left
+        || ctx.attempts.retries >= upstream.config.retries
+        || !upstream.retry_budget.withdraw()
+    {
         return false;
     }
     ctx.attempts.retries += 1;

@@ -20,7 +20,7 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         .clone()
         .ok_or_else(|| Error::new(NO_REPLICA))?;
     let replica = upstream
-        .pick(&ctx.attempts.tried, now)
+        .acquire(&ctx.attempts.tried, now)
         .ok_or_else(|| Error::new_up(NO_REPLICA))?;
     let mut peer = Box::new(HttpPeer::new(replica.address, false, String::new()));
     if ctx.upgrade {

@@ -27,7 +27,11 @@ use super::{
     ctx::{Ctx, SentProblem, peer_ip},
     logging::{REFUSED, UNMATCHED},
 };
-use crate::{policy::ResponseHead, reply::Reply, state::State};
+use crate::{
+    policy::ResponseHead,
+    reply::{Answer, Reply},
+    state::State,
+};
 
 /// A request body of this size is read before the response, so that the connection can be reused.
 pub(super) const DISCARDED_BYTES: u64 = 64 * 1024;
@@ -41,6 +45,18 @@ impl ResponseHead for ResponseHeader {
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
         // Fails only for invalid names, and the type rules these out.
         let _ = self.insert_header(name, value);
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        let _ = self.append_header(name, value);
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+
+    fn status(&self) -> StatusCode {
+        self.status
     }
 }
 
@@ -69,7 +85,15 @@ pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
         response.set(request_id::HEADER.clone(), id);
     }
     response.set(TRACEPARENT.clone(), ctx.trace.context().header());
-    ctx.snapshot.policies.on_response(&ctx.policy, response);
+    ctx.decorate(response);
+}
+
+/// Sends what a policy answered.
+pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, answer: Answer) -> Result<()> {
+    match answer {
+        Answer::Problem(problem) => self::problem(session, ctx, problem).await,
+        Answer::Reply(reply) => send(session, ctx, reply).await,
+    }
 }
 
 /// Sends a problem, and notes it for the access log.

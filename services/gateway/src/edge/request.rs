@@ -1,6 +1,6 @@
 //! Phase 2: route, policies, pages of the gateway itself, timeouts.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, header, request::Parts, uri::Authority};
 use pingora::{Result, proxy::Session};
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     error, pages,
-    policy::RequestView,
-    request::{Target, WebSocket, path::Refused, reconcile},
-    routing::{Action, Route, Serve, Unroutable},
+    policy::Flow,
+    request::{Target, path::Refused, reconcile},
+    routing::{Action, Serve, Unroutable},
     snapshot::Snapshot,
     state::State,
 };
@@ -33,20 +33,14 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     let Some(route) = ctx.route().cloned() else {
         return Ok(false);
     };
-    if let Err(problem) = classify(session, ctx, &route) {
-        reply::problem(session, ctx, problem).await?;
+    let flow = ctx.judge(session.req_header().as_ref()).await;
+    if let Flow::Reply(answer) = flow {
+        reply::answer(session, ctx, *answer).await?;
         return Ok(true);
     }
-    let mut request = RequestView {
-        head: session.req_header().as_ref(),
-        route: &route,
-        client_ip: ctx.client_ip,
-        upgrade: ctx.upgrade,
-        context: &mut ctx.policy,
-    };
-    if let ControlFlow::Break(problem) = snapshot.policies.on_request(&mut request).await {
-        reply::problem(session, ctx, *problem).await?;
-        return Ok(true);
+    if !ctx.upgrade && session.req_header().headers.contains_key(header::UPGRADE) {
+        // Any other upgrade is ignored, by pingora too.
+        session.req_header_mut().remove_header(&header::UPGRADE);
     }
     match route.action {
         Action::Proxy(index) => {
@@ -56,6 +50,8 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
             set_timeouts(session, ctx);
             Ok(false)
         }
+        // The route's chain has answered; without an upstream, nothing else can.
+        Action::Redirect => Ok(false),
         Action::Serve(serve) => {
             serve_page(session, ctx, state, serve).await?;
             Ok(true)
@@ -115,23 +111,6 @@ fn refused(rule: Refused) -> Problem {
 
 fn invalid_host() -> Problem {
     error::malformed("Host must be one host with an optional port, and that of the request target")
-}
-
-/// Decides what the request may become, once its route is known.
-fn classify(session: &mut Session, ctx: &mut Ctx, route: &Route) -> Result<(), Problem> {
-    let head = session.req_header();
-    match WebSocket::of(&head.method, head.version, &head.headers) {
-        WebSocket::Handshake => ctx.upgrade = true,
-        WebSocket::OtherVersion if route.upgrade => return Err(error::websocket_version()),
-        WebSocket::OtherVersion | WebSocket::No => {
-            // Any other upgrade is ignored, by pingora too.
-            if head.headers.contains_key(header::UPGRADE) {
-                session.req_header_mut().remove_header(&header::UPGRADE);
-            }
-        }
-    }
-    ctx.streaming = route.stream || (route.upgrade && ctx.upgrade);
-    Ok(())
 }
 
 async fn serve_page(

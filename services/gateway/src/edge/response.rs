@@ -4,6 +4,7 @@ use http::StatusCode;
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
 use super::{ctx::Ctx, downstream, reply};
+use crate::upstream::Outcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
 ///
@@ -22,8 +23,8 @@ pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) -> Result<
 
 /// The replica of this attempt has sent a final head.
 pub(super) fn has_answered(ctx: &mut Ctx) {
-    if let Some(replica) = &ctx.attempts.current {
-        replica.health.record_success();
+    if let Some(lease) = &ctx.attempts.current {
+        lease.report(Outcome::Responded);
     }
     if ctx.attempts.duration.is_none() {
         ctx.attempts.duration = ctx.attempts.started.map(|started| started.elapsed());

@@ -7,7 +7,10 @@ use quartet_common::request_id;
 use quartet_telemetry::TRACEPARENT;
 
 use super::ctx::Ctx;
-use crate::policy::headers::{Origin, forwarded_headers, untrusted_headers};
+use crate::policy::{
+    Edit,
+    headers::{Origin, forwarded_headers, untrusted_headers},
+};
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let sent = session.req_header();
@@ -26,8 +29,18 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
             .is_some_and(|digest| digest.ssl_digest.is_some()),
         host: sent.headers.get(header::HOST).or(authority.as_ref()),
     };
-    for (name, value) in forwarded_headers(&ctx.policy, origin, &sent.headers).into_headers() {
+    for (name, value) in forwarded_headers(origin, &sent.headers).into_headers() {
         request.insert_header(name, value)?;
+    }
+    for edit in &ctx.policy.edits {
+        match edit {
+            Edit::Set(name, value) => {
+                request.insert_header(name, value)?;
+            }
+            Edit::Remove(name) => {
+                request.remove_header(name);
+            }
+        }
     }
     if let Some(matched) = &ctx.matched {
         if let Some(target) = &matched.target {

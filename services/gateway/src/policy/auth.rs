@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
-use quartet_auth::jwt::{JwtError, JwtVerifier};
+use http::{HeaderName, HeaderValue, header};
+use quartet_auth::jwt::{Claims, JwtError, JwtVerifier};
 use quartet_common::problem::Problem;
 
-use super::context::{Flow, Policy, RequestView};
-use crate::routing::Auth;
+use super::context::{Edit, Flow, PolicyContext, Verdict};
+use crate::{
+    request::{Facts, Headers},
+    routing::Auth,
+};
+
+static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
 /// force all the same, its routes are closed rather than open.
@@ -16,56 +22,82 @@ use crate::routing::Auth;
 struct NoVerifier;
 
 #[derive(Debug)]
-pub(super) struct AccessTokens {
-    /// `None` only if no route verifies tokens.
+pub(super) struct AccessToken {
+    /// Without a token, the request is refused.
+    required: bool,
+    /// `None`: every request is refused.
     verifier: Option<JwtVerifier>,
 }
 
-impl AccessTokens {
-    pub(super) fn new(verifier: Option<JwtVerifier>) -> Self {
-        Self { verifier }
+impl AccessToken {
+    pub(super) fn new(rule: Auth, verifier: Option<JwtVerifier>) -> Self {
+        Self {
+            required: rule == Auth::Required,
+            verifier,
+        }
     }
 
-    async fn authorize(&self, request: &mut RequestView<'_>) -> Result<(), JwtError> {
-        let rule = request.route.auth;
-        if rule == Auth::Public {
-            return Ok(());
-        }
-        let Some(verifier) = &self.verifier else {
-            return Err(JwtError::KeysUnavailable(Arc::new(NoVerifier)));
+    /// Decides at once about a token that was verified before. A refusal is deferred, so that the
+    /// request still counts.
+    pub(super) fn on_request<'f>(
+        &'f self,
+        facts: &Facts<'f>,
+        context: &'f mut PolicyContext,
+    ) -> Verdict<'f> {
+        let result = match (&self.verifier, bearer(facts.headers)) {
+            (None, _) => Err(JwtError::KeysUnavailable(Arc::new(NoVerifier))),
+            (_, Err(error)) => Err(error),
+            (_, Ok(None)) if self.required => Err(JwtError::Missing),
+            (_, Ok(None)) => return Verdict::Now(Flow::Continue),
+            (Some(verifier), Ok(Some(token))) => match verifier.verified(token) {
+                Some(result) => result,
+                None => {
+                    return Verdict::Later(Box::pin(async move {
+                        conclude(verifier.verify(token).await, context)
+                    }));
+                }
+            },
         };
-        match bearer(&request.head.headers)? {
-            Some(token) => {
-                request.context.caller = Some(verifier.verify(token).await?);
-                Ok(())
-            }
-            None if rule == Auth::Required => Err(JwtError::Missing),
-            None => Ok(()),
-        }
+        Verdict::Now(conclude(result, context))
     }
 }
 
-impl Policy for AccessTokens {
-    async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
-        match self.authorize(request).await {
-            Ok(()) => Flow::Continue(()),
-            Err(error) => Flow::Break(Box::new(Problem::from(error))),
+/// Notes the caller, and tells the upstream who it is.
+fn conclude(result: Result<Arc<Claims>, JwtError>, context: &mut PolicyContext) -> Flow {
+    match result {
+        Ok(claims) => {
+            let session = claims.sid.as_deref();
+            let told = [
+                (&USER_ID, Some(claims.sub.as_str())),
+                (&SESSION_ID, session),
+            ];
+            for (name, value) in told {
+                if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                    context.edits.push(Edit::Set(name.clone(), value));
+                }
+            }
+            context.caller = Some(claims);
         }
+        Err(error) => context.deferred = Some(Problem::from(error).into()),
     }
+    Flow::Continue
 }
 
 /// The token of `Authorization: Bearer`. A second such header is refused, because another server
 /// might read that one instead.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, JwtError> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
+fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
+    let Some(value) = headers.first(&header::AUTHORIZATION) else {
         return Ok(None);
     };
-    if values.next().is_some() {
+    if headers.nth(&header::AUTHORIZATION, 1).is_some() {
         return Err(JwtError::Malformed);
     }
-    let text = value.to_str().map_err(|_| JwtError::Malformed)?;
-    match text.split_once(' ') {
+    // A header that only a part of all servers would read as text.
+    let is_text = value
+        .iter()
+        .all(|&byte| byte == b' ' || byte.is_ascii_graphic());
+    let text = std::str::from_utf8(value).ok().filter(|_| is_text);
+    match text.ok_or(JwtError::Malformed)?.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(Some(token.trim_matches(' ')))
         }
@@ -75,7 +107,37 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, JwtError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::{HeaderMap, Method, StatusCode};
+
     use super::*;
+    use crate::{reply::Answer, request::WebSocket, routing::PathPattern};
+
+    /// Such a configuration is refused. Should one be in force all the same, its routes are closed.
+    #[tokio::test]
+    async fn without_a_verifier_every_request_is_refused() {
+        let headers = HeaderMap::new();
+        let facts = Facts {
+            method: &Method::GET,
+            path: "/",
+            client_ip: Ipv4Addr::LOCALHOST.into(),
+            websocket: WebSocket::No,
+            headers: &headers,
+            captures: &PathPattern::parse("/*").unwrap(),
+        };
+        for rule in [Auth::Required, Auth::Optional] {
+            let policy = AccessToken::new(rule, None);
+            let mut context = PolicyContext::default();
+            let verdict = policy.on_request(&facts, &mut context);
+            assert!(matches!(verdict, Verdict::Now(Flow::Continue)));
+            drop(verdict);
+            let Some(Answer::Problem(problem)) = context.deferred.as_deref() else {
+                panic!("must be refused");
+            };
+            assert_eq!(problem.kind.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
 
     #[test]
     fn exactly_one_bearer_token_is_accepted() {

@@ -1,24 +1,25 @@
-//! Refuses requests whose `Content-Length` is too large, and upgrades the route does not allow.
+//! Refuses requests whose `Content-Length` is too large.
 //!
 //! Bodies without a length are counted as they arrive; see `edge::request_body`.
 
-use super::context::{Flow, Policy, RequestView};
-use crate::{error, request::Headers};
+use super::context::Flow;
+use crate::{error, request::Facts};
 
 #[derive(Debug)]
-pub(super) struct BodyLimit;
+pub(super) struct BodyLimit {
+    bytes: u64,
+}
 
-impl Policy for BodyLimit {
-    async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
-        if request.upgrade && !request.route.upgrade {
-            return Flow::Break(Box::new(error::upgrade_refused()));
+impl BodyLimit {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { bytes }
+    }
+
+    pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
+        let length = facts.headers.content_length();
+        if length.is_some_and(|length| length > self.bytes) {
+            return Flow::Reply(error::body_too_large(self.bytes).into());
         }
-        let limit = request.route.body_limit_bytes;
-        let headers: &dyn Headers = &request.head.headers;
-        let length = headers.content_length();
-        if length.is_some_and(|length| length > limit) {
-            return Flow::Break(Box::new(error::body_too_large(limit)));
-        }
-        Flow::Continue(())
+        Flow::Continue
     }
 }

@@ -1,51 +1,133 @@
-//! All policies in the order in which they apply.
+//! The policies of one route, chosen once from the configuration.
+//!
+//! Steps run in this order, and the first that replies ends the chain:
+//!
+//! 1. `upgrade`: may the request become a WebSocket
+//! 2. `body_limit`: is the announced body too large
+//! 3. `auth`: the access token. A refusal is deferred until the limits have counted, against the
+//!    client IP: otherwise guessing tokens would be free.
+//! 4. `rate_limit`, once for each limit of the route
+//! 5. `edits`: the route's changes to headers of request and response
+//! 6. `redirect`, of a route that has no upstream
+//!
+//! A step that a route does not need does not exist for it. Most steps decide at once; only one that
+//! has to wait allocates a future.
 
 use std::sync::Arc;
 
 use quartet_auth::jwt::JwtVerifier;
 
 use super::{
-    auth::AccessTokens,
+    auth::AccessToken,
     body_limit::BodyLimit,
-    context::{Flow, Policy as _, PolicyContext, RequestView, ResponseHead},
-    rate_limit::{LocalCounter, RateLimit},
+    context::{Flow, PolicyContext, ResponseHead, Verdict},
+    edits::HeaderEdits,
+    rate_limit::{NamedLimit, RateLimit},
+    redirect::Redirect,
+    upgrade::Upgrade,
 };
-use crate::{config::Limit, metrics::GatewayMetrics};
+use crate::{
+    request::Facts,
+    routing::{Auth, Route},
+};
 
-/// The policies of every route.
+/// The policies of one route.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    body_limit: BodyLimit,
-    auth: AccessTokens,
-    rate_limit: RateLimit<LocalCounter>,
+    steps: Box<[Step]>,
+}
+
+/// An enum rather than a trait object: the calls are direct, and the steps lie side by side.
+#[derive(Debug)]
+enum Step {
+    Upgrade(Upgrade),
+    BodyLimit(BodyLimit),
+    AccessToken(AccessToken),
+    RateLimit(RateLimit),
+    HeaderEdits(HeaderEdits),
+    Redirect(Redirect),
 }
 
 impl Chain {
+    /// `limits` are all limits of the configuration.
     pub(crate) fn new(
-        verifier: Option<JwtVerifier>,
-        counter: Arc<LocalCounter>,
-        limits: &[Limit],
-        metrics: &GatewayMetrics,
+        route: &Route,
+        verifier: Option<&JwtVerifier>,
+        limits: &[Arc<NamedLimit>],
     ) -> Self {
+        let mut steps = vec![
+            Step::Upgrade(Upgrade::new(route.upgrade)),
+            Step::BodyLimit(BodyLimit::new(route.body_limit_bytes)),
+        ];
+        if route.auth != Auth::Public {
+            let policy = AccessToken::new(route.auth, verifier.cloned());
+            steps.push(Step::AccessToken(policy));
+        }
+        let named = route.limits.iter().filter_map(|&index| limits.get(index));
+        for (place, limit) in named.enumerate() {
+            steps.push(Step::RateLimit(RateLimit::new(Arc::clone(limit), place)));
+        }
+        if !(route.request_headers.is_empty() && route.response_headers.is_empty()) {
+            steps.push(Step::HeaderEdits(HeaderEdits::new(route)));
+        }
+        if let Some(location) = &route.redirect {
+            steps.push(Step::Redirect(Redirect::new(location.clone())));
+        }
         Self {
-            body_limit: BodyLimit,
-            auth: AccessTokens::new(verifier),
-            rate_limit: RateLimit::new(counter, limits, metrics),
+            steps: steps.into(),
         }
     }
 
-    /// A request with an invalid token still counts, against its client IP: otherwise guessing
-    /// tokens would be free.
-    pub(crate) async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
-        self.body_limit.on_request(request).await?;
-        let authorized = self.auth.on_request(request).await;
-        self.rate_limit.on_request(request).await?;
-        authorized
+    pub(crate) async fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
+        for step in &self.steps {
+            let flow = match step.on_request(facts, context) {
+                Verdict::Now(flow) => flow,
+                Verdict::Later(flow) => flow.await,
+            };
+            if matches!(flow, Flow::Reply(_)) {
+                return flow;
+            }
+        }
+        context.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
     pub(crate) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
-        self.body_limit.on_response(context, response);
-        self.auth.on_response(context, response);
-        self.rate_limit.on_response(context, response);
+        for step in &self.steps {
+            match step {
+                Step::RateLimit(policy) => policy.on_response(context, response),
+                Step::HeaderEdits(policy) => policy.on_response(response),
+                Step::Upgrade(_)
+                | Step::BodyLimit(_)
+                | Step::AccessToken(_)
+                | Step::Redirect(_) => {}
+            }
+        }
     }
+}
+
+impl Step {
+    fn on_request<'f>(
+        &'f self,
+        facts: &'f Facts<'_>,
+        context: &'f mut PolicyContext,
+    ) -> Verdict<'f> {
+        match self {
+            Self::Upgrade(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
+            Self::AccessToken(policy) => policy.on_request(facts, context),
+            Self::RateLimit(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::HeaderEdits(policy) => {
+                policy.on_request(facts, context);
+                Verdict::Now(Flow::Continue)
+            }
+            Self::Redirect(policy) => {
+                Verdict::Now(refused_first(context, || policy.on_request(facts)))
+            }
+        }
+    }
+}
+
+/// What was refused before is not redirected.
+fn refused_first(context: &mut PolicyContext, flow: impl FnOnce() -> Flow) -> Flow {
+    context.deferred.take().map_or_else(flow, Flow::Reply)
 }

@@ -1,24 +1,31 @@
-//! The interface between policies and the phases that run them.
+//! What policies share: their answer, and what they remember of a request.
 
-use std::{net::IpAddr, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, request::Parts};
+use http::{HeaderName, HeaderValue, StatusCode};
 use quartet_auth::jwt::Claims;
-use quartet_common::problem::Problem;
 
-use crate::routing::Route;
+use crate::reply::Answer;
 
-/// Continue, or respond with this problem.
-pub(crate) type Flow = ControlFlow<Box<Problem>>;
+/// Continue, or answer without asking an upstream.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    Continue,
+    Reply(Box<Answer>),
+}
 
-/// A request as policies see it.
-pub(crate) struct RequestView<'r> {
-    pub(crate) head: &'r Parts,
-    pub(crate) route: &'r Route,
-    pub(crate) client_ip: IpAddr,
-    /// The client asks for a protocol upgrade, such as WebSocket.
-    pub(crate) upgrade: bool,
-    pub(crate) context: &'r mut PolicyContext,
+/// The flow at once, or once something outside was asked.
+pub(super) enum Verdict<'f> {
+    Now(Flow),
+    Later(Pin<Box<dyn Future<Output = Flow> + Send + 'f>>),
+}
+
+/// A change to the request that the upstream receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// In place of all values that the header has.
+    Set(HeaderName, HeaderValue),
+    Remove(HeaderName),
 }
 
 /// What policies remember of a request until its response.
@@ -26,27 +33,33 @@ pub(crate) struct RequestView<'r> {
 pub(crate) struct PolicyContext {
     /// The claims of the verified access token.
     pub(crate) caller: Option<Arc<Claims>>,
-    pub(crate) quota: Option<Quota>,
+    /// Applied in this order, after what is untrusted was removed.
+    pub(crate) edits: Vec<Edit>,
+    /// An answer that later policies do not prevent but may replace.
+    pub(super) deferred: Option<Box<Answer>>,
+    /// By the place of a limit among those of its route.
+    pub(super) quotas: [Option<Quota>; MAX_LIMITS],
 }
 
-/// The state of the limit that counted the request.
+/// Of one route.
+pub(super) const MAX_LIMITS: usize = 4;
+
+/// The state of a limit that counted the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Quota {
-    /// Index into the configuration's limits.
-    pub(super) limit: usize,
+pub(super) struct Quota {
     pub(super) remaining: u32,
     /// Until at least one more request is allowed.
     pub(super) reset: Duration,
 }
 
-/// The head of a response, of an upstream or of the gateway itself.
+/// The head of a final response, of an upstream or of the gateway itself.
 pub(crate) trait ResponseHead {
+    fn status(&self) -> StatusCode;
+
+    /// In place of all values that the header has.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
-}
 
-/// One concern of every request.
-pub(super) trait Policy: Send + Sync {
-    fn on_request(&self, request: &mut RequestView<'_>) -> impl Future<Output = Flow> + Send;
+    fn append(&mut self, name: HeaderName, value: HeaderValue);
 
-    fn on_response(&self, _context: &PolicyContext, _response: &mut dyn ResponseHead) {}
+    fn remove(&mut self, name: &HeaderName);
 }

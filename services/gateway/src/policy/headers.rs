@@ -4,10 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::PolicyContext;
+use crate::request::host::Authority;
 
-static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -72,29 +70,27 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
         })
 }
 
-/// What the upstream learns about the caller and the client.
-pub(crate) fn forwarded_headers(
-    context: &PolicyContext,
-    origin: Origin<'_>,
-    sent: &HeaderMap,
-) -> ForwardedHeaders {
-    let claims = context.caller.as_deref();
+/// What the upstream learns about the client.
+pub(crate) fn forwarded_headers(origin: Origin<'_>, sent: &HeaderMap) -> ForwardedHeaders {
     let trusted = |name: &HeaderName| sent.get(name).filter(|_| origin.peer_is_trusted).cloned();
     let proto = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
     ForwardedHeaders {
-        user: claims.and_then(|claims| HeaderValue::from_str(&claims.sub).ok()),
-        session: claims.and_then(|c| HeaderValue::from_str(c.sid.as_deref()?).ok()),
         client: HeaderValue::from_str(&origin.client_ip.to_string()).ok(),
-        proto: trusted(&FORWARDED_PROTO).unwrap_or(proto),
-        host: trusted(&FORWARDED_HOST).or_else(|| origin.host.cloned()),
+        proto: trusted(&FORWARDED_PROTO)
+            .filter(|proto| proto == "http" || proto == "https")
+            .unwrap_or(proto),
+        host: trusted(&FORWARDED_HOST)
+            .filter(|host| {
+                host.to_str()
+                    .is_ok_and(|host| Authority::parse(host).is_some())
+            })
+            .or_else(|| origin.host.cloned()),
     }
 }
 
 /// Values of the headers that the gateway sets; a missing one is not sent.
 #[derive(Debug)]
 pub(crate) struct ForwardedHeaders {
-    user: Option<HeaderValue>,
-    session: Option<HeaderValue>,
     client: Option<HeaderValue>,
     proto: HeaderValue,
     host: Option<HeaderValue>,
@@ -103,8 +99,6 @@ pub(crate) struct ForwardedHeaders {
 impl ForwardedHeaders {
     pub(crate) fn into_headers(self) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
         [
-            (&USER_ID, self.user),
-            (&SESSION_ID, self.session),
             (&FORWARDED_FOR, self.client),
             (&FORWARDED_PROTO, Some(self.proto)),
             (&FORWARDED_HOST, self.host),

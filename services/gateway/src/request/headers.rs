@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// Headers by name. Names compare without case.
-pub(crate) trait Headers {
+pub(crate) trait Headers: Sync {
     /// The value of the header's `index`-th occurrence, counted from 0.
     fn nth(&self, name: &HeaderName, index: usize) -> Option<&[u8]>;
 

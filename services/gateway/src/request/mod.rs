@@ -4,12 +4,14 @@
 //! against the routes and forwarded, so an upstream cannot read another path than the one that the
 //! route was chosen for.
 
+mod facts;
 mod headers;
 pub(crate) mod host;
 pub(crate) mod path;
 mod target;
 mod websocket;
 
+pub(crate) use facts::{Captures, Facts};
 pub(crate) use headers::Headers;
 pub(crate) use target::{Target, reconcile};
 pub(crate) use websocket::WebSocket;

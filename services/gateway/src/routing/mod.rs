@@ -4,8 +4,10 @@ mod pattern;
 mod route;
 mod select;
 mod table;
+mod template;
 
 pub(crate) use pattern::{HostPattern, PathPattern};
 pub(crate) use route::{Action, Auth, Route, Serve};
 pub(crate) use select::Unroutable;
 pub(crate) use table::RouteTable;
+pub(crate) use template::Template;

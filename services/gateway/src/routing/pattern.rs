@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::request::{host::Authority, path};
+use crate::request::{Captures, host::Authority, path};
 
 /// `example.org` or `*.example.org`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,20 +119,20 @@ impl PathPattern {
             .count()
     }
 
-    /// The segments of a path that this pattern matches, by the names of its `{}` segments.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for request edits with captures")
-    )]
-    pub(crate) fn captures<'p>(
-        &'p self,
-        path: &'p str,
-    ) -> impl Iterator<Item = (&'p str, &'p str)> {
+    /// Whether there is a `{}` segment of this name.
+    pub(crate) fn has_capture(&self, name: &str) -> bool {
+        let is_named = |segment: &Segment| matches!(segment, Segment::Any(own) if own == name);
+        self.segments.iter().any(is_named)
+    }
+}
+
+impl Captures for PathPattern {
+    fn get<'c>(&'c self, path: &'c str, name: &str) -> Option<&'c str> {
         let values = path.split('/').skip(1);
-        let segments = self.segments.iter().zip(values);
-        segments.filter_map(|(segment, value)| match segment {
-            Segment::Any(name) => Some((name.as_str(), value)),
-            Segment::Literal(_) => None,
+        let mut pairs = self.segments.iter().zip(values);
+        pairs.find_map(|(segment, value)| match segment {
+            Segment::Any(own) if own == name => Some(value),
+            Segment::Any(_) | Segment::Literal(_) => None,
         })
     }
 }
@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn captures_have_the_names_of_their_segments() {
         let pattern = PathPattern::parse("/a/{b}/c/{d}/*").unwrap();
-        let captures: Vec<_> = pattern.captures("/a/1/c/2/rest/3").collect();
-        assert_eq!(captures, [("b", "1"), ("d", "2")]);
+        let get = |name| pattern.get("/a/1/c/2/rest/3", name);
+        assert_eq!((get("b"), get("d"), get("a")), (Some("1"), Some("2"), None));
+        assert!(pattern.has_capture("b") && !pattern.has_capture("c"));
     }
 }

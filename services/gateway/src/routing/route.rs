@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
-use super::pattern::{HostPattern, PathPattern};
+use super::{
+    pattern::{HostPattern, PathPattern},
+    template::Template,
+};
 
 /// A validated route of the configuration.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// Its place among the routes of the configuration.
+    pub(crate) index: usize,
     pub(crate) name: Arc<str>,
     pub(crate) priority: i32,
     /// Empty: any host.
@@ -22,9 +27,15 @@ pub(crate) struct Route {
     pub(crate) action: Action,
     /// Requests in common form take the direct path.
     pub(crate) direct: bool,
+    /// The `Location` of every response.
+    pub(crate) redirect: Option<Template>,
     pub(crate) auth: Auth,
-    /// Index into the configuration's limits.
-    pub(crate) limit: Option<usize>,
+    /// Indices into the configuration's limits, in the order in which they count.
+    pub(crate) limits: Vec<usize>,
+    /// Headers of the request to set, or to remove.
+    pub(crate) request_headers: Vec<(HeaderName, Option<Template>)>,
+    /// The same of the response.
+    pub(crate) response_headers: Vec<(HeaderName, Option<HeaderValue>)>,
     pub(crate) upgrade: bool,
     /// Responses may be silent for as long as `stream_timeout`.
     pub(crate) stream: bool,
@@ -44,6 +55,8 @@ pub(crate) enum Action {
     /// Index into the configuration's upstreams.
     Proxy(usize),
     Serve(Serve),
+    /// The route's `redirect`.
+    Redirect,
 }
 
 /// A page that the gateway serves itself.

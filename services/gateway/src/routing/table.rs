@@ -70,7 +70,10 @@ struct Best {
 
 impl RouteTable {
     pub(crate) fn new(routes: Vec<Route>) -> Self {
-        let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
+        let numbered = routes.into_iter().enumerate();
+        let routes: Vec<Arc<Route>> = numbered
+            .map(|(index, route)| Arc::new(Route { index, ..route }))
+            .collect();
         let mut combinations: Vec<(usize, Option<&HostPattern>, &PathPattern)> = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             for path in &route.paths {

@@ -32,7 +32,10 @@ mod tests {
     use std::{collections::HashSet, time::Duration};
 
     use super::*;
-    use crate::config::{Host, Target, UpstreamConfig};
+    use crate::{
+        config::{Host, Target, UpstreamConfig},
+        upstream::{HealthState, Outcome},
+    };
 
     fn upstream(addresses: &[&str]) -> Upstream {
         let targets = addresses
@@ -92,9 +95,30 @@ mod tests {
         let later = now + Duration::from_millis(150);
         let picked = (0..6).filter(|_| upstream.pick(&[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 1, "one probe until its outcome is known");
-        bad.health.record_success();
+        bad.health.record_success(later);
         let picked = (0..6).filter(|_| upstream.pick(&[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 3);
+    }
+
+    #[test]
+    fn a_lease_counts_in_flight_until_it_is_dropped() {
+        let upstream = Arc::new(upstream(&["10.0.0.1"]));
+        let now = Instant::now();
+        let replica = upstream.replicas()[0].clone();
+        let first = upstream.acquire(&[], now).unwrap();
+        let second = upstream.acquire(&[], now).unwrap();
+        assert_eq!(replica.in_flight(), 2);
+        first.report(Outcome::ConnectFailed);
+        drop(first);
+        assert_eq!(replica.in_flight(), 1);
+        assert_ne!(replica.health.state(now), HealthState::Healthy);
+        second.report(Outcome::Responded);
+        drop(second);
+        assert_eq!(replica.in_flight(), 0);
+        assert_eq!(replica.health.state(now), HealthState::Healthy);
+        // Dropped without a report: canceled, which says nothing about the replica.
+        drop(upstream.acquire(&[], now).unwrap());
+        assert_eq!(replica.health.state(now), HealthState::Healthy);
     }
 
     #[test]

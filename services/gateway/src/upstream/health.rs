@@ -1,5 +1,9 @@
 //! Passive health checks: a replica that fails is ejected, longer each time.
 //!
+//! A replica that cannot be reached is ejected at once. One that breaks off responses is ejected only
+//! if at least half of those of the last seconds broke: a single request that crashes its handler
+//! must not take replicas away from everybody else.
+//!
 //! ```text
 //!            failure                    time is up
 //!   healthy ---------> ejected(pause) ------------> probing --- success ---> healthy
@@ -18,13 +22,17 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 /// Time until another probe is sent while the outcome of one is unknown.
 const PROBE: Duration = Duration::from_secs(1);
+/// The share of broken responses is counted over this time.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Fewer broken responses in a window are no pattern.
+const MIN_BROKEN: u32 = 5;
 
 /// The health of one replica.
 #[derive(Debug)]
@@ -33,6 +41,9 @@ pub(crate) struct Health {
     /// Milliseconds after the epoch. 0: healthy.
     ejected_until_ms: AtomicU64,
     failures: Mutex<Failures>,
+    window_ms: AtomicU64,
+    responded: AtomicU32,
+    broken: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +68,9 @@ impl Default for Health {
             epoch: Instant::now(),
             ejected_until_ms: AtomicU64::new(0),
             failures: Mutex::default(),
+            window_ms: AtomicU64::new(0),
+            responded: AtomicU32::new(0),
+            broken: AtomicU32::new(0),
         }
     }
 }
@@ -97,8 +111,32 @@ impl Health {
         self.ejected_until_ms.store(until, Ordering::Relaxed);
     }
 
+    /// A response broke off. Ejects the replica if it is on probation, or if too many did.
+    pub(crate) fn record_broken(&self, now: Instant, min: Duration, max: Duration) {
+        self.advance(now);
+        let broken = self.broken.fetch_add(1, Ordering::Relaxed) + 1;
+        let half = self.responded.load(Ordering::Relaxed) <= broken;
+        let on_probation = self.ejected_until_ms.load(Ordering::Relaxed) != 0;
+        if on_probation || (broken >= MIN_BROKEN && half) {
+            self.record_failure(now, min, max);
+        }
+    }
+
+    /// Starts a new window if the last one is over. A count that is lost to a race does not matter.
+    fn advance(&self, now: Instant) {
+        let now = self.millis(now);
+        let started = self.window_ms.load(Ordering::Relaxed);
+        if now.saturating_sub(started) >= millis(WINDOW) {
+            self.window_ms.store(now, Ordering::Relaxed);
+            self.responded.store(0, Ordering::Relaxed);
+            self.broken.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The replica has responded, so it is healthy.
-    pub(crate) fn record_success(&self) {
+    pub(crate) fn record_success(&self, now: Instant) {
+        self.advance(now);
+        self.responded.fetch_add(1, Ordering::Relaxed);
         if self.ejected_until_ms.load(Ordering::Relaxed) != 0 {
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             *failures = Failures::default();
@@ -146,7 +184,34 @@ mod tests {
             assert_eq!(health.state(now), State::Probing);
         }
         assert_eq!(pauses, [100, 200, 350, 350]);
-        health.record_success();
+        health.record_success(now);
         assert_eq!(health.state(now), State::Healthy);
+    }
+
+    #[test]
+    fn broken_responses_eject_by_their_share() {
+        let (min, max) = (Duration::from_millis(100), Duration::from_secs(1));
+        let now = Instant::now();
+        let few = Health::default();
+        for _ in 1..MIN_BROKEN {
+            few.record_broken(now, min, max);
+        }
+        assert_eq!(few.state(now), State::Healthy);
+        few.record_broken(now, min, max);
+        assert_ne!(few.state(now), State::Healthy);
+        // Among many good responses, they are those of a few bad requests.
+        let many = Health::default();
+        for _ in 0..100 {
+            many.record_success(now);
+        }
+        for _ in 0..90 {
+            many.record_broken(now, min, max);
+        }
+        assert_eq!(many.state(now), State::Healthy);
+        // The next window starts from nothing.
+        for _ in 1..MIN_BROKEN {
+            many.record_broken(now + WINDOW, min, max);
+        }
+        assert_eq!(many.state(now + WINDOW), State::Healthy);
     }
 }

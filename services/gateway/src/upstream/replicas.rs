@@ -31,6 +31,30 @@ pub(crate) struct Upstream {
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) health: Health,
+    in_flight: AtomicUsize,
+}
+
+impl Replica {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            health: Health::default(),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Attempts that have not ended yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn enter(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What DNS said about one target of an upstream.
@@ -125,12 +149,7 @@ impl Upstream {
                     .iter()
                     .find(|replica| replica.address == address)
                     .cloned()
-                    .unwrap_or_else(|| {
-                        Arc::new(Replica {
-                            address,
-                            health: Health::default(),
-                        })
-                    })
+                    .unwrap_or_else(|| Arc::new(Replica::new(address)))
             })
             .collect();
         self.replicas.store(Arc::new(replicas));

@@ -38,7 +38,7 @@ fn imports_point_downward() {
             ],
             [
                 "policy",
-                "config routing request metrics error",
+                "config routing request metrics reply error",
                 "pingora axum",
             ],
             ["upstream", "config", "pingora axum"],

@@ -62,7 +62,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[routes.x]\npaths = [\"/a\"]\n",
-            "setting `routes.x` (FILE:1:9): must have `upstream` or `serve`",
+            "setting `routes.x` (FILE:1:9): must have `upstream`, `serve` or `redirect`",
         ),
     ];
     for (text, expected) in cases {

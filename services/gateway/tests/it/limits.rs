@@ -128,6 +128,13 @@ async fn each_user_and_each_client_ip_has_a_quota() {
             "{from}"
         );
     }
+    // A site cannot multiply its quota by its number of networks: 16 times 2 requests.
+    let site = (1..=40).map(|network| format!("2001:db8:1:{network:x}::1"));
+    let mut allowed = 0;
+    for address in site {
+        allowed += u32::from(call(None, &address).await == 200);
+    }
+    assert_eq!(allowed, 32);
     // Requests with invalid tokens count against the client IP.
     for expected in [401, 401, 429] {
         assert_eq!(call(Some("guess"), "192.0.2.77").await, expected);
@@ -146,4 +153,37 @@ async fn counters_start_at_zero() {
     ] {
         assert!(text.contains(sample), "no {sample} in {text}");
     }
+}
+
+/// A burst limit and a long one: the one with less left decides, and both are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_limits_of_a_route_both_hold() {
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        "[limits.long]\nrequests = 4\nwindow_seconds = 600\n".to_owned(),
+        "[limits.burst]\nrequests = 3\nwindow_seconds = 60\n".to_owned(),
+        route("both", "/both", "limit = [\"long\", \"burst\"]"),
+        route("one", "/one", "limit = \"long\""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let told = |response: &reqwest::Response, name: &str| -> Vec<String> {
+        let values = response.headers().get_all(name).iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
+    };
+    for left in (0..3).rev() {
+        let response = gateway.get("/both").await;
+        assert_eq!(response.status(), 200);
+        let policies = told(&response, "ratelimit-policy");
+        assert_eq!(policies, ["\"long\";q=4;w=600", "\"burst\";q=3;w=60"]);
+        let states = told(&response, "ratelimit");
+        assert!(states[0].starts_with(&format!("\"long\";r={};", left + 1)));
+        assert!(states[1].starts_with(&format!("\"burst\";r={left};")));
+    }
+    // The burst is used up, and this request counts in the long limit.
+    problem(gateway.get("/both").await, 429, "rate_limited").await;
+    let refused = gateway.get("/one").await;
+    assert!(told(&refused, "ratelimit")[0].starts_with("\"long\";r=0;"));
+    problem(refused, 429, "rate_limited").await;
 }

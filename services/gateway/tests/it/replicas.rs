@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::support::{Dns, Gateway, Replica, client, eventually, route, upstream};
 
 fn ip(replica: &Replica) -> Ipv4Addr {
@@ -214,4 +216,49 @@ async fn too_slow_upstream_is_504() {
     let began = std::time::Instant::now();
     crate::support::problem(gateway.get("/a").await, 504, "upstream_timeout").await;
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// A request that makes its handler crash, sent again and again among good ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_break_responses_do_not_eject_a_replica() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap();
+                if !head[..read].starts_with(b"GET /crash") {
+                    let response =
+                        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+                    stream.write_all(response).await.unwrap();
+                }
+            });
+        }
+    });
+    let settings = format!(
+        "{}eject_min_ms = 60000\neject_max_ms = 60000\n{}",
+        upstream(&[address]),
+        route("all", "/*", "")
+    );
+    let gateway = Gateway::start(&settings).await;
+    let state = async || {
+        let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
+        shown["upstreams"][0]["replicas"][0]["state"].clone()
+    };
+    for _ in 0..10 {
+        for _ in 0..2 {
+            assert_eq!(gateway.get("/good").await.status(), 200);
+        }
+        assert_eq!(gateway.get("/crash").await.status(), 502);
+    }
+    assert_eq!(state().await, "healthy");
+    let broken = "gateway_upstream_broken_responses_total{service=\"gateway\",upstream=\"u\"}";
+    assert!(gateway.metric(broken).await >= 10.0);
+    let refused = "gateway_upstream_connect_failures_total{service=\"gateway\",upstream=\"u\"}";
+    assert!(gateway.metric(refused).await < 1.0);
+    // A replica that only breaks responses is ejected.
+    while state().await == "healthy" {
+        assert_eq!(gateway.get("/crash").await.status(), 502);
+    }
 }

@@ -158,6 +158,16 @@ async fn headers_of_trusted_proxies_are_used() {
     assert_eq!(headers(&echoed, "x-forwarded-host"), ["www.example.org"]);
     assert_eq!(headers(&echoed, "x-request-id"), ["from-the-proxy"]);
     assert!(headers(&echoed, "x-user-id").is_empty());
+    // What is not one scheme or one host is replaced by what the gateway knows.
+    for (proto, host) in [("https, http", "a, b"), ("gopher", "a/b"), ("", "")] {
+        let request = client().get(gateway.url("/a"));
+        let request = request.header("x-forwarded-proto", proto);
+        let response = request.header("x-forwarded-host", host).send().await;
+        let echoed: Value = response.unwrap().json().await.unwrap();
+        assert_eq!(headers(&echoed, "x-forwarded-proto"), ["http"]);
+        let public = gateway.public.to_string();
+        assert_eq!(headers(&echoed, "x-forwarded-host"), [public.as_str()]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,4 +199,41 @@ async fn upstream_host_header_can_be_set() {
         assert_eq!(headers(&echoed, "host"), [host], "{path}");
         assert_eq!(headers(&echoed, "x-forwarded-host"), [public.as_str()]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_edit_headers_and_redirect() {
+    let more = "request_headers = { x-tenant = \"t-{tenant}\", x-plan = \"free\", x-secret = \"\" }\n\
+                response_headers = { strict-transport-security = \"max-age=60\", server = \"\" }";
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        route("edited", "/t/{tenant}/*", more),
+        "[routes.moved]\npaths = [\"/old/{id}\"]\nredirect = \"https://new.example/{id}\"\n\
+         auth = \"public\"\n"
+            .to_owned(),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let request = client().get(gateway.url("/t/acme/x"));
+    let request = request
+        .header("x-tenant", "forged")
+        .header("x-plan", "forged")
+        .header("x-secret", "forged");
+    let response = request.send().await.unwrap();
+    assert_eq!(
+        response.headers()["strict-transport-security"],
+        "max-age=60"
+    );
+    assert!(!response.headers().contains_key("server"));
+    let echoed: Value = response.json().await.unwrap();
+    assert_eq!(headers(&echoed, "x-tenant"), ["t-acme"]);
+    assert_eq!(headers(&echoed, "x-plan"), ["free"]);
+    assert!(headers(&echoed, "x-secret").is_empty());
+    for (method, status) in [("GET", 301), ("POST", 308)] {
+        let request = client().request(method.parse().unwrap(), gateway.url("/old/7%2c"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["location"], "https://new.example/7%2C");
+        assert!(response.headers().contains_key("x-request-id"));
+    }
+    assert_eq!(gateway.access_line("/old/7%2c").await["route"], "/old/{id}");
 }

@@ -3,6 +3,7 @@
 //! All violations are reported, not just the first one.
 
 mod checker;
+mod edits;
 mod routes;
 mod server;
 mod upstreams;

@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::checker::{Checker, DAY_SECONDS};
+use super::{
+    checker::{Checker, DAY_SECONDS},
+    edits,
+};
 use crate::{
     config::model,
-    routing::{Action, HostPattern, PathPattern, Route},
+    routing::{Action, HostPattern, PathPattern, Route, Template},
 };
 
 /// What routes refer to.
@@ -43,20 +46,24 @@ fn check_route(
     let key = format!("routes.{name}");
     checker.name(&key, name);
     let action = check_action(&key, route, references, checker);
-    let limit = match route.limit.as_deref().filter(|limit| !limit.is_empty()) {
-        None => Some(None),
-        Some(limit) => resolve(&key, "limit", limit, &references.limits, checker).map(Some),
-    };
+    let limits = check_limits(&key, route, references, checker);
     let paths = check_list(&key, "paths", &route.paths, PathPattern::parse, checker);
     if route.paths.is_empty() {
         checker.error(format!("{key}.paths"), "must have at least one path");
     }
     let hosts = check_list(&key, "hosts", &route.hosts, HostPattern::parse, checker);
     let methods = check_list(&key, "methods", &route.methods, parse_method, checker);
+    let redirect = route.redirect.as_deref().map(|text| {
+        let paths = paths.as_deref().unwrap_or_default();
+        check_redirect(&key, text, paths, checker)
+    });
     let headers = check_headers(&key, &route.headers, checker);
+    let (request_headers, response_headers) =
+        edits::check(&key, route, paths.as_deref().unwrap_or_default(), checker);
     let bounds = bounds(route, references.defaults);
     check_timeouts(&key, &bounds, checker);
     Some(Route {
+        index: 0,
         name: name.into(),
         priority: route.priority,
         hosts: hosts?,
@@ -65,8 +72,14 @@ fn check_route(
         headers: headers?,
         direct: references.direct_path && matches!(action, Some(Action::Proxy(_))),
         action: action?,
+        redirect: match redirect {
+            None => None,
+            Some(template) => Some(template?),
+        },
         auth: route.auth,
-        limit: limit?,
+        limits: limits?,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
         upgrade: route.upgrade,
         stream: route.stream,
         raw_path: route.raw_path,
@@ -129,20 +142,69 @@ fn check_action(
     references: &References<'_>,
     checker: &mut Checker,
 ) -> Option<Action> {
-    match (&route.upstream, route.serve) {
-        (Some(name), None) => {
+    match (&route.upstream, route.serve, &route.redirect) {
+        (Some(name), None, None) => {
             resolve(key, "upstream", name, &references.upstreams, checker).map(Action::Proxy)
         }
-        (None, Some(serve)) => Some(Action::Serve(serve)),
-        (None, None) => {
-            checker.error(key, "must have `upstream` or `serve`");
+        (None, Some(serve), None) => Some(Action::Serve(serve)),
+        (None, None, Some(_)) => Some(Action::Redirect),
+        (None, None, None) => {
+            checker.error(key, "must have `upstream`, `serve` or `redirect`");
             None
         }
-        (Some(_), Some(_)) => {
-            checker.error(format!("{key}.serve"), "cannot be combined with `upstream`");
+        (_, Some(_), _) => {
+            checker.error(
+                format!("{key}.serve"),
+                "cannot be combined with another action",
+            );
+            None
+        }
+        (Some(_), None, Some(_)) => {
+            checker.error(
+                format!("{key}.redirect"),
+                "cannot be combined with `upstream`",
+            );
             None
         }
     }
+}
+
+/// A URL, or a path of the same origin.
+fn check_redirect(
+    key: &str,
+    text: &str,
+    paths: &[PathPattern],
+    checker: &mut Checker,
+) -> Option<Template> {
+    let is_path = text.starts_with('/') && !text.starts_with("//");
+    let template = if is_path || text.starts_with("https://") || text.starts_with("http://") {
+        Template::parse(text, paths)
+    } else {
+        Err("must be a URL or a path that starts with /".to_owned())
+    };
+    checker.ok(&format!("{key}.redirect"), template)
+}
+
+/// Bounds the state that a request has for its limits.
+const MAX_LIMITS: usize = 4;
+
+fn check_limits(
+    key: &str,
+    route: &model::Route,
+    references: &References<'_>,
+    checker: &mut Checker,
+) -> Option<Vec<usize>> {
+    if route.limit.iter().count() > MAX_LIMITS {
+        checker.error(
+            format!("{key}.limit"),
+            format!("must have at most {MAX_LIMITS} names"),
+        );
+    }
+    let names = route.limit.iter();
+    let limits: Vec<_> = names
+        .map(|name| resolve(key, "limit", name, &references.limits, checker))
+        .collect();
+    limits.into_iter().collect()
 }
 
 /// The index of a name; `field` is also the noun of the message.

@@ -6,14 +6,70 @@
 
 use std::io::Write as _;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{policy::headers::is_untrusted, reply::Reply};
+use crate::{
+    policy::{ResponseHead as Head, headers::is_untrusted},
+    reply::Reply,
+};
 
-/// Fields that the gateway sets, in place of those of the same name.
-pub(super) type Edits = [(HeaderName, HeaderValue)];
+/// What the gateway changes of a head.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    status: StatusCode,
+    /// Written after the fields that pass.
+    added: Vec<(HeaderName, HeaderValue)>,
+    /// Fields that do not pass.
+    removed: Vec<HeaderName>,
+}
+
+impl Edits {
+    /// `status`: of the response; of no matter for a request.
+    pub(super) fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+
+    fn removes(&self, name: &[u8]) -> bool {
+        let removed = self.removed.iter();
+        removed
+            .map(|removed| removed.as_str().as_bytes())
+            .any(|removed| name.eq_ignore_ascii_case(removed))
+    }
+}
+
+/// Where a message ends is no matter of policy: such changes have no effect.
+impl Head for Edits {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove(&name);
+        self.append(name, value);
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        if !is_framing(&name) {
+            self.added.push((name, value));
+        }
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        if !is_framing(name) {
+            self.added.retain(|(added, _)| added != name);
+            self.removed.push(name.clone());
+        }
+    }
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH || is_hop_by_hop(name.as_str().as_bytes())
+}
 
 /// Writes the head for a replica.
 pub(super) fn write_request(
@@ -27,7 +83,7 @@ pub(super) fn write_request(
         out.push(part);
     }
     for (name, value) in request.fields() {
-        if !is_hop_by_hop(name) && !is_untrusted(name) && !is_replaced(name, edits) {
+        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
             write_field(name, value, out);
         }
     }
@@ -47,7 +103,7 @@ pub(super) fn write_response(
     for field in head.fields {
         let name = field.name.as_bytes();
         has_date |= name.eq_ignore_ascii_case(b"date");
-        if passes(head, name) && !is_replaced(name, edits) {
+        if passes(head, name) && !edits.removes(name) {
             write_field(name, field.value, out);
         }
     }
@@ -73,7 +129,7 @@ pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &Edits, keep: bool,
     let own = reply
         .headers
         .iter()
-        .filter(|(name, _)| !is_replaced(name.as_str().as_bytes(), edits));
+        .filter(|(name, _)| !edits.removes(name.as_str().as_bytes()));
     for (name, value) in own {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
@@ -106,7 +162,7 @@ fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
 }
 
 fn write_edits(edits: &Edits, out: &mut Buffer) {
-    for (name, value) in edits {
+    for (name, value) in &edits.added {
         write_field(name.as_str().as_bytes(), value.as_bytes(), out);
     }
 }
@@ -115,12 +171,6 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
     for part in [name, b": ", value, b"\r\n"] {
         out.push(part);
     }
-}
-
-fn is_replaced(name: &[u8], edits: &Edits) -> bool {
-    edits
-        .iter()
-        .any(|(edit, _)| name.eq_ignore_ascii_case(edit.as_str().as_bytes()))
 }
 
 /// Whether a field of a response is passed on.
@@ -169,11 +219,16 @@ mod tests {
         },
         *,
     };
-    fn edits() -> Vec<(HeaderName, HeaderValue)> {
-        vec![(
-            HeaderName::from_static("x-request-id"),
-            HeaderValue::from_static("ours"),
-        )]
+    fn edits() -> Edits {
+        let mut edits = Edits::new(StatusCode::OK);
+        let id = HeaderName::from_static("x-request-id");
+        edits.set(id.clone(), HeaderValue::from_static("replaced"));
+        edits.set(id, HeaderValue::from_static("ours"));
+        // These would change where the message ends.
+        edits.set(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        edits.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        edits.remove(&header::CONTENT_LENGTH);
+        edits
     }
 
     fn text(out: &Buffer) -> String {

@@ -2,13 +2,12 @@
 
 use std::{
     net::IpAddr,
-    ops::ControlFlow,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
@@ -22,7 +21,7 @@ use super::{
     buffer::Buffer,
     connect::{Connected, connect},
     exchange::{Client, Exchange, Failure, OnHead, Request, Timeouts},
-    heads,
+    heads::{self, Edits},
     request::RequestHead,
     response_head::ResponseHead,
 };
@@ -37,10 +36,10 @@ use crate::{
     },
     error,
     policy::{
-        RequestView, ResponseHead as Head,
+        Edit, Flow, ResponseHead as _,
         headers::{Origin, forwarded_headers},
     },
-    reply::Reply,
+    reply::{Answer, Reply},
     routing::{Action, Route},
     state::State,
     upstream::Upstream,
@@ -138,15 +137,9 @@ impl Direct {
         let Some(route) = request.ctx.route().cloned() else {
             return self.problem(&mut request, error::internal()).await;
         };
-        let mut view = RequestView {
-            head: request.parts,
-            route: &route,
-            client_ip: request.ctx.client_ip,
-            upgrade: false,
-            context: &mut request.ctx.policy,
-        };
-        if let ControlFlow::Break(problem) = snapshot.policies.on_request(&mut view).await {
-            return self.problem(&mut request, *problem).await;
+        match request.ctx.judge(request.parts).await {
+            Flow::Continue => {}
+            Flow::Reply(answer) => return self.answer(&mut request, *answer).await,
         }
         let Action::Proxy(index) = route.action else {
             return self.problem(&mut request, error::internal()).await;
@@ -191,7 +184,7 @@ impl Direct {
     async fn attempt(
         &mut self,
         request: &mut InFlight<'_>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         route: &Route,
         mut start: Request,
     ) -> Result<Ended, Failed> {
@@ -200,7 +193,7 @@ impl Direct {
             let now = Instant::now();
             let attempts = &mut request.ctx.attempts;
             let replica = upstream
-                .pick(&attempts.tried, now)
+                .acquire(&attempts.tried, now)
                 .ok_or(Failed::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);
@@ -283,6 +276,14 @@ impl Direct {
         ended
     }
 
+    /// Sends what a policy answered.
+    async fn answer(&mut self, request: &mut InFlight<'_>, answer: Answer) -> Ended {
+        match answer {
+            Answer::Problem(problem) => self.problem(request, problem).await,
+            Answer::Reply(reply) => self.reply(request, &reply).await,
+        }
+    }
+
     async fn problem(&mut self, request: &mut InFlight<'_>, problem: Problem) -> Ended {
         let path = request.parts.uri.path();
         let reply = reply::problem_reply(request.ctx, &problem, path);
@@ -295,10 +296,10 @@ impl Direct {
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(request.stream, self.head.body_bytes()).await;
         let keep = request.keep && read;
-        let mut edits = Edits::default();
+        let mut edits = Edits::new(reply.status);
         reply::decorate(&mut edits, request.ctx);
         let mut out = Buffer::lend();
-        heads::write_reply(reply, &request.parts.method, &edits.0, keep, &mut out);
+        heads::write_reply(reply, &request.parts.method, &edits, keep, &mut out);
         let seconds = request
             .ctx
             .snapshot
@@ -395,28 +396,14 @@ impl OnHead for Heads<'_> {
         has_answered(self.ctx);
         self.keep &= keep;
         self.status = Some(head.status);
-        let mut edits = Edits::default();
+        let mut edits = Edits::new(StatusCode::from_u16(head.status).unwrap_or_default());
         reply::decorate(&mut edits, self.ctx);
-        heads::write_response(head, &edits.0, self.keep, out);
+        heads::write_response(head, &edits, self.keep, out);
     }
 }
 
-/// Headers that a response gets.
-#[derive(Default)]
-struct Edits(Vec<(HeaderName, HeaderValue)>);
-
-impl Head for Edits {
-    fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.0.push((name, value));
-    }
-}
-
-/// Headers that the request gets.
-fn request_edits(
-    request: &InFlight<'_>,
-    upstream: &Upstream,
-    tls: bool,
-) -> Vec<(HeaderName, HeaderValue)> {
+/// Headers that the request gets, and loses.
+fn request_edits(request: &InFlight<'_>, upstream: &Upstream, tls: bool) -> Edits {
     let (ctx, sent) = (&*request.ctx, &request.parts.headers);
     let origin = Origin {
         client_ip: ctx.client_ip,
@@ -424,21 +411,24 @@ fn request_edits(
         tls,
         host: sent.get(header::HOST),
     };
-    let mut edits = Vec::with_capacity(8);
-    for (name, value) in forwarded_headers(&ctx.policy, origin, sent).into_headers() {
-        edits.push((name.clone(), value));
+    let mut edits = Edits::default();
+    for (name, value) in forwarded_headers(origin, sent).into_headers() {
+        edits.set(name.clone(), value);
     }
-    let respelled = ctx
-        .matched
-        .as_ref()
-        .and_then(|matched| matched.host.as_ref());
+    for edit in &ctx.policy.edits {
+        match edit {
+            Edit::Set(name, value) => edits.set(name.clone(), value.clone()),
+            Edit::Remove(name) => edits.remove(name),
+        }
+    }
+    let respelled = ctx.matched.as_ref().and_then(|matched| matched.host.as_ref());
     if let Some(host) = upstream.config.host.as_ref().or(respelled) {
-        edits.push((header::HOST, host.clone()));
+        edits.set(header::HOST, host.clone());
     }
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
-        edits.push((request_id::HEADER.clone(), id));
+        edits.set(request_id::HEADER.clone(), id);
     }
-    edits.push((TRACEPARENT.clone(), ctx.trace.context().header()));
+    edits.set(TRACEPARENT.clone(), ctx.trace.context().header());
     edits
 }
 

@@ -1,8 +1,9 @@
-//! Where requests are counted: in this process, or in a store that replicas share.
+//! Whose requests are counted, and what is left of their quota.
 
-use std::{net::IpAddr, time::Duration};
-
-use crate::config::Limit;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 /// Whose requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub(crate) enum Subject<'a> {
     User(&'a str),
     /// IPv6 clients have at least a /64 to themselves, so the /64 is counted.
     ClientIp(IpAddr),
+    /// The /48 of an IPv6 client: the least that a site is given, with 65 536 of the above.
+    Site(Ipv6Addr),
 }
 
 /// The quota after a request.
@@ -20,21 +23,3 @@ pub(crate) struct Outcome {
     /// Until at least one more request is allowed.
     pub(crate) reset: Duration,
 }
-
-/// Counts requests per limit and subject.
-pub(crate) trait Counter: Send + Sync {
-    /// Counts one request, unless the limit is used up.
-    ///
-    /// # Errors
-    /// When the store is unavailable; the caller decides what that means.
-    fn count(
-        &self,
-        limit: &Limit,
-        subject: Subject<'_>,
-    ) -> impl Future<Output = Result<Outcome, CounterError>> + Send;
-}
-
-/// The store is unavailable.
-#[derive(Debug, thiserror::Error)]
-#[error("rate limit store unavailable")]
-pub(crate) struct CounterError;

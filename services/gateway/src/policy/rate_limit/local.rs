@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::counter::{Counter, CounterError, Outcome, Subject};
+use super::counter::{Outcome, Subject};
 use crate::config::Limit;
 
 /// Slices per window; a request is forgotten up to one slice late.
@@ -91,6 +91,11 @@ impl LocalCounter {
         }
     }
 
+    /// Counts one request, unless the limit is used up.
+    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>) -> Outcome {
+        self.count_at(limit, subject, self.now_ms())
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -109,18 +114,12 @@ impl LocalCounter {
             return window.count(limit.requests, now);
         }
         if shard.len() >= self.keys_per_shard {
-            evict(&mut shard, now);
+            evict(&mut shard, hash, now);
         }
         let window = shard
             .entry(key.into())
             .or_insert_with(|| Window::new(slice_ms, now));
         window.count(limit.requests, now)
-    }
-}
-
-impl Counter for LocalCounter {
-    async fn count(&self, limit: &Limit, subject: Subject<'_>) -> Result<Outcome, CounterError> {
-        Ok(self.count_at(limit, subject, self.now_ms()))
     }
 }
 
@@ -188,6 +187,7 @@ impl Key {
             Subject::ClientIp(IpAddr::V6(address)) => {
                 Self::join(limit, b'6', &address.octets()[..8])
             }
+            Subject::Site(address) => Self::join(limit, b's', &address.octets()[..6]),
         }
     }
 
@@ -223,9 +223,15 @@ fn slot(slice: u64) -> usize {
     usize::try_from(slice % SLOTS as u64).unwrap_or(0)
 }
 
-fn evict(shard: &mut Shard, now: u64) {
+/// The sample begins anywhere, by the hash of the new key: with the same keys every time, a flood of
+/// new ones would only push out each other, or always the same others.
+fn evict(shard: &mut Shard, hash: u64, now: u64) {
+    let starts = shard.len().saturating_sub(EVICTION_SAMPLE) as u64 + 1;
+    // The lowest bits have chosen the shard.
+    let start = usize::try_from((hash / SHARDS as u64) % starts).unwrap_or(0);
     let stalest = shard
         .iter()
+        .skip(start)
         .take(EVICTION_SAMPLE)
         .max_by_key(|(_, window)| window.age_ms(now))
         .map(|(key, _)| key.clone());
@@ -311,6 +317,21 @@ mod tests {
         assert!(take(&one, address("2001:db8:0:1::1")));
         let long = "x".repeat(300);
         assert!(take(&one, Subject::User(&long)) && !take(&one, Subject::User(&long)));
+    }
+
+    #[test]
+    fn new_keys_do_not_push_out_a_busy_one() {
+        let counter = LocalCounter::new(SHARDS * 32);
+        let limit = limit(1_000_000, 60);
+        let busy = Subject::User("busy");
+        for number in 0..20_000_u32 {
+            let now = u64::from(number);
+            counter.count_at(&limit, busy, now);
+            let address = IpAddr::from(number.to_be_bytes());
+            counter.count_at(&limit, Subject::ClientIp(address), now);
+        }
+        let used = 1_000_000 - counter.count_at(&limit, busy, 20_000).remaining;
+        assert_eq!(used, 20_001);
     }
 
     #[test]

@@ -5,93 +5,113 @@
 mod counter;
 mod local;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
 
-use super::context::{Flow, Policy, PolicyContext, Quota, RequestView, ResponseHead};
-use crate::{config::Limit, error, metrics::GatewayMetrics};
-use counter::{Counter, Subject};
+use super::context::{Flow, PolicyContext, Quota, ResponseHead};
+use crate::{config::Limit, error, metrics::GatewayMetrics, request::Facts};
+use counter::Subject;
 pub(crate) use local::LocalCounter;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Counts requests against the limit of their route.
-#[derive(Debug)]
-pub(super) struct RateLimit<C> {
-    counter: Arc<C>,
-    /// In the order of the configuration.
-    limits: Vec<NamedLimit>,
-}
+/// An IPv6 site may send this many times the requests of one client.
+const SITE_FACTOR: u32 = 16;
 
-/// A limit with everything that is derived from it once.
+/// A limit of the configuration with everything that is derived from it once. Routes share it.
 #[derive(Debug)]
-struct NamedLimit {
+pub(crate) struct NamedLimit {
     limit: Limit,
+    /// Of all IPv6 clients of one site together.
+    site: Limit,
     policy_header: HeaderValue,
     refused: Total,
+    counter: Arc<LocalCounter>,
 }
 
-impl<C: Counter> RateLimit<C> {
-    pub(super) fn new(counter: Arc<C>, limits: &[Limit], metrics: &GatewayMetrics) -> Self {
-        let limits = limits
-            .iter()
-            .map(|limit| {
-                let (requests, window) = (limit.requests, limit.window.as_secs());
-                NamedLimit {
-                    policy_header: header(&format!("\"{}\";q={requests};w={window}", limit.name)),
-                    refused: metrics.rate_limited(&limit.name),
-                    limit: limit.clone(),
-                }
-            })
-            .collect();
-        Self { counter, limits }
+impl NamedLimit {
+    pub(crate) fn new(
+        limit: &Limit,
+        counter: &Arc<LocalCounter>,
+        metrics: &GatewayMetrics,
+    ) -> Arc<Self> {
+        let (requests, window) = (limit.requests, limit.window.as_secs());
+        Arc::new(Self {
+            policy_header: header(&format!("\"{}\";q={requests};w={window}", limit.name)),
+            refused: metrics.rate_limited(&limit.name),
+            limit: limit.clone(),
+            site: Limit {
+                requests: limit.requests.saturating_mul(SITE_FACTOR),
+                ..limit.clone()
+            },
+            counter: Arc::clone(counter),
+        })
     }
 }
 
-impl<C: Counter> Policy for RateLimit<C> {
-    async fn on_request(&self, request: &mut RequestView<'_>) -> Flow {
-        let index = request.route.limit;
-        let Some((index, named)) = index.and_then(|index| Some((index, self.limits.get(index)?)))
-        else {
-            return Flow::Continue(());
-        };
-        let caller = request.context.caller.clone();
-        let subject = match &caller {
+/// Counts the requests of a route against one of its limits. A request that a later limit refuses
+/// has counted.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    named: Arc<NamedLimit>,
+    /// Among the limits of the route.
+    place: usize,
+}
+
+impl RateLimit {
+    pub(super) fn new(named: Arc<NamedLimit>, place: usize) -> Self {
+        Self { named, place }
+    }
+
+    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
+        let limit = &self.named.limit;
+        let subject = match &context.caller {
             Some(claims) => Subject::User(&claims.sub),
-            None => Subject::ClientIp(request.client_ip),
+            None => Subject::ClientIp(facts.client_ip),
         };
-        // A store that is down must not take the services down with it.
-        let Ok(outcome) = self.counter.count(&named.limit, subject).await else {
-            return Flow::Continue(());
-        };
-        request.context.quota = Some(Quota {
-            limit: index,
-            remaining: outcome.remaining,
-            reset: outcome.reset,
-        });
-        if outcome.allowed {
-            return Flow::Continue(());
+        let mut outcome = self.named.counter.count(limit, subject);
+        if let (true, Subject::ClientIp(IpAddr::V6(address))) = (outcome.allowed, subject) {
+            let site = self
+                .named
+                .counter
+                .count(&self.named.site, Subject::Site(address));
+            if !site.allowed {
+                outcome = site;
+            }
         }
-        named.refused.inc();
-        Flow::Break(Box::new(error::rate_limited(
-            named.limit.requests,
-            named.limit.window.as_secs(),
-            whole_seconds(outcome.reset),
-        )))
+        if let Some(quota) = context.quotas.get_mut(self.place) {
+            *quota = Some(Quota {
+                remaining: outcome.remaining,
+                reset: outcome.reset,
+            });
+        }
+        if outcome.allowed {
+            return Flow::Continue;
+        }
+        self.named.refused.inc();
+        let (requests, window) = (limit.requests, limit.window.as_secs());
+        let retry = whole_seconds(outcome.reset);
+        Flow::Reply(error::rate_limited(requests, window, retry).into())
     }
 
-    fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
-        let Some(quota) = context.quota else { return };
-        let Some(named) = self.limits.get(quota.limit) else {
+    pub(super) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
+        let Some(Some(quota)) = context.quotas.get(self.place) else {
             return;
         };
-        response.set(POLICY.clone(), named.policy_header.clone());
+        let name = &self.named.limit.name;
         let (remaining, reset) = (quota.remaining, whole_seconds(quota.reset));
-        let state = format!("\"{}\";r={remaining};t={reset}", named.limit.name);
-        response.set(STATE.clone(), header(&state));
+        let state = header(&format!("\"{name}\";r={remaining};t={reset}"));
+        let policy = self.named.policy_header.clone();
+        if self.place == 0 {
+            response.set(POLICY.clone(), policy);
+            response.set(STATE.clone(), state);
+        } else {
+            response.append(POLICY.clone(), policy);
+            response.append(STATE.clone(), state);
+        }
     }
 }
 

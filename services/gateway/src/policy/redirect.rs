@@ -1,0 +1,39 @@
+//! Answers every request of a route with a redirect.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::context::Flow;
+use crate::{
+    error,
+    reply::{Answer, Reply},
+    request::Facts,
+    routing::Template,
+};
+
+#[derive(Debug)]
+pub(super) struct Redirect {
+    location: Template,
+}
+
+impl Redirect {
+    pub(super) fn new(location: Template) -> Self {
+        Self { location }
+    }
+
+    pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
+        let Some(location) = self.location.render(facts) else {
+            return Flow::Reply(error::no_route().into());
+        };
+        // Every client knows 301, but repeats a POST as GET.
+        let status = if [Method::GET, Method::HEAD].contains(facts.method) {
+            StatusCode::MOVED_PERMANENTLY
+        } else {
+            StatusCode::PERMANENT_REDIRECT
+        };
+        let reply = Reply::ok(HeaderValue::from_static("text/plain"), Bytes::new())
+            .status(status)
+            .header(header::LOCATION, location);
+        Flow::Reply(Box::new(Answer::Reply(reply)))
+    }
+}

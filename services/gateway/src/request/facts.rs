@@ -1,0 +1,32 @@
+//! What policies know of a request.
+
+use std::net::IpAddr;
+
+use http::Method;
+
+use super::{headers::Headers, websocket::WebSocket};
+
+/// A request, borrowed from whichever parser read it.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'r> {
+    pub(crate) method: &'r Method,
+    /// In its one spelling, without query.
+    pub(crate) path: &'r str,
+    pub(crate) client_ip: IpAddr,
+    pub(crate) websocket: WebSocket,
+    pub(crate) headers: &'r dyn Headers,
+    /// The segments of the path that the route's pattern names.
+    pub(crate) captures: &'r dyn Captures,
+}
+
+/// Segments of the path by name.
+pub(crate) trait Captures: Sync {
+    /// `path` is that of the request.
+    fn get<'c>(&'c self, path: &'c str, name: &str) -> Option<&'c str>;
+}
+
+impl<'r> Facts<'r> {
+    pub(crate) fn capture(&self, name: &str) -> Option<&'r str> {
+        self.captures.get(self.path, name)
+    }
+}

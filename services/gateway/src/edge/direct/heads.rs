@@ -226,7 +226,10 @@ mod tests {
         edits.set(id, HeaderValue::from_static("ours"));
         // These would change where the message ends.
         edits.set(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
-        edits.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        edits.append(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
         edits.remove(&header::CONTENT_LENGTH);
         edits
     }

@@ -105,7 +105,6 @@ impl Direct {
         self.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
         ctx.identify(&parts, self.peer, &self.state);
-        ctx.streaming = matched.route.stream;
         ctx.matched = Some(matched);
         let keep = !self.head.close() && !self.state.readiness.is_draining();
         let request = InFlight {
@@ -421,7 +420,10 @@ fn request_edits(request: &InFlight<'_>, upstream: &Upstream, tls: bool) -> Edit
             Edit::Remove(name) => edits.remove(name),
         }
     }
-    let respelled = ctx.matched.as_ref().and_then(|matched| matched.host.as_ref());
+    let respelled = ctx
+        .matched
+        .as_ref()
+        .and_then(|matched| matched.host.as_ref());
     if let Some(host) = upstream.config.host.as_ref().or(respelled) {
         edits.set(header::HOST, host.clone());
     }

@@ -250,7 +250,7 @@ impl Direct {
             let sent = (!can_reply).then_some((status, bytes));
             return Err(Failed {
                 problem: failure.problem(),
-                error: failure.text(),
+                error: Some(failure.text()),
                 sent,
             });
         }
@@ -365,17 +365,17 @@ impl Failure {
         }
     }
 
-    fn text(&self) -> Option<String> {
+    fn text(&self) -> String {
         let text = match self {
             Self::ClientGone => "the client disconnected",
             Self::ClientStalled => "the client did not read the response in time",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::UpstreamTimeout => "the upstream did not respond in time",
             Self::UpstreamClosed(None) => "the upstream closed the connection",
-            Self::UpstreamClosed(Some(error)) => return Some(error.to_string()),
+            Self::UpstreamClosed(Some(error)) => return error.to_string(),
             Self::Refused(why) => why,
         };
-        Some(text.to_owned())
+        text.to_owned()
     }
 }
 

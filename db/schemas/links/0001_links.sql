@@ -88,10 +88,24 @@ CREATE TABLE links.salts (
     salt bytea NOT NULL CHECK (length(salt) = 16)
 );
 
--- Deleted links whose clicks are not deleted yet.
+-- Deleted links whose clicks are not deleted yet. The least recently tried one is next, so
+-- that a link whose clicks cannot be deleted does not keep the others waiting.
 CREATE TABLE links.purges (
-    link_id uuid PRIMARY KEY
+    link_id  uuid PRIMARY KEY,
+    tried_at timestamptz
 );
+
+CREATE INDEX purges_tried_at_idx ON links.purges (tried_at NULLS FIRST, link_id);
+
+-- Slugs that their link gave up. Until then only the former owner may use one again: it may
+-- be printed somewhere, or cached as a permanent redirect.
+CREATE TABLE links.freed_slugs (
+    slug  text PRIMARY KEY COLLATE "C",
+    owner text NOT NULL,
+    until timestamptz NOT NULL
+);
+
+CREATE INDEX freed_slugs_until_idx ON links.freed_slugs (until);
 
 -- Row-level security.
 CREATE FUNCTION links.is_system() RETURNS boolean
@@ -116,6 +130,8 @@ ALTER TABLE links.salts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.salts FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.purges ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.purges FORCE ROW LEVEL SECURITY;
+ALTER TABLE links.freed_slugs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.freed_slugs FORCE ROW LEVEL SECURITY;
 
 -- An unset subject is null or '', and no row has the owner ''.
 CREATE POLICY owners ON links.links
@@ -145,32 +161,132 @@ CREATE POLICY system ON links.visitors_default
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 CREATE POLICY system ON links.salts
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
--- The owner who deletes a link inserts its purge, and only the job reads it.
-CREATE POLICY owners ON links.purges FOR INSERT
-    WITH CHECK (coalesce(current_setting('quartet.user_id', true), '') <> '');
+-- Only the triggers of links.links and the jobs touch these: a user who could insert a purge
+-- could have the clicks of any link deleted.
 CREATE POLICY system ON links.purges
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+CREATE POLICY system ON links.freed_slugs
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
--- Replicas evict a link from their caches when any session changes it. Taking a use is
--- not a change: NOTIFY takes a database-wide lock at commit.
-CREATE FUNCTION links.tell_of_edit() RETURNS trigger
+-- Refuses a slug that another owner gave up and that still rests. An insert is skipped, as
+-- ON CONFLICT DO NOTHING skips it for a slug that is in use; an update fails like one.
+CREATE FUNCTION links.claim_slug() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    before text := coalesce(current_setting('quartet.system', true), '');
+    refused boolean;
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        PERFORM pg_notify('links_edits', json_build_object('slugs', ARRAY[NEW.slug])::text);
-    ELSIF TG_OP = 'DELETE' THEN
-        PERFORM pg_notify('links_edits',
-            json_build_object('slugs', ARRAY[OLD.slug], 'deleted', OLD.id)::text);
-    ELSIF (OLD.slug, OLD.url, OLD.enabled, OLD.redirect_status, OLD.expires_at, OLD.max_clicks)
-        IS DISTINCT FROM
-        (NEW.slug, NEW.url, NEW.enabled, NEW.redirect_status, NEW.expires_at, NEW.max_clicks) THEN
-        PERFORM pg_notify('links_edits',
-            json_build_object('slugs', ARRAY[OLD.slug, NEW.slug])::text);
+    PERFORM set_config('quartet.system', 'on', true);
+    SELECT EXISTS (
+        SELECT FROM links.freed_slugs AS f
+        WHERE f.slug = NEW.slug AND f.owner <> NEW.owner AND f.until > clock_timestamp()
+    ) INTO refused;
+    IF NOT refused THEN
+        DELETE FROM links.freed_slugs AS f WHERE f.slug = NEW.slug;
     END IF;
+    PERFORM set_config('quartet.system', before, true);
+    IF NOT refused THEN
+        RETURN NEW;
+    ELSIF TG_OP = 'INSERT' THEN
+        RETURN NULL;
+    END IF;
+    RAISE unique_violation USING MESSAGE = 'the slug rests', CONSTRAINT = 'links_slug_key',
+        SCHEMA = 'links', TABLE = 'links';
+END
+$$;
+
+CREATE TRIGGER claim_slug BEFORE INSERT ON links.links
+    FOR EACH ROW EXECUTE FUNCTION links.claim_slug();
+CREATE TRIGGER claim_changed_slug BEFORE UPDATE OF slug ON links.links
+    FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+    EXECUTE FUNCTION links.claim_slug();
+
+-- Remembers a slug that its link gave up, and a deleted link whose clicks are to be deleted.
+-- quartet.slug_rest_seconds is set by the transactions of the service; 90 days without it.
+CREATE FUNCTION links.give_up() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    before text := coalesce(current_setting('quartet.system', true), '');
+    rest interval := make_interval(secs => coalesce(
+        nullif(current_setting('quartet.slug_rest_seconds', true), '')::double precision, 7776000));
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    IF rest > interval '0' THEN
+        INSERT INTO links.freed_slugs AS f (slug, owner, until)
+        VALUES (OLD.slug, OLD.owner, clock_timestamp() + rest)
+        ON CONFLICT (slug) DO UPDATE SET owner = excluded.owner, until = excluded.until;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO links.purges (link_id) VALUES (OLD.id) ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM set_config('quartet.system', before, true);
     RETURN NULL;
 END
 $$;
 
-CREATE TRIGGER tell_of_edit AFTER INSERT OR UPDATE OR DELETE ON links.links
-    FOR EACH ROW EXECUTE FUNCTION links.tell_of_edit();
+CREATE TRIGGER give_up AFTER DELETE ON links.links
+    FOR EACH ROW EXECUTE FUNCTION links.give_up();
+CREATE TRIGGER give_up_slug AFTER UPDATE OF slug ON links.links
+    FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+    EXECUTE FUNCTION links.give_up();
+
+-- Replicas evict a link from their caches when any session changes it. NOTIFY takes a
+-- database-wide lock at commit, so that there is one per 50 links of a statement, not one
+-- per link, and none for a use: taking one is not a change. A notification holds up to 8000
+-- bytes.
+CREATE FUNCTION links.tell_of_edits(slugs text[], deleted uuid[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+    SELECT pg_notify('links_edits', json_build_object(
+        'slugs', slugs[part * 50 + 1 : part * 50 + 50],
+        'deleted', deleted[part * 50 + 1 : part * 50 + 50])::text)
+    FROM generate_series(0, (cardinality(slugs) - 1) / 50) AS part
+    WHERE cardinality(slugs) > 0
+$$;
+
+CREATE FUNCTION links.tell_of_inserts() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM links.tell_of_edits(array_agg(n.slug), '{}') FROM new_links AS n HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION links.tell_of_updates() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM links.tell_of_edits(array_agg(DISTINCT s.slug), '{}')
+    FROM old_links AS o
+    JOIN new_links AS n ON n.id = o.id
+    CROSS JOIN LATERAL unnest(ARRAY[o.slug, n.slug]) AS s (slug)
+    WHERE (o.slug, o.url, o.enabled, o.redirect_status, o.expires_at, o.max_clicks)
+        IS DISTINCT FROM
+        (n.slug, n.url, n.enabled, n.redirect_status, n.expires_at, n.max_clicks)
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION links.tell_of_deletes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM links.tell_of_edits(array_agg(o.slug), array_agg(o.id))
+    FROM old_links AS o HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER tell_of_inserts AFTER INSERT ON links.links
+    REFERENCING NEW TABLE AS new_links
+    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_inserts();
+CREATE TRIGGER tell_of_updates AFTER UPDATE ON links.links
+    REFERENCING OLD TABLE AS old_links NEW TABLE AS new_links
+    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_updates();
+CREATE TRIGGER tell_of_deletes AFTER DELETE ON links.links
+    REFERENCING OLD TABLE AS old_links
+    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_deletes();

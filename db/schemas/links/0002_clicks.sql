@@ -16,23 +16,6 @@ BEGIN
 END
 $$;
 
--- Takes one of a link's limited uses. Returns no row when none is left.
-CREATE FUNCTION links.take_use(wanted uuid, at timestamptz)
-    RETURNS TABLE (url text, redirect_status smallint)
-    LANGUAGE plpgsql VOLATILE
-    AS $$
-BEGIN
-    PERFORM set_config('quartet.system', 'on', true);
-    RETURN QUERY
-    UPDATE links.links AS l SET uses = l.uses + 1
-    WHERE l.id = wanted AND l.enabled
-      AND (l.max_clicks IS NULL OR l.uses < l.max_clicks)
-      AND (l.expires_at IS NULL OR l.expires_at > at)
-    RETURNING l.url, l.redirect_status;
-    PERFORM set_config('quartet.system', 'off', true);
-END
-$$;
-
 -- Stores a batch of clicks with its rollups and notifies all replicas; returns the
 -- number of clicks that were new. Clicks that are stored already, and clicks of deleted
 -- links, change nothing.
@@ -109,6 +92,45 @@ BEGIN
     END IF;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN fresh_count;
+END
+$$;
+
+-- Takes one of a link's limited uses and stores its click, both or neither. Returns no row when
+-- no use is left. A click that is stored already has taken its use: a request that is repeated
+-- with the same click is answered like the first one and takes nothing.
+CREATE FUNCTION links.take_use(
+    wanted uuid, now timestamptz, click_id uuid, click_at timestamptz, visitor bytea,
+    country text, referrer_host text, device text
+) RETURNS TABLE (url text, redirect_status smallint)
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    link links.links;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    -- The lock comes first: the statements after it see the click of the one before.
+    SELECT * INTO link FROM links.links AS l
+    WHERE l.id = wanted AND l.enabled AND (l.expires_at IS NULL OR l.expires_at > now)
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM set_config('quartet.system', 'off', true);
+        RETURN;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM links.clicks AS c
+        WHERE c.id = click_id AND c.at = click_at AND c.link_id = wanted
+    ) THEN
+        IF link.uses >= link.max_clicks THEN
+            PERFORM set_config('quartet.system', 'off', true);
+            RETURN;
+        END IF;
+        UPDATE links.links AS l SET uses = l.uses + 1 WHERE l.id = wanted;
+        PERFORM links.record_clicks(ARRAY[click_id], ARRAY[click_at], ARRAY[wanted],
+            ARRAY[visitor], ARRAY[country], ARRAY[referrer_host], ARRAY[device],
+            ARRAY[NULL]::text[]);
+    END IF;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN QUERY SELECT link.url, link.redirect_status;
 END
 $$;
 
@@ -221,31 +243,67 @@ BEGIN
 END
 $$;
 
--- Deletes up to row_limit clicks of deleted links; returns their number.
-CREATE FUNCTION links.purge_clicks(row_limit integer) RETURNS bigint
+-- The deleted link to purge next, marked as tried at `now`; null when none is left but `skipped`.
+CREATE FUNCTION links.next_purge(now timestamptz, skipped uuid[]) RETURNS uuid
     LANGUAGE plpgsql VOLATILE
     AS $$
 DECLARE
-    wanted uuid;
+    chosen uuid;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    UPDATE links.purges AS p SET tried_at = now
+    WHERE p.link_id = (
+        SELECT n.link_id FROM links.purges AS n WHERE n.link_id <> ALL (skipped)
+        ORDER BY n.tried_at NULLS FIRST, n.link_id LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING p.link_id INTO chosen;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN chosen;
+END
+$$;
+
+-- Deletes up to row_limit clicks and as many visitors of a deleted link; returns whether
+-- nothing is left of it. `days` are those that may still have visitors.
+CREATE FUNCTION links.purge_link(wanted uuid, days date[], row_limit integer) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    clicks bigint;
+    visitors bigint := 0;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    DELETE FROM links.clicks AS c USING (
+        SELECT k.id, k.at FROM links.clicks AS k WHERE k.link_id = wanted LIMIT row_limit
+    ) AS d WHERE c.id = d.id AND c.at = d.at;
+    GET DIAGNOSTICS clicks = ROW_COUNT;
+    IF clicks < row_limit THEN
+        -- Each day is one range of the primary key.
+        DELETE FROM links.visitors AS v USING (
+            SELECT k.day, k.visitor FROM links.visitors AS k
+            WHERE k.day = ANY (days) AND k.link_id = wanted LIMIT row_limit
+        ) AS d WHERE v.day = d.day AND v.link_id = wanted AND v.visitor = d.visitor;
+        GET DIAGNOSTICS visitors = ROW_COUNT;
+        IF visitors < row_limit THEN
+            DELETE FROM links.purges AS p WHERE p.link_id = wanted;
+        END IF;
+    END IF;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN clicks < row_limit AND visitors < row_limit;
+END
+$$;
+
+-- Deletes up to row_limit slugs whose rest is over; returns their number.
+CREATE FUNCTION links.drop_freed_slugs(row_limit integer) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
     gone bigint;
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
-    SELECT p.link_id INTO wanted FROM links.purges AS p
-    ORDER BY p.link_id LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF wanted IS NULL THEN
-        gone := 0;
-    ELSE
-        DELETE FROM links.clicks AS c USING (
-            SELECT k.id, k.at FROM links.clicks AS k WHERE k.link_id = wanted LIMIT row_limit
-        ) AS d WHERE c.id = d.id AND c.at = d.at;
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        IF gone < row_limit THEN
-            DELETE FROM links.visitors AS v WHERE v.link_id = wanted;
-            DELETE FROM links.purges AS p WHERE p.link_id = wanted;
-            -- Not 0: there may be another link to purge.
-            gone := gone + 1;
-        END IF;
-    END IF;
+    DELETE FROM links.freed_slugs AS f USING (
+        SELECT k.slug FROM links.freed_slugs AS k WHERE k.until <= clock_timestamp() LIMIT row_limit
+    ) AS d WHERE f.slug = d.slug;
+    GET DIAGNOSTICS gone = ROW_COUNT;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN gone;
 END

@@ -19,12 +19,15 @@ impl RequestId {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = !text.is_empty()
+        Self::is_valid(text).then(|| Self(text.to_owned()))
+    }
+
+    pub fn is_valid(text: &str) -> bool {
+        !text.is_empty()
             && text.len() <= MAX_BYTES
             && text
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        fits.then(|| Self(text.to_owned()))
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     }
 
     pub fn as_str(&self) -> &str {

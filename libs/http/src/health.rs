@@ -29,10 +29,18 @@ type CheckFn =
 
 type NoticeFn = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
+#[derive(Clone)]
+struct Check {
+    name: &'static str,
+    run: CheckFn,
+    /// Whether a failure makes the process not ready.
+    decides: bool,
+}
+
 /// The dependencies that must respond before this process receives requests.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    checks: Vec<(&'static str, CheckFn)>,
+    checks: Vec<Check>,
     notices: Vec<(&'static str, NoticeFn)>,
     draining: Arc<AtomicBool>,
     last: Arc<Mutex<Option<(Instant, Report)>>>,
@@ -52,7 +60,7 @@ pub struct Report {
 impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.checks.iter().map(|(name, _)| name))
+            .entries(self.checks.iter().map(|check| check.name))
             .finish()
     }
 }
@@ -64,13 +72,28 @@ impl Readiness {
 
     /// Adds a dependency. The error of the check is shown, so it must contain no secret.
     #[must_use]
-    pub fn check<F, Fut>(mut self, name: &'static str, check: F) -> Self
+    pub fn check<F, Fut>(self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.checks
-            .push((name, Arc::new(move || Box::pin(check()))));
+        self.add(name, true, Arc::new(move || Box::pin(check())))
+    }
+
+    /// Adds a dependency without which the process still does its main job. Its state is shown like
+    /// that of the others, and does not decide about readiness: where replicas that are not ready
+    /// receive nothing, an outage of the dependency would otherwise take down all of them.
+    #[must_use]
+    pub fn inform<F, Fut>(self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.add(name, false, Arc::new(move || Box::pin(check())))
+    }
+
+    fn add(mut self, name: &'static str, decides: bool, run: CheckFn) -> Self {
+        self.checks.push(Check { name, run, decides });
         self
     }
 
@@ -109,12 +132,10 @@ impl Readiness {
         {
             return report.clone();
         }
-        let running = self.checks.iter().map(|(name, check)| async move {
-            let result = tokio::time::timeout(CHECK_TIMEOUT, check()).await;
-            (
-                *name,
-                result.unwrap_or_else(|_| Err("does not respond in time".into())),
-            )
+        let running = self.checks.iter().map(|check| async move {
+            let result = tokio::time::timeout(CHECK_TIMEOUT, (check.run)()).await;
+            let late = |_| Err("does not respond in time".into());
+            (check, result.unwrap_or_else(late))
         });
         let mut report = Report {
             status: "ready",
@@ -127,13 +148,13 @@ impl Readiness {
                 report.notices.insert(name, notice);
             }
         }
-        for (name, result) in futures_util::future::join_all(running).await {
-            if result.is_err() {
+        for (check, result) in futures_util::future::join_all(running).await {
+            if result.is_err() && check.decides {
                 report.status = "not ready";
             }
             report
                 .checks
-                .insert(name, result.err().unwrap_or_else(|| "ok".into()));
+                .insert(check.name, result.err().unwrap_or_else(|| "ok".into()));
         }
         *last = Some((Instant::now(), report.clone()));
         report
@@ -175,6 +196,19 @@ async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_only_informs_is_shown_and_does_not_decide() {
+        let readiness = Readiness::new()
+            .check("click_log", || async { Ok(()) })
+            .inform("database", || async { Err("does not respond".to_owned()) });
+        let report = readiness.report().await;
+        assert!(report.is_ready());
+        assert_eq!(report.checks["database"], "does not respond");
+        let readiness = readiness.check("disk", || async { Err("is full".to_owned()) });
+        readiness.last.lock().await.take();
+        assert!(!readiness.report().await.is_ready());
+    }
 
     #[tokio::test]
     async fn a_notice_is_shown_and_the_replica_stays_ready() {

@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +39,11 @@ use crate::drain::drain;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
+impl Peer {
+    /// Where a request comes from that no connection has brought.
+    pub(crate) const LOCAL: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
 /// The client IP behind the trusted proxies.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIp(pub IpAddr);
@@ -50,10 +55,10 @@ pub(crate) struct BodyTimeout(pub(crate) Duration);
 /// The settings of the layers.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    clock: Clock,
-    metrics: Metrics,
-    trusted: TrustedProxies,
-    request_timeout: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) request_timeout: Duration,
     body_timeout: Duration,
 }
 
@@ -92,16 +97,20 @@ async fn wrong_method() -> Problem {
 async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     tokio::time::timeout(limit, next.run(request))
         .await
-        .unwrap_or_else(|_| {
-            Problem::not_now(&kinds::TIMED_OUT)
-                .detail(format!("no response within {} s", limit.as_secs()))
-                .into_response()
-        })
+        .unwrap_or_else(|_| timed_out(limit).into_response())
+}
+
+pub(crate) fn timed_out(limit: Duration) -> Problem {
+    let detail = format!("no response within {} s", limit.as_secs());
+    Problem::not_now(&kinds::TIMED_OUT).detail(detail)
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let message = panic_message(&*panic);
-    Problem::internal(std::io::Error::other(format!("panic: {message}"))).into_response()
+    panic_problem(panic_message(&*panic)).into_response()
+}
+
+pub(crate) fn panic_problem(message: &str) -> Problem {
+    Problem::internal(std::io::Error::other(format!("panic: {message}")))
 }
 
 async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -> Response {
@@ -114,7 +123,7 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
     let peer = request
         .extensions()
         .get::<Peer>()
-        .map_or(IpAddr::from([127, 0, 0, 1]), |p| p.0);
+        .map_or(Peer::LOCAL.0, |p| p.0);
     let client = client_ip(request.headers(), peer, &stack.trusted);
     request.extensions_mut().insert(ClientIp(client));
     request
@@ -137,7 +146,7 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
 }
 
 /// Renders the body of a problem. Any other response passes unchanged.
-fn render_problem(
+pub(crate) fn render_problem(
     response: &mut Response,
     id: &str,
     path: &str,

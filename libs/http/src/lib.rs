@@ -2,10 +2,11 @@
 //!
 //! A request passes [`serve`] (connections, limits, drain), [`layers`] (request id, access log,
 //! metrics, timeouts, problem bodies) and [`extract`] (typed input). Nothing here needs a database
-//! or names a route; [`health`] lets others add what must respond before a replica is ready.
+//! or names a route; [`front`] is for the one route that is too hot for the layers; [`health`] lets others add what must respond before a replica is ready.
 
 mod drain;
 pub mod extract;
+pub mod front;
 pub mod health;
 pub mod layers;
 pub mod serve;

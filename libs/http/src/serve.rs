@@ -11,17 +11,15 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
         conn::auto::Builder,
         graceful::{GracefulShutdown, Watcher},
     },
-    service::TowerToHyperService,
 };
 use quartet_common::config::Server;
 use tokio::{
@@ -29,9 +27,8 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crate::{health::Readiness, layers::Peer};
+use crate::{front::App, health::Readiness, layers::Peer};
 
 /// A longer request head gets 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -39,7 +36,7 @@ const MAX_HEADERS: usize = 100;
 /// The pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `shutdown` is canceled. Then `/ready` returns 503 immediately and responses
+/// Serves `app` until `shutdown` is canceled. Then `/ready` returns 503 immediately and responses
 /// close their connections; after the drain no connection is accepted, and requests in flight have
 /// the grace period to finish.
 ///
@@ -47,11 +44,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// When requests were cut off at the end of the grace period.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     settings: &Server,
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let app = app.into();
     let graceful = GracefulShutdown::new();
     let readiness = Arc::new(readiness.clone());
     let slots = Arc::new(Semaphore::new(settings.max_connections));
@@ -92,7 +90,7 @@ pub async fn serve(
             protocol.clone(),
             stream,
             Peer(peer.ip()),
-            router.clone(),
+            app.clone(),
             Arc::clone(&readiness),
             graceful.watcher(),
         );
@@ -107,7 +105,7 @@ pub async fn serve(
             protocol.clone(),
             stream,
             Peer(peer.ip()),
-            router.clone(),
+            app.clone(),
             Arc::clone(&readiness),
             graceful.watcher(),
         ));
@@ -123,18 +121,17 @@ async fn connection(
     protocol: Builder<TokioExecutor>,
     stream: TcpStream,
     peer: Peer,
-    router: Router,
+    app: App,
     readiness: Arc<Readiness>,
     watcher: Watcher,
 ) {
     // Small responses must not wait for an acknowledgment (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
-    let service = tower::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let answer = router.clone().oneshot(request.map(Body::new));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = app.call(request, peer);
         let readiness = Arc::clone(&readiness);
         async move {
-            let mut response = answer.await?;
+            let mut response = answer.await;
             // The header of an upgraded connection is `upgrade`.
             if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let headers = response.headers_mut();
@@ -143,8 +140,7 @@ async fn connection(
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = protocol
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // A broken connection is the client's concern.
     let _ = watcher.watch(connection).await;
 }

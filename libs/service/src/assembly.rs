@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::{
+    front::App,
     health::{self, Readiness},
     layers::{Stack, standard},
 };
@@ -43,16 +43,28 @@ impl Base {
     }
 
     /// The service's routes and its document behind the layers, with the probes beside them.
-    pub fn app<S: Service>(&self, state: S::State, readiness: Readiness) -> Router {
+    pub fn app<S: Service>(&self, state: S::State, readiness: Readiness) -> App {
         let stack = Stack::new(self.clock.clone(), self.metrics.clone(), &self.server);
+        let front = S::front(&state);
         let routes = S::routes(state).merge(documents::router::<S>());
-        standard(routes, stack, &self.server).merge(health::router(readiness, self.metrics.clone()))
+        let router = standard(routes, stack.clone(), &self.server)
+            .merge(health::router(readiness, self.metrics.clone()));
+        match front {
+            Some(front) => App::from(router).with_front(front, stack),
+            None => router.into(),
+        }
     }
 
-    /// Ready while Postgres and what the service adds respond, and tokens can be verified.
+    /// Ready while what the service adds responds, Postgres does, unless the service works without
+    /// it, and tokens can be verified.
     pub fn readiness<S: Service>(&self, state: &S::State) -> Readiness {
         let db = self.db.clone();
-        let readiness = Readiness::new().check("database", move || quartet_db::ping(db.clone()));
+        let ping = move || quartet_db::ping(db.clone());
+        let readiness = if S::WORKS_WITHOUT_DATABASE {
+            Readiness::new().inform("database", ping)
+        } else {
+            Readiness::new().check("database", ping)
+        };
         S::readiness(state, self.keys::<S>(readiness))
     }
 

@@ -144,7 +144,7 @@ fn serve<S: Service>(
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
-        replica.serve(listener, |router| router).await
+        replica.run(listener).await
     });
     if result.is_ok() {
         tracing::info!("stopped");

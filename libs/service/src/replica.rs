@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use quartet_http::{health::Readiness, serve::serve};
+use quartet_http::{front::App, health::Readiness, serve::serve};
 use quartet_jobs::Runner;
 use tokio::net::TcpListener;
 
@@ -47,15 +47,31 @@ impl<S: Service> Replica<S> {
     }
 
     /// Serves until `base.shutdown` is canceled. Then requests in flight, what the service does
-    /// last, and running jobs have `server.shutdown_grace_seconds` each. `wrap` may put a layer
-    /// around all routes.
+    /// last, and running jobs have `server.shutdown_grace_seconds` each.
     ///
     /// # Errors
     /// When requests were cut off at the end of the grace period, or an essential job failed.
+    pub async fn run(self, listener: TcpListener) -> anyhow::Result<()> {
+        self.serve_app(listener, |app| app).await
+    }
+
+    /// Like [`Self::run`], with a layer around all routes.
+    ///
+    /// # Errors
+    /// As there.
     pub async fn serve(
         self,
         listener: TcpListener,
         wrap: impl FnOnce(Router) -> Router,
+    ) -> anyhow::Result<()> {
+        self.serve_app(listener, |app| wrap(app.into_router()).into())
+            .await
+    }
+
+    async fn serve_app(
+        self,
+        listener: TcpListener,
+        wrap: impl FnOnce(App) -> App,
     ) -> anyhow::Result<()> {
         let Self {
             base,
@@ -63,9 +79,9 @@ impl<S: Service> Replica<S> {
             readiness,
             jobs,
         } = self;
-        let router = wrap(base.app::<S>(state.clone(), readiness.clone()));
+        let app = wrap(base.app::<S>(state.clone(), readiness.clone()));
         let shutdown = base.shutdown.clone();
-        let served = serve(listener, router, &base.server, &readiness, shutdown).await;
+        let served = serve(listener, app, &base.server, &readiness, shutdown).await;
         let grace = Duration::from_secs(base.server.shutdown_grace_seconds.max(1));
         base.running.close();
         if tokio::time::timeout(grace, base.running.wait())

@@ -1,6 +1,6 @@
 //! What differs between services.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use axum::Router;
 use clap::Subcommand;
@@ -10,7 +10,7 @@ use quartet_common::{
     config::{ConfigError, Database, Jwt, Server, Telemetry},
     problem::{Kind, kinds::render_markdown},
 };
-use quartet_http::health::Readiness;
+use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
@@ -30,6 +30,8 @@ pub trait Service: 'static {
     /// The committed OpenAPI document: `include_str!("../openapi.json")`.
     const DOCUMENT: &'static str;
     const MIGRATOR: &'static Migrator;
+    /// Whether a replica does its main job while Postgres is away. Its readiness then only says so.
+    const WORKS_WITHOUT_DATABASE: bool = false;
     /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
     /// mentions that they are missing.
     const KEYS_REQUIRED: bool = true;
@@ -63,6 +65,11 @@ pub trait Service: 'static {
 
     /// All routes of the service, without layers and probes.
     fn routes(state: Self::State) -> Router;
+
+    /// Answers some requests in front of the router, in the same way as it does.
+    fn front(_state: &Self::State) -> Option<Arc<dyn Front>> {
+        None
+    }
 
     /// Adds the dependencies beside the database.
     fn readiness(_state: &Self::State, readiness: Readiness) -> Readiness {

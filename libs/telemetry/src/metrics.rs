@@ -162,6 +162,15 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// The series of requests with these labels, for code that counts many of them.
+    pub fn series(&self, method: &Method, route: Arc<str>, status: u16) -> RequestSeries {
+        let labels = RequestLabels::new(method, route, status);
+        RequestSeries {
+            requests: self.requests.get_or_create_owned(&labels),
+            duration: self.duration.get_or_create_owned(&labels),
+        }
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn render(&self) -> String {
         if let Some(bytes) = resident_bytes() {
@@ -174,6 +183,21 @@ impl Metrics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The count and the durations of requests with the same labels.
+#[derive(Clone, Debug)]
+pub struct RequestSeries {
+    requests: Counter,
+    duration: Histogram,
+}
+
+impl RequestSeries {
+    /// Like [`Metrics::request_finished`].
+    pub fn finished(&self, took: Duration) {
+        self.requests.inc();
+        self.duration.observe(took.as_secs_f64());
     }
 }
 

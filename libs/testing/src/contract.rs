@@ -104,6 +104,8 @@ impl Contract {
     /// What differs from the document.
     pub fn check(&self, answer: &Answer<'_>) -> Result<(), String> {
         let path = answer.path.split('?').next().unwrap_or_default();
+        // A service that answers with a slash at the end does so as without it.
+        let path = path.strip_suffix('/').unwrap_or(path);
         let seen = format!("{} {path} -> {}", answer.method, answer.status);
         self.compare(answer, path)
             .map_err(|what| format!("{seen}: {what}"))

@@ -13,6 +13,7 @@ use quartet_common::{
     config::{self, COMMON_DEFAULTS, Server},
 };
 use quartet_http::{
+    front::{App, Front},
     health::{self, Readiness},
     layers::{Stack, standard},
     serve::serve,
@@ -48,19 +49,32 @@ pub struct Running {
 }
 
 pub async fn start(router: Router, change: impl FnOnce(&mut Server)) -> Running {
+    start_behind(None, router, change).await
+}
+
+/// The same with a front before the router.
+pub async fn start_behind(
+    front: Option<Arc<dyn Front>>,
+    router: Router,
+    change: impl FnOnce(&mut Server),
+) -> Running {
     let mut settings = server_settings();
     change(&mut settings);
     let metrics = Metrics::new("test");
     let readiness = Readiness::new();
     let stack = Stack::new(Clock::system(), metrics.clone(), &settings);
-    let router =
-        standard(router, stack, &settings).merge(health::router(readiness.clone(), metrics));
+    let router = standard(router, stack.clone(), &settings)
+        .merge(health::router(readiness.clone(), metrics));
+    let mut app = App::from(router);
+    if let Some(front) = front {
+        app = app.with_front(front, stack);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let served = tokio::spawn({
         let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
-        async move { serve(listener, router, &settings, &readiness, shutdown).await }
+        async move { serve(listener, app, &settings, &readiness, shutdown).await }
     });
     Running {
         address,

@@ -1,6 +1,6 @@
 //! The settings, validated once at startup.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
@@ -31,14 +31,17 @@ pub struct Config {
 pub struct Public {
     pub short_url: Url,
     pub own_hosts: Vec<String>,
+    pub slug_rest_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirects {
     pub max_connections: u32,
-    pub cache_entries: u64,
-    pub cache_ttl_seconds: u64,
+    pub connection_wait_ms: u64,
+    pub cache_bytes: u64,
+    pub cache_refresh_seconds: u64,
+    pub cache_keep_seconds: u64,
     pub unknown_entries: u64,
     pub unknown_ttl_seconds: u64,
     pub permanent_max_age_seconds: u64,
@@ -117,14 +120,7 @@ impl Settings for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
-        let connections = self.redirects.max_connections;
-        within("redirects.max_connections", connections, 1..=100)?;
-        let ttl = self.redirects.cache_ttl_seconds;
-        within("redirects.cache_ttl_seconds", ttl, 1..=60)?;
-        let ttl = self.redirects.unknown_ttl_seconds;
-        within("redirects.unknown_ttl_seconds", ttl, 1..=60)?;
-        let max_age = self.redirects.permanent_max_age_seconds;
-        within("redirects.permanent_max_age_seconds", max_age, 0..=86_400)?;
+        self.redirects.validate()?;
         self.clicks.validate()?;
         within(
             "graphql.init_timeout_seconds",
@@ -149,11 +145,56 @@ impl Public {
             && url.path().ends_with('/')
             && url.query().is_none()
             && url.fragment().is_none();
-        if plain {
-            return Ok(());
+        if !plain {
+            let rule = "must be an http or https URL whose path ends in a slash";
+            return Err(ConfigError::invalid("public.short_url", rule));
         }
-        let rule = "must be an http or https URL whose path ends in a slash";
-        Err(ConfigError::invalid("public.short_url", rule))
+        within("public.slug_rest_days", self.slug_rest_days, 0..=3650)
+    }
+
+    pub(crate) fn slug_rest_seconds(&self) -> u64 {
+        u64::from(self.slug_rest_days) * 86_400
+    }
+}
+
+impl Redirects {
+    pub(crate) fn connection_wait(&self) -> Duration {
+        Duration::from_millis(self.connection_wait_ms)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        within("redirects.max_connections", self.max_connections, 1..=100)?;
+        within(
+            "redirects.connection_wait_ms",
+            self.connection_wait_ms,
+            10..=10_000,
+        )?;
+        within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34)?;
+        within(
+            "redirects.cache_refresh_seconds",
+            self.cache_refresh_seconds,
+            1..=60,
+        )?;
+        within(
+            "redirects.cache_keep_seconds",
+            self.cache_keep_seconds,
+            120..=604_800,
+        )?;
+        within(
+            "redirects.unknown_entries",
+            self.unknown_entries,
+            1..=1_000_000,
+        )?;
+        within(
+            "redirects.unknown_ttl_seconds",
+            self.unknown_ttl_seconds,
+            1..=60,
+        )?;
+        within(
+            "redirects.permanent_max_age_seconds",
+            self.permanent_max_age_seconds,
+            0..=86_400,
+        )
     }
 }
 

@@ -15,6 +15,8 @@ mod state;
 mod store;
 mod wal;
 
+use std::sync::Arc;
+
 use axum::Router;
 use clap::Subcommand;
 use quartet_common::{
@@ -25,7 +27,7 @@ use quartet_common::{
         kinds::{render_graphql_markdown, render_markdown},
     },
 };
-use quartet_http::health::Readiness;
+use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use quartet_service::Base;
 use sqlx::migrate::Migrator;
@@ -55,6 +57,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const WORKS_WITHOUT_DATABASE: bool = true;
     /// Redirects need none.
     const KEYS_REQUIRED: bool = false;
 
@@ -84,6 +87,10 @@ impl quartet_service::Service for Service {
 
     fn routes(state: AppState) -> Router {
         api::router(state)
+    }
+
+    fn front(state: &AppState) -> Option<Arc<dyn Front>> {
+        Some(api::front(state))
     }
 
     fn readiness(state: &AppState, readiness: Readiness) -> Readiness {

@@ -11,8 +11,12 @@ pub(crate) struct LinkMetrics {
     pub(crate) clicks_recorded: Counter,
     pub(crate) clicks_rejected: Counter,
     pub(crate) click_log_bytes: Gauge,
+    pub(crate) click_log_lag_ms: Gauge,
+    pub(crate) click_log_broken: Counter,
+    pub(crate) click_log_broken_bytes: Counter,
     pub(crate) logs_recovered: Counter,
     pub(crate) redirect_loads: Counter,
+    pub(crate) redirects_outdated: Counter,
     pub(crate) subscriptions: Gauge,
 }
 
@@ -39,6 +43,22 @@ impl LinkMetrics {
             redirect_loads: to.counter(
                 "links_redirect_loads",
                 "Redirects looked up in Postgres instead of the cache",
+            ),
+            redirects_outdated: to.counter(
+                "links_redirects_outdated",
+                "Redirects by a cached link that could not be read again in time",
+            ),
+            click_log_broken: to.counter(
+                "links_click_log_broken",
+                "Places in click logs that could not be read, each at least one click",
+            ),
+            click_log_broken_bytes: to.counter(
+                "links_click_log_broken_bytes",
+                "Bytes of click logs that could not be read",
+            ),
+            click_log_lag_ms: to.gauge(
+                "links_click_log_lag_milliseconds",
+                "Age of the oldest click in the last stored batch",
             ),
             click_log_bytes: to.gauge(
                 "links_click_log_bytes",

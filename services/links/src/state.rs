@@ -27,18 +27,13 @@ impl AppState {
         })
     }
 
-    /// Not ready if the last click could not be logged. Such a replica still redirects, as far as
-    /// `clicks.when_log_is_full` allows.
+    /// Redirects are the main work, and they go on without Postgres: only the click log decides. A
+    /// replica that is not ready still redirects, as far as `clicks.when_log_is_full` allows.
     pub(crate) fn readiness(&self, readiness: Readiness) -> Readiness {
         let log = self.ctx.click_log.clone();
         readiness.check("click_log", move || {
-            let is_failing = log.is_failing();
-            async move {
-                if is_failing {
-                    return Err("cannot be written".to_owned());
-                }
-                Ok(())
-            }
+            let log = log.clone();
+            async move { log.probe().await.map_err(str::to_owned) }
         })
     }
 }

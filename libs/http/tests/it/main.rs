@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod front;
 mod layers;
 mod serve;
 mod stalled_log;

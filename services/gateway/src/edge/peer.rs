@@ -49,5 +49,7 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     }
     ctx.attempts.current = Some(replica);
     ctx.attempts.started = Some(now);
+    // The body is read from now on, or again; what was waited for until now was not the client.
+    ctx.body_at = Some(now);
     Ok(peer)
 }

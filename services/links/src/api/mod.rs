@@ -1,12 +1,13 @@
 //! The routes: redirects, GraphQL, and the documents that describe them.
 
 mod document;
+mod front;
 mod pages;
 mod redirects;
 mod schema;
 mod signals;
 
-use axum::Router;
+use axum::{Router, routing::get};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -15,12 +16,18 @@ use crate::{
 };
 
 pub(crate) use document::describe;
+pub(crate) use front::front;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
     let graphql = GraphQlState::new(&state);
     let (graphql, _) = graphql::routes().with_state(graphql).split_for_parts();
-    let (rest, _) = routes().with_state(state).split_for_parts();
+    // Not in the document: the same operations, as the description of the first one says.
+    let with_slash = get(redirects::follow_link).head(redirects::probe_link);
+    let (rest, _) = routes()
+        .route("/s/{slug}/", with_slash)
+        .with_state(state)
+        .split_for_parts();
     rest.merge(graphql)
 }
 

@@ -1,9 +1,6 @@
 //! `/s/{slug}`: following short links.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, response::Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use quartet_common::{problem::Problem, request_id};
 use quartet_http::{extract::Path, layers::ClientIp};
@@ -30,7 +27,7 @@ const NOTICE: &str =
 ///
 /// Redirects to the target URL of the link. The click is written to a log on disk before the
 /// response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
-/// at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+/// at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with `maxClicks` redirects people only:
 /// bots and link previews receive a page without the target, which does not count toward the
 /// maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 #[utoipa::path(
@@ -110,14 +107,15 @@ pub(super) async fn probe_link(
     follow_link(state, method, client, headers, slug).await
 }
 
-fn request_id(headers: &HeaderMap) -> Option<Uuid> {
+pub(super) fn request_id(headers: &HeaderMap) -> Option<Uuid> {
     let id = headers.get(&request_id::HEADER)?.to_str().ok()?;
     Uuid::try_parse(id).ok()
 }
 
 /// Permanent redirects are cached by the browser alone, and no longer than the link lives.
-fn redirect_to(state: &AppState, redirect: Redirect) -> Response {
-    let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
+pub(super) fn redirect_to(state: &AppState, redirect: Redirect) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
     let mut cache = HeaderValue::from_static("private, no-store");
     if matches!(redirect.status, 301 | 308) {
         let mut seconds = state.ctx.config.redirects.permanent_max_age_seconds;
@@ -127,9 +125,10 @@ fn redirect_to(state: &AppState, redirect: Redirect) -> Response {
         }
         cache = HeaderValue::try_from(format!("private, max-age={seconds}")).unwrap_or(cache);
     }
-    let headers = [
-        (header::LOCATION, redirect.location),
-        (header::CACHE_CONTROL, cache),
-    ];
-    (status, headers).into_response()
+    // A target is visible ASCII.
+    if let Ok(location) = HeaderValue::from_maybe_shared(redirect.target) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    response
 }

@@ -1,6 +1,6 @@
 //! What the headers of a request reveal about its client.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, Method, header};
 use url::Url;
@@ -10,6 +10,8 @@ use crate::domain::values::visitor::Signals;
 /// Longer user agents are truncated before anything is derived from them.
 const MAX_USER_AGENT_BYTES: usize = 512;
 const MAX_HOST_BYTES: usize = 253;
+/// A URL needs no more for its scheme, user information, host and port. The rest is not parsed.
+const MAX_REFERRER_BYTES: usize = 1024;
 
 /// Reads the headers. `country_header` is one that a trusted proxy sets.
 pub(super) fn read<'a>(
@@ -33,22 +35,33 @@ fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn user_agent(headers: &HeaderMap) -> &str {
-    let text = text(headers, header::USER_AGENT).unwrap_or_default().trim();
-    // `to_str` accepts ASCII only, so that every index is a character boundary.
-    &text[..text.len().min(MAX_USER_AGENT_BYTES)]
+/// As text, whatever its bytes: browsers on old phones send device names in local encodings.
+fn user_agent(headers: &HeaderMap) -> Cow<'_, str> {
+    let Some(value) = headers.get(header::USER_AGENT) else {
+        return Cow::default();
+    };
+    let bytes = value.as_bytes().trim_ascii();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_USER_AGENT_BYTES)]);
+    match text {
+        // Replacement characters are longer than what they replace.
+        Cow::Owned(mut text) => {
+            text.truncate(text.floor_char_boundary(MAX_USER_AGENT_BYTES));
+            Cow::Owned(text)
+        }
+        text @ Cow::Borrowed(_) => text,
+    }
 }
 
 /// `Sec-Purpose: prefetch;prerender`, and the headers that browsers sent before it existed.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"]
         .into_iter()
-        .any(|name| {
-            let value = text(headers, name).unwrap_or_default();
-            value.split([';', ',']).any(|part| {
-                ["prefetch", "prerender", "preview"]
-                    .contains(&part.trim().to_ascii_lowercase().as_str())
-            })
+        .filter_map(|name| text(headers, name))
+        .flat_map(|value| value.split([';', ',']))
+        .any(|part| {
+            ["prefetch", "prerender", "preview"]
+                .iter()
+                .any(|purpose| part.trim().eq_ignore_ascii_case(purpose))
         })
 }
 
@@ -62,7 +75,8 @@ fn opts_out(headers: &HeaderMap) -> bool {
 }
 
 fn referrer_host(headers: &HeaderMap) -> Option<String> {
-    let url = Url::parse(text(headers, header::REFERER)?).ok()?;
+    let referrer = text(headers, header::REFERER)?;
+    let url = Url::parse(&referrer[..referrer.len().min(MAX_REFERRER_BYTES)]).ok()?;
     let host = url
         .host_str()
         .filter(|host| !host.is_empty() && host.len() <= MAX_HOST_BYTES)?;
@@ -79,7 +93,7 @@ fn country(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::values::visitor::{BotReason, Device, Visitor, VisitorKey};
+    use crate::domain::values::visitor::{Agent, BotReason, Device, Visitor, VisitorKey};
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
@@ -99,12 +113,10 @@ mod tests {
         let headers = headers(pairs);
         let client_ip = "192.0.2.1".parse().unwrap();
         let country_header = HeaderName::from_static("cf-ipcountry");
-        let key = VisitorKey {
-            salt: &[7; 16],
-            host: "go.example",
-        };
+        let key = VisitorKey::new(&[7; 16], "go.example");
         let signals = read(method, &headers, client_ip, Some(&country_header));
-        Visitor::new(&signals, Some(key))
+        let agent = Agent::of(&signals.user_agent);
+        Visitor::new(&signals, agent, Some(key))
     }
 
     #[test]
@@ -114,13 +126,61 @@ mod tests {
             (IPHONE, Device::Mobile),
             (TABLET, Device::Tablet),
             (CUBOT, Device::Mobile),
-            ("Some new browser", Device::Other),
+            (
+                "Mozilla/5.0 (Fuchsia; 64) Some/1.2 (new; browser)",
+                Device::Other,
+            ),
         ];
         for (agent, device) in cases {
             let visitor = visitor(&[("user-agent", agent)], &Method::GET);
             assert_eq!((visitor.device, visitor.bot), (device, None), "{agent}");
             assert!(visitor.hash.is_some());
         }
+    }
+
+    #[test]
+    fn user_agents_of_any_bytes_are_bounded_text() {
+        let read = |bytes: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                "user-agent",
+                header::HeaderValue::from_bytes(bytes).unwrap(),
+            );
+            user_agent(&headers).into_owned()
+        };
+        assert_eq!(read("Gerät/1".as_bytes()), "Gerät/1");
+        assert_eq!(read(b"Ger\xE4t/1"), "Ger\u{fffd}t/1");
+        assert_eq!(read(&[0xE4; 4000]).len(), 510);
+        assert_eq!(read(&[b'x'; 4000]).len(), 512);
+        // Cut in the middle of a character.
+        let long = format!("{}ä", "x".repeat(511));
+        assert!(read(long.as_bytes()).len() <= 512);
+        let visitor = |agent: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                "user-agent",
+                header::HeaderValue::from_bytes(agent).unwrap(),
+            );
+            let signals = read_signals(&headers);
+            Visitor::new(&signals, Agent::of(&signals.user_agent), None).bot
+        };
+        let phone = b"Mozilla/5.0 (Linux; Android 9; T\xE9l\xE9phone Build/1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Mobile Safari/537.36";
+        assert_eq!(visitor(phone), None);
+    }
+
+    fn read_signals(headers: &HeaderMap) -> Signals<'_> {
+        read(&Method::GET, headers, [192, 0, 2, 1].into(), None)
+    }
+
+    #[test]
+    fn a_long_referrer_is_cut_before_it_is_parsed() {
+        let host = |referrer: String| referrer_host(&headers(&[("referer", &referrer)]));
+        let path = "a".repeat(60_000);
+        assert_eq!(
+            host(format!("https://a.example/{path}")),
+            Some("a.example".into())
+        );
+        assert_eq!(host(format!("https://{path}.example/")), None);
     }
 
     #[test]

@@ -73,8 +73,8 @@ fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns
         columns.visitors.push(visitor.map(|hash| hash.to_vec()));
         columns.countries.push(click.country.clone());
         columns.referrer_hosts.push(click.referrer_host.clone());
-        columns.devices.push(click.device.clone());
-        columns.bots.push(click.bot.clone());
+        columns.devices.push(click.device.clone().into_owned());
+        columns.bots.push(click.bot.clone().map(Cow::into_owned));
     }
     columns
 }

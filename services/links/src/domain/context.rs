@@ -7,7 +7,10 @@ use quartet_service::Base;
 use sqlx::PgPool;
 
 use super::{
-    replica::{click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache, salts::Salts},
+    replica::{
+        agents::Agents, click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache,
+        salts::Salts,
+    },
     values::{slugs::SlugSource, targets::OwnHosts},
 };
 use crate::{config::Config, metrics::LinkMetrics};
@@ -31,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) own_hosts: OwnHosts,
     pub(crate) redirects: RedirectCache,
     pub(crate) salts: Salts,
+    pub(crate) agents: Agents,
     pub(crate) click_log: ClickLog,
     pub(crate) feeds: Feeds,
 }
@@ -52,15 +56,23 @@ impl Context {
         let click_log = ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string());
         let log_dir = config.clicks.log_dir.display();
         let metrics = LinkMetrics::register(&base.metrics);
+        let redirects_db = pool("redirects", config.redirects.max_connections)?;
+        let host = config.public.short_url.host_str().unwrap_or_default();
         Ok(Self {
             slugs: SlugSource::default(),
             own_hosts: OwnHosts::new(&config.public.short_url, &config.public.own_hosts),
-            redirects: RedirectCache::new(&config.redirects, metrics.redirect_loads.clone()),
-            salts: Salts::default(),
+            redirects: RedirectCache::new(
+                &config.redirects,
+                redirects_db.clone(),
+                base.clock.clone(),
+                metrics.clone(),
+            ),
+            salts: Salts::new(host),
+            agents: Agents::default(),
             click_log: click_log
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
-            redirects_db: pool("redirects", config.redirects.max_connections)?,
+            redirects_db,
             clicks_db: pool("clicks", config.clicks.max_connections)?,
             config,
             clock: base.clock.clone(),

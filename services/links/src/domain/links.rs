@@ -56,7 +56,7 @@ pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result
         link.slug = slug.into();
         if store::links::insert(&mut tx, owner, &link).await? {
             tx.commit().await?;
-            ctx.redirects.forget(&link.slug).await;
+            ctx.redirects.forget(&link.slug);
             return Ok(link);
         }
     }
@@ -79,23 +79,28 @@ pub(crate) async fn update(
     let old = old.ok_or(Error::LinkNotFound)?;
     let mut link = changes.apply(old.clone(), &ctx.own_hosts, now)?;
     link.updated_at = now;
+    if link.slug != old.slug {
+        store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
+    }
     store::links::update(&mut tx, owner, &link).await?;
     tx.commit().await?;
-    ctx.redirects.forget(&old.slug).await;
-    ctx.redirects.forget(&link.slug).await;
+    ctx.redirects.forget(&old.slug);
+    ctx.redirects.forget(&link.slug);
     Ok(link)
 }
 
-/// Deletes a link with its counts and clicks.
+/// Deletes a link with its counts and clicks. Its slug rests: for a while only the owner may use it
+/// again.
 ///
 /// # Errors
 /// `LinkNotFound`.
 pub(crate) async fn delete(ctx: &Context, owner: &str, id: LinkId) -> Result<(), Error> {
     let mut tx = begin_as(&ctx.db, owner).await?;
+    store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
     let slug = store::links::delete(&mut tx, owner, id).await?;
     let slug = slug.ok_or(Error::LinkNotFound)?;
     tx.commit().await?;
-    ctx.redirects.forget(&slug).await;
+    ctx.redirects.forget(&slug);
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! Following a short link: where it redirects, and the click that is counted.
 
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -13,16 +16,21 @@ use super::{
     values::{
         click::Click,
         slugs::Slug,
-        targets,
-        visitor::{BotReason, Signals, Visitor, VisitorKey},
+        visitor::{BotReason, Signals, Visitor},
     },
 };
 use crate::{
     error::Error,
-    store::{clicks::ClickId, links::LinkId, redirects},
+    store::{
+        clicks::ClickId,
+        links::LinkId,
+        redirects::{self, ClickRow},
+    },
 };
 
-/// How old a request id may be to become the id of a click.
+/// How long a request waits for a connection to take a use: nothing else can answer it.
+const USE_WAIT: Duration = Duration::from_secs(2);
+/// How old a request id may be to become part of the id of a click.
 const MAX_ID_AGE_SECONDS: i64 = 60;
 
 /// What a request for a short link results in.
@@ -42,19 +50,19 @@ pub(crate) enum Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
-    pub(crate) link_id: LinkId,
-    pub(crate) location: HeaderValue,
+    /// Visible ASCII.
+    pub(crate) target: Bytes,
     pub(crate) status: u16,
     pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
-/// Follows a short link. When this returns a redirect, its click is in the log.
+/// Follows a short link. When this returns a redirect, its click is kept.
 ///
-/// `request_id` becomes the id of the click if it is a recent version 7 UUID, which the gateway
-/// generates. A request that the gateway retries on another replica is then counted once.
+/// A request that is repeated with the same recent `request_id`, on this replica or another one, is
+/// one click, and takes one use of a link with `max_clicks`; see [`click_id`].
 ///
 /// # Errors
-/// `LogUnavailable`; `Database` when the link is not cached.
+/// `LogUnavailable`; `Database` when the link is not cached, or has `max_clicks`.
 pub(crate) async fn follow(
     ctx: &Context,
     slug: &Slug,
@@ -62,58 +70,108 @@ pub(crate) async fn follow(
     request_id: Option<Uuid>,
 ) -> Result<Outcome, Error> {
     let now = ctx.clock.now();
-    let salt = ctx.salts.get(now);
-    let key = salt.as_ref().map(|salt| VisitorKey {
-        salt,
-        host: ctx.config.public.short_url.host_str().unwrap_or_default(),
-    });
-    let visitor = Visitor::new(signals, key);
-    let outcome = resolve(ctx, slug, visitor.bot, now).await?;
-    if let Outcome::Redirect(redirect) = &outcome {
-        let id = request_id.filter(|id| is_recent(*id, now));
-        let id = id.map_or_else(|| ClickId::new(&ctx.clock), ClickId::from);
-        let click = Click::new(id, redirect.link_id, visitor);
-        match ctx.click_log.append(click).await? {
-            Appended::Persisted => ctx.metrics.clicks_logged.inc(),
-            Appended::Dropped => ctx.metrics.clicks_dropped.inc(),
-        };
-    }
-    Ok(outcome)
-}
-
-/// A link with `max_clicks` redirects people only, and takes a use in the database, past the cache.
-async fn resolve(
-    ctx: &Context,
-    slug: &Slug,
-    bot: Option<BotReason>,
-    now: DateTime<Utc>,
-) -> Result<Outcome, Error> {
-    let Some(route) = ctx.redirects.get(&ctx.redirects_db, slug).await? else {
+    let Some(route) = ctx.redirects.get(slug, now).await? else {
         return Ok(Outcome::NotFound);
     };
     if !route.enabled {
         return Ok(Outcome::Disabled);
     }
-    if route.expires_at.is_some_and(|at| at <= now) {
+    if route.is_expired(now) {
         return Ok(Outcome::Expired);
     }
-    match bot {
-        _ if !route.has_max_clicks => Ok(Outcome::Redirect(route.redirect())),
+    let click = click(ctx, &route, signals, request_id, now);
+    if !route.has_max_clicks {
+        keep(ctx, &click).await?;
+        return Ok(Outcome::Redirect(route.redirect()));
+    }
+    match click.bot.as_deref().map(BotReason::from_stored) {
         Some(BotReason::Prefetch) => Ok(Outcome::PrefetchRefused),
         Some(_) => Ok(Outcome::PeopleOnly),
-        None => take_use(ctx, &route, now).await,
+        None => take_use(ctx, &route, &click, now).await,
     }
 }
 
-async fn take_use(ctx: &Context, route: &Route, now: DateTime<Utc>) -> Result<Outcome, Error> {
-    let mut db = ctx.redirects_db.acquire().await?;
-    let taken = redirects::take_use(&mut db, route.link_id, now).await?;
-    // The target may have changed since it was cached.
-    let target = taken.and_then(|row| Some((targets::location(&row.url)?, row.redirect_status)));
-    Ok(target.map_or(Outcome::Exhausted, |(location, status)| {
+/// A link that redirects, with everything that is needed for it in memory.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    route: Arc<Route>,
+    now: DateTime<Utc>,
+}
+
+/// The link of a slug if it is plain. Following it is then the same as [`follow`].
+pub(crate) fn plain(ctx: &Context, slug: &str, now: DateTime<Utc>) -> Option<Plain> {
+    let route = ctx.redirects.peek(slug, now)?;
+    let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
+    is_plain.then_some(Plain { route, now })
+}
+
+impl Plain {
+    pub(crate) fn click(
+        &self,
+        ctx: &Context,
+        signals: &Signals<'_>,
+        request_id: Option<Uuid>,
+    ) -> Click {
+        click(ctx, &self.route, signals, request_id, self.now)
+    }
+
+    /// Follows the link. When this returns, the click is kept.
+    ///
+    /// # Errors
+    /// `LogUnavailable`.
+    pub(crate) async fn follow(&self, ctx: &Context, click: &Click) -> Result<Redirect, Error> {
+        keep(ctx, click).await?;
+        Ok(self.route.redirect())
+    }
+}
+
+fn click(
+    ctx: &Context,
+    route: &Route,
+    signals: &Signals<'_>,
+    request_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Click {
+    let agent = ctx.agents.get(&signals.user_agent);
+    let visitor = Visitor::new(signals, agent, ctx.salts.get(now));
+    let id = request_id.and_then(|id| click_id(id, route.link_id, now));
+    let id = id.unwrap_or_else(|| ClickId::new(&ctx.clock));
+    Click::new(id, route.link_id, visitor)
+}
+
+async fn keep(ctx: &Context, click: &Click) -> Result<(), Error> {
+    match ctx.click_log.append(click).await? {
+        Appended::Persisted => ctx.metrics.clicks_logged.inc(),
+        Appended::Dropped => ctx.metrics.clicks_dropped.inc(),
+    };
+    Ok(())
+}
+
+/// Takes a use and stores the click in one transaction, past the cache and the click log: neither
+/// is kept without the other, and a repeated request takes nothing.
+async fn take_use(
+    ctx: &Context,
+    route: &Route,
+    click: &Click,
+    now: DateTime<Utc>,
+) -> Result<Outcome, Error> {
+    let row = ClickRow {
+        id: click.id.into(),
+        at: click.at(),
+        link_id: route.link_id,
+        visitor: click.visitor.as_ref().map(|hash| &hash[..]),
+        country: click.country.as_deref(),
+        referrer_host: click.referrer_host.as_deref(),
+        device: &click.device,
+    };
+    let wait = ctx.config.redirects.connection_wait().max(USE_WAIT);
+    let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
+    let taken = redirects::take_use(&mut db, now, &row).await?;
+    Ok(taken.map_or(Outcome::Exhausted, |row| {
+        // The target may have changed since it was cached.
         Outcome::Redirect(Redirect {
-            location,
-            status: redirect_cache::status_code(status),
+            target: row.url.into(),
+            status: redirect_cache::status_code(row.redirect_status),
             ..route.redirect()
         })
     }))
@@ -122,19 +180,59 @@ async fn take_use(ctx: &Context, route: &Route, now: DateTime<Utc>) -> Result<Ou
 impl Route {
     fn redirect(&self) -> Redirect {
         Redirect {
-            link_id: self.link_id,
-            location: self.location.clone(),
+            target: self.target.clone(),
             status: self.status,
             expires_at: self.expires_at,
         }
     }
+
+    fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
-fn is_recent(id: Uuid, now: DateTime<Utc>) -> bool {
-    let created = (id.get_version_num() == 7)
-        .then(|| id.get_timestamp())
-        .flatten();
-    created
-        .and_then(|created| i64::try_from(created.to_unix().0).ok())
-        .is_some_and(|seconds| (now.timestamp() - seconds).abs() <= MAX_ID_AGE_SECONDS)
+/// The time of the request id, and a hash of it and the link: the same request on the same link is
+/// the same click, and on another link another one. `None` unless the request id is a recent version
+/// 7 UUID, which the gateway generates.
+fn click_id(request_id: Uuid, link_id: LinkId, now: DateTime<Utc>) -> Option<ClickId> {
+    if request_id.get_version_num() != 7 {
+        return None;
+    }
+    let (seconds, nanoseconds) = request_id.get_timestamp()?.to_unix();
+    let age = now.timestamp() - i64::try_from(seconds).ok()?;
+    if age.abs() > MAX_ID_AGE_SECONDS {
+        return None;
+    }
+    let hash = Sha256::new()
+        .chain_update(request_id.as_bytes())
+        .chain_update(link_id.uuid().as_bytes())
+        .finalize();
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash[..10]);
+    let ms = seconds * 1000 + u64::from(nanoseconds / 1_000_000);
+    let id = uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid();
+    Some(ClickId::from(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use quartet_common::clock::Clock;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_click_per_link() {
+        let clock = Clock::system();
+        let (request, now) = (clock.uuid_v7(), clock.now());
+        let (link, other) = (LinkId::new(&clock), LinkId::new(&clock));
+        let id = click_id(request, link, now).unwrap();
+        assert_eq!(click_id(request, link, now), Some(id));
+        assert_ne!(click_id(request, other, now), Some(id));
+        assert_ne!(click_id(clock.uuid_v7(), link, now), Some(id));
+        let time = |id: Uuid| id.get_timestamp().unwrap().to_unix();
+        assert_eq!(time(id.uuid()), time(request));
+        let old = now + chrono::Duration::seconds(MAX_ID_AGE_SECONDS + 2);
+        assert_eq!(click_id(request, link, old), None);
+        assert_eq!(click_id(Uuid::from_u128(4), link, now), None);
+    }
 }

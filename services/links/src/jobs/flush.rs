@@ -13,7 +13,8 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     domain::{Context, click_batches, values::click::Click},
-    wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Wal},
+    jobs::skipped,
+    wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Skipped, Wal},
 };
 
 /// Unread bytes that make a batch without waiting for more.
@@ -22,6 +23,10 @@ const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     max: Duration::from_secs(5),
 };
+
+/// A longer delay than this, beyond `clicks.batch_wait_ms`, is logged.
+const MAX_LAG_MS: i64 = 1000;
+const LAG_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The segment that is being read.
 struct Reading {
@@ -44,6 +49,7 @@ async fn flush(ctx: &Context) -> io::Result<()> {
     let wal = ctx.click_log.wal();
     let mut written = wal.written();
     let mut reading = Reading::open(ctx, 1)?;
+    let mut lag = Lag::default();
     loop {
         let position = wait_for_batch(ctx, &mut written, &reading).await;
         let held = i64::try_from(wal.held_bytes()).unwrap_or(i64::MAX);
@@ -52,19 +58,18 @@ async fn flush(ctx: &Context) -> io::Result<()> {
         let bound = (!is_sealed).then_some(position.offset);
         let rows = ctx.config.clicks.batch_rows;
         let batch = reading.reader.read_batch(bound, rows).await?;
-        let clicks: Vec<Click> = batch
-            .payloads
-            .iter()
-            .filter_map(|payload| Click::decode(payload))
-            .collect();
-        store(ctx, &clicks).await;
-        if is_sealed && batch.ending != Ending::More {
+        skipped::report(ctx, reading.number, batch.skipped);
+        store(ctx, &decode(ctx, &batch.payloads), &mut lag).await;
+        if is_sealed && batch.ending == Ending::Done {
             let number = reading.number;
-            reading.delete(wal, batch.ending)?;
+            reading.delete(wal)?;
             if position.closed && position.segment == number {
                 return Ok(());
             }
-            reading = Reading::open(ctx, number + 1)?;
+            let Some(next) = Reading::open_next(ctx, number + 1, &written).await? else {
+                return Ok(());
+            };
+            reading = next;
         }
     }
 }
@@ -75,20 +80,60 @@ impl Reading {
         Ok(Self { number, reader })
     }
 
+    /// The first segment from `number` on that is there. Missing ones were removed by an operator,
+    /// or never made. `None` when the log has ended without another one.
+    async fn open_next(
+        ctx: &Context,
+        mut number: u64,
+        written: &watch::Receiver<Position>,
+    ) -> io::Result<Option<Self>> {
+        loop {
+            let last = *written.borrow();
+            match Self::open(ctx, number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if number < last.segment {
+                        let bytes = ctx.click_log.wal().release(number);
+                        skipped::report(ctx, number, Skipped { runs: 1, bytes });
+                        number += 1;
+                    } else if last.closed {
+                        return Ok(None);
+                    } else {
+                        // The current segment is gone. The probe makes a new one.
+                        let _ = ctx.click_log.probe().await;
+                        tokio::time::sleep(BACKOFF.max).await;
+                    }
+                }
+                opened => return opened.map(Some),
+            }
+        }
+    }
+
     fn unread_bytes(&self, position: &Position) -> u64 {
         if position.segment > self.number || position.closed {
             return u64::MAX;
         }
-        let read = self.reader.offset().max(SEGMENT_HEADER_BYTES);
-        position.offset.saturating_sub(read)
+        position.offset.saturating_sub(self.read_to())
     }
 
-    fn delete(self, wal: &Wal, ending: Ending) -> io::Result<()> {
-        ending.warn_if_torn(self.number);
-        let frames = self.reader.offset().saturating_sub(SEGMENT_HEADER_BYTES);
-        wal.release(frames);
+    fn read_to(&self) -> u64 {
+        self.reader.offset().max(SEGMENT_HEADER_BYTES)
+    }
+
+    fn delete(self, wal: &Wal) -> io::Result<()> {
+        wal.release(self.number);
         self.reader.delete()
     }
+}
+
+/// Records of a release that this one does not know are counted: no other replica reads this log.
+fn decode(ctx: &Context, payloads: &[Vec<u8>]) -> Vec<Click> {
+    let clicks: Vec<Click> = payloads.iter().filter_map(|it| Click::decode(it)).collect();
+    let unknown = (payloads.len() - clicks.len()) as u64;
+    if unknown > 0 {
+        ctx.metrics.clicks_rejected.inc_by(unknown);
+        tracing::error!(clicks = unknown, "clicks of an unknown format discarded");
+    }
+    clicks
 }
 
 /// Waits for unread bytes, and then up to `batch_wait_ms` for more of them.
@@ -98,6 +143,9 @@ async fn wait_for_batch(
     reading: &Reading,
 ) -> Position {
     let mut wait_for = async |bytes: u64| {
+        // Before the first look at the position, so that no write in between is missed.
+        let wal = ctx.click_log.wal();
+        wal.wake_at(reading.number, reading.read_to() + bytes);
         written
             .wait_for(|position| reading.unread_bytes(position) >= bytes)
             .await
@@ -108,7 +156,7 @@ async fn wait_for_batch(
     let enough = tokio::time::timeout_at(deadline, wait_for(ENOUGH_BYTES)).await;
     let latest = *ctx.click_log.wal().written().borrow();
     match (first, enough) {
-        // The writer has ended; it publishes `closed` last.
+        // The log has ended; `closed` is published last.
         (Err(_), _) | (_, Ok(Err(_))) => Position {
             closed: true,
             ..latest
@@ -117,7 +165,7 @@ async fn wait_for_batch(
     }
 }
 
-async fn store(ctx: &Context, clicks: &[Click]) {
+async fn store(ctx: &Context, clicks: &[Click], lag: &mut Lag) {
     let mut failures = 0;
     while let Err(error) = click_batches::store(ctx, clicks).await {
         if failures == 0 {
@@ -125,5 +173,26 @@ async fn store(ctx: &Context, clicks: &[Click]) {
         }
         failures += 1;
         tokio::time::sleep(BACKOFF.delay(failures)).await;
+    }
+    if let Some(oldest) = clicks.iter().map(Click::at).min() {
+        lag.update(ctx, (ctx.clock.now() - oldest).num_milliseconds());
+    }
+}
+
+/// How far this job is behind the redirects.
+#[derive(Default)]
+struct Lag {
+    reported_at: Option<Instant>,
+}
+
+impl Lag {
+    fn update(&mut self, ctx: &Context, lag_ms: i64) {
+        ctx.metrics.click_log_lag_ms.set(lag_ms);
+        let wait_ms = i64::try_from(ctx.config.clicks.batch_wait_ms).unwrap_or(0);
+        let is_due = |at: Instant| at.elapsed() >= LAG_REPORT_INTERVAL;
+        if lag_ms > wait_ms + MAX_LAG_MS && self.reported_at.is_none_or(is_due) {
+            self.reported_at = Some(Instant::now());
+            tracing::warn!(lag_ms, "clicks are stored with a delay");
+        }
     }
 }

@@ -27,11 +27,11 @@ pub(super) const MAX_SILENCE: Duration = Duration::from_secs(100);
 /// Notifications that are handled together.
 const BACKLOG: usize = 256;
 
-/// A link was created, changed or deleted.
+/// Links were created, changed or deleted.
 #[derive(Deserialize)]
 struct Edit {
     slugs: Vec<String>,
-    deleted: Option<Uuid>,
+    deleted: Vec<Uuid>,
 }
 
 /// A batch of clicks was stored.
@@ -104,7 +104,7 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
         let payload = notification.payload();
         if notification.channel() == EDITS {
             match serde_json::from_str::<Edit>(payload) {
-                Ok(edit) => forget(ctx, edit).await,
+                Ok(edit) => forget(ctx, edit),
                 // Not of this release: it may concern any link.
                 Err(_) => ctx.redirects.forget_all(),
             }
@@ -125,11 +125,11 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
     }
 }
 
-async fn forget(ctx: &Context, edit: Edit) {
+fn forget(ctx: &Context, edit: Edit) {
     for slug in &edit.slugs {
-        ctx.redirects.forget(slug).await;
+        ctx.redirects.forget(slug);
     }
-    if let Some(id) = edit.deleted {
+    for id in edit.deleted {
         ctx.feeds.end(id.into());
     }
 }

@@ -1,4 +1,5 @@
-//! Heartbeats, salts, partitions, and deletion of what has expired.
+//! Heartbeats, salts, partitions: what the other jobs and the redirects wait for, so nothing here may
+//! take long.
 
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use crate::{
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 /// Partitions are created ahead, so that a database outage of a week misses none.
 const DAYS_AHEAD: u64 = 7;
-const PURGE_ROWS: i32 = 5000;
 
 /// # Errors
 /// When the database fails; the next run does the rest.
@@ -35,6 +35,5 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
         let oldest = today - Days::new(retention_days.into());
         maintenance::drop_partitions(&mut db, Partitioned::Clicks, oldest).await?;
     }
-    while maintenance::purge_clicks(&mut db, PURGE_ROWS).await? > 0 {}
     Ok(())
 }

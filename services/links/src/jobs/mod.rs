@@ -1,12 +1,15 @@
 //! Work beside the requests. All replicas run all jobs at once.
 //!
 //! `flush` is essential: a replica that cannot read its click log must not keep filling it. It ends
-//! by itself once the log is closed and stored.
+//! by itself once the log is closed and stored. It is no run that succeeds or fails, so that it has
+//! metrics of its own (`links_click_log_*`, `links_clicks_*`) instead of those of the other jobs.
 
 mod flush;
 mod listen;
 mod maintain;
+mod purge;
 mod recover;
+mod skipped;
 
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ use crate::{domain::Context, error::Error};
 /// When maintenance fails.
 pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
     maintain::run(ctx.clone()).await?;
+    // The first visitor does not wait for a new connection.
+    drop(ctx.redirects_db.acquire().await?);
     runner.start_essential("flush", flush::run(ctx.clone()));
     let interval = Duration::from_secs(ctx.config.clicks.adopt_interval_seconds);
     let owned = ctx.clone();
@@ -35,5 +40,10 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
         maintain::run(owned.clone())
     });
     runner.start(maintain.cancel_at_stop());
+    let owned = ctx.clone();
+    let purge = Job::periodic("purge", purge::INTERVAL, move |run| {
+        purge::run(owned.clone(), run)
+    });
+    runner.start(purge.immediately().cancel_at_stop());
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Recovers the click logs that stopped replicas left behind.
+//! Recovers the click logs that stopped replicas left behind, and this replica's own if its
+//! directory was removed.
 
 use std::path::Path;
 
@@ -6,12 +7,15 @@ use anyhow::Context as _;
 
 use crate::{
     domain::{Context, click_batches, values::click::Click},
+    jobs::skipped,
     wal::{Directory, Ending, SegmentReader},
 };
 
 /// # Errors
 /// When a log cannot be recovered; the next run tries it again.
 pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
+    // Reports what is wrong; readiness asks as well.
+    let _ = ctx.click_log.probe().await;
     let root = ctx.config.clicks.log_dir.clone();
     let abandoned = tokio::task::spawn_blocking(move || Directory::lock_abandoned(&root)).await??;
     let mut outcome = Ok(());
@@ -54,7 +58,7 @@ async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> anyhow
         // A later release wrote it, and a replica of that release has to recover it.
         let clicks = clicks.context("unknown record format")?;
         click_batches::store(ctx, &clicks).await?;
-        batch.ending.warn_if_torn(number);
+        skipped::report(ctx, number, batch.skipped);
         if batch.ending != Ending::More {
             break;
         }

@@ -157,28 +157,35 @@ pub(crate) async fn update(
     .map(drop)
 }
 
-/// Deletes the link with its rollups and returns its slug. Its clicks are left to the purge.
+/// For how long the slugs that this transaction frees are kept for their owner.
+pub(crate) async fn set_slug_rest(db: &mut PgConnection, seconds: u64) -> Result<(), sqlx::Error> {
+    statement(
+        "links.set_slug_rest",
+        sqlx::query_scalar!(
+            "SELECT set_config('quartet.slug_rest_seconds', $1, true)",
+            seconds.to_string(),
+        )
+        .fetch_one(db),
+    )
+    .await
+    .map(drop)
+}
+
+/// Deletes the link with its rollups and returns its slug. Its clicks are left to the purge, which
+/// a trigger requests.
 pub(crate) async fn delete(
     db: &mut PgConnection,
     owner: &str,
     id: LinkId,
 ) -> Result<Option<String>, sqlx::Error> {
-    let slug = statement(
+    statement(
         "links.delete",
         sqlx::query_scalar!(
             "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
             id.uuid(),
             owner,
         )
-        .fetch_optional(&mut *db),
+        .fetch_optional(db),
     )
-    .await?;
-    if slug.is_some() {
-        statement(
-            "links.delete",
-            sqlx::query!("INSERT INTO links.purges (link_id) VALUES ($1)", id.uuid()).execute(db),
-        )
-        .await?;
-    }
-    Ok(slug)
+    .await
 }

@@ -1,8 +1,11 @@
 //! Partitions, purges and heartbeats.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use quartet_db::statement;
 use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::store::links::LinkId;
 
 /// A table that has a partition per day.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +61,53 @@ pub(crate) async fn drop_partitions(
     .await
 }
 
-/// Deletes up to `rows` clicks of deleted links; returns 0 when none is left.
-pub(crate) async fn purge_clicks(db: &mut PgConnection, rows: i32) -> Result<i64, sqlx::Error> {
+/// The deleted link to purge next, and marks it as tried at `now`. `None` when none is left but
+/// `skipped`.
+pub(crate) async fn next_purge(
+    db: &mut PgConnection,
+    now: DateTime<Utc>,
+    skipped: &[LinkId],
+) -> Result<Option<LinkId>, sqlx::Error> {
+    let skipped: Vec<Uuid> = skipped.iter().map(|id| id.uuid()).collect();
     statement(
-        "maintenance.purge_clicks",
-        sqlx::query_scalar!(r#"SELECT links.purge_clicks($1) AS "purged!""#, rows).fetch_one(db),
+        "maintenance.next_purge",
+        sqlx::query_scalar!(
+            r#"SELECT links.next_purge($1, $2) AS "link_id: LinkId""#,
+            now,
+            &skipped
+        )
+        .fetch_one(db),
+    )
+    .await
+}
+
+/// Deletes up to `rows` clicks and as many visitors of a deleted link; returns whether nothing is
+/// left of it.
+pub(crate) async fn purge_link(
+    db: &mut PgConnection,
+    link_id: LinkId,
+    days: &[NaiveDate],
+    rows: i32,
+) -> Result<bool, sqlx::Error> {
+    statement(
+        "maintenance.purge_link",
+        sqlx::query_scalar!(
+            r#"SELECT links.purge_link($1, $2, $3) AS "done!""#,
+            link_id.uuid(),
+            days,
+            rows
+        )
+        .fetch_one(db),
+    )
+    .await
+}
+
+/// Deletes up to `rows` freed slugs that anyone may use again; returns their number.
+pub(crate) async fn drop_freed_slugs(db: &mut PgConnection, rows: i32) -> Result<i64, sqlx::Error> {
+    statement(
+        "maintenance.drop_freed_slugs",
+        sqlx::query_scalar!(r#"SELECT links.drop_freed_slugs($1) AS "dropped!""#, rows)
+            .fetch_one(db),
     )
     .await
 }

@@ -4,33 +4,56 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use super::segment;
 
 const LOCK: &str = "lock";
 const UNFINISHED: &str = ".new";
+const PROBE: &str = "probe";
+const PROBE_BYTES: usize = 4096;
 
 /// A locked directory. The lock is released when this is dropped or the process dies.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 impl Directory {
-    /// Creates and locks `root/name`. It gets its name only once it is locked, so that no other
-    /// replica can take it for abandoned.
+    /// Creates and locks `root/name`.
     pub(crate) fn create(root: &Path, name: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(root)?;
-        let unfinished = root.join(format!(".{name}{UNFINISHED}"));
-        std::fs::create_dir(&unfinished)?;
-        let lock = File::create_new(unfinished.join(LOCK))?;
-        lock.try_lock()?;
         let path = root.join(name);
-        std::fs::rename(&unfinished, &path)?;
-        sync(root)?;
-        Ok(Self { path, _lock: lock })
+        let lock = Mutex::new(build(&path)?);
+        Ok(Self { path, lock })
+    }
+
+    /// Whether the directory and its lock are where they were created.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.path.join(LOCK).exists()
+    }
+
+    /// Finds out whether files can be created and written.
+    pub(crate) fn probe(&self) -> io::Result<()> {
+        let path = self.path.join(PROBE);
+        let written = std::fs::write(&path, [0; PROBE_BYTES]);
+        let _ = std::fs::remove_file(path);
+        written
+    }
+
+    /// Creates and locks the directory again after it was removed, or only its lock.
+    ///
+    /// # Errors
+    /// When that is impossible. What was in the directory is gone in any case.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let lock = if self.path.exists() {
+            locked(&self.path.join(LOCK))?
+        } else {
+            build(&self.path)?
+        };
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+        Ok(())
     }
 
     /// Locks every directory below `root` whose replica has died.
@@ -53,22 +76,21 @@ impl Directory {
 
     /// The numbers of the segments, oldest first.
     pub(crate) fn segments(&self) -> io::Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            numbers.extend(entry?.file_name().to_str().and_then(segment::number));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+        segments(&self.path)
     }
 
-    /// Removes the directory.
+    /// Removes the directory, which may be gone already.
     ///
     /// # Errors
     /// When it still holds segments.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        if !self.path.exists() {
+            return Ok(());
+        }
         if !self.segments()?.is_empty() {
             return Err(io::Error::other("the log directory still holds segments"));
         }
+        let _ = std::fs::remove_file(self.path.join(PROBE));
         std::fs::remove_file(self.path.join(LOCK))?;
         std::fs::remove_dir(&self.path)
     }
@@ -77,19 +99,70 @@ impl Directory {
     fn try_lock(path: PathBuf) -> io::Result<Option<Self>> {
         let lock = match File::open(path.join(LOCK)) {
             Ok(lock) => lock,
-            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if is_missing(&error) => return Self::adopt_without_lock(path),
             Err(error) => return Err(error),
         };
         match lock.try_lock() {
             // Another replica may have recovered and removed the directory before this lock.
-            Ok(()) => Ok(path
-                .join(LOCK)
-                .exists()
-                .then_some(Self { path, _lock: lock })),
+            Ok(()) => Ok(path.join(LOCK).exists().then_some(Self {
+                path,
+                lock: Mutex::new(lock),
+            })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    /// A directory with segments and without a lock: a backup that was restored without empty files,
+    /// or the lock was removed. No replica that works leaves one behind.
+    fn adopt_without_lock(path: PathBuf) -> io::Result<Option<Self>> {
+        if !path.is_dir() || segments(&path)?.is_empty() {
+            return Ok(None);
+        }
+        tracing::warn!(directory = %path.display(), "a click log has no lock file; adopting it");
+        match locked(&path.join(LOCK)) {
+            Ok(lock) => Ok(Some(Self {
+                path,
+                lock: Mutex::new(lock),
+            })),
+            // Another replica was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Creates and locks a directory. It gets its name only once it is locked, so that no other replica
+/// can take it for abandoned.
+fn build(path: &Path) -> io::Result<File> {
+    let (Some(root), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    std::fs::create_dir_all(root)?;
+    let unfinished = root.join(format!(".{}{UNFINISHED}", name.display()));
+    // Left behind by an attempt that failed half-way.
+    let _ = std::fs::remove_dir_all(&unfinished);
+    std::fs::create_dir(&unfinished)?;
+    let lock = locked(&unfinished.join(LOCK))?;
+    std::fs::rename(&unfinished, path)?;
+    sync(root)?;
+    Ok(lock)
+}
+
+/// Creates and locks a lock file.
+fn locked(path: &Path) -> io::Result<File> {
+    let lock = File::create_new(path)?;
+    lock.try_lock()?;
+    Ok(lock)
+}
+
+fn segments(path: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        numbers.extend(entry?.file_name().to_str().and_then(segment::number));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Makes created and renamed files of a directory survive a power failure.
@@ -126,6 +199,44 @@ mod tests {
             "already locked"
         );
         assert!(alive.segments().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_directory_without_a_lock_is_adopted_if_it_holds_segments() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, holds_segments) in [("empty", false), ("full", true)] {
+            let directory = Directory::create(root.path(), name).unwrap();
+            if holds_segments {
+                segment::create(directory.path(), 1).unwrap();
+            }
+            drop(directory);
+            std::fs::remove_file(root.path().join(name).join(LOCK)).unwrap();
+        }
+        let adopted = Directory::lock_abandoned(root.path()).unwrap();
+        assert_eq!(adopted.len(), 1);
+        assert_eq!(adopted[0].segments().unwrap(), [1]);
+        let again = Directory::lock_abandoned(root.path()).unwrap();
+        assert!(again.is_empty(), "already locked");
+    }
+
+    #[test]
+    fn a_removed_directory_or_lock_is_restored_and_locked() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::create(root.path(), "a").unwrap();
+        for removed in ["a", "a/lock"] {
+            let path = root.path().join(removed);
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+            assert!(!directory.is_in_place());
+            directory.restore().unwrap();
+            assert!(directory.is_in_place());
+            segment::create(directory.path(), 1).unwrap();
+            assert!(Directory::lock_abandoned(root.path()).unwrap().is_empty());
+            std::fs::remove_file(segment::path(directory.path(), 1)).unwrap();
+        }
     }
 
     #[test]

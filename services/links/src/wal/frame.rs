@@ -6,7 +6,7 @@
 /// Longer payloads are refused, and a frame that claims to be longer is corrupt.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 4096;
 /// The length and the checksum.
-const HEADER_BYTES: usize = 8;
+pub(super) const HEADER_BYTES: usize = 8;
 pub(super) const MAX_FRAME_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
 /// What some bytes start with.
@@ -21,17 +21,23 @@ pub(super) enum Parsed<'a> {
     Corrupt,
 }
 
-/// The frame around a payload of 1 to [`MAX_PAYLOAD_BYTES`] bytes, or `None`.
-pub(super) fn encode(payload: &[u8]) -> Option<Vec<u8>> {
+/// Appends the frame around a payload of 1 to [`MAX_PAYLOAD_BYTES`] bytes; returns its length, or
+/// `None`, and appends nothing, if the payload does not fit.
+pub(super) fn append(payload: &[u8], to: &mut Vec<u8>) -> Option<usize> {
     if payload.is_empty() || payload.len() > MAX_PAYLOAD_BYTES {
         return None;
     }
     let length = u32::try_from(payload.len()).ok()?.to_le_bytes();
-    let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
-    frame.extend_from_slice(&length);
-    frame.extend_from_slice(&checksum(length, payload).to_le_bytes());
-    frame.extend_from_slice(payload);
-    Some(frame)
+    to.reserve(HEADER_BYTES + payload.len());
+    to.extend_from_slice(&length);
+    to.extend_from_slice(&checksum(length, payload).to_le_bytes());
+    to.extend_from_slice(payload);
+    Some(HEADER_BYTES + payload.len())
+}
+
+/// Where the first whole frame begins, if there is one.
+pub(super) fn find(bytes: &[u8]) -> Option<usize> {
+    (0..bytes.len()).find(|&at| matches!(parse(&bytes[at..]), Parsed::Frame { .. }))
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
@@ -69,6 +75,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn encode(payload: &[u8]) -> Option<Vec<u8>> {
+        let mut frame = Vec::new();
+        append(payload, &mut frame).map(|_| frame)
+    }
 
     proptest! {
         #[test]

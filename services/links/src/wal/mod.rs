@@ -5,16 +5,16 @@
 //!   018f.../             one directory per replica
 //!     lock               locked by the replica for as long as it lives
 //!     0000000001.wal     sealed: "QLCLICK1", then frames (length, CRC-32, payload)
-//!     0000000002.wal     written by the writer thread
+//!     0000000002.wal     the current one
 //! ```
 //!
 //! What holds, and what would go wrong otherwise:
-//! - A confirmed append is in the file. One thread writes what many requests append in one `write`
-//!   (group commit); if the write fails, the file is truncated to the last whole frame, since nothing
-//!   behind a partial frame could be read again.
+//! - A confirmed append is in the file. One task writes what many requests append in one `write`
+//!   (group commit, see [`log`]); if the write fails, the file is truncated to the last whole frame.
 //! - Readers see only what lies before the published position, never a frame that is half written.
-//! - Every frame has a checksum. After a power failure a segment may end in a torn frame or in zeros;
-//!   reading stops there, and everything before it is intact.
+//! - Every frame has a checksum. A broken frame costs that frame only: reading goes on with the next
+//!   whole one, and what was skipped is counted. After a power failure a segment may end in a torn
+//!   frame or in zeros.
 //! - A segment is deleted only after its payloads are stored elsewhere. A crash in between makes them
 //!   be read again, so that storing them must be idempotent.
 //! - A directory whose lock can be taken belongs to a dead replica. The lock, not a timeout or a
@@ -22,11 +22,15 @@
 
 mod directory;
 mod frame;
+mod held;
+mod log;
 mod segment;
+mod syncer;
 mod writer;
 
 pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use frame::MAX_PAYLOAD_BYTES;
-pub(crate) use segment::{Ending, SEGMENT_HEADER_BYTES, SegmentReader};
-pub(crate) use writer::{AppendError, Fsync, Position, Settings, Wal};
+pub(crate) use log::{AppendError, Wal};
+pub(crate) use segment::{Ending, SEGMENT_HEADER_BYTES, SegmentReader, Skipped};
+pub(crate) use writer::{Fsync, Position, Settings};

@@ -1,26 +1,25 @@
-//! The writer thread: group commit of what many requests append.
+//! The file that frames are written to: one at a time, in numbered segments.
+//!
+//! Nothing here waits for another thread. [`super::Wal`] decides which task writes, and moves what may
+//! take long (a new segment, a sync) to a thread for blocking work.
 
 use std::{
     fs::File,
-    io::{self, Write},
-    path::PathBuf,
+    io::{self, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc as std_mpsc,
     },
-    thread,
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
-use super::{directory, frame, segment};
+use super::{directory, held::Held, segment, syncer::Syncer};
 
-/// Queued appends; further ones wait for room in the queue.
-const QUEUE: usize = 4096;
-/// Frames per write.
-const GROUP: usize = 1024;
+/// Numbers that are tried for a new segment. A failed attempt may have left a file behind.
+const CREATE_ATTEMPTS: u64 = 16;
 
 /// When appended frames are synced to disk. In every mode they survive a killed process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,44 +50,49 @@ pub(crate) struct Position {
     pub(crate) closed: bool,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AppendError {
-    #[error("the click log has reached its limit of {limit_bytes} bytes")]
-    Full { limit_bytes: u64 },
-    #[error("the click log could not be written")]
-    Write(#[source] Arc<io::Error>),
-    #[error("a payload of {bytes} bytes does not fit into the click log")]
-    Payload { bytes: usize },
-    #[error("the click log is closed")]
-    Closed,
-}
+/// The place in the log from which on the reader wants to be woken, so that it is not woken by every
+/// write: a segment number and an offset, in one word.
+#[derive(Debug, Default)]
+pub(super) struct Wanted(AtomicU64);
 
-/// The writing end of the log. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Wal {
-    queue: mpsc::Sender<Message>,
-    written: watch::Receiver<Position>,
-    held_bytes: Arc<AtomicU64>,
-    limit_bytes: u64,
+impl Wanted {
+    pub(super) fn set(&self, segment: u64, offset: u64) {
+        self.0.store(Self::pack(segment, offset), Ordering::SeqCst);
+    }
+
+    fn is_reached(&self, position: &Position) -> bool {
+        let written = Self::pack(position.segment, position.offset);
+        position.closed || written >= self.0.load(Ordering::SeqCst)
+    }
+
+    fn pack(segment: u64, offset: u64) -> u64 {
+        (segment << 32) | offset.min(u64::from(u32::MAX))
+    }
 }
 
 #[derive(Debug)]
-enum Message {
-    Append {
-        frame: Vec<u8>,
-        done: oneshot::Sender<Result<(), Arc<io::Error>>>,
-    },
-    /// Starts a new segment unless the current one is empty.
-    Seal,
-    Close,
+pub(super) struct Writer {
+    directory: PathBuf,
+    settings: Settings,
+    file: Arc<File>,
+    position: Position,
+    publish: watch::Sender<Position>,
+    wanted: Arc<Wanted>,
+    held: Arc<Held>,
+    syncer: Option<Syncer>,
+    /// Whether the directory may not know the current segment after a power failure.
+    directory_is_unsynced: bool,
+    sync_directory: fn(&Path) -> io::Result<()>,
 }
 
-impl Wal {
-    /// Creates the first segment in an empty directory and starts the writer thread.
-    pub(crate) fn start(directory: PathBuf, settings: Settings) -> io::Result<Self> {
-        let held_bytes = Arc::new(AtomicU64::new(0));
-        let limit_bytes = settings.limit_bytes;
-        let (queue, appends) = mpsc::channel(QUEUE);
+impl Writer {
+    /// Creates the first segment in an empty directory.
+    pub(super) fn create(
+        directory: PathBuf,
+        settings: Settings,
+        wanted: Arc<Wanted>,
+        held: Arc<Held>,
+    ) -> io::Result<Self> {
         let (file, offset) = segment::create(&directory, 1)?;
         directory::sync(&directory)?;
         let position = Position {
@@ -96,153 +100,77 @@ impl Wal {
             offset,
             closed: false,
         };
-        let (publish, written) = watch::channel(position);
         let syncer = match settings.fsync {
-            Fsync::Interval(interval) => Some(start_syncer(interval)?),
+            Fsync::Interval(interval) => Some(Syncer::start(interval)?),
             Fsync::Group | Fsync::Off => None,
         };
-        let writer = Writer {
+        Ok(Self {
             directory,
             settings,
             file: Arc::new(file),
             position,
-            publish,
-            held_bytes: Arc::clone(&held_bytes),
+            publish: watch::channel(position).0,
+            wanted,
+            held,
             syncer,
-        };
-        thread::Builder::new()
-            .name("click-log".into())
-            .spawn(move || writer.run(appends))?;
-        Ok(Self {
-            queue,
-            written,
-            held_bytes,
-            limit_bytes,
+            directory_is_unsynced: false,
+            sync_directory: directory::sync,
         })
     }
 
-    /// Appends a payload. Once this returns `Ok`, the payload survives a killed process.
-    ///
-    /// # Errors
-    /// `Full` at the size limit; `Write`; `Payload` if it is too long; `Closed`.
-    pub(crate) async fn append(&self, payload: &[u8]) -> Result<(), AppendError> {
-        let bytes = payload.len();
-        let frame = frame::encode(payload).ok_or(AppendError::Payload { bytes })?;
-        let held = self.held_bytes.load(Ordering::Relaxed);
-        if held + frame.len() as u64 > self.limit_bytes {
-            // Only sealed segments are deleted: a full log with one segment would stay full.
-            let _ = self.queue.try_send(Message::Seal);
-            return Err(AppendError::Full {
-                limit_bytes: self.limit_bytes,
-            });
-        }
-        let (done, outcome) = oneshot::channel();
-        let message = Message::Append { frame, done };
-        self.queue
-            .send(message)
-            .await
-            .map_err(|_| AppendError::Closed)?;
-        outcome
-            .await
-            .map_err(|_| AppendError::Closed)?
-            .map_err(AppendError::Write)
+    pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
+        self.publish.subscribe()
     }
 
-    /// Follows the end of the log.
-    pub(crate) fn written(&self) -> watch::Receiver<Position> {
-        self.written.clone()
+    /// Whether the next write may take longer than copying bytes into the page cache.
+    pub(super) fn may_block(&self) -> bool {
+        self.settings.fsync == Fsync::Group
+            || self.position.offset >= self.settings.segment_bytes
+            || self.directory_is_unsynced
     }
 
-    /// Returns the bytes of deleted segments to the limit.
-    pub(crate) fn release(&self, bytes: u64) {
-        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes of frames in segments that are not deleted yet.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        self.held_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Writes what is queued and stops the writer thread. Later appends return `Closed`.
-    pub(crate) async fn close(&self) {
-        // Fails if the thread has already stopped.
-        let _ = self.queue.send(Message::Close).await;
-    }
-}
-
-struct Writer {
-    directory: PathBuf,
-    settings: Settings,
-    file: Arc<File>,
-    position: Position,
-    publish: watch::Sender<Position>,
-    held_bytes: Arc<AtomicU64>,
-    syncer: Option<Syncer>,
-}
-
-impl Writer {
-    fn run(mut self, mut appends: mpsc::Receiver<Message>) {
-        let mut bytes = Vec::new();
-        let mut waiting = Vec::new();
-        let mut open = true;
-        while open {
-            let mut next = appends.blocking_recv();
-            open = next.is_some();
-            while let Some(message) = next.take() {
-                match message {
-                    Message::Append { frame, done } => {
-                        bytes.extend_from_slice(&frame);
-                        waiting.push(done);
-                    }
-                    Message::Seal => self.seal(),
-                    Message::Close => open = false,
-                }
-                if waiting.len() < GROUP && open {
-                    next = appends.try_recv().ok();
-                }
-            }
-            let outcome = self.write_group(&bytes).map_err(Arc::new);
-            bytes.clear();
-            for done in waiting.drain(..) {
-                // Fails if the request was canceled in the meantime.
-                let _ = done.send(outcome.clone());
-            }
-        }
-        drop(appends);
-        if let Err(error) = self.file.sync_data() {
-            tracing::error!(%error, "the click log could not be synced to disk");
-        }
-        self.position.closed = true;
-        let _ = self.publish.send(self.position);
-    }
-
-    fn write_group(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    /// Writes whole frames, all or none.
+    pub(super) fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         if self.position.offset >= self.settings.segment_bytes {
             self.rotate()?;
         }
-        let written = (&*self.file).write_all(bytes).and_then(|()| self.sync());
+        self.sync_new_directory_entry()?;
+        let written = (&*self.file).write_all(frames).and_then(|()| self.sync());
         if let Err(error) = written {
             self.truncate();
             return Err(error);
         }
-        self.position.offset += bytes.len() as u64;
-        self.held_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let _ = self.publish.send(self.position);
+        self.position.offset += frames.len() as u64;
+        self.held.add(self.position.segment, frames.len() as u64);
+        self.publish();
         Ok(())
     }
 
-    fn seal(&mut self) {
-        if self.position.offset <= segment::SEGMENT_HEADER_BYTES {
-            return;
+    /// Starts a new segment, unless the current one is empty and in its place.
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        let is_empty = self.position.offset <= segment::SEGMENT_HEADER_BYTES;
+        if is_empty && segment::path(&self.directory, self.position.segment).exists() {
+            return Ok(());
         }
-        match self.rotate() {
-            Ok(()) => drop(self.publish.send(self.position)),
-            Err(error) => tracing::warn!(%error, "a full click log could not start a new segment"),
+        self.rotate()?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Syncs the last frames and ends the log for its reader.
+    pub(super) fn close(&mut self) {
+        if let Err(error) = self.file.sync_data() {
+            tracing::error!(%error, "the click log could not be synced to disk");
         }
+        self.position.closed = true;
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.publish.send_if_modified(|published| {
+            *published = self.position;
+            self.wanted.is_reached(&self.position)
+        });
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -259,152 +187,110 @@ impl Writer {
         if self.settings.fsync != Fsync::Off {
             self.file.sync_data()?;
         }
-        let next = self.position.segment + 1;
-        let (file, offset) = segment::create(&self.directory, next)?;
-        directory::sync(&self.directory)?;
+        let mut number = self.position.segment + 1;
+        let (file, offset) = loop {
+            match segment::create(&self.directory, number) {
+                // Left behind by an attempt that failed half-way; the reader passes over it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && number < self.position.segment + CREATE_ATTEMPTS =>
+                {
+                    number += 1;
+                }
+                created => break created?,
+            }
+        };
+        // From here on the segment is the current one, even if the directory cannot be synced:
+        // an attempt to create it again would fail.
         self.file = Arc::new(file);
         self.position = Position {
-            segment: next,
+            segment: number,
             offset,
             closed: false,
         };
+        self.directory_is_unsynced = true;
         Ok(())
     }
 
-    /// Truncates a partially written group, so that the next one follows a whole frame.
+    /// Without this a new segment may be missing after a power failure, with all that is in it.
+    fn sync_new_directory_entry(&mut self) -> io::Result<()> {
+        if !self.directory_is_unsynced {
+            return Ok(());
+        }
+        match (self.sync_directory)(&self.directory) {
+            // Only this mode promises to survive a power failure.
+            Err(error) if self.settings.fsync == Fsync::Group => return Err(error),
+            Err(error) => tracing::warn!(%error, "the click log directory could not be synced"),
+            Ok(()) => {}
+        }
+        self.directory_is_unsynced = false;
+        Ok(())
+    }
+
+    /// Truncates partially written frames, so that the next ones follow a whole frame.
     fn truncate(&mut self) {
-        use std::io::Seek;
         let offset = self.position.offset;
         let truncated = self
             .file
             .set_len(offset)
-            .and_then(|()| (&*self.file).seek(io::SeekFrom::Start(offset)).map(drop));
+            .and_then(|()| (&*self.file).seek(SeekFrom::Start(offset)).map(drop));
         if let Err(error) = truncated {
             tracing::error!(%error, "the click log could not be truncated; starting a new segment");
-            // Makes the next group rotate.
+            // Makes the next write start a segment.
             self.position.offset = self.settings.segment_bytes.max(offset);
         }
     }
 }
 
-/// Syncs files a while after they were written, on a thread of its own.
-struct Syncer {
-    pending: Arc<Mutex<Option<Arc<File>>>>,
-    wake: std_mpsc::SyncSender<()>,
-}
-
-impl Syncer {
-    fn schedule(&self, file: &Arc<File>) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.is_none() {
-            // A full channel means that the thread is already awake.
-            let _ = self.wake.try_send(());
-        }
-        *pending = Some(Arc::clone(file));
-    }
-}
-
-fn start_syncer(interval: Duration) -> io::Result<Syncer> {
-    let pending: Arc<Mutex<Option<Arc<File>>>> = Arc::default();
-    let (wake, woken) = std_mpsc::sync_channel(1);
-    let shared = Arc::clone(&pending);
-    thread::Builder::new()
-        .name("click-log-sync".into())
-        .spawn(move || {
-            while woken.recv().is_ok() {
-                thread::sleep(interval);
-                let file = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(Err(error)) = file.map(|file| file.sync_data()) {
-                    tracing::error!(%error, "the click log could not be synced to disk");
-                }
-            }
-        })?;
-    Ok(Syncer { pending, wake })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::segment::{Ending, SegmentReader},
-        *,
-    };
+    use std::sync::atomic::AtomicBool;
 
-    fn settings(fsync: Fsync) -> Settings {
-        Settings {
+    use super::*;
+
+    fn writer(directory: &Path, fsync: Fsync) -> Writer {
+        let settings = Settings {
             fsync,
-            segment_bytes: 200,
+            segment_bytes: 100,
             limit_bytes: 10_000,
-        }
+        };
+        Writer::create(
+            directory.to_owned(),
+            settings,
+            Arc::default(),
+            Arc::default(),
+        )
+        .unwrap()
     }
 
-    fn read(directory: &std::path::Path, up_to: Position) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        for number in 1..=up_to.segment {
-            let bound = (number == up_to.segment).then_some(up_to.offset);
-            let mut reader = SegmentReader::open(directory, number).unwrap();
-            let batch = reader.read(bound, usize::MAX).unwrap();
-            assert_eq!(batch.ending, Ending::Done);
-            all.extend(batch.payloads);
-        }
-        all
-    }
-
-    #[tokio::test]
-    async fn confirmed_payloads_can_be_read_in_every_fsync_mode() {
-        for fsync in [
-            Fsync::Group,
-            Fsync::Interval(Duration::from_millis(1)),
-            Fsync::Off,
-        ] {
+    #[test]
+    fn a_directory_that_cannot_be_synced_does_not_wedge_the_log() {
+        static FAILS: AtomicBool = AtomicBool::new(true);
+        for (fsync, first) in [(Fsync::Group, false), (Fsync::Off, true)] {
+            FAILS.store(true, Ordering::Relaxed);
             let directory = tempfile::tempdir().unwrap();
-            let wal = Wal::start(directory.path().to_owned(), settings(fsync)).unwrap();
-            for round in 0..5_u32 {
-                let appends = (0..20_u32).map(|n| {
-                    let wal = wal.clone();
-                    async move { wal.append(&(round * 20 + n).to_le_bytes()).await }
-                });
-                for outcome in futures_util::future::join_all(appends).await {
-                    outcome.unwrap();
+            let mut writer = writer(directory.path(), fsync);
+            writer.sync_directory = |_| {
+                if FAILS.load(Ordering::Relaxed) {
+                    return Err(io::Error::other("no"));
                 }
-            }
-            let position = *wal.written().borrow();
-            assert!(
-                position.segment > 1,
-                "the payloads do not fit one segment of 200 bytes"
-            );
-            let mut read = read(directory.path(), position);
-            read.sort_unstable_by_key(|p| u32::from_le_bytes(p[..].try_into().unwrap()));
-            let expected: Vec<Vec<u8>> = (0..100_u32).map(|n| n.to_le_bytes().to_vec()).collect();
-            assert_eq!(read, expected);
+                Ok(())
+            };
+            writer.write(&[1; 100]).unwrap();
+            assert_eq!(writer.write(&[2; 100]).is_ok(), first, "{fsync:?}");
+            FAILS.store(false, Ordering::Relaxed);
+            writer.write(&[3; 100]).unwrap();
+            writer.write(&[4; 100]).unwrap();
         }
     }
 
-    #[tokio::test]
-    async fn full_log_refuses_appends_until_segments_are_released() {
+    #[test]
+    fn a_segment_file_that_exists_already_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
-        let wal = Wal::start(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
-        let payload = [7; 1000];
-        while wal.append(&payload).await.is_ok() {}
-        assert!(matches!(
-            wal.append(&payload).await,
-            Err(AppendError::Full { .. })
-        ));
-        wal.release(wal.held_bytes());
-        wal.append(&payload).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn closed_log_has_every_payload_and_refuses_appends() {
-        let directory = tempfile::tempdir().unwrap();
-        let wal = Wal::start(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
-        wal.append(b"last").await.unwrap();
-        wal.close().await;
-        let mut written = wal.written();
-        let position = *written.wait_for(|position| position.closed).await.unwrap();
-        assert_eq!(read(directory.path(), position), [b"last".to_vec()]);
-        assert!(matches!(
-            wal.append(b"late").await,
-            Err(AppendError::Closed)
-        ));
+        let mut writer = writer(directory.path(), Fsync::Off);
+        std::fs::write(segment::path(directory.path(), 2), "").unwrap();
+        writer.write(&[1; 100]).unwrap();
+        writer.write(&[2; 100]).unwrap();
+        assert_eq!(writer.position.segment, 3);
     }
 }

@@ -230,3 +230,50 @@ async fn clicks_of_a_deleted_link_are_purged() {
     .await;
     drop(other);
 }
+
+#[tokio::test]
+async fn a_link_that_cannot_be_purged_keeps_neither_others_nor_the_heartbeat_waiting() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let mut links = Vec::new();
+    for _ in 0..3 {
+        let (id, slug) = replica.link().await;
+        replica.follow(&slug).await;
+        replica.expect_counts(&id, [1, 1, 1, 0]).await;
+        links.push(id);
+    }
+    let mut admin = cluster.database.connect_as_admin().await;
+    // The first in the order of the ids.
+    let statement = "CREATE FUNCTION links.stuck() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'stuck'; END $$;
+        CREATE TRIGGER stuck BEFORE DELETE ON links.clicks FOR EACH ROW
+        WHEN (OLD.link_id = (SELECT id FROM links.links ORDER BY id LIMIT 1))
+        EXECUTE FUNCTION links.stuck()";
+    let first: uuid::Uuid = sqlx::query_scalar("SELECT id FROM links.links ORDER BY id LIMIT 1")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    let statement = statement.replace(
+        "(SELECT id FROM links.links ORDER BY id LIMIT 1)",
+        &format!("'{first}'"),
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    for id in &links {
+        let delete = "mutation($id: ID!) { deleteLink(id: $id) { id } }";
+        replica.data(ALICE, delete, json!({"id": id})).await;
+    }
+    // Jobs run when a replica starts, and it starts although one of them fails.
+    let other = cluster.start().await;
+    eventually(async || {
+        let left: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT link_id FROM links.purges")
+            .fetch_all(&mut admin)
+            .await
+            .unwrap();
+        (left == [first]).then_some(())
+    })
+    .await;
+    drop(other);
+}

@@ -8,7 +8,7 @@ fn imports_point_downward() {
         env!("CARGO_MANIFEST_DIR"),
         &[
             ["lib", "*", ""],
-            ["jobs", "*", "axum HeaderMap query query_as query_scalar"],
+            ["jobs", "*", "axum http query query_as query_scalar"],
             [
                 "api",
                 "graphql graphql::transport state domain domain::values error problems",
@@ -32,22 +32,22 @@ fn imports_point_downward() {
             [
                 "domain",
                 "domain::context domain::replica domain::values config error store",
-                "axum HeaderMap query query_as query_scalar",
+                "axum http query query_as query_scalar",
             ],
             [
                 "domain::context",
                 "domain::replica domain::values config metrics",
-                "axum HeaderMap query query_as query_scalar",
+                "axum http query query_as query_scalar",
             ],
             [
                 "domain::replica",
-                "domain::values config error store wal",
-                "axum HeaderMap query query_as query_scalar",
+                "domain::values config error metrics store wal",
+                "axum http query query_as query_scalar",
             ],
             [
                 "domain::values",
                 "store",
-                "axum HeaderMap query query_as query_scalar",
+                "axum http query query_as query_scalar",
             ],
             ["store", "", "axum http"],
             ["error", "problems wal", "axum"],

@@ -13,6 +13,7 @@ mod mutations;
 mod outages;
 mod redirects;
 mod replicas;
+mod restarts;
 mod row_security;
 mod subscriptions;
 mod support;

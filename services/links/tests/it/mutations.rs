@@ -167,3 +167,63 @@ async fn each_mutation_of_a_document_is_its_own_transaction() {
         "https://a.example/"
     );
 }
+
+#[tokio::test]
+async fn a_freed_slug_rests_for_everybody_but_its_owner() {
+    let replica = Replica::start().await;
+    let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
+    let input = |slug: &str| json!({"input": {"url": "https://example.com/", "slug": slug}});
+    let taken = async |slug: &str| {
+        let error = replica.error(BOB, create, input(slug)).await;
+        assert_eq!(error["extensions"]["code"], "SLUG_TAKEN", "{slug}");
+    };
+    let deleted = replica.data(ALICE, create, input("my-bank")).await["createLink"]["id"].take();
+    let renamed = replica.data(ALICE, create, input("my-shop")).await["createLink"]["id"].take();
+    replica.data(ALICE, DELETE, json!({"id": deleted})).await;
+    let rename = json!({"id": renamed, "input": {"slug": "my-store"}});
+    replica.data(ALICE, UPDATE, rename).await;
+    taken("my-bank").await;
+    taken("my-shop").await;
+    let bobs = replica.data(BOB, create, input("bobs")).await["createLink"]["id"].take();
+    let error = replica
+        .error(
+            BOB,
+            UPDATE,
+            json!({"id": bobs, "input": {"slug": "my-bank"}}),
+        )
+        .await;
+    assert_eq!(error["extensions"]["code"], "SLUG_TAKEN");
+
+    // The owner may change her mind, and then gives it up again.
+    let again = replica.data(ALICE, create, input("my-bank")).await["createLink"]["id"].take();
+    replica.data(ALICE, DELETE, json!({"id": again})).await;
+    taken("my-bank").await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let left = "SELECT extract(day FROM min(until) - now())::int FROM links.freed_slugs";
+    let left: i32 = sqlx::query_scalar(left)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert!((89..=90).contains(&left), "{left} days");
+
+    sqlx::query("UPDATE links.freed_slugs SET until = now()")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    replica.data(BOB, create, input("my-bank")).await;
+    let rename = json!({"id": bobs, "input": {"slug": "my-shop"}});
+    replica.data(BOB, UPDATE, rename).await;
+}
+
+#[tokio::test]
+async fn a_freed_slug_need_not_rest() {
+    let replica = crate::support::Cluster::new()
+        .await
+        .start_with(&[("QUARTET_PUBLIC_SLUG_REST_DAYS", "0")])
+        .await;
+    let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
+    let input = json!({"input": {"url": "https://example.com/", "slug": "my-bank"}});
+    let id = replica.data(ALICE, create, input.clone()).await["createLink"]["id"].take();
+    replica.data(ALICE, DELETE, json!({"id": id})).await;
+    replica.data(BOB, create, input).await;
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ALICE, Cluster, Proxy, Replica, eventually, problem_code};
+use crate::support::{ALICE, Cluster, Proxy, Replica, eventually, header, problem_code};
 
 /// A replica that reaches Postgres through a proxy, and one that reaches it directly.
 async fn replicas_with_proxy(settings: &[(&str, &str)]) -> (Replica, Replica, Proxy) {
@@ -17,6 +17,156 @@ async fn replicas_with_proxy(settings: &[(&str, &str)]) -> (Replica, Replica, Pr
     let replica = cluster.start_with(&all).await;
     let other = cluster.start().await;
     (replica, other, proxy)
+}
+
+/// The status of `/ready`, and its checks.
+async fn readiness(replica: &Replica) -> (u16, serde_json::Value) {
+    let response = replica.client.get(replica.url("/ready")).send().await;
+    let response = response.unwrap();
+    let status = response.status().as_u16();
+    let mut report: serde_json::Value = response.json().await.unwrap();
+    (status, report["checks"].take())
+}
+
+#[tokio::test]
+async fn links_redirect_for_a_day_without_postgres() {
+    let clock = quartet_common::clock::Clock::manual("2026-05-01T00:00:00Z".parse().unwrap());
+    let cluster = Cluster::at(clock).await;
+    let (proxy, url) = Proxy::start(&cluster.database.url()).await;
+    proxy.reconnect();
+    let replica = cluster
+        .start_with(&[
+            ("DATABASE_URL", url.as_str()),
+            ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "5"),
+        ])
+        .await;
+    let (id, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    let mut answered = replica.metric("links_clicks_logged_total").await;
+    let outdated = async || replica.metric("links_redirects_outdated_total").await;
+
+    proxy.disconnect();
+    // Aging, outdated, and shortly before its end.
+    for seconds in [50, 50, 80_000] {
+        cluster.clock.advance(chrono::Duration::seconds(seconds));
+        for _ in 0..5 {
+            let started = std::time::Instant::now();
+            assert_eq!(replica.follow(&slug).await.status(), 302);
+            assert!(started.elapsed() < std::time::Duration::from_secs(2));
+            answered += 1;
+        }
+    }
+    assert!(outdated().await > 0);
+    cluster.clock.advance(chrono::Duration::seconds(7000));
+    for slug in [slug.as_str(), "never-seen"] {
+        let answer = replica.follow(slug).await;
+        assert_eq!(
+            problem_code(answer).await,
+            (503, "database_unavailable".into())
+        );
+    }
+
+    proxy.reconnect();
+    eventually(async || (replica.follow(&slug).await.status() == 302).then_some(())).await;
+    eventually(async || (replica.total(&id).await? > answered).then_some(())).await;
+    // What was read before the gap in the notifications is read again, at most once a second.
+    cluster.clock.advance(chrono::Duration::seconds(2));
+    assert_eq!(replica.follow(&slug).await.status(), 302);
+    let before = outdated().await;
+    assert_eq!(replica.follow(&slug).await.status(), 302);
+    assert_eq!(outdated().await, before, "the link was read again");
+}
+
+#[tokio::test]
+async fn an_aging_link_is_used_and_read_again_behind() {
+    let clock = quartet_common::clock::Clock::manual("2026-05-01T00:00:00Z".parse().unwrap());
+    let cluster = Cluster::at(clock).await;
+    let replica = cluster.start().await;
+    let (_, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    // Nothing announces this edit.
+    let mut admin = cluster.database.connect_as_admin().await;
+    for statement in [
+        "ALTER TABLE links.links DISABLE TRIGGER ALL",
+        "UPDATE links.links SET url = 'https://moved.example/'",
+    ] {
+        sqlx::query(statement).execute(&mut admin).await.unwrap();
+    }
+    let target = async || header(&replica.follow(&slug).await, "location").to_owned();
+    assert_eq!(target().await, "https://example.com/");
+    cluster.clock.advance(chrono::Duration::seconds(46));
+    let loads = replica.metric("links_redirect_loads_total").await;
+    assert_eq!(target().await, "https://example.com/", "not kept waiting");
+    eventually(async || (target().await == "https://moved.example/").then_some(())).await;
+    assert_eq!(
+        replica.metric("links_redirect_loads_total").await,
+        loads + 1
+    );
+    // Too old to be used without a look.
+    sqlx::query("UPDATE links.links SET url = 'https://again.example/'")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    cluster.clock.advance(chrono::Duration::seconds(100));
+    assert_eq!(target().await, "https://again.example/");
+}
+
+#[tokio::test]
+async fn a_removed_log_directory_is_noticed_and_made_again() {
+    let cluster = Cluster::new().await;
+    let replica = cluster
+        .start_with(&[("QUARTET_CLICKS_ADOPT_INTERVAL_SECONDS", "3600")])
+        .await;
+    let (id, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    let mut followed = replica.metric("links_clicks_logged_total").await;
+    let root = cluster.volume.path().join("clicks");
+    for _ in 0..2 {
+        let own = std::fs::read_dir(&root).unwrap().next().unwrap().unwrap();
+        std::fs::remove_dir_all(own.path()).unwrap();
+        // This click is not lost: the file is still open.
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+        eventually(async || {
+            let (status, _) = readiness(&replica).await;
+            (status == 200 && own.path().join("lock").exists()).then_some(())
+        })
+        .await;
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+        followed += 2;
+        replica.expect_counts(&id, [followed, followed, 1, 0]).await;
+    }
+    // Nor can it be made again.
+    std::fs::remove_dir_all(&root).unwrap();
+    std::fs::write(&root, "not a directory").unwrap();
+    eventually(async || {
+        let (status, checks) = readiness(&replica).await;
+        (status == 503 && checks["click_log"] == "cannot be written").then_some(())
+    })
+    .await;
+    std::fs::remove_file(&root).unwrap();
+    eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
+    let limit = [
+        ("QUARTET_CLICKS_SEGMENT_BYTES", "4096"),
+        ("QUARTET_CLICKS_LOG_LIMIT_BYTES", "4096"),
+    ];
+    let (replica, _other, proxy) = replicas_with_proxy(&limit).await;
+    let (_, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    proxy.disconnect();
+    for _ in 0..100 {
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+    }
+    let (status, checks) = readiness(&replica).await;
+    assert_eq!(
+        (status, checks["click_log"].as_str()),
+        (503, Some("is full"))
+    );
+    proxy.reconnect();
+    eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
 }
 
 #[tokio::test]
@@ -49,16 +199,11 @@ async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
             .status(),
         200
     );
-    assert_eq!(
-        replica
-            .client
-            .get(replica.url("/ready"))
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        503
-    );
+    // Redirecting is the main job. Balancers that send nothing to a replica that is not ready would
+    // otherwise turn an outage of Postgres into one of all redirects.
+    let (status, checks) = readiness(&replica).await;
+    assert_eq!((status, checks["click_log"].as_str()), (200, Some("ok")));
+    assert_ne!(checks["database"], "ok");
     proxy.reconnect();
     other
         .expect_counts(&id, [before + 100, before + 100, 1, 0])
@@ -67,7 +212,7 @@ async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
 
 #[tokio::test]
 async fn missed_edits_take_effect_after_reconnection() {
-    let ttl = ("QUARTET_REDIRECTS_CACHE_TTL_SECONDS", "60");
+    let ttl = ("QUARTET_REDIRECTS_CACHE_REFRESH_SECONDS", "60");
     let (replica, other, proxy) = replicas_with_proxy(&[ttl]).await;
     let (id, slug) = other.link().await;
     assert_eq!(replica.follow(&slug).await.status(), 302);
@@ -106,7 +251,7 @@ async fn full_log_drops_clicks_or_refuses_redirects_as_configured() {
         let report: serde_json::Value = ready.unwrap().json().await.unwrap();
         report["checks"]["click_log"].as_str().unwrap().to_owned()
     };
-    assert_eq!(log_check().await, "cannot be written");
+    assert_eq!(log_check().await, "is full");
     proxy.reconnect();
     eventually(async || {
         replica.follow(&slug).await;
@@ -150,9 +295,9 @@ async fn rejected_click_does_not_block_the_others() {
     sqlx::query(rule).execute(&mut admin).await.unwrap();
     let visits = (0..50).map(|n| {
         let agent = if n == 20 {
-            "Mozilla/5.0 (iPad)"
+            "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
         } else {
-            "Mozilla/5.0 (Windows NT 10.0)"
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
         };
         replica
             .client

@@ -139,6 +139,168 @@ async fn max_clicks_holds_under_concurrency() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_takes_one_use_and_is_one_click() {
+    let cluster = Cluster::new().await;
+    let (one, other) = (cluster.start().await, cluster.start().await);
+    let link = one
+        .create(json!({"url": "https://example.com/", "slug": "one-time", "maxClicks": 1}))
+        .await;
+    let request_id = cluster.clock.uuid_v7().to_string();
+    let visits = (0..20).map(|n| {
+        let replica = if n % 2 == 0 { &one } else { &other };
+        let visit = replica.visit("one-time");
+        visit.header("x-request-id", &request_id).send()
+    });
+    for answer in futures_util::future::join_all(visits).await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 302);
+        assert_eq!(header(&answer, "location"), "https://example.com/");
+    }
+    let id = link["id"].as_str().unwrap();
+    one.expect_counts(id, [1, 1, 1, 0]).await;
+    let query = "query($id: ID!) { link(id: $id) { uses } }";
+    let seen = one.data(ALICE, query, json!({"id": id})).await;
+    assert_eq!(seen["link"]["uses"], 1);
+    assert_eq!(other.follow("one-time").await.status(), 410);
+}
+
+#[tokio::test]
+async fn one_request_id_on_two_links_is_two_clicks() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let links = [replica.link().await, replica.link().await];
+    let request_id = cluster.clock.uuid_v7().to_string();
+    for _ in 0..3 {
+        for (_, slug) in &links {
+            let visit = replica.visit(slug).header("x-request-id", &request_id);
+            assert_eq!(visit.send().await.unwrap().status(), 302);
+        }
+    }
+    for (id, _) in &links {
+        replica.expect_counts(id, [1, 1, 1, 0]).await;
+    }
+    // Each repetition is in the log, and none is counted again.
+    eventually(async || {
+        let logged = replica.metric("links_clicks_logged_total").await;
+        let held = replica.metric("links_click_log_lag_milliseconds").await;
+        (logged == 6 && held >= 0).then_some(())
+    })
+    .await;
+    replica.expect_counts(&links[0].0, [1, 1, 1, 0]).await;
+}
+
+#[tokio::test]
+async fn a_use_is_not_taken_without_its_click() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let link = replica
+        .create(json!({"url": "https://example.com/", "slug": "both", "maxClicks": 1}))
+        .await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    for (statement, status) in [
+        (
+            "ALTER TABLE links.clicks ADD CONSTRAINT none CHECK (device = '')",
+            500,
+        ),
+        ("ALTER TABLE links.clicks DROP CONSTRAINT none", 302),
+        ("SELECT 1", 410),
+    ] {
+        sqlx::query(statement).execute(&mut admin).await.unwrap();
+        assert_eq!(replica.follow("both").await.status(), status, "{statement}");
+    }
+    let id = link["id"].as_str().unwrap();
+    assert_eq!(replica.counts(id).await, [1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_limited_link_needs_no_click_log() {
+    let limits = [
+        ("QUARTET_CLICKS_SEGMENT_BYTES", "4096"),
+        ("QUARTET_CLICKS_LOG_LIMIT_BYTES", "4096"),
+        ("QUARTET_CLICKS_WHEN_LOG_IS_FULL", "refuse"),
+        ("QUARTET_CLICKS_BATCH_WAIT_MS", "10000"),
+    ];
+    let replica = Cluster::new().await.start_with(&limits).await;
+    let (_, plain) = replica.link().await;
+    replica
+        .create(json!({"url": "https://example.com/", "slug": "limited", "maxClicks": 2}))
+        .await;
+    eventually(async || (replica.follow(&plain).await.status() == 503).then_some(())).await;
+    assert_eq!(replica.follow("limited").await.status(), 302);
+}
+
+/// A request with a body passes the router, one without may be answered in front of it.
+#[tokio::test]
+async fn both_ways_of_answering_give_the_same_response() {
+    let replica = Cluster::new().await.start().await;
+    let url = "https://example.com/?a=1#b";
+    for status in [301, 302, 307, 308] {
+        let input = json!({"url": url, "slug": format!("link{status}"), "redirectStatus": status});
+        replica.create(input).await;
+    }
+    replica
+        .create(json!({"url": url, "slug": "off", "enabled": false}))
+        .await;
+    replica
+        .create(json!({"url": url, "slug": "limited", "maxClicks": 9}))
+        .await;
+    let slugs = [
+        "link301", "link302", "link307", "link308", "off", "limited", "unknown", "x",
+    ];
+    replica.warm_cache(&slugs[..6]).await;
+    for slug in slugs {
+        for method in [Method::GET, Method::HEAD] {
+            let request = || {
+                replica
+                    .client
+                    .request(method.clone(), replica.url(&format!("/s/{slug}")))
+                    .header("user-agent", BROWSER)
+                    .header("x-request-id", "the-same")
+            };
+            let answers = [request(), request().body("routed")].map(async |request| {
+                let answer = request.send().await.unwrap();
+                let mut headers = answer.headers().clone();
+                headers.remove("date");
+                (answer.status(), headers, answer.text().await.unwrap())
+            });
+            let [front, router] = answers;
+            assert_eq!(front.await, router.await, "{method} {slug}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slash_after_the_slug_changes_nothing() {
+    let replica = Replica::start().await;
+    let (id, slug) = replica.link().await;
+    let answer = replica.follow(&format!("{slug}/")).await;
+    assert_eq!(
+        (answer.status().as_u16(), header(&answer, "location")),
+        (302, "https://example.com/")
+    );
+    assert_eq!(replica.follow(&format!("{slug}//")).await.status(), 404);
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+}
+
+#[tokio::test]
+async fn people_in_apps_and_on_old_phones_use_a_limited_link() {
+    let replica = Replica::start().await;
+    replica
+        .create(json!({"url": "https://example.com/", "slug": "limited", "maxClicks": 9}))
+        .await;
+    let agents: [&[u8]; 3] = [
+        b"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 [Pinterest/iOS]",
+        b"Mozilla/5.0 (Linux; Android 9; T\xE9l\xE9phone Build/1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Mobile Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 9; 手机 Build/1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Mobile Safari/537.36".as_bytes(),
+    ];
+    for agent in agents {
+        let request = replica.client.get(replica.url("/s/limited"));
+        let answer = request.header("user-agent", agent).send().await.unwrap();
+        assert_eq!(answer.status(), 302, "{}", agent.escape_ascii());
+    }
+}
+
+#[tokio::test]
 async fn bots_do_not_use_up_max_clicks_and_do_not_learn_the_target() {
     let replica = Replica::start().await;
     replica

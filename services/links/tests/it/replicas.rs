@@ -12,7 +12,7 @@ async fn edits_reach_other_replicas_before_the_time_to_live() {
     let cluster = Cluster::new().await;
     // The time to live is a minute, so that only the notification can cause a change.
     let settings = [
-        ("QUARTET_REDIRECTS_CACHE_TTL_SECONDS", "60"),
+        ("QUARTET_REDIRECTS_CACHE_REFRESH_SECONDS", "60"),
         ("QUARTET_REDIRECTS_UNKNOWN_TTL_SECONDS", "60"),
     ];
     let (one, other) = (
@@ -125,4 +125,49 @@ async fn replicas_share_a_volume_and_their_clicks_add_up() {
     one.stop().await;
     other.stop().await;
     assert_eq!(logs(), 0, "a clean stop leaves no log behind");
+}
+
+#[tokio::test]
+async fn many_edits_of_one_statement_are_few_notifications() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    assert_eq!(replica.follow("bulk-119").await.status(), 404);
+    let mut listener = sqlx::postgres::PgListener::connect(&cluster.database.url())
+        .await
+        .unwrap();
+    listener.listen("links_edits").await.unwrap();
+    let mut admin = cluster.database.connect_as_admin().await;
+    for (statement, notifications) in [
+        (
+            "INSERT INTO links.links (id, owner, slug, url, created_at, updated_at)
+             SELECT gen_random_uuid(), 'usr_alice', 'bulk-' || n, 'https://a.example/', now(), now()
+             FROM generate_series(0, 119) AS n",
+            3,
+        ),
+        ("UPDATE links.links SET title = 'new', uses = uses + 1", 0),
+        (
+            "UPDATE links.links SET url = 'https://b.example/' WHERE slug < 'bulk-5'",
+            2,
+        ),
+        ("DELETE FROM links.links WHERE slug = 'bulk-0'", 1),
+        ("DELETE FROM links.links WHERE slug = 'bulk-0'", 0),
+    ] {
+        sqlx::query(statement).execute(&mut admin).await.unwrap();
+        sqlx::query("SELECT pg_notify('links_edits', 'end')")
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let mut seen = 0;
+        loop {
+            let notification = listener.recv().await.unwrap();
+            if notification.payload() == "end" {
+                break;
+            }
+            assert!(notification.payload().len() < 8000);
+            seen += 1;
+        }
+        assert_eq!(seen, notifications, "{statement}");
+    }
+    eventually(async || (replica.follow("bulk-119").await.status() == 302).then_some(())).await;
+    eventually(async || (replica.follow("bulk-0").await.status() == 404).then_some(())).await;
 }

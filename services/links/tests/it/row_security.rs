@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use crate::support::{ALICE, Replica};
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "links",
     "click_totals",
     "click_hours",
@@ -13,6 +13,7 @@ const TABLES: [&str; 7] = [
     "visitors",
     "salts",
     "purges",
+    "freed_slugs",
 ];
 
 /// The number of rows of a table that a transaction of `subject` sees.
@@ -198,4 +199,31 @@ async fn row_security_is_forced_on_every_table() {
         .data("usr_carol", "{ links { totalCount } }", json!({}))
         .await;
     assert_eq!(data["links"]["totalCount"], 0);
+}
+
+#[tokio::test]
+async fn no_user_can_have_the_clicks_of_a_stranger_purged_or_reserve_a_slug() {
+    let (replica, _) = with_clicks().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
+    for statement in [
+        "INSERT INTO links.purges (link_id) SELECT gen_random_uuid()",
+        "INSERT INTO links.freed_slugs VALUES ('bank', 'usr_bob', now() + interval '1 year')",
+    ] {
+        run(&mut role, "BEGIN").await.unwrap();
+        run(
+            &mut role,
+            "SELECT set_config('quartet.user_id', 'usr_bob', true)",
+        )
+        .await
+        .unwrap();
+        let error = run(&mut role, statement).await.unwrap_err();
+        let code = error
+            .as_database_error()
+            .unwrap()
+            .code()
+            .unwrap()
+            .into_owned();
+        assert_eq!(code, "42501", "{statement}: {error}");
+        run(&mut role, "ROLLBACK").await.unwrap();
+    }
 }

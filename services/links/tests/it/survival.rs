@@ -176,6 +176,36 @@ async fn recovering_a_stored_log_with_a_torn_tail_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_broken_frame_of_a_killed_replica_costs_one_click_and_is_counted() {
+    let cluster = Cluster::new().await;
+    let setup = cluster.start().await;
+    let (id, slug) = setup.link().await;
+    setup.stop().await;
+    let rare = [("QUARTET_CLICKS_BATCH_WAIT_MS", "10000")];
+    let mut process = Process::start(&cluster, &rare).await;
+    let client = client();
+    for _ in 0..20 {
+        let url = format!("http://{}/s/{slug}", process.address);
+        let answer = client.get(url).header("user-agent", BROWSER).send().await;
+        assert_eq!(answer.unwrap().status(), 302);
+    }
+    process.kill();
+    // One flipped bit in the middle, and the lock is gone, as in a backup without empty files.
+    let log = logs(&cluster).remove(0);
+    let segment = log.join("0000000001.wal");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    std::fs::remove_file(log.join("lock")).unwrap();
+    let successor = cluster.start().await;
+    let total = settled(&cluster, &successor, &id).await;
+    assert_eq!(total, 19);
+    assert_eq!(successor.metric("links_click_log_broken_total").await, 1);
+    assert!(successor.metric("links_click_log_broken_bytes_total").await > 40);
+}
+
+#[tokio::test]
 async fn clean_stop_stores_every_click() {
     let cluster = Cluster::new().await;
     let replica = cluster

@@ -23,7 +23,7 @@ use std::{
 
 use crate::{
     config::{self, FsyncMode, WhenLogIsFull},
-    domain::values::click::Click,
+    domain::values::click::{Click, MAX_ENCODED_BYTES},
     error::Error,
     wal::{self, AppendError, Directory, Fsync, Wal},
 };
@@ -38,7 +38,8 @@ pub(crate) struct ClickLog {
     directory: Arc<Directory>,
     when_full: WhenLogIsFull,
     reported_at: Arc<Mutex<Option<Instant>>>,
-    failing: Arc<AtomicBool>,
+    /// Set before the directory is removed: from then on it is not missed.
+    has_ended: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +53,13 @@ impl ClickLog {
     /// Creates the log in a directory of its own below `clicks.log_dir`.
     pub(crate) fn create(settings: &config::Clicks, name: &str) -> io::Result<Self> {
         let directory = Directory::create(&settings.log_dir, name)?;
-        let wal = Wal::start(directory.path().to_owned(), wal_settings(settings))?;
+        let wal = Wal::create(directory.path().to_owned(), wal_settings(settings))?;
         Ok(Self {
             wal,
             directory: Arc::new(directory),
             when_full: settings.when_log_is_full,
             reported_at: Arc::default(),
-            failing: Arc::default(),
+            has_ended: Arc::default(),
         })
     }
 
@@ -70,19 +71,39 @@ impl ClickLog {
         self.directory.path()
     }
 
-    /// Whether the last append failed.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    /// Finds out, without an append, whether one would succeed. A log whose directory was removed is
+    /// created again: what was only there is lost, and would be without end.
+    ///
+    /// # Errors
+    /// Why clicks cannot be logged, without internals.
+    pub(crate) async fn probe(&self) -> Result<(), &'static str> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let directory = Arc::clone(&self.directory);
+        let probed = tokio::task::spawn_blocking(move || probe(&directory)).await;
+        match probed.map_err(io::Error::other).flatten() {
+            Ok(false) => {}
+            Ok(true) if self.wal.seal().await.is_ok() => {}
+            Ok(true) => return Err("cannot be written"),
+            Err(error) => {
+                tracing::warn!(%error, "the click log cannot be written");
+                return Err("cannot be written");
+            }
+        }
+        if self.wal.is_full(MAX_ENCODED_BYTES) {
+            return Err("is full");
+        }
+        Ok(())
     }
 
     /// Writes a click to the log. Afterwards its redirect may be sent.
     ///
     /// # Errors
     /// `LogUnavailable` when the log cannot be written and clicks must not be dropped.
-    pub(crate) async fn append(&self, click: Click) -> Result<Appended, Error> {
-        let appended = self.wal.append(&click.encode()).await;
-        self.failing.store(appended.is_err(), Ordering::Relaxed);
-        match appended {
+    pub(crate) async fn append(&self, click: &Click) -> Result<Appended, Error> {
+        let mut buffer = [0; MAX_ENCODED_BYTES];
+        match self.wal.append(click.encode(&mut buffer)).await {
             Ok(()) => Ok(Appended::Persisted),
             Err(error) if self.may_drop(&error) => {
                 self.report(&error);
@@ -94,6 +115,7 @@ impl ClickLog {
 
     /// Removes the log, all of whose clicks must be stored.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        self.has_ended.store(true, Ordering::Release);
         self.directory.remove()
     }
 
@@ -111,6 +133,18 @@ impl ClickLog {
     fn may_drop(&self, error: &AppendError) -> bool {
         self.when_full == WhenLogIsFull::Redirect && !matches!(error, AppendError::Closed)
     }
+}
+
+/// Whether the directory had to be restored.
+fn probe(directory: &Directory) -> io::Result<bool> {
+    let is_in_place = directory.is_in_place();
+    if !is_in_place {
+        let path = directory.path().display();
+        tracing::error!(directory = %path, "the directory of the click log was removed");
+        directory.restore()?;
+    }
+    directory.probe()?;
+    Ok(!is_in_place)
 }
 
 fn wal_settings(settings: &config::Clicks) -> wal::Settings {

@@ -1,6 +1,8 @@
 //! What a replica keeps for as long as it lives.
 
+pub(crate) mod agents;
 pub(crate) mod click_log;
+mod edits;
 pub(crate) mod feeds;
 pub(crate) mod redirect_cache;
 pub(crate) mod salts;

@@ -1,10 +1,20 @@
 //! The redirect cache: links by slug, and slugs that no link has.
 //!
+//! ```text
+//!  read      soft life (45 s)        twice that                     hard life (1 day)
+//!   |  fresh     |  aging: used, and  |  outdated: read again before  |  missing
+//!   |            |  read again behind |  use; used if that fails      |
+//! ```
+//!
 //! Invariants, on each replica:
-//! - One lookup runs per slug, however many requests wait for it (`try_get_with`).
+//! - Links redirect for the hard life although Postgres is away. A link that was never read, or a slug
+//!   that was unknown a moment ago, needs Postgres: the request says so at once.
+//! - One lookup runs per slug, however many requests wait for it, and it ends even if they do not wait.
+//!   The number of lookups is bounded, and so is the wait of a request.
 //! - An edit on this replica is visible to the next request: `forget` runs before the mutation
-//!   returns. Edits on other replicas arrive by `NOTIFY`; the time to live bounds the staleness when
-//!   a notification is lost.
+//!   returns. Edits on other replicas arrive by `NOTIFY`; the soft life bounds the staleness when one
+//!   is lost. After a gap in the notifications every link is outdated (`forget_all`), not forgotten:
+//!   Postgres may be gone again.
 //! - A lookup that was under way during an edit leaves nothing stale behind. It may have read the row
 //!   from before the edit and would cache it after `forget` has run. So every edit increments a
 //!   counter, and a lookup whose counter has changed is repeated or not cached:
@@ -15,153 +25,340 @@
 //! ```
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    collections::HashMap,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
-use moka::{future::Cache, sync::Cache as SyncCache};
-use prometheus_client::metrics::counter::Counter;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use moka::sync::Cache;
+use quartet_common::clock::Clock;
 use sqlx::PgPool;
 
+use super::edits::Edits;
 use crate::{
     config,
-    domain::values::{slugs::Slug, targets},
+    domain::values::slugs::Slug,
     error::Error,
+    metrics::LinkMetrics,
     store::{
         links::LinkId,
         redirects::{self, RedirectRow},
     },
 };
 
-/// Edit counters. One for all slugs would make each edit repeat every lookup under way.
-const SHARDS: usize = 256;
 /// A lookup that is overtaken by edits this often is used once and not cached.
 const LOAD_ATTEMPTS: usize = 3;
+/// How long a request with an outdated link waits for a new one.
+const REFRESH_WAIT: Duration = Duration::from_millis(250);
+/// How long a request waits for a link that is not cached, beside the wait for a connection.
+const LOAD_WAIT: Duration = Duration::from_secs(2);
+/// The pause after an attempt to read a link again.
+const RETRY_MS: i64 = 1000;
+/// Lookups that run or wait for a connection; further ones fail at once.
+const MAX_LOADS: usize = 512;
+/// What a cached link takes beside its slug and its target.
+const ENTRY_BYTES: usize = 320;
 
 /// Clones share the cache.
 #[derive(Clone, Debug)]
-pub(crate) struct RedirectCache {
-    known: Cache<Box<str>, Arc<Route>>,
-    unknown: SyncCache<Box<str>, ()>,
-    edits: Arc<Edits>,
-    loads: Counter,
+pub(crate) struct RedirectCache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: PgPool,
+    clock: Clock,
+    metrics: LinkMetrics,
+    soft_ms: i64,
+    hard_ms: i64,
+    connection_wait: Duration,
+    known: Cache<Box<str>, Arc<Entry>>,
+    unknown: Cache<Box<str>, ()>,
+    /// How often edits may have been missed. Links that were read before the last time are outdated.
+    gaps: AtomicU64,
+    edits: Edits,
+    loads: Mutex<HashMap<Box<str>, Load>>,
 }
 
 /// A link as it is cached.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) link_id: LinkId,
-    pub(crate) location: HeaderValue,
+    /// Visible ASCII.
+    pub(crate) target: Bytes,
     pub(crate) status: u16,
     pub(crate) enabled: bool,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) has_max_clicks: bool,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error("no link has the slug")]
+#[derive(Debug)]
+struct Entry {
+    route: Arc<Route>,
+    read: Read,
+    /// When it was last tried to read the link again.
+    tried_at: AtomicI64,
+}
+
+/// The moment before a link was read.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    at: i64,
+    gaps: u64,
+    edits: u64,
+}
+
+enum Found {
+    Fresh(Arc<Route>),
+    /// Whether this request is the one that reads the link again.
+    Aging(Arc<Route>, bool),
+    Outdated(Arc<Route>, bool),
     Unknown,
-    #[error(transparent)]
-    Database(sqlx::Error),
+    Missing,
+}
+
+type Loaded = Result<Option<Arc<Route>>, LoadError>;
+type Load = Shared<BoxFuture<'static, Loaded>>;
+
+#[derive(Clone, Debug)]
+enum LoadError {
+    Database(Arc<sqlx::Error>),
+    Late,
 }
 
 impl RedirectCache {
-    pub(crate) fn new(settings: &config::Redirects, loads: Counter) -> Self {
-        let known = Cache::builder()
-            .max_capacity(settings.cache_entries)
-            .time_to_live(Duration::from_secs(settings.cache_ttl_seconds))
+    pub(crate) fn new(
+        settings: &config::Redirects,
+        db: PgPool,
+        clock: Clock,
+        metrics: LinkMetrics,
+    ) -> Self {
+        let hard_life = Duration::from_secs(settings.cache_keep_seconds);
+        let known = Cache::<Box<str>, Arc<Entry>>::builder()
+            .max_capacity(settings.cache_bytes)
+            .weigher(|slug, entry| {
+                let bytes = slug.len() + entry.route.target.len() + ENTRY_BYTES;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .time_to_live(hard_life)
             .build();
-        let unknown = SyncCache::builder()
+        let unknown = Cache::builder()
             .max_capacity(settings.unknown_entries)
             .time_to_live(Duration::from_secs(settings.unknown_ttl_seconds))
             .build();
-        Self {
+        let ms = |seconds: u64| i64::try_from(seconds * 1000).unwrap_or(i64::MAX);
+        Self(Arc::new(Inner {
+            db,
+            clock,
+            metrics,
+            soft_ms: ms(settings.cache_refresh_seconds),
+            hard_ms: ms(settings.cache_keep_seconds),
+            connection_wait: settings.connection_wait(),
             known,
             unknown,
-            edits: Arc::default(),
-            loads,
-        }
+            gaps: AtomicU64::default(),
+            edits: Edits::default(),
+            loads: Mutex::default(),
+        }))
     }
 
     /// Forgets a slug whose link was created, changed or deleted.
-    pub(crate) async fn forget(&self, slug: &str) {
-        self.edits.record(slug);
-        self.unknown.invalidate(slug);
-        self.known.invalidate(slug).await;
+    pub(crate) fn forget(&self, slug: &str) {
+        self.0.edits.record(slug);
+        self.0.unknown.invalidate(slug);
+        self.0.known.invalidate(slug);
     }
 
-    /// Forgets everything, when edits may have been missed.
+    /// Trusts nothing that is cached, when edits may have been missed.
     pub(crate) fn forget_all(&self) {
-        self.edits.record_all();
-        self.unknown.invalidate_all();
-        self.known.invalidate_all();
+        self.0.gaps.fetch_add(1, Ordering::AcqRel);
+        self.0.edits.record_all();
+        self.0.unknown.invalidate_all();
+    }
+
+    /// The link of a slug if it is cached and fresh.
+    pub(crate) fn peek(&self, slug: &str, now: DateTime<Utc>) -> Option<Arc<Route>> {
+        let entry = self.0.known.get(slug)?;
+        self.0
+            .is_fresh(&entry, now.timestamp_millis())
+            .then(|| Arc::clone(&entry.route))
     }
 
     /// The link of a slug, from the cache or the database.
+    ///
+    /// # Errors
+    /// `Database` when the link is not cached and cannot be read.
     pub(crate) async fn get(
         &self,
-        pool: &PgPool,
         slug: &Slug,
+        now: DateTime<Utc>,
     ) -> Result<Option<Arc<Route>>, Error> {
         let slug = slug.as_str();
-        if let Some(route) = self.known.get(slug).await {
-            return Ok(Some(route));
-        }
-        if self.unknown.contains_key(slug) {
-            return Ok(None);
-        }
-        let before = self.edits.of(slug);
-        let load = self.load(pool, slug);
-        let loaded = self.known.try_get_with(slug.into(), load).await;
-        let route = match loaded.as_ref().map_err(Arc::as_ref) {
-            Ok(route) => Some(Arc::clone(route)),
-            Err(LoadError::Unknown) => {
-                self.unknown.insert(slug.into(), ());
-                None
+        match self.0.find(slug, now.timestamp_millis()) {
+            Found::Fresh(route) | Found::Aging(route, false) => Ok(Some(route)),
+            Found::Aging(route, true) => {
+                // Runs on its own.
+                drop(self.load(slug));
+                Ok(Some(route))
             }
-            Err(LoadError::Database(error)) => return Err(Error::Database(copy(error))),
-        };
-        if self.edits.of(slug) != before {
-            self.known.invalidate(slug).await;
-            self.unknown.invalidate(slug);
+            Found::Outdated(route, is_first) => {
+                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(slug)).await {
+                    return Ok(loaded);
+                }
+                self.0.metrics.redirects_outdated.inc();
+                Ok(Some(route))
+            }
+            Found::Unknown => Ok(None),
+            Found::Missing => {
+                let limit = self.0.connection_wait + LOAD_WAIT;
+                within(limit, self.load(slug)).await.map_err(Error::from)
+            }
         }
-        Ok(route)
     }
 
-    async fn load(&self, pool: &PgPool, slug: &str) -> Result<Arc<Route>, LoadError> {
-        let mut attempts = LOAD_ATTEMPTS;
-        loop {
-            let before = self.edits.of(slug);
-            self.loads.inc();
-            let row = find(pool, slug).await.map_err(LoadError::Database)?;
-            attempts -= 1;
-            if self.edits.of(slug) == before || attempts == 0 {
-                return row
-                    .and_then(Route::new)
-                    .map(Arc::new)
-                    .ok_or(LoadError::Unknown);
-            }
+    /// Reads a link from the database, or joins the request that does so already.
+    fn load(&self, slug: &str) -> Load {
+        let mut loads = self.0.loads();
+        if let Some(load) = loads.get(slug) {
+            return load.clone();
+        }
+        if loads.len() >= MAX_LOADS {
+            let busy = LoadError::Database(Arc::new(sqlx::Error::PoolTimedOut));
+            return async { Err(busy) }.boxed().shared();
+        }
+        let slug: Box<str> = slug.into();
+        // A task of its own: a request that is dropped leaves the others their answer.
+        let task = tokio::spawn(load(Arc::clone(&self.0), slug.clone()));
+        let load = async { task.await.unwrap_or(Err(LoadError::Late)) };
+        let load = load.boxed().shared();
+        loads.insert(slug, load.clone());
+        load
+    }
+}
+
+impl Inner {
+    fn find(&self, slug: &str, now: i64) -> Found {
+        let Some(entry) = self.known.get(slug) else {
+            return if self.unknown.contains_key(slug) {
+                Found::Unknown
+            } else {
+                Found::Missing
+            };
+        };
+        let route = Arc::clone(&entry.route);
+        if self.is_fresh(&entry, now) {
+            return Found::Fresh(route);
+        }
+        let age = now - entry.read.at;
+        if age >= self.hard_ms {
+            return Found::Missing;
+        }
+        if age < 2 * self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire) {
+            return Found::Aging(route, entry.claim(now));
+        }
+        Found::Outdated(route, entry.claim(now))
+    }
+
+    fn is_fresh(&self, entry: &Entry, now: i64) -> bool {
+        now - entry.read.at < self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire)
+    }
+
+    /// Caches what a lookup found, unless an edit has overtaken it.
+    fn keep(&self, slug: &str, read: Read, route: Option<&Arc<Route>>) {
+        if let Some(route) = route {
+            let entry = Entry {
+                route: Arc::clone(route),
+                read,
+                tried_at: AtomicI64::new(read.at),
+            };
+            self.unknown.invalidate(slug);
+            self.known.insert(slug.into(), Arc::new(entry));
+        } else {
+            self.known.invalidate(slug);
+            self.unknown.insert(slug.into(), ());
+        }
+        if self.edits.of(slug) != read.edits {
+            self.known.invalidate(slug);
+            self.unknown.invalidate(slug);
+        }
+    }
+
+    fn loads(&self) -> MutexGuard<'_, HashMap<Box<str>, Load>> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Whether the caller is the one that reads the link again.
+    fn claim(&self, now: i64) -> bool {
+        let tried_at = self.tried_at.load(Ordering::Relaxed);
+        now - tried_at >= RETRY_MS
+            && self
+                .tried_at
+                .compare_exchange(tried_at, now, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+async fn load(inner: Arc<Inner>, slug: Box<str>) -> Loaded {
+    /// Removed however the lookup ends.
+    struct Running<'a>(&'a Inner, &'a str);
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.0.loads().remove(self.1);
+        }
+    }
+    let _running = Running(&inner, &slug);
+    let mut attempts = LOAD_ATTEMPTS;
+    loop {
+        let read = Read {
+            at: inner.clock.now().timestamp_millis(),
+            gaps: inner.gaps.load(Ordering::Acquire),
+            edits: inner.edits.of(&slug),
+        };
+        inner.metrics.redirect_loads.inc();
+        let row = find(&inner, &slug).await;
+        let row = row.map_err(|error| LoadError::Database(Arc::new(error)))?;
+        let route = row.map(|row| Arc::new(Route::from(row)));
+        attempts -= 1;
+        if inner.edits.of(&slug) == read.edits {
+            inner.keep(&slug, read, route.as_ref());
+            return Ok(route);
+        }
+        if attempts == 0 {
+            return Ok(route);
         }
     }
 }
 
-impl Route {
-    fn new(row: RedirectRow) -> Option<Self> {
-        Some(Self {
+async fn find(inner: &Inner, slug: &str) -> Result<Option<RedirectRow>, sqlx::Error> {
+    let mut db = redirects::acquire(&inner.db, inner.connection_wait).await?;
+    redirects::by_slug(&mut db, slug).await
+}
+
+async fn within(limit: Duration, load: Load) -> Loaded {
+    let waited = tokio::time::timeout(limit, load).await;
+    waited.unwrap_or(Err(LoadError::Late))
+}
+
+impl From<RedirectRow> for Route {
+    fn from(row: RedirectRow) -> Self {
+        Self {
             link_id: row.id,
-            location: targets::location(&row.url)?,
+            target: row.url.into(),
             status: status_code(row.redirect_status),
             enabled: row.enabled,
             expires_at: row.expires_at,
             has_max_clicks: row.max_clicks.is_some(),
-        })
+        }
     }
 }
 
@@ -170,57 +367,85 @@ pub(crate) fn status_code(stored: i16) -> u16 {
     u16::try_from(stored).unwrap_or(302)
 }
 
-async fn find(pool: &PgPool, slug: &str) -> Result<Option<RedirectRow>, sqlx::Error> {
-    redirects::by_slug(&mut *pool.acquire().await?, slug).await
-}
-
 /// All requests that wait for one lookup receive its error, and `sqlx::Error` cannot be cloned.
-fn copy(error: &sqlx::Error) -> sqlx::Error {
-    let text = error.to_string();
-    if quartet_db::is_transient(error) {
-        sqlx::Error::Io(std::io::Error::other(text))
-    } else {
-        sqlx::Error::Configuration(text.into())
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        let LoadError::Database(error) = error else {
+            return Self::Database(sqlx::Error::PoolTimedOut);
+        };
+        let text = error.to_string();
+        Self::Database(if quartet_db::is_transient(&error) {
+            sqlx::Error::Io(std::io::Error::other(text))
+        } else {
+            sqlx::Error::Configuration(text.into())
+        })
     }
 }
 
-/// Counts the edits of slugs, by shard.
-#[derive(Debug)]
-struct Edits {
-    shards: Vec<AtomicU64>,
-    hasher: RandomState,
-}
+#[cfg(test)]
+mod tests {
+    use quartet_telemetry::metrics::Metrics;
+    use sqlx::postgres::PgPoolOptions;
 
-impl Default for Edits {
-    fn default() -> Self {
-        let shards = std::iter::repeat_with(AtomicU64::default)
-            .take(SHARDS)
+    use super::*;
+
+    fn cache(bytes: u64) -> RedirectCache {
+        let settings = config::Redirects {
+            max_connections: 1,
+            connection_wait_ms: 10,
+            cache_bytes: bytes,
+            cache_refresh_seconds: 45,
+            cache_keep_seconds: 3600,
+            unknown_entries: 10,
+            unknown_ttl_seconds: 5,
+            permanent_max_age_seconds: 0,
+        };
+        // No server listens there.
+        let db = PgPoolOptions::new().connect_lazy("postgres://x@127.0.0.1:1/x");
+        let metrics = LinkMetrics::register(&Metrics::new("test"));
+        RedirectCache::new(&settings, db.unwrap(), Clock::system(), metrics)
+    }
+
+    fn route(target_bytes: usize) -> Arc<Route> {
+        Arc::new(Route {
+            link_id: LinkId::from(uuid::Uuid::nil()),
+            target: vec![b'x'; target_bytes].into(),
+            status: 302,
+            enabled: true,
+            expires_at: None,
+            has_max_clicks: false,
+        })
+    }
+
+    #[tokio::test]
+    async fn the_cache_is_bounded_in_bytes() {
+        let cache = cache(1 << 20);
+        let read = Read {
+            at: cache.0.clock.now().timestamp_millis(),
+            gaps: 0,
+            edits: 0,
+        };
+        for n in 0..2000 {
+            let slug = format!("slug{n}");
+            cache.0.keep(&slug, read, Some(&route(8000)));
+        }
+        cache.0.known.run_pending_tasks();
+        assert!(cache.0.known.weighted_size() <= 1 << 20);
+        assert!(cache.0.known.entry_count() <= (1 << 20) / 8000);
+    }
+
+    #[tokio::test]
+    async fn lookups_are_bounded_and_fail_soon() {
+        let cache = cache(1 << 20);
+        let loads: Vec<Load> = (0..2 * MAX_LOADS)
+            .map(|n| cache.load(&format!("slug{n}")))
             .collect();
-        Self {
-            shards,
-            hasher: RandomState::new(),
+        assert_eq!(cache.0.loads().len(), MAX_LOADS);
+        let started = std::time::Instant::now();
+        for load in loads {
+            assert!(load.await.is_err());
         }
-    }
-}
-
-impl Edits {
-    fn of(&self, slug: &str) -> u64 {
-        self.shard(slug).load(Ordering::Acquire)
-    }
-
-    fn record(&self, slug: &str) {
-        self.shard(slug).fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn record_all(&self) {
-        for shard in &self.shards {
-            shard.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    fn shard(&self, slug: &str) -> &AtomicU64 {
-        let hash = self.hasher.hash_one(slug);
-        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        &self.shards[index]
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(cache.0.loads().is_empty());
     }
 }

@@ -18,23 +18,34 @@ use std::{
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 
-use crate::store;
+use crate::{domain::values::visitor::VisitorKey, store};
 
 const FETCH_AHEAD: Duration = Duration::hours(1);
 const LIFETIME: Duration = Duration::hours(48);
 
-/// The salts of the current days, in memory. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Salts(Arc<RwLock<BTreeMap<NaiveDate, [u8; 16]>>>);
+/// The keys of the current days, in memory. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Salts {
+    host: Arc<str>,
+    keys: Arc<RwLock<BTreeMap<NaiveDate, VisitorKey>>>,
+}
 
 impl Salts {
-    /// The salt of the day of `at`; `None` if it could not be fetched yet.
-    pub(crate) fn get(&self, at: DateTime<Utc>) -> Option<[u8; 16]> {
-        self.0
+    /// `host` is part of every hash.
+    pub(crate) fn new(host: &str) -> Self {
+        Self {
+            host: host.into(),
+            keys: Arc::default(),
+        }
+    }
+
+    /// The key of the day of `at`; `None` if its salt could not be fetched yet.
+    pub(crate) fn get(&self, at: DateTime<Utc>) -> Option<VisitorKey> {
+        self.keys
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&at.date_naive())
-            .copied()
+            .cloned()
     }
 
     /// Fetches the salts that are needed now and within the hour, and deletes expired ones.
@@ -62,12 +73,12 @@ impl Salts {
     }
 
     fn insert(&self, day: NaiveDate, salt: [u8; 16]) {
-        let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        salts.insert(day, salt);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(day, VisitorKey::new(&salt, &self.host));
     }
 
     fn retain_from(&self, oldest: NaiveDate) {
-        let mut salts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        salts.retain(|day, _| *day >= oldest);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|day, _| *day >= oldest);
     }
 }

@@ -1,7 +1,7 @@
 //! Checked values.
 
-mod bots;
 pub(crate) mod click;
+mod crawlers;
 pub(crate) mod slugs;
 pub(crate) mod targets;
 pub(crate) mod times;

@@ -7,12 +7,15 @@
 //! Bots have no hash, because they are never counted as unique. Clients that opt out of tracking
 //! (DNT, GPC) are counted as people, but nothing that could identify them is recorded.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, io::Write as _, net::IpAddr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::bots;
+use super::crawlers;
+
+/// The longest text of an IP address.
+const MAX_IP_BYTES: usize = 45;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
@@ -36,7 +39,7 @@ pub(crate) enum BotReason {
 pub(crate) struct Signals<'a> {
     pub(crate) client_ip: IpAddr,
     /// Empty when the client sent none.
-    pub(crate) user_agent: &'a str,
+    pub(crate) user_agent: Cow<'a, str>,
     pub(crate) is_head: bool,
     pub(crate) is_prefetch: bool,
     pub(crate) opts_out: bool,
@@ -54,18 +57,31 @@ pub(crate) struct Visitor {
     pub(crate) hash: Option<[u8; 16]>,
 }
 
-/// What visitor hashes are keyed with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct VisitorKey<'a> {
-    pub(crate) salt: &'a [u8; 16],
-    pub(crate) host: &'a str,
+/// What a user agent alone says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agent {
+    pub(crate) device: Device,
+    pub(crate) is_crawler: bool,
+}
+
+/// What visitor hashes are keyed with: the state of the hash after the salt and the host.
+#[derive(Clone, Debug)]
+pub(crate) struct VisitorKey(Hmac<Sha256>);
+
+impl Agent {
+    pub(crate) fn of(user_agent: &str) -> Self {
+        Self {
+            device: Device::of(user_agent),
+            is_crawler: crawlers::is_crawler(user_agent),
+        }
+    }
 }
 
 impl Visitor {
     /// Without a key the visitor is counted, but cannot be unique.
-    pub(crate) fn new(signals: &Signals<'_>, key: Option<VisitorKey<'_>>) -> Self {
-        let device = Device::of(signals.user_agent);
-        let bot = BotReason::of(signals);
+    pub(crate) fn new(signals: &Signals<'_>, agent: Agent, key: Option<VisitorKey>) -> Self {
+        let device = agent.device;
+        let bot = BotReason::of(signals, agent);
         if signals.opts_out {
             return Self {
                 device,
@@ -82,23 +98,37 @@ impl Visitor {
             referrer_host: signals.referrer_host.clone(),
             hash: key
                 .filter(|_| bot.is_none())
-                .map(|key| key.hash(signals.client_ip, signals.user_agent)),
+                .map(|key| key.hash(signals.client_ip, &signals.user_agent)),
         }
     }
 }
 
-impl VisitorKey<'_> {
-    fn hash(&self, client_ip: IpAddr, user_agent: &str) -> [u8; 16] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.salt).expect("any key length is valid");
-        for part in [self.host, &client_ip.to_string(), user_agent] {
-            // Lengths keep "ab" + "c" and "a" + "bc" apart.
-            mac.update(&(part.len() as u64).to_le_bytes());
-            mac.update(part.as_bytes());
-        }
-        let whole = mac.finalize().into_bytes();
+impl VisitorKey {
+    pub(crate) fn new(salt: &[u8; 16], host: &str) -> Self {
+        let mac = Hmac::<Sha256>::new_from_slice(salt).expect("any key length is valid");
+        let mut key = Self(mac);
+        key.update(host.as_bytes());
+        key
+    }
+
+    fn hash(mut self, client_ip: IpAddr, user_agent: &str) -> [u8; 16] {
+        let mut buffer = [0; MAX_IP_BYTES];
+        let mut rest = &mut buffer[..];
+        // An address always fits.
+        let _ = write!(rest, "{client_ip}");
+        let length = MAX_IP_BYTES - rest.len();
+        self.update(&buffer[..length]);
+        self.update(user_agent.as_bytes());
+        let whole = self.0.finalize().into_bytes();
         let mut half = [0; 16];
         half.copy_from_slice(&whole[..16]);
         half
+    }
+
+    /// Lengths keep "ab" + "c" and "a" + "bc" apart.
+    fn update(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
     }
 }
 
@@ -156,7 +186,7 @@ impl BotReason {
         }
     }
 
-    fn of(signals: &Signals<'_>) -> Option<Self> {
+    fn of(signals: &Signals<'_>, agent: Agent) -> Option<Self> {
         if signals.is_head {
             Some(Self::Head)
         } else if signals.is_prefetch {
@@ -164,7 +194,7 @@ impl BotReason {
         } else if signals.user_agent.is_empty() {
             Some(Self::NoUserAgent)
         } else {
-            bots::is_bot(signals.user_agent).then_some(Self::Crawler)
+            agent.is_crawler.then_some(Self::Crawler)
         }
     }
 }
@@ -176,7 +206,7 @@ mod tests {
     #[test]
     fn hash_depends_on_salt_host_client_ip_and_user_agent() {
         let hash = |salt: [u8; 16], host, client_ip: &str, agent| {
-            VisitorKey { salt: &salt, host }.hash(client_ip.parse().unwrap(), agent)
+            VisitorKey::new(&salt, host).hash(client_ip.parse().unwrap(), agent)
         };
         let salt = [7; 16];
         let base = hash(salt, "h", "192.0.2.1", "a");

@@ -83,6 +83,7 @@ impl Cluster {
             ("QUARTET_JWT_LEEWAY_SECONDS", "0".into()),
             ("QUARTET_CLICKS_LOG_DIR", log.display().to_string()),
             ("QUARTET_CLICKS_BATCH_WAIT_MS", "10".into()),
+            ("QUARTET_REDIRECTS_CONNECTION_WAIT_MS", "10000".into()),
             ("QUARTET_CLICKS_ADOPT_INTERVAL_SECONDS", "1".into()),
             ("QUARTET_CLICKS_COUNTRY_HEADER", "cf-ipcountry".into()),
             ("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8".into()),
@@ -156,14 +157,26 @@ impl Replica {
 
     /// The response to a document.
     pub(crate) async fn execute(&self, subject: &str, query: &str, variables: Value) -> Value {
-        let body = json!({"query": query, "variables": variables});
-        let response = self.post(subject).json(&body).send().await.unwrap();
+        let response = self.send(subject, query, variables).await;
         assert!(
             response.status().as_u16() < 500,
             "{query}: {}",
             response.status()
         );
         response.json().await.unwrap()
+    }
+
+    /// The total of a link that Alice owns; `None` while the database does not respond.
+    pub(crate) async fn total(&self, id: &str) -> Option<i64> {
+        let query = "query($id: ID!) { link(id: $id) { clicks { total } } }";
+        let response = self.send(ALICE, query, json!({"id": id})).await;
+        let answer: Value = response.json().await.unwrap();
+        answer["data"]["link"]["clicks"]["total"].as_i64()
+    }
+
+    async fn send(&self, subject: &str, query: &str, variables: Value) -> Response {
+        let body = json!({"query": query, "variables": variables});
+        self.post(subject).json(&body).send().await.unwrap()
     }
 
     /// The data of a response without errors.

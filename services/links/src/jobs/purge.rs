@@ -1,0 +1,60 @@
+//! Deletes the clicks of deleted links, and the freed slugs whose rest is over.
+//!
+//! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
+//! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use quartet_jobs::Run;
+use sqlx::PgConnection;
+
+use crate::{
+    domain::{Context, click_batches::VISITOR_DAYS},
+    store::{links::LinkId, maintenance},
+};
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(30);
+const ROWS: i32 = 5000;
+/// Links that may fail before a run gives up.
+const MAX_FAILURES: usize = 16;
+
+/// # Errors
+/// When a step has failed; the other links were purged all the same.
+pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    let mut outcome = Ok(());
+    while !run.is_stopping() && failed.len() < MAX_FAILURES {
+        let now = ctx.clock.now();
+        let mut db = ctx.clicks_db.acquire().await?;
+        let Some(link_id) = maintenance::next_purge(&mut db, now, &failed).await? else {
+            break;
+        };
+        if let Err(error) = step(&mut db, link_id, now).await {
+            failed.push(link_id);
+            outcome = Err(error).with_context(|| format!("purge {link_id}"));
+        }
+    }
+    let mut db = ctx.clicks_db.acquire().await?;
+    while !run.is_stopping() && maintenance::drop_freed_slugs(&mut db, ROWS).await? > 0 {}
+    outcome
+}
+
+async fn step(
+    db: &mut PgConnection,
+    link_id: LinkId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    maintenance::purge_link(db, link_id, &visitor_days(now.date_naive()), ROWS).await
+}
+
+/// The days that may still have visitors, with one to spare at each end.
+fn visitor_days(today: NaiveDate) -> Vec<NaiveDate> {
+    let oldest = today - Days::new(VISITOR_DAYS + 1);
+    let newest = today + Days::new(1);
+    oldest
+        .iter_days()
+        .take_while(|day| *day <= newest)
+        .collect()
+}

@@ -1,0 +1,435 @@
+//! Group commit without a thread: whichever request comes first writes what all others have appended.
+//!
+//! ```text
+//! request 1: append ── yield ── takes the writer, writes group 1 ── group 1 is done
+//! request 2: append ── yield ── group 1 is done
+//! request 3:        append ── yield ── the writer is taken: waits for group 2 ── takes the writer ...
+//! ```
+//!
+//! What holds, and what would go wrong otherwise:
+//! - Frames are appended to the pending group under one short lock, and a group is written by the task that
+//!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
+//!   same time share one `write`.
+//! - A task that releases the writer wakes one member of the next group, if there is one. A member
+//!   that finds the writer taken therefore never waits indefinitely.
+//! - A request that is dropped after its append leaves its frame in the group. It is written with the
+//!   next group, or when the log is closed; its client was promised nothing.
+//! - Plain writes go to the page cache and take microseconds; they run on the task. What may take
+//!   longer, a sync or a new segment, runs on a thread for blocking work, and finishes even if its
+//!   request is dropped.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, watch};
+
+use super::{
+    frame,
+    held::Held,
+    writer::{Position, Settings, Wanted, Writer},
+};
+
+/// Frames that wait to be written; further ones are refused. Reached only when the disk stalls.
+const MAX_PENDING_BYTES: usize = 4 << 20;
+/// A buffer that one large group made bigger than this is not kept.
+const SPARE_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppendError {
+    #[error("the click log has reached its limit of {limit_bytes} bytes")]
+    Full { limit_bytes: u64 },
+    #[error("the disk of the click log does not keep up")]
+    Stalled,
+    #[error("the click log could not be written")]
+    Write(#[source] Arc<io::Error>),
+    #[error("a payload of {bytes} bytes does not fit into the click log")]
+    Payload { bytes: usize },
+    #[error("the click log is closed")]
+    Closed,
+}
+
+/// The log. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    pending: Mutex<Pending>,
+    writer: Arc<AsyncMutex<Writer>>,
+    written: watch::Receiver<Position>,
+    wanted: Arc<Wanted>,
+    held: Arc<Held>,
+    limit_bytes: u64,
+}
+
+/// What is appended and not yet written.
+#[derive(Debug, Default)]
+struct Pending {
+    frames: Vec<u8>,
+    group: Arc<Group>,
+    /// The buffer of the group before.
+    spare: Vec<u8>,
+    closed: bool,
+}
+
+/// Appends that are written together.
+#[derive(Debug, Default)]
+struct Group {
+    outcome: OnceLock<Result<(), Arc<io::Error>>>,
+    changed: Notify,
+}
+
+struct Batch {
+    frames: Vec<u8>,
+    group: Arc<Group>,
+}
+
+impl Wal {
+    /// Creates the first segment in an empty directory.
+    pub(crate) fn create(directory: PathBuf, settings: Settings) -> io::Result<Self> {
+        let (wanted, held) = (Arc::<Wanted>::default(), Arc::<Held>::default());
+        let limit_bytes = settings.limit_bytes;
+        let writer = Writer::create(directory, settings, Arc::clone(&wanted), Arc::clone(&held))?;
+        Ok(Self(Arc::new(Shared {
+            pending: Mutex::default(),
+            written: writer.subscribe(),
+            writer: Arc::new(AsyncMutex::new(writer)),
+            wanted,
+            held,
+            limit_bytes,
+        })))
+    }
+
+    /// Appends a payload. Once this returns `Ok`, the payload survives a killed process.
+    ///
+    /// # Errors
+    /// `Full` at the size limit; `Stalled`; `Write`; `Payload` if it is too long; `Closed`.
+    pub(crate) async fn append(&self, payload: &[u8]) -> Result<(), AppendError> {
+        let group = self.enqueue(payload)?;
+        tokio::task::yield_now().await;
+        let outcome = self.committed(&group).await;
+        outcome.map_err(AppendError::Write)
+    }
+
+    /// The end of the log. A receiver is woken only where [`Self::wake_at`] says.
+    pub(crate) fn written(&self) -> watch::Receiver<Position> {
+        self.0.written.clone()
+    }
+
+    /// Wakes the reader once the log reaches this place, or ends.
+    pub(crate) fn wake_at(&self, segment: u64, offset: u64) {
+        self.0.wanted.set(segment, offset);
+    }
+
+    /// Returns the bytes of a deleted segment to the limit, and their number.
+    pub(crate) fn release(&self, segment: u64) -> u64 {
+        self.0.held.remove(segment)
+    }
+
+    /// Bytes of frames in segments that are not deleted yet.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.0.held.total()
+    }
+
+    /// Whether a payload of this size would exceed the size limit. A full log starts a new segment,
+    /// because only sealed ones are deleted: with one segment it would stay full.
+    pub(crate) fn is_full(&self, payload_bytes: usize) -> bool {
+        let frame = (frame::HEADER_BYTES + payload_bytes) as u64;
+        let is_full = self.0.held.total() + frame > self.0.limit_bytes;
+        if is_full {
+            self.seal_soon();
+        }
+        is_full
+    }
+
+    /// Starts a new segment, unless the current one is empty and in its place.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub(crate) async fn seal(&self) -> io::Result<()> {
+        let writer = Arc::clone(&self.0.writer).lock_owned().await;
+        let log = self.clone();
+        blocking(move || log.seal_with(writer)).await?
+    }
+
+    /// Writes what is pending and syncs it. Later appends return `Closed`.
+    pub(crate) async fn close(&self) {
+        self.lock().closed = true;
+        let writer = Arc::clone(&self.0.writer).lock_owned().await;
+        self.write_pending(writer).await;
+        let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
+        let _ = blocking(move || writer.close()).await;
+    }
+
+    fn enqueue(&self, payload: &[u8]) -> Result<Arc<Group>, AppendError> {
+        let mut pending = self.lock();
+        if pending.closed {
+            return Err(AppendError::Closed);
+        }
+        let waiting = pending.frames.len();
+        let held = self.0.held.total() + (waiting + payload.len()) as u64;
+        if held + frame::HEADER_BYTES as u64 > self.0.limit_bytes {
+            drop(pending);
+            self.seal_soon();
+            let limit_bytes = self.0.limit_bytes;
+            return Err(AppendError::Full { limit_bytes });
+        }
+        if waiting + payload.len() > MAX_PENDING_BYTES {
+            return Err(AppendError::Stalled);
+        }
+        let bytes = payload.len();
+        frame::append(payload, &mut pending.frames).ok_or(AppendError::Payload { bytes })?;
+        Ok(Arc::clone(&pending.group))
+    }
+
+    /// Waits until the group is written, or writes it.
+    async fn committed(&self, group: &Group) -> Result<(), Arc<io::Error>> {
+        loop {
+            if let Some(outcome) = group.outcome.get() {
+                return outcome.clone();
+            }
+            if let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() {
+                self.write_pending(writer).await;
+                continue;
+            }
+            let changed = group.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if group.outcome.get().is_none() {
+                changed.await;
+            }
+        }
+    }
+
+    async fn write_pending(&self, writer: OwnedMutexGuard<Writer>) {
+        let Some(batch) = self.take_pending() else {
+            return self.pass_on(writer);
+        };
+        if writer.may_block() {
+            let log = self.clone();
+            let _ = blocking(move || log.write(writer, batch)).await;
+        } else {
+            self.write(writer, batch);
+        }
+    }
+
+    fn take_pending(&self) -> Option<Batch> {
+        let mut pending = self.lock();
+        if pending.frames.is_empty() {
+            return None;
+        }
+        let spare = std::mem::take(&mut pending.spare);
+        Some(Batch {
+            frames: std::mem::replace(&mut pending.frames, spare),
+            group: std::mem::take(&mut pending.group),
+        })
+    }
+
+    fn write(&self, mut writer: OwnedMutexGuard<Writer>, batch: Batch) {
+        let outcome = writer.write(&batch.frames).map_err(Arc::new);
+        let mut spare = batch.frames;
+        spare.clear();
+        if spare.capacity() <= SPARE_BYTES {
+            self.lock().spare = spare;
+        }
+        // Only the task that takes a group sets its outcome.
+        let _ = batch.group.outcome.set(outcome);
+        batch.group.changed.notify_waiters();
+        self.pass_on(writer);
+    }
+
+    /// Releases the writer and wakes a member of the next group.
+    fn pass_on(&self, writer: OwnedMutexGuard<Writer>) {
+        drop(writer);
+        let pending = self.lock();
+        if !pending.frames.is_empty() {
+            pending.group.changed.notify_one();
+        }
+    }
+
+    fn seal_with(&self, mut writer: OwnedMutexGuard<Writer>) -> io::Result<()> {
+        let sealed = writer.seal();
+        self.pass_on(writer);
+        sealed
+    }
+
+    /// Starts a new segment behind this call, unless the writer is in use: the next call tries again.
+    fn seal_soon(&self) {
+        let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() else {
+            return;
+        };
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = log.seal_with(writer) {
+                tracing::warn!(%error, "a full click log could not start a new segment");
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.0
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        super::{
+            segment::{Ending, SegmentReader},
+            writer::Fsync,
+        },
+        *,
+    };
+
+    fn settings(fsync: Fsync) -> Settings {
+        Settings {
+            fsync,
+            segment_bytes: 200,
+            limit_bytes: 10_000,
+        }
+    }
+
+    fn read(directory: &std::path::Path, up_to: Position) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for number in 1..=up_to.segment {
+            let bound = (number == up_to.segment).then_some(up_to.offset);
+            let mut reader = SegmentReader::open(directory, number).unwrap();
+            let batch = reader.read(bound, usize::MAX).unwrap();
+            assert_eq!((batch.ending, batch.skipped.bytes), (Ending::Done, 0));
+            all.extend(batch.payloads);
+        }
+        all
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn confirmed_payloads_can_be_read_in_every_fsync_mode() {
+        for fsync in [
+            Fsync::Group,
+            Fsync::Interval(Duration::from_millis(1)),
+            Fsync::Off,
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let wal = Wal::create(directory.path().to_owned(), settings(fsync)).unwrap();
+            for round in 0..5_u32 {
+                let appends = (0..20_u32).map(|n| {
+                    let wal = wal.clone();
+                    tokio::spawn(async move { wal.append(&(round * 20 + n).to_le_bytes()).await })
+                });
+                for outcome in futures_util::future::join_all(appends).await {
+                    outcome.unwrap().unwrap();
+                }
+            }
+            let position = *wal.written().borrow();
+            assert!(
+                position.segment > 1,
+                "the payloads do not fit one segment of 200 bytes"
+            );
+            let mut read = read(directory.path(), position);
+            read.sort_unstable_by_key(|p| u32::from_le_bytes(p[..].try_into().unwrap()));
+            let expected: Vec<Vec<u8>> = (0..100_u32).map(|n| n.to_le_bytes().to_vec()).collect();
+            assert_eq!(read, expected);
+        }
+    }
+
+    /// Requests that are dropped at any point neither lose the wake-up of another one nor its frame.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn dropped_appends_do_not_keep_the_others_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let many = Settings {
+            limit_bytes: 1 << 20,
+            ..settings(Fsync::Group)
+        };
+        let wal = Wal::create(directory.path().to_owned(), many).unwrap();
+        let appends = (0..400_u32).map(|n| {
+            let wal = wal.clone();
+            tokio::spawn(async move {
+                if n % 3 == 0 {
+                    let impatient = Duration::from_micros(u64::from(n) * 7);
+                    let _ = tokio::time::timeout(impatient, wal.append(b"left")).await;
+                } else {
+                    wal.append(&n.to_le_bytes()).await.unwrap();
+                }
+            })
+        });
+        let all = futures_util::future::join_all(appends.collect::<Vec<_>>());
+        for outcome in tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .unwrap()
+        {
+            outcome.unwrap();
+        }
+        wal.close().await;
+        let position = *wal.written().borrow();
+        let kept = read(directory.path(), position);
+        assert_eq!(
+            kept.iter().filter(|it| it.as_slice() != b"left").count(),
+            266
+        );
+    }
+
+    #[tokio::test]
+    async fn full_log_refuses_appends_until_segments_are_released() {
+        let directory = tempfile::tempdir().unwrap();
+        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
+        let payload = [7; 1000];
+        while wal.append(&payload).await.is_ok() {}
+        assert!(matches!(
+            wal.append(&payload).await,
+            Err(AppendError::Full { .. })
+        ));
+        let last = wal.written().borrow().segment;
+        let released: u64 = (1..=last).map(|number| wal.release(number)).sum();
+        assert!(released > 0 && wal.held_bytes() == 0);
+        wal.append(&payload).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn frames_that_wait_for_a_stalled_disk_are_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let large = Settings {
+            limit_bytes: 1 << 30,
+            ..settings(Fsync::Off)
+        };
+        let wal = Wal::create(directory.path().to_owned(), large).unwrap();
+        // The task that holds the writer is stuck in a write.
+        let stalled = Arc::clone(&wal.0.writer).lock_owned().await;
+        let payload = [7; 4000];
+        let mut waiting = 0;
+        while wal.enqueue(&payload).is_ok() {
+            waiting += payload.len();
+        }
+        assert!(matches!(wal.enqueue(&payload), Err(AppendError::Stalled)));
+        assert!((3 << 20..=4 << 20).contains(&waiting), "{waiting}");
+        drop(stalled);
+        wal.close().await;
+    }
+
+    #[tokio::test]
+    async fn closed_log_has_every_payload_and_refuses_appends() {
+        let directory = tempfile::tempdir().unwrap();
+        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
+        wal.append(b"last").await.unwrap();
+        wal.close().await;
+        let mut written = wal.written();
+        let position = *written.wait_for(|position| position.closed).await.unwrap();
+        assert_eq!(read(directory.path(), position), [b"last".to_vec()]);
+        assert!(matches!(
+            wal.append(b"late").await,
+            Err(AppendError::Closed)
+        ));
+    }
+}

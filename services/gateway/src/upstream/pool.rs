@@ -131,7 +131,7 @@ impl Shard {
     }
 }
 
-/// Neither closed, nor with bytes that nobody asked for.
+/// Neither closed, nor with bytes that no request asked for.
 fn is_silent(stream: &TcpStream) -> bool {
     let read = stream.try_read(&mut [0]);
     matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)

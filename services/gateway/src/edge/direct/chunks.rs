@@ -1,6 +1,6 @@
 //! Decodes the chunked transfer coding (RFC 9112, 7.1) as it arrives.
 //!
-//! A response is decoded and framed anew rather than copied: a chunk size that two readers
+//! A response is decoded and framed again rather than copied: a chunk size that two readers
 //! understand differently would let one response swallow the next. Extensions and trailers are
 //! dropped; what is doubtful is an error, which closes the connection.
 //!

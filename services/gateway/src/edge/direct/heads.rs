@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn response_heads_are_framed_anew() {
+    fn response_heads_are_framed_again() {
         for (sent, keep, expected) in [
             (
                 "200 OK\r\nDate: d\r\nX-Request-Id: forged\r\nContent-Length: 3\r\nConnection: x-hop, keep-alive, content-length\r\n\

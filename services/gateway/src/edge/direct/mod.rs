@@ -3,7 +3,7 @@
 //! ```text
 //! connection -> request     the head, once more as positions; all else is left to pingora
 //!               serve       route, policies, attempts, reply: the same rules as on the other path
-//!               heads       both heads, written anew
+//!               heads       both heads, written again
 //!               exchange    both directions at once
 //!                 response_head, chunks, body    where the response ends
 //!                 buffer, alarm                  what a connection has only while it is busy

@@ -256,7 +256,7 @@ impl Direct {
         }
     }
 
-    /// Tells the client what failed, unless it has disconnected or a response has started.
+    /// Sends the client what failed, unless it has disconnected or a response has started.
     async fn failed(&mut self, request: &mut InFlight<'_>, failed: Failed) -> Ended {
         // The rest of the request may still arrive.
         request.keep = false;

@@ -39,6 +39,9 @@ pub(crate) struct GatewayMetrics {
     pub(crate) reloads_refused: Counter,
     pub(crate) connections: Gauge,
     pub(crate) rate_limit_keys: Gauge,
+    pub(crate) direct_requests: Counter,
+    /// Of the direct path.
+    pub(crate) idle_connections: Gauge,
     pub(crate) log_lines_skipped: Counter,
     connections_refused: Family<CapLabel, Counter>,
     connect_failures: Family<UpstreamLabel, Counter>,
@@ -57,6 +60,8 @@ impl GatewayMetrics {
             reloads_refused: outcome("refused"),
             connections: Gauge::default(),
             rate_limit_keys: Gauge::default(),
+            direct_requests: Counter::default(),
+            idle_connections: Gauge::default(),
             log_lines_skipped: Counter::default(),
             connections_refused: Family::default(),
             connect_failures: Family::default(),
@@ -124,6 +129,16 @@ impl GatewayMetrics {
             "gateway_rate_limit_keys",
             "Users and client IPs with a rate limit window",
             self.rate_limit_keys.clone(),
+        );
+        to.register(
+            "gateway_direct_requests",
+            "Requests that took the direct path",
+            self.direct_requests.clone(),
+        );
+        to.register(
+            "gateway_upstream_idle_connections",
+            "Idle connections to replicas, of the direct path",
+            self.idle_connections.clone(),
         );
     }
 

@@ -26,6 +26,7 @@ use crate::{
     pulse::Pulse,
     refusals::Refusals,
     snapshot::{Shared, Snapshot},
+    upstream::Pool,
 };
 
 /// The state of the process.
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
     pub(crate) connections: Arc<Connections>,
+    /// Idle connections of the direct path.
+    pub(crate) pool: Pool,
     pub(crate) refusals: Refusals,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
@@ -65,6 +68,8 @@ impl State {
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
         let started = config.settings.clone();
+        let server = &config.model.server;
+        let pool = Pool::new(server.worker_threads(), server.upstream_pool_size);
         let shared = Shared {
             clock: &clock,
             counter: &counter,
@@ -98,6 +103,7 @@ impl State {
             documents: Documents::new(),
             connections: Connections::new(metrics.connections.clone()),
             refusals: Refusals::new(metrics.log_lines_skipped.clone()),
+            pool,
             pulse,
             metrics,
             readiness,

@@ -49,6 +49,7 @@ pub(crate) struct Server {
     pub(crate) write_timeout_seconds: u64,
     pub(crate) page_timeout_seconds: u64,
     pub(crate) allow_underscore_headers: bool,
+    pub(crate) direct_path: bool,
     pub(crate) refused_log_lines_per_second: u32,
     pub(crate) drain_delay_seconds: u64,
     pub(crate) shutdown_grace_seconds: u64,
@@ -66,6 +67,13 @@ impl Server {
         };
         let listener = self.listen.iter().find(accepts);
         listener.and_then(Listen::http2).unwrap_or(self.http2)
+    }
+
+    pub(crate) fn worker_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
     }
 
     /// The address of the first listener.

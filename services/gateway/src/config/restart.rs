@@ -4,7 +4,7 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 23] = [
+const RELOADED: [&str; 24] = [
     "shipped_routes",
     "server.http2",
     "server.http2_streams_max",
@@ -17,6 +17,7 @@ const RELOADED: [&str; 23] = [
     "server.write_timeout_seconds",
     "server.page_timeout_seconds",
     "server.allow_underscore_headers",
+    "server.direct_path",
     "server.refused_log_lines_per_second",
     "server.drain_delay_seconds",
     "server.trusted_proxies",

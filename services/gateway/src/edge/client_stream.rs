@@ -83,6 +83,24 @@ impl ClientStream {
         self.ahead.split_to(head_length)
     }
 
+    /// How much of the body is here.
+    pub(super) fn body_received(&self) -> usize {
+        match &self.extent {
+            Extent::Length(left) => usize::try_from(*left)
+                .unwrap_or(usize::MAX)
+                .min(self.ahead.len()),
+            _ => 0,
+        }
+    }
+
+    /// Takes what is here of the body.
+    pub(super) fn take_body(&mut self) -> BytesMut {
+        let length = self.body_received();
+        let body = self.ahead.split_to(length);
+        self.take(&body);
+        body
+    }
+
     /// Whether the request was read to its end, so that the next one can be found.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.extent, Extent::Ended | Extent::Handshake)

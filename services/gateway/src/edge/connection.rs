@@ -15,6 +15,7 @@ use pingora::{
 use super::{
     client_stream::ClientStream,
     ctx::peer_ip,
+    direct::Direct,
     http2,
     proxy::Edge,
     reply::{self, Rejected},
@@ -84,6 +85,7 @@ impl ConnectionHandler {
     async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
         let mut shutdown_begun = shutdown.clone();
         let mut first = true;
+        let mut direct = Direct::new(&stream, &self.state);
         loop {
             let limits = self.limits(first);
             first = false;
@@ -95,6 +97,11 @@ impl ConnectionHandler {
                     return reply::reject(&mut stream, *rejected, &self.state).await;
                 }
             };
+            match direct.serve(&mut stream, &head).await {
+                Some(keep) if keep && stream.has_ended() => continue,
+                Some(_) => return,
+                None => {}
+            }
             let mut session = ServerSession::new_http1(Box::new(stream));
             session.set_pipelined_prefix(head);
             let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {

@@ -36,11 +36,7 @@ pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
 /// Removes `Proxy`, which CGI programs take for a setting ("httpoxy"), `X-Forwarded`, and names with
 /// underscores, which many servers cannot tell from names with dashes.
 fn drop_headers(session: &mut Session, server: &Server) {
-    let is_dropped = |name: &HeaderName| {
-        let name = name.as_str();
-        matches!(name, "proxy" | "x-forwarded")
-            || (!server.allow_underscore_headers && name.contains('_'))
-    };
+    let is_dropped = |name: &HeaderName| is_dropped(name.as_str(), server);
     let headers = &session.req_header().headers;
     if !headers.keys().any(is_dropped) {
         return;
@@ -53,6 +49,13 @@ fn drop_headers(session: &mut Session, server: &Server) {
     for name in dropped {
         session.req_header_mut().remove_header(&name);
     }
+}
+
+pub(super) fn is_dropped(name: &str, server: &Server) -> bool {
+    ["proxy", "x-forwarded"]
+        .iter()
+        .any(|dropped| name.eq_ignore_ascii_case(dropped))
+        || (!server.allow_underscore_headers && name.contains('_'))
 }
 
 /// Rules for a head that the parser of HTTP/1 heads has not applied: it never sees those of HTTP/2.
@@ -101,6 +104,10 @@ pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
     if unread && !session.is_http2() {
         // The rest of the request cannot be told from the next one.
         session.set_keepalive(None);
+    }
+    if !session.is_http2() {
+        // The gateway's own, whatever that of the upstream is (RFC 9112, 2.3).
+        response.set_version(http::Version::HTTP_11);
     }
     if session.req_header().version == http::Version::HTTP_10 {
         without_chunks(session, response);

@@ -39,21 +39,31 @@ pub(super) fn while_proxying(
     if !connection_failed {
         return false;
     }
+    let repeatable = session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none();
+    let retry = after_a_failed_connection(ctx, state, repeatable, reused);
+    if retry {
+        // The body is sent, and counted, again.
+        ctx.body_bytes = 0;
+    }
+    retry
+}
+
+/// `repeatable`: sending the request again is safe and possible.
+pub(super) fn after_a_failed_connection(
+    ctx: &mut Ctx,
+    state: &State,
+    repeatable: bool,
+    reused: bool,
+) -> bool {
     if reused {
         // The replica may just have closed an idle connection, so it is not marked as failed.
         exclude(ctx);
     } else {
         mark_failed(ctx, state, Outcome::Broken);
     }
-    let repeatable = session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none();
-    let retry = repeatable && may_retry(ctx, state);
-    if retry {
-        // The body is sent, and counted, again.
-        ctx.body_bytes = 0;
-    }
-    retry
+    repeatable && may_retry(ctx, state)
 }
 
 /// Prefers other replicas for this request, if there are any: the other idle connections to this
@@ -169,7 +179,7 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
     }
 }
 
-fn body_timed_out() -> Problem {
+pub(super) fn body_timed_out() -> Problem {
     error::request_timeout("the request body did not arrive in time")
 }
 

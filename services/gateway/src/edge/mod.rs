@@ -31,6 +31,7 @@ mod chunks;
 mod client_stream;
 mod connection;
 mod ctx;
+mod direct;
 mod downstream;
 mod failure;
 mod http2;

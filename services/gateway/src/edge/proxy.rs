@@ -91,8 +91,7 @@ impl ProxyHttp for Edge {
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::head_received(upstream_response, ctx);
-        Ok(())
+        response::head_received(upstream_response, ctx)
     }
 
     async fn response_filter(

@@ -34,8 +34,8 @@ use crate::{
 };
 
 /// A request body of this size is read before the response, so that the connection can be reused.
-const DISCARDED_BYTES: u64 = 64 * 1024;
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const DISCARDED_BYTES: u64 = 64 * 1024;
+pub(super) const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 /// A response is sent in parts of this size, each within the write time-out.
 const PART_BYTES: usize = 64 * 1024;
 /// Time for the rest of a request after an early response.
@@ -79,7 +79,7 @@ impl Rejected {
 }
 
 /// Adds the headers of every final response, the upstream's included.
-pub(super) fn decorate(response: &mut ResponseHeader, ctx: &mut Ctx) {
+pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
     ctx.head_after = Some(ctx.started.elapsed());
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
         response.set(request_id::HEADER.clone(), id);
@@ -98,13 +98,17 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, answer: Answer)
 
 /// Sends a problem, and notes it for the access log.
 pub(super) async fn problem(session: &mut Session, ctx: &mut Ctx, problem: Problem) -> Result<()> {
+    let reply = problem_reply(ctx, &problem, session.req_header().uri.path());
+    send(session, ctx, reply).await
+}
+
+/// The reply with a problem, which is noted for the access log.
+pub(super) fn problem_reply(ctx: &mut Ctx, problem: &Problem, path: &str) -> Reply {
     ctx.problem = Some(SentProblem {
         code: problem.kind.code,
         causes: problem.causes(),
     });
-    let path = session.req_header().uri.path();
-    let reply = Reply::problem(&problem, ctx.request_id(), path);
-    send(session, ctx, reply).await
+    Reply::problem(problem, ctx.request_id(), path)
 }
 
 /// Sends a response. A client that does not read it in time loses its connection or stream.

@@ -60,10 +60,7 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     for listen in &settings.listen {
         drop(listener::bind(listen.address())?);
     }
-    let threads = match settings.threads {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = settings.worker_threads();
     let conf = ServerConf {
         threads,
         max_retries: MAX_ATTEMPTS,

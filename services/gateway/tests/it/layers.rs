@@ -23,7 +23,7 @@ fn imports_point_downward() {
             ],
             [
                 "state",
-                "pages snapshot policy config metrics listener refusals pulse",
+                "pages snapshot policy upstream config metrics listener refusals pulse",
                 "pingora axum",
             ],
             [

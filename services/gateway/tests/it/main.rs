@@ -11,6 +11,7 @@ mod http2;
 mod layers;
 mod lifecycle;
 mod limits;
+mod paths;
 mod reloads;
 mod replicas;
 mod routing;

@@ -40,9 +40,10 @@ async fn the_points_of_a_series_and_the_sizes_of_lists_are_charged() {
         200,
         "960 points of 5 fields"
     );
-    let aliases: String = (0..9)
+    let aliases: Vec<String> = (0..9)
         .map(|n| format!("s{n}: {} ", series(from, to)))
         .collect();
+    let aliases = aliases.concat();
     let many = format!("{{ links(first: 20) {{ nodes {{ clicks {{ {aliases} }} }} }} }}");
     let two = format!(
         "{{ links(first: 3) {{ nodes {{ clicks {{ s: {} }} }} }} }}",
@@ -95,9 +96,10 @@ async fn empty_filters_and_the_values_of_variables_are_charged() {
         );
     }
     // Each use of a variable counts.
-    let uses: String = (0..20)
+    let uses: Vec<String> = (0..20)
         .map(|n| format!("a{n}: links(first: 1, where: $w) {{ nodes {{ id }} }} "))
         .collect();
+    let uses = uses.concat();
     let query = format!("query($w: LinkFilter) {{ {uses} }}");
     let variables = json!({"w": {"_and": vec![json!({}); 1000]}});
     let refused = send(&replica, ALICE, &query, variables).await;

@@ -23,6 +23,9 @@ pub(crate) use dns::Dns;
 pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
 pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
 
+/// Whether the tests run on the direct path: every test is compiled into two binaries.
+pub(crate) const DIRECT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"direct");
+
 /// Bound of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -73,6 +76,7 @@ impl Gateway {
             .env("QUARTET_SERVER_LISTEN", public.to_string())
             .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
             .env("QUARTET_SERVER_THREADS", "2")
+            .env("QUARTET_SERVER_DIRECT_PATH", DIRECT.to_string())
             .envs(variables.iter().copied())
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -144,7 +144,10 @@ async fn a_spoofed_client_ip_does_not_evade_the_rate_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn request_and_trace_ids_appear_in_all_access_logs() {
     let echo = Echo::start().await;
-    let stack = Stack::start(Options::default().gateway(&echo.settings())).await;
+    // Only trusted proxies continue a trace.
+    let trusted = "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
+    let settings = format!("{}\n{trusted}", echo.settings());
+    let stack = Stack::start(Options::default().gateway(&settings)).await;
     let ada = User::sign_up(&stack.client()).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");

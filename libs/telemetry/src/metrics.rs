@@ -28,6 +28,16 @@ struct RequestLabels {
     http_response_status_code: u16,
 }
 
+impl RequestLabels {
+    fn new(method: &Method, route: Arc<str>, status: u16) -> Self {
+        Self {
+            http_request_method: method_label(method),
+            http_route: route,
+            http_response_status_code: status,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ActiveLabels {
     http_request_method: &'static str,
@@ -139,24 +149,22 @@ impl Metrics {
 
     /// Notes a completed request; `route` is the pattern, never the path.
     pub fn request_finished(&self, method: &Method, route: Arc<str>, status: u16, took: Duration) {
-        let labels = RequestLabels {
-            http_request_method: method_label(method),
-            http_route: route,
-            http_response_status_code: status,
-        };
+        let labels = RequestLabels::new(method, route, status);
         self.requests.get_or_create(&labels).inc();
         self.duration
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
     }
 
+    /// Notes a request that has no duration worth a place in the histogram, such as a WebSocket.
+    pub fn request_counted(&self, method: &Method, route: Arc<str>, status: u16) {
+        let labels = RequestLabels::new(method, route, status);
+        self.requests.get_or_create(&labels).inc();
+    }
+
     /// The series of requests with these labels, for code that counts many of them.
     pub fn series(&self, method: &Method, route: Arc<str>, status: u16) -> RequestSeries {
-        let labels = RequestLabels {
-            http_request_method: method_label(method),
-            http_route: route,
-            http_response_status_code: status,
-        };
+        let labels = RequestLabels::new(method, route, status);
         RequestSeries {
             requests: self.requests.get_or_create_owned(&labels),
             duration: self.duration.get_or_create_owned(&labels),

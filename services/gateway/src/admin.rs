@@ -3,41 +3,71 @@
 //! `/ready` does not ask the upstreams: one that is down causes 503 on its own routes, and must not
 //! make the gateway, and with it all others, unavailable.
 
-use std::{net::TcpListener, sync::Arc, time::Instant};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
-    extract::{Request, State as Extract},
+    extract::{DefaultBodyLimit, Request, State as Extract},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use http::header;
 use quartet_common::{
-    config::ConfigError,
-    problem::{FieldError, Problem},
+    config::{ConfigError, Server},
+    problem::{FieldError, Problem, kinds},
     request_id::RequestId,
 };
-use quartet_http::{extract, health};
+use quartet_http::{extract, health, serve::serve as serve_http};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Host},
+    error,
     reply::Reply,
     routing::{Action, Auth, Route},
     state::State,
     upstream::{HealthState, Lookup, Replica, Upstream},
 };
 
+/// Time for a request head, and again for the response.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_CONNECTIONS: usize = 256;
+const MAX_BODY_BYTES: usize = 16 * 1024;
+
 /// Responds until the process exits: probes must see "not ready" to the end.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
     let served = async {
         listener.set_nonblocking(true)?;
+        let settings = settings(listener.local_addr()?);
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        axum::serve(listener, router(state)).await
+        let readiness = state.readiness.clone();
+        let never = CancellationToken::new();
+        serve_http(listener, router(state), &settings, &readiness, never).await
     };
     if let Err(error) = served.await {
         tracing::error!(target: "quartet", %error, "admin listener stopped");
+    }
+}
+
+fn settings(listen: std::net::SocketAddr) -> Server {
+    Server {
+        listen,
+        body_limit_bytes: MAX_BODY_BYTES,
+        request_timeout_seconds: TIMEOUT.as_secs(),
+        body_timeout_seconds: TIMEOUT.as_secs(),
+        header_timeout_seconds: TIMEOUT.as_secs(),
+        drain_seconds: 0,
+        shutdown_grace_seconds: 1,
+        max_connections: MAX_CONNECTIONS,
+        trusted_proxies: Vec::new(),
     }
 }
 
@@ -47,12 +77,12 @@ fn router(state: Arc<State>) -> Router {
         .route("/routes", get(list_routes))
         .route("/upstreams", get(list_upstreams))
         .route("/log-level", get(log_level).put(set_log_level))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&state),
-            render_problem,
-        ))
-        .with_state(state)
+        .with_state(Arc::clone(&state))
         .merge(probes)
+        .fallback(async || error::no_route())
+        .method_not_allowed_fallback(async || Problem::new(&kinds::METHOD_NOT_ALLOWED))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(state, render_problem))
 }
 
 /// Body of `/log-level`.
@@ -91,9 +121,16 @@ async fn render_problem(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
-        return response;
+    let problem = match timeout(TIMEOUT, next.run(request)).await {
+        Ok(mut response) => {
+            let allow = response.headers_mut().remove(header::ALLOW);
+            match (response.extensions_mut().remove::<Problem>(), allow) {
+                (Some(problem), Some(allow)) => problem.header(header::ALLOW, allow),
+                (Some(problem), None) => problem,
+                (None, _) => return response,
+            }
+        }
+        Err(_) => error::request_timeout("the request took too long"),
     };
     let id = RequestId::generate(&state.clock);
     let reply = Reply::problem(&problem, id.as_str(), &path);

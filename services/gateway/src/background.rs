@@ -6,6 +6,8 @@
 //! gateway down.
 
 use std::{
+    collections::HashSet,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,6 +48,7 @@ pub(crate) fn start(state: &Arc<State>, runner: &mut Runner) -> Arc<Notify> {
     let swept = Arc::clone(state);
     runner.start(Job::periodic("sweep", SWEEP, move |_| {
         sweep_rate_limits(&swept);
+        sweep_pool(&swept);
         async { anyhow::Ok(()) }
     }));
     discovered
@@ -158,6 +161,29 @@ fn refuse(state: &State, error: &ConfigErrors) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");
+}
+
+/// Closes idle connections that are too old, or whose replica is gone.
+fn sweep_pool(state: &State) {
+    let snapshot = state.snapshot();
+    let replicas = snapshot
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.replicas());
+    let known: HashSet<SocketAddr> = replicas
+        .flat_map(|replicas| {
+            replicas
+                .iter()
+                .map(|replica| replica.address)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let now = tokio::time::Instant::now();
+    state.pool.sweep(now, |address| known.contains(&address));
+    state
+        .metrics
+        .idle_connections
+        .set(gauge_value(state.pool.len()));
 }
 
 /// Frees the memory of clients that have sent nothing for a whole window.

@@ -36,6 +36,10 @@ problem_kinds! {
         when: "No replica of the service can be reached. The request had no effect.",
         then: "Retry after the time in `Retry-After`.",
     }
+    pub TOO_MANY_CONNECTIONS = SERVICE_UNAVAILABLE "too_many_connections" "Too many connections" {
+        when: "The gateway, or this client's address, has as many open connections as are allowed.",
+        then: "Reuse connections, and retry after the time in `Retry-After`.",
+    }
     pub UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream_timeout" "Upstream timed out" {
         when: "A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect.",
         then: "Retry, with the same `Idempotency-Key` if the request had one.",
@@ -117,6 +121,11 @@ pub(crate) fn bad_gateway() -> Problem {
 /// 503: no replica can be reached.
 pub(crate) fn upstream_unreachable() -> Problem {
     Problem::new(&UPSTREAM_UNREACHABLE).retry_after(1)
+}
+
+/// 503: the connection is one too many.
+pub(crate) fn too_many_connections() -> Problem {
+    Problem::new(&TOO_MANY_CONNECTIONS).retry_after(1)
 }
 
 /// 504: a replica did not respond in time.

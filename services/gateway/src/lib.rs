@@ -12,6 +12,8 @@ mod listener;
 mod metrics;
 mod pages;
 mod policy;
+mod pulse;
+mod refusals;
 mod reply;
 mod request;
 mod routing;
@@ -21,6 +23,7 @@ mod upstream;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use quartet_common::openapi as documents;
 use quartet_common::{cli, clock::Clock};
 use quartet_telemetry::{self as telemetry, metrics::Metrics};
@@ -105,6 +108,7 @@ pub fn healthcheck(sources: &Sources, ready: bool) -> anyhow::Result<()> {
     if ready {
         cli::healthcheck(server.admin_listen, "/ready")
     } else {
-        cli::healthcheck(server.listen, "/health")
+        let listen = server.address().context("there is no listener")?;
+        cli::healthcheck(listen, "/health")
     }
 }

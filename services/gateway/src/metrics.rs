@@ -23,6 +23,11 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CapLabel {
+    cap: &'static str,
+}
+
 /// Handles of all metrics; clones share them.
 ///
 /// A counter is created together with what it counts, so that it starts at zero: Prometheus sees
@@ -34,6 +39,11 @@ pub(crate) struct GatewayMetrics {
     pub(crate) reloads_refused: Counter,
     pub(crate) connections: Gauge,
     pub(crate) rate_limit_keys: Gauge,
+    pub(crate) direct_requests: Counter,
+    /// Of the direct path.
+    pub(crate) idle_connections: Gauge,
+    pub(crate) log_lines_skipped: Counter,
+    connections_refused: Family<CapLabel, Counter>,
     connect_failures: Family<UpstreamLabel, Counter>,
     broken_responses: Family<UpstreamLabel, Counter>,
     retries: Family<UpstreamLabel, Counter>,
@@ -50,6 +60,10 @@ impl GatewayMetrics {
             reloads_refused: outcome("refused"),
             connections: Gauge::default(),
             rate_limit_keys: Gauge::default(),
+            direct_requests: Counter::default(),
+            idle_connections: Gauge::default(),
+            log_lines_skipped: Counter::default(),
+            connections_refused: Family::default(),
             connect_failures: Family::default(),
             broken_responses: Family::default(),
             retries: Family::default(),
@@ -57,6 +71,9 @@ impl GatewayMetrics {
             rate_limited: Family::default(),
             http,
         };
+        for cap in ["total", "client"] {
+            metrics.connections_refused(cap);
+        }
         metrics.register(reloads);
         metrics
     }
@@ -99,10 +116,35 @@ impl GatewayMetrics {
             self.connections.clone(),
         );
         to.register(
+            "gateway_connections_refused",
+            "Client connections over a cap, in all or per client",
+            self.connections_refused.clone(),
+        );
+        to.register(
+            "gateway_log_lines_skipped",
+            "Refused requests and connections without a line in the log",
+            self.log_lines_skipped.clone(),
+        );
+        to.register(
             "gateway_rate_limit_keys",
             "Users and client IPs with a rate limit window",
             self.rate_limit_keys.clone(),
         );
+        to.register(
+            "gateway_direct_requests",
+            "Requests that took the direct path",
+            self.direct_requests.clone(),
+        );
+        to.register(
+            "gateway_upstream_idle_connections",
+            "Idle connections to replicas, of the direct path",
+            self.idle_connections.clone(),
+        );
+    }
+
+    pub(crate) fn connections_refused(&self, cap: &'static str) -> Counter {
+        self.connections_refused
+            .get_or_create_owned(&CapLabel { cap })
     }
 
     pub(crate) fn connect_failures(&self, upstream: &Arc<str>) -> Counter {

@@ -23,7 +23,10 @@ use crate::{
     metrics::GatewayMetrics,
     pages::openapi::Documents,
     policy::rate_limit::LocalCounter,
+    pulse::Pulse,
+    refusals::Refusals,
     snapshot::{Shared, Snapshot},
+    upstream::Pool,
 };
 
 /// The state of the process.
@@ -40,6 +43,10 @@ pub(crate) struct State {
     pub(crate) metrics: GatewayMetrics,
     pub(crate) documents: Documents,
     pub(crate) connections: Arc<Connections>,
+    /// Idle connections of the direct path.
+    pub(crate) pool: Pool,
+    pub(crate) refusals: Refusals,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) readiness: Readiness,
     pub(crate) log_level: LogLevel,
     /// Wakes the discovery of upstreams after a reload.
@@ -61,6 +68,8 @@ impl State {
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
         let started = config.settings.clone();
+        let server = &config.model.server;
+        let pool = Pool::new(server.worker_threads(), server.upstream_pool_size);
         let shared = Shared {
             clock: &clock,
             counter: &counter,
@@ -68,14 +77,21 @@ impl State {
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let current = Arc::clone(&snapshot);
+        let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
+        let pulse = Pulse::new();
+        let heard = Arc::clone(&pulse);
         let readiness = Readiness::new()
+            .check("public_threads", move || {
+                let result = heard.check();
+                async move { result }
+            })
             .check("upstreams", move || {
                 let result = current.load().check_ready();
                 async move { result }
             })
+            .notice("keys", move || verifying.load().key_notices())
             .notice("jobs", move || monitor.notices());
         let state = Arc::new(Self {
             snapshot,
@@ -86,6 +102,9 @@ impl State {
             clock,
             documents: Documents::new(),
             connections: Connections::new(metrics.connections.clone()),
+            refusals: Refusals::new(metrics.log_lines_skipped.clone()),
+            pool,
+            pulse,
             metrics,
             readiness,
             log_level,

@@ -4,12 +4,21 @@ use quartet_common::config::Settings;
 
 /// Tables and settings that are read from the snapshot. Every other setting needs a restart, so a
 /// new one is named in the log until it is listed here.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 24] = [
     "shipped_routes",
+    "server.http2",
+    "server.http2_streams_max",
     "server.max_connections",
+    "server.max_connections_per_client",
     "server.header_timeout_seconds",
+    "server.keepalive_timeout_seconds",
+    "server.header_limit_bytes",
     "server.header_limit_count",
     "server.write_timeout_seconds",
+    "server.page_timeout_seconds",
+    "server.allow_underscore_headers",
+    "server.direct_path",
+    "server.refused_log_lines_per_second",
     "server.drain_delay_seconds",
     "server.trusted_proxies",
     "discovery.nameserver",
@@ -47,16 +56,15 @@ mod tests {
     use super::*;
     use crate::config::DEFAULTS;
 
-    /// Read once, when the process starts. `header_limit_bytes` and `keepalive_timeout_seconds` are
-    /// reloaded for HTTP/1 only.
+    /// Read once, when the process starts.
     const AT_START: [&str; 12] = [
         "discovery.interval_ms",
         "server.admin_listen",
-        "server.header_limit_bytes",
-        "server.keepalive_timeout_seconds",
         "server.listen",
         "server.rate_limit_keys_max",
         "server.shutdown_grace_seconds",
+        "server.tcp_keepalive_seconds",
+        "server.tcp_user_timeout_seconds",
         "server.threads",
         "server.upstream_pool_size",
         "telemetry.otlp_endpoint",

@@ -1,24 +1,34 @@
 //! One client connection: reads and checks request heads, then hands them to the proxy.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
-    protocols::{ALPN, Stream, http::ServerSession, l4::stream::Stream as L4},
+    protocols::{
+        ALPN, GetSocketDigest as _, Stream, http::ServerSession, l4::stream::Stream as L4,
+    },
     proxy::HttpProxy,
     server::ShutdownWatch,
 };
 
 use super::{
+    client_stream::ClientStream,
+    ctx::peer_ip,
+    direct::Direct,
+    http2,
     proxy::Edge,
-    reply,
+    reply::{self, Rejected},
     request_head::{self, Head, Limits},
 };
-use crate::state::State;
+use crate::{
+    config::model::Server,
+    error,
+    listener::{Caps, OpenConnection},
+    state::State,
+};
 
-/// Handles every connection of the public listener.
+/// Handles every connection of the public listeners.
 pub(super) struct ConnectionHandler {
     pub(super) proxy: Arc<HttpProxy<Edge>>,
     pub(super) state: Arc<State>,
@@ -28,15 +38,24 @@ pub(super) struct ConnectionHandler {
 impl ServerApp for ConnectionHandler {
     async fn process_new(
         self: &Arc<Self>,
-        stream: Stream,
+        mut stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let max = self.state.snapshot().config.model.server.max_connections;
-        let _open = self.state.connections.open(max)?;
+        self.state.pulse.start();
+        let client = peer_ip(stream.get_socket_digest().as_deref());
+        let _open = match self.admit(client) {
+            Ok(open) => open,
+            Err(rejected) => {
+                reply::turn_away(&mut stream, rejected, &self.state).await;
+                return None;
+            }
+        };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return self.proxy.process_new(stream, shutdown).await;
+            http2::serve(&self.proxy, stream, &self.state, shutdown).await;
+        } else {
+            self.http1(ClientStream::new(stream), shutdown).await;
         }
-        self.http1(stream, shutdown).await
+        None
     }
 
     async fn cleanup(&self) {
@@ -45,38 +64,79 @@ impl ServerApp for ConnectionHandler {
 }
 
 impl ConnectionHandler {
+    /// # Errors
+    /// When there are too many connections, in all or of this client.
+    fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Rejected> {
+        let snapshot = self.state.snapshot();
+        let server = &snapshot.config.model.server;
+        let caps = Caps {
+            total: server.max_connections,
+            per_client: server.max_connections_per_client,
+        };
+        // A proxy's connections carry the requests of many clients.
+        let client = peer.filter(|&peer| !snapshot.config.trusted_proxies.contains(peer));
+        self.state.connections.open(client, caps).map_err(|full| {
+            self.state.metrics.connections_refused(full.name()).inc();
+            Rejected::of(error::too_many_connections())
+        })
+    }
+
     /// Serves one request after the other until the connection ends.
-    async fn http1(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
         let mut shutdown_begun = shutdown.clone();
         let mut first = true;
+        let mut direct = Direct::new(&stream, &self.state);
         loop {
             let limits = self.limits(first);
             first = false;
             let head = match request_head::read(&mut stream, limits, &mut shutdown_begun).await {
                 Head::Complete(head) => head,
-                Head::Http2(preface) => return self.http2(stream, &preface, shutdown).await,
-                Head::Closed => return None,
+                Head::Http2 => return self.http2(stream, shutdown).await,
+                Head::Closed => return,
                 Head::Rejected(rejected) => {
-                    reply::reject(&mut stream, *rejected, &self.state).await;
-                    return None;
+                    return reply::reject(&mut stream, *rejected, &self.state).await;
                 }
             };
-            let mut session = ServerSession::new_http1(stream);
+            match direct.serve(&mut stream, &head).await {
+                Some(keep) if keep && stream.has_ended() => continue,
+                Some(_) => return,
+                None => {}
+            }
+            let mut session = ServerSession::new_http1(Box::new(stream));
             session.set_pipelined_prefix(head);
-            let reused = self.proxy.process_new_http(session, shutdown).await?;
-            (stream, _) = reused.consume();
+            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
+                return;
+            };
+            let (reused, _) = reused.consume();
+            match reused.into_any().downcast::<ClientStream>() {
+                // Otherwise the next head would be looked for within the body of this request.
+                Ok(reused) if reused.has_ended() => stream = *reused,
+                _ => return,
+            }
         }
     }
 
-    async fn http2(
-        &self,
-        stream: Stream,
-        preface: &BytesMut,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let mut plain = stream.into_any().downcast::<L4>().ok()?;
-        plain.rewind(preface);
-        self.proxy.process_new(plain, shutdown).await
+    async fn http2(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
+        if !self.speaks_http2(&stream) {
+            let rejected = Rejected::of(error::malformed("HTTP/2 without TLS is not enabled"));
+            return reply::reject(&mut stream, rejected, &self.state).await;
+        }
+        let (stream, preface) = stream.into_inner();
+        let Ok(mut plain) = stream.into_any().downcast::<L4>() else {
+            return;
+        };
+        plain.rewind(&preface);
+        http2::serve(&self.proxy, plain, &self.state, shutdown).await;
+    }
+
+    fn speaks_http2(&self, stream: &ClientStream) -> bool {
+        let snapshot = self.state.snapshot();
+        let server: &Server = &snapshot.config.model.server;
+        let socket = stream.get_socket_digest();
+        let local = socket
+            .as_ref()
+            .and_then(|socket| socket.local_addr()?.as_inet());
+        local.is_some_and(|local| server.speaks_http2(*local))
     }
 
     fn limits(&self, first: bool) -> Limits {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderValue, request::Parts};
-use pingora::protocols::Stream;
+use pingora::protocols::SocketDigest;
 use quartet_common::{
     net::client_ip,
     request_id::{self, RequestId},
@@ -40,6 +40,10 @@ pub(super) struct Ctx {
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
     pub(super) body_bytes: u64,
+    /// When a part of the request body was received last.
+    pub(super) body_at: Option<Instant>,
+    /// Until the final head of the response.
+    pub(super) head_after: Option<Duration>,
     /// The problem that was sent.
     pub(super) problem: Option<SentProblem>,
     pub(super) active: Option<ActiveRequest>,
@@ -101,6 +105,8 @@ impl Ctx {
             policy: PolicyContext::default(),
             attempts: Attempts::default(),
             body_bytes: 0,
+            body_at: None,
+            head_after: None,
             problem: None,
             active: None,
         }
@@ -123,7 +129,14 @@ impl Ctx {
         let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = ServerTrace::start(&head.headers, &head.method, id.as_str());
+        // Whoever is not trusted must not decide what is recorded, nor under which trace.
+        let untrusted = http::HeaderMap::new();
+        let sent = if self.peer_is_trusted {
+            &head.headers
+        } else {
+            &untrusted
+        };
+        self.trace = ServerTrace::start(sent, &head.method, id.as_str());
         self.request_id = Some(id);
         self.active = Some(state.metrics.http.request_started(&head.method));
     }
@@ -166,7 +179,6 @@ impl Ctx {
 }
 
 /// The IP address of the other end of a connection.
-pub(super) fn peer_ip(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
+pub(super) fn peer_ip(socket: Option<&SocketDigest>) -> Option<IpAddr> {
+    Some(socket?.peer_addr()?.as_inet()?.ip().to_canonical())
 }

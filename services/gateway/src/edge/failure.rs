@@ -4,14 +4,19 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, SocketError, WriteError,
-        WriteTimedout,
+        ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError,
+        WriteError, WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };
 use quartet_common::problem::Problem;
 
-use super::{ctx::Ctx, peer::NO_REPLICA, reply, request_body::TOO_LARGE};
+use super::{
+    ctx::Ctx,
+    peer::NO_REPLICA,
+    reply,
+    request_body::{TOO_LARGE, pause},
+};
 use crate::{error, state::State, upstream::Outcome};
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
@@ -34,21 +39,31 @@ pub(super) fn while_proxying(
     if !connection_failed {
         return false;
     }
+    let repeatable = session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none();
+    let retry = after_a_failed_connection(ctx, state, repeatable, reused);
+    if retry {
+        // The body is sent, and counted, again.
+        ctx.body_bytes = 0;
+    }
+    retry
+}
+
+/// `repeatable`: sending the request again is safe and possible.
+pub(super) fn after_a_failed_connection(
+    ctx: &mut Ctx,
+    state: &State,
+    repeatable: bool,
+    reused: bool,
+) -> bool {
     if reused {
         // The replica may just have closed an idle connection, so it is not marked as failed.
         exclude(ctx);
     } else {
         mark_failed(ctx, state, Outcome::Broken);
     }
-    let repeatable = session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none();
-    let retry = repeatable && may_retry(ctx, state);
-    if retry {
-        // The body is sent, and counted, again.
-        ctx.body_bytes = 0;
-    }
-    retry
+    repeatable && may_retry(ctx, state)
 }
 
 /// Prefers other replicas for this request, if there are any: the other idle connections to this
@@ -107,7 +122,17 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
     let started = session
         .response_written()
         .is_some_and(|r| !r.status.is_informational());
-    let problem = problem_of(error, ctx);
+    let body_is_slow = *error.etype() == ReadTimedout
+        && !session.as_downstream_mut().is_body_done()
+        && ctx
+            .route()
+            .is_some_and(|route| pause(ctx) > route.body_timeout);
+    // The upstream is silent because the client is.
+    let problem = if body_is_slow {
+        Some(body_timed_out())
+    } else {
+        problem_of(error, ctx)
+    };
     let error_code = match problem {
         Some(problem) if !started => {
             let code = problem.kind.status.as_u16();
@@ -138,8 +163,9 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
     }
     match failure.esource() {
         ErrorSource::Downstream => match kind {
-            ReadTimedout => Some(error::request_timeout(
-                "the request body did not arrive in time",
+            ReadTimedout => Some(body_timed_out()),
+            InvalidHTTPHeader => Some(error::malformed(
+                "the head cannot be forwarded: authority and Host differ, or Connection is invalid",
             )),
             ReadError | WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
@@ -151,6 +177,10 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
         }),
         ErrorSource::Internal | ErrorSource::Unset => Some(error::internal()),
     }
+}
+
+pub(super) fn body_timed_out() -> Problem {
+    error::request_timeout("the request body did not arrive in time")
 }
 
 fn is_connect(kind: &ErrorType) -> bool {

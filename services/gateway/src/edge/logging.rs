@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use http::Method;
 use pingora::{Error, proxy::Session};
 use quartet_telemetry::AccessLine;
 
@@ -14,10 +15,37 @@ static UNMATCHED_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| UNMATCHED.into());
 /// The status of requests whose client disconnected before a response (nginx's convention).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// Statuses of the gateway's own whose lines are limited: a flood of them costs the sender nothing.
+pub(super) const REFUSED: [u16; 7] = [400, 404, 405, 408, 413, 429, 431];
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// How a request ended.
+pub(super) struct Done<'d> {
+    pub(super) method: &'d Method,
+    pub(super) path: &'d str,
+    /// Of the response that was sent, if there was one.
+    pub(super) status: Option<u16>,
+    /// Of the response body.
+    pub(super) bytes: u64,
+    pub(super) error: Option<String>,
+}
+
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
-    let response = session.response_written();
-    let status = response.map_or(CLIENT_CLOSED_REQUEST, |response| response.status.as_u16());
+    let done = Done {
+        method: &head.method,
+        path: head.uri.path(),
+        status: session
+            .response_written()
+            .map(|response| response.status.as_u16()),
+        bytes: session.body_bytes_sent() as u64,
+        error: error.map(ToString::to_string),
+    };
+    record(done, ctx, state);
+}
+
+pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
+    let status = done.status.unwrap_or(CLIENT_CLOSED_REQUEST);
     let duration = ctx.started.elapsed();
     let route = ctx
         .matched
@@ -27,10 +55,10 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         .problem
         .as_ref()
         .and_then(|problem| problem.causes.clone())
-        .or_else(|| error.map(ToString::to_string));
-    AccessLine {
-        method: head.method.as_str(),
-        path: head.uri.path(),
+        .or(done.error);
+    let line = AccessLine {
+        method: done.method.as_str(),
+        path: done.path,
         status,
         duration,
         request_id: ctx.request_id(),
@@ -40,18 +68,31 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
         client: Some(ctx.client_ip),
         upstream: ctx.attempts.current.as_ref().map(|replica| replica.address),
         upstream_duration: ctx.attempts.duration,
-        bytes: Some(session.body_bytes_sent() as u64),
+        bytes: Some(done.bytes),
         code: ctx.problem.as_ref().map(|problem| problem.code),
         error: cause.as_deref(),
         ..AccessLine::default()
+    };
+    let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);
+    let lines = ctx
+        .snapshot
+        .config
+        .model
+        .server
+        .refused_log_lines_per_second;
+    if !refused || state.refusals.may_log(lines) {
+        line.write();
     }
-    .write();
-    state
-        .metrics
-        .http
-        .request_finished(&head.method, Arc::clone(route), status, duration);
+    let (metrics, counted) = (&state.metrics.http, Arc::clone(route));
+    if status == SWITCHING_PROTOCOLS {
+        // The hours of a WebSocket are no one's wait for a response.
+        metrics.request_counted(done.method, counted, status);
+    } else {
+        let until_head = ctx.head_after.unwrap_or(duration);
+        metrics.request_finished(done.method, counted, status, until_head);
+    }
     let code = ctx.problem.as_ref().map(|problem| problem.code);
     let route = Arc::clone(route);
-    ctx.trace.finish(&head.method, &route, status, code);
+    ctx.trace.finish(done.method, &route, status, code);
     ctx.active = None;
 }

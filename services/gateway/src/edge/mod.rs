@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
-//!     |  ^
+//!     |  ^          client_stream       lets a request be read to its end and no further
 //!     v  | keep-alive
+//!     |  `- http2                       the same for a connection with HTTP/2
 //!   proxy           (pingora calls these, in this order)
 //!     1. ctx               client IP, request id, trace
+//!        downstream        time-outs; what HTTP/2 heads and `Connection` may say
 //!     2. request           route, policies, page of the gateway itself      -> reply
 //!     3. peer              a replica to try
 //!     4. upstream_request  headers for the replica
@@ -25,9 +27,14 @@
 //!   close: a reset could otherwise overtake it, and the client would see a broken connection
 //!   instead of the problem.
 
+mod chunks;
+mod client_stream;
 mod connection;
 mod ctx;
+mod direct;
+mod downstream;
 mod failure;
+mod http2;
 mod logging;
 mod peer;
 mod proxy;
@@ -37,4 +44,6 @@ mod request_body;
 mod request_head;
 mod response;
 pub(crate) mod server;
+mod socket;
+mod tunnel;
 mod upstream_request;

@@ -12,7 +12,10 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use super::{ctx::Ctx, failure, logging, peer, request, request_body, response, upstream_request};
+use super::{
+    ctx::Ctx, downstream, failure, logging, peer, reply, request, request_body, response,
+    upstream_request,
+};
 use crate::state::State;
 
 /// The implementation of pingora's proxy trait.
@@ -37,6 +40,7 @@ impl ProxyHttp for Edge {
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
         ctx.identify(session.req_header().as_ref(), peer, &self.state);
+        downstream::prepare(session, ctx);
         if self.state.readiness.is_draining() {
             // `Connection: close`, so that no client sends a request on a connection that is
             // about to be closed.
@@ -46,6 +50,10 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        if let Err(problem) = downstream::check(session, ctx) {
+            reply::problem(session, ctx, problem).await?;
+            return Ok(true);
+        }
         request::filter(session, ctx, &self.state).await
     }
 
@@ -59,12 +67,13 @@ impl ProxyHttp for Edge {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        request_body::count(body.as_ref(), ctx)
+        request_body::drop_empty_end(body, end_of_stream);
+        request_body::count(session, body.as_ref(), ctx)
     }
 
     async fn upstream_request_filter(
@@ -79,20 +88,19 @@ impl ProxyHttp for Edge {
     async fn upstream_response_filter(
         &self,
         _session: &mut Session,
-        _upstream_response: &mut ResponseHeader,
+        upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::head_received(ctx);
-        Ok(())
+        response::head_received(upstream_response, ctx)
     }
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::filter(response, ctx);
+        response::filter(session, response, ctx);
         Ok(())
     }
 

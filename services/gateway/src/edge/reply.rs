@@ -1,23 +1,31 @@
 //! Sends the responses of the gateway itself; no other file does.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use pingora::{Result, http::ResponseHeader, protocols::Stream, proxy::Session};
+use pingora::{
+    Error, ErrorType, Result,
+    http::ResponseHeader,
+    protocols::{GetSocketDigest, Stream},
+    proxy::Session,
+};
 use quartet_common::{
     problem::Problem,
     request_id::{self, RequestId},
 };
 use quartet_telemetry::{AccessLine, TRACEPARENT, TraceContext};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
 use super::{
     ctx::{Ctx, SentProblem, peer_ip},
-    logging::UNMATCHED,
-    request_head::RejectedHead,
+    logging::{REFUSED, UNMATCHED},
 };
 use crate::{
     policy::ResponseHead,
@@ -26,8 +34,10 @@ use crate::{
 };
 
 /// A request body of this size is read before the response, so that the connection can be reused.
-const DISCARDED_BYTES: u64 = 64 * 1024;
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const DISCARDED_BYTES: u64 = 64 * 1024;
+pub(super) const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+/// A response is sent in parts of this size, each within the write time-out.
+const PART_BYTES: usize = 64 * 1024;
 /// Time for the rest of a request after an early response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
@@ -50,8 +60,27 @@ impl ResponseHead for ResponseHeader {
     }
 }
 
-/// Adds the headers of every response, the upstream's included.
-pub(super) fn decorate(response: &mut ResponseHeader, ctx: &Ctx) {
+/// A head that gets a problem in response, and as much of it as could be read.
+pub(super) struct Rejected {
+    pub(super) problem: Problem,
+    pub(super) method: Option<Method>,
+    pub(super) path: Option<String>,
+}
+
+impl Rejected {
+    /// Nothing is known of the request.
+    pub(super) fn of(problem: Problem) -> Self {
+        Self {
+            problem,
+            method: None,
+            path: None,
+        }
+    }
+}
+
+/// Adds the headers of every final response, the upstream's included.
+pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
+    ctx.head_after = Some(ctx.started.elapsed());
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
         response.set(request_id::HEADER.clone(), id);
     }
@@ -69,16 +98,30 @@ pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, answer: Answer)
 
 /// Sends a problem, and notes it for the access log.
 pub(super) async fn problem(session: &mut Session, ctx: &mut Ctx, problem: Problem) -> Result<()> {
+    let reply = problem_reply(ctx, &problem, session.req_header().uri.path());
+    send(session, ctx, reply).await
+}
+
+/// The reply with a problem, which is noted for the access log.
+pub(super) fn problem_reply(ctx: &mut Ctx, problem: &Problem, path: &str) -> Reply {
     ctx.problem = Some(SentProblem {
         code: problem.kind.code,
         causes: problem.causes(),
     });
-    let path = session.req_header().uri.path();
-    let reply = Reply::problem(&problem, ctx.request_id(), path);
-    send(session, ctx, reply).await
+    Reply::problem(problem, ctx.request_id(), path)
 }
 
+/// Sends a response. A client that does not read it in time loses its connection or stream.
 pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
+    let limit = ctx.snapshot.config.model.server.page_timeout_seconds;
+    let sent = timeout(Duration::from_secs(limit), transmit(session, ctx, reply)).await;
+    sent.unwrap_or_else(|_| {
+        session.set_keepalive(None);
+        Err(Error::new_down(ErrorType::WriteTimedout))
+    })
+}
+
+async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<()> {
     // The rest of a request that was too slow is not waited for.
     let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
     let request_read = !timed_out && discard_small_body(session).await;
@@ -96,10 +139,21 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> 
         .write_response_header(Box::new(response), no_body)
         .await?;
     if !no_body {
-        session.write_response_body(Some(reply.body), true).await?;
+        write_body(session, reply.body).await?;
     }
     if !request_read && !timed_out && !session.is_http2() {
         let _ = timeout(LINGER, discard_body(session)).await;
+    }
+    Ok(())
+}
+
+/// The parts share the memory of the body, so a client that does not read pins none of its own.
+async fn write_body(session: &mut Session, mut body: Bytes) -> Result<()> {
+    while !body.is_empty() {
+        let part = body.split_to(PART_BYTES.min(body.len()));
+        session
+            .write_response_body(Some(part), body.is_empty())
+            .await?;
     }
     Ok(())
 }
@@ -127,41 +181,102 @@ async fn discard_body(session: &mut Session) {
 }
 
 /// Responds to a head that was rejected, logs it, and closes the connection.
-pub(super) async fn reject(stream: &mut Stream, rejected: RejectedHead, state: &State) {
+pub(super) async fn reject<S>(stream: &mut S, rejected: Rejected, state: &State)
+where
+    S: AsyncRead + AsyncWrite + GetSocketDigest + Unpin,
+{
     let started = Instant::now();
-    let request_id = RequestId::generate(&state.clock);
-    let trace = TraceContext::start();
-    let path = rejected.path.as_deref().unwrap_or("-");
-    let reply = Reply::problem(&rejected.problem, request_id.as_str(), path);
-    let text = render(&reply, &request_id, trace);
-    let sent = async {
-        stream.write_all(&text).await?;
-        stream.flush().await?;
-        AsyncWriteExt::shutdown(stream).await?;
-        let mut rest = [0; 4096];
-        while stream.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
-    };
+    let client = peer_ip(stream.get_socket_digest().as_deref());
+    let line = Line::new(&rejected, state);
     // The client may have disconnected, which changes nothing.
-    let _ = timeout(LINGER, sent).await;
-    let method = rejected.method.unwrap_or(Method::GET);
-    let (status, duration) = (reply.status.as_u16(), started.elapsed());
-    let metrics = &state.metrics.http;
-    metrics.request_finished(&method, UNMATCHED.into(), status, duration);
-    AccessLine {
-        method: method.as_str(),
-        path,
-        status,
-        duration,
-        request_id: request_id.as_str(),
-        trace,
-        route: UNMATCHED,
-        client: peer_ip(stream),
-        bytes: Some(reply.body.len() as u64),
-        code: Some(rejected.problem.kind.code),
-        ..AccessLine::default()
+    let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
+    line.write(&rejected, client, started.elapsed(), state);
+}
+
+/// Tells the client of a connection over the limit why it is closed, unless too many are being told
+/// already.
+pub(super) async fn turn_away(stream: &mut Stream, rejected: Rejected, state: &State) {
+    let client = peer_ip(stream.get_socket_digest().as_deref());
+    let line = Line::new(&rejected, state);
+    if let Ok(_permit) = state.refusals.answers.try_acquire() {
+        let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
     }
-    .write();
+    line.write(&rejected, client, Duration::ZERO, state);
+}
+
+/// Logs and counts a request that pingora has answered itself.
+pub(super) fn log_rejected(rejected: &Rejected, client: Option<IpAddr>, state: &State) {
+    Line::new(rejected, state).write(rejected, client, Duration::ZERO, state);
+}
+
+/// Sends the response, and waits for the client to close: with its bytes unread, closing first
+/// would be a reset, which could overtake the response.
+async fn send_raw<S>(stream: &mut S, text: &[u8]) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(text).await?;
+    stream.flush().await?;
+    AsyncWriteExt::shutdown(stream).await?;
+    let mut rest = [0; 4096];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// The response to a rejected head, and its line in the log.
+struct Line {
+    request_id: RequestId,
+    trace: TraceContext,
+    reply: Reply,
+}
+
+impl Line {
+    fn new(rejected: &Rejected, state: &State) -> Self {
+        let request_id = RequestId::generate(&state.clock);
+        let path = rejected.path.as_deref().unwrap_or("-");
+        let reply = Reply::problem(&rejected.problem, request_id.as_str(), path);
+        Self {
+            request_id,
+            trace: TraceContext::start(),
+            reply,
+        }
+    }
+
+    fn render(&self) -> Vec<u8> {
+        render(&self.reply, &self.request_id, self.trace)
+    }
+
+    fn write(
+        &self,
+        rejected: &Rejected,
+        client: Option<IpAddr>,
+        duration: Duration,
+        state: &State,
+    ) {
+        let method = rejected.method.clone().unwrap_or(Method::GET);
+        let status = self.reply.status.as_u16();
+        let metrics = &state.metrics.http;
+        metrics.request_finished(&method, UNMATCHED.into(), status, duration);
+        let server = &state.snapshot().config.model.server;
+        let limited = REFUSED.contains(&status) || status == 503;
+        if limited && !state.refusals.may_log(server.refused_log_lines_per_second) {
+            return;
+        }
+        AccessLine {
+            method: method.as_str(),
+            path: rejected.path.as_deref().unwrap_or("-"),
+            status,
+            duration,
+            request_id: self.request_id.as_str(),
+            trace: self.trace,
+            route: UNMATCHED,
+            client,
+            bytes: Some(self.reply.body.len() as u64),
+            code: Some(rejected.problem.kind.code),
+            ..AccessLine::default()
+        }
+        .write();
+    }
 }
 
 fn render(reply: &Reply, request_id: &RequestId, trace: TraceContext) -> Vec<u8> {

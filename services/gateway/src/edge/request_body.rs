@@ -1,24 +1,46 @@
-//! Phase 5: counts the request body as its parts arrive.
+//! Phase 5: counts the request body as its parts arrive, and bounds the pauses between them.
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::ctx::Ctx;
 
 /// The body is larger than the route allows.
 pub(super) const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);
 
+/// Some clients with HTTP/2 end a body with an empty part. pingora would send it as a last chunk and
+/// then a last chunk of its own, which the upstream takes for the next request: its answer would
+/// reach whoever uses the connection next (cloudflare/pingora#935).
+pub(super) fn drop_empty_end(part: &mut Option<Bytes>, end: bool) {
+    if end && part.as_ref().is_some_and(Bytes::is_empty) {
+        *part = None;
+    }
+}
+
 /// After an upgrade there is no request body: those bytes belong to the tunnel.
-pub(super) fn count(part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     let (Some(part), Some(matched)) = (part, &ctx.matched) else {
         return Ok(());
     };
     if ctx.upgrade {
         return Ok(());
     }
+    let (limit, timeout) = (matched.route.body_limit_bytes, matched.route.body_timeout);
+    // pingora bounds the pauses of HTTP/1 bodies only.
+    if session.is_http2() && pause(ctx) > timeout {
+        return Err(Error::new_down(ErrorType::ReadTimedout));
+    }
+    ctx.body_at = Some(Instant::now());
     ctx.body_bytes = ctx.body_bytes.saturating_add(part.len() as u64);
-    if ctx.body_bytes > matched.route.body_limit_bytes {
+    if ctx.body_bytes > limit {
         return Err(Error::new_down(TOO_LARGE));
     }
     Ok(())
+}
+
+/// How long ago the last part of the body was received.
+pub(super) fn pause(ctx: &Ctx) -> Duration {
+    ctx.body_at.unwrap_or(ctx.started).elapsed()
 }

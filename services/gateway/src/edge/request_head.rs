@@ -12,25 +12,30 @@
 //! 3. **Bounded in size**, by bytes and by headers, before anything is parsed.
 //!
 //! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
-//! end, [`check`] parses the head and the bytes are handed to pingora unchanged.
+//! end, [`check`] parses the head, and its bytes are handed to pingora unchanged. What follows them
+//! stays in the [`ClientStream`], which knows from the head where the request ends.
 
 use std::{mem::MaybeUninit, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use http::Method;
-use pingora::{protocols::Stream, server::ShutdownWatch};
+use pingora::server::ShutdownWatch;
 use quartet_common::problem::Problem;
-use tokio::{
-    io::AsyncReadExt,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
+use super::{
+    chunks::Chunks,
+    client_stream::{ClientStream, Extent},
+    reply::Rejected,
+};
 use crate::error;
 
-const FIRST_READ_BYTES: usize = 4096;
 /// pingora has no room for more.
 const MOST_HEADERS: usize = 256;
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+/// The start of a connection with HTTP/2 (RFC 9113, 3.4); up to the first empty line it could be a
+/// request head.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HTTP2_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 /// Bounds of a request head.
 #[derive(Clone, Copy, Debug)]
@@ -45,60 +50,70 @@ pub(super) struct Limits {
 
 /// The result of reading from a connection.
 pub(super) enum Head {
-    /// A valid head, and what followed it in the same read.
+    /// A valid head. The connection can be read to the end of its request.
     Complete(BytesMut),
-    /// The client speaks HTTP/2; these are its first bytes.
-    Http2(BytesMut),
+    /// The client speaks HTTP/2; its first bytes are still ahead.
+    Http2,
     /// The client disconnected, or the connection was idle for too long.
     Closed,
-    Rejected(Box<RejectedHead>),
-}
-
-/// A head that gets a problem in response, and as much of it as could be read.
-pub(super) struct RejectedHead {
-    pub(super) problem: Problem,
-    pub(super) method: Option<Method>,
-    pub(super) path: Option<String>,
+    Rejected(Box<Rejected>),
 }
 
 pub(super) async fn read(
-    stream: &mut Stream,
+    stream: &mut ClientStream,
     limits: Limits,
     shutdown: &mut ShutdownWatch,
 ) -> Head {
-    let mut buffer = BytesMut::with_capacity(FIRST_READ_BYTES);
-    let idle_until = Instant::now() + limits.idle_timeout;
-    let first = tokio::select! {
-        biased;
-        first = timeout_at(idle_until, stream.read_buf(&mut buffer)) => first,
-        // No request has started, so none is lost.
-        _ = shutdown.wait_for(|&begun| begun) => return Head::Closed,
-    };
-    if !matches!(first, Ok(Ok(1..))) {
+    if !begins(stream, limits, shutdown).await {
         return Head::Closed;
     }
     let deadline = Instant::now() + limits.timeout;
     let mut scan = Scan::default();
     loop {
-        match scan.advance(&mut buffer, limits) {
-            Ok(Some(end)) => return complete(buffer, end, limits),
+        match scan.find(stream.ahead(), limits) {
+            Ok(Some(Found::Request { length, extent })) => {
+                return Head::Complete(stream.begin(length, extent));
+            }
+            Ok(Some(Found::Http2)) => return Head::Http2,
             Ok(None) => {}
-            Err(problem) => return rejected(problem, &buffer),
+            Err(problem) => return rejected(problem, stream.ahead()),
         }
-        match timeout_at(deadline, stream.read_buf(&mut buffer)).await {
+        match timeout_at(deadline, stream.fill()).await {
             Ok(Ok(1..)) => {}
             Ok(_) => return Head::Closed,
             Err(_) => {
                 let problem = error::request_timeout("the request head did not arrive in time");
-                return rejected(problem, &buffer);
+                return rejected(problem, stream.ahead());
             }
+        }
+    }
+}
+
+/// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
+async fn begins(stream: &mut ClientStream, limits: Limits, shutdown: &mut ShutdownWatch) -> bool {
+    let idle_until = Instant::now() + limits.idle_timeout;
+    loop {
+        while stream.ahead().starts_with(b"\r\n") {
+            stream.ahead().advance(2);
+        }
+        if !matches!(&stream.ahead()[..], b"" | b"\r") {
+            return true;
+        }
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(idle_until, stream.fill()) => read,
+            // No request has started, so none is lost.
+            _ = shutdown.wait_for(|&begun| begun) => return false,
+        };
+        if !matches!(read, Ok(Ok(1..))) {
+            return false;
         }
     }
 }
 
 fn rejected(problem: Problem, buffer: &[u8]) -> Head {
     let (method, path) = request_line(buffer);
-    Head::Rejected(Box::new(RejectedHead {
+    Head::Rejected(Box::new(Rejected {
         problem,
         method,
         path,
@@ -111,10 +126,22 @@ struct Scan {
     at: usize,
     line_start: usize,
     lines: usize,
+    /// The length of the head.
+    end: Option<usize>,
 }
 
 impl Scan {
-    /// The length of the head, once it is complete.
+    /// The head, once it is complete.
+    fn find(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<Found>, Problem> {
+        if self.end.is_none() {
+            self.end = self.advance(buffer, limits)?;
+        }
+        match self.end {
+            Some(end) => recognize(buffer, end, limits),
+            None => Ok(None),
+        }
+    }
+
     fn advance(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<usize>, Problem> {
         let too_large = || error::headers_too_large(limits.bytes, limits.count);
         while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
@@ -152,19 +179,30 @@ impl Scan {
     }
 }
 
-fn complete(buffer: BytesMut, end: usize, limits: Limits) -> Head {
-    let head = &buffer[..end];
-    if head == HTTP2_PREFACE {
-        return Head::Http2(buffer);
-    }
-    match check(head, limits) {
-        Ok(()) => Head::Complete(buffer),
-        Err(problem) => rejected(problem, head),
-    }
+enum Found {
+    Request { length: usize, extent: Extent },
+    Http2,
 }
 
-/// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2).
-fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
+/// What the first `end` bytes are. `None`: that depends on the next ones.
+fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>, Problem> {
+    if &buffer[..end] != HTTP2_HEAD {
+        let extent = check(&buffer[..end], limits)?;
+        return Ok(Some(Found::Request {
+            length: end,
+            extent,
+        }));
+    }
+    let compared = buffer.len().min(HTTP2_PREFACE.len());
+    if buffer[..compared] != HTTP2_PREFACE[..compared] {
+        return Err(error::malformed("the HTTP/2 preface is invalid"));
+    }
+    Ok((compared == HTTP2_PREFACE.len()).then_some(Found::Http2))
+}
+
+/// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Returns what
+/// follows a valid one.
+fn check(head: &[u8], limits: Limits) -> Result<Extent, Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut headers) {
@@ -176,51 +214,88 @@ fn check(head: &[u8], limits: Limits) -> Result<(), Problem> {
             return Err(error::malformed("the request head cannot be parsed"));
         }
     }
-    if request.method == Some("CONNECT") {
+    let method = request.method.unwrap_or_default();
+    if matches!(method, "CONNECT" | "TRACE") {
         return Err(error::method_not_allowed(&[]));
     }
-    let (mut lengths, mut codings, mut hosts) = (0, 0, 0);
-    for header in request.headers.iter() {
+    let is_http_1_0 = request.version == Some(0);
+    let framing = Framing::read(request.headers)?;
+    framing.check(is_http_1_0)?;
+    Ok(match framing.length {
+        Some(1..) => Extent::Length(framing.length.unwrap_or_default()),
+        _ if framing.codings > 0 => Extent::Chunked(Chunks::default()),
+        _ if framing.upgrade && method == "GET" && !is_http_1_0 => Extent::Handshake,
+        _ => Extent::Ended,
+    })
+}
+
+/// The headers that say where a request ends and for whom it is.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    lengths: u32,
+    codings: u32,
+    hosts: u32,
+    upgrade: bool,
+}
+
+impl Framing {
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Problem> {
+        let mut framing = Self::default();
+        for header in headers {
+            framing.note(header)?;
+        }
+        Ok(framing)
+    }
+
+    fn note(&mut self, header: &httparse::Header<'_>) -> Result<(), Problem> {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         match header.name.len() {
             14 if is("content-length") => {
-                lengths += 1;
-                if header.value.is_empty() || !header.value.iter().all(u8::is_ascii_digit) {
+                self.lengths += 1;
+                let is_number = header.value.iter().all(u8::is_ascii_digit);
+                let text = std::str::from_utf8(header.value).ok().filter(|_| is_number);
+                self.length = text.and_then(|text| text.parse().ok());
+                if self.length.is_none() {
                     return Err(error::malformed("Content-Length must be a whole number"));
                 }
             }
             17 if is("transfer-encoding") => {
-                codings += 1;
+                self.codings += 1;
                 if !header.value.eq_ignore_ascii_case(b"chunked") {
                     return Err(error::malformed("Transfer-Encoding must be chunked"));
                 }
             }
             4 if is("host") => {
-                hosts += 1;
+                self.hosts += 1;
                 if !header.value.iter().all(|&byte| is_authority(byte)) {
                     return Err(error::malformed(
                         "Host must be a host with an optional port",
                     ));
                 }
             }
+            7 if is("upgrade") => self.upgrade = true,
             _ => {}
         }
+        Ok(())
     }
-    let is_http_1_0 = request.version == Some(0);
-    match (lengths, codings, hosts) {
-        (1.., 1.., _) => Err(error::malformed(
-            "Content-Length and Transfer-Encoding cannot be combined",
-        )),
-        (2.., ..) => Err(error::malformed("there must be at most one Content-Length")),
-        (_, 2.., _) => Err(error::malformed(
-            "there must be at most one Transfer-Encoding",
-        )),
-        (_, 1, _) if is_http_1_0 => Err(error::malformed(
-            "HTTP/1.0 does not support Transfer-Encoding",
-        )),
-        (_, _, 0) if !is_http_1_0 => Err(error::malformed("the Host header is missing")),
-        (_, _, 2..) => Err(error::malformed("there must be exactly one Host header")),
-        _ => Ok(()),
+
+    fn check(&self, is_http_1_0: bool) -> Result<(), Problem> {
+        match (self.lengths, self.codings, self.hosts) {
+            (1.., 1.., _) => Err(error::malformed(
+                "Content-Length and Transfer-Encoding cannot be combined",
+            )),
+            (2.., ..) => Err(error::malformed("there must be at most one Content-Length")),
+            (_, 2.., _) => Err(error::malformed(
+                "there must be at most one Transfer-Encoding",
+            )),
+            (_, 1, _) if is_http_1_0 => Err(error::malformed(
+                "HTTP/1.0 does not support Transfer-Encoding",
+            )),
+            (_, _, 0) if !is_http_1_0 => Err(error::malformed("the Host header is missing")),
+            (_, _, 2..) => Err(error::malformed("there must be exactly one Host header")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -263,16 +338,10 @@ mod tests {
         let mut scan = Scan::default();
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
-            match scan.advance(&mut buffer, LIMITS) {
+            match scan.find(&mut buffer, LIMITS) {
+                Ok(Some(Found::Request { .. })) => return "ok".to_owned(),
+                Ok(Some(Found::Http2)) => return "h2".to_owned(),
                 Ok(None) => {}
-                Ok(Some(end)) => {
-                    return match complete(buffer, end, LIMITS) {
-                        Head::Complete(_) => "ok".to_owned(),
-                        Head::Http2(_) => "h2".to_owned(),
-                        Head::Rejected(rejected) => rejected.problem.kind.code.to_owned(),
-                        Head::Closed => "closed".to_owned(),
-                    };
-                }
                 Err(problem) => return problem.kind.code.to_owned(),
             }
         }
@@ -285,7 +354,9 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "ok"),
             ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "ok"),
             ("GET / HTTP/1.0\r\n\r\n", "ok"),
-            ("PRI * HTTP/2.0\r\n\r\n", "h2"),
+            ("PRI * HTTP/2.0\r\n\r\n", "partial"),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "h2"),
+            ("PRI * HTTP/2.0\r\n\r\nSMTP", "malformed_request"),
             ("GET / HTTP/1.1\r\nHost: a\r\n", "partial"),
             ("GET / HTTP/1.1\nHost: a\n\n", "malformed_request"),
             ("GET / HTTP/1.1\r\n\r\n", "malformed_request"),
@@ -307,6 +378,11 @@ mod tests {
             (
                 "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
                 "method_not_allowed",
+            ),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_allowed"),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                "malformed_request",
             ),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -1,12 +1,28 @@
 //! Phase 6: the head of the upstream's response.
 
-use pingora::http::ResponseHeader;
+use http::StatusCode;
+use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use super::{ctx::Ctx, reply};
+use super::{ctx::Ctx, downstream, reply};
 use crate::upstream::Outcome;
 
-/// Marks the replica healthy, and notes how long it took.
-pub(super) fn head_received(ctx: &mut Ctx) {
+/// Marks the replica healthy, and notes how long it took until its final head.
+///
+/// # Errors
+/// When the upstream switches to a protocol that was not asked for: what follows has no meaning.
+pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade {
+        let why = "the upstream switched protocols without being asked";
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+    }
+    if !is_interim(response) {
+        has_answered(ctx);
+    }
+    Ok(())
+}
+
+/// The replica of this attempt has sent a final head.
+pub(super) fn has_answered(ctx: &mut Ctx) {
     if let Some(lease) = &ctx.attempts.current {
         lease.report(Outcome::Responded);
     }
@@ -15,6 +31,15 @@ pub(super) fn head_received(ctx: &mut Ctx) {
     }
 }
 
-pub(super) fn filter(response: &mut ResponseHeader, ctx: &Ctx) {
+/// An interim head passes as it is: what is added is said of the final one.
+pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) {
+    if is_interim(response) {
+        return;
+    }
+    downstream::adapt(session, response);
     reply::decorate(response, ctx);
+}
+
+fn is_interim(response: &ResponseHeader) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
 }

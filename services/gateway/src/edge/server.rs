@@ -17,7 +17,6 @@ use std::{
 use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
-    protocols::http::v2::server::default_h2_options,
     proxy::http_proxy,
     server::{
         RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
@@ -36,7 +35,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{connection::ConnectionHandler, proxy::Edge};
+use super::{connection::ConnectionHandler, proxy::Edge, socket::listener_config};
 use crate::{admin, background, listener, state::State};
 
 /// A backstop; the retries of a request are bounded by its upstream's `retries`.
@@ -58,11 +57,10 @@ enum Exit {
 pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyhow::Result<()> {
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
-    drop(listener::bind(settings.listen)?);
-    let threads = match settings.threads {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    for listen in &settings.listen {
+        drop(listener::bind(listen.address())?);
+    }
+    let threads = settings.worker_threads();
     let conf = ServerConf {
         threads,
         max_retries: MAX_ATTEMPTS,
@@ -85,7 +83,9 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     ));
     let handler = connection_handler(state, &server.configuration);
     let mut public = Service::new("public".to_owned(), handler);
-    public.add_tcp(&settings.listen.to_string());
+    for listen in &settings.listen {
+        public.add_listener(listener_config(listen, &settings));
+    }
     server.add_service(public).add_dependency(&background);
     let signals = Signals {
         state: Arc::clone(state),
@@ -107,18 +107,14 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
 
 fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionHandler {
     let state = Arc::clone(state);
-    let server = state.snapshot().config.model.server.clone();
     let edge = Edge {
         state: Arc::clone(&state),
     };
     let mut proxy = http_proxy(conf, edge);
     let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(Duration::from_secs(server.keepalive_timeout_seconds));
+    // Such requests are refused in a phase of this gateway, with a problem and a line in the log.
+    options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut http2 = default_h2_options();
-    http2.max_header_list_size(u32::try_from(server.header_limit_bytes).unwrap_or(u32::MAX));
-    proxy.h2_options = Some(http2);
     let proxy = Arc::new(proxy);
     ConnectionHandler { proxy, state }
 }
@@ -187,13 +183,19 @@ impl Background {
     /// Waits for the public listener: pingora does not report when it is open.
     async fn listening(&self) {
         let server = self.state.snapshot().config.model.server.clone();
-        let address = listener::loopback(server.listen);
-        while TcpStream::connect(address).await.is_err() {
-            sleep(Duration::from_millis(1)).await;
+        for listen in &server.listen {
+            let address = listener::loopback(listen.address());
+            while TcpStream::connect(address).await.is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
         }
+        let addresses = server.listen.iter();
+        let addresses: Vec<String> = addresses
+            .map(|listen| listen.address().to_string())
+            .collect();
         tracing::info!(
             target: "quartet",
-            address = %server.listen,
+            address = addresses.join(", "),
             admin = %server.admin_listen,
             version = env!("CARGO_PKG_VERSION"),
             "listening"

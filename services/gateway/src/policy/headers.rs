@@ -43,6 +43,11 @@ pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
+/// The same for one name as it was received.
+pub(crate) fn is_untrusted(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(is_identity_header)
+}
+
 fn is_identity_header(name: &str) -> bool {
     if name.len() > LONGEST {
         // Longer than any exact name: only a prefix can match.
@@ -58,13 +63,11 @@ fn is_identity_header(name: &str) -> bool {
             .any(|prefix| has_prefix(name, prefix))
 }
 
-/// Names in a header map are already in lower case.
 fn has_prefix(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
-        && name
-            .bytes()
-            .zip(prefix.bytes())
-            .all(|(sent, known)| sent == known || (sent == b'_' && known == b'-'))
+        && name.bytes().zip(prefix.bytes()).all(|(sent, known)| {
+            sent.to_ascii_lowercase() == known || (sent == b'_' && known == b'-')
+        })
 }
 
 /// What the upstream learns about the client.

@@ -25,6 +25,8 @@ pub(crate) struct Route {
     /// All of these must be present.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) action: Action,
+    /// Requests in common form take the direct path.
+    pub(crate) direct: bool,
     /// The `Location` of every response.
     pub(crate) redirect: Option<Template>,
     pub(crate) auth: Auth,

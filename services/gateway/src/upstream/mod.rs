@@ -4,9 +4,11 @@ mod balance;
 pub(crate) mod discovery;
 mod health;
 mod lease;
+mod pool;
 mod replicas;
 mod retry;
 
 pub(crate) use health::State as HealthState;
 pub(crate) use lease::{Lease, Outcome};
+pub(crate) use pool::Pool;
 pub(crate) use replicas::{Lookup, Replica, Upstream};

@@ -8,10 +8,14 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener reply error",
+                "admin background state pages snapshot policy upstream routing request listener config reply error",
                 "",
             ],
-            ["admin", "state config upstream routing reply", "pingora"],
+            [
+                "admin",
+                "state config upstream routing reply error",
+                "pingora",
+            ],
             [
                 "background",
                 "state config upstream metrics",
@@ -19,7 +23,7 @@ fn imports_point_downward() {
             ],
             [
                 "state",
-                "pages snapshot policy config metrics listener",
+                "pages snapshot policy upstream config metrics listener refusals pulse",
                 "pingora axum",
             ],
             [
@@ -43,6 +47,8 @@ fn imports_point_downward() {
             ["request", "", "pingora axum"],
             ["metrics", "", "pingora axum"],
             ["listener", "", "pingora axum"],
+            ["refusals", "", "pingora axum"],
+            ["pulse", "", "pingora axum"],
             ["reply", "", "pingora axum"],
             ["error", "", "pingora axum"],
         ],

@@ -1,28 +1,10 @@
 //! Invalid configurations, reloads and shutdowns that lose no request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{Router, routing::get};
 use quartet_testing::child::survives_hangup;
-use tokio::sync::Semaphore;
 
-use crate::support::{Gateway, client, command, eventually, problem, route, serve, upstream};
-
-/// An upstream whose response to `/held` waits for a permit.
-async fn held() -> (SocketAddr, Arc<Semaphore>) {
-    let permits = Arc::new(Semaphore::new(0));
-    let wait = Arc::clone(&permits);
-    let router = Router::new()
-        .route(
-            "/held",
-            get(move || async move {
-                wait.acquire().await.unwrap().forget();
-                "released"
-            }),
-        )
-        .fallback(get(|| async { "ok" }));
-    (serve(router).await, permits)
-}
+use crate::support::{Gateway, client, command, eventually, held, problem, route, upstream};
 
 /// Sends a request to `/held`, and returns once the upstream has it.
 async fn in_flight(gateway: &Gateway) -> tokio::task::JoinHandle<reqwest::Response> {

@@ -3,11 +3,15 @@
 
 mod admin;
 mod auth;
+mod conduct;
+mod connections;
 mod documents;
 mod hostile;
+mod http2;
 mod layers;
 mod lifecycle;
 mod limits;
+mod paths;
 mod reloads;
 mod replicas;
 mod routing;

@@ -13,6 +13,7 @@ async fn gateway() -> Gateway {
     let settings = [
         upstream(&[serve(echo()).await]),
         "[jwt]\njwks_url = \"http://127.0.0.1:9/\"\n".to_owned(),
+        "[server]\nhttp2 = true\n".to_owned(),
         route("all", "/*", ""),
         route("files", "/files/*", "raw_path = true"),
         required(route("secret", "/secret/*", "")),

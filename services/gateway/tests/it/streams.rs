@@ -57,6 +57,12 @@ async fn websocket_messages_pass_in_both_directions() {
     socket.close(None).await.unwrap();
     let line = gateway.access_line("/ws").await;
     assert_eq!(line["status"], 101);
+    // It is counted, but its hours are not the time that anyone waited for a response.
+    let labels = "{service=\"gateway\",http_request_method=\"GET\",http_route=\"/ws\",http_response_status_code=\"101\"";
+    let count = format!("http_server_requests_total{labels}");
+    assert_eq!(gateway.count(&count).await, 1);
+    let timed = format!("http_server_request_duration_seconds_count{labels}");
+    assert_eq!(gateway.count(&timed).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 mod checker;
 mod edits;
 mod routes;
+mod server;
 mod upstreams;
 
 use std::time::Duration;
@@ -24,7 +25,7 @@ use checker::{Checker, DAY_SECONDS, Violations};
 pub(super) fn validate(model: model::Model, settings: Settings) -> Result<Config, Violations> {
     let mut checker = Checker::default();
     check_shared(&model, &mut checker);
-    check_server(&model.server, &mut checker);
+    server::check(&model.server, &mut checker);
     check_background(&model, &mut checker);
     routes::check_timeouts("defaults", &model.defaults, &mut checker);
     let upstreams = model
@@ -62,71 +63,6 @@ fn check_shared(model: &model::Model, checker: &mut Checker) {
             other => checker.error("", other.to_string()),
         }
     }
-}
-
-fn check_server(server: &model::Server, checker: &mut Checker) {
-    checker.ranges(
-        "server",
-        &[
-            ("threads", server.threads as u64, 0, 1_024),
-            (
-                "max_connections",
-                server.max_connections as u64,
-                1,
-                10_000_000,
-            ),
-            // pingora's parser has room for 256 headers and one mebibyte.
-            (
-                "header_limit_bytes",
-                server.header_limit_bytes as u64,
-                1_024,
-                1_000_000,
-            ),
-            (
-                "header_limit_count",
-                server.header_limit_count as u64,
-                1,
-                250,
-            ),
-            (
-                "upstream_pool_size",
-                server.upstream_pool_size as u64,
-                1,
-                1_000_000,
-            ),
-            (
-                "rate_limit_keys_max",
-                server.rate_limit_keys_max as u64,
-                64,
-                100_000_000,
-            ),
-            (
-                "header_timeout_seconds",
-                server.header_timeout_seconds,
-                1,
-                3_600,
-            ),
-            (
-                "keepalive_timeout_seconds",
-                server.keepalive_timeout_seconds,
-                1,
-                3_600,
-            ),
-            (
-                "write_timeout_seconds",
-                server.write_timeout_seconds,
-                1,
-                3_600,
-            ),
-            ("drain_delay_seconds", server.drain_delay_seconds, 0, 3_600),
-            (
-                "shutdown_grace_seconds",
-                server.shutdown_grace_seconds,
-                1,
-                DAY_SECONDS,
-            ),
-        ],
-    );
 }
 
 fn check_background(model: &model::Model, checker: &mut Checker) {

@@ -21,6 +21,7 @@ struct References<'a> {
     upstreams: BTreeMap<&'a str, usize>,
     limits: BTreeMap<&'a str, usize>,
     defaults: &'a model::RouteDefaults,
+    direct_path: bool,
 }
 
 /// The valid ones among the routes that are enabled.
@@ -29,6 +30,7 @@ pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
         upstreams: indices(&model.upstreams),
         limits: indices(&model.limits),
         defaults: &model.defaults,
+        direct_path: model.server.direct_path,
     };
     model
         .routes
@@ -71,6 +73,7 @@ fn check_route(
         paths: paths?,
         methods: methods?,
         headers: headers?,
+        direct: references.direct_path && matches!(action, Some(Action::Proxy(_))),
         action: action?,
         redirect: match redirect {
             None => None,

@@ -1,11 +1,14 @@
 //! The API documentation, with a login. It loads nothing from other origins.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use quartet_common::problem::Problem;
-use utoipa_swagger_ui::Config;
 
 use crate::{error, reply::Reply};
 
@@ -41,7 +44,43 @@ const SWAGGER_UI: [&str; 3] = [
     "favicon-32x32.png",
 ];
 
-static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(Arc::default);
+/// The files of the page, unpacked once: responses share them.
+static FILES: LazyLock<BTreeMap<&'static str, File>> = LazyLock::new(|| {
+    let page = PAGE.iter().map(|(name, content_type, text)| {
+        let file = File {
+            content_type: HeaderValue::from_static(content_type),
+            content: Bytes::from_static(text.as_bytes()),
+            // All files must be of one release.
+            cache: "no-cache",
+            is_gzip: false,
+        };
+        (*name, file)
+    });
+    let library = SWAGGER_UI
+        .iter()
+        .filter_map(|name| Some((*name, library_file(name)?)));
+    page.chain(library).collect()
+});
+
+struct File {
+    content_type: HeaderValue,
+    content: Bytes,
+    cache: &'static str,
+    is_gzip: bool,
+}
+
+fn library_file(name: &str) -> Option<File> {
+    let file = utoipa_swagger_ui::serve(name, Arc::default()).ok()??;
+    Some(File {
+        content_type: HeaderValue::from_str(&file.content_type).ok()?,
+        content: match file.bytes {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        },
+        cache: "public, max-age=3600",
+        is_gzip: file.gzpipped,
+    })
+}
 
 pub(super) fn render(path: &str) -> Result<Reply, Problem> {
     match path.strip_prefix(ROOT).unwrap_or_default() {
@@ -59,23 +98,10 @@ fn redirect_to_directory() -> Reply {
 }
 
 fn file(name: &str) -> Result<Reply, Problem> {
-    if let Some((_, content_type, text)) = PAGE.iter().find(|(file, _, _)| *file == name) {
-        let reply = Reply::ok(HeaderValue::from_static(content_type), text.as_bytes());
-        // All files must be of one release.
-        return Ok(secure(reply, "no-cache"));
-    }
-    if !SWAGGER_UI.contains(&name) {
-        return Err(error::no_route());
-    }
-    let file = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG))
-        .map_err(|_| error::internal())?
-        .ok_or_else(error::internal)?;
-    let content_type = HeaderValue::from_str(&file.content_type).map_err(|_| error::internal())?;
-    let reply = secure(
-        Reply::ok(content_type, file.bytes.into_owned()),
-        "public, max-age=3600",
-    );
-    Ok(if file.gzpipped {
+    let file = FILES.get(name).ok_or_else(error::no_route)?;
+    let reply = Reply::ok(file.content_type.clone(), file.content.clone());
+    let reply = secure(reply, file.cache);
+    Ok(if file.is_gzip {
         reply.header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
     } else {
         reply

@@ -20,8 +20,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use dns::Dns;
-pub(crate) use raw::{exchange, read_response};
-pub(crate) use upstream::{Replica, echo, serve, serve_on};
+pub(crate) use raw::{RawResponse, exchange, read_next, read_response};
+pub(crate) use upstream::{Replica, echo, held, serve, serve_on};
+
+/// Whether the tests run on the direct path: every test is compiled into two binaries.
+pub(crate) const DIRECT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"direct");
 
 /// Bound of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -73,6 +76,7 @@ impl Gateway {
             .env("QUARTET_SERVER_LISTEN", public.to_string())
             .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
             .env("QUARTET_SERVER_THREADS", "2")
+            .env("QUARTET_SERVER_DIRECT_PATH", DIRECT.to_string())
             .envs(variables.iter().copied())
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -124,6 +128,13 @@ impl Gateway {
             .find(|line| line.starts_with(start))
             .and_then(|line| line.rsplit(' ').next()?.parse().ok())
             .unwrap_or(0.0)
+    }
+
+    /// As `metric`, for what is counted.
+    pub(crate) async fn count(&self, start: &str) -> usize {
+        let text = self.admin("/metrics").await.text().await.unwrap();
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
     pub(crate) fn file(&self) -> PathBuf {

@@ -38,19 +38,26 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> RawResponse
 }
 
 pub(crate) async fn read_response(stream: &mut TcpStream) -> RawResponse {
-    timeout(DEADLINE, read(stream))
+    let mut rest = Vec::new();
+    let response = read_next(stream, &mut rest).await;
+    assert!(rest.is_empty(), "more than one response: {response:?}");
+    response
+}
+
+/// Reads the next response; `rest` keeps what was received after it.
+pub(crate) async fn read_next(stream: &mut TcpStream, rest: &mut Vec<u8>) -> RawResponse {
+    timeout(DEADLINE, read(stream, rest))
         .await
         .expect("a response in time")
 }
 
-async fn read(stream: &mut TcpStream) -> RawResponse {
-    let mut bytes = Vec::new();
+async fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> RawResponse {
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
         }
         assert!(
-            stream.read_buf(&mut bytes).await.unwrap() > 0,
+            stream.read_buf(bytes).await.unwrap() > 0,
             "closed without a response"
         );
     };
@@ -63,11 +70,12 @@ async fn read(stream: &mut TcpStream) -> RawResponse {
         .map_or(0, |length| length.parse().unwrap());
     while bytes.len() < head_end + length {
         assert!(
-            stream.read_buf(&mut bytes).await.unwrap() > 0,
+            stream.read_buf(bytes).await.unwrap() > 0,
             "incomplete response: {head}"
         );
     }
     let body = String::from_utf8(bytes[head_end..head_end + length].to_vec()).unwrap();
+    bytes.drain(..head_end + length);
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     RawResponse { status, head, body }
 }

@@ -9,9 +9,13 @@ use std::{
     thread,
 };
 
-use axum::{Json, Router, extract::Request, routing::any};
+use axum::{
+    Json, Router,
+    extract::Request,
+    routing::{any, get},
+};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 
 /// Serves on a free loopback port until the test ends.
 pub(crate) async fn serve(router: Router) -> SocketAddr {
@@ -44,6 +48,22 @@ pub(crate) fn echo() -> Router {
             "body_bytes": body.len(),
         }))
     }))
+}
+
+/// An upstream whose response to `/held` waits for a permit.
+pub(crate) async fn held() -> (SocketAddr, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let wait = Arc::clone(&permits);
+    let router = Router::new()
+        .route(
+            "/held",
+            get(move || async move {
+                wait.acquire().await.unwrap().forget();
+                "released"
+            }),
+        )
+        .fallback(get(|| async { "ok" }));
+    (serve(router).await, permits)
 }
 
 /// A service in a runtime of its own, so that killing it cuts its connections.

@@ -1,0 +1,192 @@
+//! Buffers that a connection has only while a request passes.
+//!
+//! An idle connection keeps none: with thousands of idle connections, buffers would be most of the
+//! memory. Each thread keeps a few for the next request.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// One read of a body. As large as a TLS record.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Kept per thread.
+const MAX_SPARE: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes on their way from one connection to the other. Returned to the thread when dropped.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(super) fn lend() -> Self {
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        Self {
+            bytes: spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice()),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(super) fn unused(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Something was consumed, and something is left.
+    pub(super) fn is_partly_used(&self) -> bool {
+        self.start > 0
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Makes the first bytes unused again; only as long as nothing was added since.
+    pub(super) fn rewind(&mut self, length: usize) {
+        (self.start, self.end) = (0, length);
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
+    /// Reads at most `max` bytes, at least one; 0 is the end of the stream. Grows if it is full;
+    /// the caller bounds what it leaves unused.
+    pub(super) fn poll_read<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+        max: u64,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(1);
+        let room = &mut self.bytes[self.end..];
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(room.len());
+        let mut room = ReadBuf::new(&mut room[..max]);
+        ready!(Pin::new(reader).poll_read(context, &mut room))?;
+        let count = room.filled().len();
+        self.end += count;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes until nothing is left; `progressed` is called for every part.
+    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        writer: &mut W,
+        context: &mut Context<'_>,
+        mut progressed: impl FnMut(),
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let written = Pin::new(&mut *writer).poll_write(context, self.unused());
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.consume(count),
+            }
+            progressed();
+        }
+        Pin::new(writer).poll_flush(context)
+    }
+
+    fn make_room(&mut self, wanted: usize) {
+        if self.bytes.len() - self.end >= wanted {
+            return;
+        }
+        let used = self.end - self.start;
+        if self.bytes.len() - used >= wanted {
+            self.bytes.copy_within(self.start..self.end, 0);
+        } else {
+            let size = (used + wanted).max(2 * self.bytes.len());
+            let mut larger = vec![0; size].into_boxed_slice();
+            larger[..used].copy_from_slice(self.unused());
+            self.bytes = larger;
+        }
+        (self.start, self.end) = (0, used);
+    }
+}
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // One that has grown is an exception, not worth keeping.
+        if self.bytes.len() != BUFFER_BYTES {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        // Fails only while the thread ends.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MAX_SPARE {
+                spare.push(bytes);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn content_moves_or_the_buffer_grows_when_it_is_full() {
+        let mut context = Context::from_waker(Waker::noop());
+        let source: Vec<u8> = (0..=250).cycle().take(3 * BUFFER_BYTES).collect();
+        let mut reader = source.as_slice();
+        let mut buffer = Buffer::lend();
+        let mut read =
+            |buffer: &mut Buffer, max| match buffer.poll_read(&mut reader, max, &mut context) {
+                Poll::Ready(result) => result.unwrap(),
+                Poll::Pending => panic!("a slice is always ready"),
+            };
+        assert_eq!(read(&mut buffer, 10), 10);
+        assert_eq!(read(&mut buffer, u64::MAX), BUFFER_BYTES - 10);
+        buffer.consume(100);
+        assert_eq!(
+            read(&mut buffer, u64::MAX),
+            100,
+            "the rest moves to the start"
+        );
+        assert_eq!(
+            read(&mut buffer, u64::MAX),
+            BUFFER_BYTES,
+            "a full buffer grows"
+        );
+        buffer.push(b"end");
+        let expected = [&source[100..100 + 2 * BUFFER_BYTES], b"end"].concat();
+        assert_eq!(buffer.unused(), expected);
+        buffer.consume(usize::MAX);
+        assert!(buffer.is_empty());
+        drop(buffer);
+        assert_eq!(Buffer::lend().bytes.len(), BUFFER_BYTES);
+    }
+}

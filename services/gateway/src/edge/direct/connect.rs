@@ -1,0 +1,50 @@
+//! A connection to a replica: an idle one, else a new one.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::alarm::Alarm;
+use crate::{
+    config::model::Server,
+    edge::socket::tcp_keepalive,
+    upstream::{Pool, Upstream},
+};
+use pingora::protocols::l4::ext::set_tcp_keepalive;
+
+/// A connection, and whether it has served a request before.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: TcpStream,
+    pub(super) reused: bool,
+}
+
+/// # Errors
+/// When the replica refuses the connection, or does not accept it within the time-out.
+pub(super) async fn connect(
+    address: SocketAddr,
+    upstream: &Upstream,
+    server: &Server,
+    pool: &Pool,
+    alarm: &mut Alarm,
+) -> io::Result<Connected> {
+    let now = Instant::now();
+    if let Some(stream) = pool.take(address, now) {
+        return Ok(Connected {
+            stream,
+            reused: true,
+        });
+    }
+    let deadline = now + upstream.config.connect_timeout;
+    let stream = alarm
+        .bound(Some(deadline), TcpStream::connect(address))
+        .await
+        .ok_or(io::ErrorKind::TimedOut)??;
+    // A small request must not wait for the acknowledgment of the one before.
+    stream.set_nodelay(true)?;
+    set_tcp_keepalive(&stream, &tcp_keepalive(server)).map_err(io::Error::other)?;
+    Ok(Connected {
+        stream,
+        reused: false,
+    })
+}

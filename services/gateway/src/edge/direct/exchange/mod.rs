@@ -1,0 +1,499 @@
+//! One request to a replica and its response, in both directions at once.
+//!
+//! ```text
+//!  client --body--> sending   --> upstream      until the length of the request is reached
+//!  client <-------- answering <-- received <--  until the response has ended
+//! ```
+//!
+//! - Both directions progress in every poll. A response that comes while the body is still being
+//!   sent reaches the client at once, and what is left of the body stays unread.
+//! - One part is under way per direction: nothing is read before the part before it was written,
+//!   so a slow reader slows down the writer, and memory is bounded by two buffers.
+//! - Once the request is read, the client is watched. Its stream keeps what comes for the next
+//!   request. A client that sends no more may still wait for its response; one that waits for
+//!   events, which may never come, may not.
+//! - Every wait has a deadline, and all deadlines share one timer.
+
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{
+    alarm::Alarm,
+    body::{BodyReader, BodyWriter},
+    buffer::Buffer,
+    chunks::Part,
+    response_head::{self, HeadEnd, MAX_FIELDS, Refused, ResponseHead},
+};
+
+/// An upstream that sends more interim responses is broken.
+const MAX_INTERIM: usize = 16;
+
+/// Bounds of the waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// Between two parts of the request body.
+    pub(super) body: Duration,
+    /// Silence of the upstream.
+    pub(super) response: Option<Duration>,
+    /// In which the client takes nothing of a response.
+    pub(super) write: Duration,
+}
+
+/// Why there is no complete response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client disconnected.
+    ClientGone,
+    /// The client took nothing of the response.
+    ClientStalled,
+    /// The request body did not arrive in time.
+    BodyTimeout,
+    UpstreamTimeout,
+    /// The connection to the upstream failed or ended before the response did.
+    UpstreamClosed(Option<io::Error>),
+    /// The response is not passed on.
+    Refused(Refused),
+}
+
+/// The connection of a client. Its stream ends where the request does, and then reports the end of
+/// the connection only.
+#[derive(Debug)]
+pub(super) struct Client<'c, C> {
+    pub(super) stream: &'c mut C,
+    pub(super) alarm: &'c mut Alarm,
+}
+
+/// A request as far as it is known.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The head for the upstream, and what was received of the body.
+    pub(super) start: Buffer,
+    /// Bytes of the body that were not received yet.
+    pub(super) left: u64,
+    pub(super) is_head: bool,
+}
+
+/// Receives the heads of responses, in order.
+pub(super) trait OnHead {
+    /// Writes the head for the client. `keep`: the connection may stay open.
+    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer);
+}
+
+/// The state of one attempt.
+#[derive(Debug)]
+pub(super) struct Exchange<'c, C, U> {
+    client: Client<'c, C>,
+    upstream: U,
+    timeouts: Timeouts,
+    sending: Sending,
+    received: Buffer,
+    answering: Buffer,
+    response: Response,
+    is_head: bool,
+    interim: usize,
+    /// The upstream will send nothing more.
+    upstream_ended: bool,
+    /// The client will send nothing more.
+    client_ended: bool,
+    /// The response is a stream of events.
+    has_events: bool,
+    /// When the upstream last took or sent something.
+    upstream_since: Instant,
+    /// When the client last sent a part of the body, and took one of the response.
+    body_since: Instant,
+    answer_since: Instant,
+    /// Whether the final head was received, and a part of it was written.
+    head_received: bool,
+    started: bool,
+    /// Bytes of the response body.
+    pub(super) body_bytes: u64,
+}
+
+/// The request on its way to the upstream.
+#[derive(Debug)]
+struct Sending {
+    buffer: Buffer,
+    /// The length of what was known when the attempt began.
+    start: usize,
+    /// More than that was sent.
+    beyond_start: bool,
+    /// Body bytes that were not read from the client yet.
+    left: u64,
+    /// The upstream takes no more.
+    stopped: bool,
+}
+
+impl Sending {
+    fn is_done(&self) -> bool {
+        self.stopped || (self.left == 0 && self.buffer.is_empty())
+    }
+}
+
+#[derive(Debug)]
+enum Response {
+    Head(HeadEnd),
+    Body {
+        reader: BodyReader,
+        writer: BodyWriter,
+        persistent: bool,
+    },
+    Ended {
+        persistent: bool,
+    },
+}
+
+/// What one poll brought.
+enum Event {
+    /// More of the response, or the end of the connection.
+    Received,
+    /// The client has all that was for it.
+    Answered,
+}
+
+impl<'c, C, U> Exchange<'c, C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    pub(super) fn new(
+        client: Client<'c, C>,
+        upstream: U,
+        request: Request,
+        timeouts: Timeouts,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            client,
+            upstream,
+            timeouts,
+            sending: Sending {
+                start: request.start.unused().len(),
+                buffer: request.start,
+                beyond_start: false,
+                left: request.left,
+                stopped: false,
+            },
+            received: Buffer::lend(),
+            answering: Buffer::lend(),
+            response: Response::Head(HeadEnd::default()),
+            is_head: request.is_head,
+            interim: 0,
+            upstream_ended: false,
+            client_ended: false,
+            has_events: false,
+            upstream_since: now,
+            body_since: now,
+            answer_since: now,
+            head_received: false,
+            started: false,
+            body_bytes: 0,
+        }
+    }
+
+    /// Runs until the client has the whole response.
+    pub(super) async fn run(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
+        loop {
+            match poll_fn(|context| self.poll(context)).await? {
+                Event::Received => self.process(on_head)?,
+                Event::Answered if self.has_ended() => return Ok(()),
+                Event::Answered => {}
+            }
+        }
+    }
+
+    /// Nothing of a response was received, so another attempt would not be noticed.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.head_received && self.interim == 0
+    }
+
+    /// The client can be sent another response in place of this one.
+    pub(super) fn can_reply(&self) -> bool {
+        !self.started && !self.answering.is_partly_used()
+    }
+
+    /// The whole request was read from the client.
+    pub(super) fn request_read(&self) -> bool {
+        self.sending.left == 0
+    }
+
+    /// The request for another attempt; `None` if a part of it is gone.
+    pub(super) fn into_request(self) -> Option<Request> {
+        let Sending {
+            mut buffer,
+            start,
+            left,
+            ..
+        } = self.sending;
+        buffer.rewind(start);
+        let again = Request {
+            start: buffer,
+            left,
+            is_head: self.is_head,
+        };
+        (!self.sending.beyond_start).then_some(again)
+    }
+
+    /// The connection, if the next request may be sent on it: nothing of this one is left in it.
+    pub(super) fn into_reusable(self) -> Option<U> {
+        let sent =
+            !self.sending.stopped && self.sending.left == 0 && self.sending.buffer.is_empty();
+        let clean = self.received.is_empty() && !self.upstream_ended;
+        let persistent = matches!(self.response, Response::Ended { persistent: true });
+        (sent && clean && persistent).then_some(self.upstream)
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.response, Response::Ended { .. })
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+        self.send(context)?;
+        if !self.answering.is_empty() || self.has_ended() {
+            let (since, started) = (&mut self.answer_since, &mut self.started);
+            let progressed = || {
+                *since = Instant::now();
+                *started = self.head_received;
+            };
+            let stream = &mut *self.client.stream;
+            match self.answering.poll_write(stream, context, progressed) {
+                Poll::Ready(Ok(())) => {
+                    // Its silence is counted from when it is listened to again.
+                    self.upstream_since = self.answer_since;
+                    return Poll::Ready(Ok(Event::Answered));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::ClientGone)),
+                Poll::Pending => {}
+            }
+        } else if let Poll::Ready(read) =
+            self.received
+                .poll_read(&mut self.upstream, u64::MAX, context)
+        {
+            self.upstream_since = Instant::now();
+            self.upstream_ended = read.map_err(|error| Failure::UpstreamClosed(Some(error)))? == 0;
+            return Poll::Ready(Ok(Event::Received));
+        }
+        self.watch(context)?;
+        self.client.alarm.set(self.deadline());
+        ready!(self.client.alarm.poll(context));
+        Poll::Ready(Err(self.expired()))
+    }
+
+    /// Sends as much of the request as both sides take.
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
+        while !self.sending.is_done() {
+            let sending = &mut self.sending;
+            if sending.buffer.is_empty() {
+                let read = sending
+                    .buffer
+                    .poll_read(self.client.stream, sending.left, context);
+                match read {
+                    Poll::Ready(Ok(count @ 1..)) => {
+                        sending.left -= count as u64;
+                        sending.beyond_start = true;
+                    }
+                    Poll::Ready(Ok(0) | Err(_)) => return Err(Failure::ClientGone),
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            let since = &mut self.upstream_since;
+            let progressed = || *since = Instant::now();
+            match sending
+                .buffer
+                .poll_write(&mut self.upstream, context, progressed)
+            {
+                Poll::Ready(Ok(())) => self.body_since = self.upstream_since,
+                // It may have answered before it closed, so the response is read all the same.
+                Poll::Ready(Err(_)) => sending.stopped = true,
+                Poll::Pending => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// After the request: waits for the end of the client.
+    fn watch(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
+        if self.sending.left > 0 || self.client_ended {
+            return Ok(());
+        }
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        match Pin::new(&mut *self.client.stream).poll_read(context, &mut room) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) if room.filled().is_empty() => self.client_ended = true,
+            Poll::Ready(_) => return Err(Failure::ClientGone),
+        }
+        self.check_end()
+    }
+
+    fn check_end(&self) -> Result<(), Failure> {
+        // Nothing but the end of the client would end the request.
+        let endless = self.has_events || self.timeouts.response.is_none();
+        if self.client_ended && endless {
+            return Err(Failure::ClientGone);
+        }
+        Ok(())
+    }
+
+    /// Passes on what was received.
+    fn process(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
+        loop {
+            match &mut self.response {
+                Response::Head(end) => {
+                    let found = end.find(self.received.unused()).map_err(Failure::Refused)?;
+                    match found {
+                        Some(length) => self.head(length, on_head)?,
+                        None if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
+                        None => return Ok(()),
+                    }
+                }
+                Response::Body { .. } => return self.body(),
+                Response::Ended { .. } => return Ok(()),
+            }
+        }
+    }
+
+    fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), Failure> {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
+            .map_err(Failure::Refused)?;
+        if head.is_interim() {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(Failure::Refused("too many interim responses"));
+            }
+            self.response = Response::Head(HeadEnd::default());
+        } else {
+            self.head_received = true;
+            self.has_events = head.is_event_stream();
+            self.response = Response::Body {
+                reader: BodyReader::new(head.framing),
+                writer: BodyWriter::new(head.framing),
+                persistent: head.persistent,
+            };
+        }
+        let keep = self.sending.left == 0 && !self.client_ended;
+        self.answer_since = self.upstream_since;
+        on_head.head(&head, keep, &mut self.answering);
+        self.received.consume(length);
+        self.check_end()
+    }
+
+    fn body(&mut self) -> Result<(), Failure> {
+        let Response::Body {
+            reader,
+            writer,
+            persistent,
+        } = &mut self.response
+        else {
+            return Ok(());
+        };
+        self.answer_since = self.upstream_since;
+        if let BodyReader::Length(left) = reader
+            && self.answering.is_empty()
+            && (1..=*left).contains(&(self.received.unused().len() as u64))
+        {
+            // Passed on without a copy.
+            *left -= self.received.unused().len() as u64;
+            self.body_bytes += self.received.unused().len() as u64;
+            std::mem::swap(&mut self.received, &mut self.answering);
+            if *left == 0 {
+                self.response = Response::Ended {
+                    persistent: *persistent,
+                };
+            }
+            return Ok(());
+        }
+        let before = self.received.unused().len();
+        let mut rest = self.received.unused();
+        let ended = loop {
+            let part = reader.next(&mut rest);
+            match part.map_err(|_| Failure::Refused("the chunks of the response are invalid"))? {
+                Part::Data(data) => {
+                    self.body_bytes += data.len() as u64;
+                    writer.data(data, &mut self.answering);
+                }
+                Part::End => break true,
+                Part::More if self.upstream_ended && reader.ends_with_connection() => break true,
+                Part::More if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
+                Part::More => break false,
+            }
+        };
+        let used = before - rest.len();
+        if ended {
+            writer.end(&mut self.answering);
+            self.response = Response::Ended {
+                persistent: *persistent,
+            };
+        }
+        self.received.consume(used);
+        Ok(())
+    }
+
+    /// The earliest of the deadlines in force.
+    fn deadline(&self) -> Option<Instant> {
+        self.deadlines()
+            .into_iter()
+            .flatten()
+            .map(|(deadline, _)| deadline)
+            .min()
+    }
+
+    fn expired(&self) -> Failure {
+        let earliest = self
+            .deadlines()
+            .into_iter()
+            .flatten()
+            .min_by_key(|(deadline, _)| *deadline);
+        match earliest {
+            Some((_, Wait::Body)) => Failure::BodyTimeout,
+            Some((_, Wait::Answer)) => Failure::ClientStalled,
+            Some((_, Wait::Upstream)) | None => Failure::UpstreamTimeout,
+        }
+    }
+
+    fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
+        let upstream = || {
+            Some((
+                self.upstream_since + self.timeouts.response?,
+                Wait::Upstream,
+            ))
+        };
+        let request = if self.sending.is_done() {
+            None
+        } else if self.sending.buffer.is_empty() {
+            Some((self.body_since + self.timeouts.body, Wait::Body))
+        } else {
+            upstream()
+        };
+        let response = if !self.answering.is_empty() {
+            Some((self.answer_since + self.timeouts.write, Wait::Answer))
+        } else if self.sending.is_done() {
+            upstream()
+        } else {
+            None
+        };
+        [request, response]
+    }
+}
+
+/// Who is waited for.
+#[derive(Clone, Copy)]
+enum Wait {
+    Body,
+    Answer,
+    Upstream,
+}
+
+#[cfg(test)]
+mod tests;

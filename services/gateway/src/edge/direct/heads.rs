@@ -1,0 +1,312 @@
+//! Writes the heads that are passed on: field by field from what was parsed, never as a copy of the
+//! bytes received.
+//!
+//! A head so written has one reading, whatever the one received may have been. Fields that concern
+//! one connection only (RFC 9110, 7.6.1) and fields that the gateway sets itself are left out.
+
+use std::io::Write as _;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::protocols::http::date::get_cached_date;
+
+use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
+use crate::{
+    policy::{ResponseHead as Head, headers::is_untrusted},
+    reply::Reply,
+};
+
+/// What the gateway changes of a head.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    status: StatusCode,
+    /// Written after the fields that pass.
+    added: Vec<(HeaderName, HeaderValue)>,
+    /// Fields that do not pass.
+    removed: Vec<HeaderName>,
+}
+
+impl Edits {
+    /// `status`: of the response; of no matter for a request.
+    pub(super) fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+
+    fn removes(&self, name: &[u8]) -> bool {
+        let removed = self.removed.iter();
+        removed
+            .map(|removed| removed.as_str().as_bytes())
+            .any(|removed| name.eq_ignore_ascii_case(removed))
+    }
+}
+
+/// Where a message ends is no matter of policy: such changes have no effect.
+impl Head for Edits {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove(&name);
+        self.append(name, value);
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        if !is_framing(&name) {
+            self.added.push((name, value));
+        }
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        if !is_framing(name) {
+            self.added.retain(|(added, _)| added != name);
+            self.removed.push(name.clone());
+        }
+    }
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH || is_hop_by_hop(name.as_str().as_bytes())
+}
+
+/// Writes the head for a replica.
+pub(super) fn write_request(
+    method: &Method,
+    target: &[u8],
+    request: RequestView<'_>,
+    edits: &Edits,
+    out: &mut Buffer,
+) {
+    for part in [method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
+        out.push(part);
+    }
+    for (name, value) in request.fields() {
+        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
+            write_field(name, value, out);
+        }
+    }
+    write_edits(edits, out);
+    out.push(b"\r\n");
+}
+
+/// Writes the head for the client. `keep`: the connection stays open.
+pub(super) fn write_response(
+    head: &ResponseHead<'_, '_>,
+    edits: &Edits,
+    keep: bool,
+    out: &mut Buffer,
+) {
+    write_status(head, out);
+    let mut has_date = false;
+    for field in head.fields {
+        let name = field.name.as_bytes();
+        has_date |= name.eq_ignore_ascii_case(b"date");
+        if passes(head, name) && !edits.removes(name) {
+            write_field(name, field.value, out);
+        }
+    }
+    if !has_date {
+        // RFC 9110, 6.6.1.
+        write_field(b"date", get_cached_date().as_bytes(), out);
+    }
+    if BodyWriter::new(head.framing) == BodyWriter::Chunked {
+        out.push(b"transfer-encoding: chunked\r\n");
+    }
+    if !keep {
+        out.push(b"connection: close\r\n");
+    }
+    write_edits(edits, out);
+    out.push(b"\r\n");
+}
+
+/// Writes a response of the gateway's own.
+pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &Edits, keep: bool, out: &mut Buffer) {
+    let reason = reply.status.canonical_reason().unwrap_or_default();
+    // Writing to a buffer cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());
+    let own = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| !edits.removes(name.as_str().as_bytes()));
+    for (name, value) in own {
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    let _ = write!(out, "content-length: {}\r\n", reply.body.len());
+    write_field(b"date", get_cached_date().as_bytes(), out);
+    if !keep {
+        out.push(b"connection: close\r\n");
+    }
+    write_edits(edits, out);
+    out.push(b"\r\n");
+    if *to != Method::HEAD {
+        out.push(&reply.body);
+    }
+}
+
+/// Passes an interim response on, without what the gateway adds to final ones.
+pub(super) fn write_interim(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
+    write_status(head, out);
+    for field in head.fields {
+        if passes(head, field.name.as_bytes()) {
+            write_field(field.name.as_bytes(), field.value, out);
+        }
+    }
+    out.push(b"\r\n");
+}
+
+fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
+    // Writing to a buffer cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+}
+
+fn write_edits(edits: &Edits, out: &mut Buffer) {
+    for (name, value) in &edits.added {
+        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+}
+
+fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.push(part);
+    }
+}
+
+/// Whether a field of a response is passed on.
+fn passes(head: &ResponseHead<'_, '_>, name: &[u8]) -> bool {
+    // Not allowed in a 204 (RFC 9110, 8.6), and 0 in those that reach here.
+    let bodiless_length = head.status == 204 && name.eq_ignore_ascii_case(b"content-length");
+    !bodiless_length && !is_hop_by_hop(name) && !is_nominated(head, name)
+}
+
+/// Whether `Connection` of the response names the field.
+fn is_nominated(head: &ResponseHead<'_, '_>, name: &[u8]) -> bool {
+    // Nominating it would leave the body without a length.
+    !name.eq_ignore_ascii_case(b"content-length")
+        && head
+            .fields
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+            .flat_map(|field| field.value.split(|&byte| byte == b','))
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
+}
+
+/// Fields that concern one connection only.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        2 => is(b"te"),
+        7 => is(b"trailer") || is(b"upgrade"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        14 => is(b"http2-settings"),
+        16 => is(b"proxy-connection"),
+        17 => is(b"transfer-encoding"),
+        18 => is(b"proxy-authenticate"),
+        19 => is(b"proxy-authorization"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use super::{
+        super::{
+            request::RequestHead,
+            response_head::{MAX_FIELDS, parse},
+        },
+        *,
+    };
+    fn edits() -> Edits {
+        let mut edits = Edits::new(StatusCode::OK);
+        let id = HeaderName::from_static("x-request-id");
+        edits.set(id.clone(), HeaderValue::from_static("replaced"));
+        edits.set(id, HeaderValue::from_static("ours"));
+        // These would change where the message ends.
+        edits.set(header::CONTENT_LENGTH, HeaderValue::from_static("9"));
+        edits.append(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+        edits.remove(&header::CONTENT_LENGTH);
+        edits
+    }
+
+    fn text(out: &Buffer) -> String {
+        String::from_utf8(out.unused().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn request_heads_lose_what_is_forged_or_of_the_connection() {
+        let sent = "GET /a HTTP/1.1\r\nHost: a\r\nX-Request-ID: forged\r\nX_User_Id: forged\r\nx-forwarded-for: forged\r\n\
+             Connection: keep-alive\r\nKeep-Alive: 1\r\nTE: trailers\r\nTrailer: x\r\nProxy-Authorization: x\r\n\
+             Accept: b\r\naccept: c\r\n\r\n";
+        let mut head = RequestHead::default();
+        assert!(head.read(sent.as_bytes(), |_| false));
+        let mut out = Buffer::lend();
+        let view = head.view(sent.as_bytes());
+        write_request(head.method(), view.target(), view, &edits(), &mut out);
+        let expected =
+            "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
+        assert_eq!(text(&out), expected);
+    }
+
+    fn response(sent: &str, keep: bool) -> String {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let head = parse(sent.as_bytes(), false, &mut room).unwrap();
+        let mut out = Buffer::lend();
+        if head.is_interim() {
+            write_interim(&head, &mut out);
+        } else {
+            write_response(&head, &edits(), keep, &mut out);
+        }
+        text(&out)
+    }
+
+    #[test]
+    fn response_heads_are_framed_again() {
+        for (sent, keep, expected) in [
+            (
+                "200 OK\r\nDate: d\r\nX-Request-Id: forged\r\nContent-Length: 3\r\nConnection: x-hop, keep-alive, content-length\r\n\
+                 X-Hop: 1\r\nKeep-Alive: 1\r\nProxy-Authenticate: x\r\nUpgrade: x\r\nSet-Cookie: a\r\nset-cookie: b",
+                true,
+                "200 OK\r\nDate: d\r\nContent-Length: 3\r\nSet-Cookie: a\r\nset-cookie: b\r\nx-request-id: ours",
+            ),
+            (
+                "404 Nothing here\r\nDate: d\r\nTransfer-Encoding: chunked\r\nTrailer: x",
+                false,
+                "404 Nothing here\r\nDate: d\r\ntransfer-encoding: chunked\r\nconnection: close\r\nx-request-id: ours",
+            ),
+            (
+                "200 OK\r\nDate: d",
+                true,
+                "200 OK\r\nDate: d\r\ntransfer-encoding: chunked\r\nx-request-id: ours",
+            ),
+            (
+                "204 No Content\r\nDate: d\r\nContent-Length: 0",
+                true,
+                "204 No Content\r\nDate: d\r\nx-request-id: ours",
+            ),
+            (
+                "304 Not Modified\r\nDate: d\r\nContent-Length: 7",
+                true,
+                "304 Not Modified\r\nDate: d\r\nContent-Length: 7\r\nx-request-id: ours",
+            ),
+            (
+                "103 Early Hints\r\nLink: a\r\nConnection: x",
+                true,
+                "103 Early Hints\r\nLink: a",
+            ),
+        ] {
+            let sent = format!("HTTP/1.1 {sent}\r\n\r\n");
+            assert_eq!(
+                response(&sent, keep),
+                format!("HTTP/1.1 {expected}\r\n\r\n")
+            );
+        }
+        let dated = response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
+        assert!(dated.contains("\r\ndate: "), "{dated}");
+    }
+}

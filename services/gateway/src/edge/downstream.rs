@@ -1,0 +1,161 @@
+//! What every request demands of its client's connection, and of its own head beyond routing.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, Method, header};
+use pingora::{http::ResponseHeader, proxy::Session};
+use quartet_common::problem::Problem;
+
+use super::{ctx::Ctx, reply};
+use crate::{config::model::Server, error};
+
+/// pingora refuses a tenth.
+const CONNECTION_NAMES_MAX: usize = 9;
+/// Headers that a `Connection` header must not take away from the upstream.
+const PROTECTED: [&str; 4] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Sets time-outs and the conduct of the connection; drops headers that no upstream should see.
+pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
+    let server = &ctx.snapshot.config.model.server;
+    session.set_write_timeout(Some(Duration::from_secs(server.write_timeout_seconds)));
+    session.set_total_drain_timeout(Some(reply::LINGER));
+    // A client that has sent its last byte still reads.
+    session.set_abort_on_close(false);
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        // Otherwise pingora ends the connection with the interim response.
+        session.set_close_on_response_before_downstream_finish(false);
+    }
+    drop_headers(session, server);
+}
+
+/// Removes `Proxy`, which CGI programs take for a setting ("httpoxy"), `X-Forwarded`, and names with
+/// underscores, which many servers cannot tell from names with dashes.
+fn drop_headers(session: &mut Session, server: &Server) {
+    let is_dropped = |name: &HeaderName| is_dropped(name.as_str(), server);
+    let headers = &session.req_header().headers;
+    if !headers.keys().any(is_dropped) {
+        return;
+    }
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|&name| is_dropped(name))
+        .cloned()
+        .collect();
+    for name in dropped {
+        session.req_header_mut().remove_header(&name);
+    }
+}
+
+pub(super) fn is_dropped(name: &str, server: &Server) -> bool {
+    ["proxy", "x-forwarded"]
+        .iter()
+        .any(|dropped| name.eq_ignore_ascii_case(dropped))
+        || (!server.allow_underscore_headers && name.contains('_'))
+}
+
+/// Rules for a head that the parser of HTTP/1 heads has not applied: it never sees those of HTTP/2.
+///
+/// # Errors
+/// 400, 405 or 431.
+pub(super) fn check(session: &Session, ctx: &Ctx) -> Result<(), Problem> {
+    let head = session.req_header();
+    let server = &ctx.snapshot.config.model.server;
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(error::method_not_allowed(&[]));
+    }
+    if head.headers.len() > server.header_limit_count {
+        let (bytes, count) = (server.header_limit_bytes, server.header_limit_count);
+        return Err(error::headers_too_large(bytes, count));
+    }
+    check_connection(&head.headers)
+}
+
+fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut names = 0;
+    for value in headers.get_all(header::CONNECTION) {
+        for name in value.as_bytes().split(|&byte| byte == b',') {
+            let name = name.trim_ascii();
+            names += usize::from(!name.is_empty());
+            if PROTECTED
+                .iter()
+                .any(|protected| name.eq_ignore_ascii_case(protected.as_bytes()))
+            {
+                return Err(error::malformed(
+                    "Connection names a header that every hop needs",
+                ));
+            }
+        }
+    }
+    if names > CONNECTION_NAMES_MAX {
+        return Err(error::malformed("Connection names more than nine headers"));
+    }
+    Ok(())
+}
+
+/// Makes the upstream's final head one of this hop.
+pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
+    strip_hop_by_hop(response);
+    let unread = !session.as_downstream_mut().is_body_done();
+    if unread && !session.is_http2() {
+        // The rest of the request cannot be told from the next one.
+        session.set_keepalive(None);
+    }
+    if !session.is_http2() {
+        // The gateway's own, whatever that of the upstream is (RFC 9112, 2.3).
+        response.set_version(http::Version::HTTP_11);
+    }
+    if session.req_header().version == http::Version::HTTP_10 {
+        without_chunks(session, response);
+    }
+    if is_event_stream(response) {
+        // Without this, the stream of a client that has gone would stay open until its next event.
+        session.set_abort_on_close(true);
+    }
+}
+
+/// HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the body.
+fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
+    if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+        session.set_keepalive(None);
+    }
+}
+
+/// Headers between the upstream and the gateway only (RFC 9110, 7.6.1), except those that say where
+/// the body ends, and those of a switch to another protocol.
+fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    const HOP_BY_HOP: [HeaderName; 5] = [
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::PROXY_AUTHENTICATE,
+        header::TE,
+        header::TRAILER,
+    ];
+    let nominated: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
+        .collect();
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    for name in &nominated {
+        response.remove_header(name);
+    }
+    for name in &HOP_BY_HOP {
+        response.remove_header(name);
+    }
+    response.remove_header(&header::UPGRADE);
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    let kind = response.headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}

@@ -1,0 +1,126 @@
+//! Connections to upstreams for WebSocket handshakes.
+//!
+//! pingora reads the response and sends the rest of the request at the same time, in no fixed
+//! order. If a quick upstream's 101 is read before the end of the (empty) request body was passed
+//! on, pingora takes that end for the end of the tunnel and closes it: the first message is lost,
+//! in about one of 300 handshakes of a busy gateway (cloudflare/pingora#946). So nothing of the response can be read here
+//! until the request has been sent to its end.
+//!
+//! pingora flushes twice: after the head, and after the body. The second flush lets reads pass.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use pingora::{
+    Error, ErrorType, OrErr as _, Result,
+    connectors::l4::Connect,
+    protocols::l4::{
+        ext::set_tcp_keepalive,
+        socket::SocketAddr,
+        stream::Stream,
+        virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Duration, timeout},
+};
+
+/// Of the head, and of the body.
+const FLUSHES: u8 = 2;
+
+/// Connects to an upstream.
+#[derive(Debug)]
+pub(super) struct HandshakeConnector {
+    pub(super) connect_timeout: Duration,
+}
+
+#[async_trait]
+impl Connect for HandshakeConnector {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let address = address
+            .as_inet()
+            .ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
+        let connected = timeout(self.connect_timeout, TcpStream::connect(address)).await;
+        let stream = connected
+            .or_err(ErrorType::ConnectTimedout, "connecting in time")?
+            .map_err(|error| {
+                let kind = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                    _ => ErrorType::ConnectError,
+                };
+                Error::because(kind, "connecting", error)
+            })?;
+        let socket = HandshakeSocket {
+            inner: stream,
+            flushes: 0,
+            reader: None,
+        };
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+#[derive(Debug)]
+struct HandshakeSocket {
+    inner: TcpStream,
+    flushes: u8,
+    /// Waits for the last flush.
+    reader: Option<Waker>,
+}
+
+impl VirtualSocket for HandshakeSocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.inner.set_nodelay(true),
+            VirtualSockOpt::KeepAlive(keepalive) => {
+                set_tcp_keepalive(&self.inner, &keepalive).map_err(io::Error::other)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for HandshakeSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.flushes < FLUSHES {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for HandshakeSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flushes < FLUSHES {
+            self.flushes += 1;
+        }
+        if self.flushes == FLUSHES
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

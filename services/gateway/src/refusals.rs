@@ -1,0 +1,96 @@
+//! Refused requests and connections: what they may cost.
+//!
+//! Whoever is refused has usually cost nothing yet, so a flood of refusals is cheap for the sender.
+//! Every one is counted in the metrics, but only so many per second are logged, and only so many
+//! connections at a time are told why they are closed.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Semaphore;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Refused connections that are answered at one time; others are closed without a response.
+const ANSWERED_AT_ONCE: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    window: Mutex<Window>,
+    skipped: Counter,
+    pub(crate) answers: Semaphore,
+}
+
+/// The second that has begun last.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    logged: u32,
+    skipped: u64,
+}
+
+impl Refusals {
+    pub(crate) fn new(skipped: Counter) -> Self {
+        let window = Window {
+            began: Instant::now(),
+            logged: 0,
+            skipped: 0,
+        };
+        Self {
+            window: Mutex::new(window),
+            skipped,
+            answers: Semaphore::new(ANSWERED_AT_ONCE),
+        }
+    }
+
+    /// Whether this refusal is logged, if there may be so many lines per second. Otherwise it is
+    /// counted, and the next second begins with a line that has the number.
+    pub(crate) fn may_log(&self, lines_per_second: u32) -> bool {
+        self.may_log_at(Instant::now(), lines_per_second)
+    }
+
+    fn may_log_at(&self, now: Instant, lines_per_second: u32) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(window.began) >= SECOND {
+            let skipped = window.skipped;
+            *window = Window {
+                began: now,
+                logged: 0,
+                skipped: 0,
+            };
+            if skipped > 0 {
+                tracing::warn!(target: "quartet", lines = skipped,
+                    "lines of refused requests were skipped");
+            }
+        }
+        if window.logged < lines_per_second {
+            window.logged += 1;
+            return true;
+        }
+        window.skipped += 1;
+        self.skipped.inc();
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_limited_per_second() {
+        let refusals = Refusals::new(Counter::default());
+        let start = Instant::now();
+        let logged = |at: Duration| {
+            (0..5)
+                .filter(|_| refusals.may_log_at(start + at, 2))
+                .count()
+        };
+        assert_eq!(logged(Duration::ZERO), 2);
+        assert_eq!(logged(Duration::from_millis(900)), 0);
+        assert_eq!(logged(Duration::from_secs(2)), 2);
+        assert_eq!(refusals.skipped.get(), 11);
+    }
+}

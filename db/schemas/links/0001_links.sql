@@ -25,24 +25,43 @@ CREATE TABLE links.links (
     CONSTRAINT links_slug_key UNIQUE (slug)
 );
 
-CREATE INDEX links_owner_created_at_idx ON links.links (owner, created_at DESC, id DESC);
+-- One index for each order that lists offer. A page begins where a comparison of rows finds
+-- it in the index. Nulls are ordered by a flag in front of the value, because such a
+-- comparison is null where one of its values is.
+CREATE INDEX links_owner_created_at_idx ON links.links (owner, created_at, id);
+CREATE INDEX links_owner_updated_at_idx ON links.links (owner, updated_at, id);
+CREATE INDEX links_owner_slug_idx ON links.links (owner, slug, id);
+CREATE INDEX links_owner_title_nulls_high_idx
+    ON links.links (owner, (title IS NULL), (CASE WHEN title IS NULL THEN '' ELSE title END), id);
+CREATE INDEX links_owner_title_nulls_low_idx
+    ON links.links (owner, (title IS NOT NULL), (CASE WHEN title IS NULL THEN '' ELSE title END), id);
+CREATE INDEX links_owner_expires_at_nulls_high_idx
+    ON links.links (owner, (expires_at IS NULL), (CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END), id);
+CREATE INDEX links_owner_expires_at_nulls_low_idx
+    ON links.links (owner, (expires_at IS NOT NULL), (CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END), id);
 
--- Running totals, one row per link that was ever clicked. `batch` is the number of
+-- Running totals, one row per link. The owner is that of the link, which never changes: with
+-- it, row-level security and orders need no look at the link. `batch` is the number of
 -- batches with clicks of the link. The transaction of a batch increments it first, so
 -- that the row lock orders the batches of a link by their commits: a reader that has
 -- seen batch n misses nothing at or below n.
 CREATE TABLE links.click_totals (
     link_id uuid PRIMARY KEY REFERENCES links.links (id) ON DELETE CASCADE,
+    owner   text NOT NULL,
     batch   bigint NOT NULL,
     people  bigint NOT NULL DEFAULT 0,
     uniques bigint NOT NULL DEFAULT 0,
     bots    bigint NOT NULL DEFAULT 0,
+    total   bigint NOT NULL GENERATED ALWAYS AS (people + bots) STORED,
     last_at timestamptz
 );
+
+CREATE INDEX click_totals_owner_total_idx ON links.click_totals (owner, total, link_id);
 
 -- Hourly rollups, UTC. A visitor is unique in the hour of the first click of the day.
 CREATE TABLE links.click_hours (
     link_id uuid NOT NULL REFERENCES links.links (id) ON DELETE CASCADE,
+    owner   text NOT NULL,
     hour    timestamptz NOT NULL,
     people  bigint NOT NULL,
     uniques bigint NOT NULL,
@@ -67,7 +86,8 @@ CREATE TABLE links.clicks (
 ) PARTITION BY RANGE (at);
 
 CREATE INDEX clicks_at_idx ON links.clicks USING brin (at);
-CREATE INDEX clicks_link_id_at_idx ON links.clicks (link_id, at);
+-- Feeds read the clicks of a link from a batch on.
+CREATE INDEX clicks_link_id_batch_idx ON links.clicks (link_id, batch);
 
 -- The visitors of each day, as keyed hashes whose key is deleted after two days.
 CREATE TABLE links.visitors (
@@ -140,13 +160,12 @@ CREATE POLICY owners ON links.links
 CREATE POLICY system ON links.links
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
--- The rows of a link are visible where the link is. Users never write them.
+-- Users read the counts of their links and never write them. They read clicks through a
+-- function only.
 CREATE POLICY owners ON links.click_totals FOR SELECT
-    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
+    USING (owner = (SELECT current_setting('quartet.user_id', true)));
 CREATE POLICY owners ON links.click_hours FOR SELECT
-    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
-CREATE POLICY owners ON links.clicks FOR SELECT
-    USING (EXISTS (SELECT FROM links.links AS l WHERE l.id = link_id));
+    USING (owner = (SELECT current_setting('quartet.user_id', true)));
 CREATE POLICY system ON links.click_totals
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 CREATE POLICY system ON links.click_hours
@@ -290,3 +309,23 @@ CREATE TRIGGER tell_of_updates AFTER UPDATE ON links.links
 CREATE TRIGGER tell_of_deletes AFTER DELETE ON links.links
     REFERENCING OLD TABLE AS old_links
     FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_deletes();
+
+
+-- Every link has its totals from the start, so that lists can be ordered by them.
+CREATE FUNCTION links.begin_totals() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    before text := coalesce(current_setting('quartet.system', true), '');
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    INSERT INTO links.click_totals (link_id, owner, batch)
+    SELECT i.id, i.owner, 0 FROM inserted AS i;
+    PERFORM set_config('quartet.system', before, true);
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER begin_totals AFTER INSERT ON links.links
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION links.begin_totals();

@@ -33,8 +33,8 @@ BEGIN
     -- Locks in the order of the ids: first the links, so that none is deleted meanwhile,
     -- then their totals.
     PERFORM FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id FOR KEY SHARE;
-    INSERT INTO links.click_totals AS t (link_id, batch)
-    SELECT l.id, 1 FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id
+    INSERT INTO links.click_totals AS t (link_id, owner, batch)
+    SELECT l.id, l.owner, 1 FROM links.links AS l WHERE l.id = ANY (link_ids) ORDER BY l.id
     ON CONFLICT (link_id) DO UPDATE SET batch = t.batch + 1;
 
     WITH fresh AS (
@@ -64,8 +64,9 @@ BEGIN
         ) AS s
         GROUP BY s.link_id, s.hour
     ), hours AS (
-        INSERT INTO links.click_hours AS h (link_id, hour, people, uniques, bots)
-        SELECT t.link_id, t.hour, t.people, t.uniques, t.bots FROM tally AS t
+        INSERT INTO links.click_hours AS h (link_id, owner, hour, people, uniques, bots)
+        SELECT y.link_id, t.owner, y.hour, y.people, y.uniques, y.bots
+        FROM tally AS y JOIN links.click_totals AS t ON t.link_id = y.link_id
         ON CONFLICT (link_id, hour) DO UPDATE SET
             people = h.people + excluded.people, uniques = h.uniques + excluded.uniques,
             bots = h.bots + excluded.bots

@@ -96,6 +96,17 @@ pub struct GraphQl {
     pub max_fragments: usize,
     pub max_errors: usize,
     pub max_cost: usize,
+    pub cost_per_second: u32,
+    pub cost_burst: u32,
+    pub max_response_bytes: usize,
+    pub max_users: usize,
+    pub max_operations_per_user: usize,
+    pub max_connections_per_user: usize,
+    pub max_subscriptions_per_user: usize,
+    pub max_sockets_per_user: usize,
+    pub max_queued_bytes_per_socket: u32,
+    pub max_queued_bytes_per_user: u32,
+    pub allowed_origins: Vec<String>,
     pub init_timeout_seconds: u64,
     pub keep_alive_seconds: u64,
     pub max_subscriptions_per_socket: usize,
@@ -122,16 +133,7 @@ impl Settings for Config {
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;
-        within(
-            "graphql.init_timeout_seconds",
-            self.graphql.init_timeout_seconds,
-            1..=300,
-        )?;
-        within(
-            "graphql.keep_alive_seconds",
-            self.graphql.keep_alive_seconds,
-            1..=300,
-        )?;
+        self.graphql.validate()?;
         // Fields are resolved recursively: a deeper document could overflow the stack.
         within("graphql.max_depth", self.graphql.max_depth, 1..=32)
     }
@@ -194,6 +196,65 @@ impl Redirects {
             "redirects.permanent_max_age_seconds",
             self.permanent_max_age_seconds,
             0..=86_400,
+        )
+    }
+}
+
+impl GraphQl {
+    /// The defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let defaults: toml::Table = include_str!("../default.toml").parse().unwrap();
+        defaults["graphql"].clone().try_into().unwrap()
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
+        within(
+            "graphql.cost_per_second",
+            self.cost_per_second,
+            1..=1_000_000,
+        )?;
+        within("graphql.cost_burst", self.cost_burst, 1..=100_000_000)?;
+        // An operation that is allowed must not wait for more than the bucket holds.
+        at_least(
+            "graphql.cost_burst",
+            self.cost_burst as usize,
+            self.max_cost,
+        )?;
+        let bytes = 4096..=16 << 20;
+        within("graphql.max_response_bytes", self.max_response_bytes, bytes)?;
+        within("graphql.max_users", self.max_users, 1..=1_000_000)?;
+        for (key, count) in [
+            (
+                "graphql.max_operations_per_user",
+                self.max_operations_per_user,
+            ),
+            (
+                "graphql.max_connections_per_user",
+                self.max_connections_per_user,
+            ),
+            (
+                "graphql.max_subscriptions_per_user",
+                self.max_subscriptions_per_user,
+            ),
+            ("graphql.max_sockets_per_user", self.max_sockets_per_user),
+        ] {
+            within(key, count, 1..=10_000)?;
+        }
+        let bytes = 4096..=256 << 20;
+        let (socket, user) = (
+            self.max_queued_bytes_per_socket,
+            self.max_queued_bytes_per_user,
+        );
+        within("graphql.max_queued_bytes_per_socket", socket, bytes.clone())?;
+        within("graphql.max_queued_bytes_per_user", user, bytes)?;
+        let init_timeout = self.init_timeout_seconds;
+        within("graphql.init_timeout_seconds", init_timeout, 1..=300)?;
+        within(
+            "graphql.keep_alive_seconds",
+            self.keep_alive_seconds,
+            1..=300,
         )
     }
 }

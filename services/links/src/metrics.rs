@@ -18,6 +18,7 @@ pub(crate) struct LinkMetrics {
     pub(crate) redirect_loads: Counter,
     pub(crate) redirects_outdated: Counter,
     pub(crate) subscriptions: Gauge,
+    pub(crate) graphql_queued_bytes: Gauge,
 }
 
 impl LinkMetrics {
@@ -65,6 +66,10 @@ impl LinkMetrics {
                 "Bytes in click log files that are not deleted yet",
             ),
             subscriptions: to.gauge("links_subscriptions", "Active click subscriptions"),
+            graphql_queued_bytes: to.gauge(
+                "links_graphql_queued_bytes",
+                "Bytes of GraphQL responses that wait for the clients of WebSockets",
+            ),
         }
     }
 }

@@ -36,6 +36,10 @@ quartet_common::problem_kinds! {
         when: "The document of a GET request is a mutation.",
         then: "Send it with POST.",
     }
+    pub ORIGIN_NOT_ALLOWED = FORBIDDEN "origin_not_allowed" "Origin not allowed" {
+        when: "A page of another site opens a WebSocket.",
+        then: "Add its origin to `graphql.allowed_origins`, if the page is trusted.",
+    }
     pub INVALID_UPGRADE = UPGRADE_REQUIRED "invalid_upgrade" "Invalid WebSocket handshake" {
         when: "A request with `Upgrade` is not a version 13 WebSocket handshake.",
         then: "Send a complete handshake, or omit `Upgrade`.",
@@ -63,9 +67,21 @@ pub(crate) mod graphql {
             then: "Accept `text/event-stream`, or use a WebSocket.",
         }
         pub TOO_MANY_SUBSCRIPTIONS = TOO_MANY_REQUESTS "too_many_subscriptions"
-            "Too many operations on this socket" {
-            when: "The socket already runs `graphql.max_subscriptions_per_socket` operations.",
-            then: "Complete an operation first, or open another socket.",
+            "Too many operations at the same time" {
+            when: "The socket already runs `graphql.max_subscriptions_per_socket` operations, or the user has `graphql.max_subscriptions_per_user` subscriptions.",
+            then: "Complete an operation first.",
+        }
+        pub RATE_LIMITED = TOO_MANY_REQUESTS "rate_limited" "Too many requests" {
+            when: "The operation costs more than the user has left of the quota in `RateLimit-Policy`, or too many of the user's operations run at the same time.",
+            then: "Wait for `retryAfterSeconds`, or request less at once.",
+        }
+        pub TOO_EXPENSIVE = BAD_REQUEST "too_expensive" "Operation costs too much" {
+            when: "The operation costs more than `graphql.max_cost`.",
+            then: "Request smaller pages, shorter series or fewer fields.",
+        }
+        pub RESPONSE_TOO_LARGE = BAD_REQUEST "response_too_large" "Response too large" {
+            when: "The response has more than `graphql.max_response_bytes` bytes.",
+            then: "Request smaller pages or fewer fields.",
         }
         pub DOCUMENT_TOO_LARGE = BAD_REQUEST "document_too_large" "Document too large" {
             when: "The document has more than `graphql.max_document_bytes` bytes.",
@@ -115,8 +131,8 @@ pub(crate) mod graphql {
         }
         pub GRAPHQL_VALIDATION_FAILED = BAD_REQUEST "graphql_validation_failed"
             "Document does not match the schema" {
-            when: "The document uses a field, an argument or a type that the schema does not have, or the operation costs more than `graphql.max_cost`.",
-            then: "Fix the document, or request smaller pages or fewer fields.",
+            when: "The document uses a field, an argument or a type that the schema does not have.",
+            then: "Fix the document.",
         }
         pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value does not match the schema" {
             when: "An argument or a variable cannot be read as its type.",

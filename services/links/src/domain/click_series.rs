@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-const MAX_POINTS: i64 = 1000;
+const MAX_POINTS: usize = 1000;
 const DEFAULT_HOURS: i32 = 24;
 const DEFAULT_DAYS: i32 = 30;
 
@@ -66,14 +66,21 @@ impl Span {
             let rule = Rule::new("not_before_to", "must be before `to`");
             return Err(Error::invalid(Field::From, rule));
         }
-        if (to - from).num_seconds() / interval.length().num_seconds() > MAX_POINTS {
+        let span = Self { interval, from, to };
+        if span.len() > MAX_POINTS {
             let detail = format!("must be at most {MAX_POINTS} points before `to`");
             return Err(Error::invalid(
                 Field::From,
                 Rule::new("too_many_points", detail),
             ));
         }
-        Ok(Self { interval, from, to })
+        Ok(span)
+    }
+
+    /// The number of points.
+    pub(crate) fn len(self) -> usize {
+        let points = (self.to - self.from).num_seconds() / self.interval.length().num_seconds();
+        usize::try_from(points).unwrap_or(0)
     }
 
     /// A point for every hour or day, oldest first, from rows in the same order.

@@ -9,7 +9,7 @@ use crate::{
     store::{
         self,
         link_filters::Filter,
-        link_lists::{self, Slice, Term},
+        link_lists::{self, Order, Slice},
         links::{LinkId, LinkRow},
     },
 };
@@ -131,7 +131,7 @@ pub(crate) async fn list(
     ctx: &Context,
     owner: &str,
     filter: &Filter,
-    order: &[Term],
+    order: Order,
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, Error> {
     let mut tx = begin_as(&ctx.db, owner).await?;

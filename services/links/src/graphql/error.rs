@@ -125,8 +125,10 @@ fn extensions(problem: &Problem) -> ErrorExtensionValues {
         let errors: Vec<Value> = problem.errors.iter().map(field_error).collect();
         values.set("errors", Value::List(errors));
     }
-    if problem.headers.contains_key(http::header::RETRY_AFTER) {
-        values.set("retryAfterSeconds", 1);
+    let retry_after = problem.headers.get(http::header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(seconds) = retry_after {
+        values.set("retryAfterSeconds", seconds);
     }
     values
 }

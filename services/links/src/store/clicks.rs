@@ -154,8 +154,8 @@ pub(crate) async fn series(
             r#"SELECT h.link_id AS "link_id: LinkId", date_trunc($3, h.hour, 'UTC') AS "at!",
                sum(h.people)::bigint AS "people!", sum(h.uniques)::bigint AS "uniques!",
                sum(h.bots)::bigint AS "bots!"
-           FROM links.click_hours AS h JOIN links.links AS l ON l.id = h.link_id AND l.owner = $1
-           WHERE h.link_id = ANY ($2) AND h.hour >= $4 AND h.hour < $5
+           FROM links.click_hours AS h
+           WHERE h.owner = $1 AND h.link_id = ANY ($2) AND h.hour >= $4 AND h.hour < $5
            GROUP BY 1, 2 ORDER BY 1, 2"#,
             owner,
             &links,

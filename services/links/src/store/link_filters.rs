@@ -69,7 +69,7 @@ impl Column {
             Self::RedirectStatus => "l.redirect_status",
             Self::ExpiresAt => "l.expires_at",
             Self::MaxClicks => "l.max_clicks",
-            Self::TotalClicks => "(coalesce(t.people, 0) + coalesce(t.bots, 0))",
+            Self::TotalClicks => "t.total",
             Self::CreatedAt => "l.created_at",
             Self::UpdatedAt => "l.updated_at",
         }

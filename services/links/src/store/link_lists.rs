@@ -1,12 +1,18 @@
-//! Lists of links with any filter and order, in slices bounded by cursors (keyset pagination).
+//! Lists of links with any filter and one of the offered orders, in slices bounded by cursors (keyset
+//! pagination).
 //!
-//! A cursor holds a link's keys, one per term of the order, and its id. `push_after` turns it into
-//! "greater in the first term that differs, else a later id", in the order's own directions and
-//! placement of nulls. Rows that are inserted or deleted between two requests therefore never shift
-//! a page, which an offset would.
+//! A cursor holds a link's key in the order and its id, and a page begins at `(key, id) > (..., ...)`.
+//! Each order has an index on the owner, the key and the id, in which Postgres finds that row without
+//! reading those before it. Rows that are inserted or deleted between two requests never shift a page,
+//! which an offset would.
+//!
+//! A comparison of rows is null where a value is, so that the key of a column that may be null is two
+//! values: whether it is null, and the value or a substitute. The substitute is written as CASE:
+//! behind row-level security, Postgres uses no index for `coalesce`, which it does not know to be
+//! free of side channels.
 //!
 //! The statements are assembled from constants, so the compiler cannot check them; the tests run
-//! every column and comparison.
+//! every order, column and comparison. They are not kept as prepared statements: there are too many.
 
 use chrono::{DateTime, Utc};
 use quartet_db::statement;
@@ -18,18 +24,18 @@ use super::{
     links::{LinkId, LinkRow},
 };
 
-const FROM: &str =
-    " FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id WHERE l.owner = ";
+const TITLE: &str = "(CASE WHEN l.title IS NULL THEN '' ELSE l.title END)";
+const EXPIRES_AT: &str = "(CASE WHEN l.expires_at IS NULL THEN 'infinity' ELSE l.expires_at END)";
 
-/// One term of an order.
+/// An order. Links with the same value are ordered by id, in the same direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Term {
+pub(crate) struct Order {
     pub(crate) column: Column,
     pub(crate) descending: bool,
     pub(crate) nulls_first: bool,
 }
 
-/// A link's value in the column of a term.
+/// A link's value in the column of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Key {
     #[serde(rename = "s")]
@@ -42,10 +48,10 @@ pub(crate) enum Key {
     Null,
 }
 
-/// The position of a link in an order: its keys, and its id to break ties.
+/// The position of a link in an order: its key, and its id to break ties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    pub(crate) keys: Vec<Key>,
+    pub(crate) key: Key,
     pub(crate) id: LinkId,
 }
 
@@ -64,7 +70,7 @@ pub(crate) async fn list(
     db: &mut PgConnection,
     owner: &str,
     filter: &Filter,
-    order: &[Term],
+    order: Order,
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, sqlx::Error> {
     let mut query = QueryBuilder::new(
@@ -72,18 +78,19 @@ pub(crate) async fn list(
          l.max_clicks, l.uses, l.created_at, l.updated_at, coalesce(t.people, 0) AS people, \
          coalesce(t.uniques, 0) AS uniques, coalesce(t.bots, 0) AS bots, t.last_at AS last_click_at",
     );
-    push_where(&mut query, owner, filter);
-    let reversed: Vec<Term> = order.iter().copied().map(Term::reversed).collect();
+    push_where(&mut query, order.source(), owner, filter);
+    let reversed = order.reversed();
     if let Some(cursor) = &slice.after {
-        push_after(&mut query, order, cursor);
+        order.push_after(&mut query, cursor);
     }
     if let Some(cursor) = &slice.before {
-        push_after(&mut query, &reversed, cursor);
+        reversed.push_after(&mut query, cursor);
     }
-    push_order(&mut query, if slice.from_end { &reversed } else { order });
+    let direction = if slice.from_end { reversed } else { order };
+    direction.push_order(&mut query);
     query.push(" LIMIT ").push_bind(i64::from(slice.limit));
-    let mut rows: Vec<LinkRow> =
-        statement("links.list", query.build_query_as().fetch_all(db)).await?;
+    let query = query.build_query_as().persistent(false);
+    let mut rows: Vec<LinkRow> = statement("links.list", query.fetch_all(db)).await?;
     if slice.from_end {
         rows.reverse();
     }
@@ -97,11 +104,41 @@ pub(crate) async fn count(
     filter: &Filter,
 ) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*)");
-    push_where(&mut query, owner, filter);
-    statement("links.count", query.build_query_scalar().fetch_one(db)).await
+    push_where(&mut query, Source::Links, owner, filter);
+    let query = query.build_query_scalar().persistent(false);
+    statement("links.count", query.fetch_one(db)).await
 }
 
-impl Term {
+/// The table whose index gives the order. The other one is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Links,
+    Totals,
+}
+
+impl Source {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Links => {
+                " FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id \
+                 WHERE l.owner = "
+            }
+            Self::Totals => {
+                " FROM links.click_totals AS t JOIN links.links AS l ON l.id = t.link_id \
+                 WHERE t.owner = "
+            }
+        }
+    }
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Links => "l.id",
+            Self::Totals => "t.link_id",
+        }
+    }
+}
+
+impl Order {
     fn reversed(self) -> Self {
         Self {
             descending: !self.descending,
@@ -110,30 +147,66 @@ impl Term {
         }
     }
 
-    fn push_equal(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
-        query.push(self.column.sql());
-        match key.value() {
-            Some(value) => push_value(query.push(" = "), &value),
-            None => drop(query.push(" IS NULL")),
+    fn source(self) -> Source {
+        match self.column {
+            Column::TotalClicks => Source::Totals,
+            _ => Source::Links,
         }
     }
 
-    fn push_after(self, query: &mut QueryBuilder<Postgres>, key: &Key) {
-        let column = self.column.sql();
-        match key.value() {
-            Some(value) => {
-                query
-                    .push("(")
-                    .push(column)
-                    .push(if self.descending { " < " } else { " > " });
-                push_value(query, &value);
-                if !self.nulls_first {
-                    query.push(" OR ").push(column).push(" IS NULL");
-                }
-                query.push(")");
-            }
-            None if self.nulls_first => drop(query.push(column).push(" IS NOT NULL")),
-            None => drop(query.push("false")),
+    /// The columns of the index after the owner and before the id.
+    fn keys(self) -> &'static [&'static str] {
+        // As if ascending: whether nulls come after all values.
+        let nulls_high = self.descending == self.nulls_first;
+        match (self.column, nulls_high) {
+            (Column::Title, true) => &["(l.title IS NULL)", TITLE],
+            (Column::Title, false) => &["(l.title IS NOT NULL)", TITLE],
+            (Column::ExpiresAt, true) => &["(l.expires_at IS NULL)", EXPIRES_AT],
+            (Column::ExpiresAt, false) => &["(l.expires_at IS NOT NULL)", EXPIRES_AT],
+            (Column::Slug, _) => &["l.slug"],
+            (Column::UpdatedAt, _) => &["l.updated_at"],
+            (Column::TotalClicks, _) => &["t.total"],
+            _ => &["l.created_at"],
+        }
+    }
+
+    /// Restricts the query to links after a cursor.
+    fn push_after(self, query: &mut QueryBuilder<Postgres>, cursor: &Cursor) {
+        let keys = self.keys();
+        let comparison = if self.descending { " < " } else { " > " };
+        query.push(" AND (").push(keys.join(", ")).push(", ");
+        query
+            .push(self.source().id())
+            .push(")")
+            .push(comparison)
+            .push("(");
+        let value = cursor.key.value();
+        if keys.len() > 1 {
+            let is_null = value.is_none();
+            let nulls_high = self.descending == self.nulls_first;
+            query.push_bind(is_null == nulls_high).push(", ");
+        }
+        match value {
+            Some(value) => push_value(query, &value),
+            None => drop(query.push(self.substitute())),
+        }
+        query.push(", ").push_bind(cursor.id).push(")");
+    }
+
+    fn push_order(self, query: &mut QueryBuilder<Postgres>) {
+        let direction = if self.descending { " DESC" } else { " ASC" };
+        query.push(" ORDER BY ");
+        for key in self.keys() {
+            query.push(*key).push(direction).push(", ");
+        }
+        query.push(self.source().id()).push(direction);
+    }
+
+    /// What stands for null in the key.
+    fn substitute(self) -> &'static str {
+        match self.column {
+            Column::ExpiresAt => "'infinity'::timestamptz",
+            _ => "''",
         }
     }
 }
@@ -149,54 +222,10 @@ impl Key {
     }
 }
 
-fn push_where(query: &mut QueryBuilder<Postgres>, owner: &str, filter: &Filter) {
-    query.push(FROM).push_bind(owner.to_owned()).push(" AND ");
+fn push_where(query: &mut QueryBuilder<Postgres>, source: Source, owner: &str, filter: &Filter) {
+    query
+        .push(source.sql())
+        .push_bind(owner.to_owned())
+        .push(" AND ");
     filter.push(query);
-}
-
-/// Restricts the query to links after a cursor: after it in the first term in which they differ.
-fn push_after(query: &mut QueryBuilder<Postgres>, order: &[Term], cursor: &Cursor) {
-    query.push(" AND (");
-    for (index, (term, key)) in order.iter().zip(&cursor.keys).enumerate() {
-        for (equal, key) in order.iter().zip(&cursor.keys).take(index) {
-            equal.push_equal(query, key);
-            query.push(" AND ");
-        }
-        term.push_after(query, key);
-        query.push(" OR ");
-    }
-    for (term, key) in order.iter().zip(&cursor.keys) {
-        term.push_equal(query, key);
-        query.push(" AND ");
-    }
-    query.push(if ids_descend(order) {
-        "l.id < "
-    } else {
-        "l.id > "
-    });
-    query.push_bind(cursor.id).push(")");
-}
-
-fn push_order(query: &mut QueryBuilder<Postgres>, order: &[Term]) {
-    query.push(" ORDER BY ");
-    for term in order {
-        query
-            .push(term.column.sql())
-            .push(if term.descending { " DESC" } else { " ASC" })
-            .push(if term.nulls_first {
-                " NULLS FIRST, "
-            } else {
-                " NULLS LAST, "
-            });
-    }
-    query.push(if ids_descend(order) {
-        "l.id DESC"
-    } else {
-        "l.id ASC"
-    });
-}
-
-/// Ids follow the direction of the last term, so that the index on (owner, `created_at`, id) is used.
-fn ids_descend(order: &[Term]) -> bool {
-    order.last().is_some_and(|term| term.descending)
 }

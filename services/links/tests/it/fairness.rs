@@ -13,6 +13,7 @@ async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_wa
     let (locked, _) = replica.link().await;
     let (_, slug) = replica.link().await;
     let mut admin = replica.cluster.database.connect_as_admin().await;
+    let mut watcher = replica.cluster.database.connect_as_admin().await;
     let lock = "BEGIN; SELECT FROM links.links ORDER BY created_at LIMIT 1 FOR UPDATE";
     sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
     let update = "mutation($id: ID!) { updateLink(id: $id, input: {title: \"new\"}) { title } }";
@@ -22,7 +23,7 @@ async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_wa
             let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                          AND datname = current_database()";
             let waits: i64 = sqlx::query_scalar(waits)
-                .fetch_one(&mut admin)
+                .fetch_one(&mut watcher)
                 .await
                 .unwrap();
             (waits > 0).then_some(())
@@ -33,7 +34,7 @@ async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_wa
         eventually(async || {
             let clicks: Option<i64> =
                 sqlx::query_scalar("SELECT max(people) FROM links.click_totals")
-                    .fetch_one(&mut admin)
+                    .fetch_one(&mut watcher)
                     .await
                     .unwrap();
             (clicks == Some(1)).then_some(())

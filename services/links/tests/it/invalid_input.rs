@@ -307,8 +307,8 @@ async fn invalid_filters_orders_and_pages_are_named_by_their_path() {
         ),
         (
             json!({"orderBy": [asc("SLUG"), asc("SLUG")]}),
-            "orderBy.1.field",
-            "repeated",
+            "orderBy",
+            "too_many_terms",
         ),
         (
             json!({"orderBy": [asc("SLUG"), asc("TITLE"), asc("CREATED_AT"), asc("UPDATED_AT")]}),

@@ -17,15 +17,25 @@ fn imports_point_downward() {
             ["graphql", "graphql::transport graphql::schema", "sqlx"],
             [
                 "graphql::transport",
-                "graphql::schema graphql::guard graphql::explorer graphql::error state config problems",
+                "graphql::schema graphql::guard graphql::budget graphql::variables graphql::explorer graphql::error state config problems",
                 "sqlx",
             ],
             [
                 "graphql::schema",
-                "graphql::error domain domain::context domain::values config error store",
+                "graphql::error graphql::budget domain domain::context domain::values config error store",
                 "sqlx axum http",
             ],
-            ["graphql::guard", "config problems", "sqlx axum http"],
+            [
+                "graphql::guard",
+                "graphql::variables config problems",
+                "sqlx axum http",
+            ],
+            ["graphql::variables", "", "sqlx axum http"],
+            [
+                "graphql::budget",
+                "config problems",
+                "sqlx axum async_graphql",
+            ],
             ["graphql::explorer", "", "sqlx"],
             ["graphql::error", "error problems", "sqlx axum"],
             ["state", "domain domain::context config", ""],

@@ -167,11 +167,23 @@ async fn every_order_sorts_and_pages_have_no_gap_or_overlap() {
             ["three", "five", "four", "two", "one"],
         ),
         (
-            json!([{"field": "TOTAL_CLICKS", "direction": "DESC"}, {"field": "SLUG"}]),
-            ["five", "four", "one", "three", "two"],
+            json!([{"field": "TOTAL_CLICKS", "direction": "DESC"}]),
+            ["five", "four", "three", "two", "one"],
         ),
         (
-            json!([{"field": "TITLE", "nulls": "FIRST"}, {"field": "SLUG", "direction": "DESC"}]),
+            json!([{"field": "TITLE", "nulls": "FIRST"}]),
+            ["three", "five", "two", "one", "four"],
+        ),
+        (
+            json!([{"field": "TITLE", "direction": "DESC"}]),
+            ["three", "five", "two", "one", "four"],
+        ),
+        (
+            json!([{"field": "TITLE", "direction": "DESC", "nulls": "LAST"}]),
+            ["three", "five", "two", "one", "four"],
+        ),
+        (
+            json!([{"field": "TITLE"}]),
             ["three", "five", "two", "one", "four"],
         ),
     ];

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![expect(clippy::too_many_lines, reason = "tables of cases are long")]
 
+mod budget;
 mod clicks;
 mod documents;
 mod fairness;
@@ -11,6 +12,7 @@ mod layers;
 mod lists;
 mod mutations;
 mod outages;
+mod plans;
 mod redirects;
 mod replicas;
 mod restarts;
@@ -18,4 +20,5 @@ mod row_security;
 mod subscriptions;
 mod support;
 mod survival;
+mod variables;
 mod websocket;

@@ -52,6 +52,8 @@ type Shard = HashMap<Box<[u8]>, Window>;
 #[derive(Debug)]
 struct Window {
     slice_ms: u64,
+    /// When it counted last, for eviction.
+    seen_ms: u64,
     /// Number of the newest slice.
     newest: u64,
     counts: [u32; SLOTS],
@@ -127,6 +129,7 @@ impl Window {
     fn new(slice_ms: u64, now: u64) -> Self {
         Self {
             slice_ms,
+            seen_ms: now,
             newest: now / slice_ms,
             counts: [0; SLOTS],
         }
@@ -134,6 +137,7 @@ impl Window {
 
     fn count(&mut self, limit: u32, now: u64) -> Outcome {
         self.advance(now);
+        self.seen_ms = now;
         let used: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
         let allowed = used < u64::from(limit);
         if allowed {
@@ -173,7 +177,7 @@ impl Window {
     }
 
     fn age_ms(&self, now: u64) -> u64 {
-        now.saturating_sub(self.newest * self.slice_ms)
+        now.saturating_sub(self.seen_ms)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Counts tokens and nested brackets without parsing: the parser of async-graphql is recursive, and
 //! deep nesting would overflow its stack.
 
+use super::strings::literal_length;
+
 /// Levels of brackets, braces and parentheses.
 const MAX_NESTING: usize = 40;
 
@@ -28,7 +30,7 @@ pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, LexerError> {
                     .unwrap_or(rest.len())..];
                 continue;
             }
-            b'"' => string_length(rest),
+            b'"' => literal_length(rest),
             _ if is_word(byte) => rest.iter().position(|b| !is_word(*b)).unwrap_or(rest.len()),
             _ => 1,
         };
@@ -52,33 +54,6 @@ pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, LexerError> {
 /// Names and numbers.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b'+'
-}
-
-/// The length of the string or block string at the start, or of everything if it does not end.
-fn string_length(text: &[u8]) -> usize {
-    let quote: &[u8] = if text.starts_with(b"\"\"\"") {
-        b"\"\"\""
-    } else {
-        b"\""
-    };
-    let is_block = quote.len() == 3;
-    let mut at = quote.len();
-    while at < text.len() {
-        if text[at] == b'\\' {
-            at += if is_block && text[at + 1..].starts_with(quote) {
-                4
-            } else {
-                1 + usize::from(!is_block)
-            };
-        } else if text[at..].starts_with(quote) {
-            return at + quote.len();
-        } else if !is_block && matches!(text[at], b'\n' | b'\r') {
-            return at;
-        } else {
-            at += 1;
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]

@@ -7,46 +7,71 @@
 //!
 //! ```text
 //! bytes --> tokens and nesting of brackets (lexer: the parser is recursive)
-//!       --> parse --> number of fragments
+//!       --> string literals (strings: the parser misreads some) --> parse
+//!       --> number of fragments
 //!       --> fields, depth, aliases, root fields, directives (cost: each fragment counted once)
 //!       --> async-graphql: validation and `graphql.max_cost`
 //! ```
 //!
 //! # The cost model
 //!
-//! `graphql.max_cost` bounds the sum over all operations of the document, fragments written out:
-//! a field costs 1 and the cost of its subfields; `links` costs its page size times that of its
-//! subfields; `totalCount` costs 100; `clicks.series` costs 100 and once the cost of its subfields.
-//! More than that is an error of validation (`GRAPHQL_VALIDATION_FAILED`), found before anything runs.
+//! The cost of the chosen operation, fragments written out, is at most `graphql.max_cost`
+//! (`TOO_EXPENSIVE`) and charged to its user before anything runs (see `budget`):
 //!
-//! Not charged: the number of points of a series (up to 1000 values per requested subfield), the
-//! size of strings, the conditions of a `where` filter (bounded on their own) and their cost in
-//! Postgres, variables, and what a subscription sends after its first response. Nor does the cost
-//! limit the number of operations: over HTTP that is the rate limit of the gateway; a WebSocket
-//! counts there as one request.
+//! | what | cost |
+//! |---|---|
+//! | a field | 1 and the cost of its subfields |
+//! | `links` | its page size times the cost of its subfields; 500 per `_like` and `_ilike` |
+//! | `totalCount` | 10, times the page size |
+//! | `clicks.series` | 10 and its number of points times the cost of its subfields |
+//! | `link`, `linkBySlug` | 10 and the cost of its subfields |
+//! | a mutation | 50 and the cost of its subfields |
+//! | a value in an argument or variable, a list, an object | 1 |
+//! | 100 bytes of the document | 1, also if the operation is refused |
+//!
+//! The size of strings is not charged, but bounded by `graphql.max_response_bytes`. What a
+//! subscription sends after it has begun costs nothing; the number of subscriptions is bounded.
 
 mod cost;
 mod lexer;
+mod strings;
 
-use async_graphql::parser::{
-    parse_query,
-    types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+use async_graphql::{
+    Positioned, Variables,
+    parser::{
+        parse_query,
+        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+    },
 };
 
 use quartet_common::problem::Kind;
 
 use self::{
-    cost::{Cost, CostError, Costs},
+    cost::{Cost, CostError, Costs, Sizes},
     lexer::LexerError,
+    strings::InvalidEscape,
 };
-use crate::{config::GraphQl as Limits, problems::graphql as problems};
+use crate::{
+    config::GraphQl as Limits, graphql::variables::MissingVariable, problems::graphql as problems,
+};
 
 /// A document within the limits.
 #[derive(Debug)]
 pub(super) struct CheckedDocument {
     pub(super) document: ExecutableDocument,
-    /// The kind of the chosen operation.
-    pub(super) kind: OperationType,
+    /// The chosen operation.
+    pub(super) operation: Positioned<OperationDefinition>,
+    /// Values of its arguments, those of its variables included.
+    pub(super) inputs: u64,
+    /// Whether `$`, which begins a variable, is anywhere in the document.
+    has_dollar: bool,
+}
+
+impl CheckedDocument {
+    /// Whether the document has one operation and no variables, not even undefined ones.
+    pub(super) fn is_one_operation_without_variables(&self) -> bool {
+        !self.has_dollar && self.document.operations.iter().nth(1).is_none()
+    }
 }
 
 /// Why a document is rejected.
@@ -54,8 +79,8 @@ pub(super) struct CheckedDocument {
 pub(super) struct DocumentError {
     pub(super) kind: &'static Kind,
     pub(super) message: String,
-    /// The parameter of the request: `query` or `operationName`.
-    pub(super) field: &'static str,
+    /// The parameter of the request: `query`, `operationName` or a variable.
+    pub(super) field: String,
     /// Line and column, from 1.
     pub(super) at: Option<(usize, usize)>,
 }
@@ -65,8 +90,25 @@ impl DocumentError {
         Self {
             kind,
             message: message.into(),
-            field: "query",
+            field: "query".to_owned(),
             at: None,
+        }
+    }
+}
+
+impl From<MissingVariable> for DocumentError {
+    fn from(missing: MissingVariable) -> Self {
+        let MissingVariable { name, is_null, at } = missing;
+        let rule = if is_null {
+            "must not be null"
+        } else {
+            "is required"
+        };
+        let message = format!("variables.{name} {rule}");
+        Self {
+            field: format!("variables.{name}"),
+            at: Some(at),
+            ..Self::new(&problems::BAD_USER_INPUT, message)
         }
     }
 }
@@ -90,13 +132,21 @@ impl From<CostError> for DocumentError {
 pub(super) fn check(
     text: &str,
     operation_name: Option<&str>,
+    variables: &Variables,
     limits: &Limits,
 ) -> Result<CheckedDocument, DocumentError> {
     let document = parse(text, limits)?;
-    let operation = choose(&document.operations, operation_name)?;
-    let kind = operation.ty;
-    measure(&document, limits)?;
-    Ok(CheckedDocument { document, kind })
+    let operation = choose(&document.operations, operation_name)?.clone();
+    let sizes = Sizes::new(&operation.node, variables);
+    measure(&document, &sizes, limits)?;
+    let mut costs = Costs::new(&document, &sizes);
+    let inputs = costs.operation(&operation.node)?.inputs;
+    Ok(CheckedDocument {
+        inputs,
+        has_dollar: text.contains('$'),
+        document,
+        operation,
+    })
 }
 
 fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentError> {
@@ -116,6 +166,13 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
             DocumentError::new(&problems::TOO_DEEP, message)
         }
     })?;
+    let text = strings::rewrite(text).map_err(|InvalidEscape { at }| {
+        let message = "syntax error in the document: a string has an escape that is no character";
+        DocumentError {
+            at: Some(at),
+            ..DocumentError::new(&problems::GRAPHQL_PARSE_FAILED, message)
+        }
+    })?;
     parse_query(text).map_err(|error| {
         let at = error.positions().next().map(|at| (at.line, at.column));
         let message = format!("syntax error in the document: {error}");
@@ -129,14 +186,12 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
 fn choose<'a>(
     operations: &'a DocumentOperations,
     name: Option<&str>,
-) -> Result<&'a OperationDefinition, DocumentError> {
+) -> Result<&'a Positioned<OperationDefinition>, DocumentError> {
     let not_found = |message: &str| DocumentError {
-        field: "operationName",
+        field: "operationName".to_owned(),
         ..DocumentError::new(&problems::OPERATION_NOT_FOUND, message)
     };
-    let mut all = operations
-        .iter()
-        .map(|(found, operation)| (found, &operation.node));
+    let mut all = operations.iter();
     match name {
         Some(name) => all
             .find(|(found, _)| found.is_some_and(|found| found.as_str() == name))
@@ -153,7 +208,11 @@ fn choose<'a>(
 }
 
 /// Compares the document with the limits. Returns the number of selections that it visited.
-fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, DocumentError> {
+fn measure(
+    document: &ExecutableDocument,
+    variables: &Sizes<'_>,
+    limits: &Limits,
+) -> Result<u64, DocumentError> {
     let fragments = document.fragments.len() as u64;
     let max_fragments = limits.max_fragments as u64;
     within(
@@ -162,7 +221,7 @@ fn measure(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Docume
         fragments,
         max_fragments,
     )?;
-    let mut costs = Costs::new(document);
+    let mut costs = Costs::new(document, variables);
     let mut sum = Cost::default();
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
@@ -231,26 +290,14 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits {
-            introspection: true,
-            max_document_bytes: 65_536,
-            max_tokens: 4000,
-            max_depth: 16,
-            max_nodes: 1500,
-            max_aliases: 30,
-            max_root_fields: 20,
-            max_directives: 50,
-            max_fragments: 50,
-            max_errors: 20,
-            max_cost: 20_000,
-            init_timeout_seconds: 10,
-            keep_alive_seconds: 15,
-            max_subscriptions_per_socket: 50,
-        }
+        Limits::for_tests()
     }
 
     fn code(text: &str) -> &'static str {
-        check(text, None, &limits()).unwrap_err().kind.code
+        check(text, None, &Variables::default(), &limits())
+            .unwrap_err()
+            .kind
+            .code
     }
 
     fn doubling(fragments: usize) -> String {
@@ -269,7 +316,7 @@ mod tests {
             let mut generous = limits();
             (generous.max_nodes, generous.max_root_fields) = (u64::MAX, u64::MAX);
             let document = parse_query(&text).unwrap();
-            let visited = measure(&document, &generous).unwrap();
+            let visited = measure(&document, &Sizes::default(), &generous).unwrap();
             assert_eq!(visited, 2 + 2 * fragments as u64, "{fragments} fragments");
         }
         assert_eq!(code(&doubling(22)), "too_many_root_fields");
@@ -280,7 +327,7 @@ mod tests {
     fn sums_saturate_and_are_rejected() {
         let mut wide = limits();
         (wide.max_fragments, wide.max_root_fields) = (200, u64::MAX);
-        let error = check(&doubling(150), None, &wide).unwrap_err();
+        let error = check(&doubling(150), None, &Variables::default(), &wide).unwrap_err();
         assert_eq!(error.kind.code, "too_complex", "2^150 saturates");
     }
 
@@ -331,12 +378,18 @@ mod tests {
     #[test]
     fn the_operation_is_chosen_by_name() {
         let text = "query A { a } mutation B { b }";
-        let kind = |name| check(text, name, &limits()).map(|checked| checked.kind);
+        let kind = |name| {
+            check(text, name, &Variables::default(), &limits())
+                .map(|checked| checked.operation.node.ty)
+        };
         assert_eq!(kind(Some("A")).unwrap(), OperationType::Query);
         assert_eq!(kind(Some("B")).unwrap(), OperationType::Mutation);
         assert_eq!(kind(Some("C")).unwrap_err().field, "operationName");
         assert_eq!(
-            check("{ a }", Some("A"), &limits()).unwrap_err().kind.code,
+            check("{ a }", Some("A"), &Variables::default(), &limits())
+                .unwrap_err()
+                .kind
+                .code,
             "operation_not_found"
         );
     }

@@ -1,6 +1,6 @@
 //! Counts of clicks.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use async_graphql::{
     Context, Enum, Object, SimpleObject,
@@ -14,12 +14,18 @@ use crate::{
         self,
         click_series::{self, Point, Span},
     },
-    graphql::error::{ResolverError, Result},
+    graphql::{
+        budget::Meter,
+        error::{ResolverError, Result},
+    },
     store::{
         clicks::PointRow,
         links::{LinkId, LinkRow},
     },
 };
+
+/// The cost of a series beside its points.
+const SERIES_COST: usize = 10;
 
 pub(super) struct Clicks(pub(super) LinkRow);
 
@@ -83,7 +89,7 @@ impl Clicks {
 
     /// Counts by hour or by day, oldest first, zeros included. At most 1000 points. `from` is
     /// rounded down and `to` up to a whole hour or day.
-    #[graphql(complexity = "100 + child_complexity")]
+    #[graphql(complexity = "SERIES_COST + max_points(by, from, to) * child_complexity")]
     async fn series(
         &self,
         ctx: &Context<'_>,
@@ -119,14 +125,32 @@ impl From<Point> for ClickPoint {
     }
 }
 
+/// The number of points of a series, for the cost of the operation; 0 if its span is invalid, because
+/// then it has none. The cost is computed where the clock of the service is out of reach, so that an
+/// open end is that of the system's.
+fn max_points(by: Interval, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> usize {
+    let span = Span::new(by.into(), from, to, SystemTime::now().into());
+    span.map_or(0, Span::len)
+}
+
 /// Loads the series of all links of a response in one transaction.
 pub(super) struct SeriesLoader {
     context: domain::Context,
     owner: Arc<str>,
+    meter: Meter,
 }
 
-pub(super) fn series_loader(context: domain::Context, owner: Arc<str>) -> DataLoader<SeriesLoader> {
-    DataLoader::new(SeriesLoader { context, owner }, tokio::spawn)
+pub(super) fn series_loader(
+    context: domain::Context,
+    owner: Arc<str>,
+    meter: Meter,
+) -> DataLoader<SeriesLoader> {
+    let loader = SeriesLoader {
+        context,
+        owner,
+        meter,
+    };
+    DataLoader::new(loader, tokio::spawn)
 }
 
 impl Loader<(LinkId, Span)> for SeriesLoader {
@@ -137,6 +161,7 @@ impl Loader<(LinkId, Span)> for SeriesLoader {
         &self,
         keys: &[(LinkId, Span)],
     ) -> Result<HashMap<(LinkId, Span), Vec<PointRow>>> {
+        let _connection = self.meter.connection().await?;
         Ok(click_series::load(&self.context, &self.owner, keys).await?)
     }
 }

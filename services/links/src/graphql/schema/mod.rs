@@ -8,6 +8,7 @@ mod clicks;
 mod link;
 mod link_input;
 mod list;
+mod metering;
 mod mutation;
 mod query;
 mod scope;
@@ -18,17 +19,19 @@ use std::sync::Arc;
 use async_graphql::{Request, SchemaBuilder};
 use chrono::{DateTime, Utc};
 
-use self::{mutation::Mutation, query::Query, scope::Owner, subscription::Subscription};
-use crate::domain;
+use self::{
+    metering::Metering, mutation::Mutation, query::Query, scope::Owner, subscription::Subscription,
+};
+use crate::{domain, graphql::budget::Meter};
+
+pub(super) use self::metering::validate_only;
 
 pub(super) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The schema with what its resolvers need.
 pub(super) fn build(context: &domain::Context) -> Schema {
     let settings = &context.config.graphql;
-    let builder = types()
-        .limit_complexity(settings.max_cost)
-        .data(context.clone());
+    let builder = types().extension(Metering).data(context.clone());
     if settings.introspection {
         return builder.finish();
     }
@@ -39,11 +42,16 @@ pub(super) fn build(context: &domain::Context) -> Schema {
         .finish()
 }
 
-/// Adds to a request what its resolvers need: the owner whose links are visible, and a loader of
-/// click series, whose cache lives as long as the request.
-pub(super) fn scoped(request: Request, context: &domain::Context, owner: Arc<str>) -> Request {
-    let loader = clicks::series_loader(context.clone(), Arc::clone(&owner));
-    request.data(Owner(owner)).data(loader)
+/// Adds to a request what its resolvers need: the owner whose links are visible, the meter, and a
+/// loader of click series, whose cache lives as long as the request.
+pub(super) fn scoped(
+    request: Request,
+    context: &domain::Context,
+    owner: Arc<str>,
+    meter: Meter,
+) -> Request {
+    let loader = clicks::series_loader(context.clone(), Arc::clone(&owner), meter.clone());
+    request.data(Owner(owner)).data(meter).data(loader)
 }
 
 /// The schema in the schema definition language, with a final newline.

@@ -5,9 +5,12 @@ use async_graphql::{Context, ID, Object};
 use super::{
     link::{DeletedLink, Link, link_id},
     link_input::{CreateLinkInput, UpdateLinkInput},
-    scope::scope,
+    scope::{connection, scope},
 };
 use crate::{domain::links, graphql::error::Result};
+
+/// The cost of a transaction that writes.
+const WRITE_COST: usize = 50;
 
 /// The root of mutations.
 pub(crate) struct Mutation;
@@ -18,24 +21,31 @@ pub(crate) struct Mutation;
 impl Mutation {
     /// Creates a link. Fails with `INVALID_INPUT`, which names every field that breaks a rule, or
     /// `SLUG_TAKEN`.
+    #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn create_link(&self, ctx: &Context<'_>, input: CreateLinkInput) -> Result<Link> {
         let (context, owner) = scope(ctx)?;
+        let _connection = connection(ctx).await?;
         Ok(Link(links::create(context, owner, input.into()).await?))
     }
 
     /// Changes a link. Every replica redirects by the new values as soon as it is notified, usually
     /// within milliseconds. Fails with `NOT_FOUND`, `INVALID_INPUT` or `SLUG_TAKEN`.
+    #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn update_link(&self, ctx: &Context<'_>, id: ID, input: UpdateLinkInput) -> Result<Link> {
         let (context, owner) = scope(ctx)?;
         let id = link_id(&id, "/id")?;
+        let _connection = connection(ctx).await?;
         Ok(Link(links::update(context, owner, id, input.into()).await?))
     }
 
     /// Deletes a link with its counts and clicks. Its slug can be chosen again. Fails with
     /// `NOT_FOUND`.
+    #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn delete_link(&self, ctx: &Context<'_>, id: ID) -> Result<DeletedLink> {
         let (context, owner) = scope(ctx)?;
-        links::delete(context, owner, link_id(&id, "/id")?).await?;
+        let link = link_id(&id, "/id")?;
+        let _connection = connection(ctx).await?;
+        links::delete(context, owner, link).await?;
         Ok(DeletedLink { id })
     }
 }

@@ -4,13 +4,16 @@ use async_graphql::{Context, ID, Object};
 
 use super::{
     link::{Link, link_id},
-    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, terms},
-    scope::scope,
+    list::{LinkConnection, LinkFilter, LinkOrder, PageArguments, max_rows, order, search_cost},
+    scope::{connection, scope},
 };
 use crate::{
     domain::{links, values::slugs::Slug},
     graphql::error::{Result, invalid_argument},
 };
+
+/// The cost of a field that needs a statement of its own.
+pub(super) const STATEMENT_COST: usize = 10;
 
 /// The root of queries.
 pub(crate) struct Query;
@@ -19,17 +22,20 @@ pub(crate) struct Query;
 #[Object]
 impl Query {
     /// A link by its id. Null if the caller has no such link.
+    #[graphql(complexity = "STATEMENT_COST + child_complexity")]
     async fn link(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "`lnk_` and 26 characters.")] id: ID,
     ) -> Result<Option<Link>> {
         let (context, owner) = scope(ctx)?;
+        let _connection = connection(ctx).await?;
         let row = links::by_id(context, owner, link_id(&id, "/id")?).await?;
         Ok(row.map(Link))
     }
 
     /// A link by its slug. Null if the caller has no such link.
+    #[graphql(complexity = "STATEMENT_COST + child_complexity")]
     async fn link_by_slug(
         &self,
         ctx: &Context<'_>,
@@ -38,12 +44,15 @@ impl Query {
     ) -> Result<Option<Link>> {
         let (context, owner) = scope(ctx)?;
         let slug = Slug::parse(&slug).map_err(|rule| invalid_argument("/slug", rule))?;
+        let _connection = connection(ctx).await?;
         let row = links::by_slug(context, owner, &slug).await?;
         Ok(row.map(Link))
     }
 
     /// The links of the caller, newest first unless `orderBy` is given.
-    #[graphql(complexity = "max_rows(first, last) * child_complexity")]
+    #[graphql(
+        complexity = "search_cost(filter.as_ref()) + max_rows(first, last) * child_complexity"
+    )]
     #[expect(
         clippy::too_many_arguments,
         reason = "these are the arguments of the GraphQL field"
@@ -54,7 +63,7 @@ impl Query {
         #[graphql(name = "where", desc = "Only links that match. Default: all.")] filter: Option<
             LinkFilter,
         >,
-        #[graphql(desc = "At most 3 terms, each field once.")] order_by: Option<Vec<LinkOrder>>,
+        #[graphql(desc = "At most one order.")] order_by: Option<Vec<LinkOrder>>,
         #[graphql(desc = "Page size, 0 to 100. Default: 20, unless `last` is given.")]
         first: Option<i32>,
         #[graphql(desc = "Only links after this cursor.")] after: Option<String>,
@@ -66,15 +75,16 @@ impl Query {
     ) -> Result<LinkConnection> {
         let (context, owner) = scope(ctx)?;
         let filter = filter.unwrap_or_default().into_filter()?;
-        let terms = terms(order_by)?;
+        let order = order(order_by)?;
         let page = PageArguments {
             first,
             after,
             last,
             before,
         };
-        let slice = page.into_slice(&terms)?;
-        let rows = links::list(context, owner, &filter, &terms, &slice).await?;
-        Ok(LinkConnection::new(rows, &slice, terms, filter))
+        let slice = page.into_slice(order)?;
+        let _connection = connection(ctx).await?;
+        let rows = links::list(context, owner, &filter, order, &slice).await?;
+        Ok(LinkConnection::new(rows, &slice, order, filter))
     }
 }

@@ -4,7 +4,10 @@ use async_graphql::{Context, Enum, ID, SimpleObject, Subscription as GraphQlSubs
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{link::link_id, scope::scope};
+use super::{
+    link::link_id,
+    scope::{connection, scope},
+};
 use crate::{
     domain::{links, values::visitor},
     graphql::error::Result,
@@ -88,7 +91,9 @@ impl Subscription {
     ) -> Result<impl Stream<Item = ClickEvent> + use<>> {
         let (context, owner) = scope(ctx)?;
         let id = self::link_id(&link_id, "/linkId")?;
+        let connection = connection(ctx).await?;
         let watch = links::watch(context, owner, id).await?;
+        drop(connection);
         let batches = stream::unfold(watch, |mut watch| async move {
             watch.next().await.map(|rows| (rows, watch))
         });

@@ -1,66 +1,189 @@
 //! Checks and runs an operation, the same for every transport.
 
-use std::sync::Arc;
+use std::{future, sync::Arc};
 
-use async_graphql::{Request, Variables, parser::types::OperationType};
-use futures_util::{Stream, StreamExt};
+use async_graphql::{Request, Response, Variables, parser::types::OperationType};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use quartet_auth::Caller;
 use quartet_common::problem::Problem;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{request::GraphQlRequest, response::GraphQlResponse, state::GraphQlState};
-use crate::graphql::{guard, schema};
+use crate::{
+    config::GraphQl as Settings,
+    graphql::{
+        budget::{Meter, User},
+        guard::{self, CheckedDocument},
+        schema,
+        variables::{self, Values},
+    },
+    problems::graphql as problems,
+};
 
-/// An operation that may be executed: its document is within the limits, its caller is known.
+/// An operation that may be executed: its document is within the limits, its variables have values,
+/// its caller is known.
 pub(super) struct Operation {
     request: Request,
     pub(super) kind: OperationType,
+    meter: Meter,
 }
 
+/// The result of an operation that ran, or the problem because of which it did not.
+type Outcome = Result<GraphQlResponse, Problem>;
+
 impl Operation {
-    /// Checks the document and chooses the operation.
+    /// Checks the document, chooses the operation and puts the values of its variables into it.
     ///
     /// # Errors
     /// The response to a request that is not executed.
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         request: GraphQlRequest,
         caller: &Caller,
+        user: Arc<User>,
         state: &GraphQlState,
-    ) -> Result<Self, GraphQlResponse> {
+    ) -> Result<Self, Rejected> {
         let settings = &state.app.ctx.config.graphql;
-        let name = request.operation_name.as_deref();
-        let checked = guard::check(&request.query, name, settings)
-            .map_err(|error| GraphQlResponse::from_document_error(error, settings))?;
+        let invalid = |error| {
+            let response = GraphQlResponse::from_document_error(error, settings);
+            Rejected::Document(Box::new(response))
+        };
         let owner: Arc<str> = caller.subject().into();
-        if owner.chars().any(char::is_control) {
-            let problem = Problem::unauthenticated("the token's subject has control characters");
-            return Err(GraphQlResponse::from_problem(&problem, settings));
-        }
+        let meter = Meter::start(user, &request.query, settings)?;
+        let name = request.operation_name;
         let variables = Variables::from_json(Value::Object(request.variables));
-        let mut executable = Request::new(request.query).variables(variables);
-        executable.operation_name = request.operation_name;
-        executable.set_parsed_query(checked.document);
+        let checked = guard::check(&request.query, name.as_deref(), &variables, settings);
+        let checked = checked.map_err(invalid)?;
+        meter.set_inputs(checked.inputs)?;
+        let kind = checked.operation.node.ty;
+        let values = Values::new(&checked.operation.node, &variables);
+        let values = values.map_err(|error| invalid(error.into()))?;
+        validate(&checked, name, variables, state).await?;
+        let document = variables::replace(checked.operation, checked.document.fragments, &values);
+        let mut executable = Request::new(String::new());
+        executable.set_parsed_query(document);
         Ok(Self {
-            request: schema::scoped(executable, &state.app.ctx, owner),
-            kind: checked.kind,
+            request: schema::scoped(executable, &state.app.ctx, owner, meter.clone()),
+            kind,
+            meter,
         })
     }
 
     /// Runs a query or a mutation.
-    pub(super) async fn run(self, state: &GraphQlState) -> GraphQlResponse {
+    ///
+    /// # Errors
+    /// When the user's quota does not allow it.
+    pub(super) async fn run(self, state: &GraphQlState) -> Outcome {
+        let _permit = self.meter.user().operation().await?;
         let response = state.schema.execute(self.request).await;
-        GraphQlResponse::new(response, &state.app.ctx.config.graphql)
+        outcome(
+            response,
+            self.kind,
+            &self.meter,
+            &state.app.ctx.config.graphql,
+        )
     }
 
     /// Runs any operation. A query or a mutation has one response.
-    pub(super) fn stream(
-        self,
-        state: &GraphQlState,
-    ) -> impl Stream<Item = GraphQlResponse> + Send + use<> {
+    pub(super) fn stream(self, state: &GraphQlState) -> BoxStream<'static, GraphQlResponse> {
         let config = Arc::clone(&state.app.ctx.config);
-        state
-            .schema
-            .execute_stream(self.request)
-            .map(move |response| GraphQlResponse::new(response, &config.graphql))
+        let schema = state.schema.clone();
+        let (kind, meter, request) = (self.kind, self.meter, self.request);
+        let begin = async move {
+            let settings = &config.graphql;
+            match permit(kind, meter.user(), settings).await {
+                Err(problem) => {
+                    let response = GraphQlResponse::from_problem(&problem, settings);
+                    stream::once(future::ready(response)).boxed()
+                }
+                Ok(permit) => schema
+                    .execute_stream(request)
+                    .map(move |response| {
+                        // Held until the stream is dropped.
+                        let _ = &permit;
+                        let settings = &config.graphql;
+                        outcome(response, kind, &meter, settings).unwrap_or_else(|problem| {
+                            GraphQlResponse::from_problem(&problem, settings)
+                        })
+                    })
+                    .boxed(),
+            }
+        };
+        stream::once(begin).flatten().boxed()
     }
+}
+
+/// Why an operation is not executed.
+pub(super) enum Rejected {
+    /// Its document or variables are invalid.
+    Document(Box<GraphQlResponse>),
+    /// The user's quota does not allow it.
+    Quota(Problem),
+}
+
+impl From<Problem> for Rejected {
+    fn from(problem: Problem) -> Self {
+        Self::Quota(problem)
+    }
+}
+
+impl Rejected {
+    pub(super) fn into_response(self, settings: &Settings) -> GraphQlResponse {
+        match self {
+            Self::Document(response) => *response,
+            Self::Quota(problem) => GraphQlResponse::from_problem(&problem, settings),
+        }
+    }
+}
+
+async fn permit(
+    kind: OperationType,
+    user: &User,
+    settings: &Settings,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    if kind != OperationType::Subscription {
+        return user.operation().await;
+    }
+    user.subscription().ok_or_else(|| {
+        let limit = settings.max_subscriptions_per_user;
+        let detail = format!("the user already has {limit} subscriptions");
+        Problem::new(&problems::TOO_MANY_SUBSCRIPTIONS).detail(detail)
+    })
+}
+
+/// A mutation that has taken effect keeps its response, with the fields that did not fit as errors.
+fn outcome(response: Response, kind: OperationType, meter: &Meter, settings: &Settings) -> Outcome {
+    if let Some(problem) = meter.refused() {
+        return Err(problem.clone());
+    }
+    if meter.is_too_large() && kind != OperationType::Mutation {
+        return Err(meter.too_large());
+    }
+    Ok(GraphQlResponse::new(response, settings))
+}
+
+/// Validates the document as it was sent. Without variables and other operations, the validation
+/// before the execution does the same.
+async fn validate(
+    checked: &CheckedDocument,
+    operation_name: Option<String>,
+    variables: Variables,
+    state: &GraphQlState,
+) -> Result<(), Rejected> {
+    if checked.is_one_operation_without_variables() {
+        return Ok(());
+    }
+    let mut request = Request::new(String::new()).variables(variables);
+    request.operation_name = operation_name;
+    request.set_parsed_query(checked.document.clone());
+    let response = state.schema.execute(schema::validate_only(request)).await;
+    if response.is_err() {
+        let settings = &state.app.ctx.config.graphql;
+        let response = GraphQlResponse::new(response, settings);
+        return Err(Rejected::Document(Box::new(response)));
+    }
+    Ok(())
 }

@@ -1,18 +1,20 @@
 //! `/v1/links/graphql`: GET and POST by the GraphQL-over-HTTP specification.
 
+use std::sync::Arc;
+
 use async_graphql::parser::types::OperationType;
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, State, WebSocketUpgrade},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use quartet_auth::Caller;
 use quartet_common::problem::{FieldError, Problem, kinds as common};
 use quartet_http::extract::Body;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    execution::Operation,
+    execution::{Operation, Rejected},
     negotiation::{Accept, JsonType},
     openapi::{EVENTS, EXPLORER, RequestErrors, error_codes, executed},
     request::GraphQlRequest,
@@ -21,7 +23,14 @@ use super::{
     state::GraphQlState,
     websocket,
 };
-use crate::{graphql::explorer, problems};
+use crate::{
+    config::GraphQl as Settings,
+    graphql::{budget::Balance, explorer},
+    problems,
+};
+
+static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
     OpenApiRouter::new().routes(routes!(get_graphql, post_graphql))
@@ -104,6 +113,7 @@ async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Re
     extensions(
         ("x-problem-codes" = json!([
             problems::INVALID_UPGRADE.code, problems::MUTATION_BY_GET.code, problems::NOT_ACCEPTABLE.code,
+            problems::ORIGIN_NOT_ALLOWED.code,
         ])),
         ("x-graphql-error-codes" = json!(error_codes())),
     ),
@@ -111,6 +121,9 @@ async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Re
 async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     if parts.headers.contains_key(header::UPGRADE) {
+        if let Err(problem) = websocket::check_origin(&parts.headers, &state.app.ctx.config) {
+            return problem.into_response();
+        }
         return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
             Ok(upgrade) => websocket::upgrade(upgrade, &parts.headers, state),
             Err(rejection) => websocket::invalid_upgrade(&rejection).into_response(),
@@ -158,25 +171,33 @@ impl Exchange<'_> {
     }
 
     async fn execute(&self, request: GraphQlRequest, caller: Caller) -> Response {
-        let operation = match Operation::prepare(request, &caller, self.state) {
-            Ok(operation) => operation,
-            Err(response) => return self.write(StatusCode::BAD_REQUEST, response),
+        let user = match self.state.user(&caller) {
+            Ok(user) => user,
+            Err(problem) => return self.reject(&problem),
         };
+        let prepared = Operation::prepare(request, &caller, Arc::clone(&user), self.state).await;
+        let response = match prepared {
+            Ok(operation) => self.run(operation, &caller).await,
+            Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
+            Err(Rejected::Quota(problem)) => self.reject(&problem),
+        };
+        with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
+    }
+
+    async fn run(&self, operation: Operation, caller: &Caller) -> Response {
         if self.is_get && operation.kind == OperationType::Mutation {
             return mutation_by_get().into_response();
         }
         let is_subscription = operation.kind == OperationType::Subscription;
         match self.accept.json {
-            Some(_) if !is_subscription => {
-                let response = operation.run(self.state).await;
-                let status = if response.is_request_error() {
-                    StatusCode::BAD_REQUEST
-                } else {
-                    StatusCode::OK
-                };
-                self.write(status, response)
-            }
-            _ if self.accept.events => sse::respond(operation, &caller, self.state),
+            Some(_) if !is_subscription => match operation.run(self.state).await {
+                Ok(response) if response.is_request_error() => {
+                    self.write(StatusCode::BAD_REQUEST, &response)
+                }
+                Ok(response) => self.write(StatusCode::OK, &response),
+                Err(problem) => self.reject(&problem),
+            },
+            _ if self.accept.events => sse::respond(operation, caller, self.state),
             _ => self.reject(&stream_needed()),
         }
     }
@@ -187,14 +208,14 @@ impl Exchange<'_> {
         let media_type = self.accept.json.unwrap_or(JsonType::GraphQlResponse);
         let settings = &self.state.app.ctx.config.graphql;
         let body = GraphQlResponse::from_problem(problem, settings);
-        let mut response = json(problem.kind.status, media_type, body);
+        let mut response = json(problem.kind.status, media_type, &body);
         response.headers_mut().extend(problem.headers.clone());
         response
     }
 
     /// Writes a response to a well-formed request. Its status is always 200 with
     /// `application/json`.
-    fn write(&self, status: StatusCode, response: GraphQlResponse) -> Response {
+    fn write(&self, status: StatusCode, response: &GraphQlResponse) -> Response {
         match self.accept.json {
             Some(JsonType::Json) => json(StatusCode::OK, JsonType::Json, response),
             _ => json(status, JsonType::GraphQlResponse, response),
@@ -202,14 +223,32 @@ impl Exchange<'_> {
     }
 }
 
-fn json(status: StatusCode, media_type: JsonType, response: GraphQlResponse) -> Response {
-    let body = serde_json::to_vec(&response.into_json()).expect("a response is plain data");
+fn json(status: StatusCode, media_type: JsonType, response: &GraphQlResponse) -> Response {
+    let body = response.to_json();
     let headers = [
         (header::CONTENT_TYPE, media_type.content_type()),
         (header::CACHE_CONTROL, "private, no-store"),
         (header::VARY, "accept, authorization"),
     ];
     (status, headers, body).into_response()
+}
+
+/// Adds what the user has left, as in draft-ietf-httpapi-ratelimit-headers-11. The units are those of
+/// `graphql.max_cost`.
+fn with_quota(mut response: Response, balance: Balance, settings: &Settings) -> Response {
+    let whole_seconds = balance.full_in.as_secs() + u64::from(balance.full_in.subsec_nanos() > 0);
+    let (burst, per_second) = (settings.cost_burst, settings.cost_per_second);
+    let policy = format!(
+        "\"graphql-cost\";q={burst};w={}",
+        burst.div_ceil(per_second)
+    );
+    let left = format!("\"graphql-cost\";r={};t={whole_seconds}", balance.left);
+    let headers = response.headers_mut();
+    for (name, text) in [(&RATE_LIMIT_POLICY, policy), (&RATE_LIMIT, left)] {
+        let value = HeaderValue::try_from(text).expect("numbers are valid in a header");
+        headers.insert(name, value);
+    }
+    response
 }
 
 async fn read_body(request: Request) -> Result<GraphQlRequest, Problem> {
@@ -234,9 +273,11 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
         .split(';')
         .map(|part| part.trim().to_ascii_lowercase());
     let is_json = parts.next().as_deref() == Some("application/json");
-    let is_utf8 = parts.all(|part| {
-        part.strip_prefix("charset=")
-            .is_none_or(|charset| charset.trim_matches('"') == "utf-8")
+    let is_utf8 = parts.all(|part| match part.split_once('=') {
+        Some((name, charset)) if name.trim() == "charset" => {
+            matches!(charset.trim().trim_matches('"'), "utf-8" | "utf8")
+        }
+        _ => true,
     });
     if is_json && is_utf8 {
         return Ok(());

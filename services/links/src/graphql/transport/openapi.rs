@@ -99,6 +99,10 @@ impl IntoResponses for RequestErrors {
                 "The access token is missing, invalid or expired",
             ),
             (
+                &problems::RATE_LIMITED,
+                "The operation costs more than the user has left of the quota in `RateLimit-Policy`",
+            ),
+            (
                 &common::UNAVAILABLE,
                 "The keys that verify access tokens are not available",
             ),

@@ -2,7 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value as GraphQlValue};
 use quartet_common::problem::Problem;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use utoipa::ToSchema;
 
 use super::openapi::GraphQlError;
@@ -60,20 +60,27 @@ impl GraphQlResponse {
             && self.errors.iter().all(|error| error.path.is_empty())
     }
 
-    /// `{data, errors}`, without those that are missing.
-    pub(super) fn into_json(self) -> Value {
-        let mut object = Map::new();
-        if !self.is_request_error() {
-            object.insert("data".into(), json!(self.data));
-        }
-        if !self.errors.is_empty() {
-            object.insert("errors".into(), json!(self.errors));
-        }
-        Value::Object(object)
+    /// The list of errors.
+    pub(super) fn errors(&self) -> &[ServerError] {
+        &self.errors
     }
 
-    /// The list of errors.
-    pub(super) fn into_errors(self) -> Value {
-        json!(self.errors)
+    /// As JSON on one line: line ends within strings are escaped.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a response is plain data")
+    }
+}
+
+/// `{data, errors}`, without those that are missing.
+impl Serialize for GraphQlResponse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        if !self.is_request_error() {
+            object.serialize_entry("data", &self.data)?;
+        }
+        if !self.errors.is_empty() {
+            object.serialize_entry("errors", &self.errors)?;
+        }
+        object.end()
     }
 }

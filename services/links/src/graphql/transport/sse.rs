@@ -43,7 +43,7 @@ pub(super) fn respond(operation: Operation, caller: &Caller, state: &GraphQlStat
     let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);
     let run = Box::new(Run {
-        responses: Box::pin(operation.stream(state)),
+        responses: operation.stream(state),
         expiry: Box::pin(tokio::time::sleep(lifetime)),
         keep_alive: interval_at(Instant::now() + period, period),
         app: state.app.clone(),
@@ -86,21 +86,20 @@ impl Phase {
         };
         tokio::select! {
             response = run.responses.next() => Some(match response {
-                Some(response) => (next(response), Self::Running(run)),
+                Some(response) => (next(&response), Self::Running(run)),
                 None => (COMPLETE.to_owned(), Self::Ended),
             }),
             _ = run.keep_alive.tick() => Some((KEEP_ALIVE.to_owned(), Self::Running(run))),
             () = &mut run.expiry => {
                 let settings = &run.app.ctx.config.graphql;
                 let response = GraphQlResponse::from_problem(&JwtError::Expired.into(), settings);
-                Some((next(response), Self::Completing))
+                Some((next(&response), Self::Completing))
             }
             () = run.app.base.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),
         }
     }
 }
 
-/// JSON is on one line: line ends within strings are escaped.
-fn next(response: GraphQlResponse) -> String {
-    format!("event: next\ndata: {}\n\n", response.into_json())
+fn next(response: &GraphQlResponse) -> String {
+    format!("event: next\ndata: {}\n\n", response.to_json())
 }

@@ -1,22 +1,45 @@
 //! What the transports need.
 
+use std::{sync::Arc, time::Duration};
+
+use quartet_auth::Caller;
+use quartet_common::problem::Problem;
+
 use crate::{
-    graphql::schema::{self, Schema},
+    graphql::{
+        budget::{User, Users},
+        schema::{self, Schema},
+    },
     state::AppState,
 };
 
-/// The state of the service and the schema. Cheap to clone.
+/// The state of the service, the schema and the table of users. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct GraphQlState {
     pub(super) app: AppState,
     pub(super) schema: Schema,
+    users: Users,
 }
 
 impl GraphQlState {
     pub(crate) fn new(app: &AppState) -> Self {
+        let config = &app.ctx.config;
+        let patience = Duration::from_secs(config.database.acquire_timeout_seconds);
         Self {
             app: app.clone(),
             schema: schema::build(&app.ctx),
+            users: Users::new(&config.graphql, patience),
         }
+    }
+
+    /// # Errors
+    /// 401 for a subject that cannot be a setting of Postgres; `RATE_LIMITED` while too many users
+    /// are active.
+    pub(super) fn user(&self, caller: &Caller) -> Result<Arc<User>, Problem> {
+        if caller.subject().chars().any(char::is_control) {
+            let detail = "the token's subject has control characters";
+            return Err(Problem::unauthenticated(detail));
+        }
+        self.users.get(caller.subject())
     }
 }

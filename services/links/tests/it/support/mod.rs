@@ -87,6 +87,7 @@ impl Cluster {
             ("QUARTET_CLICKS_ADOPT_INTERVAL_SECONDS", "1".into()),
             ("QUARTET_CLICKS_COUNTRY_HEADER", "cf-ipcountry".into()),
             ("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8".into()),
+            ("QUARTET_GRAPHQL_COST_BURST", "1000000".into()),
         ];
         let own = own
             .into_iter()

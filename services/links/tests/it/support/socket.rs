@@ -64,6 +64,11 @@ impl Socket {
         assert_eq!(self.receive().await, json!({"type": "connection_ack"}));
     }
 
+    /// Whether the next message acknowledges `connection_init`, rather than closes the socket.
+    pub(crate) async fn is_acknowledged(&mut self) -> bool {
+        matches!(self.next().await, Message::Text(_))
+    }
+
     pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.send_json(json!({"type": "subscribe", "id": id, "payload": {"query": query}}))
             .await;

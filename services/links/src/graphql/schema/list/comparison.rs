@@ -127,6 +127,14 @@ comparison! {
     }
 }
 
+impl StringComparison {
+    /// The number of patterns.
+    pub(super) fn patterns(&self) -> usize {
+        let given = [&self._like, &self._ilike].into_iter();
+        given.filter(|pattern| !pattern.is_undefined()).count()
+    }
+}
+
 /// The conditions on one column.
 pub(super) struct Conditions {
     pub(super) column: Column,

@@ -8,17 +8,22 @@ use crate::{
     domain::links,
     graphql::{
         error::{Result, invalid_argument},
-        schema::{link::Link, scope::scope},
+        schema::{
+            link::Link,
+            scope::{connection, scope},
+        },
     },
     store::{
         link_filters::Filter,
-        link_lists::{Slice, Term},
+        link_lists::{Order, Slice},
         links::LinkRow,
     },
 };
 
 const DEFAULT_ROWS: i32 = 20;
 const MAX_ROWS: i32 = 100;
+/// The cost of a count, times the page size.
+const COUNT_COST: usize = 10;
 
 /// The arguments that select a page.
 pub(crate) struct PageArguments {
@@ -30,7 +35,7 @@ pub(crate) struct PageArguments {
 
 pub(crate) struct LinkConnection {
     rows: Vec<LinkRow>,
-    terms: Vec<Term>,
+    order: Order,
     filter: Filter,
     has_next: bool,
     has_previous: bool,
@@ -86,21 +91,17 @@ impl LinkConnection {
     }
 
     /// The number of links on all pages. Takes a query of its own.
-    #[graphql(complexity = "100")]
+    #[graphql(complexity = "COUNT_COST")]
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i64> {
         let (context, owner) = scope(ctx)?;
+        let _connection = connection(ctx).await?;
         Ok(links::count(context, owner, &self.filter).await?)
     }
 }
 
 impl LinkConnection {
     /// `rows` may have one row more than the page: it shows that there are more.
-    pub(crate) fn new(
-        mut rows: Vec<LinkRow>,
-        slice: &Slice,
-        terms: Vec<Term>,
-        filter: Filter,
-    ) -> Self {
+    pub(crate) fn new(mut rows: Vec<LinkRow>, slice: &Slice, order: Order, filter: Filter) -> Self {
         let more = u32::try_from(rows.len()).is_ok_and(|rows| rows >= slice.limit);
         if more && slice.from_end {
             rows.remove(0);
@@ -114,7 +115,7 @@ impl LinkConnection {
         };
         Self {
             rows,
-            terms,
+            order,
             filter,
             has_next,
             has_previous,
@@ -122,7 +123,7 @@ impl LinkConnection {
     }
 
     fn cursor(&self, row: &LinkRow) -> String {
-        cursor::encode(&self.terms, row)
+        cursor::encode(self.order, row)
     }
 }
 
@@ -131,7 +132,7 @@ impl PageArguments {
     ///
     /// # Errors
     /// `INVALID_INPUT` with the pointer of the argument.
-    pub(crate) fn into_slice(self, terms: &[Term]) -> Result<Slice, Problem> {
+    pub(crate) fn into_slice(self, order: Order) -> Result<Slice, Problem> {
         let from_end = self.last.is_some();
         if from_end && self.first.is_some() {
             let rule = Rule::new("conflict", "must not be combined with first");
@@ -144,7 +145,7 @@ impl PageArguments {
             return Err(invalid_argument(pointer, rule));
         }
         let decode = |cursor: Option<String>, pointer| {
-            let cursor = cursor.map(|cursor| cursor::decode(&cursor, terms, pointer));
+            let cursor = cursor.map(|cursor| cursor::decode(&cursor, order, pointer));
             cursor.transpose()
         };
         Ok(Slice {

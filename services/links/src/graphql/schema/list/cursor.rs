@@ -1,6 +1,6 @@
 //! Cursors: where a link is in an order, as an opaque string.
 //!
-//! A cursor holds the values of the link in each term of the order, its id, and the order itself. It
+//! A cursor holds the value of the link in the order, its id, and the order itself. It
 //! is neither signed nor encrypted: a forged cursor only selects another slice of links that the
 //! client can read anyway. Its types are checked, because Postgres fails to compare unlike ones.
 
@@ -14,7 +14,7 @@ use crate::{
     graphql::error::invalid_argument,
     store::{
         link_filters::Column,
-        link_lists::{Cursor, Key, Term},
+        link_lists::{Cursor, Key, Order},
         links::LinkRow,
     },
 };
@@ -28,16 +28,16 @@ struct Encoded {
     #[serde(rename = "o")]
     order: String,
     #[serde(rename = "k")]
-    keys: Vec<Key>,
+    keys: [Key; 1],
     #[serde(rename = "i")]
     id: Uuid,
 }
 
 /// The cursor of a link.
-pub(super) fn encode(terms: &[Term], link: &LinkRow) -> String {
+pub(super) fn encode(order: Order, link: &LinkRow) -> String {
     let cursor = Encoded {
-        order: signature(terms),
-        keys: terms.iter().map(|term| key(*term, link)).collect(),
+        order: signature(order),
+        keys: [key(order, link)],
         id: link.id.uuid(),
     };
     let json = serde_json::to_string(&cursor).expect("a cursor is plain data");
@@ -46,7 +46,7 @@ pub(super) fn encode(terms: &[Term], link: &LinkRow) -> String {
 
 /// # Errors
 /// `INVALID_INPUT` with the pointer: not a cursor, or one of another order.
-pub(super) fn decode(text: &str, terms: &[Term], pointer: &str) -> Result<Cursor, Problem> {
+pub(super) fn decode(text: &str, order: Order, pointer: &str) -> Result<Cursor, Problem> {
     let invalid = |code, detail| invalid_argument(pointer, Rule::new(code, detail));
     let not_a_cursor = || invalid("invalid_cursor", "must be a cursor of this list");
     if text.len() > MAX_BYTES {
@@ -54,24 +54,24 @@ pub(super) fn decode(text: &str, terms: &[Term], pointer: &str) -> Result<Cursor
     }
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| not_a_cursor())?;
     let cursor: Encoded = serde_json::from_slice(&json).map_err(|_| not_a_cursor())?;
-    if cursor.order != signature(terms) {
+    if cursor.order != signature(order) {
         let detail = "must be a cursor of a list with the same orderBy";
         return Err(invalid("other_order", detail));
     }
-    let mut pairs = terms.iter().zip(&cursor.keys);
-    if cursor.keys.len() != terms.len() || !pairs.all(|(term, key)| fits(*term, key)) {
+    let [key] = cursor.keys;
+    if !fits(order, &key) {
         return Err(not_a_cursor());
     }
     Ok(Cursor {
-        keys: cursor.keys,
+        key,
         id: cursor.id.into(),
     })
 }
 
-fn key(term: Term, link: &LinkRow) -> Key {
+fn key(order: Order, link: &LinkRow) -> Key {
     let time = |at: Option<_>| at.map_or(Key::Null, Key::Time);
     let text = |text: Option<&String>| text.map_or(Key::Null, |text| Key::Text(text.clone()));
-    match term.column {
+    match order.column {
         Column::UpdatedAt => time(Some(link.updated_at)),
         Column::ExpiresAt => time(link.expires_at),
         Column::Slug => text(Some(&link.slug)),
@@ -82,8 +82,8 @@ fn key(term: Term, link: &LinkRow) -> Key {
 }
 
 /// Whether a key has the type of the column.
-fn fits(term: Term, key: &Key) -> bool {
-    match (term.column, key) {
+fn fits(order: Order, key: &Key) -> bool {
+    match (order.column, key) {
         (Column::Title | Column::ExpiresAt, Key::Null) | (Column::TotalClicks, Key::Number(_)) => {
             true
         }
@@ -95,11 +95,8 @@ fn fits(term: Term, key: &Key) -> bool {
     }
 }
 
-fn signature(terms: &[Term]) -> String {
-    let term = |term: &Term| {
-        let direction = if term.descending { '-' } else { '+' };
-        let nulls = if term.nulls_first { '<' } else { '>' };
-        format!("{direction}{:?}{nulls}", term.column)
-    };
-    terms.iter().map(term).collect()
+fn signature(order: Order) -> String {
+    let direction = if order.descending { '-' } else { '+' };
+    let nulls = if order.nulls_first { '<' } else { '>' };
+    format!("{direction}{:?}{nulls}", order.column)
 }

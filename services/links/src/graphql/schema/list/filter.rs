@@ -14,6 +14,8 @@ use crate::{
 
 /// Comparisons in one filter.
 const MAX_CONDITIONS: usize = 60;
+/// The cost of one `_like` or `_ilike`.
+const PATTERN_COST: usize = 500;
 /// Filters within filters.
 const MAX_DEPTH: usize = 8;
 
@@ -43,7 +45,21 @@ pub(crate) struct LinkFilter {
     updated_at: Option<DateTimeComparison>,
 }
 
+/// The cost of patterns, for the cost of the operation: no index helps with them, so that each reads
+/// all links of the owner.
+pub(crate) fn search_cost(filter: Option<&LinkFilter>) -> usize {
+    let patterns = filter.map_or(0, LinkFilter::patterns);
+    patterns.saturating_mul(PATTERN_COST)
+}
+
 impl LinkFilter {
+    fn patterns(&self) -> usize {
+        let lists = [&self.and, &self.or].into_iter().flatten().flatten();
+        let inner = lists.chain(self.not.as_deref()).map(Self::patterns);
+        let columns = [&self.slug, &self.url, &self.title].into_iter().flatten();
+        inner.chain(columns.map(StringComparison::patterns)).sum()
+    }
+
     /// The filter of the store.
     ///
     /// # Errors

@@ -7,5 +7,5 @@ mod filter;
 mod order;
 
 pub(super) use connection::{LinkConnection, PageArguments, max_rows};
-pub(super) use filter::LinkFilter;
-pub(super) use order::{LinkOrder, terms};
+pub(super) use filter::{LinkFilter, search_cost};
+pub(super) use order::{LinkOrder, order};

@@ -5,13 +5,10 @@ use quartet_common::problem::{Problem, Rule};
 
 use crate::{
     graphql::error::invalid_argument,
-    store::{link_filters::Column, link_lists::Term},
+    store::{link_filters::Column, link_lists::Order},
 };
 
-const MAX_TERMS: usize = 3;
-
-/// One term of an order. Links that are equal in all terms are ordered by id, in the direction of
-/// the last term.
+/// An order. Links that are equal in the field are ordered by id, in the same direction.
 #[derive(InputObject)]
 pub(crate) struct LinkOrder {
     /// The field to order by.
@@ -35,7 +32,7 @@ pub(crate) enum LinkOrderField {
     TotalClicks,
 }
 
-/// The direction of a term.
+/// The direction of an order.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 pub(crate) enum OrderDirection {
     /// Ascending: smallest, oldest or first in the alphabet first.
@@ -51,44 +48,35 @@ pub(crate) enum NullsOrder {
     Last,
 }
 
-/// The terms of the store. Without any, newest first.
+/// The order of the store. Without any, newest first.
 ///
 /// # Errors
-/// `INVALID_INPUT` for more than three terms or a field that is used twice.
-pub(crate) fn terms(orders: Option<Vec<LinkOrder>>) -> Result<Vec<Term>, Problem> {
+/// `INVALID_INPUT` for more than one: no index serves them.
+pub(crate) fn order(orders: Option<Vec<LinkOrder>>) -> Result<Order, Problem> {
     let orders = orders.unwrap_or_default();
-    if orders.len() > MAX_TERMS {
-        let rule = Rule::new(
-            "too_many_terms",
-            format!("must have at most {MAX_TERMS} terms"),
-        );
-        return Err(invalid_argument("/orderBy", rule));
-    }
-    let mut terms: Vec<Term> = Vec::new();
-    for (n, order) in orders.iter().enumerate() {
-        let column = column(order.field);
-        if terms.iter().any(|term| term.column == column) {
-            let rule = Rule::new("repeated", "must not be used twice");
-            return Err(invalid_argument(format!("/orderBy/{n}/field"), rule));
+    let given = match orders.as_slice() {
+        [] => {
+            return Ok(Order {
+                column: Column::CreatedAt,
+                descending: true,
+                nulls_first: true,
+            });
         }
-        let descending = order.direction == OrderDirection::Desc;
-        let nulls_first = order
-            .nulls
-            .map_or(descending, |nulls| nulls == NullsOrder::First);
-        terms.push(Term {
-            column,
-            descending,
-            nulls_first,
-        });
-    }
-    if terms.is_empty() {
-        terms.push(Term {
-            column: Column::CreatedAt,
-            descending: true,
-            nulls_first: true,
-        });
-    }
-    Ok(terms)
+        [order] => order,
+        _ => {
+            let rule = Rule::new("too_many_terms", "must have at most 1 term");
+            return Err(invalid_argument("/orderBy", rule));
+        }
+    };
+    let descending = given.direction == OrderDirection::Desc;
+    let nulls_first = given
+        .nulls
+        .map_or(descending, |nulls| nulls == NullsOrder::First);
+    Ok(Order {
+        column: column(given.field),
+        descending,
+        nulls_first,
+    })
 }
 
 fn column(field: LinkOrderField) -> Column {

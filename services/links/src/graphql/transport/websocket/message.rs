@@ -1,7 +1,9 @@
 //! The messages of graphql-transport-ws.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use crate::graphql::transport::response::GraphQlResponse;
 
 const MAX_ID_CHARS: usize = 128;
 
@@ -56,12 +58,27 @@ pub(super) fn pong(payload: Option<Map<String, Value>>) -> String {
     }
 }
 
-pub(super) fn next(id: &str, payload: &Value) -> String {
-    json!({"type": "next", "id": id, "payload": payload}).to_string()
+pub(super) fn next(id: &str, payload: &GraphQlResponse) -> String {
+    with_payload("next", id, payload)
 }
 
-pub(super) fn error(id: &str, errors: &Value) -> String {
-    json!({"type": "error", "id": id, "payload": errors}).to_string()
+pub(super) fn error(id: &str, response: &GraphQlResponse) -> String {
+    with_payload("error", id, &response.errors())
+}
+
+fn with_payload(kind: &'static str, id: &str, payload: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Message<'a, P> {
+        r#type: &'static str,
+        id: &'a str,
+        payload: &'a P,
+    }
+    let message = Message {
+        r#type: kind,
+        id,
+        payload,
+    };
+    serde_json::to_string(&message).expect("a response is plain data")
 }
 
 pub(super) fn complete(id: &str) -> String {

@@ -13,7 +13,7 @@ use quartet_common::problem::{FieldError, Problem};
 
 use self::session::Session;
 use super::state::GraphQlState;
-use crate::problems;
+use crate::{config::Config, problems};
 
 const PROTOCOL: &str = "graphql-transport-ws";
 
@@ -25,15 +25,8 @@ pub(super) fn upgrade(
     state: GraphQlState,
 ) -> Response {
     let token = quartet_auth::bearer_token(headers).ok().map(str::to_owned);
-    // JSON escapes can double the size of a document; 4 KiB are for the rest of the message.
-    let limit = state
-        .app
-        .ctx
-        .config
-        .graphql
-        .max_document_bytes
-        .saturating_mul(2)
-        .saturating_add(4096);
+    // What the body of a POST may have.
+    let limit = state.app.ctx.config.server.body_limit_bytes;
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(limit)
@@ -44,6 +37,31 @@ pub(super) fn upgrade(
                 .is_some_and(|protocol| protocol == PROTOCOL);
             Session::new(socket, state, token).run(has_protocol).await;
         })
+}
+
+/// Rejects pages of other sites: a browser lets any page open a WebSocket, with the credentials that it
+/// holds for this host. Programs that are not browsers send no `Origin`.
+///
+/// # Errors
+/// 403 `origin_not_allowed`.
+pub(super) fn check_origin(headers: &HeaderMap, config: &Config) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_own = authority.is_some() && authority == host;
+    let short_url = config.public.short_url.origin().ascii_serialization();
+    let is_allowed = || config.graphql.allowed_origins.iter().any(|it| it == origin);
+    if is_own || origin == short_url || is_allowed() {
+        return Ok(());
+    }
+    let kind = &problems::ORIGIN_NOT_ALLOWED;
+    let detail = "must be the origin of this host or one that is configured";
+    Err(Problem::new(kind).field(FieldError::parameter("origin", kind.code, detail)))
 }
 
 /// The problem of a request with `Upgrade` that is not a handshake.

@@ -5,6 +5,7 @@
 //!    |  \--nothing for init_timeout_seconds--> closed (4408)
 //!    |  \--invalid token--> closed (4403); keys not available: closed (1013)
 //!    |  \--subscribe--> closed (4401)
+//!    |  \--the user has too many sockets: closed (1013)
 //!  ready --subscribe{id}--> the operation `id` runs --next*, then error or complete--> `id` is free
 //!        --complete{id}---> the operation `id` is aborted, its queued messages are discarded
 //! any state --protocol error--> closed (44xx); --no pong, or no reading for 30 s--> dropped
@@ -15,17 +16,18 @@
 //! - A session never outlives its token: the deadline is reset after each event.
 //! - When the session ends, its operations are aborted: none runs for a client that has disconnected.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Error,
     extract::ws::{CloseFrame, Message, WebSocket},
 };
 use bytes::Bytes;
+use http::StatusCode;
 use quartet_auth::{Caller, jwt::JwtError};
 use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     message::{self, ClientMessage},
@@ -33,9 +35,12 @@ use super::{
 };
 use crate::{
     config::GraphQl as Settings,
-    graphql::transport::{
-        execution::Operation, request::GraphQlRequest, response::GraphQlResponse,
-        state::GraphQlState,
+    graphql::{
+        budget::User,
+        transport::{
+            execution::Operation, request::GraphQlRequest, response::GraphQlResponse,
+            state::GraphQlState,
+        },
     },
     problems::graphql as problems,
 };
@@ -51,6 +56,7 @@ type Close = (u16, &'static str);
 const GOING_AWAY: Close = (1001, "The server is shutting down");
 const TOO_BIG: Close = (1009, "The message is too big");
 const TRY_AGAIN_LATER: Close = (1013, "Try again later");
+const TOO_MANY_SOCKETS: Close = (1013, "Too many sockets of this user");
 const BAD_REQUEST: u16 = 4400;
 const NOT_TEXT: Close = (BAD_REQUEST, "Messages must be text");
 const UNAUTHORIZED: Close = (4401, "Unauthorized");
@@ -70,8 +76,16 @@ pub(super) struct Session {
     state: GraphQlState,
     header_token: Option<String>,
     is_initialized: bool,
-    caller: Option<Caller>,
+    client: Option<Client>,
     operations: Operations,
+}
+
+/// Who authenticated the socket.
+struct Client {
+    caller: Caller,
+    user: Arc<User>,
+    /// Counts the socket as one of the user's.
+    _socket: OwnedSemaphorePermit,
 }
 
 impl Session {
@@ -80,13 +94,17 @@ impl Session {
         state: GraphQlState,
         header_token: Option<String>,
     ) -> Self {
+        let operations = Operations::new(
+            &state.app.ctx.config.graphql,
+            state.app.ctx.metrics.graphql_queued_bytes.clone(),
+        );
         Self {
             socket,
             state,
             header_token,
             is_initialized: false,
-            caller: None,
-            operations: Operations::new(),
+            client: None,
+            operations,
         }
     }
 
@@ -120,7 +138,7 @@ impl Session {
                     is_alive = true;
                     self.receive(received).await
                 }
-                message = self.operations.next() => self.send_text(message).await,
+                outgoing = self.operations.next() => self.send_text(outgoing.text).await,
                 _ = keep_alive.tick() => {
                     // Nothing since the last ping, not even its pong.
                     if !std::mem::replace(&mut is_alive, false) {
@@ -134,8 +152,8 @@ impl Session {
             if let Err(ended) = done {
                 return ended;
             }
-            if let Some(caller) = &self.caller {
-                (deadline, at_deadline) = (self.expiry(caller), EXPIRED);
+            if let Some(client) = &self.client {
+                (deadline, at_deadline) = (self.expiry(&client.caller), EXPIRED);
             }
         }
     }
@@ -180,37 +198,38 @@ impl Session {
             JwtError::KeysUnavailable(_) => Some(TRY_AGAIN_LATER),
             _ => Some(FORBIDDEN),
         })?;
-        self.caller = Some(caller);
+        let user = self.state.user(&caller);
+        let user = user.map_err(|problem| match problem.kind.status {
+            StatusCode::UNAUTHORIZED => Some(FORBIDDEN),
+            _ => Some(TRY_AGAIN_LATER),
+        })?;
+        let socket = user.socket().ok_or(Some(TOO_MANY_SOCKETS))?;
+        self.operations.set_user(&user);
+        self.client = Some(Client {
+            caller,
+            user,
+            _socket: socket,
+        });
         self.send_text(message::connection_ack()).await
     }
 
     async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Ended> {
-        let Some(caller) = &self.caller else {
+        let Some(client) = &self.client else {
             return Err(Some(UNAUTHORIZED));
         };
         if self.operations.contains(&id) {
             return Err(Some(DUPLICATE));
         }
-        match self.prepare(payload, caller) {
+        // Not `&self`: the socket cannot be shared between threads.
+        let (state, running) = (&self.state, self.operations.len());
+        match prepare(state, client, payload, running).await {
             Ok(operation) => self.operations.start(id, operation.stream(&self.state)),
             Err(response) => {
-                let message = message::error(&id, &response.into_errors());
+                let message = message::error(&id, &response);
                 self.send_text(message).await?;
             }
         }
         Ok(())
-    }
-
-    fn prepare(&self, payload: Value, caller: &Caller) -> Result<Operation, GraphQlResponse> {
-        let limit = self.settings().max_subscriptions_per_socket;
-        let request = if self.operations.len() < limit {
-            GraphQlRequest::from_json(payload)
-        } else {
-            Err(too_many_operations(limit))
-        };
-        let request =
-            request.map_err(|problem| GraphQlResponse::from_problem(&problem, self.settings()))?;
-        Operation::prepare(request, caller, &self.state)
     }
 
     fn expiry(&self, caller: &Caller) -> Instant {
@@ -234,6 +253,25 @@ impl Session {
     fn settings(&self) -> &Settings {
         &self.state.app.ctx.config.graphql
     }
+}
+
+async fn prepare(
+    state: &GraphQlState,
+    client: &Client,
+    payload: Value,
+    running: usize,
+) -> Result<Operation, GraphQlResponse> {
+    let settings = &state.app.ctx.config.graphql;
+    let limit = settings.max_subscriptions_per_socket;
+    let request = if running < limit {
+        GraphQlRequest::from_json(payload)
+    } else {
+        Err(too_many_operations(limit))
+    };
+    let request = request.map_err(|problem| GraphQlResponse::from_problem(&problem, settings))?;
+    let user = Arc::clone(&client.user);
+    let prepared = Operation::prepare(request, &client.caller, user, state).await;
+    prepared.map_err(|rejected| rejected.into_response(settings))
 }
 
 fn too_many_operations(limit: usize) -> Problem {

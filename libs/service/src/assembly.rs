@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError};
 use quartet_http::{
     front::App,
@@ -74,7 +73,7 @@ impl Base {
             return readiness;
         }
         let verifier = self.verifier.clone();
-        let readiness = readiness.notice("keys", move || notices(&verifier));
+        let readiness = readiness.notice("keys", move || verifier.notices());
         if !S::KEYS_REQUIRED {
             return readiness;
         }
@@ -84,13 +83,4 @@ impl Base {
             async move { verifier.ready().await.map_err(|error| error.to_string()) }
         })
     }
-}
-
-fn notices(verifier: &JwtVerifier) -> Vec<String> {
-    let overdue = verifier.overdue().map(|age| {
-        let seconds = age.num_seconds();
-        format!("the signing keys were fetched {seconds} s ago; refreshing them fails")
-    });
-    let missing = (!verifier.has_keys()).then(|| "there are no signing keys".to_owned());
-    overdue.or(missing).into_iter().collect()
 }

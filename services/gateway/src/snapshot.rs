@@ -107,6 +107,13 @@ impl Snapshot {
         }
     }
 
+    /// What is wrong with the keys that verify tokens. Missing ones are fetched.
+    pub(crate) fn key_notices(&self) -> Vec<String> {
+        self.verifier
+            .as_ref()
+            .map_or(Vec::new(), JwtVerifier::notices)
+    }
+
     pub(crate) fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.config.model.server.header_timeout_seconds)
     }

@@ -72,7 +72,7 @@ impl State {
         };
         let snapshot = Snapshot::build(config, None, shared)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let current = Arc::clone(&snapshot);
+        let (current, verifying) = (Arc::clone(&snapshot), Arc::clone(&snapshot));
         let jobs = Runner::new(&metrics.http, clock.clone(), CancellationToken::new());
         let monitor = jobs.monitor();
         let pulse = Pulse::new();
@@ -86,6 +86,7 @@ impl State {
                 let result = current.load().check_ready();
                 async move { result }
             })
+            .notice("keys", move || verifying.load().key_notices())
             .notice("jobs", move || monitor.notices());
         let state = Arc::new(Self {
             snapshot,

@@ -182,6 +182,20 @@ impl JwtVerifier {
         (age > limit).then_some(age)
     }
 
+    /// What operators should know about the keys; nothing while all is well. Keys that are missing
+    /// are fetched.
+    pub fn notices(&self) -> Vec<String> {
+        if self.current_keys().is_none() {
+            self.prefetch();
+            return vec!["there are no signing keys".to_owned()];
+        }
+        let overdue = self.overdue().map(|age| {
+            let seconds = age.num_seconds();
+            format!("the signing keys were fetched {seconds} s ago; refreshing them fails")
+        });
+        overdue.into_iter().collect()
+    }
+
     /// The claims of a token that was verified before, without waiting. `None`: it has to be
     /// verified.
     pub fn verified(&self, token: &str) -> Option<Result<Arc<Claims>, JwtError>> {

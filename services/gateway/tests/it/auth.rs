@@ -113,6 +113,10 @@ async fn unknown_keys_return_503_not_401() {
     assert!(response.headers().contains_key("retry-after"));
     problem(response, 503, "unavailable").await;
     assert_eq!(call(&gateway, "/public", Some(&token)).await.status(), 200);
+    let ready = gateway.admin("/ready").await;
+    assert_eq!(ready.status(), 200, "public routes need no keys");
+    let report: serde_json::Value = ready.json().await.unwrap();
+    assert_eq!(report["notices"]["keys"][0], "there are no signing keys");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,7 +145,8 @@ pub mod types {
         /// SHA-256 of the file as 64 hexadecimal digits. Uploading any other file fails.
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub checksum_sha256: ::std::option::Option<::std::string::String>,
-        /// Media type of the file; one of `uploads.content_types`.
+        /// Media type of the file; one of `uploads.content_types`. Parameters, such as `charset`, are
+        /// ignored.
         pub content_type: ::std::string::String,
         /// For display only; 1 to 255 bytes without slashes, backslashes or control characters.
         pub file_name: ::std::string::String,
@@ -1098,7 +1099,8 @@ impl Client {
     ///
     /// Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
     /// ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-    /// returns the same response.
+    /// returns the same response. Verifying a large file may take longer than a request: complete again
+    /// after a 503.
     ///
     /// Sends a `POST` request to `/v1/media/assets/{id}/complete`
     ///

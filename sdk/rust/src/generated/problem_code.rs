@@ -58,6 +58,8 @@ pub enum ProblemCode {
     NotFound,
     /// `not_uploaded`: File not uploaded yet.
     NotUploaded,
+    /// `origin_not_allowed`: Origin not allowed.
+    OriginNotAllowed,
     /// `password_needed`: Current password required.
     PasswordNeeded,
     /// `precondition_failed`: Resource changed since it was read.
@@ -129,6 +131,7 @@ impl ProblemCode {
             Self::NotAcceptable => "not_acceptable",
             Self::NotFound => "not_found",
             Self::NotUploaded => "not_uploaded",
+            Self::OriginNotAllowed => "origin_not_allowed",
             Self::PasswordNeeded => "password_needed",
             Self::PreconditionFailed => "precondition_failed",
             Self::PrefetchRefused => "prefetch_refused",
@@ -182,6 +185,7 @@ impl From<&str> for ProblemCode {
             "not_acceptable" => Self::NotAcceptable,
             "not_found" => Self::NotFound,
             "not_uploaded" => Self::NotUploaded,
+            "origin_not_allowed" => Self::OriginNotAllowed,
             "password_needed" => Self::PasswordNeeded,
             "precondition_failed" => Self::PreconditionFailed,
             "prefetch_refused" => Self::PrefetchRefused,

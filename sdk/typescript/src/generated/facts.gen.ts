@@ -14,7 +14,7 @@ export interface ProblemCodesOf {
   deleteMe: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "malformed_request" | "precondition_failed" | "rate_limited" | "request_timeout" | "stale_login" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   deleteSession: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   downloadAsset: "asset_failed" | "asset_not_ready" | "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
-  executeGraphql: "bad_gateway" | "bad_user_input" | "body_too_large" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "malformed_json" | "malformed_request" | "not_acceptable" | "not_found" | "operation_not_found" | "rate_limited" | "request_timeout" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
+  executeGraphql: "bad_gateway" | "bad_user_input" | "body_too_large" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "malformed_json" | "malformed_request" | "not_acceptable" | "not_found" | "operation_not_found" | "rate_limited" | "request_timeout" | "response_too_large" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_expensive" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   followLink: "bad_gateway" | "click_log_unavailable" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "link_disabled" | "link_exhausted" | "link_expired" | "link_not_found" | "malformed_request" | "prefetch_refused" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getAsset: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "not_found" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   getCoreOpenapi30: "bad_gateway" | "headers_too_large" | "internal" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
@@ -34,7 +34,7 @@ export interface ProblemCodesOf {
   listSessions: "bad_gateway" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unauthenticated" | "unavailable" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   presignUpload: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "idempotency_key_reused" | "incomplete_body" | "internal" | "invalid_body" | "invalid_parameter" | "malformed_json" | "malformed_request" | "rate_limited" | "request_in_flight" | "request_timeout" | "store_unavailable" | "timed_out" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   probeLink: "bad_gateway" | "click_log_unavailable" | "database_unavailable" | "headers_too_large" | "internal" | "invalid_parameter" | "link_disabled" | "link_exhausted" | "link_expired" | "link_not_found" | "malformed_request" | "prefetch_refused" | "rate_limited" | "request_timeout" | "timed_out" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
-  queryGraphql: "bad_gateway" | "bad_user_input" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "invalid_upgrade" | "malformed_json" | "malformed_request" | "mutation_by_get" | "not_acceptable" | "not_found" | "operation_not_found" | "rate_limited" | "request_timeout" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "upstream_timeout" | "upstream_unreachable";
+  queryGraphql: "bad_gateway" | "bad_user_input" | "database_unavailable" | "document_too_large" | "fragment_cycle" | "graphql_parse_failed" | "graphql_validation_failed" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_input" | "invalid_request" | "invalid_upgrade" | "malformed_json" | "malformed_request" | "mutation_by_get" | "not_acceptable" | "not_found" | "operation_not_found" | "origin_not_allowed" | "rate_limited" | "request_timeout" | "response_too_large" | "slug_taken" | "stream_needed" | "timed_out" | "too_complex" | "too_deep" | "too_expensive" | "too_many_aliases" | "too_many_directives" | "too_many_fragments" | "too_many_root_fields" | "too_many_subscriptions" | "too_many_tokens" | "unauthenticated" | "unavailable" | "upstream_timeout" | "upstream_unreachable";
   refreshSession: "bad_gateway" | "body_too_large" | "database_unavailable" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "invalid_refresh_token" | "malformed_json" | "malformed_request" | "rate_limited" | "request_timeout" | "timed_out" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable";
   updateMe: "bad_gateway" | "body_too_large" | "database_unavailable" | "email_taken" | "headers_too_large" | "incomplete_body" | "internal" | "invalid_body" | "malformed_json" | "malformed_request" | "password_needed" | "precondition_failed" | "rate_limited" | "request_timeout" | "timed_out" | "too_many_attempts" | "unauthenticated" | "unavailable" | "unsupported_media_type" | "upgrade_refused" | "upstream_timeout" | "upstream_unreachable" | "wrong_password";
 }
@@ -101,6 +101,8 @@ export type ProblemCode =
   /** File not uploaded yet. An upload is completed before its file is in the object store. Send the file to the signed URL from the presign response, then complete again. */
   | "not_uploaded"
   | "operation_not_found"
+  /** Origin not allowed. A page of another site opens a WebSocket. Add its origin to `graphql.allowed_origins`, if the page is trusted. */
+  | "origin_not_allowed"
   /** Current password required. A change of email or password was sent without `current_password`. Ask the user for the current password and send it with the change. */
   | "password_needed"
   /** Resource changed since it was read. `If-Match` does not list the current version of the resource. Read the resource again and decide whether the change still applies. */
@@ -113,6 +115,7 @@ export type ProblemCode =
   | "request_in_flight"
   /** Request timeout. The request head or the body did not arrive in time; `detail` has the limit. Send the request again over a faster connection. */
   | "request_timeout"
+  | "response_too_large"
   | "slug_taken"
   /** Recent login required. The session is too old to delete the account. Log in again, then retry with the new access token. */
   | "stale_login"
@@ -123,6 +126,7 @@ export type ProblemCode =
   | "timed_out"
   | "too_complex"
   | "too_deep"
+  | "too_expensive"
   | "too_many_aliases"
   /** Too many failed attempts. Several attempts on one account, or from one client IP, have failed in a row. Wait for the time in `Retry-After`. */
   | "too_many_attempts"
@@ -137,7 +141,7 @@ export type ProblemCode =
   | "unavailable"
   /** Unsupported media type. The `Content-Type` of the body is not JSON. Send JSON with `Content-Type: application/json`. */
   | "unsupported_media_type"
-  /** Protocol upgrade not allowed on this path. The request has an `Upgrade` header, but this path does not allow WebSocket connections. Remove the `Upgrade` header. */
+  /** Protocol upgrade not allowed on this path. The request is a WebSocket handshake, but this path does not allow WebSocket connections. Send an ordinary request. */
   | "upgrade_refused"
   /** Uploaded file does not match. Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed. Presign a new upload that describes the file. */
   | "upload_mismatch"

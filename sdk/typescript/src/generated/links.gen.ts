@@ -137,10 +137,7 @@ export type LinkFilter = {
   url?: StringComparison | null | undefined;
 };
 
-/**
- * One term of an order. Links that are equal in all terms are ordered by id, in the direction of
- * the last term.
- */
+/** An order. Links that are equal in the field are ordered by id, in the same direction. */
 export type LinkOrder = {
   /** Ascending or descending. */
   direction?: OrderDirection;
@@ -176,7 +173,7 @@ export type NullsOrder =
   | 'FIRST'
   | 'LAST';
 
-/** The direction of a term. */
+/** The direction of an order. */
 export type OrderDirection =
   /** Ascending: smallest, oldest or first in the alphabet first. */
   | 'ASC'

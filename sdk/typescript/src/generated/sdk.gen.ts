@@ -79,7 +79,7 @@ export const getOpenapi = <ThrowOnError extends boolean = true>(options: Options
  *
  * Redirects to the target URL of the link. The click is written to a log on disk before the
  * response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
- * at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+ * at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with `maxClicks` redirects people only:
  * bots and link previews receive a page without the target, which does not count toward the
  * maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
  */
@@ -351,7 +351,8 @@ export const getAsset = <ThrowOnError extends boolean = true>(options: Options<G
  *
  * Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
  * ready. A file that does not match is removed and the asset fails. Completing a ready asset again
- * returns the same response.
+ * returns the same response. Verifying a large file may take longer than a request: complete again
+ * after a 503.
  */
 export const completeUpload = <ThrowOnError extends boolean = true>(options: Options<CompleteUploadData, ThrowOnError>): RequestResult<CompleteUploadResponses, CompleteUploadErrors, ThrowOnError, 'data'> => options.client.post<CompleteUploadResponses, CompleteUploadErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',

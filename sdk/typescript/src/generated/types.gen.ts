@@ -257,7 +257,8 @@ export type PresignRequest = {
      */
     checksum_sha256?: string | null;
     /**
-     * Media type of the file; one of `uploads.content_types`.
+     * Media type of the file; one of `uploads.content_types`. Parameters, such as `charset`, are
+     * ignored.
      */
     content_type: string;
     /**
@@ -1662,6 +1663,10 @@ export type QueryGraphqlErrors = {
      */
     401: GraphQlResponse;
     /**
+     * - `origin_not_allowed`: Origin not allowed
+     */
+    403: Problem;
+    /**
      * - `mutation_by_get`: Mutations require POST
      */
     405: Problem;
@@ -1678,9 +1683,11 @@ export type QueryGraphqlErrors = {
      */
     426: Problem;
     /**
+     * The operation costs more than the user has left of the quota in `RateLimit-Policy`
+     *
      * - `rate_limited`: Too many requests
      */
-    429: Problem;
+    429: GraphQlResponse;
     /**
      * - `headers_too_large`: Request head too large
      */
@@ -1756,9 +1763,11 @@ export type ExecuteGraphqlErrors = {
      */
     415: Problem;
     /**
+     * The operation costs more than the user has left of the quota in `RateLimit-Policy`
+     *
      * - `rate_limited`: Too many requests
      */
-    429: Problem;
+    429: GraphQlResponse;
     /**
      * - `headers_too_large`: Request head too large
      */

@@ -119,8 +119,7 @@ class LinkFilter(BaseModel):
 
 
 class LinkOrder(BaseModel):
-    """One term of an order. Links that are equal in all terms are ordered by id, in the direction of
-    the last term."""
+    """An order. Links that are equal in the field are ordered by id, in the same direction."""
 
     direction: OrderDirection = OrderDirection.ASC
     "Ascending or descending."

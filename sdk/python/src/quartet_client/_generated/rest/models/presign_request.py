@@ -17,7 +17,8 @@ class PresignRequest:
     """The file that a client wants to upload.
 
     Attributes:
-        content_type (str): Media type of the file; one of `uploads.content_types`.
+        content_type (str): Media type of the file; one of `uploads.content_types`. Parameters, such as `charset`, are
+            ignored.
         file_name (str): For display only; 1 to 255 bytes without slashes, backslashes or control characters.
         size_bytes (int): Exact size of the file in bytes; at most 5 GiB, or less if the service is configured with a
             lower limit.

@@ -70,7 +70,7 @@ def _parse_response(
         return response_415
 
     if response.status_code == 429:
-        response_429 = Problem.from_dict(response.json())
+        response_429 = GraphQlResponse.from_dict(response.json())
 
         return response_429
 

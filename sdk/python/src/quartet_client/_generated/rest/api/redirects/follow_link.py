@@ -129,7 +129,8 @@ def sync_detailed(
 
      Redirects to the target URL of the link. The click is written to a log on disk before the
     response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
-    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with
+    `maxClicks` redirects people only:
     bots and link previews receive a page without the target, which does not count toward the
     maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
@@ -164,7 +165,8 @@ def sync(
 
      Redirects to the target URL of the link. The click is written to a log on disk before the
     response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
-    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with
+    `maxClicks` redirects people only:
     bots and link previews receive a page without the target, which does not count toward the
     maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
@@ -194,7 +196,8 @@ async def asyncio_detailed(
 
      Redirects to the target URL of the link. The click is written to a log on disk before the
     response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
-    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with
+    `maxClicks` redirects people only:
     bots and link previews receive a page without the target, which does not count toward the
     maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 
@@ -227,7 +230,8 @@ async def asyncio(
 
      Redirects to the target URL of the link. The click is written to a log on disk before the
     response is sent. Temporary redirects are never cached; permanent ones are cached by browsers for
-    at most `redirects.permanent_max_age_seconds`. A link with `maxClicks` redirects people only:
+    at most `redirects.permanent_max_age_seconds`. A slash after the slug changes nothing. A link with
+    `maxClicks` redirects people only:
     bots and link previews receive a page without the target, which does not count toward the
     maximum, and prefetches are refused. Errors are HTML for browsers, and problems otherwise.
 

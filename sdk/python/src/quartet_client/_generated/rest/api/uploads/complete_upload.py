@@ -120,7 +120,8 @@ def sync_detailed(
 
      Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
     ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-    returns the same response.
+    returns the same response. Verifying a large file may take longer than a request: complete again
+    after a 503.
 
     Args:
         id (str):
@@ -153,7 +154,8 @@ def sync(
 
      Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
     ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-    returns the same response.
+    returns the same response. Verifying a large file may take longer than a request: complete again
+    after a 503.
 
     Args:
         id (str):
@@ -181,7 +183,8 @@ async def asyncio_detailed(
 
      Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
     ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-    returns the same response.
+    returns the same response. Verifying a large file may take longer than a request: complete again
+    after a 503.
 
     Args:
         id (str):
@@ -212,7 +215,8 @@ async def asyncio(
 
      Verifies size, media type, first bytes and checksum of the uploaded file and makes the asset
     ready. A file that does not match is removed and the asset fails. Completing a ready asset again
-    returns the same response.
+    returns the same response. Verifying a large file may take longer than a request: complete again
+    after a 503.
 
     Args:
         id (str):

@@ -13,7 +13,7 @@ pub struct Options {
     pub public_buckets: Vec<String>,
     /// For tests of programs that must bear with other stores.
     pub quirks: Quirks,
-    /// Origins whose pages may upload and download; `*` allows any.
+    /// Origins allowed for buckets without CORS rules; `*` allows any.
     pub cors_origins: Vec<String>,
 }
 

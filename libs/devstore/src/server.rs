@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::Body;
 use s3s::auth::SimpleAuth;
+use s3s::dto::CORSRule;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 
@@ -83,7 +84,9 @@ pub async fn serve(
 
 struct App {
     options: Arc<Options>,
+    store: Arc<Store>,
     service: S3Service,
+    default_rules: Vec<CORSRule>,
 }
 
 impl App {
@@ -93,7 +96,7 @@ impl App {
             store.ensure_bucket(name)?;
         }
         let options = Arc::new(options);
-        let mut builder = S3ServiceBuilder::new(Api::new(store));
+        let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&store)));
         builder.set_auth(SimpleAuth::from_single(
             options.access_key.clone(),
             options.secret_key.clone(),
@@ -101,9 +104,16 @@ impl App {
         builder.set_access(Access {
             options: Arc::clone(&options),
         });
+        let default_rules = if options.cors_origins.is_empty() {
+            Vec::new()
+        } else {
+            vec![cors::permissive(&options.cors_origins)]
+        };
         Ok(Self {
             options,
+            store,
             service: builder.build(),
+            default_rules,
         })
     }
 
@@ -136,7 +146,10 @@ impl App {
             // memory before it checks the signature.
             return status(StatusCode::NOT_IMPLEMENTED);
         }
-        let cors = cors::response_headers(&self.options.cors_origins, request.headers());
+        let cors = request.headers().contains_key(ORIGIN).then(|| {
+            let rules = self.rules(request.uri().path());
+            cors::response_headers(&rules, request.headers(), request.method().as_str())
+        });
         let mut response = match self.service.call(request.map(Body::from)).await {
             Ok(response) => response,
             Err(error) => {
@@ -145,7 +158,7 @@ impl App {
             }
         };
         let headers = response.headers_mut();
-        headers.extend(cors);
+        headers.extend(cors.unwrap_or_default());
         // As a CDN in front of a real bucket has to do: uploads never run as pages.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(
@@ -159,7 +172,8 @@ impl App {
     }
 
     fn preflight(&self, request: &Request<Incoming>) -> Response<Body> {
-        match cors::preflight(&self.options.cors_origins, request.headers()) {
+        let rules = self.rules(request.uri().path());
+        match cors::preflight(&rules, request.headers()) {
             Some(headers) => {
                 let mut response = status(StatusCode::OK);
                 *response.headers_mut() = headers;
@@ -167,6 +181,20 @@ impl App {
             }
             None => status(StatusCode::FORBIDDEN),
         }
+    }
+
+    fn rules(&self, path: &str) -> Vec<CORSRule> {
+        let bucket = path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let own = self
+            .store
+            .bucket(bucket)
+            .ok()
+            .and_then(|bucket| bucket.cors());
+        own.unwrap_or_else(|| self.default_rules.clone())
     }
 }
 

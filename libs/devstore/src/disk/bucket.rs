@@ -2,13 +2,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use s3s::crypto::{Checksum as _, Sha256};
+use s3s::dto::CORSRule;
 use s3s::{S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
+use super::draft::hex;
 use super::record::{Meta, Record};
-use super::{Internal as _, now_ms, write_json};
+use super::{Internal as _, now_ms, sync_directory, write_json};
 
 const FILE: &str = "bucket.json";
 
@@ -17,21 +20,27 @@ pub(crate) struct Bucket {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
     directory: PathBuf,
+    cors: RwLock<Option<Vec<CORSRule>>>,
 }
 
 /// What a bucket has besides objects.
 #[derive(Serialize, Deserialize)]
 struct BucketFile {
     created_ms: u64,
+    #[serde(default)]
+    cors_rules: Option<Vec<CORSRule>>,
 }
 
 impl Bucket {
     /// Creates the directories and the file. One that exists already is opened.
     pub(super) fn create(directory: &Path, name: &str) -> io::Result<Self> {
-        fs::create_dir_all(directory.join("objects"))?;
+        for sub in ["objects", "uploads"] {
+            fs::create_dir_all(directory.join(sub))?;
+        }
         if !directory.join(FILE).exists() {
             let file = BucketFile {
                 created_ms: now_ms(),
+                cors_rules: None,
             };
             write_json(directory, FILE, &file)?;
         }
@@ -44,7 +53,25 @@ impl Bucket {
             name: name.to_owned(),
             created_ms: file.created_ms,
             directory: directory.to_owned(),
+            cors: RwLock::new(file.cors_rules),
         })
+    }
+
+    /// Its own CORS rules, if any.
+    pub(crate) fn cors(&self) -> Option<Vec<CORSRule>> {
+        let rules = self.cors.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
+    }
+
+    pub(crate) fn set_cors(&self, rules: Option<Vec<CORSRule>>) -> S3Result<()> {
+        let mut held = self.cors.write().unwrap_or_else(PoisonError::into_inner);
+        let file = BucketFile {
+            created_ms: self.created_ms,
+            cors_rules: rules,
+        };
+        write_json(&self.directory, FILE, &file).internal()?;
+        *held = file.cors_rules;
+        Ok(())
     }
 
     /// Opens an object, or fails with `NoSuchKey`.
@@ -78,9 +105,23 @@ impl Bucket {
         self.directory.join("objects")
     }
 
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.directory.join("uploads")
+    }
+
     /// Where the object `key` is. Keys are hashed, so that none can name another path.
     pub(super) fn object(&self, key: &str) -> PathBuf {
-        let name = hex::encode(Sha256::checksum(key.as_bytes()).as_ref());
+        let name = hex(Sha256::checksum(key.as_bytes()).as_ref());
         self.objects().join(&name[..2]).join(name)
+    }
+
+    /// Removes the directories; fails with `DirectoryNotEmpty` if an object is left.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        for shard in fs::read_dir(self.objects())? {
+            fs::remove_dir(shard?.path())?;
+        }
+        fs::remove_dir(self.objects())?;
+        fs::remove_dir_all(&self.directory)?;
+        sync_directory(self.directory.parent().unwrap_or(&self.directory))
     }
 }

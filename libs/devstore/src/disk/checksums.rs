@@ -13,10 +13,12 @@ pub(crate) struct Checksums {
     pub(crate) crc64nvme: Option<String>,
     pub(crate) sha1: Option<String>,
     pub(crate) sha256: Option<String>,
+    /// `COMPOSITE` for a digest over the digests of the parts.
+    pub(crate) kind: Option<String>,
 }
 
 impl Checksums {
-    fn fields_mut(&mut self) -> [(&'static str, &mut Option<String>); 5] {
+    pub(super) fn fields_mut(&mut self) -> [(&'static str, &mut Option<String>); 5] {
         [
             ("CRC32", &mut self.crc32),
             ("CRC32C", &mut self.crc32c),
@@ -40,6 +42,14 @@ impl Checksums {
     pub(crate) fn algorithms(&self) -> Vec<String> {
         let set = self.fields().into_iter().filter(|(_, it)| it.is_some());
         set.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The digest by `algorithm`, whatever the case of its name.
+    pub(super) fn get(&self, algorithm: &str) -> Option<&str> {
+        let mut fields = self.fields().into_iter();
+        fields
+            .find(|(name, _)| name.eq_ignore_ascii_case(algorithm))?
+            .1
     }
 
     /// Sets a digest. One by an unknown algorithm is ignored.
@@ -68,6 +78,7 @@ impl From<Checksum> for Checksums {
             crc64nvme: sums.checksum_crc64nvme,
             sha1: sums.checksum_sha1,
             sha256: sums.checksum_sha256,
+            kind: sums.checksum_type.map(|kind| kind.as_str().to_owned()),
         }
     }
 }

@@ -62,7 +62,7 @@ impl WriteConditions {
     }
 }
 
-fn failed(condition: &str) -> S3Error {
+pub(crate) fn failed(condition: &str) -> S3Error {
     s3_error!(
         PreconditionFailed,
         "A precondition does not hold: {}",

@@ -1,7 +1,7 @@
 //! Content that is being received: a temporary file with its digests.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -20,6 +20,7 @@ use super::{Internal as _, now_ms, sync_directory};
 
 /// Chunks between the socket and the disk. With the chunk size this bounds the memory.
 const CHUNKS_IN_FLIGHT: usize = 4;
+const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the client promised about the content, before or after sending it.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +67,19 @@ impl Draft {
         self.file.write_all(chunk)
     }
 
+    /// Appends the first `size` bytes of `source`.
+    pub(crate) fn copy_from(&mut self, source: &File, size: u64) -> io::Result<()> {
+        let mut buffer = vec![0; COPY_BUFFER_BYTES];
+        let mut source = source.take(size);
+        loop {
+            let count = source.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.write(&buffer[..count])?;
+        }
+    }
+
     /// Compares the content with what was promised, and adds its metadata.
     pub(crate) fn seal(self, key: &str, headers: Headers, promised: &Promised) -> S3Result<Sealed> {
         let mut draft = self;
@@ -88,7 +102,7 @@ impl Draft {
         let meta = Meta {
             key: key.to_owned(),
             size: draft.size,
-            etag: hex::encode(md5.as_ref()),
+            etag: hex(md5.as_ref()),
             modified_ms: now_ms(),
             headers,
             checksums,
@@ -193,4 +207,12 @@ fn check_md5(promised: Option<&str>, actual: &[u8]) -> S3Result<()> {
             "The Content-MD5 is not an MD5 digest"
         )),
     }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -3,8 +3,10 @@
 //! ```text
 //! lock                                     held by the server that owns the directory
 //! tmp/                                     drafts; emptied at start
-//! buckets/<name>/bucket.json               creation time
+//! buckets/<name>/bucket.json               creation time and CORS rules
 //! buckets/<name>/objects/<aa>/<sha256>     one object: content, metadata, footer
+//! buckets/<name>/uploads/<id>/upload.json  one multipart upload
+//! buckets/<name>/uploads/<id>/part-00001   one part, same format as an object
 //! ```
 //!
 //! A write is a draft in `tmp/` until it is complete, checked and synced; then it is
@@ -17,13 +19,15 @@ mod conditions;
 mod draft;
 mod record;
 mod store;
+mod uploads;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use checksums::Checksums;
-pub(crate) use conditions::{ReadConditions, WriteConditions};
+pub(crate) use conditions::{ReadConditions, WriteConditions, failed};
 pub(crate) use draft::{Draft, Promised, receive};
 pub(crate) use record::{Headers, Meta, Record, timestamp};
 pub(crate) use store::Store;
+pub(crate) use uploads::{PartRef, Upload};
 
 use std::fs::{self, File};
 use std::io;

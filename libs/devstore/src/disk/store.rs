@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use s3s::path::check_bucket_name;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
 use super::bucket::Bucket;
 use super::conditions::WriteConditions;
@@ -24,8 +24,9 @@ pub(crate) struct Store {
     root: PathBuf,
     quirks: Quirks,
     buckets: RwLock<Buckets>,
-    /// Serialize "check, then rename" per key.
+    /// Serialize "check, then rename" per key, and per multipart upload.
     keys: [Mutex<()>; LOCKS],
+    uploads: [Mutex<()>; LOCKS],
     /// Held for the life of the store.
     _lock: File,
 }
@@ -51,6 +52,7 @@ impl Store {
             quirks,
             buckets: RwLock::new(buckets),
             keys: [const { Mutex::new(()) }; LOCKS],
+            uploads: [const { Mutex::new(()) }; LOCKS],
             _lock: lock,
         })
     }
@@ -61,8 +63,7 @@ impl Store {
 
     /// The bucket, or `NoSuchBucket`.
     pub(crate) fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
-        let bucket = self.buckets().get(name).cloned();
-        bucket.ok_or_else(|| s3_error!(NoSuchBucket, "The bucket does not exist"))
+        self.buckets().get(name).cloned().ok_or_else(no_such_bucket)
     }
 
     pub(crate) fn list_buckets(&self) -> Vec<Arc<Bucket>> {
@@ -87,6 +88,21 @@ impl Store {
         Ok(true)
     }
 
+    pub(crate) fn delete_bucket(&self, name: &str) -> S3Result<()> {
+        let bucket = self.bucket(name)?;
+        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        match bucket.remove() {
+            Ok(()) => {
+                buckets.remove(name);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                Err(s3_error!(BucketNotEmpty, "The bucket is not empty"))
+            }
+            Err(error) => Err(S3Error::internal_error(error)),
+        }
+    }
+
     pub(crate) fn keeps_checksums(&self) -> bool {
         !self.quirks.keeps_no_checksums
     }
@@ -105,6 +121,12 @@ impl Store {
     ) -> S3Result<Meta> {
         let target = bucket.object(&sealed.meta.key);
         let _guard = lock(&self.keys, &sealed.meta.key);
+        // Held to the end: no object may arrive in a bucket while it is being deleted.
+        let buckets = self.buckets();
+        let held = buckets.get(&bucket.name);
+        if !held.is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), bucket)) {
+            return Err(no_such_bucket());
+        }
         let present = Record::open(&target).internal()?;
         if !self.quirks.ignores_write_conditions {
             conditions.check(present.as_ref().map(|record| &record.meta))?;
@@ -131,6 +153,10 @@ impl Store {
         }
         Ok(())
     }
+
+    pub(super) fn lock_upload(&self, id: &str) -> MutexGuard<'_, ()> {
+        lock(&self.uploads, id)
+    }
 }
 
 /// Creates the directories and takes the lock that keeps other servers out.
@@ -144,6 +170,10 @@ fn prepare(root: &Path) -> io::Result<File> {
     optional(fs::remove_dir_all(root.join("tmp")))?;
     fs::create_dir_all(root.join("tmp"))?;
     Ok(lock)
+}
+
+fn no_such_bucket() -> S3Error {
+    s3_error!(NoSuchBucket, "The bucket does not exist")
 }
 
 fn lock<'a>(locks: &'a [Mutex<()>; LOCKS], name: &str) -> MutexGuard<'a, ()> {

@@ -38,20 +38,22 @@ macro_rules! checksums_of {
             crc64nvme: $input.checksum_crc64nvme.take(),
             sha1: $input.checksum_sha1.take(),
             sha256: $input.checksum_sha256.take(),
+            kind: None,
         }
     };
 }
 
 /// Puts kept digests into an output.
 macro_rules! set_checksums {
-    ($output:expr, $sums:expr) => {
+    ($output:expr, $sums:expr) => {{
         let sums: $crate::disk::Checksums = $sums;
         $output.checksum_crc32 = sums.crc32;
         $output.checksum_crc32c = sums.crc32c;
         $output.checksum_crc64nvme = sums.crc64nvme;
         $output.checksum_sha1 = sums.sha1;
         $output.checksum_sha256 = sums.sha256;
-    };
+        sums.kind
+    }};
 }
 
 pub(super) use {checksums_of, headers_of, set_checksums};

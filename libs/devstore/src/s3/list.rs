@@ -1,4 +1,4 @@
-//! Lists objects by prefix and delimiter.
+//! Lists objects by prefix and delimiter, and open uploads.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass,
+    CommonPrefix, EncodingType, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, Object, ObjectStorageClass,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::wire;
-use crate::disk::{Meta, Store, blocking};
+use crate::disk::{Meta, Store, Upload, blocking, timestamp};
 
 const PAGE_LIMIT: i32 = 1000;
 /// The characters that `encoding-type=url` does not encode.
@@ -44,6 +45,77 @@ pub(super) async fn objects(
     })
     .await?;
     Ok(output(input, page, limit))
+}
+
+pub(super) async fn uploads(
+    store: Arc<Store>,
+    request: S3Request<ListMultipartUploadsInput>,
+) -> S3Result<ListMultipartUploadsOutput> {
+    let input = request.input;
+    if input.delimiter.as_deref().is_some_and(|it| !it.is_empty()) {
+        return Err(s3_error!(
+            NotImplemented,
+            "A delimiter is not supported here"
+        ));
+    }
+    let limit = page_limit(input.max_uploads)?;
+    let bucket = input.bucket.clone();
+    let all = blocking(move || store.bucket(&bucket)?.list_uploads()).await?;
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let mut rest = after_marker(all, &input).filter(|upload| upload.key.starts_with(&prefix));
+    let page: Vec<Upload> = rest.by_ref().take(limit).collect();
+    let truncated = rest.next().is_some();
+    let last = page.last().filter(|_| truncated);
+    let url = is_url(input.encoding_type.as_ref());
+    Ok(ListMultipartUploadsOutput {
+        next_key_marker: last.map(|upload| encoded(&upload.key, url)),
+        next_upload_id_marker: last.map(|upload| upload.id.clone()),
+        bucket: Some(input.bucket),
+        encoding_type: input.encoding_type,
+        is_truncated: Some(truncated),
+        key_marker: input.key_marker.map(|key| encoded(&key, url)),
+        max_uploads: i32::try_from(limit).ok(),
+        prefix: input.prefix.map(|prefix| encoded(&prefix, url)),
+        upload_id_marker: input.upload_id_marker,
+        uploads: Some(
+            page.into_iter()
+                .map(|upload| listed_upload(&upload, url))
+                .collect(),
+        ),
+        ..Default::default()
+    })
+}
+
+/// The uploads after the marker. Uploads of one key are ordered by creation.
+fn after_marker(
+    all: Vec<Upload>,
+    input: &ListMultipartUploadsInput,
+) -> impl Iterator<Item = Upload> + use<> {
+    let key = input.key_marker.clone().unwrap_or_default();
+    let id = input.upload_id_marker.clone();
+    let created = id.and_then(|id| {
+        all.iter()
+            .find(|upload| upload.id == id)
+            .map(|upload| (upload.created_ms, id))
+    });
+    all.into_iter().filter(move |upload| {
+        if key.is_empty() || upload.key > key {
+            return true;
+        }
+        upload.key == key
+            && created.as_ref().is_some_and(|(ms, id)| {
+                (upload.created_ms, upload.id.as_str()) > (*ms, id.as_str())
+            })
+    })
+}
+
+fn listed_upload(upload: &Upload, url: bool) -> MultipartUpload {
+    MultipartUpload {
+        initiated: Some(timestamp(upload.created_ms)),
+        key: Some(encoded(&upload.key, url)),
+        upload_id: Some(upload.id.clone()),
+        ..Default::default()
+    }
 }
 
 #[derive(Default)]
@@ -133,7 +205,7 @@ fn decode_token(token: &str) -> S3Result<String> {
         .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token is invalid"))
 }
 
-fn page_limit(asked: Option<i32>) -> S3Result<usize> {
+pub(super) fn page_limit(asked: Option<i32>) -> S3Result<usize> {
     usize::try_from(asked.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT))
         .map_err(|_| s3_error!(InvalidArgument, "The page size must not be negative"))
 }

@@ -1,8 +1,10 @@
 //! The operations of S3: a thin layer between the wire types and the store.
 
 mod buckets;
+mod copy;
 mod headers;
 mod list;
+mod multipart;
 mod read;
 mod write;
 
@@ -51,14 +53,32 @@ operations! {
     in_memory {
         list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
         head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = buckets::get_cors;
+        post_object(PostObjectInput) -> PostObjectOutput = write::post;
     }
     on_disk {
         create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
+        delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = buckets::put_cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = buckets::delete_cors;
         get_object(GetObjectInput) -> GetObjectOutput = read::get;
         head_object(HeadObjectInput) -> HeadObjectOutput = read::head;
         put_object(PutObjectInput) -> PutObjectOutput = write::put;
+        copy_object(CopyObjectInput) -> CopyObjectOutput = copy::copy;
         delete_object(DeleteObjectInput) -> DeleteObjectOutput = write::delete;
+        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = write::delete_many;
         list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::objects;
+        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput
+            = multipart::create;
+        upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput
+            = multipart::complete;
+        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput
+            = multipart::abort;
+        list_parts(ListPartsInput) -> ListPartsOutput = multipart::list_parts;
+        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput
+            = list::uploads;
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{
-    ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
+    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    StreamingBlob,
 };
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
@@ -120,7 +121,8 @@ async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadOb
             let (first, last) = (range.start, range.end.saturating_sub(1));
             output.content_range = Some(format!("bytes {first}-{last}/{size}"));
         } else if checksums {
-            set_checksums!(output, record.meta.checksums.clone());
+            let kind = set_checksums!(output, record.meta.checksums.clone());
+            output.checksum_type = kind.map(ChecksumType::from);
         }
         Ok((record, range, output))
     })

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, PutObjectInput, PutObjectOutput, StreamingBlob,
+    ChecksumAlgorithm, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, ETagCondition, Error, ObjectIdentifier, PostObjectInput,
+    PostObjectOutput, PutObjectInput, PutObjectOutput, StreamingBlob,
 };
 use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
 use super::headers::{checksums_of, headers_of, refuse_unsupported, refuse_version, set_checksums};
 use super::wire;
-use crate::disk::{Checksums, Draft, Promised, Store, WriteConditions, blocking, receive};
+use crate::disk::{Bucket, Checksums, Draft, Promised, Store, WriteConditions, blocking, receive};
 
+const DELETE_LIMIT: usize = 1000;
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 
 pub(super) async fn put(
@@ -27,11 +30,7 @@ pub(super) async fn put(
         length: input.content_length,
         md5: input.content_md5.take(),
         checksums: checksums_of!(input),
-        algorithms: input
-            .checksum_algorithm
-            .iter()
-            .map(|algorithm| algorithm.as_str().to_owned())
-            .collect(),
+        algorithms: name_of(input.checksum_algorithm).into_iter().collect(),
         headers: request.headers,
         trailers: request.trailing_headers,
     };
@@ -50,25 +49,37 @@ pub(super) async fn put(
         size: Some(wire(meta.size)),
         ..Default::default()
     };
-    set_checksums!(output, meta.checksums);
+    output.checksum_type = set_checksums!(output, meta.checksums).map(Into::into);
     Ok(output)
 }
 
+/// Uploads by HTML form do not exist in R2 either.
+pub(super) fn post(_: &Store, _: PostObjectInput) -> S3Result<PostObjectOutput> {
+    Err(s3_error!(
+        NotImplemented,
+        "Uploads by form are not supported"
+    ))
+}
+
+pub(super) fn name_of(algorithm: Option<ChecksumAlgorithm>) -> Option<String> {
+    algorithm.map(|algorithm| algorithm.as_str().to_owned())
+}
+
 /// A request body with everything that the request says about it.
-struct Body {
-    stream: Option<StreamingBlob>,
-    length: Option<i64>,
-    md5: Option<String>,
-    checksums: Checksums,
+pub(super) struct Body {
+    pub(super) stream: Option<StreamingBlob>,
+    pub(super) length: Option<i64>,
+    pub(super) md5: Option<String>,
+    pub(super) checksums: Checksums,
     /// Digests to compute even if the client does not send their value.
-    algorithms: Vec<String>,
-    headers: HeaderMap,
-    trailers: Option<TrailingHeaders>,
+    pub(super) algorithms: Vec<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) trailers: Option<TrailingHeaders>,
 }
 
 impl Body {
     /// Writes the body to a draft; returns what the content has to be compared with.
-    async fn receive(self, store: &Arc<Store>) -> S3Result<(Draft, Promised)> {
+    pub(super) async fn receive(self, store: &Arc<Store>) -> S3Result<(Draft, Promised)> {
         let announced = announced_trailers(&self.headers);
         let length = self.length()?;
         let mut checksums = self.checksums;
@@ -132,4 +143,51 @@ pub(super) async fn delete(
     };
     blocking(move || store.delete(&bucket, &conditions, &input.key)).await?;
     Ok(DeleteObjectOutput::default())
+}
+
+pub(super) async fn delete_many(
+    store: Arc<Store>,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<DeleteObjectsOutput> {
+    let input = request.input;
+    let bucket = store.bucket(&input.bucket)?;
+    if input.delete.objects.len() > DELETE_LIMIT {
+        return Err(s3_error!(
+            MalformedXML,
+            "One request can delete at most 1000 keys"
+        ));
+    }
+    let quiet = input.delete.quiet.unwrap_or_default();
+    blocking(move || {
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for object in input.delete.objects {
+            match delete_one(&store, &bucket, &object) {
+                Ok(()) => deleted.push(DeletedObject {
+                    key: Some(object.key),
+                    ..Default::default()
+                }),
+                Err(error) => errors.push(Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    key: Some(object.key),
+                    message: error.message().map(str::to_owned),
+                    version_id: object.version_id,
+                }),
+            }
+        }
+        Ok(DeleteObjectsOutput {
+            deleted: (!quiet).then_some(deleted),
+            errors: Some(errors),
+            ..Default::default()
+        })
+    })
+    .await
+}
+
+fn delete_one(store: &Store, bucket: &Bucket, object: &ObjectIdentifier) -> S3Result<()> {
+    refuse_version(object.version_id.as_deref())?;
+    let conditions = WriteConditions {
+        if_match: object.e_tag.clone().map(ETagCondition::ETag),
+        if_none_match: None,
+    };
+    store.delete(bucket, &conditions, &object.key)
 }

@@ -124,4 +124,22 @@ async fn buckets_are_created_once() {
         .filter_map(|bucket| bucket.name())
         .collect();
     assert_eq!(names, ["new-bucket", PRIVATE, PUBLIC]);
+    server.put("new-bucket", "k", b"x").await;
+    let full = client.delete_bucket().bucket("new-bucket").send().await;
+    assert_eq!(code(full), "BucketNotEmpty");
+    client
+        .delete_object()
+        .bucket("new-bucket")
+        .key("k")
+        .send()
+        .await
+        .unwrap();
+    client
+        .delete_bucket()
+        .bucket("new-bucket")
+        .send()
+        .await
+        .unwrap();
+    let gone = client.head_bucket().bucket("new-bucket").send().await;
+    assert!(gone.unwrap_err().into_service_error().is_not_found());
 }

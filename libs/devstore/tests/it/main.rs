@@ -8,6 +8,7 @@ mod cors;
 mod durability;
 mod integrity;
 mod listing;
+mod multipart;
 mod objects;
 mod presigned;
 mod support;

@@ -92,7 +92,7 @@ impl GatewayMetrics {
         );
         to.register(
             "gateway_upstream_broken_responses",
-            "Responses that a replica broke off, or that are not HTTP",
+            "Responses that ended early, or that are not HTTP",
             self.broken_responses.clone(),
         );
         to.register(

@@ -1,6 +1,6 @@
 //! Whether the threads that serve requests still run.
 //!
-//! Probes are answered by other threads. If the public ones hang, only this tells the balancer.
+//! Probes are answered by other threads. If the public ones hang, only this check shows it to the balancer.
 
 use std::{
     sync::{

@@ -1,8 +1,8 @@
 //! Refused requests and connections: what they may cost.
 //!
-//! Whoever is refused has usually cost nothing yet, so a flood of refusals is cheap for the sender.
-//! Every one is counted in the metrics, but only so many per second are logged, and only so many
-//! connections at a time are told why they are closed.
+//! A flood of refused requests or connections is cheap for its sender. Every refusal is counted in
+//! the metrics; the log lines per second, and the connections that get the reason before they are
+//! closed, are limited.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -45,8 +45,8 @@ impl Refusals {
         }
     }
 
-    /// Whether this refusal is logged, if there may be so many lines per second. Otherwise it is
-    /// counted, and the next second begins with a line that has the number.
+    /// Whether this refusal is logged. One above `lines_per_second` is counted, and the next second
+    /// begins with a line that has the number.
     pub(crate) fn may_log(&self, lines_per_second: u32) -> bool {
         self.may_log_at(Instant::now(), lines_per_second)
     }

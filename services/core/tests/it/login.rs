@@ -108,7 +108,8 @@ async fn a_full_hashing_queue_returns_503_and_recovers() {
         config.passwords.max_concurrent = 1;
         config.passwords.max_waiting = 0;
         // About half a second.
-        config.passwords.iterations = 10_000;
+        config.passwords.memory_kib = 640;
+        config.passwords.iterations = 1_000;
     })
     .await;
     let full = async {

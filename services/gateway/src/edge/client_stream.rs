@@ -1,6 +1,6 @@
 //! A client's connection, seen through the request that is being served.
 //!
-//! Whoever serves a request may read to the end of that request and no further. What follows,
+//! The loop that serves a request may read to the end of that request and no further. What follows,
 //! usually the next request of a client that does not wait for responses, stays in `ahead` for the
 //! next head. Otherwise pingora takes the first byte after a request for the client's fault and
 //! aborts the request, and what its body reader has read too much is lost (RFC 9112, 9.3.2).
@@ -131,7 +131,7 @@ impl ClientStream {
         while !self.half_closed && self.ahead.len() < AHEAD_BYTES {
             ready!(self.poll_fill(cx))?;
         }
-        // Whoever sent another request waits for its response, even if it is the last one.
+        // A client that sent another request waits for its response, even if it is the last one.
         if self.half_closed && self.ahead.is_empty() {
             Poll::Ready(Ok(()))
         } else {

@@ -129,7 +129,7 @@ impl Ctx {
         let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        // Whoever is not trusted must not decide what is recorded, nor under which trace.
+        // An untrusted client must not decide what is recorded, nor under which trace.
         let untrusted = http::HeaderMap::new();
         let sent = if self.peer_is_trusted {
             &head.headers

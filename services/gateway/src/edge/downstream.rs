@@ -102,7 +102,7 @@ pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
     strip_hop_by_hop(response);
     let unread = !session.as_downstream_mut().is_body_done();
     if unread && !session.is_http2() {
-        // The rest of the request cannot be told from the next one.
+        // The rest of the request cannot be distinguished from the next one.
         session.set_keepalive(None);
     }
     if !session.is_http2() {

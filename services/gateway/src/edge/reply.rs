@@ -193,8 +193,8 @@ where
     line.write(&rejected, client, started.elapsed(), state);
 }
 
-/// Tells the client of a connection over the limit why it is closed, unless too many are being told
-/// already.
+/// Sends the reason to a client whose connection is over the limit, unless too many of these
+/// responses are being sent already.
 pub(super) async fn turn_away(stream: &mut Stream, rejected: Rejected, state: &State) {
     let client = peer_ip(stream.get_socket_digest().as_deref());
     let line = Line::new(&rejected, state);

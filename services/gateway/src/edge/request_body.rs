@@ -12,7 +12,7 @@ pub(super) const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);
 
 /// Some clients with HTTP/2 end a body with an empty part. pingora would send it as a last chunk and
 /// then a last chunk of its own, which the upstream takes for the next request: its answer would
-/// reach whoever uses the connection next (cloudflare/pingora#935).
+/// reach the next user of the connection (cloudflare/pingora#935).
 pub(super) fn drop_empty_end(part: &mut Option<Bytes>, end: bool) {
     if end && part.as_ref().is_some_and(Bytes::is_empty) {
         *part = None;

@@ -62,16 +62,16 @@ impl AccessToken {
     }
 }
 
-/// Notes the caller, and tells the upstream who it is.
+/// Notes the caller, and names it to the upstream.
 fn conclude(result: Result<Arc<Claims>, JwtError>, context: &mut PolicyContext) -> Flow {
     match result {
         Ok(claims) => {
             let session = claims.sid.as_deref();
-            let told = [
+            let identity = [
                 (&USER_ID, Some(claims.sub.as_str())),
                 (&SESSION_ID, session),
             ];
-            for (name, value) in told {
+            for (name, value) in identity {
                 if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
                     context.edits.push(Edit::Set(name.clone(), value));
                 }

@@ -111,7 +111,7 @@ impl Health {
         self.ejected_until_ms.store(until, Ordering::Relaxed);
     }
 
-    /// A response broke off. Ejects the replica if it is on probation, or if too many did.
+    /// A response ended early. Ejects the replica if it is on probation, or if too many did.
     pub(crate) fn record_broken(&self, now: Instant, min: Duration, max: Duration) {
         self.advance(now);
         let broken = self.broken.fetch_add(1, Ordering::Relaxed) + 1;

@@ -155,7 +155,7 @@ async fn counters_start_at_zero() {
     }
 }
 
-/// A burst limit and a long one: the one with less left decides, and both are told.
+/// A burst limit and a long one: the one with less left decides, and both are reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_limits_of_a_route_both_hold() {
     let settings = [
@@ -166,7 +166,7 @@ async fn two_limits_of_a_route_both_hold() {
         route("one", "/one", "limit = \"long\""),
     ];
     let gateway = Gateway::start(&settings.concat()).await;
-    let told = |response: &reqwest::Response, name: &str| -> Vec<String> {
+    let values_of = |response: &reqwest::Response, name: &str| -> Vec<String> {
         let values = response.headers().get_all(name).iter();
         values
             .map(|value| value.to_str().unwrap().to_owned())
@@ -175,15 +175,15 @@ async fn two_limits_of_a_route_both_hold() {
     for left in (0..3).rev() {
         let response = gateway.get("/both").await;
         assert_eq!(response.status(), 200);
-        let policies = told(&response, "ratelimit-policy");
+        let policies = values_of(&response, "ratelimit-policy");
         assert_eq!(policies, ["\"long\";q=4;w=600", "\"burst\";q=3;w=60"]);
-        let states = told(&response, "ratelimit");
+        let states = values_of(&response, "ratelimit");
         assert!(states[0].starts_with(&format!("\"long\";r={};", left + 1)));
         assert!(states[1].starts_with(&format!("\"burst\";r={left};")));
     }
     // The burst is used up, and this request counts in the long limit.
     problem(gateway.get("/both").await, 429, "rate_limited").await;
     let refused = gateway.get("/one").await;
-    assert!(told(&refused, "ratelimit")[0].starts_with("\"long\";r=0;"));
+    assert!(values_of(&refused, "ratelimit")[0].starts_with("\"long\";r=0;"));
     problem(refused, 429, "rate_limited").await;
 }

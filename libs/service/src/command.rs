@@ -38,9 +38,10 @@ enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
     Serve {
         /// Wait for the database to respond and for its migrations to be applied, 300 seconds unless
-        /// another number is given.
+        /// another number is given. At most 86400.
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
-              default_missing_value = "300")]
+              default_missing_value = "300",
+              value_parser = clap::value_parser!(u64).range(..=86_400))]
         wait: Option<u64>,
     },
     /// Apply pending migrations to the schema of the service, then exit.
@@ -161,10 +162,21 @@ fn serve<S: Service>(
     let result = runtime.block_on(async {
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
         let address = base.server.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))?;
-        await_schema::<S>(&config, &base, wait).await?;
+        let bind = async || {
+            let bound = TcpListener::bind(address).await;
+            bound.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
+        };
+        let mut listener = bind().await?;
+        if !wait.is_zero() {
+            // An address in use is reported at once, but a client must be refused, not kept waiting.
+            drop(listener);
+            if !await_schema::<S>(&config, &base, wait).await? {
+                return Ok(());
+            }
+            listener = bind().await?;
+        } else if !await_schema::<S>(&config, &base, wait).await? {
+            return Ok(());
+        }
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
         // Only now: this line promises that every check of the start has passed.
@@ -199,23 +211,29 @@ pub fn with_base<S: Service, F: Future<Output = anyhow::Result<()>>>(
 }
 
 /// Waits while the database is away or not migrated yet; anything else does not pass by itself.
+/// `false`: the process has been asked to stop.
 async fn await_schema<S: Service>(
     config: &S::Config,
     base: &Base,
     limit: Duration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let deadline = tokio::time::Instant::now() + limit;
     let mut reported = String::new();
     loop {
-        let Err(error) = require_schema::<S>(config, base).await else {
-            return Ok(());
+        let required = base
+            .shutdown
+            .run_until_cancelled(require_schema::<S>(config, base));
+        let error = match required.await {
+            None => return Ok(false),
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) => error,
         };
         let passes = matches!(
             error.downcast_ref(),
             Some(SchemaError::Database(_) | SchemaError::Behind { .. })
         );
         let late = tokio::time::Instant::now() >= deadline;
-        if !passes || late || base.shutdown.is_cancelled() {
+        if !passes || late {
             return Err(error);
         }
         let text = error.to_string();

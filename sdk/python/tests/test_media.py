@@ -29,7 +29,7 @@ from quartet_client import (
 # More than one chunk, and no whole number of them.
 CONTENT = b"hello quartet\n" * 50_000
 PRESIGN = "/v1/media/presign"
-STORE = "/uploads/"
+STORE = "/incoming/"
 
 
 async def content_of(quartet: Any, asset_id: str) -> bytes:

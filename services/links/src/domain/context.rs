@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quartet_common::{clock::Clock, config::Database};
 use quartet_service::Base;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 
 use super::{
     replica::{
@@ -27,6 +28,9 @@ pub(crate) struct Context {
     pub(crate) db: PgPool,
     /// For redirects.
     pub(crate) redirects_db: PgPool,
+    /// Connections of `redirects_db` that uses of limited links may have: one that is used by many
+    /// must not keep lookups of other links waiting.
+    pub(crate) uses: Arc<Semaphore>,
     /// For storing clicks and for jobs.
     pub(crate) clicks_db: PgPool,
     pub(crate) metrics: LinkMetrics,
@@ -57,6 +61,8 @@ impl Context {
         let log_dir = config.clicks.log_dir.display();
         let metrics = LinkMetrics::register(&base.metrics);
         let redirects_db = pool("redirects", config.redirects.max_connections)?;
+        let uses = usize::try_from(config.redirects.max_connections)?;
+        let uses = uses.saturating_sub(1).max(1);
         let host = config.public.short_url.host_str().unwrap_or_default();
         Ok(Self {
             slugs: SlugSource::default(),
@@ -73,6 +79,7 @@ impl Context {
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
             redirects_db,
+            uses: Arc::new(Semaphore::new(uses)),
             clicks_db: pool("clicks", config.clicks.max_connections)?,
             config,
             clock: base.clock.clone(),

@@ -165,6 +165,10 @@ async fn take_use(
         device: &click.device,
     };
     let wait = ctx.config.redirects.connection_wait().max(USE_WAIT);
+    let permit = tokio::time::timeout(wait, ctx.uses.acquire()).await;
+    let Ok(Ok(_permit)) = permit else {
+        return Err(sqlx::Error::PoolTimedOut.into());
+    };
     let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
     let taken = redirects::take_use(&mut db, now, &row).await?;
     Ok(taken.map_or(Outcome::Exhausted, |row| {

@@ -268,7 +268,9 @@ impl Inner {
     }
 
     fn is_fresh(&self, entry: &Entry, now: i64) -> bool {
-        now - entry.read.at < self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire)
+        // A clock that was set back must not make a route fresh for longer.
+        (now - entry.read.at).abs() < self.soft_ms
+            && entry.read.gaps == self.gaps.load(Ordering::Acquire)
     }
 
     /// Caches what a lookup found, unless an edit has overtaken it.

@@ -23,6 +23,21 @@ async fn code(response: Response) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn introspection_is_charged() {
+    let replica = Replica::start().await;
+    let aliases = |count: usize| -> String {
+        let fields = (0..count).map(|n| format!("s{n}: __schema {{ types {{ name }} }} "));
+        format!("{{ {} }}", fields.collect::<String>())
+    };
+    let one = send(&replica, ALICE, &aliases(1), json!({})).await;
+    assert_eq!(one.status(), 200);
+    let many = send(&replica, ALICE, &aliases(20), json!({})).await;
+    assert_eq!(many.status(), 400);
+    let body = many.text().await.unwrap();
+    assert!(body.contains("TOO_EXPENSIVE"), "{body}");
+}
+
+#[tokio::test]
 async fn the_points_of_a_series_and_the_sizes_of_lists_are_charged() {
     let replica = Replica::start().await;
     let series = |from: &str, to: &str| {

@@ -16,6 +16,10 @@ use async_graphql_value::{ConstValue, Value};
 /// use each other.
 const MAX_LEVELS: usize = 300;
 
+/// The lists of introspection are long, and no resolver of ours says so: each `__schema` and `__type`
+/// is charged like this number of values of arguments.
+const INTROSPECTION_INPUTS: u64 = 500;
+
 /// Sums saturate: 64 fragments that double overflow a `u64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
@@ -142,7 +146,11 @@ impl<'a> Costs<'a> {
         let inside = self.set(&field.selection_set.node)?;
         let inputs = inside
             .inputs
-            .saturating_add(self.arguments(&field.arguments));
+            .saturating_add(self.arguments(&field.arguments))
+            .saturating_add(match field.name.node.as_str() {
+                "__schema" | "__type" => INTROSPECTION_INPUTS,
+                _ => 0,
+            });
         Ok(Cost {
             nodes: inside.nodes,
             depth: inside.depth.saturating_add(1),

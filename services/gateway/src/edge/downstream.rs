@@ -118,6 +118,18 @@ pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
     }
 }
 
+/// Leaves out of an interim head what concerns the upstream's connection, and lengths: it has no body.
+pub(super) fn adapt_interim(response: &mut ResponseHeader) {
+    strip_hop_by_hop(response);
+    for name in [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ] {
+        response.remove_header(&name);
+    }
+}
+
 /// HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the body.
 fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
     if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
@@ -158,4 +170,28 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
 fn is_event_stream(response: &ResponseHeader) -> bool {
     let kind = response.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interim_heads_lose_what_concerns_the_upstreams_connection() {
+        let mut head = ResponseHeader::build(103, None).unwrap();
+        for (name, value) in [
+            ("link", "a"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "1"),
+            ("upgrade", "x"),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            head.append_header(name, value).unwrap();
+        }
+        adapt_interim(&mut head);
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["link"]);
+    }
 }

@@ -72,7 +72,17 @@ pub(super) fn check(session: &Session, ctx: &Ctx) -> Result<(), Problem> {
         let (bytes, count) = (server.header_limit_bytes, server.header_limit_count);
         return Err(error::headers_too_large(bytes, count));
     }
+    check_length(&head.headers)?;
     check_connection(&head.headers)
+}
+
+/// pingora reads the first one, an upstream perhaps another one.
+fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match lengths.nth(1) {
+        None => Ok(()),
+        Some(_) => Err(error::malformed("Content-Length is sent more than once")),
+    }
 }
 
 fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
@@ -174,7 +184,18 @@ fn is_event_stream(response: &ResponseHeader) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn only_one_length_is_accepted() {
+        let mut headers = HeaderMap::new();
+        for is_accepted in [true, true, false] {
+            assert_eq!(check_length(&headers).is_ok(), is_accepted);
+            headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        }
+    }
 
     #[test]
     fn interim_heads_lose_what_concerns_the_upstreams_connection() {

@@ -28,11 +28,11 @@ impl From<ConfigError> for ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// The file became empty, which would put the default routes in force.
+    /// The file lost all its settings, which would put the default routes in force.
     pub(crate) fn emptied() -> Self {
         ConfigError::Syntax {
             origin: "configuration file".to_owned(),
-            message: "is empty; restart the gateway if this is intended".to_owned(),
+            message: "is empty or has no setting; restart the gateway if this is intended".to_owned(),
         }
         .into()
     }
@@ -61,10 +61,10 @@ impl fmt::Debug for Texts {
 }
 
 impl Texts {
-    /// Whether `later` lost its whole file: it is being written, or was emptied by mistake. Without
-    /// the file, the default routes would be in force.
+    /// Whether `later` lost all settings of its file: it is being written, or was emptied by mistake.
+    /// Without the file, the default routes would be in force.
     pub(crate) fn is_emptied_by(&self, later: &Self) -> bool {
-        !self.file.trim().is_empty() && later.file.trim().is_empty()
+        has_settings(&self.file) && !has_settings(&later.file)
     }
 
     #[cfg(test)]
@@ -74,6 +74,19 @@ impl Texts {
             secrets: BTreeMap::new(),
         }
     }
+}
+
+/// Whether a file has any key but comments and empty tables. What cannot be parsed is not empty: it
+/// has an error of its own.
+fn has_settings(file: &str) -> bool {
+    fn has_value(value: &toml::Value) -> bool {
+        let Some(table) = value.as_table() else {
+            return true;
+        };
+        table.values().any(has_value)
+    }
+    let table: Result<toml::Table, _> = file.parse();
+    table.map_or(true, |table| table.values().any(has_value))
 }
 
 impl Sources {

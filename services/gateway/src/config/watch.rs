@@ -98,7 +98,11 @@ mod tests {
     #[test]
     fn only_a_file_with_content_can_be_emptied() {
         let text = Texts::of_test;
-        assert!(text("a").is_emptied_by(&text(" \n")));
-        assert!(!text("").is_emptied_by(&text("")) && !text("a").is_emptied_by(&text("b")));
+        for empty in ["", " \n", "# a = 1\n", "[routes]\n[routes.a]\n"] {
+            assert!(text("a = 1").is_emptied_by(&text(empty)), "{empty}");
+            assert!(!text(empty).is_emptied_by(&text("")), "{empty}");
+        }
+        assert!(!text("a = 1").is_emptied_by(&text("b = 1")));
+        assert!(!text("a = 1").is_emptied_by(&text("not TOML")));
     }
 }

@@ -72,7 +72,17 @@ pub(super) fn check(session: &Session, ctx: &Ctx) -> Result<(), Problem> {
         let (bytes, count) = (server.header_limit_bytes, server.header_limit_count);
         return Err(error::headers_too_large(bytes, count));
     }
+    check_length(&head.headers)?;
     check_connection(&head.headers)
+}
+
+/// pingora reads the first one, an upstream perhaps another one.
+fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match lengths.nth(1) {
+        None => Ok(()),
+        Some(_) => Err(error::malformed("Content-Length is sent more than once")),
+    }
 }
 
 fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
@@ -118,6 +128,18 @@ pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
     }
 }
 
+/// Leaves out of an interim head what concerns the upstream's connection, and lengths: it has no body.
+pub(super) fn adapt_interim(response: &mut ResponseHeader) {
+    strip_hop_by_hop(response);
+    for name in [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ] {
+        response.remove_header(&name);
+    }
+}
+
 /// HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the body.
 fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
     if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
@@ -158,4 +180,39 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
 fn is_event_stream(response: &ResponseHeader) -> bool {
     let kind = response.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_one_length_is_accepted() {
+        let mut headers = HeaderMap::new();
+        for is_accepted in [true, true, false] {
+            assert_eq!(check_length(&headers).is_ok(), is_accepted);
+            headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        }
+    }
+
+    #[test]
+    fn interim_heads_lose_what_concerns_the_upstreams_connection() {
+        let mut head = ResponseHeader::build(103, None).unwrap();
+        for (name, value) in [
+            ("link", "a"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "1"),
+            ("upgrade", "x"),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            head.append_header(name, value).unwrap();
+        }
+        adapt_interim(&mut head);
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["link"]);
+    }
 }

@@ -31,9 +31,10 @@ pub(super) fn has_answered(ctx: &mut Ctx) {
     }
 }
 
-/// An interim head passes as it is: what is added is said of the final one.
+/// Nothing is added to an interim head: that is said of the final one.
 pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) {
     if is_interim(response) {
+        downstream::adapt_interim(response);
         return;
     }
     downstream::adapt(session, response);

@@ -22,7 +22,9 @@ impl Redirect {
     }
 
     pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
-        let Some(location) = self.location.render(facts) else {
+        // `//` would begin the host of another origin.
+        let location = self.location.render(facts);
+        let Some(location) = location.filter(|to| !to.as_bytes().starts_with(b"//")) else {
             return Flow::Reply(error::no_route().into());
         };
         // Every client knows 301, but repeats a POST as GET.

@@ -2,7 +2,8 @@
 //!
 //! Only these may become a tunnel, so only these are exempt from the body limit and from the
 //! time-outs of ordinary responses. `Upgrade` in any other request is not an error: it is ignored,
-//! and not forwarded (RFC 9110, 7.8).
+//! and not forwarded (RFC 9110, 7.8). A handshake with a body is such a request: the body would have
+//! no limit.
 
 use http::{HeaderName, Method, Version, header};
 
@@ -38,7 +39,12 @@ impl WebSocket {
             let value = headers.first(name).map(<[u8]>::trim_ascii);
             value.filter(|_| headers.nth(name, 1).is_none())
         };
+        let has_body = headers.first(&header::TRANSFER_ENCODING).is_some()
+            || headers
+                .all(header::CONTENT_LENGTH)
+                .any(|length| length.trim_ascii() != b"0");
         let is_handshake = *method == Method::GET
+            && !has_body
             && version == Version::HTTP_11
             && headers.lists(header::CONNECTION, "upgrade")
             && headers.lists(header::UPGRADE, "websocket")
@@ -81,6 +87,11 @@ mod tests {
         for (change, expected) in [
             (("accept", "*/*"), Handshake),
             (("upgrade", "foo, websocket"), Handshake),
+            (("content-length", "0"), Handshake),
+            (("content-length", "1"), No),
+            (("content-length", ""), No),
+            (("transfer-encoding", "chunked"), No),
+            (("transfer-encoding", "identity"), No),
             (("upgrade", "websocket2"), No),
             (("upgrade", "-"), No),
             (("connection", "keep-alive"), No),

@@ -62,12 +62,16 @@ impl RouteTable {
     }
 }
 
-/// Every reading must lead to one route, and that route must accept raw paths.
+/// Every reading must lead to one route, and that route must accept raw paths. Captures are taken
+/// from the path as sent, so it has no empty segment, which would shift them.
 fn select_raw<'t, 'r>(
     raw_path: &'r str,
     refused: Refused,
     find: impl Fn(&str) -> Result<(&'t Arc<Route>, &'t Arc<PathPattern>), Unroutable>,
 ) -> Result<Selected<'t, 'r>, Unroutable> {
+    if raw_path.contains("//") {
+        return Err(Unroutable::Refused(refused));
+    }
     let readings = path::readings(raw_path).map_err(Unroutable::Refused)?;
     let mut all = readings.iter().map(|reading| find(reading));
     let first = all.next().and_then(Result::ok);
@@ -138,6 +142,8 @@ mod tests {
             ("/%2Fsecret/x", Err("encoded_slash")),
             ("/secret;a/x", Err("semicolon")),
             ("/files/..%2Fsecret/x", Err("dot_segment")),
+            ("/files//a;v=1", Err("semicolon")),
+            ("//files/a%2Fb", Err("encoded_slash")),
         ] {
             let selected = select(&table, raw);
             let selected = selected.as_ref().map(|(name, path)| {

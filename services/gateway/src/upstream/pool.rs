@@ -6,13 +6,13 @@
 //!   which is shorter than that of the replica; [`Pool::sweep`] closes what expired.
 //! - **Never lent with bytes in it.** Whatever an upstream sends after its response would be taken
 //!   for the response to the next request, of another client. So a connection is only returned
-//!   when nothing was left of the response, and is read once more before it is lent: what is
-//!   readable, closed or not, is dropped. That costs no system call while epoll has said nothing.
+//!   when nothing was left of the response, and the kernel is asked once more before it is lent: what
+//!   is readable, closed or not, is dropped. The runtime's own view of the socket is no answer: it may
+//!   not have heard yet of bytes that have arrived.
 
 use std::{
     cell::Cell,
     collections::HashMap,
-    io,
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -20,6 +20,10 @@ use std::{
     },
 };
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use tokio::{net::TcpStream, time::Instant};
 
 static NEXT_WORKER: AtomicUsize = AtomicUsize::new(0);
@@ -133,15 +137,18 @@ impl Shard {
 
 /// Neither closed, nor with bytes that no request asked for.
 fn is_silent(stream: &TcpStream) -> bool {
-    let read = stream.try_read(&mut [0]);
-    matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(stream, &mut [0], flags), Err(Errno::WOULDBLOCK))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io::Write as _, time::Duration};
 
-    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -183,6 +190,21 @@ mod tests {
         something_arrives(&pool, address).await;
         assert!(pool.take(address, Instant::now()).is_none());
         assert_eq!(pool.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_the_runtime_has_not_heard_of_are_seen() {
+        let (mut stream, server, _) = pair().await;
+        let mut server = server.into_std().unwrap();
+        server.set_nonblocking(false).unwrap();
+        server.write_all(b"response").unwrap();
+        // A buffer that is not filled: the runtime takes the socket for drained.
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 8);
+        assert!(is_silent(&stream));
+        server.write_all(b"more").unwrap();
+        // The runtime has no turn before this.
+        assert!(stream.try_read(&mut [0]).is_err());
+        assert!(!is_silent(&stream));
     }
 
     #[tokio::test]

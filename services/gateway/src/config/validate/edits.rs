@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::checker::Checker;
 use crate::{
     config::model,
+    policy::headers::is_untrusted,
     routing::{PathPattern, Template},
 };
 
@@ -27,18 +28,28 @@ pub(super) fn check(
     let request = format!("{key}.request_headers");
     let response = format!("{key}.response_headers");
     (
-        check_edits(&request, &route.request_headers, template, checker),
-        check_edits(&response, &route.response_headers, value, checker),
+        check_edits(
+            &request,
+            &route.request_headers,
+            |name| is_own(name) || is_untrusted(name.as_bytes()),
+            template,
+            checker,
+        ),
+        check_edits(&response, &route.response_headers, is_own, value, checker),
     )
 }
 
 /// Headers that frame a message, or that the gateway sets itself.
-const NOT_EDITED: [&str; 13] = [
+const NOT_EDITED: [&str; 17] = [
     "connection",
     "content-length",
     "expect",
     "host",
+    "http2-settings",
     "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
     "te",
     "traceparent",
     "trailer",
@@ -50,18 +61,22 @@ const NOT_EDITED: [&str; 13] = [
 ];
 const NOT_EDITED_PREFIX: &str = "x-forwarded-";
 
+fn is_own(name: &str) -> bool {
+    NOT_EDITED.contains(&name) || name.starts_with(NOT_EDITED_PREFIX)
+}
+
 /// Headers to set; an empty value removes one.
 fn check_edits<T>(
     table: &str,
     edits: &BTreeMap<String, String>,
+    is_refused: impl Fn(&str) -> bool,
     parse: impl Fn(&str) -> Result<T, String>,
     checker: &mut Checker,
 ) -> Edits<T> {
     let edit = |name: &str, value: &str| {
         let name =
             HeaderName::try_from(name).map_err(|_| "is not a valid header name".to_owned())?;
-        let text = name.as_str();
-        if NOT_EDITED.contains(&text) || text.starts_with(NOT_EDITED_PREFIX) {
+        if is_refused(name.as_str()) {
             return Err("is a header that the gateway sets itself".to_owned());
         }
         let value = Some(value).filter(|value| !value.is_empty());
@@ -72,4 +87,31 @@ fn check_edits<T>(
         .map(|(name, value)| checker.ok(&format!("{table}.{name}"), edit(name, value)))
         .collect();
     edits.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::Sources;
+
+    #[test]
+    fn headers_that_the_gateway_sets_itself_are_not_edited() {
+        let is_accepted = |table: &str, name: &str| {
+            let text = format!(
+                "[upstreams.u]\naddresses = [\"u:1\"]\n[routes.a]\npaths = [\"/a\"]\n\
+                 upstream = \"u\"\n{table} = {{ {name} = \"x\" }}\n"
+            );
+            Sources::of_test(&text).is_ok()
+        };
+        for name in ["x-tenant", "server"] {
+            assert!(is_accepted("request_headers", name), "{name}");
+            assert!(is_accepted("response_headers", name), "{name}");
+        }
+        for name in ["proxy-authorization", "http2-settings", "x-forwarded-for"] {
+            assert!(!is_accepted("request_headers", name), "{name}");
+            assert!(!is_accepted("response_headers", name), "{name}");
+        }
+        for name in ["x-real-ip", "Forwarded", "x_user_id", "x-quartet-role"] {
+            assert!(!is_accepted("request_headers", name), "{name}");
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! `[routes.*]`: patterns, references and overrides of the defaults.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Method};
 
@@ -209,6 +212,13 @@ fn check_limits(
             format!("must have at most {MAX_LIMITS} names"),
         );
     }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = route.limit.iter().find(|name| !seen.insert(*name)) {
+        checker.error(
+            format!("{key}.limit"),
+            format!("must not have `{twice}` twice"),
+        );
+    }
     let names = route.limit.iter();
     let limits: Vec<_> = names
         .map(|name| resolve(key, "limit", name, &references.limits, checker))
@@ -277,4 +287,25 @@ fn indices<T>(table: &BTreeMap<String, T>) -> BTreeMap<&str, usize> {
         .enumerate()
         .map(|(index, name)| (name.as_str(), index))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::Sources;
+
+    #[test]
+    fn a_route_has_each_limit_once() {
+        let check = |names: &str| {
+            let text = format!(
+                "[upstreams.u]\naddresses = [\"u:1\"]\n\
+                 [limits.a]\nrequests = 1\nwindow_seconds = 1\n\
+                 [limits.b]\nrequests = 1\nwindow_seconds = 1\n\
+                 [routes.r]\npaths = [\"/r\"]\nupstream = \"u\"\nlimit = [{names}]\n"
+            );
+            Sources::of_test(&text).map_err(|errors| errors.to_string())
+        };
+        assert!(check("\"a\", \"b\"").is_ok());
+        let error = check("\"a\", \"b\", \"a\"").unwrap_err();
+        assert!(error.contains("must not have `a` twice"), "{error}");
+    }
 }

@@ -175,8 +175,9 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
 
 /// Whether a field of a response is passed on.
 fn passes(head: &ResponseHead<'_, '_>, name: &[u8]) -> bool {
-    // Not allowed in a 204 (RFC 9110, 8.6), and 0 in those that reach here.
-    let bodiless_length = head.status == 204 && name.eq_ignore_ascii_case(b"content-length");
+    // Not allowed in these (RFC 9110, 8.6), and 0 in a 204 that reaches here.
+    let is_bodiless = matches!(head.status, 100..=199 | 204);
+    let bodiless_length = is_bodiless && name.eq_ignore_ascii_case(b"content-length");
     !bodiless_length && !is_hop_by_hop(name) && !is_nominated(head, name)
 }
 
@@ -295,7 +296,7 @@ mod tests {
                 "304 Not Modified\r\nDate: d\r\nContent-Length: 7\r\nx-request-id: ours",
             ),
             (
-                "103 Early Hints\r\nLink: a\r\nConnection: x",
+                "103 Early Hints\r\nLink: a\r\nConnection: x\r\nContent-Length: 3",
                 true,
                 "103 Early Hints\r\nLink: a",
             ),

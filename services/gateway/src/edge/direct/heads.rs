@@ -296,7 +296,7 @@ mod tests {
                 "304 Not Modified\r\nDate: d\r\nContent-Length: 7\r\nx-request-id: ours",
             ),
             (
-                "103 Early Hints\r\nLink: a\r\nConnection: x\r\nContent-Length: 3",
+                "103 Early Hints\r\nLink: a\r\nConnection: x\r\nContent-Length: 0",
                 true,
                 "103 Early Hints\r\nLink: a",
             ),

@@ -10,10 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{
-    policy::{ResponseHead as Head, headers::is_untrusted},
-    reply::Reply,
-};
+use crate::{policy::ResponseHead as Head, reply::Reply, request::is_untrusted};
 
 /// What the gateway changes of a head.
 #[derive(Debug, Default)]

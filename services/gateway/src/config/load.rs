@@ -32,7 +32,8 @@ impl ConfigErrors {
     pub(crate) fn emptied() -> Self {
         ConfigError::Syntax {
             origin: "configuration file".to_owned(),
-            message: "is empty or has no setting; restart the gateway if this is intended".to_owned(),
+            message: "is empty or has no setting; restart the gateway if this is intended"
+                .to_owned(),
         }
         .into()
     }

@@ -4,24 +4,11 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::request::host::Authority;
+use crate::request::{host::Authority, is_untrusted};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Headers that only the gateway may set, with `_` written as `-`.
-const IDENTITY_HEADERS: [&str; 7] = [
-    "x-user-id",
-    "x-user-email",
-    "x-session-id",
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "traceparent",
-];
-const IDENTITY_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
-const LONGEST: usize = 64;
 
 /// Where the request came from.
 #[derive(Clone, Copy, Debug)]
@@ -38,36 +25,9 @@ pub(crate) struct Origin<'a> {
 pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| is_identity_header(name.as_str()))
+        .filter(|name| is_untrusted(name.as_str().as_bytes()))
         .cloned()
         .collect()
-}
-
-/// The same for one name as it was received.
-pub(crate) fn is_untrusted(name: &[u8]) -> bool {
-    std::str::from_utf8(name).is_ok_and(is_identity_header)
-}
-
-fn is_identity_header(name: &str) -> bool {
-    if name.len() > LONGEST {
-        // Longer than any exact name: only a prefix can match.
-        return IDENTITY_PREFIXES
-            .iter()
-            .any(|prefix| has_prefix(name, prefix));
-    }
-    IDENTITY_HEADERS
-        .iter()
-        .any(|known| name.len() == known.len() && has_prefix(name, known))
-        || IDENTITY_PREFIXES
-            .iter()
-            .any(|prefix| has_prefix(name, prefix))
-}
-
-fn has_prefix(name: &str, prefix: &str) -> bool {
-    name.len() >= prefix.len()
-        && name.bytes().zip(prefix.bytes()).all(|(sent, known)| {
-            sent.to_ascii_lowercase() == known || (sent == b'_' && known == b'-')
-        })
 }
 
 /// What the upstream learns about the client.
@@ -135,11 +95,9 @@ mod tests {
             "x-quartets",
             "forwarded-by",
         ] {
-            assert!(!is_identity_header(name), "{name}");
+            assert!(!is_untrusted(name.as_bytes()), "{name}");
         }
-        assert!(is_identity_header(&format!(
-            "x-quartet-{}",
-            "a".repeat(200)
-        )));
+        let long = format!("x-quartet-{}", "a".repeat(200));
+        assert!(is_untrusted(long.as_bytes()));
     }
 }

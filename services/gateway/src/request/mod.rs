@@ -7,11 +7,13 @@
 mod facts;
 mod headers;
 pub(crate) mod host;
+mod identity;
 pub(crate) mod path;
 mod target;
 mod websocket;
 
 pub(crate) use facts::{Captures, Facts};
 pub(crate) use headers::Headers;
+pub(crate) use identity::is_untrusted;
 pub(crate) use target::{Target, reconcile};
 pub(crate) use websocket::WebSocket;

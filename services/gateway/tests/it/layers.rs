@@ -42,7 +42,7 @@ fn imports_point_downward() {
                 "pingora axum",
             ],
             ["upstream", "config", "pingora axum"],
-            ["config", "routing", "pingora axum"],
+            ["config", "routing request", "pingora axum"],
             ["routing", "request", "pingora axum"],
             ["request", "", "pingora axum"],
             ["metrics", "", "pingora axum"],

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::checker::Checker;
 use crate::{
     config::model,
-    policy::headers::is_untrusted,
+    request::is_untrusted,
     routing::{PathPattern, Template},
 };
 

@@ -10,10 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{
-    policy::{ResponseHead as Head, headers::is_untrusted},
-    reply::Reply,
-};
+use crate::{policy::ResponseHead as Head, reply::Reply, request::is_untrusted};
 
 /// What the gateway changes of a head.
 #[derive(Debug, Default)]
@@ -296,7 +293,7 @@ mod tests {
                 "304 Not Modified\r\nDate: d\r\nContent-Length: 7\r\nx-request-id: ours",
             ),
             (
-                "103 Early Hints\r\nLink: a\r\nConnection: x\r\nContent-Length: 3",
+                "103 Early Hints\r\nLink: a\r\nConnection: x\r\nContent-Length: 0",
                 true,
                 "103 Early Hints\r\nLink: a",
             ),

@@ -166,17 +166,13 @@ fn serve<S: Service>(
             let bound = TcpListener::bind(address).await;
             bound.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
         };
-        let mut listener = bind().await?;
-        if !wait.is_zero() {
-            // An address in use is reported at once, but a client must be refused, not kept waiting.
-            drop(listener);
-            if !await_schema::<S>(&config, &base, wait).await? {
-                return Ok(());
-            }
-            listener = bind().await?;
-        } else if !await_schema::<S>(&config, &base, wait).await? {
+        // An address in use is reported at once. While the schema is awaited, clients must be refused
+        // rather than kept waiting.
+        drop(bind().await?);
+        if !await_schema::<S>(&config, &base, wait).await? {
             return Ok(());
         }
+        let listener = bind().await?;
         let mut replica = Replica::<S>::new(config, base)?;
         replica.start().await?;
         // Only now: this line promises that every check of the start has passed.

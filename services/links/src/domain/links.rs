@@ -3,7 +3,11 @@
 use chrono::{DateTime, Utc};
 use quartet_db::begin_as;
 
-use super::{Context, replica::feeds::Watch, values::slugs::Slug};
+use super::{
+    Context,
+    replica::feeds::Watch,
+    values::{domains, short_urls::ShortUrlRef, slugs::Slug},
+};
 use crate::{
     error::Error,
     store::{
@@ -26,6 +30,13 @@ pub(crate) enum LinkStatus {
 }
 
 impl LinkRow {
+    fn short_url(&self) -> ShortUrlRef<'_> {
+        ShortUrlRef {
+            domain: self.domain_id,
+            slug: &self.slug,
+        }
+    }
+
     pub(crate) fn status(&self, now: DateTime<Utc>) -> LinkStatus {
         if !self.enabled {
             LinkStatus::Disabled
@@ -56,7 +67,7 @@ pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result
         link.slug = slug.into();
         if store::links::insert(&mut tx, owner, &link).await? {
             tx.commit().await?;
-            ctx.redirects.forget(&link.slug);
+            ctx.redirects.forget(link.short_url());
             return Ok(link);
         }
     }
@@ -84,8 +95,8 @@ pub(crate) async fn update(
     }
     store::links::update(&mut tx, owner, &link).await?;
     tx.commit().await?;
-    ctx.redirects.forget(&old.slug);
-    ctx.redirects.forget(&link.slug);
+    ctx.redirects.forget(old.short_url());
+    ctx.redirects.forget(link.short_url());
     Ok(link)
 }
 
@@ -97,10 +108,13 @@ pub(crate) async fn update(
 pub(crate) async fn delete(ctx: &Context, owner: &str, id: LinkId) -> Result<(), Error> {
     let mut tx = begin_as(&ctx.db, owner).await?;
     store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
-    let slug = store::links::delete(&mut tx, owner, id).await?;
-    let slug = slug.ok_or(Error::LinkNotFound)?;
+    let deleted = store::links::delete(&mut tx, owner, id).await?;
+    let deleted = deleted.ok_or(Error::LinkNotFound)?;
     tx.commit().await?;
-    ctx.redirects.forget(&slug);
+    ctx.redirects.forget(ShortUrlRef {
+        domain: deleted.domain_id,
+        slug: &deleted.slug,
+    });
     Ok(())
 }
 
@@ -115,13 +129,15 @@ pub(crate) async fn by_id(
     Ok(link)
 }
 
+/// The link of a slug in the default domain.
 pub(crate) async fn by_slug(
     ctx: &Context,
     owner: &str,
     slug: &Slug,
 ) -> Result<Option<LinkRow>, Error> {
     let mut tx = begin_as(&ctx.db, owner).await?;
-    let link = store::links::by_slug(&mut tx, owner, slug.as_str()).await?;
+    let link =
+        store::links::by_slug(&mut tx, owner, domains::DEFAULT.into(), slug.as_str()).await?;
     tx.commit().await?;
     Ok(link)
 }

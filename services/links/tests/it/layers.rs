@@ -11,13 +11,13 @@ fn imports_point_downward() {
             ["jobs", "*", "axum http query query_as query_scalar"],
             [
                 "api",
-                "graphql graphql::transport state domain domain::values error problems",
+                "graphql graphql::transport state domain domain::values error problems web",
                 "sqlx",
             ],
             ["graphql", "graphql::transport graphql::schema", "sqlx"],
             [
                 "graphql::transport",
-                "graphql::schema graphql::guard graphql::budget graphql::variables graphql::explorer graphql::error state config problems",
+                "graphql::schema graphql::guard graphql::budget graphql::usages graphql::variables graphql::explorer graphql::error state config problems",
                 "sqlx",
             ],
             [
@@ -27,10 +27,11 @@ fn imports_point_downward() {
             ],
             [
                 "graphql::guard",
-                "graphql::variables config problems",
+                "graphql::usages graphql::variables config problems",
                 "sqlx axum http",
             ],
             ["graphql::variables", "", "sqlx axum http"],
+            ["graphql::usages", "", "sqlx axum http"],
             [
                 "graphql::budget",
                 "config problems",
@@ -65,6 +66,7 @@ fn imports_point_downward() {
             ["config", "", ""],
             ["metrics", "", ""],
             ["wal", "", ""],
+            ["web", "problems", "sqlx"],
         ],
     );
 }

@@ -5,6 +5,7 @@
 mod budget;
 mod clicks;
 mod documents;
+mod domains;
 mod fairness;
 mod graphql_http;
 mod invalid_input;
@@ -14,6 +15,7 @@ mod mutations;
 mod outages;
 mod plans;
 mod redirects;
+mod releases;
 mod replicas;
 mod restarts;
 mod row_security;

@@ -3,6 +3,7 @@
 pub(crate) mod assets;
 pub(crate) mod objects;
 pub(crate) mod sweeps;
+pub(crate) mod uploads;
 
 /// The subject of a verified access token.
 #[derive(Clone, Debug)]

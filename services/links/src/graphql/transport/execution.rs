@@ -185,5 +185,12 @@ async fn validate(
         let response = GraphQlResponse::new(response, settings);
         return Err(Rejected::Document(Box::new(response)));
     }
-    Ok(())
+    let checked = state
+        .types
+        .check(&checked.operation.node, &checked.document);
+    checked.map_err(|error| {
+        let settings = &state.app.ctx.config.graphql;
+        let response = GraphQlResponse::from_document_error(error.into(), settings);
+        Rejected::Document(Box::new(response))
+    })
 }

@@ -11,8 +11,9 @@ use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::store::{
-    assets::{AssetRow, Visibility},
+    assets::Visibility,
     objects::{ObjectError, ObjectStore, failed},
+    uploads::UploadRow,
 };
 
 /// RFC 8187 `attr-char`: not escaped in `filename*`.
@@ -46,24 +47,24 @@ pub(crate) struct SignedRequest {
 }
 
 impl ObjectStore {
-    /// Signs the upload of an asset, to a private key of its own. Size, media type and checksum are part of the signature, and
-    /// `if-none-match: *` makes a second upload fail.
+    /// Signs an upload, to a private key of its own. Size, media type and checksum are part of the
+    /// signature, and `if-none-match: *` makes a second upload fail.
     pub(crate) async fn sign_upload(
         &self,
-        asset: &AssetRow,
+        upload: &UploadRow,
         disposition: Disposition,
         validity: Validity,
     ) -> Result<SignedRequest, ObjectError> {
         let attachment = disposition == Disposition::Attachment;
-        let checksum = asset.checksum_sha256.as_ref();
+        let checksum = upload.checksum_sha256.as_ref();
         let signed = self
             .0
             .signer
             .put_object()
             .bucket(&self.0.private_bucket)
-            .key(asset.id.incoming_key())
-            .content_type(&asset.content_type)
-            .content_length(asset.size_bytes)
+            .key(upload.id.incoming_key())
+            .content_type(&upload.content_type)
+            .content_length(upload.size_bytes)
             .if_none_match("*")
             .set_content_disposition(attachment.then(|| "attachment".to_owned()))
             .set_checksum_sha256(checksum.map(|checksum| STANDARD.encode(checksum)))
@@ -76,16 +77,17 @@ impl ObjectStore {
     /// Signs the download of a private asset, which browsers save under its file name.
     pub(crate) async fn sign_download(
         &self,
-        asset: &AssetRow,
+        object_key: &str,
+        file_name: &str,
         validity: Validity,
     ) -> Result<SignedRequest, ObjectError> {
-        let name = utf8_percent_encode(&asset.file_name, ATTR_CHAR);
+        let name = utf8_percent_encode(file_name, ATTR_CHAR);
         let signed = self
             .0
             .signer
             .get_object()
             .bucket(self.bucket(Visibility::Private))
-            .key(&asset.object_key)
+            .key(object_key)
             .response_content_disposition(format!("attachment; filename*=UTF-8''{name}"))
             .presigned(validity.to_config()?)
             .await

@@ -176,24 +176,20 @@ impl Client {
 
     /// The response as JSON, null if it is none.
     async fn send(&self, connection: &mut Connection, request: &Request) -> Value {
-        match connection.send(request).await {
-            Ok(response) => {
-                let mut statuses = self
-                    .tally
-                    .statuses
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *statuses.entry(response.status).or_default() += 1;
-                response.json().unwrap_or_default()
+        let Ok(response) = connection.send(request).await else {
+            self.tally.broken.fetch_add(1, Ordering::Relaxed);
+            if let Ok(fresh) = Connection::open(self.port).await {
+                *connection = fresh;
             }
-            Err(_) => {
-                self.tally.broken.fetch_add(1, Ordering::Relaxed);
-                if let Ok(fresh) = Connection::open(self.port).await {
-                    *connection = fresh;
-                }
-                Value::Null
-            }
-        }
+            return Value::Null;
+        };
+        let mut statuses = self
+            .tally
+            .statuses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *statuses.entry(response.status).or_default() += 1;
+        response.json().unwrap_or_default()
     }
 }
 

@@ -52,6 +52,7 @@ pub async fn serve(
     protocol
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(settings.header_timeout_seconds))
+        .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let stop = async {

@@ -3,7 +3,7 @@
 //! Two options of the linker make them smaller by a tenth, and the idle process with them, at no cost:
 //! identical functions, of which generic code has many, are kept once, and relocations are packed
 //! (one bit instead of 24 bytes each). Both need what not every machine has: LLD, which rustc uses by
-//! default on `x86_64-unknown-linux-gnu`, and glibc 2.36, whose loader unpacks them. Elsewhere the
+//! default on `x86_64-unknown-linux-gnu`, and glibc 2.36, whose loader reads them. Elsewhere the
 //! binaries are linked as always.
 
 use std::env;

@@ -189,7 +189,7 @@ mod tests {
     fn validity(second: i64) -> Validity {
         Validity {
             from: DateTime::from_timestamp(second, 987_654_321).unwrap(),
-            ttl: Duration::from_secs(900),
+            ttl: Duration::from_mins(15),
         }
     }
 

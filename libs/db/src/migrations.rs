@@ -76,7 +76,10 @@ fn refusal(error: &sqlx::Error) -> String {
         "42501" => "the role lacks a privilege",
         _ => "the database refuses",
     };
-    format!("{what} (see database.url, or database.migrate_url for `migrate`): {} ({code})", refused.message())
+    format!(
+        "{what} (see database.url, or database.migrate_url for `migrate`): {} ({code})",
+        refused.message()
+    )
 }
 
 /// Applies the pending migrations. Replicas may do so at the same time: one waits for the other.
@@ -159,7 +162,8 @@ async fn protect(
     table: &str,
 ) -> Result<(), sqlx::Error> {
     let role = format!("quartet_{schema}");
-    let exists = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolname <> current_user)";
+    let exists =
+        "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolname <> current_user)";
     let exists: bool = sqlx::query_scalar(exists)
         .bind(&role)
         .fetch_one(&mut *connection)

@@ -90,12 +90,19 @@ impl TestDatabase {
 
     /// The URL of a superuser.
     pub fn admin_url(&self) -> String {
-        self.admin.clone().database(&self.name).to_url_lossy().into()
+        self.admin
+            .clone()
+            .database(&self.name)
+            .to_url_lossy()
+            .into()
     }
 
     fn url_of(&self, role: &str) -> String {
         let (host, port) = (self.admin.get_host(), self.admin.get_port());
-        format!("postgres://{role}:{ROLE_PASSWORD}@{host}:{port}/{}", self.name)
+        format!(
+            "postgres://{role}:{ROLE_PASSWORD}@{host}:{port}/{}",
+            self.name
+        )
     }
 
     /// A connection in the role of the service.
@@ -143,9 +150,8 @@ async fn create_roles(connection: &mut PgConnection, role: &str) {
     });
     let create = create.concat();
     let statement = format!(
-        "SELECT pg_advisory_lock({ROLES_LOCK});
-         DO $$ BEGIN {create} END $$;
-         SELECT pg_advisory_unlock({ROLES_LOCK})"
+        // Held until the transaction of both statements ends.
+        "SELECT pg_advisory_xact_lock({ROLES_LOCK}); DO $$ BEGIN {create} END $$"
     );
     run(connection, statement).await;
 }

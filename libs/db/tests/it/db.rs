@@ -42,7 +42,10 @@ async fn replicas_that_migrate_at_once_wait_for_each_other() {
     let pool = PgPool::connect(&database.url()).await.unwrap();
     let forged = "UPDATE core._sqlx_migrations SET success = false";
     let refused = sqlx::query(forged).execute(&pool).await.unwrap_err();
-    assert!(refused.to_string().contains("permission denied"), "{refused}");
+    assert!(
+        refused.to_string().contains("permission denied"),
+        "{refused}"
+    );
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM core.a")
         .fetch_one(&pool)
         .await
@@ -174,7 +177,10 @@ async fn a_database_that_refuses_is_not_called_silent() {
         message.starts_with("the role lacks a privilege"),
         "{message}"
     );
-    let causes = std::iter::successors(own.as_ref().err().map(|e| e as &dyn std::error::Error), |e| e.source());
+    let causes = std::iter::successors(
+        own.as_ref().err().map(|e| e as &dyn std::error::Error),
+        |e| e.source(),
+    );
     let text: Vec<String> = causes.map(ToString::to_string).collect();
     assert!(text.join(": ").contains("permission denied"), "{text:?}");
 }

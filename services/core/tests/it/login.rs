@@ -87,14 +87,14 @@ async fn concurrent_rehashing_logins_all_succeed() {
 async fn login_succeeds_when_rehashing_fails() {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
-    let mut role = app.database.connect_as_role().await;
+    let mut owner = app.database.connect_as_owner().await;
     sqlx::raw_sql(
         "CREATE FUNCTION core.refuse() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
          CREATE TRIGGER refuse BEFORE UPDATE ON core.passwords
              FOR EACH ROW EXECUTE FUNCTION core.refuse()",
     )
-    .execute(&mut role)
+    .execute(&mut owner)
     .await
     .unwrap();
     let stronger = app.replica(|config| config.passwords.iterations = 2).await;

@@ -96,6 +96,9 @@ CREATE POLICY owners ON media.uploads
 CREATE POLICY system ON media.uploads
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 
+-- A version never changes, and goes with its asset only.
+REVOKE UPDATE, DELETE ON media.asset_versions FROM quartet_media;
+
 -- Whether an upload is over: nothing arrives any more, and no replica copies the file.
 CREATE FUNCTION media.is_over(
     incoming_until timestamptz, completing_until timestamptz, at timestamptz

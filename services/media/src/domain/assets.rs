@@ -64,7 +64,6 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
             };
             let file_name = &asset.file_name;
             let signed = ctx.objects.sign_download(&object_key, file_name, validity);
-            let signed = signed.await?;
             Ok(Download {
                 url: signed.url,
                 expires_at: Some(validity.ends_at()),

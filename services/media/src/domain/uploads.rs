@@ -84,11 +84,10 @@ pub(crate) async fn presign(
         expires_at: validity.ends_at(),
     };
     let disposition = content::disposition(&upload.content_type);
-    let signed = ctx.objects.sign_upload(&upload, disposition, validity);
     let presigned = PresignedUpload {
         asset,
         expires_at: upload.expires_at,
-        request: signed.await?,
+        request: ctx.objects.sign_upload(&upload, disposition, validity),
     };
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.

@@ -77,9 +77,9 @@ fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns
         columns.referrer_hosts.push(click.referrer_host.clone());
         columns.devices.push(click.device.clone().into_owned());
         columns.bots.push(click.bot.clone().map(Cow::into_owned));
-        dimensions.push(&click.dimensions);
+        dimensions.push((!click.dimensions.is_empty()).then_some(&click.dimensions));
     }
-    if dimensions.iter().any(|dimensions| !dimensions.is_empty()) {
+    if dimensions.iter().any(Option::is_some) {
         columns.dimensions = Some(json!(dimensions));
     }
     columns

@@ -27,7 +27,7 @@ fn imports_point_downward() {
             ],
             [
                 "graphql::guard",
-                "graphql::usages graphql::variables config problems",
+                "graphql::variables config problems",
                 "sqlx axum http",
             ],
             ["graphql::variables", "", "sqlx axum http"],
@@ -61,12 +61,12 @@ fn imports_point_downward() {
                 "axum http query query_as query_scalar",
             ],
             ["store", "", "axum http"],
+            ["web", "problems", "sqlx"],
             ["error", "problems wal", "axum"],
             ["problems", "", ""],
             ["config", "", ""],
             ["metrics", "", ""],
             ["wal", "", ""],
-            ["web", "problems", "sqlx"],
         ],
     );
 }

@@ -93,11 +93,11 @@ async fn calls_of_an_earlier_release_are_understood() {
     let (id, slug) = replica.link().await;
     let mut role = cluster.database.connect_as_role().await;
     let record = "SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8)";
-    let click = cluster.clock.uuid_v7();
+    let (click, at) = (cluster.clock.uuid_v7(), cluster.clock.now());
     for new in [1_i64, 0] {
         let recorded: i64 = sqlx::query_scalar(record)
             .bind([click])
-            .bind([cluster.clock.now()])
+            .bind([at])
             .bind([uuid_of(&id)])
             .bind([None::<Vec<u8>>])
             .bind([None::<String>])

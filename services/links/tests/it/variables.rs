@@ -220,7 +220,7 @@ async fn variables_are_absent_null_or_defaulted_as_specified() {
             "($t: Int)",
             format!("{{{url}, title: $t}}"),
             json!({}),
-            json!(["GRAPHQL_VALIDATION_FAILED", "query"]),
+            json!(["GRAPHQL_VALIDATION_FAILED", null]),
         ),
         (
             "($t: Nothing)",

@@ -23,9 +23,10 @@ use crate::{
     error::Error,
     store::{
         Owner,
-        assets::{AssetId, AssetRow, Status, VersionId, Visibility},
+        assets::{AssetId, AssetRow, Status, Visibility},
+        ids::{UploadId, VersionId},
         objects::{SignedRequest, Validity},
-        uploads::{self, UploadId, UploadRow},
+        uploads::{self, UploadRow},
     },
 };
 

@@ -8,26 +8,13 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::store::{Owner, uploads::UploadId};
+use crate::store::{Owner, ids::UploadId};
 
 typed_id!(
     /// A stored file with its metadata.
     pub(crate) AssetId,
     "ast"
 );
-
-typed_id!(
-    /// The content of an asset.
-    pub(crate) VersionId,
-    "ver"
-);
-
-impl VersionId {
-    /// Where the verified file goes.
-    pub(crate) fn object_key(self) -> String {
-        format!("uploads/{}", self.uuid())
-    }
-}
 
 /// Who can read an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]

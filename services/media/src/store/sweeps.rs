@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::store::{
     assets::{AssetId, ObjectsRow, Visibility},
-    uploads::UploadId,
+    ids::UploadId,
 };
 
 /// An upload of a ready asset that is over.

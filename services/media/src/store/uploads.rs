@@ -2,26 +2,14 @@
 //! one owner.
 
 use chrono::{DateTime, Utc};
-use quartet_db::{statement, typed_id};
+use quartet_db::statement;
 use sqlx::PgConnection;
 
 use crate::store::{
     Owner,
-    assets::{AssetId, AssetRow, Status, VersionId, Visibility},
+    assets::{AssetId, AssetRow, Status, Visibility},
+    ids::{UploadId, VersionId},
 };
-
-typed_id!(
-    /// The transfer of one file.
-    pub(crate) UploadId,
-    "upl"
-);
-
-impl UploadId {
-    /// Where the file arrives, in the private bucket.
-    pub(crate) fn incoming_key(self) -> String {
-        format!("incoming/{}", self.uuid())
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct UploadRow {

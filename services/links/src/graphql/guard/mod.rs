@@ -52,9 +52,7 @@ use self::{
     strings::InvalidEscape,
 };
 use crate::{
-    config::GraphQl as Limits,
-    graphql::{usages::WrongUsage, variables::MissingVariable},
-    problems::graphql as problems,
+    config::GraphQl as Limits, graphql::variables::MissingVariable, problems::graphql as problems,
 };
 
 /// A document within the limits.
@@ -111,15 +109,6 @@ impl From<MissingVariable> for DocumentError {
             field: format!("variables.{name}"),
             at: Some(at),
             ..Self::new(&problems::BAD_USER_INPUT, message)
-        }
-    }
-}
-
-impl From<WrongUsage> for DocumentError {
-    fn from(WrongUsage { message, at }: WrongUsage) -> Self {
-        Self {
-            at: Some(at),
-            ..Self::new(&problems::GRAPHQL_VALIDATION_FAILED, message)
         }
     }
 }

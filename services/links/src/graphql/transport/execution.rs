@@ -190,7 +190,7 @@ async fn validate(
         .check(&checked.operation.node, &checked.document);
     checked.map_err(|error| {
         let settings = &state.app.ctx.config.graphql;
-        let response = GraphQlResponse::from_document_error(error.into(), settings);
+        let response = GraphQlResponse::from_wrong_usage(error, settings);
         Rejected::Document(Box::new(response))
     })
 }

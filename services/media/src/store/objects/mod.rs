@@ -18,14 +18,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::S3,
-    store::{
-        assets::Visibility,
-        uploads::{UploadId, UploadRow},
-    },
+    store::{assets::Visibility, ids::UploadId, uploads::UploadRow},
 };
 
-pub(crate) use presign::{Disposition, SignedRequest, Validity};
+pub(crate) use presign::Disposition;
 use signer::Signer;
+pub(crate) use signer::{SignedRequest, Validity};
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]

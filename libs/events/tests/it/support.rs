@@ -213,7 +213,10 @@ impl Consumer for Counting {
         event: &'a Event,
     ) -> BoxFuture<'a, Result<(), Rejected>> {
         let broken = self.broken.lock().unwrap().clone();
-        let how = broken.iter().find(|(subject, _)| *subject == event.subject);
+        let how = broken
+            .into_iter()
+            .find(|(subject, _)| *subject == event.subject)
+            .map(|(_, how)| how);
         Box::pin(async move {
             sqlx::query(
                 "INSERT INTO effects SELECT $1, $2,
@@ -227,8 +230,8 @@ impl Consumer for Counting {
                 inside();
             }
             match how {
-                Some((_, "panic")) => panic!("a bug"),
-                Some((_, "constraint")) => {
+                Some("panic") => panic!("a bug"),
+                Some("constraint") => {
                     let broken = sqlx::query("INSERT INTO effects VALUES (NULL, NULL, NULL)");
                     Ok(broken.execute(db).await.map(drop)?)
                 }

@@ -84,12 +84,20 @@ impl Delivery {
                 return Err(ConfigError::invalid(&format!("events.{name}_url"), rule));
             }
         }
-        within("events.poll_interval_ms", self.poll_interval_ms, 100..=60_000)?;
+        within(
+            "events.poll_interval_ms",
+            self.poll_interval_ms,
+            100..=60_000,
+        )?;
         let timeout = self.request_timeout_seconds;
         within("events.request_timeout_seconds", timeout, 1..=60)?;
         within("events.batch_events", self.batch_events, 1..=1000)?;
         within("events.batch_bytes", self.batch_bytes, 1024..=1 << 20)?;
         within("events.max_tries", self.max_tries, 1..=100)?;
-        within("events.retention_seconds", self.retention_seconds, 0..=365 * DAY)
+        within(
+            "events.retention_seconds",
+            self.retention_seconds,
+            0..=365 * DAY,
+        )
     }
 }

@@ -30,7 +30,9 @@ pub struct Signer(Vec<SecretSlice<u8>>);
 pub enum InvalidSignature {
     #[error("a header of the signature is missing or malformed")]
     Malformed,
-    #[error("the time of the signature differs by more than {TOLERANCE_SECONDS} s from the time here")]
+    #[error(
+        "the time of the signature differs by more than {TOLERANCE_SECONDS} s from the time here"
+    )]
     Time,
     #[error("the signature is of another secret, or of another request")]
     Mismatch,
@@ -102,7 +104,11 @@ impl Signer {
             .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok());
         let valid = given.into_iter().any(|signature| {
             let mut secrets = self.0.iter();
-            secrets.any(|secret| code(secret, id, time, body).verify_slice(&signature).is_ok())
+            secrets.any(|secret| {
+                code(secret, id, time, body)
+                    .verify_slice(&signature)
+                    .is_ok()
+            })
         });
         valid.then_some(()).ok_or(InvalidSignature::Mismatch)
     }
@@ -186,7 +192,13 @@ mod tests {
 
     #[test]
     fn other_forms_of_secrets_are_refused() {
-        for text in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%"] {
+        for text in [
+            "",
+            "whsec_",
+            "whsec_AAAA",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_%",
+        ] {
             assert!(Signer::new(&SecretString::from(text)).is_none(), "{text}");
         }
     }

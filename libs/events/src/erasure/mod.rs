@@ -90,7 +90,11 @@ impl Erasures {
                 }
             }
             if rows > 0 {
-                tracing::info!(user_id = erasure.owner, rows, "rows of a deleted user erased");
+                tracing::info!(
+                    user_id = erasure.owner,
+                    rows,
+                    "rows of a deleted user erased"
+                );
             }
             erased += rows;
             let over = erasure.requested_at + KEPT < now;

@@ -8,13 +8,7 @@
 mod api;
 mod store;
 
-use std::{
-    collections::HashSet,
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use prometheus_client::{

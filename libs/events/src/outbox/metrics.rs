@@ -95,7 +95,10 @@ impl Series {
         self.waiting.set(backlog.fresh + backlog.retries);
         self.dead.set(backlog.dead);
         let age = backlog.oldest.map_or(0, |at| (now - at).num_milliseconds());
-        #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is small")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an age in milliseconds is small"
+        )]
         self.oldest.set(age.max(0) as f64 / 1000.0);
     }
 }

@@ -27,10 +27,7 @@ mod store;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::AtomicU32,
-    },
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -201,7 +198,8 @@ impl Outbox {
         let dead = now - DEAD_KEPT;
         while store::purge_dead(&mut *db.acquire().await?, dead, PURGE_BATCH).await? >= full {}
         let consumers = &consumers;
-        while store::purge(&mut *db.acquire().await?, consumers, before, PURGE_BATCH).await? >= full {
+        while store::purge(&mut *db.acquire().await?, consumers, before, PURGE_BATCH).await? >= full
+        {
         }
         Ok(())
     }

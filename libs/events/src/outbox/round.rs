@@ -1,10 +1,6 @@
 //! One round of delivery to one consumer.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
@@ -46,7 +42,11 @@ struct Batch {
 
 impl Inner {
     /// Rounds until nothing is due.
-    pub(super) async fn deliver(&self, index: usize, run: Option<&Run>) -> Result<(), DeliveryError> {
+    pub(super) async fn deliver(
+        &self,
+        index: usize,
+        run: Option<&Run>,
+    ) -> Result<(), DeliveryError> {
         let target = &self.targets[index];
         while let Step::Went = self.round(target).await? {
             if let Some(run) = run {
@@ -172,7 +172,10 @@ impl Inner {
         let mut db = self.db.acquire().await?;
         let mut tx = db.begin().await?;
         if !store::give_back(&mut tx, name, moved).await? {
-            tracing::warn!(consumer = name, "a lease ended early: events are delivered again");
+            tracing::warn!(
+                consumer = name,
+                "a lease ended early: events are delivered again"
+            );
             return Ok(Step::Nothing);
         }
         store::put_off(&mut tx, name, &retries).await?;
@@ -220,11 +223,22 @@ impl Inner {
         let name = target.endpoint.name;
         for retry in retries.iter().filter(|retry| retry.reason != HELD) {
             target.series.failed.inc();
-            let Retry { position, tries, reason, .. } = retry;
+            let Retry {
+                position,
+                tries,
+                reason,
+                ..
+            } = retry;
             if retry.dead_at.is_some() {
                 target.series.died.inc();
                 target.series.dead.inc();
-                tracing::error!(consumer = name, position, tries, reason, "event is a dead letter");
+                tracing::error!(
+                    consumer = name,
+                    position,
+                    tries,
+                    reason,
+                    "event is a dead letter"
+                );
             } else {
                 tracing::warn!(consumer = name, position, tries, reason, "event failed");
             }
@@ -235,7 +249,8 @@ impl Inner {
 /// The failures of a batch of one event that was refused as a whole.
 fn refused(batch: &Batch, reason: &str) -> HashMap<String, Failure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    sent.map(|id| (id.clone(), Failure::new(id, reason))).collect()
+    sent.map(|id| (id.clone(), Failure::new(id, reason)))
+        .collect()
 }
 
 fn waiting(stored: &Stored, now: DateTime<Utc>) -> Retry {

@@ -87,7 +87,11 @@ fn judge(status: StatusCode, body: &[u8]) -> Outcome {
         return match serde_json::from_slice::<Receipt>(body) {
             Ok(receipt) => {
                 let failed = receipt.failed.into_iter();
-                Outcome::Applied(failed.map(|failure| (failure.id.clone(), failure)).collect())
+                Outcome::Applied(
+                    failed
+                        .map(|failure| (failure.id.clone(), failure))
+                        .collect(),
+                )
             }
             Err(_) => Outcome::Away("the response is no receipt of events".to_owned()),
         };

@@ -28,7 +28,11 @@ async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
     assert_eq!(place.effects("ada").await, [1, 2, 3]);
     assert_eq!(place.effects("eve").await, [0i64; 0]);
     assert_eq!(place.metric("events_waiting{"), "3");
-    assert_eq!(place.metric("events_failed_total{"), "1", "the others of the subject are not tried");
+    assert_eq!(
+        place.metric("events_failed_total{"),
+        "1",
+        "the others of the subject are not tried"
+    );
     // Once it can be applied, the subject goes on in its order.
     counting.broken.lock().unwrap().clear();
     place.advance(HOUR);
@@ -48,10 +52,20 @@ async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
         let outbox = place.outbox(consumer.address);
         place.publish(&outbox, "eve").await;
         for tries in 1..=MAX_TRIES {
-            assert_eq!(place.number("SELECT count(*) FROM outbox_retries WHERE dead_at IS NOT NULL").await, 0, "{how}");
+            assert_eq!(
+                place
+                    .number("SELECT count(*) FROM outbox_retries WHERE dead_at IS NOT NULL")
+                    .await,
+                0,
+                "{how}"
+            );
             outbox.deliver_once().await.unwrap();
             outbox.deliver_once().await.unwrap();
-            assert_eq!(consumer.requests(), tries as usize, "{how}: not before its time");
+            assert_eq!(
+                consumer.requests(),
+                tries as usize,
+                "{how}: not before its time"
+            );
             place.advance(HOUR);
         }
         assert_eq!(place.metric("events_dead_total{"), "1", "{how}");
@@ -59,7 +73,11 @@ async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
         counting.broken.lock().unwrap().clear();
         place.publish(&outbox, "eve").await;
         outbox.deliver_once().await.unwrap();
-        assert_eq!(place.effects("eve").await, [2], "{how}: nothing waits for a dead letter");
+        assert_eq!(
+            place.effects("eve").await,
+            [2],
+            "{how}: nothing waits for a dead letter"
+        );
         let reason: String = sqlx::query_scalar("SELECT reason FROM outbox_retries")
             .fetch_one(&place.db)
             .await
@@ -73,7 +91,11 @@ async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
         // Dead letters are kept for a month.
         place.advance(31 * 24 * 3600);
         outbox.purge().await.unwrap();
-        assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0, "{how}");
+        assert_eq!(
+            place.number("SELECT count(*) FROM outbox").await,
+            0,
+            "{how}"
+        );
     }
 }
 
@@ -127,7 +149,10 @@ async fn batches_are_bounded_in_events_and_bytes() {
         tx.commit().await.unwrap();
     }
     outbox.deliver_once().await.unwrap();
-    let sizes: Vec<usize> = consumer.seen.lock().unwrap()[3..].iter().map(Vec::len).collect();
+    let sizes: Vec<usize> = consumer.seen.lock().unwrap()[3..]
+        .iter()
+        .map(Vec::len)
+        .collect();
     assert_eq!(sizes, [2, 2]);
     let mut tx = place.db.begin().await.unwrap();
     let too_large = NewEvent {
@@ -145,7 +170,10 @@ async fn a_refused_batch_is_sent_again_event_by_event() {
     for subject in ["ada", "eve", "mallory"] {
         place.publish(&outbox, subject).await;
     }
-    for refused in [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::INTERNAL_SERVER_ERROR] {
+    for refused in [
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    ] {
         consumer.answer(Some(refused));
         outbox.deliver_once().await.unwrap();
     }
@@ -162,15 +190,20 @@ async fn a_refused_batch_is_sent_again_event_by_event() {
 async fn another_replica_delivers_what_a_stalled_one_holds_and_the_effect_is_one() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::default()).await;
-    let (one, other) = (place.outbox(consumer.address), place.outbox(consumer.address));
+    let (one, other) = (
+        place.outbox(consumer.address),
+        place.outbox(consumer.address),
+    );
     place.publish(&one, "ada").await;
     // A replica that has taken the lease and does no more.
     one.deliver_once().await.unwrap();
-    sqlx::query("UPDATE outbox_cursors SET position = 0, lease = gen_random_uuid(), leased_until = $1")
-        .bind(place.clock.now() + chrono::TimeDelta::seconds(20))
-        .execute(&place.db)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE outbox_cursors SET position = 0, lease = gen_random_uuid(), leased_until = $1",
+    )
+    .bind(place.clock.now() + chrono::TimeDelta::seconds(20))
+    .execute(&place.db)
+    .await
+    .unwrap();
     other.deliver_once().await.unwrap();
     assert_eq!(consumer.requests(), 1, "the lease is respected");
     place.advance(21);
@@ -197,7 +230,10 @@ async fn delivered_events_are_purged_after_their_time_and_others_kept() {
     let none = place.outbox_with(consumer.address, |delivery| delivery.consumers.clear());
     none.purge().await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
-    assert_eq!(none.notices(), ["no consumer is configured: events are kept"]);
+    assert_eq!(
+        none.notices(),
+        ["no consumer is configured: events are kept"]
+    );
     outbox.deliver_once().await.unwrap();
     outbox.purge().await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
@@ -209,11 +245,18 @@ async fn a_publisher_wakes_the_dispatcher_after_its_commit() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::default()).await;
     let outbox = place.outbox(consumer.address);
-    let mut runner = Runner::new(&place.metrics, place.clock.clone(), CancellationToken::new());
+    let mut runner = Runner::new(
+        &place.metrics,
+        place.clock.clone(),
+        CancellationToken::new(),
+    );
     outbox.start(&mut runner);
     for _ in 0..3 {
         let number = place.publish(&outbox, "ada").await;
         until(async || i64::try_from(place.effects("ada").await.len()).unwrap() == number).await;
     }
-    runner.stop(std::time::Duration::from_secs(5)).await.unwrap();
+    runner
+        .stop(std::time::Duration::from_secs(5))
+        .await
+        .unwrap();
 }

@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{extract::Request, middleware::{Next, from_fn}};
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+};
 use chrono::{TimeDelta, Utc};
 use quartet_common::clock::Clock;
 use quartet_events::Outbox;
@@ -41,18 +44,24 @@ async fn a_killed_dispatcher_loses_nothing_and_repeats_no_effect() {
     };
     let served = Served::start(inbox.router().layer(from_fn(around))).await;
     let outbox = place.outbox(served.address);
-    for (round, stage) in [Stage::Sent, Stage::Applied, Stage::Applied, Stage::Sent].into_iter().enumerate() {
+    for (round, stage) in [Stage::Sent, Stage::Applied, Stage::Applied, Stage::Sent]
+        .into_iter()
+        .enumerate()
+    {
         for subject in ["ada", "eve", "ada"] {
             place.publish(&outbox, subject).await;
         }
         // The clock of each process is ahead by more than the lease of the one before.
         let ahead = (25 * (round + 1)).to_string();
         let address = served.address.to_string();
-        let dispatcher = Logging::start("kills::dispatcher", &[
-            ("TEST_DATABASE", &place.database.url()),
-            ("TEST_CONSUMER", &address),
-            ("TEST_AHEAD_SECONDS", &ahead),
-        ]);
+        let dispatcher = Logging::start(
+            "kills::dispatcher",
+            &[
+                ("TEST_DATABASE", &place.database.url()),
+                ("TEST_CONSUMER", &address),
+                ("TEST_AHEAD_SECONDS", &ahead),
+            ],
+        );
         let requests = served.requests();
         *kill.lock().unwrap() = Some((stage, dispatcher));
         until(async || kill.lock().unwrap().is_none()).await;
@@ -61,7 +70,10 @@ async fn a_killed_dispatcher_loses_nothing_and_repeats_no_effect() {
     place.advance(200);
     until(async || {
         outbox.deliver_once().await.unwrap();
-        place.number("SELECT (sum(last) - (SELECT count(*) FROM effects))::bigint FROM subjects").await == 0
+        place
+            .number("SELECT (sum(last) - (SELECT count(*) FROM effects))::bigint FROM subjects")
+            .await
+            == 0
     })
     .await;
     place.assert_all_once_in_order().await;
@@ -99,10 +111,13 @@ async fn a_killed_consumer_undoes_what_it_has_not_committed() {
     drop(listener);
     let outbox = place.outbox(address);
     place.publish(&outbox, "ada").await;
-    let mut consumer = Logging::start("kills::consumer", &[
-        ("TEST_DATABASE", &place.database.url()),
-        ("TEST_CONSUMER", &address.to_string()),
-    ]);
+    let mut consumer = Logging::start(
+        "kills::consumer",
+        &[
+            ("TEST_DATABASE", &place.database.url()),
+            ("TEST_CONSUMER", &address.to_string()),
+        ],
+    );
     consumer.find("listening");
     let delivering = tokio::spawn({
         let outbox = outbox.clone();
@@ -142,7 +157,12 @@ async fn consumer() {
     };
     let db = PgPool::connect(&variable("TEST_DATABASE")).await.unwrap();
     let signer = quartet_events::Signer::new(&crate::support::SECRET.into());
-    let inbox = quartet_events::Inbox::new(signer, (db, Clock::system()), &Metrics::new("test"), counting);
+    let inbox = quartet_events::Inbox::new(
+        signer,
+        (db, Clock::system()),
+        &Metrics::new("test"),
+        counting,
+    );
     let listener = TcpListener::bind(variable("TEST_CONSUMER")).await.unwrap();
     let served = Served::start_on(listener, inbox.router());
     say("listening");

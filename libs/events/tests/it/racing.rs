@@ -63,7 +63,10 @@ async fn racing_publishers_and_dispatchers_lose_nothing_and_keep_the_order() {
     }
     until(async || {
         outboxes[0].deliver_once().await.unwrap();
-        place.number("SELECT (sum(last) - (SELECT count(*) FROM effects))::bigint FROM subjects").await == 0
+        place
+            .number("SELECT (sum(last) - (SELECT count(*) FROM effects))::bigint FROM subjects")
+            .await
+            == 0
     })
     .await;
     assert!(place.number("SELECT sum(last)::bigint FROM subjects").await > 100);
@@ -77,7 +80,10 @@ async fn write(place: &Place, outbox: &Outbox, writer: usize) {
         let subject = format!("subject-{}", (writer * 7 + step) % 12);
         let mut tx = place.db.begin().await.unwrap();
         let number = next(&mut tx, &subject).await;
-        let published = outbox.publish(&mut tx, event(&subject, number)).await.unwrap();
+        let published = outbox
+            .publish(&mut tx, event(&subject, number))
+            .await
+            .unwrap();
         for _ in 0..(writer * step) % 40 {
             tokio::task::yield_now().await;
         }

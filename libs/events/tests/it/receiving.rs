@@ -49,7 +49,10 @@ async fn requests_that_are_not_signed_change_nothing() {
     }
     let place_of = (place.db.clone(), place.clock.clone());
     let closed = Inbox::new(None, place_of, &Metrics::new("closed"), Counting::default());
-    assert_eq!(closed.notices(), ["events.secret is not set: no events are received"]);
+    assert_eq!(
+        closed.notices(),
+        ["events.secret is not set: no events are received"]
+    );
     let closed = Served::start(closed.router()).await;
     let refused = post(&closed, sign(&place, SECRET, &body), BATCH, &body).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -60,7 +63,12 @@ async fn requests_that_are_not_signed_change_nothing() {
 async fn an_event_is_applied_once_however_often_it_arrives() {
     let place = Place::new().await;
     let served = place.consumer(Counting::default()).await;
-    let body = json!([cloud_event("1", 1), cloud_event("2", 2), cloud_event("1", 1)]).to_string();
+    let body = json!([
+        cloud_event("1", 1),
+        cloud_event("2", 2),
+        cloud_event("1", 1)
+    ])
+    .to_string();
     let headers = sign(&place, SECRET, &body);
     let many = (0..8).map(|_| post(&served, headers.clone(), BATCH, &body));
     for response in futures_util::future::join_all(many).await {
@@ -81,21 +89,57 @@ async fn forms_of_events() {
         event[name] = value;
         event
     };
-    let failed = |reason: &str| json!({ "failed": [{ "id": "3", "reason": reason, "held": false }] });
+    let failed =
+        |reason: &str| json!({ "failed": [{ "id": "3", "reason": reason, "held": false }] });
     let none = || json!({ "failed": [] });
     let cases = [
         (single, cloud_event("1", 1), 200, none()),
-        ("application/cloudevents-batch+json; charset=utf-8", json!([cloud_event("2", 2)]), 200, none()),
+        (
+            "application/cloudevents-batch+json; charset=utf-8",
+            json!([cloud_event("2", 2)]),
+            200,
+            none(),
+        ),
         (BATCH, json!([]), 200, none()),
-        (BATCH, json!([with("type", json!("user.invented"))]), 200, none()),
-        (BATCH, json!([with("specversion", json!("0.3"))]), 200, failed("`specversion` must be 1.0")),
-        (BATCH, json!([with("subject", json!(""))]), 200, failed("`subject` must have 1 to 200 bytes")),
-        (BATCH, json!([with("source", json!("x".repeat(201)))]), 200, failed("`source` must have 1 to 200 bytes")),
-        (BATCH, json!([with("time", json!("yesterday"))]), 422, Value::Null),
+        (
+            BATCH,
+            json!([with("type", json!("user.invented"))]),
+            200,
+            none(),
+        ),
+        (
+            BATCH,
+            json!([with("specversion", json!("0.3"))]),
+            200,
+            failed("`specversion` must be 1.0"),
+        ),
+        (
+            BATCH,
+            json!([with("subject", json!(""))]),
+            200,
+            failed("`subject` must have 1 to 200 bytes"),
+        ),
+        (
+            BATCH,
+            json!([with("source", json!("x".repeat(201)))]),
+            200,
+            failed("`source` must have 1 to 200 bytes"),
+        ),
+        (
+            BATCH,
+            json!([with("time", json!("yesterday"))]),
+            422,
+            Value::Null,
+        ),
         (BATCH, json!([{ "id": "3" }]), 422, Value::Null),
         (BATCH, cloud_event("3", 1), 422, Value::Null),
         (single, json!([cloud_event("3", 1)]), 422, Value::Null),
-        ("application/json", json!([cloud_event("3", 1)]), 415, Value::Null),
+        (
+            "application/json",
+            json!([cloud_event("3", 1)]),
+            415,
+            Value::Null,
+        ),
     ];
     for (kind, body, status, expected) in cases {
         let text = body.to_string();

@@ -49,10 +49,11 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::empty("core").await;
-        let db = PgPool::connect(&database.url()).await.unwrap();
+        let mut owner = database.connect_as_owner().await;
         for tables in TABLES {
-            sqlx::raw_sql(tables).execute(&db).await.unwrap();
+            sqlx::raw_sql(tables).execute(&mut owner).await.unwrap();
         }
+        let db = PgPool::connect(&database.url()).await.unwrap();
         Self {
             database,
             db,
@@ -92,7 +93,10 @@ impl Place {
     pub(crate) async fn publish(&self, outbox: &Outbox, subject: &str) -> i64 {
         let mut tx = self.db.begin().await.unwrap();
         let number = next(&mut tx, subject).await;
-        let published = outbox.publish(&mut tx, event(subject, number)).await.unwrap();
+        let published = outbox
+            .publish(&mut tx, event(subject, number))
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         published.wake();
         number
@@ -260,7 +264,8 @@ impl Served {
     }
 
     pub(crate) fn start_on(listener: TcpListener, router: Router) -> Self {
-        let (requests, seen, instead) = <(Arc<AtomicUsize>, Arc<Mutex<_>>, Arc<Mutex<_>>)>::default();
+        let (requests, seen, instead) =
+            <(Arc<AtomicUsize>, Arc<Mutex<_>>, Arc<Mutex<_>>)>::default();
         let (counted, noted, answer) = (
             Arc::clone(&requests),
             Arc::clone(&seen),
@@ -308,6 +313,9 @@ async fn look(
     noted.lock().unwrap().push(events);
     match answer {
         Some(status) => status.into_response(),
-        None => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        None => {
+            next.run(Request::from_parts(parts, Body::from(bytes)))
+                .await
+        }
     }
 }

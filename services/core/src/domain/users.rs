@@ -130,7 +130,10 @@ pub(crate) async fn delete(
     precondition(&user.ok_or(Error::SessionEnded)?)?;
     users::delete(&mut tx, current.user_id, now).await?;
     sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
-    let published = ctx.events.publish(&mut tx, deleted(current.user_id)).await?;
+    let published = ctx
+        .events
+        .publish(&mut tx, deleted(current.user_id))
+        .await?;
     tx.commit().await?;
     published.wake();
     Ok(())

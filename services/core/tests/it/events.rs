@@ -74,7 +74,11 @@ async fn a_deletion_that_fails_publishes_nothing() {
     let tokens = app.join(EVE).await;
     let request = app.request(reqwest::Method::DELETE, ME);
     let request = request.bearer_auth(tokens.access());
-    let refused = request.header("if-match", "\"other\"").send().await.unwrap();
+    let refused = request
+        .header("if-match", "\"other\"")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(refused.status(), 412);
     let events = "SELECT count(*) FROM core.outbox";
     assert_eq!(app.number(events).await, 0);

@@ -12,7 +12,9 @@ const ROWS: i32 = 500;
 /// # Errors
 /// When the database fails.
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
-    let erased = ctx.erasures.run(|owner| step(&ctx, owner), || run.is_stopping());
+    let erased = ctx
+        .erasures
+        .run(|owner| step(&ctx, owner), || run.is_stopping());
     erased.await.map(drop)
 }
 

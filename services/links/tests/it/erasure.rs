@@ -30,13 +30,18 @@ async fn deliver(replica: &Replica, user: &str) {
 
 async fn number(cluster: &Cluster, query: &'static str) -> i64 {
     let mut admin = cluster.database.connect_as_admin().await;
-    sqlx::query_scalar(query).fetch_one(&mut admin).await.unwrap()
+    sqlx::query_scalar(query)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn links_clicks_and_slugs_of_a_deleted_user_are_erased() {
     let cluster = Cluster::new().await;
-    let replica = cluster.start_with(&[("QUARTET_EVENTS_SECRET", SECRET)]).await;
+    let replica = cluster
+        .start_with(&[("QUARTET_EVENTS_SECRET", SECRET)])
+        .await;
     let mut slugs = Vec::new();
     for _ in 0..3 {
         let (id, slug) = replica.link().await;
@@ -44,7 +49,8 @@ async fn links_clicks_and_slugs_of_a_deleted_user_are_erased() {
         replica.expect_counts(&id, [1, 1, 1, 0]).await;
         slugs.push(slug);
     }
-    let renamed = "mutation($id: ID!) { updateLink(id: $id, input: { slug: \"renamed-one\" }) { id } }";
+    let renamed =
+        "mutation($id: ID!) { updateLink(id: $id, input: { slug: \"renamed-one\" }) { id } }";
     let (id, freed) = replica.link().await;
     replica.data(ALICE, renamed, json!({ "id": id })).await;
     slugs.push("renamed-one".to_owned());
@@ -56,7 +62,8 @@ async fn links_clicks_and_slugs_of_a_deleted_user_are_erased() {
         eventually(async || (replica.follow(slug).await.status() == 404).then_some(())).await;
     }
     eventually(async || {
-        let left = "SELECT (SELECT count(*) FROM links.links) + (SELECT count(*) FROM links.click_totals)
+        let left =
+            "SELECT (SELECT count(*) FROM links.links) + (SELECT count(*) FROM links.click_totals)
             + (SELECT count(*) FROM links.freed_slugs WHERE owner <> '')";
         (number(&cluster, left).await == 2).then_some(())
     })
@@ -70,20 +77,29 @@ async fn links_clicks_and_slugs_of_a_deleted_user_are_erased() {
     }
     replica.stop().await;
     // The purge of clicks begins with the process.
-    let replica = cluster.start_with(&[("QUARTET_EVENTS_SECRET", SECRET)]).await;
-    eventually(async || {
-        (number(&cluster, ORPHANS).await == 0).then_some(())
-    })
-    .await;
+    let replica = cluster
+        .start_with(&[("QUARTET_EVENTS_SECRET", SECRET)])
+        .await;
+    eventually(async || (number(&cluster, ORPHANS).await == 0).then_some(())).await;
     drop(replica);
 }
 
 #[tokio::test]
 async fn without_a_secret_no_event_is_received_and_readiness_says_so() {
     let replica = Replica::start().await;
-    let response = replica.client.post(replica.url("/internal/events")).send().await.unwrap();
+    let response = replica
+        .client
+        .post(replica.url("/internal/events"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 503);
-    let ready = replica.client.get(replica.url("/ready")).send().await.unwrap();
+    let ready = replica
+        .client
+        .get(replica.url("/ready"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(ready.status(), 200);
     let report: Value = ready.json().await.unwrap();
     let notice = "events.secret is not set: no events are received";

@@ -48,7 +48,11 @@ async fn everything_of_a_deleted_user_is_erased_and_nothing_of_others() {
     app.state.erase_once().await.unwrap();
     let list = json_of(app.get("/v1/media/assets", "usr_a").await, 200).await;
     assert_eq!(list["data"], json!([]));
-    let keys = [app.keys("quartet-private").await, app.keys("quartet-public").await].concat();
+    let keys = [
+        app.keys("quartet-private").await,
+        app.keys("quartet-public").await,
+    ]
+    .concat();
     assert_eq!(keys.len(), 1, "{keys:?}");
     app.clock.advance(past_every_upload());
     app.state.sweep_once().await.unwrap();
@@ -66,7 +70,11 @@ async fn objects_are_erased_once_the_store_is_back() {
     app.store.stop().await;
     assert_eq!(deliver(&app, 1, "usr_a", SECRET).await, 200);
     app.state.erase_once().await.unwrap();
-    assert_eq!(app.rows().await.len(), 5, "the rows still refer to the objects");
+    assert_eq!(
+        app.rows().await.len(),
+        5,
+        "the rows still refer to the objects"
+    );
     app.store.start().await;
     assert_eq!(app.keys("quartet-public").await.len(), 5);
     // The leases of the sweeps that have failed.

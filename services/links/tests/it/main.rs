@@ -6,6 +6,7 @@ mod budget;
 mod clicks;
 mod documents;
 mod domains;
+mod erasure;
 mod fairness;
 mod graphql_http;
 mod invalid_input;

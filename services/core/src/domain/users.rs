@@ -112,24 +112,42 @@ pub(crate) async fn update(
 }
 
 /// Deletes the account: every session ends and the email is free at once, the row is purged after
-/// the retention time.
+/// the retention time. Requires the current password, because a stolen access token must not be
+/// enough, and a recent login, which proves whatever else logging in asks for.
 pub(crate) async fn delete(
     ctx: &Context,
     current: CurrentSession,
+    client_ip: IpAddr,
+    password: Password,
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let now = ctx.clock.now();
     let fresh = Duration::from_secs(ctx.config.sessions.fresh_login_seconds);
-    if current.created_at + fresh < now {
+    if current.created_at + fresh < ctx.clock.now() {
         return Err(Error::StaleLogin);
     }
-    let mut tx = ctx.db.begin().await?;
-    let user = users::lock(&mut tx, current.user_id).await?;
-    precondition(&user.ok_or(Error::SessionEnded)?)?;
-    users::delete(&mut tx, current.user_id, now).await?;
-    sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
-    tx.commit().await?;
-    Ok(())
+    let confirming = UserChange {
+        current_password: Some(password),
+        ..UserChange::default()
+    };
+    for _ in 0..MAX_UPDATE_ATTEMPTS {
+        let before = get(ctx, current.user_id).await?;
+        precondition(&before)?;
+        let confirmation = confirm(ctx, client_ip, &confirming, &before).await?;
+        let mut tx = ctx.db.begin().await?;
+        let user = users::lock(&mut tx, current.user_id).await?;
+        let user = user.ok_or(Error::SessionEnded)?;
+        precondition(&user)?;
+        // The password may have been changed meanwhile, by whoever found the account stolen.
+        if user.password_hash != confirmation.stored_hash {
+            continue;
+        }
+        let now = ctx.clock.now();
+        users::delete(&mut tx, current.user_id, now).await?;
+        sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
+        tx.commit().await?;
+        return Ok(());
+    }
+    Err(Error::Changed)
 }
 
 async fn insert(pool: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result<(), Error> {

@@ -65,16 +65,16 @@ async fn row_level_security_hides_rows_of_other_users() {
     let pool = app.role_pool().await;
     let count = "SELECT count(*) FROM media.assets";
     let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
-    assert_eq!(unset, 0, "no rows without a user");
-    for (subject, expected) in [("usr_b", 0_i64), ("", 0), ("usr_a", 1)] {
+    assert_eq!(unset, 0, "no rows without principals");
+    for (principals, expected) in [("{usr_b}", 0_i64), ("", 0), ("{}", 0), ("{NULL}", 0), ("{usr_a}", 1), ("{usr_b,usr_a}", 1)] {
         let mut tx = pool.begin().await.unwrap();
-        sqlx::query("SELECT set_config('quartet.user_id', $1, true)")
-            .bind(subject)
+        sqlx::query("SELECT set_config('quartet.principals', $1, true)")
+            .bind(principals)
             .execute(&mut *tx)
             .await
             .unwrap();
         let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(seen, expected, "{subject}");
+        assert_eq!(seen, expected, "{principals}");
         let given_away = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
             .execute(&mut *tx)
             .await;

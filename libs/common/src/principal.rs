@@ -50,7 +50,14 @@ mod tests {
 
     #[test]
     fn names_are_bounded_and_printable() {
-        for good in ["usr_1", "auth0|1", "o'neill", "{a,\"b\"}", "\u{fc}", &"x".repeat(255)] {
+        for good in [
+            "usr_1",
+            "auth0|1",
+            "o'neill",
+            "{a,\"b\"}",
+            "\u{fc}",
+            &"x".repeat(255),
+        ] {
             assert_eq!(Principal::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", "a\0", "a\nb", "\u{85}", &"x".repeat(256)] {

@@ -186,21 +186,46 @@ mod tests {
     #[test]
     fn the_kind_follows_from_the_claims() {
         for (claims, kind, client) in [
-            (json!({"sub": "usr_1", "exp": 1, "sid": "ses_1", "client_id": "q"}), TokenKind::Session, Some("q")),
-            (json!({"sub": "usr_1", "exp": 1, "azp": "app"}), TokenKind::Client, Some("app")),
-            (json!({"sub": "usr_1", "exp": 1, "client_id": "a", "azp": "b"}), TokenKind::Client, Some("a")),
-            (json!({"sub": "ci", "exp": 1, "client_id": "ci"}), TokenKind::Service, Some("ci")),
-            (json!({"sub": "usr_1", "exp": 1, "email": "a@b.example"}), TokenKind::Bare, None),
+            (
+                json!({"sub": "usr_1", "exp": 1, "sid": "ses_1", "client_id": "q"}),
+                TokenKind::Session,
+                Some("q"),
+            ),
+            (
+                json!({"sub": "usr_1", "exp": 1, "azp": "app"}),
+                TokenKind::Client,
+                Some("app"),
+            ),
+            (
+                json!({"sub": "usr_1", "exp": 1, "client_id": "a", "azp": "b"}),
+                TokenKind::Client,
+                Some("a"),
+            ),
+            (
+                json!({"sub": "ci", "exp": 1, "client_id": "ci"}),
+                TokenKind::Service,
+                Some("ci"),
+            ),
+            (
+                json!({"sub": "usr_1", "exp": 1, "email": "a@b.example"}),
+                TokenKind::Bare,
+                None,
+            ),
         ] {
             let actor = actor(claims);
-            assert_eq!((actor.token_kind(), actor.client_id()), (kind, client), "{actor:?}");
+            assert_eq!(
+                (actor.token_kind(), actor.client_id()),
+                (kind, client),
+                "{actor:?}"
+            );
             assert_eq!(actor.principals(), [actor.subject().clone()]);
         }
     }
 
     #[test]
     fn assurance_is_what_the_token_says() {
-        let said = json!({"sub": "usr_1", "exp": 1, "acr": "1", "amr": ["pwd", "otp"], "auth_time": 7});
+        let said =
+            json!({"sub": "usr_1", "exp": 1, "acr": "1", "amr": ["pwd", "otp"], "auth_time": 7});
         let actor = actor(said);
         let assurance = actor.assurance();
         assert_eq!((assurance.acr, assurance.auth_time), (Some("1"), Some(7)));
@@ -211,6 +236,9 @@ mod tests {
     fn a_subject_that_cannot_own_anything_is_refused() {
         let claims = json!({"sub": "a\u{0}b", "exp": 1});
         let claims = Arc::new(serde_json::from_value(claims).unwrap());
-        assert!(matches!(Actor::from_claims(claims), Err(JwtError::Malformed)));
+        assert!(matches!(
+            Actor::from_claims(claims),
+            Err(JwtError::Malformed)
+        ));
     }
 }

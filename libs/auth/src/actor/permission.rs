@@ -7,8 +7,14 @@
 use http::{HeaderValue, header};
 use quartet_common::problem::{Problem, kinds};
 
-const OPENID_SCOPES: [&str; 6] =
-    ["openid", "profile", "email", "address", "phone", "offline_access"];
+const OPENID_SCOPES: [&str; 6] = [
+    "openid",
+    "profile",
+    "email",
+    "address",
+    "phone",
+    "offline_access",
+];
 
 /// The name of a permission, as in the scopes of a token: `media:write`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +40,21 @@ pub(super) fn check(scope: Option<&str>, wanted: Permission) -> Result<(), Forbi
         }
         is_limited |= !OPENID_SCOPES.contains(&name);
     }
-    if is_limited { Err(Forbidden(wanted)) } else { Ok(()) }
+    if is_limited {
+        Err(Forbidden(wanted))
+    } else {
+        Ok(())
+    }
 }
 
 /// 403 with the challenge of RFC 6750, 3.1.
 impl From<Forbidden> for Problem {
     fn from(error: Forbidden) -> Self {
         let problem = Self::new(&kinds::FORBIDDEN).detail(error.to_string());
-        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", error.0.0);
+        let challenge = format!(
+            "Bearer error=\"insufficient_scope\", scope=\"{}\"",
+            error.0.0
+        );
         match HeaderValue::try_from(challenge) {
             Ok(challenge) => problem.header(header::WWW_AUTHENTICATE, challenge),
             Err(_) => problem,
@@ -66,7 +79,14 @@ mod tests {
         ] {
             assert_eq!(check(scope, write), Ok(()), "{scope:?}");
         }
-        for scope in ["media:read", "openid media:read", "media:writer", "MEDIA:WRITE", "*", "web-origins"] {
+        for scope in [
+            "media:read",
+            "openid media:read",
+            "media:writer",
+            "MEDIA:WRITE",
+            "*",
+            "web-origins",
+        ] {
             assert_eq!(check(Some(scope), write), Err(Forbidden(write)), "{scope}");
         }
     }
@@ -76,6 +96,9 @@ mod tests {
         let problem = Problem::from(Forbidden(Permission::new("media:write")));
         assert_eq!(problem.kind.code, "forbidden");
         let challenge = &problem.headers[header::WWW_AUTHENTICATE];
-        assert_eq!(challenge, "Bearer error=\"insufficient_scope\", scope=\"media:write\"");
+        assert_eq!(
+            challenge,
+            "Bearer error=\"insufficient_scope\", scope=\"media:write\""
+        );
     }
 }

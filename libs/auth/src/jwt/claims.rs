@@ -56,7 +56,10 @@ impl Claims {
             && texts.all(|text| text.len() <= MAX_TEXT_BYTES)
             && scope_bytes <= MAX_SCOPE_BYTES
             && self.amr.len() <= MAX_METHODS
-            && self.amr.iter().all(|method| method.len() <= MAX_METHOD_BYTES);
+            && self
+                .amr
+                .iter()
+                .all(|method| method.len() <= MAX_METHOD_BYTES);
         fits.then_some(()).ok_or(JwtError::Malformed)
     }
 }

@@ -41,7 +41,10 @@ pub(super) async fn read(request: Request) -> Result<(Parts, Bytes), Problem> {
 /// Keys of different callers never collide. A caller without a token is identified by the client IP.
 pub(super) async fn principal(verifier: &JwtVerifier, request: &Parts) -> Result<String, Problem> {
     match bearer_token(&request.headers) {
-        Ok(token) => Ok(Actor::from_token(verifier, token).await?.subject().to_string()),
+        Ok(token) => Ok(Actor::from_token(verifier, token)
+            .await?
+            .subject()
+            .to_string()),
         Err(JwtError::Missing) => {
             let address = request.extensions.get::<ClientIp>();
             Ok(format!(

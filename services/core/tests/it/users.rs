@@ -2,7 +2,8 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ADA, EVE, ME, PASSWORD, TestApp, Tokens, WRONG, field, header, json_of, problem_of};
+    ADA, EVE, ME, PASSWORD, TestApp, Tokens, WRONG, field, header, json_of, problem_of,
+};
 
 const NEW_PASSWORD: &str = "gravel-lantern-otter";
 const DAY: i64 = 86_400;
@@ -191,7 +192,10 @@ async fn deleting_an_account_ends_its_sessions_and_frees_its_email() {
     let app = TestApp::start().await;
     let first = app.sign_up(ADA).await;
     let (own, other) = (app.log_in(ADA).await, app.log_in(ADA).await);
-    assert_eq!(app.delete_account(own.access(), PASSWORD).await.status(), 204);
+    assert_eq!(
+        app.delete_account(own.access(), PASSWORD).await.status(),
+        204
+    );
     for tokens in [&own, &other] {
         assert_eq!(app.get(ME, tokens.access()).await.status(), 401);
         assert_eq!(app.try_refresh(tokens.refresh()).await.status(), 401);
@@ -209,9 +213,17 @@ async fn deleting_an_account_requires_a_recent_login() {
     let old = app.join(ADA).await;
     app.advance(3601);
     let old = app.refresh(&old).await;
-    problem_of(app.delete_account(old.access(), PASSWORD).await, 403, "stale_login").await;
+    problem_of(
+        app.delete_account(old.access(), PASSWORD).await,
+        403,
+        "stale_login",
+    )
+    .await;
     let fresh = app.log_in(ADA).await;
-    assert_eq!(app.delete_account(fresh.access(), PASSWORD).await.status(), 204);
+    assert_eq!(
+        app.delete_account(fresh.access(), PASSWORD).await.status(),
+        204
+    );
 }
 
 #[tokio::test]
@@ -220,7 +232,11 @@ async fn deleting_an_account_requires_its_password() {
     let own = app.join(ADA).await;
     let bare = app.delete(ME, own.access()).await;
     problem_of(bare, 415, "unsupported_media_type").await;
-    for body in [json!({}), json!({"current_password": null}), json!({"current_password": ""})] {
+    for body in [
+        json!({}),
+        json!({"current_password": null}),
+        json!({"current_password": ""}),
+    ] {
         let request = app.request(Method::DELETE, ME).bearer_auth(own.access());
         let response = request.json(&body).send().await.unwrap();
         problem_of(response, 422, "invalid_body").await;
@@ -248,7 +264,10 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     for n in 0..5 {
         let tokens = app.join(&format!("user{n}@example.com")).await;
         app.refresh(&tokens).await;
-        assert_eq!(app.delete_account(tokens.access(), PASSWORD).await.status(), 204);
+        assert_eq!(
+            app.delete_account(tokens.access(), PASSWORD).await.status(),
+            204
+        );
     }
     let stays = app.join(ADA).await;
     let users = "SELECT count(*) FROM core.users";

@@ -6,8 +6,8 @@
 use std::{collections::HashMap, iter};
 
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
-use quartet_common::problem::Rule;
 use quartet_auth::Actor;
+use quartet_common::problem::Rule;
 use quartet_db::begin_as;
 
 use super::{Context, values::times};

@@ -223,7 +223,12 @@ impl Key {
     }
 }
 
-fn push_where(query: &mut QueryBuilder<Postgres>, source: Source, owner: &Principal, filter: &Filter) {
+fn push_where(
+    query: &mut QueryBuilder<Postgres>,
+    source: Source,
+    owner: &Principal,
+    filter: &Filter,
+) {
     query
         .push(source.sql())
         .push_bind(owner.as_str().to_owned())

@@ -264,7 +264,8 @@ mod tests {
         let busy = entered(&mut enter(&gate, "victim", "elsewhere")).unwrap();
         let mut waiting = enter(&gate, "victim", "nat");
         assert!(entered(&mut waiting).is_none());
-        let neighbour = entered(&mut enter(&gate, "neighbour", "nat")).expect("the network is free");
+        let neighbour =
+            entered(&mut enter(&gate, "neighbour", "nat")).expect("the network is free");
         drop(busy);
         assert!(entered(&mut waiting).is_none(), "now the network is full");
         drop(neighbour);
@@ -285,7 +286,10 @@ mod tests {
         drop(inside);
         drop(entered(&mut second).unwrap());
         let state = gate.lock();
-        assert!(state.accounts.is_empty() && state.networks.is_empty(), "lines are not kept");
+        assert!(
+            state.accounts.is_empty() && state.networks.is_empty(),
+            "lines are not kept"
+        );
     }
 
     #[test]

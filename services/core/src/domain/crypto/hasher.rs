@@ -30,6 +30,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::{
+    gate::{Entry, Gate},
+    lanes::{Lanes, Place},
+    slots::{Slot, Slots},
+};
+use crate::{config::Passwords, error::Error};
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
@@ -37,12 +43,6 @@ use argon2::{
 use prometheus_client::metrics::counter::Counter;
 use quartet_common::config::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
-use super::{
-    gate::{Entry, Gate},
-    lanes::{Lanes, Place},
-    slots::{Slot, Slots},
-};
-use crate::{config::Passwords, error::Error};
 
 /// Attempts of one network that have passed the throttle, per slot: enough that slots need not wait
 /// for the database.

@@ -220,10 +220,15 @@ mod tests {
         let networks = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"];
         let mut flood: Vec<_> = (0..72).map(|n| acquire(&slots, networks[n % 9])).collect();
         let mut more = acquire(&slots, "n3");
-        assert!(matches!(more.as_mut().now_or_never(), Some(Err(Error::TooBusy))));
+        assert!(matches!(
+            more.as_mut().now_or_never(),
+            Some(Err(Error::TooBusy))
+        ));
         let mut victim = acquire(&slots, "home");
         assert!((&mut victim).now_or_never().is_none(), "it waits");
-        let refused = flood.iter_mut().filter_map(|waiting| waiting.now_or_never());
+        let refused = flood
+            .iter_mut()
+            .filter_map(|waiting| waiting.now_or_never());
         assert_eq!(refused.filter(Result::is_err).count(), 1);
         assert_eq!(slots.lock().waiting, 72);
     }

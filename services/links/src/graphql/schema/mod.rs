@@ -18,9 +18,7 @@ use async_graphql::{Request, SchemaBuilder};
 use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 
-use self::{
-    metering::Metering, mutation::Mutation, query::Query, subscription::Subscription,
-};
+use self::{metering::Metering, mutation::Mutation, query::Query, subscription::Subscription};
 use crate::{domain, graphql::budget::Meter};
 
 pub(super) use self::metering::validate_only;

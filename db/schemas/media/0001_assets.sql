@@ -156,6 +156,7 @@ CREATE TABLE media.idempotency_keys (
     expires_at   timestamptz NOT NULL,
     status       smallint,
     headers      jsonb,
+    -- Sealed: only a repetition of the request can open it.
     body         bytea,
     PRIMARY KEY (principal, key)
 );

@@ -43,7 +43,8 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
         Status::Pending => {
             let (owned, actor) = (ctx.clone(), actor.clone());
             let verify = || async move { verify(&owned, &actor, asset).await };
-            ctx.verifications.join(id, verify).await
+            let owner = actor.owner().clone();
+            ctx.verifications.join(id, owner, verify).await
         }
     }
 }
@@ -51,7 +52,9 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
 async fn verify(ctx: &Context, actor: &Actor, asset: AssetRow) -> Result<AssetRow, Error> {
     let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
-    let held = assets::hold(&mut tx, actor.owner(), asset.id, ctx.clock.now() + limit).await?;
+    // A copy may begin at the very end of the verification, and take as long.
+    let until = ctx.clock.now() + limit + limit;
+    let held = assets::hold(&mut tx, actor.owner(), asset.id, until).await?;
     tx.commit().await?;
     if !held {
         return settled(ctx, actor, asset.id).await;

@@ -206,7 +206,7 @@ pub(super) async fn update_me(
 /// Requires the current password, and a session that was opened at most an hour ago, by default.
 /// Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
 /// once; the remaining data is purged after 30 days, by default. Assets and links of the user are
-/// kept.
+/// erased soon after.
 #[utoipa::path(
     delete,
     path = "/v1/core/users/me",

@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use quartet_events::{NewEvent, USER_DELETED};
 use quartet_service::idempotency::Reply;
+use serde_json::json;
 
 use crate::{
     domain::{
@@ -113,7 +115,8 @@ pub(crate) async fn update(
 
 /// Deletes the account: every session ends and the email is free at once, the row is purged after
 /// the retention time. Requires the current password, because a stolen access token must not be
-/// enough, and a recent login, which proves whatever else logging in asks for.
+/// enough, and a recent login, which proves whatever else logging in asks for. Other services learn
+/// of it by an event.
 pub(crate) async fn delete(
     ctx: &Context,
     current: CurrentSession,
@@ -144,10 +147,22 @@ pub(crate) async fn delete(
         let now = ctx.clock.now();
         users::delete(&mut tx, current.user_id, now).await?;
         sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
+        let event = deleted(current.user_id);
+        let published = ctx.events.publish(&mut tx, event).await?;
         tx.commit().await?;
+        published.wake();
         return Ok(());
     }
     Err(Error::Changed)
+}
+
+/// What other services erase the user's rows by.
+fn deleted(id: UserId) -> NewEvent {
+    NewEvent {
+        kind: USER_DELETED,
+        subject: id.to_string(),
+        data: json!({ "user_id": id }),
+    }
 }
 
 async fn insert(

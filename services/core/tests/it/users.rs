@@ -24,8 +24,8 @@ async fn send_if_match(
     request.send().await.unwrap()
 }
 
-fn confirmed() -> Option<Value> {
-    Some(json!({"current_password": PASSWORD}))
+fn confirmed() -> Value {
+    json!({"current_password": PASSWORD})
 }
 
 async fn tag_of(app: &TestApp, tokens: &Tokens) -> String {
@@ -135,13 +135,13 @@ async fn if_match_rejects_other_versions() {
     assert_eq!(response.status(), 200);
     let stale = problem_of(patch(&old, "Eve").await, 412, "precondition_failed").await;
     assert_eq!(stale, field("if-match", "stale"));
-    let stale = send_if_match(&app, Method::DELETE, &tokens, &old, confirmed()).await;
+    let stale = send_if_match(&app, Method::DELETE, &tokens, &old, Some(confirmed())).await;
     problem_of(stale, 412, "precondition_failed").await;
     assert_eq!(patch("*", "Ada L.").await.status(), 200);
-    let gone = send_if_match(&app, Method::DELETE, &tokens, &new, confirmed()).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &new, Some(confirmed())).await;
     assert_eq!(gone.status(), 412, "changed since");
     let current = tag_of(&app, &tokens).await;
-    let gone = send_if_match(&app, Method::DELETE, &tokens, &current, confirmed()).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &current, Some(confirmed())).await;
     assert_eq!(gone.status(), 204);
 }
 

@@ -41,9 +41,9 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
         Status::Ready => Ok(asset),
         Status::Failed => Err(Error::AssetFailed),
         Status::Pending => {
+            let owner = actor.owner().clone();
             let (owned, actor) = (ctx.clone(), actor.clone());
             let verify = || async move { verify(&owned, &actor, asset).await };
-            let owner = actor.owner().clone();
             ctx.verifications.join(id, owner, verify).await
         }
     }

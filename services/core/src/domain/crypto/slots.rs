@@ -226,9 +226,7 @@ mod tests {
         ));
         let mut victim = acquire(&slots, "home");
         assert!((&mut victim).now_or_never().is_none(), "it waits");
-        let refused = flood
-            .iter_mut()
-            .filter_map(|waiting| waiting.now_or_never());
+        let refused = flood.iter_mut().filter_map(FutureExt::now_or_never);
         assert_eq!(refused.filter(Result::is_err).count(), 1);
         assert_eq!(slots.lock().waiting, 72);
     }

@@ -138,7 +138,7 @@ def sync_detailed(
      Requires the current password, and a session that was opened at most an hour ago, by default.
     Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
     once; the remaining data is purged after 30 days, by default. Assets and links of the user are
-    kept.
+    erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -175,7 +175,7 @@ def sync(
      Requires the current password, and a session that was opened at most an hour ago, by default.
     Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
     once; the remaining data is purged after 30 days, by default. Assets and links of the user are
-    kept.
+    erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -207,7 +207,7 @@ async def asyncio_detailed(
      Requires the current password, and a session that was opened at most an hour ago, by default.
     Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
     once; the remaining data is purged after 30 days, by default. Assets and links of the user are
-    kept.
+    erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -242,7 +242,7 @@ async def asyncio(
      Requires the current password, and a session that was opened at most an hour ago, by default.
     Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
     once; the remaining data is purged after 30 days, by default. Assets and links of the user are
-    kept.
+    erased soon after.
 
     Args:
         if_match (str | Unset):

@@ -1,6 +1,6 @@
 -- Assets, their versions and uploads. Row-level security is forced, so that it applies to the
--- tables' owner too: a transaction sees the rows of one user after
--- set_config('quartet.user_id', subject, true) and none before. The sweep works across users,
+-- tables' owner too: a transaction sees the rows of its principals after
+-- set_config('quartet.principals', '{...}', true) and none before. The sweep works across owners,
 -- through the functions at the end of this file.
 
 -- What a user has: a name, and who may see it.
@@ -72,6 +72,11 @@ CREATE FUNCTION media.is_system() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT coalesce(current_setting('quartet.system', true), '') = 'on' $$;
 
+-- The principals of the transaction: who acts, and for whom. Null without: no row has an owner then.
+CREATE FUNCTION media.principals() RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(current_setting('quartet.principals', true), '')::text[] $$;
+
 ALTER TABLE media.assets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE media.assets FORCE ROW LEVEL SECURITY;
 ALTER TABLE media.asset_versions ENABLE ROW LEVEL SECURITY;
@@ -79,20 +84,19 @@ ALTER TABLE media.asset_versions FORCE ROW LEVEL SECURITY;
 ALTER TABLE media.uploads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE media.uploads FORCE ROW LEVEL SECURITY;
 
--- An unset user is null or '', and no row is owned by ''.
 CREATE POLICY owners ON media.assets
-    USING (owner = (SELECT current_setting('quartet.user_id', true)))
-    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT media.principals())::text[]))
+    WITH CHECK (owner = ANY ((SELECT media.principals())::text[]));
 CREATE POLICY system ON media.assets
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 CREATE POLICY owners ON media.asset_versions
-    USING (owner = (SELECT current_setting('quartet.user_id', true)))
-    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT media.principals())::text[]))
+    WITH CHECK (owner = ANY ((SELECT media.principals())::text[]));
 CREATE POLICY system ON media.asset_versions
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 CREATE POLICY owners ON media.uploads
-    USING (owner = (SELECT current_setting('quartet.user_id', true)))
-    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT media.principals())::text[]))
+    WITH CHECK (owner = ANY ((SELECT media.principals())::text[]));
 CREATE POLICY system ON media.uploads
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 
@@ -230,6 +234,7 @@ CREATE TABLE media.idempotency_keys (
     expires_at   timestamptz NOT NULL,
     status       smallint,
     headers      jsonb,
+    -- Sealed: only a repetition of the request can open it.
     body         bytea,
     PRIMARY KEY (principal, key)
 );

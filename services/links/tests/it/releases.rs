@@ -118,15 +118,16 @@ async fn calls_of_an_earlier_release_are_understood() {
     assert_eq!(url, "https://example.com/");
     let limited = json!({"url": "https://limited.example/", "maxClicks": 1});
     let limited = replica.create(limited).await;
-    let take = "SELECT url FROM links.take_use($1, now(), $2, now(), NULL, NULL, NULL, 'desktop')";
-    for expected in [Some("https://limited.example/"), None] {
-        let url: Option<String> = sqlx::query_scalar(take)
+    let take =
+        "SELECT outcome FROM links.take_use($1, now(), $2, now(), NULL, NULL, NULL, 'desktop')";
+    for expected in ["taken", "exhausted"] {
+        let outcome: String = sqlx::query_scalar(take)
             .bind(uuid_of(limited["id"].as_str().unwrap()))
             .bind(cluster.clock.uuid_v7())
-            .fetch_optional(&mut role)
+            .fetch_one(&mut role)
             .await
             .unwrap();
-        assert_eq!(url.as_deref(), expected);
+        assert_eq!(outcome, expected);
     }
     replica.expect_counts(&id, [1, 1, 0, 0]).await;
 }

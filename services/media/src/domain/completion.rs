@@ -18,6 +18,7 @@
 
 use std::time::Duration;
 
+use quartet_auth::Actor;
 use quartet_common::problem::Rule;
 use quartet_db::begin_as;
 
@@ -25,7 +26,6 @@ use crate::{
     domain::{Context, assets::get, content},
     error::{Error, Mismatch},
     store::{
-        Owner,
         assets::{AssetId, AssetRow, Status},
         objects::ObjectHead,
         uploads::{self, UploadRow},
@@ -37,56 +37,59 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// Makes a pending asset ready if the uploaded file is what was declared; otherwise marks it failed.
 /// Completing a ready asset again changes nothing.
-pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let asset = get(ctx, owner, id).await?;
+pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, actor, id).await?;
     match asset.status {
         Status::Ready => Ok(asset),
         Status::Failed => Err(Error::AssetFailed),
         Status::Pending => {
-            let (owned, owner) = (ctx.clone(), owner.clone());
-            let verify = || async move { verify(&owned, &owner, id).await };
-            ctx.verifications.join(id, verify).await
+            let owner = actor.owner().clone();
+            let (owned, actor) = (ctx.clone(), actor.clone());
+            let verify = || async move { verify(&owned, &actor, id).await };
+            ctx.verifications.join(id, owner, verify).await
         }
     }
 }
 
-async fn verify(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
+async fn verify(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
     let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let held = uploads::hold(&mut tx, owner, id, ctx.clock.now() + limit).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    // A copy may begin at the very end of the verification, and take as long.
+    let until = ctx.clock.now() + limit + limit;
+    let held = uploads::hold(&mut tx, actor.owner(), id, until).await?;
     tx.commit().await?;
     let Some(upload) = held else {
-        return settled(ctx, owner, id).await;
+        return settled(ctx, actor, id).await;
     };
-    let verified = tokio::time::timeout(limit, attempts(ctx, owner, &upload));
+    let verified = tokio::time::timeout(limit, attempts(ctx, actor, &upload));
     verified.await.map_err(|_| Error::VerificationEnded)?
 }
 
-async fn attempts(ctx: &Context, owner: &Owner, upload: &UploadRow) -> Result<AssetRow, Error> {
+async fn attempts(ctx: &Context, actor: &Actor, upload: &UploadRow) -> Result<AssetRow, Error> {
     for _ in 0..MAX_ATTEMPTS {
         let Some(head) = ctx.objects.head_incoming(upload.id).await? else {
             // Perhaps another replica has just completed it.
-            return settled(ctx, owner, upload.asset_id).await;
+            return settled(ctx, actor, upload.asset_id).await;
         };
         let Some(mismatches) = compare(ctx, upload, &head).await? else {
             continue;
         };
         if !mismatches.is_empty() {
-            return reject(ctx, owner, upload, mismatches).await;
+            return reject(ctx, actor, upload, mismatches).await;
         }
         let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
         let disposition = content::disposition(&upload.content_type);
         let copied = ctx.objects.publish(upload, &head, disposition, limit);
         if copied.await? {
-            return accept(ctx, owner, upload, head.size_bytes).await;
+            return accept(ctx, actor, upload, head.size_bytes).await;
         }
     }
     Err(Error::VerificationEnded)
 }
 
 /// What a completed asset has become; for one that is pending, no file has arrived.
-async fn settled(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let asset = get(ctx, owner, id).await?;
+async fn settled(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, actor, id).await?;
     match asset.status {
         Status::Ready => Ok(asset),
         Status::Failed => Err(Error::AssetFailed),
@@ -96,19 +99,19 @@ async fn settled(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, 
 
 async fn accept(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     upload: &UploadRow,
     size_bytes: u64,
 ) -> Result<AssetRow, Error> {
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let accepted = uploads::accept(&mut tx, owner, upload, ctx.clock.now()).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let accepted = uploads::accept(&mut tx, actor.owner(), upload, ctx.clock.now()).await?;
     tx.commit().await?;
     if accepted {
         ctx.metrics.completed.inc();
         ctx.metrics.completed_bytes.inc_by(size_bytes);
         delete_incoming(ctx, upload).await;
     }
-    let settled = settled(ctx, owner, upload.asset_id).await;
+    let settled = settled(ctx, actor, upload.asset_id).await;
     if matches!(settled, Err(Error::AssetNotFound | Error::AssetFailed)) {
         // Deleted or rejected while the file was being copied.
         let deleted = ctx.objects.delete(upload.visibility, &upload.object_key);
@@ -119,12 +122,12 @@ async fn accept(
 
 async fn reject(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     upload: &UploadRow,
     mismatches: Vec<Mismatch>,
 ) -> Result<AssetRow, Error> {
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let rejected = uploads::reject(&mut tx, owner, upload, ctx.clock.now()).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let rejected = uploads::reject(&mut tx, actor.owner(), upload, ctx.clock.now()).await?;
     tx.commit().await?;
     if rejected {
         ctx.metrics.rejected.inc();

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 use quartet_db::begin_as;
 use quartet_service::idempotency::Reply;
 
@@ -22,7 +23,6 @@ use crate::{
     domain::{Context, content},
     error::Error,
     store::{
-        Owner,
         assets::{AssetId, AssetRow, Status, Visibility},
         ids::{UploadId, VersionId},
         objects::{SignedRequest, Validity},
@@ -52,7 +52,7 @@ pub(crate) struct PresignedUpload {
 /// that disconnects before the commit leaves nothing behind.
 pub(crate) async fn presign(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     upload: NewUpload,
     reply: &Reply<PresignedUpload>,
 ) -> Result<PresignedUpload, Error> {
@@ -90,11 +90,18 @@ pub(crate) async fn presign(
         expires_at: upload.expires_at,
         request: ctx.objects.sign_upload(&upload, disposition, validity),
     };
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.
     let late = Duration::from_secs(ctx.config.uploads.abandoned_after_seconds);
     let incoming_until = validity.ends_at() + late;
-    uploads::insert(&mut tx, owner, &presigned.asset, &upload, incoming_until).await?;
+    uploads::insert(
+        &mut tx,
+        actor.owner(),
+        &presigned.asset,
+        &upload,
+        incoming_until,
+    )
+    .await?;
     reply.keep(&mut tx, &presigned).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();

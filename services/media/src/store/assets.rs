@@ -2,13 +2,14 @@
 //! an asset that has none yet. Every query names one owner.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::store::{Owner, ids::UploadId};
+use crate::store::ids::UploadId;
 
 typed_id!(
     /// A stored file with its metadata.
@@ -83,7 +84,7 @@ impl ObjectsRow {
 
 pub(crate) async fn by_id(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
 ) -> Result<Option<AssetRow>, sqlx::Error> {
     statement(
@@ -115,7 +116,7 @@ pub(crate) async fn by_id(
 /// Newest first, up to `limit` rows.
 pub(crate) async fn list(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, sqlx::Error> {
@@ -159,7 +160,7 @@ pub(crate) async fn list(
 /// not exist.
 pub(crate) async fn delete(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
     now: DateTime<Utc>,
     sweep_after: DateTime<Utc>,

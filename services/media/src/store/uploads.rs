@@ -2,11 +2,11 @@
 //! one owner.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::statement;
 use sqlx::PgConnection;
 
 use crate::store::{
-    Owner,
     assets::{AssetId, AssetRow, Status, Visibility},
     ids::{UploadId, VersionId},
 };
@@ -30,7 +30,7 @@ pub(crate) struct UploadRow {
 /// Stores a new asset with its upload; until `incoming_until` the file may arrive.
 pub(crate) async fn insert(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     asset: &AssetRow,
     upload: &UploadRow,
     incoming_until: DateTime<Utc>,
@@ -70,7 +70,7 @@ pub(crate) async fn insert(
 /// deleted; `None` when the asset is no longer pending.
 pub(crate) async fn hold(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     asset: AssetId,
     until: DateTime<Utc>,
 ) -> Result<Option<UploadRow>, sqlx::Error> {
@@ -100,7 +100,7 @@ pub(crate) async fn hold(
 /// Makes the file the version of its asset, which was pending; `false` when it is not any more.
 pub(crate) async fn accept(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     upload: &UploadRow,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -134,7 +134,7 @@ pub(crate) async fn accept(
 /// Marks the asset failed, which was pending; `false` when it is not any more.
 pub(crate) async fn reject(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     upload: &UploadRow,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {

@@ -93,7 +93,7 @@ pub(crate) async fn follow(
             let outcome = take_use(ctx, &route, &click, now).await?;
             if !matches!(outcome, Outcome::Redirect(_) | Outcome::Exhausted) {
                 // It has changed since it was cached.
-                ctx.redirects.forget(slug.as_str());
+                ctx.redirects.forget(url);
             }
             Ok(outcome)
         }

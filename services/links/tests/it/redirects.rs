@@ -276,7 +276,9 @@ async fn a_chosen_request_id_shares_no_use() {
     }
     let same = cluster.clock.uuid_v7().to_string();
     let visit = async |slug: &str, id: &str, agent: &str| {
-        let visit = replica.visit(slug).header("x-request-id", id);
+        // Not `visit`: a second user agent would not replace the first one.
+        let visit = replica.client.get(replica.url(&format!("/s/{slug}")));
+        let visit = visit.header("x-request-id", id);
         let response = visit.header("user-agent", agent).send().await.unwrap();
         response.status().as_u16()
     };

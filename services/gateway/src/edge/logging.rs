@@ -27,11 +27,12 @@ pub(super) struct Done<'d> {
     pub(super) status: Option<u16>,
     /// Of the response body.
     pub(super) bytes: u64,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<&'d str>,
 }
 
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
+    let error = error.map(ToString::to_string);
     let done = Done {
         method: &head.method,
         path: head.uri.path(),
@@ -39,7 +40,7 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
             .response_written()
             .map(|response| response.status.as_u16()),
         bytes: session.body_bytes_sent() as u64,
-        error: error.map(ToString::to_string),
+        error: error.as_deref(),
     };
     record(done, ctx, state);
 }
@@ -54,7 +55,7 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
     let cause = ctx
         .problem
         .as_ref()
-        .and_then(|problem| problem.causes.clone())
+        .and_then(|problem| problem.causes.as_deref())
         .or(done.error);
     let line = AccessLine {
         method: done.method.as_str(),
@@ -70,7 +71,7 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
         upstream_duration: ctx.attempts.duration,
         bytes: Some(done.bytes),
         code: ctx.problem.as_ref().map(|problem| problem.code),
-        error: cause.as_deref(),
+        error: cause,
         ..AccessLine::default()
     };
     let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);

@@ -1,8 +1,9 @@
 //! The path of the common request: HTTP/1.1 on both sides, no body or one with a length.
 //!
 //! ```text
-//! connection -> request     the head, once more as positions; all else is left to pingora
-//!               serve       route, policies, attempts, reply: the same rules as on the other path
+//! connection -> request     the head as positions in its bytes; what is rare is left to pingora
+//!               serve       route, policies, attempts: the same rules as on the other path
+//!                 answer, failed                 responses of the gateway's own
 //!               heads       both heads, written again
 //!               exchange    both directions at once
 //!                 response_head, chunks, body    where the response ends
@@ -21,14 +22,18 @@
 #[cfg(test)]
 mod agreement;
 mod alarm;
+mod answer;
 mod body;
 mod buffer;
 mod chunks;
 mod connect;
 mod exchange;
+mod failed;
 mod heads;
 mod request;
 mod response_head;
 mod serve;
 
+pub(super) use alarm::Alarm;
+pub(super) use request::RequestHead;
 pub(super) use serve::Direct;

@@ -14,8 +14,7 @@ use pingora::{
 
 use super::{
     ctx::{Ctx, Received},
-    downstream, failure, logging, peer, reply, request, request_body, response,
-    upstream_request,
+    downstream, failure, logging, peer, reply, request, request_body, response, upstream_request,
 };
 use crate::state::State;
 

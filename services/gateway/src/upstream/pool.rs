@@ -80,7 +80,11 @@ impl Pool {
     /// Keeps a connection to a replica of `upstream` whose response was read to its last byte.
     pub(crate) fn put(&self, address: SocketAddr, upstream: &Upstream, stream: TcpStream) {
         let until = Instant::now() + upstream.config.idle_timeout;
-        self.keep(address, upstream.config.idle_connections_max, Idle { stream, until });
+        self.keep(
+            address,
+            upstream.config.idle_connections_max,
+            Idle { stream, until },
+        );
     }
 
     /// `max`: for this address, of all threads together.

@@ -42,7 +42,11 @@ struct Change {
 impl Edits {
     /// `status`: of the response; of no matter for a request.
     pub(super) fn new(status: StatusCode) -> Self {
-        let (changes, values) = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let (changes, values) = SPARE
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         Self {
             status,
             changes,
@@ -51,9 +55,9 @@ impl Edits {
     }
 
     fn removes(&self, name: &[u8]) -> bool {
-        self.changes
-            .iter()
-            .any(|change| change.removes && name.eq_ignore_ascii_case(change.name.as_str().as_bytes()))
+        self.changes.iter().any(|change| {
+            change.removes && name.eq_ignore_ascii_case(change.name.as_str().as_bytes())
+        })
     }
 
     fn add(&mut self, name: &HeaderName, value: &[u8], removes: bool) {
@@ -80,7 +84,10 @@ impl Drop for Edits {
         self.changes.clear();
         self.values.clear();
         if self.values.capacity() <= SPARE_BYTES && self.changes.capacity() <= SPARE_BYTES / 64 {
-            let spare = (std::mem::take(&mut self.changes), std::mem::take(&mut self.values));
+            let spare = (
+                std::mem::take(&mut self.changes),
+                std::mem::take(&mut self.values),
+            );
             // Fails only while the thread ends.
             let _ = SPARE.try_with(|place| place.set(Some(spare)));
         }
@@ -146,9 +153,7 @@ pub(super) fn write_request(
     edits: &Edits,
     out: &mut Buffer,
 ) {
-    for part in [method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
-        out.push(part);
-    }
+    out.push_all([method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"]);
     for (name, value) in request.fields() {
         if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
             write_field(name, value, out);
@@ -224,8 +229,9 @@ pub(super) fn write_interim(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
 }
 
 fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
-    // Writing to a buffer cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+    let digit = |unit: u16| b'0' + u8::try_from(head.status / unit % 10).unwrap_or(0);
+    let status = [digit(100), digit(10), digit(1)];
+    out.push_all([b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
 }
 
 fn write_edits(edits: &Edits, out: &mut Buffer) {
@@ -238,9 +244,7 @@ fn write_edits(edits: &Edits, out: &mut Buffer) {
 }
 
 fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.push(part);
-    }
+    out.push_all([name, b": ", value, b"\r\n"]);
 }
 
 /// Whether a field of a response is passed on.

@@ -108,7 +108,8 @@ impl RequestHead {
 
     /// Leaves out the fields that `is_dropped` names: they are as good as not sent.
     pub(super) fn drop_fields(&mut self, head: &[u8], is_dropped: impl Fn(&[u8]) -> bool) {
-        self.fields.retain(|(name, _)| !is_dropped(part(head, name)));
+        self.fields
+            .retain(|(name, _)| !is_dropped(part(head, name)));
     }
 
     pub(super) fn view<'r>(&'r self, bytes: &'r [u8]) -> RequestView<'r> {
@@ -140,7 +141,8 @@ fn is_common(target: &str) -> bool {
 /// Bytes of common targets.
 const COMMON: [bool; 256] = {
     let mut common = [false; 256];
-    let bytes = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,;=:@%?";
+    let bytes =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,;=:@%?";
     let mut at = 0;
     while at < bytes.len() {
         common[bytes[at] as usize] = true;

@@ -239,7 +239,7 @@ impl InFlight<'_> {
     fn request_start(&mut self, upstream: &Upstream) -> Request {
         self.name_client();
         let edits = self.request_edits(upstream);
-        let mut start = Buffer::lend();
+        let mut start = Buffer::for_head();
         let matched = self.ctx.matched.as_ref();
         let respelled = matched.and_then(|matched| matched.target.as_deref());
         let target = respelled.map_or(self.head.target(), str::as_bytes);
@@ -319,7 +319,10 @@ impl InFlight<'_> {
                 if let (Some(stream), Some(replica)) =
                     (exchange.into_reusable(), &self.ctx.attempts.current)
                 {
-                    self.connection.state.pool.put(replica.address, upstream, stream);
+                    self.connection
+                        .state
+                        .pool
+                        .put(replica.address, upstream, stream);
                 }
                 return Ok(Ended {
                     status,

@@ -8,7 +8,8 @@
 //! - Both directions progress in every poll. A response that comes while the body is still being
 //!   sent reaches the client at once, and what is left of the body stays unread.
 //! - One part is under way per direction: nothing is read before the part before it was written,
-//!   so a slow reader slows down the writer, and memory is bounded by two buffers.
+//!   so a slow reader slows down the writer, and memory is bounded by three buffers. Those of the
+//!   response exist only while a part of it passes.
 //! - Once the request is read, the client is watched. Its stream keeps what comes for the next
 //!   request. A client that sends no more may still wait for its response; one that waits for
 //!   events, which may never come, may not.
@@ -223,6 +224,7 @@ where
     }
 
     /// The whole request was read from the client.
+    #[cfg(test)]
     pub(super) fn request_read(&self) -> bool {
         self.sending.left == 0
     }
@@ -268,6 +270,7 @@ where
             let stream = &mut *self.client.stream;
             match self.answering.poll_write(stream, context, progressed) {
                 Poll::Ready(Ok(())) => {
+                    self.answering.rest();
                     // Its silence is counted from when it is listened to again.
                     self.upstream_since = self.answer_since;
                     return Poll::Ready(Ok(Event::Answered));
@@ -283,6 +286,7 @@ where
             self.upstream_ended = read.map_err(|error| Failure::UpstreamClosed(Some(error)))? == 0;
             return Poll::Ready(Ok(Event::Received));
         }
+        self.received.rest();
         self.watch(context)?;
         self.client.alarm.set(self.deadline());
         ready!(self.client.alarm.poll(context));

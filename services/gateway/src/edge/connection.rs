@@ -46,12 +46,12 @@ impl ServerApp for ConnectionHandler {
         let _open = match self.admit(client) {
             Ok(open) => open,
             Err(rejected) => {
-                reply::turn_away(&mut stream, rejected, &self.state).await;
+                Box::pin(reply::turn_away(&mut stream, rejected, &self.state)).await;
                 return None;
             }
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&self.proxy, stream, &self.state, shutdown).await;
+            Box::pin(http2::serve(&self.proxy, stream, &self.state, shutdown)).await;
         } else {
             self.http1(ClientStream::new(stream), shutdown).await;
         }
@@ -81,7 +81,8 @@ impl ConnectionHandler {
         })
     }
 
-    /// Serves one request after the other until the connection ends.
+    /// Serves one request after the other until the connection ends. What is rare is boxed: its state
+    /// would otherwise be part of every idle connection.
     async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
         let mut watch = shutdown.clone();
         // One for all requests: each registration takes a lock that all connections share.
@@ -96,10 +97,10 @@ impl ConnectionHandler {
             let reader = direct.reader(&mut stream, shutdown_begun.as_mut());
             let head = match reader.read(limits).await {
                 Head::Complete(head) => head,
-                Head::Http2 => return self.http2(stream, shutdown).await,
+                Head::Http2 => return Box::pin(self.http2(stream, shutdown)).await,
                 Head::Closed => return,
                 Head::Rejected(rejected) => {
-                    return reply::reject(&mut stream, *rejected, &self.state).await;
+                    return Box::pin(reply::reject(&mut stream, *rejected, &self.state)).await;
                 }
             };
             match direct.serve(&mut stream, &head).await {

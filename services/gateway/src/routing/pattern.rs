@@ -90,6 +90,7 @@ impl PathPattern {
                 text: text.into(),
                 segments: Vec::new(),
                 prefix,
+                rank: 0,
             });
         }
         let segments = body

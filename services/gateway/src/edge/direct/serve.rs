@@ -169,7 +169,7 @@ impl Direct {
         request.log(&ended);
         let is_last = self.head.close();
         if ended.lingers(is_last, stream) {
-            linger(stream).await;
+            Box::pin(linger(stream)).await;
         }
         Some(ended.keep)
     }
@@ -206,11 +206,11 @@ impl InFlight<'_> {
     async fn respond(&mut self, received: Received<'_>) -> Ended {
         match self.ctx.judge(received).await {
             Flow::Continue => {}
-            Flow::Reply(answer) => return self.answer(*answer).await,
+            Flow::Reply(answer) => return Box::pin(self.answer(*answer)).await,
         }
         let action = self.ctx.route().map(|route| route.action);
         let Some(Action::Proxy(index)) = action else {
-            return self.problem(error::internal()).await;
+            return Box::pin(self.problem(error::internal())).await;
         };
         let upstream = Arc::clone(&self.ctx.snapshot.upstreams[index]);
         upstream.retry_budget.deposit();
@@ -218,7 +218,7 @@ impl InFlight<'_> {
         let start = self.request_start(&upstream);
         match self.attempt(&upstream, start).await {
             Ok(ended) => ended,
-            Err(failed) => self.failed(failed).await,
+            Err(failed) => Box::pin(self.failed(failed)).await,
         }
     }
 

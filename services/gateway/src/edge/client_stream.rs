@@ -109,7 +109,7 @@ impl ClientStream {
         matches!(self.extent, Extent::Ended | Extent::Handshake)
     }
 
-    /// From now on everything that the client sends can be read: nothing of it will be served.
+    /// From now on everything that the client sends can be read: no request follows.
     pub(super) fn read_on(&mut self) {
         self.extent = Extent::Tunnel;
     }

@@ -145,7 +145,10 @@ fn is_framing(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || is_hop_by_hop(name.as_str().as_bytes())
 }
 
-/// Writes the head for a replica.
+/// Says that the connection becomes a WebSocket.
+const SWITCH: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\n";
+
+/// Writes the head for a replica, up to the empty line that [`end_request`] writes.
 pub(super) fn write_request(
     method: &Method,
     target: &[u8],
@@ -160,6 +163,13 @@ pub(super) fn write_request(
         }
     }
     write_edits(edits, out);
+}
+
+/// `handshake`: the request asks for a WebSocket.
+pub(super) fn end_request(handshake: bool, out: &mut Buffer) {
+    if handshake {
+        out.push(SWITCH);
+    }
     out.push(b"\r\n");
 }
 
@@ -186,7 +196,9 @@ pub(super) fn write_response(
     if BodyWriter::new(head.framing) == BodyWriter::Chunked {
         out.push(b"transfer-encoding: chunked\r\n");
     }
-    if !keep {
+    if head.switches() {
+        out.push(SWITCH);
+    } else if !keep {
         out.push(b"connection: close\r\n");
     }
     write_edits(edits, out);
@@ -324,6 +336,7 @@ mod tests {
         let mut out = Buffer::lend();
         let view = head.view(sent.as_bytes());
         write_request(head.method(), view.target(), view, &edits(), &mut out);
+        end_request(false, &mut out);
         let expected =
             "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
         assert_eq!(text(&out), expected);

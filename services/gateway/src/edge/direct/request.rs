@@ -28,6 +28,10 @@ pub(in crate::edge) struct RequestHead {
     fields: Vec<(Span, Span)>,
     body_bytes: u64,
     close: bool,
+    /// There is an `Upgrade`.
+    upgrade: bool,
+    /// `Connection` names it.
+    names_upgrade: bool,
     /// This path may serve it.
     common: bool,
 }
@@ -44,6 +48,8 @@ impl RequestHead {
     pub(in crate::edge) fn note(&mut self, head: &[u8], request: &httparse::Request<'_, '_>) {
         self.body_bytes = 0;
         self.close = false;
+        self.upgrade = false;
+        self.names_upgrade = false;
         self.fields.clear();
         self.fields.shrink_to(KEPT_FIELDS);
         self.common = self.read(head, request).is_some();
@@ -74,7 +80,7 @@ impl RequestHead {
             self.fields.push((span(name)?, span(field.value)?));
         }
         self.target = span(target.as_bytes())?;
-        Some(())
+        (self.upgrade == self.names_upgrade).then_some(())
     }
 
     /// False: a request with this field is none for this path.
@@ -82,7 +88,10 @@ impl RequestHead {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         match name.len() {
             6 if is(b"expect") => false,
-            7 if is(b"upgrade") => false,
+            7 if is(b"upgrade") => {
+                self.upgrade = true;
+                true
+            }
             17 if is(b"transfer-encoding") => false,
             14 if is(b"content-length") => match length(value) {
                 Some(length) => {
@@ -94,8 +103,10 @@ impl RequestHead {
             10 if is(b"connection") => value.split(|&byte| byte == b',').all(|option| {
                 let option = option.trim_ascii();
                 let close = option.eq_ignore_ascii_case(b"close");
+                let upgrade = option.eq_ignore_ascii_case(b"upgrade");
                 self.close |= close;
-                close || option.eq_ignore_ascii_case(b"keep-alive")
+                self.names_upgrade |= upgrade;
+                close || upgrade || option.eq_ignore_ascii_case(b"keep-alive")
             }),
             _ => true,
         }
@@ -104,6 +115,11 @@ impl RequestHead {
     /// Whether this path may serve the request.
     pub(super) fn is_common(&self) -> bool {
         self.common
+    }
+
+    /// The client asks for another protocol.
+    pub(super) fn asks_upgrade(&self) -> bool {
+        self.upgrade
     }
 
     /// Leaves out the fields that `is_dropped` names: they are as good as not sent.
@@ -261,7 +277,7 @@ mod tests {
             "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a|b HTTP/1.1\r\nHost: a\r\n\r\n",
             "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-user-id\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection:\r\n\r\n",

@@ -22,6 +22,7 @@ use super::{
     heads::{self, Edits},
     request::{RequestHead, RequestView},
     response_head::ResponseHead,
+    tunnel::{self, Bounds},
 };
 use crate::{
     edge::{
@@ -39,7 +40,8 @@ use crate::{
         headers::{Origin, forwarded_headers},
     },
     reply::Answer,
-    routing::Action,
+    request::{Headers as _, WebSocket},
+    routing::{Action, Route},
     snapshot::Snapshot,
     state::State,
     upstream::Upstream,
@@ -149,7 +151,7 @@ impl Direct {
             headers: &view,
         };
         let matched = route(&snapshot, received).ok()?;
-        if !matched.route.direct {
+        if !matched.route.direct || (self.head.asks_upgrade() && !opens(&matched.route, received)) {
             return None;
         }
         connection.state.metrics.direct_requests.inc();
@@ -187,8 +189,14 @@ impl Ended {
     fn lingers(&self, is_last: bool, stream: &mut ClientStream) -> bool {
         let slow = self.status == Some(StatusCode::REQUEST_TIMEOUT.as_u16());
         let silent = is_last && stream.has_ended() && stream.ahead().is_empty();
-        !self.keep && self.status.is_some() && !slow && !silent
+        let tunnel = self.status == Some(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+        !self.keep && self.status.is_some() && !slow && !silent && !tunnel
     }
+}
+
+/// Whether the request opens a WebSocket; any other `Upgrade` is rare.
+fn opens(route: &Route, head: Received<'_>) -> bool {
+    route.upgrade && WebSocket::of(head.method, head.version, head.headers) == WebSocket::Handshake
 }
 
 impl InFlight<'_> {
@@ -244,12 +252,14 @@ impl InFlight<'_> {
         let respelled = matched.and_then(|matched| matched.target.as_deref());
         let target = respelled.map_or(self.head.target(), str::as_bytes);
         heads::write_request(self.method, target, self.head, &edits, &mut start);
+        heads::end_request(self.ctx.upgrade, &mut start);
         let body = self.stream.take_body();
         start.push(&body);
         Request {
             start,
             left: self.body_bytes - body.len() as u64,
             is_head: *self.method == Method::HEAD,
+            is_handshake: self.ctx.upgrade,
         }
     }
 
@@ -264,7 +274,7 @@ impl InFlight<'_> {
     /// Headers that the request gets, and loses.
     fn request_edits(&self, upstream: &Upstream) -> Edits {
         let ctx = &self.ctx;
-        let host = crate::request::Headers::first(&self.head, &header::HOST);
+        let host = self.head.first(&header::HOST);
         let origin = Origin {
             client: &self.connection.client.1,
             peer_is_trusted: ctx.peer_is_trusted,
@@ -315,6 +325,20 @@ impl InFlight<'_> {
             let result = exchange.run(&mut on_head).await;
             let (status, keep) = (on_head.status, on_head.keep);
             let bytes = exchange.body_bytes;
+            if result.is_ok() && exchange.has_switched() {
+                let (client, stream, first) = exchange.into_tunnel();
+                client.stream.read_on();
+                let bounds = Bounds {
+                    silence: timeouts.response,
+                    write: timeouts.write,
+                    end: reply::LINGER,
+                };
+                return Ok(Ended {
+                    status,
+                    bytes: tunnel::run(client, stream, first, bounds).await,
+                    ..Ended::default()
+                });
+            }
             let Err(failure) = result else {
                 if let (Some(stream), Some(replica)) =
                     (exchange.into_reusable(), &self.ctx.attempts.current)

@@ -83,6 +83,8 @@ pub(super) struct Request {
     /// Bytes of the body that were not received yet.
     pub(super) left: u64,
     pub(super) is_head: bool,
+    /// The response may switch to another protocol.
+    pub(super) is_handshake: bool,
 }
 
 /// Receives the heads of responses, in order.
@@ -102,6 +104,7 @@ pub(super) struct Exchange<'c, C, U> {
     answering: Buffer,
     response: Response,
     is_head: bool,
+    is_handshake: bool,
     interim: usize,
     /// The upstream will send nothing more.
     upstream_ended: bool,
@@ -152,6 +155,8 @@ enum Response {
     Ended {
         persistent: bool,
     },
+    /// What follows is another protocol.
+    Switched,
 }
 
 /// What one poll brought.
@@ -189,6 +194,7 @@ where
             answering: Buffer::lend(),
             response: Response::Head(HeadEnd::default()),
             is_head: request.is_head,
+            is_handshake: request.is_handshake,
             interim: 0,
             upstream_ended: false,
             client_ended: false,
@@ -242,6 +248,7 @@ where
             start: buffer,
             left,
             is_head: self.is_head,
+            is_handshake: self.is_handshake,
         };
         (!self.sending.beyond_start).then_some(again)
     }
@@ -255,8 +262,18 @@ where
         (sent && clean && persistent).then_some(self.upstream)
     }
 
+    /// The response was 101.
+    pub(super) fn has_switched(&self) -> bool {
+        matches!(self.response, Response::Switched)
+    }
+
+    /// Both connections, and what the upstream has sent after its response.
+    pub(super) fn into_tunnel(self) -> (Client<'c, C>, U, Buffer) {
+        (self.client, self.upstream, self.received)
+    }
+
     fn has_ended(&self) -> bool {
-        matches!(self.response, Response::Ended { .. })
+        matches!(self.response, Response::Ended { .. } | Response::Switched)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
@@ -362,7 +379,7 @@ where
                     }
                 }
                 Response::Body { .. } => return self.body(),
-                Response::Ended { .. } => return Ok(()),
+                Response::Ended { .. } | Response::Switched => return Ok(()),
             }
         }
     }
@@ -377,6 +394,13 @@ where
                 return Err(Failure::Refused("too many interim responses"));
             }
             self.response = Response::Head(HeadEnd::default());
+        } else if head.switches() {
+            if !self.is_handshake {
+                let why = "the upstream switched protocols without being asked";
+                return Err(Failure::Refused(why));
+            }
+            self.head_received = true;
+            self.response = Response::Switched;
         } else {
             self.head_received = true;
             self.has_events = head.is_event_stream();

@@ -8,6 +8,7 @@ mod peers;
 mod presign;
 mod redirect;
 mod sizes;
+mod soak;
 mod syscalls;
 
 use clap::ValueEnum as _;
@@ -45,6 +46,7 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
             Measure::Syscalls => syscalls::run(bench)?,
             Measure::Redirect => redirect::run(bench, started(&mut backend, bench)?)?,
             Measure::Login => login::run(bench, started(&mut backend, bench)?)?,
+            Measure::Soak => soak::run(bench, started(&mut backend, bench)?)?,
             Measure::Presign => presign::run(bench, started(&mut backend, bench)?)?,
             Measure::Sizes => sizes::run(bench, started(&mut backend, bench)?)?,
         };

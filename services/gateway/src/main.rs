@@ -11,7 +11,7 @@ use quartet_common::{
 use quartet_gateway::{DEFAULTS, Sources};
 use serde_json::Value;
 
-/// Faster than the allocator of the C library (docs/adr/0019-allocator.md).
+/// Faster than the allocator of the C library (docs/adr/0023-allocator.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -94,7 +94,7 @@ fn a_request_on_the_direct_path_allocates_little() {
     };
     let file = directory.path().join("gateway.toml");
     std::fs::write(&file, settings(true)).unwrap();
-    let sources = Sources::of_process(Some(file.into()));
+    let sources = Sources::of_process(Some(file));
     std::thread::spawn(move || quartet_gateway::serve(sources).unwrap());
     let mut stream = connect(public);
     allocations(&mut stream, WARM_UP);

@@ -167,7 +167,7 @@ async fn requests_behind_one_that_fails_do_not_reset_its_response() {
         let mut stream = connect(&gateway).await;
         let (mut reader, mut writer) = stream.split();
         // A closed connection may refuse the rest.
-        let (_, text) = tokio::join!(
+        let ((), text) = tokio::join!(
             async {
                 let _ = writer.write_all(first.as_bytes()).await;
                 let _ = writer.write_all(behind.as_bytes()).await;

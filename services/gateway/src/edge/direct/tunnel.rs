@@ -48,8 +48,9 @@ where
         let sent = up.poll(stream, &mut upstream, context);
         let received = down.poll(&mut upstream, stream, context);
         match (sent, received) {
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
+            (Poll::Ready(Err(_)), _)
+            | (_, Poll::Ready(Err(_)))
+            | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
             _ => {}
         }
         alarm.set(deadline(&up, &down, bounds));
@@ -165,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_pass_until_both_sides_end() {
-        let (mut client, mut upstream, running) = tunnel(bounds(None, LONG, LONG));
+        let (mut client, upstream, running) = tunnel(bounds(None, LONG, LONG));
         let mut received = [0; 5];
         client.read_exact(&mut received).await.unwrap();
         assert_eq!(&received, b"first");
@@ -198,7 +199,7 @@ mod tests {
         // The client takes nothing.
         let (_client, mut upstream, running) = tunnel(bounds(None, short, LONG));
         let sender = tokio::spawn(async move {
-            let _ = upstream.write_all(&[0; 100_000]).await;
+            let _ = upstream.write_all(&vec![0; 100_000]).await;
         });
         running.await.unwrap();
         sender.await.unwrap();

@@ -141,6 +141,10 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
+        if error.is_some() && !session.is_http2() {
+            // pingora only drops the connection; the client may have sent further requests.
+            session.as_downstream_mut().shutdown().await;
+        }
     }
 
     /// The access line has the error.

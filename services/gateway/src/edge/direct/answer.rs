@@ -1,23 +1,18 @@
-//! Responses of the gateway itself, and the end of a connection.
+//! Responses of the gateway itself.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::timeout,
-};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     buffer::Buffer,
+    closing::discard_small_body,
     failed::Failed,
     heads::{self, Edits},
     serve::{Ended, InFlight},
 };
-use crate::{
-    edge::{client_stream::ClientStream, reply},
-    reply::Reply,
-};
+use crate::{edge::reply, reply::Reply};
 
 impl InFlight<'_> {
     /// Sends the client what failed, unless it has disconnected or a response has started.
@@ -72,37 +67,4 @@ impl InFlight<'_> {
             error: None,
         }
     }
-}
-
-/// True: the request was read to its end.
-async fn discard_small_body(stream: &mut ClientStream, bytes: u64) -> bool {
-    stream.take_body();
-    if !stream.has_ended() && bytes <= reply::DISCARDED_BYTES {
-        let read = async {
-            let mut buffer = Buffer::lend();
-            while !stream.has_ended() {
-                let read = std::future::poll_fn(|context| {
-                    buffer.consume(usize::MAX);
-                    buffer.poll_read(stream, u64::MAX, context)
-                });
-                if !matches!(read.await, Ok(1..)) {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(reply::DISCARD_TIMEOUT, read).await;
-    }
-    stream.has_ended()
-}
-
-/// Closes, and reads what the client was sending: a reset could otherwise overtake the response.
-pub(super) async fn linger(stream: &mut ClientStream) {
-    stream.read_on();
-    let closing = pin!(async {
-        stream.shutdown().await?;
-        let mut rest = [0; 4096];
-        while stream.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
-    });
-    let _ = timeout(reply::LINGER, closing).await;
 }

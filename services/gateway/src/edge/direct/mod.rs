@@ -4,7 +4,7 @@
 //! ```text
 //! connection -> request     the head as positions in its bytes; what is rare is left to pingora
 //!               serve       route, policies, attempts: the same rules as on the other path
-//!                 answer, failed                 responses of the gateway's own
+//!                 answer, failed, closing        responses of the gateway's own
 //!               heads       both heads, written again
 //!               exchange    both directions at once
 //!               tunnel      after the handshake of a WebSocket
@@ -28,6 +28,7 @@ mod answer;
 mod body;
 mod buffer;
 mod chunks;
+mod closing;
 mod connect;
 mod exchange;
 mod failed;

@@ -14,8 +14,8 @@ use quartet_telemetry::TRACEPARENT;
 
 use super::{
     alarm::Alarm,
-    answer::linger,
     buffer::Buffer,
+    closing::linger,
     connect::{Connected, connect},
     exchange::{Client, Exchange, OnHead, Request, Timeouts},
     failed::Failed,

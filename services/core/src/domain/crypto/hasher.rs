@@ -108,7 +108,8 @@ impl Hasher {
             queue: Semaphore::new(max_waiting),
             accounts: Lanes::new(1, max_waiting),
             networks: Lanes::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
-            memory: Mutex::new(vec![memory]),
+            // Not the decoy's: a process that has hashed nothing yet holds nothing.
+            memory: Mutex::default(),
             decoy,
             count,
         })))

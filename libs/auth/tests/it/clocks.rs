@@ -19,11 +19,10 @@ async fn a_clock_set_back_makes_keys_neither_younger_nor_unavailable() {
     clock.advance(TimeDelta::hours(-2));
     verifier.verify(&token).await.unwrap();
     // A fetch has started, although the keys seem to come from the future.
-    let new = issuer.token_with("usr_2", json!({"exp": exp, "nbf": null}));
-    verifier.verify(&new).await.unwrap();
-    while published.asked() < 2 {
+    while verifier.overdue().is_some() {
         tokio::task::yield_now().await;
     }
+    assert_eq!(published.asked(), 2);
 
     published.withdraw();
     clock.advance(TimeDelta::hours(-25));

@@ -169,22 +169,22 @@ async fn keys_for_anything_else_are_not_used() {
     };
     let cases = [
         change(RS256, |jwk| {
-            jwk.common.public_key_use = Some(PublicKeyUse::Encryption)
+            jwk.common.public_key_use = Some(PublicKeyUse::Encryption);
         }),
         change(RS256, |jwk| {
-            jwk.common.key_algorithm = Some(KeyAlgorithm::PS256)
+            jwk.common.key_algorithm = Some(KeyAlgorithm::PS256);
         }),
         change(RS256, |jwk| {
-            jwk.common.key_algorithm = Some(KeyAlgorithm::RSA_OAEP)
+            jwk.common.key_algorithm = Some(KeyAlgorithm::RSA_OAEP);
         }),
         change(RS256, |jwk| {
-            jwk.common.key_algorithm = Some(KeyAlgorithm::HS256)
+            jwk.common.key_algorithm = Some(KeyAlgorithm::HS256);
         }),
         change(ES256, |jwk| {
-            jwk.common.key_algorithm = Some(KeyAlgorithm::EdDSA)
+            jwk.common.key_algorithm = Some(KeyAlgorithm::EdDSA);
         }),
         change(EdDSA, |jwk| {
-            jwk.common.key_algorithm = Some(KeyAlgorithm::ES256)
+            jwk.common.key_algorithm = Some(KeyAlgorithm::ES256);
         }),
         change(RS256, |jwk| {
             // 1024 bits.

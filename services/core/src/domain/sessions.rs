@@ -194,7 +194,9 @@ fn successor_in_grace_period(
     now: DateTime<Utc>,
 ) -> Result<Option<RefreshToken>, Error> {
     let grace = Duration::from_secs(ctx.config.sessions.refresh_grace_seconds);
-    if now > used.used_at + grace || used.successor_used {
+    // In either direction: a clock that is set back must not lengthen the period.
+    let since = (now - used.used_at).abs().to_std().unwrap_or(Duration::MAX);
+    if since > grace || used.successor_used {
         return Ok(None);
     }
     // Whichever master key was current then. A replica that has another one derives a successor that

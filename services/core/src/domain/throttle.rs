@@ -193,9 +193,10 @@ impl Limit {
     }
 
     fn remaining(&self, row: &ThrottleRow, now: DateTime<Utc>) -> Duration {
-        let delay = self.delay_seconds(row.failures);
-        let until = row.last_failure_at + Duration::from_secs(delay.into());
-        (until - now).to_std().unwrap_or_default()
+        let delay = Duration::from_secs(self.delay_seconds(row.failures).into());
+        let until = row.last_failure_at + delay;
+        // The clock may have been set back since the failure: that must not lengthen the delay.
+        (until - now).to_std().unwrap_or_default().min(delay)
     }
 
     /// 0 for the free failures, then 1, 2, 4, ... up to the maximum.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accounts;
+mod algorithms;
 mod bad_input;
+mod clocks;
 mod events;
 mod keys;
 mod layers;

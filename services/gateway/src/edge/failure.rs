@@ -1,5 +1,7 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
+use std::io;
+
 use pingora::{
     Error, ErrorSource,
     ErrorType::{
@@ -167,7 +169,8 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
             InvalidHTTPHeader => Some(error::malformed(
                 "the head cannot be forwarded: authority and Host differ, or Connection is invalid",
             )),
-            ReadError | WriteError | WriteTimedout | ConnectionClosed => None,
+            ReadError if !is_invalid_data(failure) => None,
+            WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
         },
         ErrorSource::Upstream => Some(match kind {
@@ -177,6 +180,12 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
         }),
         ErrorSource::Internal | ErrorSource::Unset => Some(error::internal()),
     }
+}
+
+/// Whether the client's connection has refused what it read.
+fn is_invalid_data(failure: &Error) -> bool {
+    let cause = failure.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
 pub(super) fn body_timed_out() -> Problem {

@@ -12,7 +12,8 @@
 //! 3. **Bounded in size**, by bytes and by headers, before anything is parsed.
 //!
 //! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
-//! end, [`check`] parses the head, and its bytes are handed to pingora unchanged. What follows them
+//! end, [`check`] parses the head, and its bytes are handed to pingora, unchanged but for the
+//! [absolute form](absolute_form). What follows them
 //! stays in the [`ClientStream`], which knows from the head where the request ends.
 
 use std::{mem::MaybeUninit, time::Duration};
@@ -24,6 +25,7 @@ use quartet_common::problem::Problem;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    absolute_form,
     chunks::Chunks,
     client_stream::{ClientStream, Extent},
     reply::Rejected,
@@ -71,8 +73,13 @@ pub(super) async fn read(
     let mut scan = Scan::default();
     loop {
         match scan.find(stream.ahead(), limits) {
-            Ok(Some(Found::Request { length, extent })) => {
-                return Head::Complete(stream.begin(length, extent));
+            Ok(Some(Found::Request {
+                length,
+                extent,
+                respelled,
+            })) => {
+                let head = stream.begin(length, extent);
+                return Head::Complete(respelled.unwrap_or(head));
             }
             Ok(Some(Found::Http2)) => return Head::Http2,
             Ok(None) => {}
@@ -122,7 +129,7 @@ fn rejected(problem: Problem, buffer: &[u8]) -> Head {
 
 /// Finds the end of the head, looking at each byte once.
 #[derive(Default)]
-struct Scan {
+pub(super) struct Scan {
     at: usize,
     line_start: usize,
     lines: usize,
@@ -132,7 +139,11 @@ struct Scan {
 
 impl Scan {
     /// The head, once it is complete.
-    fn find(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<Found>, Problem> {
+    pub(super) fn find(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: Limits,
+    ) -> Result<Option<Found>, Problem> {
         if self.end.is_none() {
             self.end = self.advance(buffer, limits)?;
         }
@@ -179,18 +190,24 @@ impl Scan {
     }
 }
 
-enum Found {
-    Request { length: usize, extent: Extent },
+pub(super) enum Found {
+    Request {
+        length: usize,
+        extent: Extent,
+        /// The head to serve in place of that in absolute form.
+        respelled: Option<BytesMut>,
+    },
     Http2,
 }
 
 /// What the first `end` bytes are. `None`: that depends on the next ones.
 fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>, Problem> {
     if &buffer[..end] != HTTP2_HEAD {
-        let extent = check(&buffer[..end], limits)?;
+        let (extent, respelled) = check(&buffer[..end], limits)?;
         return Ok(Some(Found::Request {
             length: end,
             extent,
+            respelled,
         }));
     }
     let compared = buffer.len().min(HTTP2_PREFACE.len());
@@ -201,8 +218,8 @@ fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>,
 }
 
 /// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Returns what
-/// follows a valid one.
-fn check(head: &[u8], limits: Limits) -> Result<Extent, Problem> {
+/// follows a valid one, and the head in origin form if it has another one.
+fn check(head: &[u8], limits: Limits) -> Result<(Extent, Option<BytesMut>), Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut headers) {
@@ -214,19 +231,29 @@ fn check(head: &[u8], limits: Limits) -> Result<Extent, Problem> {
             return Err(error::malformed("the request head cannot be parsed"));
         }
     }
-    let method = request.method.unwrap_or_default();
+    let (method, target) = (
+        request.method.unwrap_or_default(),
+        request.path.unwrap_or_default(),
+    );
+    if target.contains('#') {
+        return Err(error::malformed(
+            "the request target must not have a fragment",
+        ));
+    }
     if matches!(method, "CONNECT" | "TRACE") {
         return Err(error::method_not_allowed(&[]));
     }
     let is_http_1_0 = request.version == Some(0);
     let framing = Framing::read(request.headers)?;
     framing.check(is_http_1_0)?;
-    Ok(match framing.length {
+    let respelled = absolute_form::respell(&request)?;
+    let extent = match framing.length {
         Some(1..) => Extent::Length(framing.length.unwrap_or_default()),
         _ if framing.codings > 0 => Extent::Chunked(Chunks::default()),
         _ if framing.upgrade && method == "GET" && !is_http_1_0 => Extent::Handshake,
         _ => Extent::Ended,
-    })
+    };
+    Ok((extent, respelled))
 }
 
 /// The headers that say where a request ends and for whom it is.

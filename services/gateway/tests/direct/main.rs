@@ -8,6 +8,8 @@ mod admin;
 mod auth;
 #[path = "../it/conduct.rs"]
 mod conduct;
+#[path = "../it/conformance/mod.rs"]
+mod conformance;
 #[path = "../it/connections.rs"]
 mod connections;
 #[path = "../it/documents.rs"]

@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod conduct;
+mod conformance;
 mod connections;
 mod documents;
 mod hostile;

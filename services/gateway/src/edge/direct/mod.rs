@@ -31,4 +31,6 @@ mod request;
 mod response_head;
 mod serve;
 
+#[cfg(test)]
+pub(super) use request::RequestHead;
 pub(super) use serve::Direct;

@@ -17,7 +17,7 @@ type Span = Range<u32>;
 
 /// The head of one request. Kept per connection, so that its list is not allocated again.
 #[derive(Debug, Default)]
-pub(super) struct RequestHead {
+pub(in crate::edge) struct RequestHead {
     method: Method,
     target: Span,
     fields: Vec<(Span, Span)>,
@@ -27,7 +27,7 @@ pub(super) struct RequestHead {
 
 /// A head together with its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RequestView<'r> {
+pub(in crate::edge) struct RequestView<'r> {
     head: &'r RequestHead,
     bytes: &'r [u8],
 }
@@ -37,7 +37,7 @@ impl RequestHead {
     /// does not serve it. It is meant for the common case; what is rare, or has a meaning beyond
     /// one request and one response, is left to pingora. Fields that `is_dropped` names are as good
     /// as not sent.
-    pub(super) fn read(&mut self, head: &[u8], is_dropped: impl Fn(&str) -> bool) -> bool {
+    pub(in crate::edge) fn read(&mut self, head: &[u8], is_dropped: impl Fn(&str) -> bool) -> bool {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(head, &mut room);
@@ -105,21 +105,21 @@ impl RequestHead {
         }
     }
 
-    pub(super) fn view<'r>(&'r self, bytes: &'r [u8]) -> RequestView<'r> {
+    pub(in crate::edge) fn view<'r>(&'r self, bytes: &'r [u8]) -> RequestView<'r> {
         RequestView { head: self, bytes }
     }
 
-    pub(super) fn method(&self) -> &Method {
+    pub(in crate::edge) fn method(&self) -> &Method {
         &self.method
     }
 
     /// Bytes of the body.
-    pub(super) fn body_bytes(&self) -> u64 {
+    pub(in crate::edge) fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
 
     /// The client will send no other request.
-    pub(super) fn close(&self) -> bool {
+    pub(in crate::edge) fn close(&self) -> bool {
         self.close
     }
 }
@@ -136,18 +136,18 @@ fn length(value: &[u8]) -> Option<u64> {
 
 impl<'r> RequestView<'r> {
     /// Path and query, as sent.
-    pub(super) fn target(self) -> &'r [u8] {
+    pub(in crate::edge) fn target(self) -> &'r [u8] {
         self.part(&self.head.target)
     }
 
     /// Names and values in order.
-    pub(super) fn fields(self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
+    pub(in crate::edge) fn fields(self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
         let fields = self.head.fields.iter();
         fields.map(move |(name, value)| (self.part(name), self.part(value)))
     }
 
     /// The head as routes and policies see it; `None` if it is not valid beyond its grammar.
-    pub(super) fn to_parts(self) -> Option<Parts> {
+    pub(in crate::edge) fn to_parts(self) -> Option<Parts> {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.head.method.clone();
         parts.uri = Uri::try_from(self.target()).ok()?;

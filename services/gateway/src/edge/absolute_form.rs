@@ -15,7 +15,7 @@ use crate::{
 /// `None`: the target has another form.
 ///
 /// # Errors
-/// When the target is of another scheme, or its host and that of `Host` differ.
+/// When the target has no form at all or another scheme, or its host and that of `Host` differ.
 pub(super) fn respell(request: &httparse::Request<'_, '_>) -> Result<Option<BytesMut>, Problem> {
     let raw = request.path.unwrap_or_default();
     if raw.starts_with('/') {
@@ -23,7 +23,12 @@ pub(super) fn respell(request: &httparse::Request<'_, '_>) -> Result<Option<Byte
     }
     let target = Target::split(raw);
     let Some(authority) = target.authority else {
-        return Ok(None);
+        // The asterisk form has no route. What is left is no form at all, or that of CONNECT.
+        return if raw == "*" {
+            Ok(None)
+        } else {
+            Err(error::malformed("the request target must be a path or a URL"))
+        };
     };
     let scheme = raw.split_once(':').map_or("", |(scheme, _)| scheme);
     if !["http", "https"]
@@ -88,7 +93,7 @@ mod tests {
                 format!("GET {target_sent} HTTP/1.1\r\nX: 1\r\nY: 2\r\nHost: {host_sent}\r\n\r\n");
             assert_eq!(respelled(target, host), Ok(Some(text)), "{target}");
         }
-        for target in ["/a", "*", "a:80"] {
+        for target in ["/a", "*"] {
             assert_eq!(respelled(target, ""), Ok(None), "{target}");
         }
         for (target, host) in [
@@ -97,6 +102,9 @@ mod tests {
             ("http:///a", "Host: a\r\n"),
             ("http://u@a/", "Host: a\r\n"),
             ("ftp://a/", "Host: a\r\n"),
+            ("a:80", "Host: a\r\n"),
+            ("?x", "Host: a\r\n"),
+            ("x/http://a/", "Host: a\r\n"),
         ] {
             assert_eq!(
                 respelled(target, host),

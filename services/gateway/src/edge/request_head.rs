@@ -30,7 +30,7 @@ use super::{
     client_stream::{ClientStream, Extent},
     reply::Rejected,
 };
-use crate::error;
+use crate::{error, request::Target};
 
 /// pingora has no room for more.
 const MOST_HEADERS: usize = 256;
@@ -338,13 +338,13 @@ fn request_line(head: &[u8]) -> (Option<Method>, Option<String>) {
         .unwrap_or_default();
     let mut words = line.split(|&byte| byte == b' ');
     let method = words.next().and_then(|word| Method::from_bytes(word).ok());
-    let path = words
+    let target = words
         .next()
-        .filter(|word| word.starts_with(b"/"))
-        .map(|word| {
-            let path = word.split(|&byte| byte == b'?').next().unwrap_or_default();
-            String::from_utf8_lossy(&path[..path.len().min(1024)]).into_owned()
-        });
+        .map(|word| String::from_utf8_lossy(&word[..word.len().min(1024)]));
+    let path = target.and_then(|target| {
+        let path = Target::split(&target).path;
+        path.starts_with('/').then(|| path.to_owned())
+    });
     (method, path)
 }
 

@@ -40,12 +40,18 @@ pub(crate) fn forwarded_headers(origin: Origin<'_>, sent: &HeaderMap) -> Forward
             .filter(|proto| proto == "http" || proto == "https")
             .unwrap_or(proto),
         host: trusted(&FORWARDED_HOST)
-            .filter(|host| {
-                host.to_str()
-                    .is_ok_and(|host| Authority::parse(host).is_some())
-            })
-            .or_else(|| origin.host.cloned()),
+            .and_then(|host| canonical(&host))
+            .or_else(|| canonical(origin.host?)),
     }
+}
+
+/// The host in its one spelling; `None`: it is none.
+fn canonical(host: &HeaderValue) -> Option<HeaderValue> {
+    let authority = Authority::parse(host.to_str().ok()?)?;
+    if authority.is_spelled(host.as_bytes()) {
+        return Some(host.clone());
+    }
+    HeaderValue::try_from(authority.to_text()).ok()
 }
 
 /// Values of the headers that the gateway sets; a missing one is not sent.
@@ -71,6 +77,31 @@ impl ForwardedHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_are_forwarded_in_one_spelling() {
+        let host = |sent: &'static str, forwarded: Option<&'static str>, peer_is_trusted| {
+            let mut headers = HeaderMap::new();
+            if let Some(forwarded) = forwarded {
+                headers.insert(&FORWARDED_HOST, HeaderValue::from_static(forwarded));
+            }
+            let origin = Origin {
+                client_ip: [10, 0, 0, 1].into(),
+                peer_is_trusted,
+                tls: false,
+                host: Some(&HeaderValue::from_static(sent)),
+            };
+            let host = forwarded_headers(origin, &headers).host;
+            host.map(|host| host.to_str().unwrap().to_owned())
+        };
+        assert_eq!(host("a.b:80", None, false).as_deref(), Some("a.b:80"));
+        assert_eq!(host("A.b.:80", None, false).as_deref(), Some("a.b:80"));
+        assert_eq!(host("a:", None, false).as_deref(), Some("a"));
+        assert_eq!(host("a", Some("B."), false).as_deref(), Some("a"));
+        assert_eq!(host("a", Some("B."), true).as_deref(), Some("b"));
+        assert_eq!(host("a", Some("b, c"), true).as_deref(), Some("a"));
+        assert_eq!(host("", None, false), None);
+    }
 
     #[test]
     fn identity_headers_are_found_in_every_spelling() {

@@ -31,6 +31,13 @@ impl<'r> Authority<'r> {
         Some(Self { host, port })
     }
 
+    /// Whether this is the one spelling.
+    pub(crate) fn is_spelled(&self, sent: &[u8]) -> bool {
+        let (host, port) = (self.host.len(), self.port.len());
+        let length = host + usize::from(port > 0) + port;
+        sent.len() == length && sent.starts_with(self.host.as_bytes())
+    }
+
     /// The value of a `Host` header.
     pub(crate) fn to_text(&self) -> String {
         if self.port.is_empty() {

@@ -34,6 +34,8 @@ mod spelling;
 mod streams;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../it/tls.rs"]
+mod tls;
 
 /// They start no gateway, or one for each path.
 const ONCE: [&str; 2] = ["layers", "paths"];

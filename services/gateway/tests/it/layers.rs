@@ -28,7 +28,7 @@ fn imports_point_downward() {
             ],
             [
                 "pages",
-                "snapshot upstream routing reply error",
+                "snapshot upstream config routing reply error",
                 "pingora axum",
             ],
             [

@@ -19,3 +19,4 @@ mod routing;
 mod spelling;
 mod streams;
 mod support;
+mod tls;

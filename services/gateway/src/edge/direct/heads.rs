@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{policy::ResponseHead as Head, reply::Reply, request::is_untrusted};
+use crate::{policy::ResponseHead as Head, reply::Reply, request::{is_alias, is_untrusted}};
 
 /// What the gateway changes of a head.
 #[derive(Debug, Default)]
@@ -29,6 +29,12 @@ impl Edits {
             status,
             ..Self::default()
         }
+    }
+
+    /// As `removes`, with any spelling that an upstream may take for a removed name.
+    fn removes_alias(&self, name: &[u8]) -> bool {
+        let mut removed = self.removed.iter();
+        removed.any(|removed| is_alias(removed.as_str().as_bytes(), name))
     }
 
     fn removes(&self, name: &[u8]) -> bool {
@@ -80,7 +86,7 @@ pub(super) fn write_request(
         out.push(part);
     }
     for (name, value) in request.fields() {
-        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
+        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes_alias(name) {
             write_field(name, value, out);
         }
     }

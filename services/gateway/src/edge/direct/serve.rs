@@ -192,7 +192,7 @@ impl Direct {
             let now = Instant::now();
             let attempts = &mut request.ctx.attempts;
             let replica = upstream
-                .acquire(&attempts.tried, now)
+                .acquire(attempts.key, &attempts.tried, now)
                 .ok_or(Failed::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);

@@ -27,8 +27,11 @@ own() { chown -R "$1" "$2" && find "$2" -type d -exec chmod 700 {} + && find "$2
 cd /secrets
 create postgres/password "$(random 24)"
 for name in core media links; do
+  # The role that serves requests, and the one that owns the schema.
   create "postgres/$name" "$(random 24)"
   put "$name/database_url" "postgres://quartet_$name:$(cat "postgres/$name")@postgres:5432/quartet"
+  create "postgres/$name-owner" "$(random 24)"
+  put "$name-owner/database_url" "postgres://quartet_${name}_owner:$(cat "postgres/$name-owner")@postgres:5432/quartet"
 done
 create core/master_key "$(random 32)"
 
@@ -52,7 +55,7 @@ if [ -d grafana ]; then
   own 472:0 grafana
 fi
 
-for name in core media links store; do own "$service:$service" "$name"; done
+for name in core media links core-owner media-owner links-owner store; do own "$service:$service" "$name"; done
 own postgres:postgres postgres
 cd /data
 chown postgres:postgres postgres

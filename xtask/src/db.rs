@@ -36,9 +36,13 @@ pub(crate) fn run(signals: &Signals) -> anyhow::Result<ExitCode> {
 
 /// Commands that read the passwords from their files, so that none is shown.
 fn print_commands(secrets: &str) {
-    println!("Postgres is ready. To connect as the administrator or as a service:");
-    let services = roles::SERVICES
-        .map(|service| (format!("quartet_{service}"), format!("postgres-{service}")));
+    println!("Postgres is ready. To connect as the administrator, a service or its owner:");
+    let services = roles::SERVICES.into_iter().flat_map(|service| {
+        ["", "_owner"].map(|role| {
+            let file = format!("postgres-{service}{}", role.replace('_', "-"));
+            (format!("quartet_{service}{role}"), file)
+        })
+    });
     let administrator = ("postgres".to_owned(), "postgres".to_owned());
     for (user, file) in [administrator].into_iter().chain(services) {
         println!(

@@ -30,7 +30,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let users = (0..USERS)
         .map(|number| User::sign_up(port, &format!("login{number}")))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let hash = backend.query("SELECT password_hash FROM core.users LIMIT 1")?;
+    let hash = backend.query("SELECT hash FROM core.passwords LIMIT 1")?;
     let params = parameters(&hash).context("the parameters of a stored hash")?;
     let logins = Load::Cycle(users.iter().map(User::login).collect(), LOGINS);
 

@@ -187,6 +187,11 @@ CREATE POLICY system ON links.purges
 CREATE POLICY system ON links.freed_slugs
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
+-- Clicks are added and never changed. The role that serves can delete none: purges and retention
+-- go through functions of the owner, and partitions are used through their parent only.
+REVOKE UPDATE, DELETE ON links.clicks, links.visitors FROM quartet_links;
+REVOKE ALL ON links.clicks_default, links.visitors_default FROM quartet_links;
+
 -- Refuses a slug that another owner gave up and that still rests. An insert is skipped, as
 -- ON CONFLICT DO NOTHING skips it for a slug that is in use; an update fails like one.
 CREATE FUNCTION links.claim_slug() RETURNS trigger

@@ -1,5 +1,6 @@
 -- The functions of the redirect and the jobs. They see every row: each one sets
--- quartet.system at its start and resets it at its end.
+-- quartet.system at its start and resets it at its end. Those that delete clicks or create
+-- partitions run as the owner of the schema: the role that calls them may do neither.
 
 -- The link of a slug, as the redirect needs it.
 CREATE FUNCTION links.find_redirect(wanted text)
@@ -193,7 +194,8 @@ $$;
 
 -- Creates the partition of a day. Rows of that day in the default partition move into it.
 CREATE FUNCTION links.make_partition(parent text, wanted date) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
     SET timezone = 'UTC'
     AS $$
 DECLARE
@@ -213,7 +215,8 @@ BEGIN
         parent || '_default', key, wanted, key, wanted + 1, child);
     EXECUTE format('ALTER TABLE links.%I ATTACH PARTITION links.%I FOR VALUES FROM (%L) TO (%L)',
         parent, child, wanted, wanted + 1);
-    -- Partitions are read through their parent only.
+    -- Partitions are used through their parent only.
+    EXECUTE format('REVOKE ALL ON links.%I FROM quartet_links', child);
     EXECUTE format('ALTER TABLE links.%I ENABLE ROW LEVEL SECURITY', child);
     EXECUTE format('ALTER TABLE links.%I FORCE ROW LEVEL SECURITY', child);
     PERFORM set_config('quartet.system', 'off', true);
@@ -223,7 +226,8 @@ $$;
 
 -- Drops the partitions of the days before `before`; returns their number.
 CREATE FUNCTION links.drop_partitions(parent text, before date) RETURNS bigint
-    LANGUAGE plpgsql VOLATILE
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     child text;
@@ -266,7 +270,8 @@ $$;
 -- Deletes up to row_limit clicks and as many visitors of a deleted link; returns whether
 -- nothing is left of it. `days` are those that may still have visitors.
 CREATE FUNCTION links.purge_link(wanted uuid, days date[], row_limit integer) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     clicks bigint;

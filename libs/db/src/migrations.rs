@@ -1,5 +1,9 @@
 //! Brings a schema up to date, and refuses to serve on one that is not.
 //!
+//! The owner of the schema migrates; another role serves, which holds grants only. Row-level
+//! security and tables that only grow mean nothing to the owner or a superuser, so they may not
+//! serve.
+//!
 //! Migrations are forward only. A schema may be ahead of the release that runs on it, so that
 //! replicas of the old release keep serving during an upgrade; it must never be behind.
 
@@ -11,7 +15,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-use crate::pool::options;
+use crate::pool::{options, owner_options};
 
 /// How long a migration may wait for the lock of a table.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +38,16 @@ pub enum SchemaError {
          restore the file of the release that applied it"
     )]
     Changed { schema: &'static str, version: i64 },
+    #[error(
+        "the role `{role}` of database.url {power}, so that nothing keeps its statements within \
+         bounds; serve as `quartet_{schema}` of db/roles.sql, and name the owner of the schema in \
+         database.migrate_url"
+    )]
+    Unbound {
+        schema: &'static str,
+        role: String,
+        power: &'static str,
+    },
     #[error("schema `{schema}` could not be migrated")]
     Migrate {
         schema: &'static str,
@@ -62,7 +76,10 @@ fn refusal(error: &sqlx::Error) -> String {
         "42501" => "the role lacks a privilege",
         _ => "the database refuses",
     };
-    format!("{what} (see database.url): {} ({code})", refused.message())
+    format!(
+        "{what} (see database.url, or database.migrate_url for `migrate`): {} ({code})",
+        refused.message()
+    )
 }
 
 /// Applies the pending migrations. Replicas may do so at the same time: one waits for the other.
@@ -74,7 +91,7 @@ pub async fn migrate(
     settings: &Database,
     schema: &'static str,
 ) -> Result<(), MigrateFailure> {
-    let mut options = options(settings, "quartet-migrate")?;
+    let mut options = owner_options(settings)?;
     // A migration may take longer than a request's statement.
     options = options.options([
         ("statement_timeout", "0"),
@@ -126,12 +143,38 @@ pub async fn run(
     // Its own lock would be subject to the timeout below.
     migrator.set_locking(false);
     lock(connection).await?;
+    let table = migrator.table_name.clone();
     let result = migrator.run(&mut *connection).await;
     unlock(connection).await?;
+    if result.is_ok() {
+        protect(connection, schema, &table).await?;
+    }
     result.map_err(|source| match source {
         MigrateError::VersionMismatch(version) => SchemaError::Changed { schema, version },
         source => SchemaError::Migrate { schema, source },
     })
+}
+
+/// The role that serves reads what is applied, and changes nothing of it.
+async fn protect(
+    connection: &mut PgConnection,
+    schema: &str,
+    table: &str,
+) -> Result<(), sqlx::Error> {
+    let role = format!("quartet_{schema}");
+    let exists =
+        "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolname <> current_user)";
+    let exists: bool = sqlx::query_scalar(exists)
+        .bind(&role)
+        .fetch_one(&mut *connection)
+        .await?;
+    if exists {
+        let statement = format!("REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}");
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Waits for migrations of other replicas. From then on a statement that waits for the lock of a
@@ -157,8 +200,12 @@ async fn unlock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// Requires that every migration is applied, and that the role of the pool is bound by the rules of
+/// the schema.
+///
 /// # Errors
-/// [`SchemaError::Behind`] naming the first missing migration and how to apply it.
+/// [`SchemaError::Behind`] naming the first missing migration and how to apply it, and
+/// [`SchemaError::Unbound`].
 pub async fn ensure_current(
     migrator: &Migrator,
     pool: &PgPool,
@@ -180,12 +227,36 @@ pub async fn ensure_current(
     let missing = migrator
         .iter()
         .find(|migration| !applied.contains(&migration.version));
-    missing.map_or(Ok(()), |migration| {
-        Err(SchemaError::Behind {
+    if let Some(migration) = missing {
+        return Err(SchemaError::Behind {
             schema,
             version: migration.version,
             name: migration.description.to_string(),
-        })
+        });
+    }
+    ensure_bound(pool, schema).await
+}
+
+/// Refuses a role to whom row-level security and revoked privileges do not apply.
+async fn ensure_bound(pool: &PgPool, schema: &'static str) -> Result<(), SchemaError> {
+    let (role, bypasses, owns): (String, bool, bool) = sqlx::query_as(
+        "SELECT r.rolname::text, r.rolsuper OR r.rolbypassrls,
+                coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), false)
+         FROM pg_roles AS r LEFT JOIN pg_namespace AS n ON n.nspname = $1
+         WHERE r.rolname = current_user",
+    )
+    .bind(schema)
+    .fetch_one(pool)
+    .await?;
+    let power = match (bypasses, owns) {
+        (true, _) => "bypasses row-level security",
+        (_, true) => "owns the schema",
+        _ => return Ok(()),
+    };
+    Err(SchemaError::Unbound {
+        schema,
+        role,
+        power,
     })
 }
 

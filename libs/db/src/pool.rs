@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use quartet_common::config::{ConfigError, Database};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -13,18 +13,37 @@ use sqlx::{
 /// Postgres fails at most the requests of this interval.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
-/// Connection options with the configured timeouts.
+/// Connection options of the role that serves requests, with the configured timeouts.
 ///
 /// # Errors
 /// When the URL is not valid. The message does not contain it.
 pub fn options(settings: &Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
-    let url = settings.url.expose_secret();
+    named_options("database.url", &settings.url, settings, application)
+}
+
+/// The same of the role that owns the schema.
+pub(crate) fn owner_options(settings: &Database) -> Result<PgConnectOptions, ConfigError> {
+    let application = "quartet-migrate";
+    if settings.migrate_url.expose_secret().is_empty() {
+        return options(settings, application);
+    }
+    let url = &settings.migrate_url;
+    named_options("database.migrate_url", url, settings, application)
+}
+
+fn named_options(
+    key: &str,
+    url: &SecretString,
+    settings: &Database,
+    application: &str,
+) -> Result<PgConnectOptions, ConfigError> {
+    let url = url.expose_secret();
     if url.is_empty() {
-        return Err(ConfigError::invalid("database.url", "must be set"));
+        return Err(ConfigError::invalid(key, "must be set"));
     }
     let invalid = || {
         let rule = "must be postgres://role:password@host:port/database";
-        ConfigError::invalid("database.url", rule)
+        ConfigError::invalid(key, rule)
     };
     if !["postgres://", "postgresql://"]
         .iter()

@@ -190,9 +190,13 @@ impl Stack {
             .ready_at(address, "/health")
     }
 
-    /// Migrates the schema of `core`, `media` or `links`.
+    /// Migrates the schema of `core`, `media` or `links`, as its owner.
     pub fn migration(&self, service: &str) -> Result<ServiceSpec> {
-        let mut spec = self.settings_of(service, 1)?.arg("migrate");
+        let url = roles::owner_url(&self.database, service, &self.passwords)?;
+        let mut spec = self
+            .settings_of(service, 1)?
+            .env("QUARTET_DATABASE_MIGRATE_URL", url.reveal())
+            .arg("migrate");
         spec.name = format!("quartet-{service} migrate");
         Ok(spec)
     }

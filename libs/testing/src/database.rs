@@ -18,7 +18,8 @@ const ROLE_PASSWORD: &str = "test";
 /// Roles belong to the whole cluster, so one test at a time creates them.
 const ROLES_LOCK: i64 = 0x5155_4152_5445_5401;
 
-/// A database with the role and the schema of one service. Dropping this drops the database.
+/// A database with the roles and the schema of one service, as `db/roles.sql` makes them. Dropping
+/// this drops the database.
 #[derive(Debug)]
 pub struct TestDatabase {
     pub name: String,
@@ -27,13 +28,13 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Creates the database and runs the migrations in the role of the service.
+    /// Creates the database and runs the migrations as the owner of the schema.
     ///
     /// # Panics
     /// Without `QUARTET_TEST_DATABASE_URL`, which `cargo xtask test` sets.
     pub async fn create(schema: &'static str, migrator: &Migrator) -> Self {
         let this = Self::empty(schema).await;
-        let mut connection = this.connect_as_role().await;
+        let mut connection = this.connect_as_owner().await;
         db::run(migrator, &mut connection, schema)
             .await
             .expect("migrations run");
@@ -54,33 +55,15 @@ impl TestDatabase {
             .connect()
             .await
             .expect("the test database server responds");
-        let roles = format!(
-            "SELECT pg_advisory_lock({ROLES_LOCK});
-             DO $$ BEGIN
-               IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
-                 CREATE ROLE {role} LOGIN PASSWORD '{ROLE_PASSWORD}';
-               END IF;
-             END $$;
-             SELECT pg_advisory_unlock({ROLES_LOCK})"
-        );
-        run(&mut connection, roles).await;
+        create_roles(&mut connection, &role).await;
         run(&mut connection, format!("CREATE DATABASE {name}")).await;
-        run(
-            &mut connection,
-            format!("ALTER ROLE {role} IN DATABASE {name} SET search_path = {schema}"),
-        )
-        .await;
         let mut inside = admin
             .clone()
             .database(&name)
             .connect()
             .await
             .expect("the new database");
-        run(
-            &mut inside,
-            format!("CREATE SCHEMA {schema} AUTHORIZATION {role}"),
-        )
-        .await;
+        run(&mut inside, schema_of(&name, schema, &role)).await;
         Self { name, admin, role }
     }
 
@@ -88,6 +71,7 @@ impl TestDatabase {
     pub fn settings(&self) -> Database {
         Database {
             url: SecretString::from(self.url()),
+            migrate_url: SecretString::from(self.owner_url()),
             max_connections: 10,
             acquire_timeout_seconds: 10,
             statement_timeout_seconds: 15,
@@ -96,10 +80,28 @@ impl TestDatabase {
 
     /// The same as a URL.
     pub fn url(&self) -> String {
+        self.url_of(&self.role)
+    }
+
+    /// The URL of the role that owns the schema.
+    pub fn owner_url(&self) -> String {
+        self.url_of(&format!("{}_owner", self.role))
+    }
+
+    /// The URL of a superuser.
+    pub fn admin_url(&self) -> String {
+        self.admin
+            .clone()
+            .database(&self.name)
+            .to_url_lossy()
+            .into()
+    }
+
+    fn url_of(&self, role: &str) -> String {
         let (host, port) = (self.admin.get_host(), self.admin.get_port());
         format!(
-            "postgres://{}:{ROLE_PASSWORD}@{host}:{port}/{}",
-            self.role, self.name
+            "postgres://{role}:{ROLE_PASSWORD}@{host}:{port}/{}",
+            self.name
         )
     }
 
@@ -111,6 +113,16 @@ impl TestDatabase {
         PgConnection::connect(&self.url())
             .await
             .expect("the role may connect")
+    }
+
+    /// A connection in the role that owns the schema.
+    ///
+    /// # Panics
+    /// When the server does not respond.
+    pub async fn connect_as_owner(&self) -> PgConnection {
+        PgConnection::connect(&self.owner_url())
+            .await
+            .expect("the owner may connect")
     }
 
     /// A connection of a superuser, to whom row-level security does not apply.
@@ -125,6 +137,40 @@ impl TestDatabase {
             .await
             .expect("the admin may connect")
     }
+}
+
+/// Both roles of the service, unless another test has created them.
+async fn create_roles(connection: &mut PgConnection, role: &str) {
+    let create = [role.to_owned(), format!("{role}_owner")].map(|role| {
+        format!(
+            "IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+               CREATE ROLE {role} LOGIN PASSWORD '{ROLE_PASSWORD}';
+             END IF;"
+        )
+    });
+    let create = create.concat();
+    let statement = format!(
+        // Held until the transaction of both statements ends.
+        "SELECT pg_advisory_xact_lock({ROLES_LOCK}); DO $$ BEGIN {create} END $$"
+    );
+    run(connection, statement).await;
+}
+
+/// The schema with its owner and the grants of the role that serves requests.
+fn schema_of(database: &str, schema: &str, role: &str) -> String {
+    let owner = format!("{role}_owner");
+    let defaults = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner}");
+    format!(
+        "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema};
+         ALTER ROLE {owner} IN DATABASE {database} SET search_path = {schema};
+         CREATE SCHEMA {schema} AUTHORIZATION {owner};
+         GRANT USAGE ON SCHEMA {schema} TO {role};
+         {defaults} IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
+         {defaults} IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};
+         {defaults} IN SCHEMA {schema} GRANT EXECUTE ON FUNCTIONS TO {role};
+         {defaults} IN SCHEMA {schema} GRANT USAGE ON TYPES TO {role};
+         {defaults} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"
+    )
 }
 
 async fn run(connection: &mut PgConnection, statement: String) {

@@ -46,7 +46,7 @@ pub(crate) enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if db::constraint(&error) == Some("users_email_key") {
+        if db::constraint(&error) == Some("emails_address_key") {
             return Self::EmailTaken;
         }
         Self::Database(error)

@@ -30,8 +30,10 @@ impl Database {
         let named = named.parse().expect("the URL of a Postgres server");
         let postgres = Postgres::find_or_start(&Options::throw_away().named(Some(named))).unwrap();
         for service in roles::SERVICES {
-            let file = directory.join(format!("postgres-{service}"));
-            secret::write(&file, SHARED_PASSWORD).unwrap();
+            for role in ["", "-owner"] {
+                let file = directory.join(format!("postgres-{service}{role}"));
+                secret::write(&file, SHARED_PASSWORD).unwrap();
+            }
         }
         Self::create(postgres, Passwords::load_or_create(directory).unwrap())
     }

@@ -36,11 +36,12 @@ pub(super) fn generate(
         if migrations.is_empty() {
             continue;
         }
-        // As the role of the service, so that a query on the tables of another one fails here too.
-        let url = roles::url(&database, service, &passwords)?;
+        let owner = roles::owner_url(&database, service, &passwords)?;
         for file in migrations {
-            migrate(&postgres, &url, &file)?;
+            migrate(&postgres, &owner, &file)?;
         }
+        // As the role that serves, so that a query on what it may not use fails here too.
+        let url = roles::url(&database, service, &passwords)?;
         let fresh = scratch.join(service);
         check_queries(root, service, &url, &fresh, signals)?;
         generated.add_directory(&format!("services/{service}/.sqlx"), &fresh)?;

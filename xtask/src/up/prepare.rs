@@ -54,7 +54,7 @@ pub(crate) fn stack(
     })
 }
 
-/// Creates the roles and migrates every schema, each as its own role.
+/// Creates the roles and migrates every schema, each as its owner.
 pub(crate) fn roles(stack: &Stack, postgres: &Postgres) -> anyhow::Result<()> {
     println!("Roles and schemas: {}", roles::SERVICES.join(", "));
     roles::apply(postgres, &stack.database, &stack.passwords)?;

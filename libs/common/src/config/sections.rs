@@ -42,6 +42,7 @@ pub struct Server {
 #[serde(deny_unknown_fields)]
 pub struct Database {
     pub url: SecretString,
+    pub migrate_url: SecretString,
     pub max_connections: u32,
     pub acquire_timeout_seconds: u64,
     pub statement_timeout_seconds: u64,

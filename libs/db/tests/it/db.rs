@@ -40,6 +40,12 @@ async fn replicas_that_migrate_at_once_wait_for_each_other() {
         result.unwrap();
     }
     let pool = PgPool::connect(&database.url()).await.unwrap();
+    let forged = "UPDATE core._sqlx_migrations SET success = false";
+    let refused = sqlx::query(forged).execute(&pool).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("permission denied"),
+        "{refused}"
+    );
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM core.a")
         .fetch_one(&pool)
         .await
@@ -150,22 +156,33 @@ async fn a_database_that_refuses_is_not_called_silent() {
         ),
         (name.as_str(), "none", "the database does not exist"),
     ] {
-        let url = database.url().replacen(from, to, 1);
-        assert_ne!(url, database.url());
+        let url = database.owner_url().replacen(from, to, 1);
+        assert_ne!(url, database.owner_url());
         let mut settings = database.settings();
-        settings.url = url.into();
+        settings.migrate_url = url.into();
         let error = db::migrate(&migrator(&[]), &settings, SCHEMA).await;
         let message = error.unwrap_err().to_string();
         assert!(message.starts_with(expected), "{message}");
         assert!(!message.contains("at line"), "{message}");
     }
-    // The role may not create a schema.
-    let error = db::migrate(&migrator(&[]), &database.settings(), "other").await;
-    let message = error.unwrap_err().to_string();
+    // The owner may not create another schema. Without its URL, the role that serves migrates and
+    // may not create tables.
+    let mut settings = database.settings();
+    let other = db::migrate(&migrator(&[]), &settings, "other").await;
+    settings.migrate_url = "".into();
+    let steps = migrator(&["CREATE TABLE core.a (n int)"]);
+    let own = db::migrate(&steps, &settings, SCHEMA).await;
+    let message = other.unwrap_err().to_string();
     assert!(
         message.starts_with("the role lacks a privilege"),
         "{message}"
     );
+    let causes = std::iter::successors(
+        own.as_ref().err().map(|e| e as &dyn std::error::Error),
+        |e| e.source(),
+    );
+    let text: Vec<String> = causes.map(ToString::to_string).collect();
+    assert!(text.join(": ").contains("permission denied"), "{text:?}");
 }
 
 #[tokio::test]

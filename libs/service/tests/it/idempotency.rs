@@ -32,8 +32,9 @@ struct World {
 async fn world() -> World {
     let database = TestDatabase::empty("core").await;
     let pool = PgPool::connect(&database.url()).await.unwrap();
+    let mut owner = database.connect_as_owner().await;
     let ddl = include_str!("../../src/idempotency.sql");
-    sqlx::raw_sql(ddl).execute(&pool).await.unwrap();
+    sqlx::raw_sql(ddl).execute(&mut owner).await.unwrap();
     let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
     let issuer = Issuer::new(clock.clone());
     let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();

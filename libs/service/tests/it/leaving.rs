@@ -74,10 +74,11 @@ impl World {
     async fn new() -> Self {
         let database = TestDatabase::empty("core").await;
         let pool = PgPool::connect(&database.url()).await.unwrap();
+        let mut owner = database.connect_as_owner().await;
         let ddl = include_str!("../../src/idempotency.sql");
-        sqlx::raw_sql(ddl).execute(&pool).await.unwrap();
+        sqlx::raw_sql(ddl).execute(&mut owner).await.unwrap();
         let works = "CREATE TABLE works (id bigint GENERATED ALWAYS AS IDENTITY)";
-        sqlx::raw_sql(works).execute(&pool).await.unwrap();
+        sqlx::raw_sql(works).execute(&mut owner).await.unwrap();
         let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
         let issuer = Issuer::new(clock.clone());
         let settings = issuer.settings(issuer.serve().await);

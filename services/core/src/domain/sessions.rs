@@ -35,9 +35,10 @@ use crate::{
     },
     error::Error,
     store::{
+        passwords::{self, PasswordRow},
         refresh_tokens::{self, RefreshTokenRow, TokenUse},
         sessions::{self, SessionId, SessionRow},
-        users::{self, UserId, UserRow},
+        users::{UserId, UserRow},
     },
 };
 
@@ -105,21 +106,21 @@ pub(crate) async fn log_in(
     let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     for _ in 0..MAX_LOGIN_ATTEMPTS {
-        let user = {
+        let stored = {
             let mut db = ctx.db.acquire().await?;
-            users::by_email(&mut db, email.as_str()).await?
+            passwords::by_email(&mut db, email.as_str()).await?
         };
-        let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let verification = permit.verify(password.clone(), stored).await?;
-        let Some(user) = user.filter(|_| verification != Verification::Invalid) else {
+        let hash = stored.as_ref().map(|stored| stored.hash.clone());
+        let verification = permit.verify(password.clone(), hash).await?;
+        let Some(stored) = stored.filter(|_| verification != Verification::Invalid) else {
             attempt.record_failure(ctx).await?;
             ctx.metrics.failed_logins.inc();
             return Err(Error::InvalidCredentials);
         };
         // `None` when the hash has changed: by a new password, or by a rehash in another login.
-        if let Some(tokens) = open(ctx, &user, &attempt, &client).await? {
+        if let Some(tokens) = open(ctx, &stored, &attempt, &client).await? {
             if verification == Verification::ValidNeedsRehash {
-                rehash(&ctx.db, &mut permit, &user, password).await;
+                rehash(&ctx.db, &mut permit, &stored, password).await;
             }
             ctx.metrics.logins.inc();
             return Ok(tokens);
@@ -266,24 +267,25 @@ pub(crate) async fn revoke(
 /// may have been changed in the meantime, and the old one must not open a session.
 async fn open(
     ctx: &Context,
-    verified: &UserRow,
+    verified: &PasswordRow,
     attempt: &Attempt,
     client: &Client,
 ) -> Result<Option<SessionTokens>, Error> {
-    let session = new_session(ctx, verified.id, client);
+    let user_id = verified.user_id;
+    let session = new_session(ctx, user_id, client);
     let token = RefreshToken::random();
     let mut tx = ctx.db.begin().await?;
-    let user = users::lock(&mut tx, verified.id).await?;
-    if user.is_none_or(|user| user.password_hash != verified.password_hash) {
+    let hash = passwords::lock(&mut tx, user_id).await?;
+    if hash.is_none_or(|hash| hash != verified.hash) {
         return Ok(None);
     }
     sessions::insert(&mut tx, &session, &token.hash()).await?;
     let max = i64::from(ctx.config.sessions.max_per_user);
-    sessions::revoke_oldest(&mut tx, verified.id, max, session.created_at).await?;
+    sessions::revoke_oldest(&mut tx, user_id, max, session.created_at).await?;
     attempt.record_success(&mut tx).await?;
     let access_token = ctx
         .keys
-        .access_token(verified.id, session.id, session.expires_at)?;
+        .access_token(user_id, session.id, session.expires_at)?;
     tx.commit().await?;
     Ok(Some(SessionTokens {
         session_id: session.id,
@@ -322,14 +324,14 @@ async fn insert_token(
 
 /// Hashes the password with the current parameters. The login succeeds even if this fails; the next
 /// one tries again.
-async fn rehash(pool: &PgPool, permit: &mut Permit, user: &UserRow, password: SecretString) {
+async fn rehash(pool: &PgPool, permit: &mut Permit, stored: &PasswordRow, password: SecretString) {
     let work = async {
         let hash = permit.hash(password).await?;
         let mut db = pool.acquire().await?;
-        users::replace_hash(&mut db, user.id, &user.password_hash, &hash).await?;
+        passwords::rehash(&mut db, stored, &hash).await?;
         Ok::<(), Error>(())
     };
     if let Err(error) = work.await {
-        tracing::warn!(%error, user_id = %user.id, "rehashing a password failed");
+        tracing::warn!(%error, user_id = %stored.user_id, "rehashing a password failed");
     }
 }

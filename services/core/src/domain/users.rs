@@ -3,7 +3,6 @@
 use std::{net::IpAddr, time::Duration};
 
 use quartet_service::idempotency::Reply;
-use sqlx::PgPool;
 
 use crate::{
     domain::{
@@ -19,6 +18,8 @@ use crate::{
     },
     error::Error,
     store::{
+        emails::{self, EmailId},
+        passwords::{self, PasswordRow},
         sessions,
         users::{self, UserId, UserRow},
     },
@@ -58,17 +59,16 @@ pub(crate) async fn sign_up(
     let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let now = ctx.clock.now();
-    let mut user = UserRow {
+    let user = UserRow {
         id: UserId::new(&ctx.clock),
         email: new.email.as_str().to_owned(),
-        password_hash: String::new(),
         display_name: new.display_name.map(|name| name.as_str().to_owned()),
         version: 1,
         created_at: now,
         updated_at: now,
     };
-    user.password_hash = hash(&mut permit, new.password, &user).await?;
-    let inserted = insert(&ctx.db, &user, reply).await;
+    let hash = hash(&mut permit, new.password, &user).await?;
+    let inserted = insert(ctx, &user, hash, reply).await;
     if matches!(inserted, Err(Error::EmailTaken)) {
         attempt.record_failure(ctx).await?;
     }
@@ -132,9 +132,18 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-async fn insert(pool: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
+async fn insert(
+    ctx: &Context,
+    user: &UserRow,
+    hash: String,
+    reply: &Reply<UserRow>,
+) -> Result<(), Error> {
+    let (user_id, now) = (user.id, user.created_at);
+    let mut tx = ctx.db.begin().await?;
     users::insert(&mut tx, user).await?;
+    let email_id = EmailId::new(&ctx.clock);
+    emails::insert_primary(&mut tx, email_id, user_id, &user.email, now).await?;
+    passwords::insert(&mut tx, &PasswordRow { user_id, hash }, now).await?;
     reply.keep(&mut tx, user).await?;
     tx.commit().await?;
     Ok(())
@@ -172,11 +181,15 @@ async fn confirm(
     attempt.check(ctx).await?;
     let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
-    let stored_hash = user.password_hash.clone();
-    if permit.verify(given, Some(stored_hash.clone())).await? == Verification::Invalid {
+    let stored = {
+        let mut db = ctx.db.acquire().await?;
+        passwords::of_user(&mut db, user.id).await?
+    };
+    let verification = permit.verify(given, stored.clone()).await?;
+    let Some(stored_hash) = stored.filter(|_| verification != Verification::Invalid) else {
         attempt.record_failure(ctx).await?;
         return Err(Error::WrongPassword);
-    }
+    };
     let new_hash = match change.password.clone() {
         Some(password) => Some(hash(&mut permit, password, &change.applied_to(user)).await?),
         None => None,
@@ -200,23 +213,27 @@ async fn write(
     let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
     precondition(&before)?;
-    let confirmed = confirmation.is_some_and(|proof| proof.stored_hash == before.password_hash);
-    if change.is_sensitive_for(&before) && !confirmed {
-        return Ok(None);
+    if change.is_sensitive_for(&before) {
+        let hash = passwords::of_user(&mut tx, before.id).await?;
+        if confirmation.is_none_or(|proof| Some(&proof.stored_hash) != hash.as_ref()) {
+            return Ok(None);
+        }
     }
     let mut after = change.applied_to(&before);
     let new_hash = confirmation.and_then(|proof| proof.new_hash.clone());
-    let new_password = new_hash.is_some();
-    if let Some(hash) = new_hash {
-        after.password_hash = hash;
-    } else if (&after.email, &after.display_name) == (&before.email, &before.display_name) {
+    let is_unchanged = (&after.email, &after.display_name) == (&before.email, &before.display_name);
+    if is_unchanged && new_hash.is_none() {
         return Ok(Some(before));
     }
     after.version += 1;
     after.updated_at = ctx.clock.now();
+    let (user_id, now) = (after.id, after.updated_at);
     users::update(&mut tx, &after).await?;
-    if new_password {
-        let (user_id, now) = (current.user_id, after.updated_at);
+    if after.email != before.email {
+        emails::replace_primary(&mut tx, user_id, &after.email).await?;
+    }
+    if let Some(hash) = new_hash {
+        passwords::replace(&mut tx, &PasswordRow { user_id, hash }, now).await?;
         sessions::revoke_others(&mut tx, user_id, current.id, "password_changed", now).await?;
     }
     tx.commit().await?;

@@ -1,5 +1,7 @@
 //! SQL, checked at compile time, in plain functions.
 
+pub(crate) mod emails;
+pub(crate) mod passwords;
 pub(crate) mod refresh_tokens;
 pub(crate) mod sessions;
 pub(crate) mod signing_keys;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 
-use crate::store::users::{UserId, UserRow};
+use crate::store::users::{UserId, UserRow, select_user};
 
 typed_id!(
     /// One login, kept alive by refresh tokens.
@@ -95,14 +95,10 @@ pub(crate) async fn live_user(
 ) -> Result<Option<UserRow>, sqlx::Error> {
     statement(
         "sessions.live_user",
-        sqlx::query_as!(
-            UserRow,
-            r#"SELECT u.id AS "id: UserId", u.email, u.password_hash, u.display_name, u.version,
-                  u.created_at, u.updated_at
-           FROM core.sessions AS s
-           JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
-           WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL
-             AND s.expires_at > $3 AND s.idle_expires_at > $3"#,
+        select_user!(
+            "JOIN core.sessions AS s ON s.user_id = u.id
+           WHERE s.id = $1 AND u.id = $2 AND s.revoked_at IS NULL
+             AND s.expires_at > $3 AND s.idle_expires_at > $3",
             session.uuid(),
             user.uuid(),
             now,
@@ -177,8 +173,8 @@ pub(crate) async fn is_known_network(
         sqlx::query_scalar!(
             r#"SELECT EXISTS (
              SELECT FROM core.sessions AS s
-             JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
-             WHERE lower(u.email) = lower($1) AND s.last_used_at > $3
+             JOIN core.emails AS e ON e.user_id = s.user_id AND e.is_primary
+             WHERE lower(e.address) = lower($1) AND e.released_at IS NULL AND s.last_used_at > $3
                AND s.client_address::inet <<= $2::text::inet
                AND (s.revoked_reason IS NULL OR s.revoked_reason IN ('logged_out', 'displaced'))
          ) AS "known!""#,

@@ -10,11 +10,11 @@ typed_id!(
     "usr"
 );
 
+/// A user and their primary email.
 #[derive(Clone)]
 pub(crate) struct UserRow {
     pub(crate) id: UserId,
     pub(crate) email: String,
-    pub(crate) password_hash: String,
     pub(crate) display_name: Option<String>,
     pub(crate) version: i64,
     pub(crate) created_at: DateTime<Utc>,
@@ -22,7 +22,7 @@ pub(crate) struct UserRow {
 }
 
 impl std::fmt::Debug for UserRow {
-    /// Neither email nor hash may reach a log.
+    /// The email may not reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserRow")
             .field("id", &self.id)
@@ -30,16 +30,31 @@ impl std::fmt::Debug for UserRow {
     }
 }
 
+/// Selects a [`UserRow`] of `u`, a user that is not deleted, with the rest of the statement and its
+/// arguments.
+macro_rules! select_user {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            crate::store::users::UserRow,
+            r#"SELECT u.id AS "id: UserId", e.address AS email, u.display_name, u.version,
+                  u.created_at, u.updated_at
+           FROM core.users AS u
+           JOIN core.emails AS e ON e.user_id = u.id AND e.is_primary AND u.deleted_at IS NULL "#
+                + $rest,
+            $($argument),+
+        )
+    };
+}
+pub(super) use select_user;
+
+/// Stores a user. The email is stored apart.
 pub(crate) async fn insert(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
     statement(
         "users.insert",
         sqlx::query!(
-            "INSERT INTO core.users
-             (id, email, password_hash, display_name, version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO core.users (id, display_name, version, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5)",
             user.id.uuid(),
-            user.email,
-            user.password_hash,
             user.display_name,
             user.version,
             user.created_at,
@@ -57,33 +72,7 @@ pub(crate) async fn by_id(
 ) -> Result<Option<UserRow>, sqlx::Error> {
     statement(
         "users.by_id",
-        sqlx::query_as!(
-            UserRow,
-            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
-                  updated_at
-           FROM core.users WHERE id = $1 AND deleted_at IS NULL"#,
-            id.uuid(),
-        )
-        .fetch_optional(db),
-    )
-    .await
-}
-
-/// Case-insensitive.
-pub(crate) async fn by_email(
-    db: &mut PgConnection,
-    email: &str,
-) -> Result<Option<UserRow>, sqlx::Error> {
-    statement(
-        "users.by_email",
-        sqlx::query_as!(
-            UserRow,
-            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
-                  updated_at
-           FROM core.users WHERE lower(email) = lower($1) AND deleted_at IS NULL"#,
-            email,
-        )
-        .fetch_optional(db),
+        select_user!("WHERE u.id = $1", id.uuid()).fetch_optional(db),
     )
     .await
 }
@@ -95,29 +84,18 @@ pub(crate) async fn lock(
 ) -> Result<Option<UserRow>, sqlx::Error> {
     statement(
         "users.lock",
-        sqlx::query_as!(
-            UserRow,
-            r#"SELECT id AS "id: UserId", email, password_hash, display_name, version, created_at,
-                  updated_at
-           FROM core.users WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE"#,
-            id.uuid(),
-        )
-        .fetch_optional(db),
+        select_user!("WHERE u.id = $1 FOR NO KEY UPDATE", id.uuid()).fetch_optional(db),
     )
     .await
 }
 
-/// Writes the mutable columns of a locked user.
+/// Writes the mutable columns of a locked user. The email is stored apart.
 pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), sqlx::Error> {
     statement(
         "users.update",
         sqlx::query!(
-            "UPDATE core.users
-         SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6
-         WHERE id = $1",
+            "UPDATE core.users SET display_name = $2, version = $3, updated_at = $4 WHERE id = $1",
             user.id.uuid(),
-            user.email,
-            user.password_hash,
             user.display_name,
             user.version,
             user.updated_at,
@@ -128,27 +106,7 @@ pub(crate) async fn update(db: &mut PgConnection, user: &UserRow) -> Result<(), 
     Ok(())
 }
 
-/// Replaces a hash unless the password has been changed in the meantime.
-pub(crate) async fn replace_hash(
-    db: &mut PgConnection,
-    id: UserId,
-    old: &str,
-    new: &str,
-) -> Result<(), sqlx::Error> {
-    statement(
-        "users.replace_hash",
-        sqlx::query!(
-            "UPDATE core.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
-            id.uuid(),
-            old,
-            new,
-        )
-        .execute(db),
-    )
-    .await?;
-    Ok(())
-}
-
+/// Marks a user as deleted, releases their emails and identities, and revokes their grants.
 pub(crate) async fn delete(
     db: &mut PgConnection,
     id: UserId,
@@ -157,7 +115,13 @@ pub(crate) async fn delete(
     statement(
         "users.delete",
         sqlx::query!(
-            "UPDATE core.users SET deleted_at = $2, updated_at = $2, version = version + 1
+            "WITH emails AS (
+             UPDATE core.emails SET released_at = $2 WHERE user_id = $1),
+         identities AS (
+             UPDATE core.identities SET released_at = $2 WHERE user_id = $1),
+         grants AS (
+             UPDATE core.grants SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL)
+         UPDATE core.users SET deleted_at = $2, updated_at = $2, version = version + 1
          WHERE id = $1 AND deleted_at IS NULL",
             id.uuid(),
             now,
@@ -168,7 +132,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Purges users that were deleted before `before` and have no sessions left. Returns their number.
+/// Purges users that were deleted before `before` and have no sessions left, with their emails,
+/// password, identities and grants. Returns their number.
 pub(crate) async fn purge(
     db: &mut PgConnection,
     before: DateTime<Utc>,

@@ -60,7 +60,7 @@ async fn login_rehashes_after_a_parameter_change() {
     assert_eq!(stronger.hashes(), 2, "verified and rehashed");
     stronger.log_in(ADA).await;
     assert_eq!(stronger.hashes(), 3, "verified only");
-    let current = "SELECT count(*) FROM core.users WHERE password_hash LIKE '%m=64,t=2,p=1%'";
+    let current = "SELECT count(*) FROM core.passwords WHERE hash LIKE '%m=64,t=2,p=1%'";
     assert_eq!(app.number(current).await, 1);
     assert_eq!(
         stronger.try_log_in(ADA, WRONG).await.status(),
@@ -87,14 +87,14 @@ async fn concurrent_rehashing_logins_all_succeed() {
 async fn login_succeeds_when_rehashing_fails() {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;
-    let mut role = app.database.connect_as_role().await;
+    let mut owner = app.database.connect_as_owner().await;
     sqlx::raw_sql(
         "CREATE FUNCTION core.refuse() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
-         CREATE TRIGGER refuse BEFORE UPDATE ON core.users
+         CREATE TRIGGER refuse BEFORE UPDATE ON core.passwords
              FOR EACH ROW EXECUTE FUNCTION core.refuse()",
     )
-    .execute(&mut role)
+    .execute(&mut owner)
     .await
     .unwrap();
     let stronger = app.replica(|config| config.passwords.iterations = 2).await;
@@ -135,10 +135,13 @@ async fn a_login_that_waits_for_the_database_keeps_no_one_from_hashing() {
     app.sign_up(EVE).await;
     let mut holder = app.database.connect_as_role().await;
     let mut tx = sqlx::Connection::begin(&mut holder).await.unwrap();
-    sqlx::query("SELECT id FROM core.users WHERE email = 'ada@example.com' FOR UPDATE")
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::query(
+        "SELECT u.id FROM core.users AS u JOIN core.emails AS e ON e.user_id = u.id
+         WHERE e.address = 'ada@example.com' FOR UPDATE",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
     let others = async {
         app.until_a_query_waits_for_a_lock().await;
         app.log_in(EVE).await;

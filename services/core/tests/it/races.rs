@@ -31,10 +31,8 @@ async fn change_during_login(change: &'static str) {
 
 #[tokio::test]
 async fn login_fails_when_the_password_changes_meanwhile() {
-    change_during_login(
-        "UPDATE core.users SET password_hash = replace(password_hash, '$argon2id', '$argon2i')",
-    )
-    .await;
+    change_during_login("UPDATE core.passwords SET hash = replace(hash, '$argon2id', '$argon2i')")
+        .await;
 }
 
 #[tokio::test]

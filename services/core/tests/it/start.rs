@@ -180,7 +180,8 @@ async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
             .env_clear()
             .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
             .env("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)
-            .env("QUARTET_DATABASE_URL", database.url());
+            .env("QUARTET_DATABASE_URL", database.url())
+            .env("QUARTET_DATABASE_MIGRATE_URL", database.owner_url());
         command
     };
     let refused = command(&["serve"]).output().unwrap();
@@ -197,4 +198,21 @@ async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
     assert!(until("listening"));
     serving.kill().unwrap();
     serving.wait().unwrap();
+}
+
+/// Row-level security and revoked privileges mean nothing to them.
+#[tokio::test]
+async fn the_owner_of_the_schema_and_a_superuser_may_not_serve() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    for (url, power) in [
+        (database.owner_url(), "owns the schema"),
+        (database.admin_url(), "bypasses row-level security"),
+    ] {
+        let stderr = refusal(&[
+            ("QUARTET_DATABASE_URL", url.as_str()),
+            ("QUARTET_KEYS_MASTER_KEY", GOOD_KEY),
+        ]);
+        assert!(stderr.contains(power), "{stderr}");
+        assert!(stderr.contains("serve as `quartet_core`"), "{stderr}");
+    }
 }

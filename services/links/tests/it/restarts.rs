@@ -12,7 +12,7 @@ use crate::support::{Cluster, eventually, problem_code};
 
 /// A server of its own with the schema; returns the URL of the service.
 async fn server() -> (Postgres, String) {
-    let (postgres, url) = spawn_blocking(|| {
+    let (postgres, url, owner) = spawn_blocking(|| {
         let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
         let database = postgres.create_database("links").unwrap();
         // As in production: what is committed survives a crash.
@@ -21,12 +21,13 @@ async fn server() -> (Postgres, String) {
         let passwords = Passwords::random().unwrap();
         roles::apply(&postgres, &database, &passwords).unwrap();
         let url = roles::url(&database, "links", &passwords).unwrap();
-        (postgres, url.reveal().clone())
+        let owner = roles::owner_url(&database, "links", &passwords).unwrap();
+        (postgres, url.reveal(), owner.reveal())
     })
     .await
     .unwrap();
-    let mut role = sqlx::PgConnection::connect(&url).await.unwrap();
-    quartet_db::run(&MIGRATOR, &mut role, "links")
+    let mut owner = sqlx::PgConnection::connect(&owner).await.unwrap();
+    quartet_db::run(&MIGRATOR, &mut owner, "links")
         .await
         .unwrap();
     (postgres, url)

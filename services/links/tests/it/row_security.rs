@@ -29,11 +29,16 @@ async fn visible_rows(role: &mut PgConnection, subject: Option<&str>, table: &st
     row.get(0)
 }
 
-async fn run(role: &mut PgConnection, statement: &'static str) -> Result<u64, sqlx::Error> {
-    sqlx::query(statement)
+async fn run(role: &mut PgConnection, statement: &str) -> Result<u64, sqlx::Error> {
+    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()))
         .execute(role)
         .await
         .map(|done| done.rows_affected())
+}
+
+fn sql_state(error: &sqlx::Error) -> String {
+    let error = error.as_database_error().expect("an answer of Postgres");
+    error.code().unwrap_or_default().into_owned()
 }
 
 async fn with_clicks() -> (Replica, String) {
@@ -117,10 +122,7 @@ async fn rows_of_other_users_cannot_be_written() {
             "INSERT INTO links.clicks (id, at, link_id, batch, device) VALUES (gen_random_uuid(), now(), gen_random_uuid(), 1, 'other')",
         ] {
             let error = run(&mut role, insert).await.unwrap_err();
-            let code = error
-                .as_database_error()
-                .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-            assert_eq!(code.as_deref(), Some("42501"), "{error}");
+            assert_eq!(sql_state(&error), "42501", "{error}");
         }
     }
     run(&mut role, "SET quartet.user_id = 'usr_bob'")
@@ -150,12 +152,8 @@ async fn partitions_cannot_be_read_directly() {
         .await
         .unwrap();
     for partition in partitions {
-        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {partition}"));
-        let rows: i64 = sqlx::query_scalar(query)
-            .fetch_one(&mut role)
-            .await
-            .unwrap();
-        assert_eq!(rows, 0, "{partition}");
+        let error = run(&mut role, &format!("SELECT FROM {partition}")).await;
+        assert_eq!(sql_state(&error.unwrap_err()), "42501", "{partition}");
     }
 }
 
@@ -218,13 +216,46 @@ async fn no_user_can_have_the_clicks_of_a_stranger_purged_or_reserve_a_slug() {
         .await
         .unwrap();
         let error = run(&mut role, statement).await.unwrap_err();
-        let code = error
-            .as_database_error()
-            .unwrap()
-            .code()
-            .unwrap()
-            .into_owned();
-        assert_eq!(code, "42501", "{statement}: {error}");
+        assert_eq!(sql_state(&error), "42501", "{statement}: {error}");
         run(&mut role, "ROLLBACK").await.unwrap();
     }
+}
+
+/// Even a statement that sets quartet.system: the privileges are missing.
+#[tokio::test]
+async fn the_role_of_the_service_can_neither_change_nor_delete_clicks() {
+    let (replica, id) = with_clicks().await;
+    let mut role = replica.cluster.database.connect_as_role().await;
+    run(&mut role, "SET quartet.system = 'on'").await.unwrap();
+    for table in ["links.clicks", "links.visitors"] {
+        for statement in [
+            format!("UPDATE {table} SET link_id = gen_random_uuid()"),
+            format!("DELETE FROM {table}"),
+            format!("TRUNCATE {table}"),
+            format!("SELECT FROM {table} FOR UPDATE"),
+            format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"),
+            format!("DROP TABLE {table}"),
+        ] {
+            let error = run(&mut role, &statement).await.unwrap_err();
+            assert_eq!(sql_state(&error), "42501", "{statement}: {error}");
+        }
+    }
+    let error = run(&mut role, "DELETE FROM links._sqlx_migrations").await;
+    assert_eq!(sql_state(&error.unwrap_err()), "42501");
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+}
+
+/// A function of the owner must not be led to objects of another by the caller's search path.
+#[tokio::test]
+async fn functions_of_the_owner_fix_their_search_path() {
+    let replica = Replica::start().await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let query = "SELECT p.proname::text FROM pg_proc AS p
+        WHERE p.pronamespace = 'links'::regnamespace AND p.prosecdef
+        AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)";
+    let open: Vec<String> = sqlx::query_scalar(query)
+        .fetch_all(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(open, Vec::<String>::new());
 }

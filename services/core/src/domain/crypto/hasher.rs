@@ -69,7 +69,7 @@ struct Inner {
 pub(crate) enum Verification {
     Invalid,
     Valid,
-    /// Valid, but hashed with other parameters than the current ones.
+    /// Valid, but hashed by another scheme or with other parameters than the current ones.
     ValidNeedsRehash,
 }
 
@@ -153,7 +153,8 @@ impl Permit {
         hashed.await?.ok_or(Error::Crypto("hashing failed"))
     }
 
-    /// Compares with a stored PHC string. Without one it does the same work and returns `Invalid`.
+    /// Compares with a stored PHC string. Without one, and with one of a scheme that is not supported,
+    /// it does the same work and returns `Invalid`.
     pub(crate) async fn verify(
         &mut self,
         password: SecretString,
@@ -162,17 +163,20 @@ impl Permit {
         let inner = Arc::clone(&self.inner);
         self.run_with_memory(move |memory| {
             inner.count.inc();
-            let exists = stored.is_some();
-            let stored = stored.as_deref().unwrap_or(&inner.decoy);
-            let matches = is_match(password.expose_secret().as_bytes(), stored, memory);
-            match (
-                exists && matches == Some(true),
-                is_current(stored, &inner.argon2),
-            ) {
-                (false, _) => Verification::Invalid,
-                (true, true) => Verification::Valid,
-                (true, false) => Verification::ValidNeedsRehash,
-            }
+            let password = password.expose_secret().as_bytes();
+            let verified = stored.as_deref().and_then(|stored| {
+                let verified = inner.verified(password, stored, memory);
+                if verified.is_none() {
+                    let scheme = stored.split('$').nth(1).unwrap_or_default();
+                    tracing::warn!(scheme, "a stored password has an unsupported scheme");
+                }
+                verified
+            });
+            // The same work when there is nothing to compare with.
+            verified.unwrap_or_else(|| {
+                is_match(password, &inner.decoy, memory);
+                Verification::Invalid
+            })
         })
         .await
     }
@@ -214,6 +218,16 @@ impl Permit {
 }
 
 impl Inner {
+    /// `None` when the hash is not one of argon2.
+    fn verified(&self, password: &[u8], stored: &str, memory: &mut Memory) -> Option<Verification> {
+        let matches = is_match(password, stored, memory)?;
+        Some(match (matches, is_current(stored, &self.argon2)) {
+            (false, _) => Verification::Invalid,
+            (true, true) => Verification::Valid,
+            (true, false) => Verification::ValidNeedsRehash,
+        })
+    }
+
     fn take_memory(&self) -> Memory {
         let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         free.pop().unwrap_or_default()
@@ -276,13 +290,18 @@ fn fill(
         .ok()
 }
 
+/// Whether a new hash of the same password would be of the same kind.
 fn is_current(stored: &str, argon2: &Argon2<'_>) -> bool {
-    let params = PasswordHash::new(stored)
-        .ok()
-        .and_then(|hash| Params::try_from(&hash).ok());
-    let current = argon2.params();
-    params.is_some_and(|params| {
-        (params.m_cost(), params.t_cost(), params.p_cost())
-            == (current.m_cost(), current.t_cost(), current.p_cost())
-    })
+    let Ok(stored) = PasswordHash::new(stored) else {
+        return false;
+    };
+    let output = stored.hash.map(|hash| hash.as_bytes().len());
+    stored.algorithm == Algorithm::Argon2id.ident()
+        && stored.version == Some(Version::V0x13.into())
+        && output == Some(Params::DEFAULT_OUTPUT_LEN)
+        && Params::try_from(&stored).is_ok_and(|params| costs(&params) == costs(argon2.params()))
+}
+
+fn costs(params: &Params) -> (u32, u32, u32) {
+    (params.m_cost(), params.t_cost(), params.p_cost())
 }

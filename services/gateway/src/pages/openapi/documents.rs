@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -44,7 +44,8 @@ type Known = BTreeMap<Arc<str>, Arc<Value>>;
 
 #[derive(Debug)]
 struct Inner {
-    client: reqwest::Client,
+    /// Made for the first document: it holds the certificates of the platform.
+    client: LazyLock<reqwest::Client>,
     /// Held by the round that is under way: the last known document of each service.
     by_service: Mutex<Known>,
     last: RwLock<Option<Round>>,
@@ -81,13 +82,8 @@ struct Merged {
 
 impl Documents {
     pub(crate) fn new() -> Self {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client with default TLS settings can be built");
         Self(Arc::new(Inner {
-            client,
+            client: LazyLock::new(client),
             by_service: Mutex::default(),
             last: RwLock::default(),
         }))
@@ -164,7 +160,7 @@ impl Inner {
     async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
-            let (client, upstream) = (self.client.clone(), Arc::clone(upstream));
+            let (client, upstream) = (LazyLock::force(&self.client).clone(), Arc::clone(upstream));
             running.spawn(async move {
                 let name = Arc::clone(&upstream.config.name);
                 (

@@ -203,6 +203,14 @@ impl Merged {
     }
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .expect("a client with default TLS settings can be built")
+}
+
 fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clone {
     snapshot
         .upstreams

@@ -27,7 +27,9 @@ pub(super) fn respell(request: &httparse::Request<'_, '_>) -> Result<Option<Byte
         return if raw == "*" {
             Ok(None)
         } else {
-            Err(error::malformed("the request target must be a path or a URL"))
+            Err(error::malformed(
+                "the request target must be a path or a URL",
+            ))
         };
     };
     let scheme = raw.split_once(':').map_or("", |(scheme, _)| scheme);

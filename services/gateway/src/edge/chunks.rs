@@ -32,6 +32,10 @@ enum State {
         size: u64,
         digits: u32,
     },
+    /// In the space after the size.
+    Space {
+        size: u64,
+    },
     /// In the rest of the line with the size.
     Extension {
         size: u64,
@@ -83,7 +87,10 @@ impl Chunks {
                 state => {
                     self.state = next(state, bytes[at]).ok_or(Invalid)?;
                     at += 1;
-                    if matches!(state, State::Extension { .. } | State::Trailer { .. }) {
+                    if matches!(
+                        state,
+                        State::Space { .. } | State::Extension { .. } | State::Trailer { .. }
+                    ) {
                         self.extra += 1;
                     }
                     if self.extra > EXTRA_BYTES {
@@ -100,8 +107,11 @@ impl Chunks {
 fn next(state: State, byte: u8) -> Option<State> {
     Some(match (state, byte) {
         (State::Start, _) => digit(0, 0, byte)?,
-        (State::Size { size, .. } | State::Extension { size }, b'\r') => State::SizeEnd { size },
-        (State::Size { size, .. }, b';' | b' ' | b'\t') => State::Extension { size },
+        (State::Size { size, .. } | State::Space { size } | State::Extension { size }, b'\r') => {
+            State::SizeEnd { size }
+        }
+        (State::Size { size, .. } | State::Space { size }, b';') => State::Extension { size },
+        (State::Size { size, .. } | State::Space { size }, b' ' | b'\t') => State::Space { size },
         (State::Size { size, digits }, _) => digit(size, digits, byte)?,
         (State::Extension { size }, _) if is_text(byte) => State::Extension { size },
         (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { empty: true },
@@ -164,6 +174,8 @@ mod tests {
             ("00000000000000000\r\n\r\n", false),
             ("\r\n0\r\n\r\n", false),
             ("4 \r\nabcd\r\n0\r\n\r\n", true),
+            ("4 \t;a\r\nabcd\r\n0\r\n\r\n", true),
+            ("4 a\r\nabcd\r\n0\r\n\r\n", false),
             ("4;a\nb\r\nabcd\r\n0\r\n\r\n", false),
             ("4;a\rb\r\nabcd\r\n0\r\n\r\n", false),
             ("4\nabcd\r\n0\r\n\r\n", false),

@@ -6,8 +6,8 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError,
-        TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout,
+        ConnectionClosed, HTTPStatus, InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout,
+        SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };
@@ -15,7 +15,7 @@ use quartet_common::problem::Problem;
 
 use super::{
     ctx::Ctx,
-    peer::{NOT_SILENT, NO_REPLICA},
+    peer::{NO_REPLICA, NOT_SILENT},
     reply,
     request_body::{BODY_REFUSED, pause},
 };

@@ -2,9 +2,9 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::SocketAddr,
     os::fd::RawFd,
     sync::Arc,
-    net::SocketAddr,
     time::Instant,
 };
 

@@ -62,9 +62,7 @@ impl Upstream {
             .map(|(index, replica)| (key.rank(replica.address, chances(index)), replica))
             .collect();
         ranked.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
-        let healthy = ranked
-            .iter()
-            .find(|(_, replica)| replica.health.admit(now));
+        let healthy = ranked.iter().find(|(_, replica)| replica.health.admit(now));
         healthy
             .or(ranked.first())
             .map(|(_, replica)| Arc::clone(replica))
@@ -161,13 +159,18 @@ mod tests {
         let bad = upstream.pick(Key::default(), &[], now).unwrap();
         fail(&upstream, &bad, now);
         for _ in 0..4 {
-            assert_ne!(upstream.pick(Key::default(), &[], now).unwrap().address, bad.address);
+            assert_ne!(
+                upstream.pick(Key::default(), &[], now).unwrap().address,
+                bad.address
+            );
         }
         let later = now + Duration::from_millis(150);
-        let picked = (0..6).filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6)
+            .filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 1, "one probe until its outcome is known");
         bad.health.record_success(later);
-        let picked = (0..6).filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6)
+            .filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
         assert_eq!(picked.count(), 3);
     }
 
@@ -217,12 +220,16 @@ mod tests {
         let after = Upstream::new(config, Some(&before));
         assert_eq!(after.replicas().len(), 3);
         for _ in 0..6 {
-            assert_ne!(after.pick(Key::default(), &[], now).unwrap().address, bad.address);
+            assert_ne!(
+                after.pick(Key::default(), &[], now).unwrap().address,
+                bad.address
+            );
         }
         // Its weight is in force at once.
         bad.health.record_success(now);
         let heavy: IpAddr = [10, 0, 0, 3].into();
-        let picks = (0..50).filter(|_| after.pick(Key::default(), &[], now).unwrap().address.ip() == heavy);
+        let picks =
+            (0..50).filter(|_| after.pick(Key::default(), &[], now).unwrap().address.ip() == heavy);
         assert_eq!(picks.count(), 30);
     }
 
@@ -251,7 +258,10 @@ mod tests {
                 assert_eq!(of(&two, client), before, "only its clients move");
             }
         }
-        assert!((1_800..2_200).contains(&of_heavy), "{of_heavy}: half of the weight");
+        assert!(
+            (1_800..2_200).contains(&of_heavy),
+            "{of_heavy}: half of the weight"
+        );
         // An ejected one is passed over, and then has its clients again.
         let key = Key::of(7);
         let own = three.pick(key, &[], now).unwrap();
@@ -259,6 +269,9 @@ mod tests {
         assert_ne!(three.pick(key, &[], now).unwrap().address, own.address);
         own.health.record_success(now);
         assert_eq!(three.pick(key, &[], now).unwrap().address, own.address);
-        assert_ne!(three.pick(key, &[own.address], now).unwrap().address, own.address);
+        assert_ne!(
+            three.pick(key, &[own.address], now).unwrap().address,
+            own.address
+        );
     }
 }

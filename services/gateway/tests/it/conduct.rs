@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::support::{
-    DEADLINE, DIRECT, Gateway, RawResponse, echo, eventually, exchange, read_next, read_response, route,
-    serve, upstream,
+    DEADLINE, DIRECT, Gateway, RawResponse, echo, eventually, exchange, read_next, read_response,
+    route, serve, upstream,
 };
 
 /// An upstream that answers every request head with these bytes, and remembers the heads.
@@ -310,8 +310,14 @@ async fn edits_hold_for_every_spelling_of_a_name() {
     let sent = "GET /x HTTP/1.1\r\nhost: a\r\nX_Tenant: b\r\nx_debug-level: 1\r\nx_kept: 1\r\n\r\n";
     assert_eq!(exchange(gateway.public, sent.as_bytes()).await.status, 200);
     let head = heads.lock().unwrap().pop().unwrap();
-    assert!(head.contains("x-tenant: a\r\n") && head.contains("x_kept: 1"), "{head}");
-    assert!(!head.contains("x_tenant") && !head.contains("debug"), "{head}");
+    assert!(
+        head.contains("x-tenant: a\r\n") && head.contains("x_kept: 1"),
+        "{head}"
+    );
+    assert!(
+        !head.contains("x_tenant") && !head.contains("debug"),
+        "{head}"
+    );
 }
 
 /// pingora sets `Date` in every response of the general path, whatever the origin's is.

@@ -103,14 +103,22 @@ async fn an_old_document_is_served_while_it_is_renewed() {
     let start = Instant::now();
     let first = join_all((0..20).map(|_| gateway.get("/openapi.json"))).await;
     assert!(first.iter().all(|response| response.status() == 200));
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(fetches.load(Ordering::Relaxed), 1);
     // From then on nobody waits, although every round does.
     eventually("another round has begun", || async {
         let start = Instant::now();
         let response = gateway.get("/openapi.json").await;
         assert_eq!(response.status(), 200);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
         (fetches.load(Ordering::Relaxed) > 1).then_some(())
     })
     .await;

@@ -51,6 +51,7 @@ fn imports_point_downward() {
             ["pulse", "", "pingora axum"],
             ["reply", "", "pingora axum"],
             ["error", "", "pingora axum"],
+            ["fuzz", "", "pingora axum"],
         ],
     );
 }

@@ -217,7 +217,10 @@ async fn quotas_of_the_service_stay() {
     ] {
         let values: Vec<_> = response.headers().get_all(name).iter().collect();
         assert_eq!(values[0], first, "{values:?}");
-        assert!(values[1].to_str().unwrap().starts_with(second), "{values:?}");
+        assert!(
+            values[1].to_str().unwrap().starts_with(second),
+            "{values:?}"
+        );
         assert_eq!(values.len(), 2, "{values:?}");
     }
 }

@@ -45,7 +45,10 @@ async fn service(protocols: &[&str]) -> Service {
             PrivateKeyDer::from_pem_slice(key).unwrap(),
         )
         .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -89,7 +92,10 @@ async fn serve(mut stream: TlsStream<TcpStream>) {
     while stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {
         if bytes.ends_with(b"\r\n\r\n") {
             bytes.clear();
-            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+            let response = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+                text.len()
+            );
             stream.write_all(response.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
         }
@@ -98,7 +104,12 @@ async fn serve(mut stream: TlsStream<TcpStream>) {
 
 fn settings(address: SocketAddr, more: &str) -> String {
     let upstream = format!("[upstreams.u]\naddresses = [\"{address}\"]\ntls = true\n{more}\n");
-    ["shipped_routes = false\n", &upstream, &route("all", "/*", "")].concat()
+    [
+        "shipped_routes = false\n",
+        &upstream,
+        &route("all", "/*", ""),
+    ]
+    .concat()
 }
 
 fn trusting(authority: &str) -> String {
@@ -114,7 +125,12 @@ async fn verified_upstreams_are_reached_and_their_connections_kept() {
         assert_eq!(response.status(), 200);
         assert_eq!(response.text().await.unwrap(), "http/1.1 upstream.test");
     }
-    let posted = client().post(gateway.url("/a")).body("x").send().await.unwrap();
+    let posted = client()
+        .post(gateway.url("/a"))
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(posted.status(), 200);
     assert!(service.connections.load(Ordering::Relaxed) <= 2);
     // The direct path leaves them to pingora.
@@ -191,19 +207,50 @@ fn incomplete_settings_are_refused() {
             .args(["check", "--config", file.to_str().unwrap()])
             .output()
             .unwrap();
-        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let named = "addresses = [\"a.test:1\", \"a.test:2\"]";
     let (good, errors) = check(&format!("{named}\ntls = true\nhttp2 = true"), "");
     assert!(good, "{errors}");
     for (upstream, route, expected) in [
-        ("addresses = [\"127.0.0.1:1\"]\ntls = true", "", "upstreams.u.tls_server_name"),
-        ("addresses = [\"a:1\", \"b:1\"]\ntls = true", "", "upstreams.u.tls_server_name"),
-        ("addresses = [\"a:1\"]\ntls = true\ntls_server_name = \"10.0.0.1\"", "", "upstreams.u.tls_server_name"),
-        ("addresses = [\"a:1\"]\ntls = true\ntls_ca = \"x\"", "", "upstreams.u.tls_ca"),
-        ("addresses = [\"a:1\"]\nhttp2 = true", "", "upstreams.u.http2"),
-        ("addresses = [\"a:1\"]\ntls_ca = \"x\"", "", "upstreams.u.tls_ca"),
-        ("addresses = [\"a:1\"]\ntls = true", "upgrade = true", "routes.x.upgrade"),
+        (
+            "addresses = [\"127.0.0.1:1\"]\ntls = true",
+            "",
+            "upstreams.u.tls_server_name",
+        ),
+        (
+            "addresses = [\"a:1\", \"b:1\"]\ntls = true",
+            "",
+            "upstreams.u.tls_server_name",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls = true\ntls_server_name = \"10.0.0.1\"",
+            "",
+            "upstreams.u.tls_server_name",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls = true\ntls_ca = \"x\"",
+            "",
+            "upstreams.u.tls_ca",
+        ),
+        (
+            "addresses = [\"a:1\"]\nhttp2 = true",
+            "",
+            "upstreams.u.http2",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls_ca = \"x\"",
+            "",
+            "upstreams.u.tls_ca",
+        ),
+        (
+            "addresses = [\"a:1\"]\ntls = true",
+            "upgrade = true",
+            "routes.x.upgrade",
+        ),
     ] {
         let (good, errors) = check(upstream, route);
         assert!(!good && errors.contains(expected), "{upstream}: {errors}");

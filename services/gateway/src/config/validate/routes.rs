@@ -33,7 +33,11 @@ struct References<'a> {
 pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
     let references = References {
         upstreams: indices(&model.upstreams),
-        has_tls: model.upstreams.values().map(|upstream| upstream.tls).collect(),
+        has_tls: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.tls)
+            .collect(),
         limits: indices(&model.limits),
         defaults: &model.defaults,
         direct_path: model.server.direct_path,

@@ -10,7 +10,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{policy::ResponseHead as Head, reply::Reply, request::{is_alias, is_untrusted}};
+use crate::{
+    policy::ResponseHead as Head,
+    reply::Reply,
+    request::{is_alias, is_untrusted},
+};
 
 /// What the gateway changes of a head.
 #[derive(Debug, Default)]

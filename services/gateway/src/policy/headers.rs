@@ -1,10 +1,10 @@
 //! Which headers of a client are trusted, and what replaces the others.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
-use crate::request::{host::Authority, is_untrusted};
+use crate::request::{Headers, host::Authority, is_untrusted};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -13,10 +13,11 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Where the request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    pub(crate) client_ip: IpAddr,
+    /// The client's IP address as text.
+    pub(crate) client: &'a str,
     pub(crate) peer_is_trusted: bool,
     pub(crate) tls: bool,
-    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) host: Option<&'a [u8]>,
 }
 
 /// Headers that must not reach the upstream as the client sent them.
@@ -30,52 +31,41 @@ pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// What the upstream learns about the client.
-pub(crate) fn forwarded_headers(origin: Origin<'_>, sent: &HeaderMap) -> ForwardedHeaders {
-    let trusted = |name: &HeaderName| sent.get(name).filter(|_| origin.peer_is_trusted).cloned();
-    let proto = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
-    ForwardedHeaders {
-        client: HeaderValue::from_str(&origin.client_ip.to_string()).ok(),
-        proto: trusted(&FORWARDED_PROTO)
-            .filter(|proto| proto == "http" || proto == "https")
-            .unwrap_or(proto),
-        host: trusted(&FORWARDED_HOST)
-            .and_then(|host| canonical(&host))
-            .or_else(|| canonical(origin.host?)),
-    }
+/// What the upstream learns about the client; a header without a value is not sent.
+pub(crate) fn forwarded_headers<'a>(
+    origin: Origin<'a>,
+    sent: &'a dyn Headers,
+) -> [(&'static HeaderName, Option<Cow<'a, [u8]>>); 3] {
+    let trusted = |name: &HeaderName| sent.first(name).filter(|_| origin.peer_is_trusted);
+    let proto: &[u8] = if origin.tls { b"https" } else { b"http" };
+    let proto = trusted(&FORWARDED_PROTO)
+        .filter(|&proto| proto == b"http" || proto == b"https")
+        .unwrap_or(proto);
+    let host = trusted(&FORWARDED_HOST)
+        .and_then(canonical)
+        .or_else(|| canonical(origin.host?));
+    [
+        (&FORWARDED_FOR, Some(origin.client.as_bytes().into())),
+        (&FORWARDED_PROTO, Some(proto.into())),
+        (&FORWARDED_HOST, host),
+    ]
 }
 
 /// The host in its one spelling; `None`: it is none.
-fn canonical(host: &HeaderValue) -> Option<HeaderValue> {
-    let authority = Authority::parse(host.to_str().ok()?)?;
-    if authority.is_spelled(host.as_bytes()) {
-        return Some(host.clone());
+fn canonical(host: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let host = std::str::from_utf8(host).ok()?;
+    let authority = Authority::parse(host)?;
+    if authority.is_spelled(host) {
+        return Some(host.as_bytes().into());
     }
-    HeaderValue::try_from(authority.to_text()).ok()
+    Some(authority.to_text().into_bytes().into())
 }
-
-/// Values of the headers that the gateway sets; a missing one is not sent.
-#[derive(Debug)]
-pub(crate) struct ForwardedHeaders {
-    client: Option<HeaderValue>,
-    proto: HeaderValue,
-    host: Option<HeaderValue>,
-}
-
-impl ForwardedHeaders {
-    pub(crate) fn into_headers(self) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
-        [
-            (&FORWARDED_FOR, self.client),
-            (&FORWARDED_PROTO, Some(self.proto)),
-            (&FORWARDED_HOST, self.host),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -86,13 +76,13 @@ mod tests {
                 headers.insert(&FORWARDED_HOST, HeaderValue::from_static(forwarded));
             }
             let origin = Origin {
-                client_ip: [10, 0, 0, 1].into(),
+                client: "10.0.0.1",
                 peer_is_trusted,
                 tls: false,
-                host: Some(&HeaderValue::from_static(sent)),
+                host: Some(sent.as_bytes()),
             };
-            let host = forwarded_headers(origin, &headers).host;
-            host.map(|host| host.to_str().unwrap().to_owned())
+            let [_, _, (_, host)] = forwarded_headers(origin, &headers);
+            host.map(|host| String::from_utf8(host.into_owned()).unwrap())
         };
         assert_eq!(host("a.b:80", None, false).as_deref(), Some("a.b:80"));
         assert_eq!(host("A.b.:80", None, false).as_deref(), Some("a.b:80"));

@@ -5,7 +5,7 @@
 mod counter;
 mod local;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::RefCell, io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
@@ -17,6 +17,11 @@ pub(crate) use local::LocalCounter;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+thread_local! {
+    /// Reused, because every response has one.
+    static STATE_TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// An IPv6 site may send this many times the requests of one client.
 const SITE_FACTOR: u32 = 16;
@@ -159,9 +164,13 @@ impl RateLimits {
             let Some(quota) = quota else { continue };
             let name = &named.limit.name;
             let (remaining, reset) = (quota.remaining, whole_seconds(quota.reset));
-            let state = header(&format!("\"{name}\";r={remaining};t={reset}"));
-            response.append(POLICY.clone(), named.policy_header.clone());
-            response.append(STATE.clone(), state);
+            STATE_TEXT.with_borrow_mut(|state| {
+                state.clear();
+                // Writing to memory cannot fail.
+                let _ = write!(state, "\"{name}\";r={remaining};t={reset}");
+                response.append_bytes(&POLICY, named.policy_header.as_bytes());
+                response.append_bytes(&STATE, state);
+            });
         }
     }
 }

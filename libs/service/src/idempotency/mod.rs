@@ -137,6 +137,16 @@ async fn run(
     }
 }
 
+/// Deletes the keys of one caller, with the responses.
+///
+/// # Errors
+/// When the database fails.
+pub async fn erase(db: &PgPool, principal: &str) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query("DELETE FROM idempotency_keys WHERE principal = $1").bind(principal);
+    let deleted = statement("idempotency_keys.erase", delete.execute(db)).await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Deletes at most `limit` expired keys and returns their number.
 ///
 /// # Errors

@@ -197,7 +197,7 @@ pub(super) async fn update_me(
 ///
 /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
 /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-/// of the user are kept.
+/// of the user are erased soon after.
 #[utoipa::path(
     delete,
     path = "/v1/core/users/me",

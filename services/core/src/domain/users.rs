@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use quartet_events::{NewEvent, USER_DELETED};
 use quartet_service::idempotency::Reply;
+use serde_json::json;
 
 use crate::{
     domain::{
@@ -112,7 +114,7 @@ pub(crate) async fn update(
 }
 
 /// Deletes the account: every session ends and the email is free at once, the row is purged after
-/// the retention time.
+/// the retention time. Other services learn of it by an event.
 pub(crate) async fn delete(
     ctx: &Context,
     current: CurrentSession,
@@ -128,8 +130,22 @@ pub(crate) async fn delete(
     precondition(&user.ok_or(Error::SessionEnded)?)?;
     users::delete(&mut tx, current.user_id, now).await?;
     sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
+    let published = ctx
+        .events
+        .publish(&mut tx, deleted(current.user_id))
+        .await?;
     tx.commit().await?;
+    published.wake();
     Ok(())
+}
+
+/// What other services erase the user's rows by.
+fn deleted(id: UserId) -> NewEvent {
+    NewEvent {
+        kind: USER_DELETED,
+        subject: id.to_string(),
+        data: json!({ "user_id": id }),
+    }
 }
 
 async fn insert(

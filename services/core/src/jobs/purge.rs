@@ -25,5 +25,5 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     while users::purge(&mut *db.acquire().await?, deleted, limit).await? >= full {}
     while throttles::purge(&mut *db.acquire().await?, forgotten, limit).await? >= full {}
     while idempotency::purge(db, &ctx.clock, limit).await? >= full {}
-    Ok(())
+    Ok(ctx.events.purge().await?)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quartet_common::{clock::Clock, config::Database};
+use quartet_events::Erasures;
 use quartet_service::Base;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     pub(crate) agents: Agents,
     pub(crate) click_log: ClickLog,
     pub(crate) feeds: Feeds,
+    pub(crate) erasures: Erasures,
 }
 
 impl Context {
@@ -61,6 +63,7 @@ impl Context {
         let log_dir = config.clicks.log_dir.display();
         let metrics = LinkMetrics::register(&base.metrics);
         let redirects_db = pool("redirects", config.redirects.max_connections)?;
+        let clicks_db = pool("clicks", config.clicks.max_connections)?;
         let uses = usize::try_from(config.redirects.max_connections)?;
         let uses = uses.saturating_sub(1).max(1);
         let host = config.public.short_url.host_str().unwrap_or_default();
@@ -78,9 +81,10 @@ impl Context {
             click_log: click_log
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
+            erasures: Erasures::new(clicks_db.clone(), base.clock.clone()),
             redirects_db,
             uses: Arc::new(Semaphore::new(uses)),
-            clicks_db: pool("clicks", config.clicks.max_connections)?,
+            clicks_db,
             config,
             clock: base.clock.clone(),
             db: base.db.clone(),

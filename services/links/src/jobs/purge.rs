@@ -1,4 +1,5 @@
-//! Deletes the clicks of deleted links, and the freed slugs whose rest is over.
+//! Deletes the clicks of deleted links, the freed slugs whose rest is over, and
+//! old rows of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
@@ -11,7 +12,8 @@ use quartet_jobs::Run;
 use sqlx::PgConnection;
 
 use crate::{
-    domain::{Context, click_batches::VISITOR_DAYS},
+    domain::click_batches::VISITOR_DAYS,
+    state::AppState,
     store::{links::LinkId, maintenance},
 };
 
@@ -22,7 +24,8 @@ const MAX_FAILURES: usize = 16;
 
 /// # Errors
 /// When a step has failed; the other links were purged all the same.
-pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
+pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
+    let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());
     while !run.is_stopping() && failed.len() < MAX_FAILURES {
@@ -38,6 +41,8 @@ pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
     }
     let mut db = ctx.clicks_db.acquire().await?;
     while !run.is_stopping() && maintenance::drop_freed_slugs(&mut db, ROWS).await? > 0 {}
+    drop(db);
+    state.inbox.purge().await?;
     outcome
 }
 

@@ -22,7 +22,7 @@ const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(1),
 };
 
-/// A request as it is told apart from what follows.
+/// A request without what follows it.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     head: Vec<u8>,

@@ -8,7 +8,7 @@
 const LONGEST_SIZE: u32 = 16;
 /// No body may be larger.
 const LARGEST: u64 = 1 << 40;
-/// Of all extensions and trailers of a body, which nobody counts otherwise.
+/// Of all extensions and trailers of a body, which are not counted otherwise.
 const EXTRA_BYTES: u32 = 16 * 1024;
 
 /// Where in the body the next byte is.

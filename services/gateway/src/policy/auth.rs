@@ -176,7 +176,7 @@ mod tests {
         };
     }
 
-    /// Nobody is recognized by anything but the token that was issued, byte by byte.
+    /// No caller is recognized by anything but the token that was issued, byte by byte.
     fn is_the_token(input: &[u8]) -> Result<(), TestCaseError> {
         let (valid, verifier) = ISSUED.with(Clone::clone);
         let text = input.iter().copied().map(char::from).collect::<String>();

@@ -180,7 +180,7 @@ mod tests {
         let table = TABLE.with(Clone::clone);
         if let Ok((name, path)) = select(&table, raw) {
             if path.contains("%3B") {
-                // Whoever decodes this before the delimiters has misread RFC 3986, 2.2.
+                // Decoding this before the delimiters is a misreading of RFC 3986, 2.2.
                 return Ok(());
             }
             let read = generous(&path);

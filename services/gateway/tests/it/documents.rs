@@ -77,7 +77,7 @@ async fn documents_of_available_services_are_merged() {
     assert!(health["responses"].get("431").is_some(), "{health}");
 }
 
-/// A service that does not answer costs nobody the time-out of fetching its document.
+/// A service that does not answer costs no client the time-out of fetching its document.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_document_is_served_while_it_is_renewed() {
     let core = serve(document("core")).await;
@@ -109,7 +109,7 @@ async fn an_old_document_is_served_while_it_is_renewed() {
         start.elapsed()
     );
     assert_eq!(fetches.load(Ordering::Relaxed), 1);
-    // From then on nobody waits, although every round does.
+    // From then on no client waits, although every round does.
     eventually("another round has begun", || async {
         let start = Instant::now();
         let response = gateway.get("/openapi.json").await;

@@ -158,7 +158,7 @@ async fn http2_is_negotiated_if_both_want_it() {
     }
 }
 
-/// Whoever cannot be verified receives nothing.
+/// An upstream that cannot be verified receives nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn unverified_upstreams_are_unreachable() {
     let other_name = trusting(AUTHORITY).replace("upstream.test", "other.test");
@@ -181,7 +181,7 @@ async fn unverified_upstreams_are_unreachable() {
     problem(gateway.get("/a").await, 503, "upstream_unreachable").await;
 }
 
-/// A connection that was verified by one authority is not lent to who trusts another one.
+/// A connection that was verified by one authority is not lent where another one is trusted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_with_another_authority_is_in_force_at_once() {
     let service = service(&["http/1.1"]).await;

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 as bytes, and a client that sends whatever it is told.
+//! Frames of HTTP/2 as bytes, and a client that sends any bytes.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ pub(super) enum Seen {
 pub(super) struct Peer {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Of a frame that tells two things.
+    /// Of a frame that means two things.
     next: Option<Seen>,
 }
 

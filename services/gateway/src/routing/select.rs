@@ -179,7 +179,7 @@ mod tests {
     fn leads_nowhere_else(raw: &str) -> Result<(), TestCaseError> {
         let table = TABLE.with(Clone::clone);
         if let Ok((name, path)) = select(&table, raw) {
-            if path.contains("%3B") {
+            if path.to_ascii_uppercase().contains("%3B") {
                 // Decoding this before the delimiters is a misreading of RFC 3986, 2.2.
                 return Ok(());
             }

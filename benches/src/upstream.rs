@@ -1,6 +1,6 @@
 //! The tiny upstream behind every proxy: the same few bytes for every request, as cheap as possible,
 //! because it shares its core with the load. Also serves the JWKS of the issuer,
-//! and accepts WebSockets that it leaves silent.
+//! and accepts `WebSockets` that it leaves silent.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

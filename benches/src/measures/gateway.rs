@@ -79,18 +79,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     };
     let mut notes: Vec<String> = PAIRS.into_iter().filter_map(ratio).collect();
     notes.push("Every request of every round succeeded and was logged.".to_owned());
-    let cpu = |name| Some(find(name)?.median(|round| round.cpu_micros));
-    if let (Some(own), Some(nginx)) = (cpu("quartet-gateway, HS256"), cpu("nginx, plain")) {
-        notes.push(format!(
-            "CPU per request of quartet-gateway, HS256 to nginx, plain: {:.2}",
-            own / nginx
-        ));
-    }
-    if bench.core_count() < 4 {
-        notes.push(format!(
-            "{TWO_CORES} shares both cores with the load and the upstream: only its CPU time can be compared."
-        ));
-    }
+    notes.extend(cpu_notes(bench, find));
     let is_idle = |rounds: &Rounds| rounds.median(|round| round.busy) < BUSY;
     for (subject, _) in subjects
         .iter()
@@ -118,6 +107,22 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         table,
         notes,
     })
+}
+
+/// What processor times say that rates do not.
+fn cpu_notes<'r>(bench: &Bench, find: impl Fn(&str) -> Option<&'r Rounds>) -> Vec<String> {
+    let cpu = |name| Some(find(name)?.median(|round| round.cpu_micros));
+    let own = cpu("quartet-gateway, HS256").zip(cpu("nginx, plain"));
+    let ratio = own.map(|(own, nginx)| {
+        let ratio = own / nginx;
+        format!("CPU per request of quartet-gateway, HS256 to nginx, plain: {ratio:.2}")
+    });
+    let shared = (bench.core_count() < 4).then(|| {
+        format!(
+            "{TWO_CORES} shares both cores with the load and the upstream: only its CPU time can be compared."
+        )
+    });
+    ratio.into_iter().chain(shared).collect()
 }
 
 /// Everything that can be started, and the names of the rest.

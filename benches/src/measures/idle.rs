@@ -20,7 +20,7 @@ use crate::usage::Usage;
 const CONNECTIONS: u64 = 10_000;
 /// Files of this process that are no connections.
 const OTHER_FILES: u64 = 200;
-/// The goal for that many WebSockets.
+/// The goal for that many `WebSockets`.
 const GOAL_MB: f64 = 150.0;
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {

@@ -114,14 +114,15 @@ fn next(state: State, byte: u8) -> Option<State> {
         (State::Size { size, .. } | State::Space { size }, b' ' | b'\t') => State::Space { size },
         (State::Size { size, digits }, _) => digit(size, digits, byte)?,
         (State::Extension { size }, _) if is_text(byte) => State::Extension { size },
-        (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { empty: true },
+        (State::SizeEnd { size: 0 } | State::TrailerEnd { empty: false }, b'\n') => {
+            State::Trailer { empty: true }
+        }
         (State::SizeEnd { size }, b'\n') => State::Data { left: size },
         (State::DataEnd, b'\r') => State::DataLineEnd,
         (State::DataLineEnd, b'\n') => State::Start,
         (State::Trailer { empty }, b'\r') => State::TrailerEnd { empty },
         (State::Trailer { .. }, _) if is_text(byte) => State::Trailer { empty: false },
         (State::TrailerEnd { empty: true }, b'\n') => State::Ended,
-        (State::TrailerEnd { empty: false }, b'\n') => State::Trailer { empty: true },
         _ => return None,
     })
 }

@@ -60,7 +60,6 @@ fn canonical(host: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
     Some(authority.to_text().into_bytes().into())
 }
-}
 
 #[cfg(test)]
 mod tests {

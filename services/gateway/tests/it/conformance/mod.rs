@@ -2,6 +2,8 @@
 //! read differently. The results stand in docs/conformance.md, which this test compares;
 //! `QUARTET_WRITE_CONFORMANCE=1` writes it.
 
+#![expect(clippy::too_many_lines, reason = "tables")]
+
 mod frames;
 mod generic;
 mod hpack;
@@ -48,9 +50,9 @@ enum Step {
 enum Want {
     /// GOAWAY with one of these codes, or the end of the connection.
     ConnectionError(&'static [u32]),
-    /// RST_STREAM or GOAWAY with one of these codes, or the end of the connection.
+    /// `RST_STREAM` or GOAWAY with one of these codes, or the end of the connection.
     StreamError(&'static [u32]),
-    /// As `StreamError` with PROTOCOL_ERROR, or a response that says so (RFC 9113, 8.1.1).
+    /// As `StreamError` with `PROTOCOL_ERROR`, or a response that says so (RFC 9113, 8.1.1).
     Malformed,
     /// Exactly this.
     Exactly(Seen),

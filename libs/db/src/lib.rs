@@ -6,12 +6,14 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod databases;
 mod error;
 mod ids;
 mod migrations;
 mod pool;
 mod statement;
 
+pub use databases::Databases;
 pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
 pub use pool::{options, ping, pool};

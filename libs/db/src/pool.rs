@@ -6,6 +6,7 @@ use quartet_common::config::{ConfigError, Database};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection, PgPool,
+    pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -66,19 +67,28 @@ fn named_options(
 /// # Errors
 /// When the URL is not valid.
 pub fn pool(settings: &Database, application: &str) -> Result<PgPool, ConfigError> {
-    Ok(PgPoolOptions::new()
+    let options = options(settings, application)?;
+    Ok(pool_options(settings, |_| true).connect_lazy_with(options))
+}
+
+/// `allows` decides whether a connection may be used once more.
+pub(crate) fn pool_options(
+    settings: &Database,
+    allows: impl Fn(&PoolConnectionMetadata) -> bool + Send + Sync + 'static,
+) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let allowed = allows(&meta);
             Box::pin(async move {
-                if meta.idle_for < TEST_AFTER_IDLE {
-                    return Ok(true);
+                if !allowed || meta.idle_for < TEST_AFTER_IDLE {
+                    return Ok(allowed);
                 }
                 Ok(connection.ping().await.is_ok())
             })
         })
-        .connect_lazy_with(options(settings, application)?))
 }
 
 /// The readiness check of the service's Postgres.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_db::Databases;
 use quartet_http::{
     front::App,
     health::{self, Readiness},
@@ -29,8 +30,11 @@ impl Base {
     ) -> Result<Self, ConfigError> {
         let sections = config.sections();
         check(config)?;
+        let databases = Databases::default();
+        let application = format!("quartet-{}", S::NAME);
         Ok(Self {
-            db: quartet_db::pool(sections.database, &format!("quartet-{}", S::NAME))?,
+            db: databases.open("database.url", sections.database, &application)?,
+            databases,
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),

@@ -83,3 +83,13 @@ pub fn init(
     PANICS.get_or_init(log::log_panics);
     Ok(TelemetryGuard { export, level })
 }
+
+/// Names the variables of Kubernetes services in one line: there is one per service and port of the
+/// namespace.
+pub fn report_passed_over(settings: &Settings) {
+    let variables = settings.passed_over();
+    if !variables.is_empty() {
+        let variables = variables.join(", ");
+        tracing::info!(target: "quartet", variables, "variables of Kubernetes services are no settings");
+    }
+}

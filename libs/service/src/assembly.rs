@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quartet_common::{clock::Clock, config::ConfigError};
-use quartet_db::Databases;
+use quartet_db::{Databases, Reads};
 use quartet_http::{
     front::App,
     health::{self, Readiness},
@@ -32,8 +32,11 @@ impl Base {
         check(config)?;
         let databases = Databases::default();
         let application = format!("quartet-{}", S::NAME);
+        let db = databases.open("database.url", sections.database, &application)?;
+        let reads = format!("{application}-reads");
         Ok(Self {
-            db: databases.open("database.url", sections.database, &application)?,
+            reads: Reads::open(&databases, db.clone(), sections.database, &reads)?,
+            db,
             databases,
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),

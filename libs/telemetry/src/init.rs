@@ -4,7 +4,7 @@ use std::{fmt, sync::OnceLock, time::Duration};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use quartet_common::config::{ConfigError, Telemetry};
+use quartet_common::config::{ConfigError, Settings, Telemetry};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{level::LogLevel, log, otlp::Export, span};

@@ -123,6 +123,10 @@ impl Settings for Config {
     quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.database.pooled && self.events.listen_url.is_none() {
+            let rule = "must be set: LISTEN needs a session, which database.pooled rules out";
+            return Err(ConfigError::invalid("events.listen_url", rule));
+        }
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;

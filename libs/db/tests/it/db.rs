@@ -9,7 +9,7 @@ use sqlx::{
 
 const SCHEMA: &str = "core";
 
-fn migrator(statements: &[&'static str]) -> Migrator {
+pub(crate) fn migrator(statements: &[&'static str]) -> Migrator {
     let migrations = (1..).zip(statements).map(|(version, sql)| {
         Migration::new(
             version,

@@ -6,6 +6,7 @@ use quartet_common::{
     clock::Clock,
     config::{ConfigError, Database},
 };
+use quartet_db::Reads;
 use quartet_service::Base;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// For GraphQL.
     pub(crate) db: PgPool,
+    /// For statistics, which may be old.
+    pub(crate) reads: Reads,
     /// For redirects.
     pub(crate) redirects_db: PgPool,
     /// Connections of `redirects_db` that uses of limited links may have: one that is used by many
@@ -91,6 +94,7 @@ impl Context {
             config,
             clock: base.clock.clone(),
             db: base.db.clone(),
+            reads: base.reads.clone(),
             metrics,
         })
     }
@@ -99,6 +103,7 @@ impl Context {
 fn listen_pool(config: &Config, base: &Base) -> Result<PgPool, ConfigError> {
     let mut settings = config.database.clone();
     settings.max_connections = 1;
+    settings.pooled = false;
     let mut key = "database.url";
     if let Some(url) = &config.events.listen_url {
         settings.url = url.clone();

@@ -81,6 +81,7 @@ pub async fn write(db: &PgPool) -> Result<Lease, sqlx::Error> {
     lease(db, "BEGIN").await
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the other way")]
 async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
     if is_pooled(db) {
         let begin = AssertSqlSafe(format!("{begin}; {FORGET}"));
@@ -93,6 +94,7 @@ async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
 ///
 /// # Errors
 /// When no connection is free in time, or the database does not respond.
+#[expect(clippy::disallowed_methods, reason = "this is the other way")]
 pub async fn begin(db: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
     if is_pooled(db) {
         return db

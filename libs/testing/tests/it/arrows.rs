@@ -81,7 +81,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "service",
         &[
             ["lib", "*", ""],
-            ["command", "base replica service", ""],
+            ["command", "base replica secrets service", ""],
+            ["secrets", "service", ""],
             ["replica", "base service", ""],
             ["assembly", "base documents service", ""],
             ["documents", "service", ""],

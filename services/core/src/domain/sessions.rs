@@ -106,7 +106,7 @@ pub(crate) async fn log_in(
     attempt.check(ctx).await?;
     for _ in 0..MAX_LOGIN_ATTEMPTS {
         let user = {
-            let mut db = ctx.db.acquire().await?;
+            let mut db = quartet_db::read(&ctx.db).await?;
             users::by_email(&mut db, email.as_str()).await?
         };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
@@ -136,7 +136,7 @@ pub(crate) async fn refresh(
 ) -> Result<SessionTokens, Error> {
     let token = RefreshToken::parse(token).ok_or(Error::MalformedRefreshToken)?;
     let now = ctx.clock.now();
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
     let locked = locked.ok_or(Error::InvalidRefreshToken)?;
     let (user_id, session_id) = (locked.user_id, locked.session_id);
@@ -211,7 +211,7 @@ pub(crate) async fn current(
     user_id: UserId,
     session_id: SessionId,
 ) -> Result<CurrentSession, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let created_at = sessions::live_since(&mut db, user_id, session_id, ctx.clock.now()).await?;
     Ok(CurrentSession {
         id: session_id,
@@ -226,7 +226,7 @@ pub(crate) async fn current_user(
     user_id: UserId,
     session_id: SessionId,
 ) -> Result<CurrentUser, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let user = sessions::live_user(&mut db, user_id, session_id, ctx.clock.now()).await?;
     user.map(CurrentUser).ok_or(Error::SessionEnded)
 }
@@ -238,7 +238,7 @@ pub(crate) async fn list(
     before: Option<SessionId>,
     limit: i64,
 ) -> Result<Vec<SessionRow>, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     Ok(sessions::list(&mut db, user_id, before, ctx.clock.now(), limit).await?)
 }
 
@@ -254,8 +254,11 @@ pub(crate) async fn revoke(
     } else {
         "revoked"
     };
-    let mut db = ctx.db.acquire().await?;
-    if sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await? {
+    let mut db = quartet_db::write(&ctx.db).await?;
+    let revoked =
+        sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await?;
+    db.commit().await?;
+    if revoked {
         Ok(())
     } else {
         Err(Error::SessionNotFound)
@@ -272,7 +275,7 @@ async fn open(
 ) -> Result<Option<SessionTokens>, Error> {
     let session = new_session(ctx, verified.id, client);
     let token = RefreshToken::random();
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let user = users::lock(&mut tx, verified.id).await?;
     if user.is_none_or(|user| user.password_hash != verified.password_hash) {
         return Ok(None);
@@ -322,12 +325,12 @@ async fn insert_token(
 
 /// Hashes the password with the current parameters. The login succeeds even if this fails; the next
 /// one tries again.
-async fn rehash(pool: &PgPool, permit: &mut Permit, user: &UserRow, password: SecretString) {
+async fn rehash(db: &PgPool, permit: &mut Permit, user: &UserRow, password: SecretString) {
     let work = async {
         let hash = permit.hash(password).await?;
-        let mut db = pool.acquire().await?;
+        let mut db = quartet_db::write(db).await?;
         users::replace_hash(&mut db, user.id, &user.password_hash, &hash).await?;
-        Ok::<(), Error>(())
+        Ok::<(), Error>(db.commit().await?)
     };
     if let Err(error) = work.await {
         tracing::warn!(%error, user_id = %user.id, "rehashing a password failed");

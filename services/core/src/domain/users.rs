@@ -78,7 +78,7 @@ pub(crate) async fn sign_up(
 }
 
 async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn delete(
     if current.created_at + fresh < now {
         return Err(Error::StaleLogin);
     }
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let user = users::lock(&mut tx, current.user_id).await?;
     precondition(&user.ok_or(Error::SessionEnded)?)?;
     users::delete(&mut tx, current.user_id, now).await?;
@@ -132,8 +132,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-async fn insert(pool: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
+async fn insert(db: &PgPool, user: &UserRow, reply: &Reply<UserRow>) -> Result<(), Error> {
+    let mut tx = quartet_db::begin(db).await?;
     users::insert(&mut tx, user).await?;
     reply.keep(&mut tx, user).await?;
     tx.commit().await?;
@@ -196,7 +196,7 @@ async fn write(
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
     confirmation: Option<&Confirmation>,
 ) -> Result<Option<UserRow>, Error> {
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
     precondition(&before)?;

@@ -3,6 +3,8 @@
 use quartet_telemetry::{count_statement, span, spans_enabled};
 use sqlx::{PgPool, PgTransaction};
 
+use crate::connections::{begin, begin_with};
+
 /// Runs one SQL statement. `name` is the resource and the verb, such as `users.insert`.
 ///
 /// The statement is counted in the response line of the request (`db_statements`) and, where spans
@@ -29,14 +31,10 @@ pub async fn statement<T>(
 /// When the database does not respond.
 pub async fn begin_as(db: &PgPool, user: &str) -> Result<PgTransaction<'static>, sqlx::Error> {
     if is_plain(user) {
-        let begin = format!("BEGIN; SET LOCAL quartet.user_id = '{user}'");
-        return statement(
-            "session.set_user",
-            db.begin_with(sqlx::AssertSqlSafe(begin)),
-        )
-        .await;
+        let set = format!("SET LOCAL quartet.user_id = '{user}'");
+        return statement("session.set_user", begin_with(db, &set)).await;
     }
-    let mut tx = db.begin().await?;
+    let mut tx = begin(db).await?;
     let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(user);
     statement("session.set_user", set.execute(&mut *tx)).await?;
     Ok(tx)

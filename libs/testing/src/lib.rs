@@ -12,6 +12,8 @@ pub mod contract;
 #[cfg(feature = "database")]
 mod database;
 mod issuer;
+#[cfg(feature = "database")]
+mod pooler;
 pub mod server;
 mod watch;
 
@@ -19,5 +21,7 @@ pub use bounds::accepted_numbers;
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
+#[cfg(feature = "database")]
+pub use pooler::Pooler;
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
 pub use watch::Watch;

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, within};
-use quartet_service::{Sections, Settings};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -85,14 +85,7 @@ pub struct Retention {
 }
 
 impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
+    quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
         self.check_seconds()?;

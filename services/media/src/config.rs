@@ -3,7 +3,7 @@
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
-use quartet_service::{Sections, Settings};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -67,14 +67,7 @@ pub struct Downloads {
 }
 
 impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
+    quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
         let s3 = &self.s3;

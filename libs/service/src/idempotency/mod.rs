@@ -149,6 +149,8 @@ pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::
     )
     .bind(clock.now())
     .bind(limit);
-    let deleted = statement("idempotency_keys.purge", delete.execute(db)).await?;
+    let mut db = quartet_db::write(db).await?;
+    let deleted = statement("idempotency_keys.purge", delete.execute(&mut *db)).await?;
+    db.commit().await?;
     Ok(deleted.rows_affected())
 }

@@ -23,7 +23,11 @@ use quartet_common::{
 };
 use quartet_db::statement;
 use serde_json::{Map, Value};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{
+    FromRow, PgConnection, PgPool, Postgres,
+    postgres::{PgArguments, PgQueryResult},
+    query::Query,
+};
 use uuid::Uuid;
 
 use super::request::HEADER;
@@ -98,7 +102,7 @@ impl Slot {
         .bind(now + LEASE)
         .bind(now + KEPT)
         .bind(now);
-        let claimed = statement("idempotency_keys.claim", claim.execute(&self.db))
+        let claimed = statement("idempotency_keys.claim", self.write(claim))
             .await
             .map_err(quartet_db::problem)?;
         if claimed.rows_affected() == 1 {
@@ -115,7 +119,11 @@ impl Slot {
         )
         .bind(&self.principal)
         .bind(&self.key);
-        let row = statement("idempotency_keys.by_key", select.fetch_optional(&self.db))
+        let found = async {
+            let mut db = quartet_db::read(&self.db).await?;
+            select.fetch_optional(&mut *db).await
+        };
+        let row = statement("idempotency_keys.by_key", found)
             .await
             .map_err(quartet_db::problem)?
             // The first request failed between the two statements, so the key is free again.
@@ -159,7 +167,7 @@ impl Slot {
         .bind(&self.key)
         .bind(self.claim)
         .bind(self.clock.now() + LEASE);
-        if let Err(error) = statement("idempotency_keys.renew", update.execute(&self.db)).await {
+        if let Err(error) = statement("idempotency_keys.renew", self.write(update)).await {
             tracing::warn!(%error, "renewing the claim of an idempotency key failed");
         }
     }
@@ -241,7 +249,20 @@ impl Slot {
     }
 
     async fn keep_outside(&self, kept: Kept<'_>) -> Result<(), sqlx::Error> {
-        self.keep(&mut *self.db.acquire().await?, kept).await
+        let mut db = quartet_db::write(&self.db).await?;
+        self.keep(&mut db, kept).await?;
+        db.commit().await
+    }
+
+    /// One statement by itself.
+    async fn write(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgQueryResult, sqlx::Error> {
+        let mut db = quartet_db::write(&self.db).await?;
+        let done = query.execute(&mut *db).await?;
+        db.commit().await?;
+        Ok(done)
     }
 
     /// Makes the key usable again, unless a response is kept for it.
@@ -253,7 +274,7 @@ impl Slot {
         .bind(&self.principal)
         .bind(&self.key)
         .bind(self.claim);
-        let freed = statement("idempotency_keys.free", delete.execute(&self.db)).await;
+        let freed = statement("idempotency_keys.free", self.write(delete)).await;
         if let Err(error) = freed {
             tracing::warn!(%error, "freeing an idempotency key failed; its claim expires");
         }

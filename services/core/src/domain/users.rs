@@ -78,7 +78,7 @@ pub(crate) async fn sign_up(
 }
 
 async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn delete(
     if current.created_at + fresh < now {
         return Err(Error::StaleLogin);
     }
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let user = users::lock(&mut tx, current.user_id).await?;
     precondition(&user.ok_or(Error::SessionEnded)?)?;
     users::delete(&mut tx, current.user_id, now).await?;
@@ -139,7 +139,7 @@ async fn insert(
     reply: &Reply<UserRow>,
 ) -> Result<(), Error> {
     let (user_id, now) = (user.id, user.created_at);
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     users::insert(&mut tx, user).await?;
     let email_id = EmailId::new(&ctx.clock);
     emails::insert_primary(&mut tx, email_id, user_id, &user.email, now).await?;
@@ -182,7 +182,7 @@ async fn confirm(
     let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let stored = {
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::read(&ctx.db).await?;
         passwords::of_user(&mut db, user.id).await?
     };
     let verification = permit.verify(given, stored.clone()).await?;
@@ -209,7 +209,7 @@ async fn write(
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
     confirmation: Option<&Confirmation>,
 ) -> Result<Option<UserRow>, Error> {
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
     precondition(&before)?;

@@ -7,7 +7,6 @@ use std::{collections::HashMap, iter};
 
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
 use quartet_common::problem::Rule;
-use quartet_db::begin_as;
 
 use super::{Context, values::times};
 use crate::{
@@ -142,7 +141,7 @@ impl Interval {
 }
 
 /// The rows of many series in one transaction, with one statement per span. Series without clicks
-/// are missing.
+/// are missing. They may be as old as `database.read_max_lag_seconds` allows.
 ///
 /// # Errors
 /// `Database`.
@@ -156,7 +155,7 @@ pub(crate) async fn load(
         by_span.entry(*span).or_default().push(*link_id);
     }
     let mut loaded: HashMap<(LinkId, Span), Vec<PointRow>> = HashMap::new();
-    let mut tx = begin_as(&ctx.db, owner).await?;
+    let mut tx = ctx.reads.begin_as(owner).await?;
     for (span, links) in by_span {
         let period = Period {
             unit: span.interval.unit(),

@@ -82,8 +82,9 @@ pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<
             .delete(deleted.visibility, &deleted.object_key)
             .await?;
         objects.delete_incoming(id).await?;
-        let mut db = ctx.db.acquire().await?;
-        Ok::<_, Error>(sweeps::finish(&mut db, &[id], now).await?)
+        let mut db = quartet_db::write(&ctx.db).await?;
+        sweeps::finish(&mut db, &[id], now).await?;
+        Ok::<_, Error>(db.commit().await?)
     };
     if let Err(error) = removed.await {
         tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");

@@ -59,7 +59,7 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
             }
         }
     }
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let backlog = sweeps::backlog(&mut db, claim(ctx)).await?;
     ctx.metrics.sweep_backlog.set(backlog);
     Ok(removed)
@@ -81,8 +81,10 @@ async fn round(ctx: &Context, kind: Kind) -> Result<Round, Error> {
 
 async fn assets(ctx: &Context) -> Result<Round, Error> {
     let rows = {
-        let mut db = ctx.db.acquire().await?;
-        sweeps::take(&mut db, claim(ctx)).await?
+        let mut db = quartet_db::write(&ctx.db).await?;
+        let rows = sweeps::take(&mut db, claim(ctx)).await?;
+        db.commit().await?;
+        rows
     };
     let taken = rows.len();
     let deletes = rows.into_iter().map(|row| async move {
@@ -90,26 +92,31 @@ async fn assets(ctx: &Context) -> Result<Round, Error> {
         (row.id, deleted)
     });
     let cleared = all(deletes).await;
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::write(&ctx.db).await?;
+    let removed = sweeps::finish(&mut db, &cleared, ctx.clock.now()).await?;
+    db.commit().await?;
     Ok(Round {
         taken,
         cleared: cleared.len(),
-        removed: sweeps::finish(&mut db, &cleared, ctx.clock.now()).await?,
+        removed,
     })
 }
 
 async fn incoming(ctx: &Context) -> Result<Round, Error> {
     let ids = {
-        let mut db = ctx.db.acquire().await?;
-        sweeps::take_incoming(&mut db, claim(ctx)).await?
+        let mut db = quartet_db::write(&ctx.db).await?;
+        let ids = sweeps::take_incoming(&mut db, claim(ctx)).await?;
+        db.commit().await?;
+        ids
     };
     let taken = ids.len();
     let deletes = ids
         .into_iter()
         .map(|id| async move { (id, ctx.objects.delete_incoming(id).await) });
     let cleared = all(deletes).await;
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::write(&ctx.db).await?;
     sweeps::finish_incoming(&mut db, &cleared).await?;
+    db.commit().await?;
     Ok(Round {
         taken,
         cleared: cleared.len(),

@@ -67,7 +67,7 @@ async fn row_level_security_hides_rows_of_other_users() {
     let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
     assert_eq!(unset, 0, "no rows without a user");
     for (subject, expected) in [("usr_b", 0_i64), ("", 0), ("usr_a", 1)] {
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&pool).await.unwrap();
         sqlx::query("SELECT set_config('quartet.user_id', $1, true)")
             .bind(subject)
             .execute(&mut *tx)

@@ -35,6 +35,7 @@ static CONTRACT: LazyLock<Contract> =
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
+    config: Config,
     pub(crate) clock: Clock,
     pub(crate) issuer: Issuer,
     pub(crate) database: TestDatabase,
@@ -117,7 +118,7 @@ impl TestApp {
         change(&mut config);
         let stop = CancellationToken::new();
         let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
-        let replica = Replica::<Service>::new(config, base).unwrap();
+        let replica = Replica::<Service>::new(config.clone(), base).unwrap();
         let state = replica.state.clone();
         let watch = Arc::new(Watch::new(&CONTRACT));
         let around = Arc::clone(&watch);
@@ -128,6 +129,7 @@ impl TestApp {
         Self {
             address,
             state,
+            config,
             clock,
             issuer,
             database,
@@ -136,6 +138,14 @@ impl TestApp {
             _stop: stop.drop_guard(),
             _watch: watch,
         }
+    }
+
+    /// As a changed secret file does it.
+    pub(crate) fn rotate_keys(&self, access: &str, secret: &str) {
+        let mut config = self.config.clone();
+        config.s3.access_key = SecretString::from(access);
+        config.s3.secret_key = SecretString::from(secret);
+        Service::rotate(&self.state, &config);
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, subject: &str) -> RequestBuilder {

@@ -171,22 +171,22 @@ impl SigningKeys {
     }
 
     /// Reads the keys again because a token names an unknown one.
-    pub(crate) async fn reload(&self, pool: &PgPool) -> Result<(), Error> {
+    pub(crate) async fn reload(&self, db: &PgPool) -> Result<(), Error> {
         let mut reloaded_at = self.0.reloaded_at.lock().await;
         let now = self.0.clock.now();
         if reloaded_at.is_some_and(|at| now < at + RELOAD_INTERVAL) {
             return Ok(());
         }
         *reloaded_at = Some(now);
-        let mut db = pool.acquire().await?;
+        let mut db = quartet_db::read(db).await?;
         let rows = signing_keys::all(&mut db).await?;
         self.install(rows)
     }
 
     /// Creates the first key, or the next one when it is due; deletes keys whose tokens have all
     /// expired; reads the rest. Safe to run on all replicas at once: one creates, all read.
-    pub(crate) async fn maintain(&self, pool: &PgPool) -> Result<(), Error> {
-        let mut tx = pool.begin().await?;
+    pub(crate) async fn maintain(&self, db: &PgPool) -> Result<(), Error> {
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         let now = self.0.clock.now();
         let rows = signing_keys::all(&mut tx).await?;
@@ -204,13 +204,13 @@ impl SigningKeys {
     /// are deleted, which invalidates every access token: for a key that has leaked.
     pub(crate) async fn rotate(
         &self,
-        pool: &PgPool,
+        db: &PgPool,
         immediately: bool,
     ) -> Result<SigningKeyRow, Error> {
         let now = self.0.clock.now();
         let ahead = Duration::from_secs(self.0.config.keys.publish_ahead_seconds);
         let row = self.generate(if immediately { now } else { now + ahead }, now)?;
-        let mut tx = pool.begin().await?;
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         if immediately {
             signing_keys::delete_all(&mut tx).await?;
@@ -221,8 +221,8 @@ impl SigningKeys {
     }
 
     /// Seals with the current master key what a previous one has sealed. Returns how many keys.
-    pub(crate) async fn reseal(&self, pool: &PgPool) -> Result<usize, Error> {
-        let mut tx = pool.begin().await?;
+    pub(crate) async fn reseal(&self, db: &PgPool) -> Result<usize, Error> {
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         let master_key = &self.0.master_key;
         let mut resealed = 0;

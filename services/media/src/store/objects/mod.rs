@@ -48,6 +48,8 @@ struct Inner {
     client: Client,
     /// Signs for the endpoint that clients reach.
     signer: Client,
+    /// Of both.
+    keys: client::Keys,
     private_bucket: String,
     public_bucket: String,
     public_base_url: String,
@@ -72,13 +74,20 @@ impl ObjectStore {
             },
             |url| client::without_slash(url).to_owned(),
         );
+        let keys = client::Keys::new(settings);
         Self(Arc::new(Inner {
-            client: client::connect(settings, &settings.endpoint),
-            signer: client::connect(settings, public_endpoint),
+            client: client::connect(settings, &settings.endpoint, &keys),
+            signer: client::connect(settings, public_endpoint, &keys),
+            keys,
             private_bucket: settings.private_bucket.clone(),
             public_bucket: settings.public_bucket.clone(),
             public_base_url,
         }))
+    }
+
+    /// Signs with the key pair of these settings from now on.
+    pub(crate) fn rotate(&self, settings: &S3) {
+        self.0.keys.rotate(settings);
     }
 
     /// The URL of a public object, which anyone can read.

@@ -1,0 +1,119 @@
+//! The pools of a process, whose credentials may change while it runs.
+//!
+//! - A pool belongs to the setting that names its database; a changed URL concerns all pools of it.
+//! - New connections use the new URL from then on. Postgres keeps sessions whose password has
+//!   changed, so older connections finish what they do, and are closed when they come back.
+//! - Without that, a rotated password would show hours later, when a connection is lost, in every
+//!   replica at once.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use quartet_common::config::{ConfigError, Database};
+use sqlx::{PgPool, pool::PoolConnectionMetadata};
+
+use crate::pool::{options, pool_options};
+
+/// Cheap to clone; clones share the pools.
+#[derive(Clone, Default)]
+pub struct Databases(Arc<Mutex<Vec<Entry>>>);
+
+struct Entry {
+    key: &'static str,
+    settings: Database,
+    application: String,
+    pool: PgPool,
+    rotated: Rotated,
+}
+
+/// When the credentials of a pool have changed last.
+#[derive(Clone, Default)]
+struct Rotated(Arc<Mutex<Option<Instant>>>);
+
+impl Rotated {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection was opened with the credentials of today.
+    fn allows(&self, connection: &PoolConnectionMetadata) -> bool {
+        let rotated = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rotated.is_none_or(|rotated| connection.age < rotated.elapsed())
+    }
+}
+
+impl fmt::Debug for Databases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().iter().map(|entry| &entry.application)).finish()
+    }
+}
+
+impl Databases {
+    /// A pool as [`pool`](crate::pool) makes it; `key` is the setting that holds `settings.url`.
+    ///
+    /// # Errors
+    /// When the URL is not valid.
+    pub fn open(
+        &self,
+        key: &'static str,
+        settings: &Database,
+        application: &str,
+    ) -> Result<PgPool, ConfigError> {
+        let rotated = Rotated::default();
+        let (before, after) = (rotated.clone(), rotated.clone());
+        let pool = pool_options(settings, move |meta| before.allows(meta))
+            .after_release(move |_, meta| {
+                let allowed = after.allows(&meta);
+                Box::pin(async move { Ok(allowed) })
+            })
+            .connect_lazy_with(options(settings, application)?);
+        self.lock().push(Entry {
+            key,
+            settings: settings.clone(),
+            application: application.to_owned(),
+            pool: pool.clone(),
+            rotated,
+        });
+        Ok(pool)
+    }
+
+    /// The settings whose pools can be given another URL.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let mut keys: Vec<_> = self.lock().iter().map(|entry| entry.key).collect();
+        keys.dedup();
+        keys
+    }
+
+    /// Connects with another URL from now on, and closes the connections of before.
+    ///
+    /// # Errors
+    /// When the URL is not valid; nothing changes then.
+    pub fn rotate(&self, key: &str, url: &str) -> Result<(), ConfigError> {
+        let mut entries = self.lock();
+        for entry in entries.iter_mut().filter(|entry| entry.key == key) {
+            let settings = Database {
+                url: url.into(),
+                ..entry.settings.clone()
+            };
+            let options = options(&settings, &entry.application)?;
+            entry.settings = settings;
+            entry.pool.set_connect_options(options);
+            entry.rotated.now();
+            // Those in use follow when they are released.
+            for _ in 0..entry.pool.num_idle() {
+                let Some(mut idle) = entry.pool.try_acquire() else {
+                    break;
+                };
+                idle.close_on_drop();
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

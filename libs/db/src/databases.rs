@@ -9,13 +9,19 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use quartet_common::config::{ConfigError, Database};
-use sqlx::{PgPool, pool::PoolConnectionMetadata};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgPool, pool::PoolConnectionMetadata,
+    postgres::PgConnectOptions,
+};
 
-use crate::pool::{options, pool_options};
+use crate::{
+    migrations::SchemaError,
+    pool::{options, pool_options},
+};
 
 /// Cheap to clone; clones share the pools.
 #[derive(Clone, Default)]
@@ -27,6 +33,30 @@ struct Entry {
     application: String,
     pool: PgPool,
     rotated: Rotated,
+}
+
+/// Why another URL is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateFailure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Database(#[from] SchemaError),
+}
+
+impl Entry {
+    fn replace(&mut self, settings: Database, options: PgConnectOptions) {
+        self.settings = settings;
+        self.pool.set_connect_options(options);
+        self.rotated.now();
+        // Those in use follow when they are released.
+        for _ in 0..self.pool.num_idle() {
+            let Some(mut idle) = self.pool.try_acquire() else {
+                break;
+            };
+            idle.close_on_drop();
+        }
+    }
 }
 
 /// When the credentials of a pool have changed last.
@@ -87,28 +117,33 @@ impl Databases {
         keys
     }
 
-    /// Connects with another URL from now on, and closes the connections of before.
+    /// Connects with another URL from now on, and closes the connections of before. Not before the
+    /// database has accepted it: a password may reach the file earlier than Postgres.
     ///
     /// # Errors
-    /// When the URL is not valid; nothing changes then.
-    pub fn rotate(&self, key: &str, url: &str) -> Result<(), ConfigError> {
-        let mut entries = self.lock();
-        for entry in entries.iter_mut().filter(|entry| entry.key == key) {
-            let settings = Database {
-                url: url.into(),
-                ..entry.settings.clone()
-            };
-            let options = options(&settings, &entry.application)?;
-            entry.settings = settings;
-            entry.pool.set_connect_options(options);
-            entry.rotated.now();
-            // Those in use follow when they are released.
-            for _ in 0..entry.pool.num_idle() {
-                let Some(mut idle) = entry.pool.try_acquire() else {
-                    break;
+    /// When the URL is not valid or not accepted; nothing changes then.
+    pub async fn rotate(&self, key: &str, url: &str) -> Result<(), RotateFailure> {
+        let mut ready = Vec::new();
+        for (index, entry) in self.lock().iter().enumerate() {
+            if entry.key == key {
+                let settings = Database {
+                    url: url.into(),
+                    ..entry.settings.clone()
                 };
-                idle.close_on_drop();
+                let options = options(&settings, &entry.application)?;
+                ready.push((index, settings, options));
             }
+        }
+        let Some((_, settings, options)) = ready.first() else {
+            return Ok(());
+        };
+        let limit = Duration::from_secs(settings.acquire_timeout_seconds);
+        let accepted = tokio::time::timeout(limit, options.connect()).await;
+        let accepted = accepted.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let _ = accepted.map_err(SchemaError::from)?.close().await;
+        let mut entries = self.lock();
+        for (index, settings, options) in ready {
+            entries[index].replace(settings, options);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ mod reads;
 mod statement;
 
 pub use connections::{Lease, begin, read, write};
-pub use databases::Databases;
+pub use databases::{Databases, RotateFailure};
 pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
 pub use pool::{options, ping, pool};

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quartet_common::config::{ConfigError, Loaded, Settings as Values, Sources, Texts, Watch};
-use quartet_db::Databases;
+use quartet_db::{Databases, RotateFailure};
 use tokio::sync::watch;
 
 use crate::service::Service;
@@ -45,6 +45,7 @@ impl<S: Service> Rotation<S> {
         let mut kept_before = Vec::new();
         // For the state, which is built while the database is awaited.
         let mut unseen = None;
+        let mut refused = String::new();
         loop {
             tokio::time::sleep(CHECK).await;
             let (reading, last) = (Arc::clone(&files), good.clone());
@@ -57,14 +58,15 @@ impl<S: Service> Rotation<S> {
             }
             kept_before = kept;
             if let Some(texts) = watch.observe(texts) {
-                match load().and_then(|loaded| self.apply(loaded)) {
+                match self.reload(&load).await {
                     Ok(config) => {
-                        good = texts;
+                        (good, refused) = (texts, String::new());
                         unseen = Some(config);
                     }
                     Err(error) => {
-                        tracing::error!(target: "quartet", error = error.to_string(),
-                            "changed secret refused; the previous one stays in force");
+                        report(&error, &mut refused);
+                        // A password may reach the file before it reaches Postgres.
+                        watch.request();
                     }
                 }
             }
@@ -78,14 +80,18 @@ impl<S: Service> Rotation<S> {
     }
 
     /// Puts the secrets of a new configuration in force, and names what needs a restart.
-    fn apply(&mut self, loaded: Loaded<S::Config>) -> Result<S::Config, ConfigError> {
+    async fn reload(
+        &mut self,
+        load: &impl Fn() -> Result<Loaded<S::Config>, ConfigError>,
+    ) -> Result<S::Config, RotateFailure> {
+        let loaded = load()?;
         let databases = self.databases.keys();
         let mut restart = Vec::new();
         let mut rotated = Vec::new();
         for key in self.settings.changed_keys(&loaded.settings) {
             if databases.contains(&key.as_str()) {
                 let url = loaded.settings.text(&key).unwrap_or_default();
-                self.databases.rotate(&key, url)?;
+                self.databases.rotate(&key, url).await?;
                 rotated.push(key);
             } else if S::ROTATED.contains(&key.as_str()) {
                 rotated.push(key);
@@ -103,6 +109,16 @@ impl<S: Service> Rotation<S> {
         }
         self.settings = loaded.settings;
         Ok(loaded.config)
+    }
+}
+
+/// In one line for as long as the error is the same.
+fn report(error: &RotateFailure, reported: &mut String) {
+    let text = error.to_string();
+    if text != *reported {
+        tracing::error!(target: "quartet", error = text,
+            "changed secret refused; the previous one stays in force");
+        *reported = text;
     }
 }
 

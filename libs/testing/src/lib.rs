@@ -22,6 +22,6 @@ pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
 #[cfg(feature = "database")]
-pub use pooler::Pooler;
+pub use pooler::{POOLED, Pooler};
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
 pub use watch::Watch;

@@ -14,6 +14,8 @@ use quartet_common::config::Database;
 
 use crate::database::TestDatabase;
 
+/// When this variable is set, whole suites run behind PgBouncer.
+pub const POOLED: &str = "TEST_POOLED";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fewer than the connections of a pool, so that sessions change hands.
 const SESSIONS: u32 = 3;

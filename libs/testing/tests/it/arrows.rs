@@ -36,7 +36,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["ids", "__private", ""],
             ["migrations", "connections pool", ""],
             ["reads", "connections databases error statement", ""],
-            ["databases", "pool", ""],
+            ["databases", "migrations pool", ""],
             ["pool", "connections", ""],
             ["statement", "connections", ""],
             ["connections", "", ""],

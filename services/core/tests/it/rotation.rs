@@ -111,10 +111,14 @@ async fn a_password_rotates_while_the_service_runs() {
     let (mut service, ready) = start(&database, &volume.file());
     assert!(is_ready(&ready).await);
 
+    // The file may come first.
+    volume.swap(&role.url(&database, "two"));
+    let (line, _) = service.find("changed secret refused; the previous one stays in force");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("refuses the role or its password"), "{error}");
+    assert!(is_ready(&ready).await, "open connections continue");
     role.run("ALTER ROLE ROLE_NAME PASSWORD 'two'").await;
     role.run("SELECT set_config('test.rotated', clock_timestamp()::text, false)").await;
-    assert!(is_ready(&ready).await, "open connections continue");
-    volume.swap(&role.url(&database, "two"));
     let (line, _) = service.find("changed secrets are in force");
     assert_eq!(line["settings"], "database.url");
     // Those of before are closed, each at the latest when it comes back.

@@ -31,7 +31,7 @@ async fn links_work_behind_a_pooler_in_transaction_mode() {
     let limited = limited["slug"].as_str().unwrap();
     assert_eq!(one.follow(limited).await.status(), 302);
     assert_eq!(two.follow(limited).await.status(), 410);
-    let list = "{ links(orderBy: {field: TOTAL_CLICKS, direction: DESC}) { nodes { clicks { total
+    let list = "{ links(orderBy: [{field: TOTAL_CLICKS, direction: DESC}]) { nodes { clicks { total
         series(by: HOUR) { total } } } } }";
     let data = one.data(ALICE, list, json!({})).await;
     assert_eq!(data["links"]["nodes"][0]["clicks"]["total"], 2);

@@ -84,3 +84,17 @@ async fn row_level_security_hides_rows_of_other_users() {
         );
     }
 }
+
+#[tokio::test]
+async fn uploads_work_behind_a_pooler_in_transaction_mode() {
+    let app = TestApp::start_pooled().await;
+    for subject in ["usr_a", "usr_b"] {
+        let asset = app.upload(subject, "private").await;
+        let url = format!("/v1/media/assets/{}", id_of(&asset));
+        for (other, status) in [("usr_a", 200), ("usr_b", 200), ("usr_c", 404)] {
+            let expected = if other == subject { status } else { 404 };
+            assert_eq!(app.get(&url, other).await.status(), expected, "{other}");
+        }
+        assert_eq!(app.delete(&url, subject).await.status(), 204);
+    }
+}

@@ -173,6 +173,7 @@ async fn take_use(
     let taken = redirects::take_use(&mut db, now, &row).await?;
     db.commit().await?;
     db.commit().await?;
+    db.commit().await?;
     Ok(taken.map_or(Outcome::Exhausted, |row| {
         // The target may have changed since it was cached.
         Outcome::Redirect(Redirect {

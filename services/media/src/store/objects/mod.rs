@@ -2,6 +2,7 @@
 
 mod client;
 mod presign;
+mod signer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use presign::{Disposition, SignedRequest, Validity};
+use signer::Signer;
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -46,9 +48,9 @@ pub(crate) struct ObjectStore(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// Signs for the endpoint that clients reach.
-    signer: Client,
-    /// Of both.
+    /// Signs for the endpoint that clients reach, and the private bucket.
+    signer: Signer,
+    /// Of the client; the signer has its own copy.
     keys: client::Keys,
     private_bucket: String,
     public_bucket: String,
@@ -77,7 +79,7 @@ impl ObjectStore {
         let keys = client::Keys::new(settings);
         Self(Arc::new(Inner {
             client: client::connect(settings, &settings.endpoint, &keys),
-            signer: client::connect(settings, public_endpoint, &keys),
+            signer: Signer::new(settings, public_endpoint, &settings.private_bucket),
             keys,
             private_bucket: settings.private_bucket.clone(),
             public_bucket: settings.public_bucket.clone(),
@@ -88,6 +90,7 @@ impl ObjectStore {
     /// Signs with the key pair of these settings from now on.
     pub(crate) fn rotate(&self, settings: &S3) {
         self.0.keys.rotate(settings);
+        self.0.signer.rotate(settings);
     }
 
     /// The URL of a public object, which anyone can read.

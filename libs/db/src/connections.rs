@@ -12,9 +12,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection,
-};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";

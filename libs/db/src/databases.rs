@@ -77,7 +77,9 @@ impl Rotated {
 
 impl fmt::Debug for Databases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lock().iter().map(|entry| &entry.application)).finish()
+        f.debug_list()
+            .entries(self.lock().iter().map(|entry| &entry.application))
+            .finish()
     }
 }
 

@@ -71,9 +71,7 @@ fn named_options(
     if settings.pooled {
         // The session is not ours: nothing is set at its start, and it keeps no statement. See
         // `connections`.
-        return Ok(options
-            .extra_float_digits(None)
-            .statement_cache_capacity(0));
+        return Ok(options.extra_float_digits(None).statement_cache_capacity(0));
     }
     let timeout = format!("{}s", settings.statement_timeout_seconds);
     Ok(options.options([("statement_timeout", timeout.as_str())]))

@@ -59,7 +59,11 @@ impl Progress {
     fn note(&mut self, now: Instant, position: i64, max_lag: Duration) {
         self.ahead.push_back((now, position));
         // Older ones would not make the standby usable.
-        while self.ahead.front().is_some_and(|(at, _)| now - *at > max_lag) {
+        while self
+            .ahead
+            .front()
+            .is_some_and(|(at, _)| now - *at > max_lag)
+        {
             self.ahead.pop_front();
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::Router;
-use quartet_http::{front::App, health::Readiness, serve::serve};
 use quartet_db::STANDBY_CHECK;
+use quartet_http::{front::App, health::Readiness, serve::serve};
 use quartet_jobs::{Job, Runner};
 use tokio::net::TcpListener;
 

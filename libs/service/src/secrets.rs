@@ -51,7 +51,9 @@ impl<S: Service> Rotation<S> {
             let (reading, last) = (Arc::clone(&files), good.clone());
             // On a thread of its own: a network file system may block.
             let read = tokio::task::spawn_blocking(move || reading.read_again(&last)).await;
-            let Ok(Ok((texts, kept))) = read else { continue };
+            let Ok(Ok((texts, kept))) = read else {
+                continue;
+            };
             if kept != kept_before && !kept.is_empty() {
                 tracing::warn!(target: "quartet", variables = kept.join(", "),
                     "secret file is missing or empty; its last value stays in force");

@@ -21,7 +21,7 @@ pub use bounds::accepted_numbers;
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
+pub use issuer::{AUDIENCE, ISSUER, Issuer};
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
-pub use issuer::{AUDIENCE, ISSUER, Issuer};
 pub use watch::Watch;

@@ -36,9 +36,13 @@ impl Pooler {
     /// # Panics
     /// When it does not start.
     pub fn start(database: &TestDatabase) -> Option<Self> {
-        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"]
-            .into_iter()
-            .find(|path| Path::new(path).is_file());
+        let program = [
+            "/usr/sbin/pgbouncer",
+            "/usr/bin/pgbouncer",
+            "/usr/local/bin/pgbouncer",
+        ]
+        .into_iter()
+        .find(|path| Path::new(path).is_file());
         let Some(program) = program else {
             eprintln!("skipped: PgBouncer is not installed (Debian: apt-get install pgbouncer)");
             return None;
@@ -51,7 +55,10 @@ impl Pooler {
             if rustix::process::geteuid().is_root() {
                 command.uid(NOBODY).gid(NOBODY);
             }
-            let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+            let child = command
+                .stdin(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()?;
             Ok(Self {
                 child,
                 address,

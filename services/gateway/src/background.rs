@@ -189,3 +189,29 @@ fn sweep_rate_limits(state: &State) {
     let keys = gauge_value(state.counter.len());
     state.metrics.rate_limit_keys.set(keys);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::Sources;
+
+    #[test]
+    fn a_resolver_is_kept_until_it_is_old_or_its_settings_change() {
+        let config = Sources::of_test("").unwrap();
+        let mut settings = config.model.discovery.clone();
+        let mut known = None;
+        let first = resolver(&mut known, &settings).unwrap();
+        let same = resolver(&mut known, &settings).unwrap();
+        assert!(Arc::ptr_eq(&first, &same));
+        // /etc/resolv.conf may have changed by then.
+        let (_, built, _) = known.as_mut().unwrap();
+        *built = built.checked_sub(RESOLVER_AGE).unwrap();
+        let old = resolver(&mut known, &settings).unwrap();
+        assert!(!Arc::ptr_eq(&first, &old));
+        settings.interval_ms += 1;
+        let changed = resolver(&mut known, &settings).unwrap();
+        assert!(!Arc::ptr_eq(&old, &changed));
+        let kept = resolver(&mut known, &settings).unwrap();
+        assert!(Arc::ptr_eq(&changed, &kept));
+    }
+}

@@ -157,7 +157,9 @@ mod tests {
         let defaults = "[part]\nport = 1\nservice_port = 2\n";
         let load = |variables: &[(&str, &str)]| {
             let own = |text: &str| text.to_owned();
-            let environment = variables.iter().map(|(name, value)| (own(name), own(value)));
+            let environment = variables
+                .iter()
+                .map(|(name, value)| (own(name), own(value)));
             load_checked::<Ports>(&[defaults], None, environment, |_| Ok(()))
         };
         let link = ("QUARTET_PART_PORT", "tcp://10.0.0.1:80");
@@ -168,7 +170,10 @@ mod tests {
             loaded.settings.passed_over(),
             ["QUARTET_PART_PORT", "QUARTET_PART_SERVICE_HOST"]
         );
-        let set = [("QUARTET_PART_PORT", "7"), ("QUARTET_PART_SERVICE_PORT", "8")];
+        let set = [
+            ("QUARTET_PART_PORT", "7"),
+            ("QUARTET_PART_SERVICE_PORT", "8"),
+        ];
         let part = load(&set).unwrap().config.part;
         assert_eq!((part.port, part.service_port), (7, 8));
         let misspelled = ("QUARTET_PART_PROT", "tcp://10.0.0.1:80");

@@ -41,7 +41,9 @@ async fn statements_of_many_connections_share_few_sessions() {
     let Some(world) = world().await else { return };
     let one = async |n: i32| {
         let mut write = db::write(&world.pool).await.unwrap();
-        let insert = sqlx::query("INSERT INTO rows VALUES ($1, $2)").bind(n).bind("none");
+        let insert = sqlx::query("INSERT INTO rows VALUES ($1, $2)")
+            .bind(n)
+            .bind("none");
         insert.execute(&mut *write).await.unwrap();
         write.commit().await.unwrap();
 
@@ -63,7 +65,11 @@ async fn statements_of_many_connections_share_few_sessions() {
             .fetch_one(&mut *read)
             .await
             .unwrap();
-        assert_eq!(left, (String::new(), n), "a setting outlived its transaction");
+        assert_eq!(
+            left,
+            (String::new(), n),
+            "a setting outlived its transaction"
+        );
         row.1
     };
     let sessions = futures_util::future::join_all((0..200).map(one)).await;
@@ -82,7 +88,10 @@ async fn what_is_not_committed_is_lost_and_reads_cannot_write() {
     assert_eq!(count(&world.pool).await, 0);
     let mut read = db::read(&world.pool).await.unwrap();
     let refused = read.execute(insert).await.unwrap_err();
-    assert!(refused.to_string().contains("read-only transaction"), "{refused}");
+    assert!(
+        refused.to_string().contains("read-only transaction"),
+        "{refused}"
+    );
     drop(read);
     let mut tx = db::begin(&world.pool).await.unwrap();
     tx.execute(insert).await.unwrap();
@@ -108,14 +117,19 @@ async fn the_schema_is_checked_and_statements_have_an_end() {
     let settings = world.pooler.settings(&world.database);
     let steps = super::db::migrator(&["CREATE TABLE core.a (n int)"]);
     db::migrate(&steps, &settings, SCHEMA).await.unwrap();
-    db::ensure_current(&steps, &world.pool, SCHEMA).await.unwrap();
+    db::ensure_current(&steps, &world.pool, SCHEMA)
+        .await
+        .unwrap();
 
     let mut admin = world.database.connect_as_admin().await;
     let reset = format!(
         "ALTER ROLE quartet_core IN DATABASE {} RESET statement_timeout",
         world.database.name
     );
-    admin.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(reset))).await.unwrap();
+    admin
+        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(reset)))
+        .await
+        .unwrap();
     // Sessions that PgBouncer opens from now on.
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND usename = 'quartet_core'";
@@ -133,5 +147,8 @@ async fn the_schema_is_checked_and_statements_have_an_end() {
     let mut settings = settings;
     settings.migrate_url = "".into();
     let refused = db::migrate(&steps, &settings, SCHEMA).await.unwrap_err();
-    assert!(refused.to_string().contains("database.migrate_url"), "{refused}");
+    assert!(
+        refused.to_string().contains("database.migrate_url"),
+        "{refused}"
+    );
 }

@@ -76,7 +76,10 @@ impl Cluster {
             .arg("--pgdata")
             .arg(&data);
         let output = command.output();
-        stdout_of("pg_basebackup", output.doing(|| "start pg_basebackup".to_owned())?)?;
+        stdout_of(
+            "pg_basebackup",
+            output.doing(|| "start pg_basebackup".to_owned())?,
+        )?;
         Ok(Self {
             programs: self.programs.clone(),
             user: self.user.clone(),

@@ -256,8 +256,7 @@ pub(crate) async fn revoke(
         "revoked"
     };
     let mut db = quartet_db::write(&ctx.db).await?;
-    let revoked =
-        sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await?;
+    let revoked = sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await?;
     db.commit().await?;
     if revoked {
         Ok(())

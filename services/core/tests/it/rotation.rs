@@ -64,7 +64,10 @@ impl Role {
              ALTER ROLE {name} IN DATABASE {} SET search_path = core",
             database.name
         );
-        admin.execute(sqlx::raw_sql(AssertSqlSafe(create))).await.unwrap();
+        admin
+            .execute(sqlx::raw_sql(AssertSqlSafe(create)))
+            .await
+            .unwrap();
         Self { name, admin }
     }
 
@@ -75,7 +78,10 @@ impl Role {
 
     async fn run(&mut self, sql: &str) {
         let sql = sql.replace("ROLE_NAME", &self.name);
-        self.admin.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        self.admin
+            .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+            .await
+            .unwrap();
     }
 
     /// How many of its connections were opened before the latest `ALTER ROLE`.
@@ -115,10 +121,14 @@ async fn a_password_rotates_while_the_service_runs() {
     volume.swap(&role.url(&database, "two"));
     let (line, _) = service.find("changed secret refused; the previous one stays in force");
     let error = line["error"].as_str().unwrap();
-    assert!(error.contains("refuses the role or its password"), "{error}");
+    assert!(
+        error.contains("refuses the role or its password"),
+        "{error}"
+    );
     assert!(is_ready(&ready).await, "open connections continue");
     role.run("ALTER ROLE ROLE_NAME PASSWORD 'two'").await;
-    role.run("SELECT set_config('test.rotated', clock_timestamp()::text, false)").await;
+    role.run("SELECT set_config('test.rotated', clock_timestamp()::text, false)")
+        .await;
     let (line, _) = service.find("changed secrets are in force");
     assert_eq!(line["settings"], "database.url");
     // Those of before are closed, each at the latest when it comes back.
@@ -154,7 +164,10 @@ async fn a_secret_that_is_missing_or_wrong_changes_nothing() {
     fs::write(&file, "mysql://s3cret@nowhere/").unwrap();
     let (line, _) = service.find("changed secret refused; the previous one stays in force");
     let error = line["error"].as_str().unwrap();
-    assert!(error.contains("database.url") && !error.contains("s3cret"), "{error}");
+    assert!(
+        error.contains("database.url") && !error.contains("s3cret"),
+        "{error}"
+    );
     assert!(is_ready(&ready).await);
     // A new password for the same role is taken after that, too.
     fs::write(&file, format!("{url}?application_name=other")).unwrap();

@@ -12,7 +12,8 @@ use quartet_testing::{TestDatabase, child::survives_hangup};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-pub(crate) const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const GOOD_KEY: &str =
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing listens on port 1.
 const UNREACHABLE: &str = "postgres://user:secret@127.0.0.1:1/nothing";
 
@@ -248,7 +249,10 @@ async fn variables_of_kubernetes_are_passed_over_in_one_line() {
     started.find("listening");
 
     let stderr = refusal(&[("QUARTET_SERVER_PORT", "8080")]);
-    assert!(stderr.contains("unknown setting `QUARTET_SERVER_PORT`"), "{stderr}");
+    assert!(
+        stderr.contains("unknown setting `QUARTET_SERVER_PORT`"),
+        "{stderr}"
+    );
 }
 
 /// Row-level security and revoked privileges mean nothing to them.

@@ -17,7 +17,10 @@ async fn links_work_behind_a_pooler_in_transaction_mode() {
         ("QUARTET_DATABASE_POOLED", "true"),
         ("QUARTET_EVENTS_LISTEN_URL", direct.as_str()),
     ];
-    let (one, two) = (cluster.start_with(&settings).await, cluster.start_with(&settings).await);
+    let (one, two) = (
+        cluster.start_with(&settings).await,
+        cluster.start_with(&settings).await,
+    );
     let (id, slug) = one.link().await;
     for replica in [&one, &two] {
         assert_eq!(replica.follow(&slug).await.status(), 302);
@@ -27,7 +30,9 @@ async fn links_work_behind_a_pooler_in_transaction_mode() {
     let update = "mutation($id: ID!) { updateLink(id: $id, input: {enabled: false}) { slug } }";
     one.data(ALICE, update, json!({"id": id})).await;
     eventually(async || (two.follow(&slug).await.status() == 410).then_some(())).await;
-    let limited = one.create(json!({"url": "https://a.example/", "maxClicks": 1})).await;
+    let limited = one
+        .create(json!({"url": "https://a.example/", "maxClicks": 1}))
+        .await;
     let limited = limited["slug"].as_str().unwrap();
     assert_eq!(one.follow(limited).await.status(), 302);
     assert_eq!(two.follow(limited).await.status(), 410);

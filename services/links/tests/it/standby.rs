@@ -23,7 +23,10 @@ async fn series(replica: &Replica, id: &str) -> i64 {
     let query = "query($id: ID!) { link(id: $id) { clicks { series(by: DAY) { total } } } }";
     let data = replica.data(ALICE, query, json!({"id": id})).await;
     let points = data["link"]["clicks"]["series"].as_array().unwrap();
-    points.iter().map(|point| point["total"].as_i64().unwrap()).sum()
+    points
+        .iter()
+        .map(|point| point["total"].as_i64().unwrap())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,14 +5,15 @@ use std::{
     time::Duration,
 };
 
+use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
 use aws_sdk_s3::{
     Client,
     config::{
         BehaviorVersion, Builder, Credentials, IdentityCache, ProvideCredentials, Region,
-        RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
+        RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig,
+        timeout::TimeoutConfig,
     },
 };
-use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
 use secrecy::ExposeSecret;
 use url::Url;
 

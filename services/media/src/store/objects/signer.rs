@@ -141,7 +141,6 @@ impl Signer {
                 .collect(),
         }
     }
-
 }
 
 impl KeyPair {
@@ -249,15 +248,16 @@ mod tests {
             },
             validity,
         );
-        let request: PutObjectFluentBuilder = connect(settings, &settings.endpoint, &Keys::new(settings))
-            .put_object()
-            .bucket(&settings.private_bucket)
-            .key(key)
-            .set_content_type(header("content-type"))
-            .set_content_length(header("content-length").map(|it| it.parse().unwrap()))
-            .set_if_none_match(header("if-none-match"))
-            .set_content_disposition(header("content-disposition"))
-            .set_checksum_sha256(header("x-amz-checksum-sha256"));
+        let request: PutObjectFluentBuilder =
+            connect(settings, &settings.endpoint, &Keys::new(settings))
+                .put_object()
+                .bucket(&settings.private_bucket)
+                .key(key)
+                .set_content_type(header("content-type"))
+                .set_content_length(header("content-length").map(|it| it.parse().unwrap()))
+                .set_if_none_match(header("if-none-match"))
+                .set_content_disposition(header("content-disposition"))
+                .set_checksum_sha256(header("x-amz-checksum-sha256"));
         let theirs = request.presigned(config(validity)).await.unwrap();
         assert_eq!(parts(&ours.url), parts(theirs.uri()), "{}", ours.url);
         assert_eq!(ours.method, theirs.method());

@@ -60,20 +60,6 @@ async fn insert(ctx: &Context, columns: &Columns) -> Result<i64, sqlx::Error> {
     Ok(new)
 }
 
-async fn insert(ctx: &Context, columns: &Columns) -> Result<i64, sqlx::Error> {
-    let mut db = quartet_db::write(&ctx.clicks_db).await?;
-    let new = clicks::insert_batch(&mut db, columns).await?;
-    db.commit().await?;
-    Ok(new)
-}
-
-async fn insert(ctx: &Context, columns: &Columns) -> Result<i64, sqlx::Error> {
-    let mut db = quartet_db::write(&ctx.clicks_db).await?;
-    let new = clicks::insert_batch(&mut db, columns).await?;
-    db.commit().await?;
-    Ok(new)
-}
-
 fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns {
     let oldest_visitor = (now - Days::new(VISITOR_DAYS - 1)).date_naive();
     let oldest = match retention_days {

@@ -172,8 +172,6 @@ async fn take_use(
     let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
     let taken = redirects::take_use(&mut db, now, &row).await?;
     db.commit().await?;
-    db.commit().await?;
-    db.commit().await?;
     Ok(taken.map_or(Outcome::Exhausted, |row| {
         // The target may have changed since it was cached.
         Outcome::Redirect(Redirect {

@@ -123,7 +123,7 @@ pub(crate) fn application_name(application: &str, pooled: bool) -> String {
     application.to_owned()
 }
 
-/// The name tells, since nothing else of a pool can be read that `options` has set.
+/// The name shows it, since nothing else of a pool can be read that `options` has set.
 fn is_pooled(db: &PgPool) -> bool {
     let options = db.connect_options();
     let name = options.get_application_name();

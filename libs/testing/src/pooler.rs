@@ -20,7 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Fewer than the connections of a pool, so that sessions change hands.
 const SESSIONS: u32 = 3;
 /// It refuses to run as root; any other user will do.
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED: u32 = 65_534;
 
 /// A running PgBouncer, killed when it is dropped.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Pooler {
             let mut command = Command::new(program);
             command.arg(directory.join("pgbouncer.ini"));
             if rustix::process::geteuid().is_root() {
-                command.uid(NOBODY).gid(NOBODY);
+                command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
             }
             let child = command
                 .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! Variables that Kubernetes sets in every pod, unless `enableServiceLinks: false`.
 //!
 //! A service `quartet-core` becomes `QUARTET_CORE_SERVICE_HOST`, `QUARTET_CORE_PORT=tcp://10.0.0.1:80`
-//! and so on, in every pod of its namespace. They look like settings. Name and value together tell
+//! and so on, in every pod of its namespace. They look like settings. Only name and value together keep
 //! them apart: a misspelled setting is still refused, and a setting whose name ends in `_PORT` is
 //! still set, unless its value is the address of a service.
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_told_apart_from_settings_by_name_and_value() {
+    fn services_differ_from_settings_by_name_and_value() {
         for (name, value) in [
             ("QUARTET_CORE_SERVICE_HOST", "10.96.7.3"),
             ("QUARTET_CORE_SERVICE_HOST", "fd00::7"),

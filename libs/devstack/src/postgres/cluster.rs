@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,7 +64,11 @@ impl Cluster {
     /// A standby of this running server: a copy of its files that follows it.
     pub(crate) fn standby(&self, scratch: TempDir) -> Result<Self> {
         let data = scratch.path().join("data");
-        fs::create_dir(&data).doing(|| format!("create {}", data.display()))?;
+        let mut private = fs::DirBuilder::new();
+        private
+            .mode(0o700)
+            .create(&data)
+            .doing(|| format!("create {}", data.display()))?;
         if let Some(user) = &self.user {
             user.own(&data)?;
         }

@@ -102,7 +102,8 @@ impl Slot {
         .bind(now + LEASE)
         .bind(now + KEPT)
         .bind(now);
-        let claimed = statement("idempotency_keys.claim", self.write(claim))
+        let claimed = self
+            .write("idempotency_keys.claim", claim)
             .await
             .map_err(quartet_db::problem)?;
         if claimed.rows_affected() == 1 {
@@ -119,11 +120,13 @@ impl Slot {
         )
         .bind(&self.principal)
         .bind(&self.key);
-        let found = async {
-            let mut db = quartet_db::read(&self.db).await?;
-            select.fetch_optional(&mut *db).await
-        };
-        let row = statement("idempotency_keys.by_key", found)
+        let mut db = quartet_db::read(&self.db)
+            .await
+            .map_err(quartet_db::problem)?;
+        let row = statement(
+            "idempotency_keys.by_key",
+            select.fetch_optional(&mut *db),
+        )
             .await
             .map_err(quartet_db::problem)?
             // The first request failed between the two statements, so the key is free again.
@@ -167,7 +170,7 @@ impl Slot {
         .bind(&self.key)
         .bind(self.claim)
         .bind(self.clock.now() + LEASE);
-        if let Err(error) = statement("idempotency_keys.renew", self.write(update)).await {
+        if let Err(error) = self.write("idempotency_keys.renew", update).await {
             tracing::warn!(%error, "renewing the claim of an idempotency key failed");
         }
     }
@@ -257,10 +260,11 @@ impl Slot {
     /// One statement by itself.
     async fn write(
         &self,
+        name: &'static str,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<PgQueryResult, sqlx::Error> {
         let mut db = quartet_db::write(&self.db).await?;
-        let done = query.execute(&mut *db).await?;
+        let done = statement(name, query.execute(&mut *db)).await?;
         db.commit().await?;
         Ok(done)
     }
@@ -274,7 +278,7 @@ impl Slot {
         .bind(&self.principal)
         .bind(&self.key)
         .bind(self.claim);
-        let freed = statement("idempotency_keys.free", self.write(delete)).await;
+        let freed = self.write("idempotency_keys.free", delete).await;
         if let Err(error) = freed {
             tracing::warn!(%error, "freeing an idempotency key failed; its claim expires");
         }

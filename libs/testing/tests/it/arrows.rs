@@ -34,9 +34,9 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["ids", "__private", ""],
-            ["migrations", "connections pool", ""],
             ["reads", "connections databases error statement", ""],
             ["databases", "migrations pool", ""],
+            ["migrations", "connections pool", ""],
             ["pool", "connections", ""],
             ["statement", "connections", ""],
             ["connections", "", ""],

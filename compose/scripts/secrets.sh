@@ -34,6 +34,10 @@ for name in core media links; do
   put "$name-owner/database_url" "postgres://quartet_${name}_owner:$(cat "postgres/$name-owner")@postgres:5432/quartet"
 done
 create core/master_key "$(random 32)"
+# Signs events: the same for the service that publishes and those that receive. Hexadecimal digits
+# are base64, too.
+create postgres/events_secret "whsec_$(random 32)"
+for name in core media links; do put "$name/events_secret" "$(cat postgres/events_secret)"; done
 
 # The key of the object store: given for an external store, otherwise created.
 [ -n "$QUARTET_S3_ACCESS_KEY" ] && [ -z "$QUARTET_S3_SECRET_KEY" ] && fail "QUARTET_S3_ACCESS_KEY is set and QUARTET_S3_SECRET_KEY is not"

@@ -179,3 +179,43 @@ async fn read(client: Client, number: u64) -> Result<(), String> {
         other => panic!("{other}: {}", answer.text()),
     }
 }
+
+/// Each user leaves while other services are dead, or core dies before it has sent the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_deleted_users_owned_is_erased_although_services_are_killed() {
+    let mut stack = Stack::small().await;
+    let mut public = Vec::new();
+    for dead in [&["media-1"][..], &["links-1"], &["media-1", "links-1"], &[]] {
+        let user = User::sign_up(&stack.client()).await;
+        let asset = files::upload(&user.client, "public").await;
+        public.push(asset["url"].as_str().unwrap().to_owned());
+        files::upload(&user.client, "private").await;
+        let link = graphql::create_link(&user.client, "https://example.org/left").await;
+        stack.client().get(&link.path()).await.expect(302);
+        for name in dead {
+            stack.kill(name);
+        }
+        let deletion = user.client.call(Method::DELETE, "/v1/core/users/me");
+        let confirmation = json!({"current_password": user.password});
+        deletion.json(&confirmation).send().await.expect(204);
+        stack.kill("core-1");
+        for name in dead.iter().chain(&["core-1"]) {
+            stack.restart(name);
+        }
+    }
+    let left = "SELECT (SELECT count(*) FROM media.assets WHERE status <> 'deleting')
+        + (SELECT count(*) FROM links.links)
+        + (SELECT count(*) FROM links.clicks)";
+    eventually("everything is erased", || async {
+        (stack.database().count(left) == 0).then_some(())
+    })
+    .await;
+    for url in public {
+        eventually("the object is deleted", || async {
+            (files::fetch(&url).await.0 == 404).then_some(())
+        })
+        .await;
+    }
+    let applied = "SELECT count(*) FROM media.inbox";
+    assert_eq!(stack.database().count(applied), 4, "one event per user");
+}

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{ConfigError, Database};
+use quartet_common::{
+    config::{ConfigError, Database},
+    principal::Principal,
+};
 use secrecy::ExposeSecret;
 use sqlx::{PgPool, PgTransaction};
 
@@ -119,16 +122,16 @@ impl Reads {
     ///
     /// # Errors
     /// When neither database responds.
-    pub async fn begin_as(&self, user: &str) -> Result<PgTransaction<'static>, sqlx::Error> {
+    pub async fn begin_as(&self, principals: &[Principal]) -> Result<PgTransaction<'static>, sqlx::Error> {
         if let Some(standby) = &self.standby
             && standby.is_usable(Instant::now())
         {
-            match begin_as(&standby.pool, user).await {
+            match begin_as(&standby.pool, principals).await {
                 Err(error) if is_transient(&error) => standby.lost(&error),
                 begun => return begun,
             }
         }
-        begin_as(&self.primary, user).await
+        begin_as(&self.primary, principals).await
     }
 
     /// Measures how old the standby is. To be called every [`CHECK`].

@@ -21,6 +21,7 @@ const GRACE_SECONDS: &str = "5";
 const PRIVATE_BUCKET: &str = "quartet-private";
 const PUBLIC_BUCKET: &str = "quartet-public";
 const MASTER_KEY: &str = "core-master-key";
+const EVENTS_SECRET: &str = "events";
 
 /// Where the processes listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +178,13 @@ impl Stack {
         secret::load_or_create(&self.secrets(), MASTER_KEY)
     }
 
+    /// The secret that signs events between the services, created if missing. Never print it.
+    pub fn events_secret(&self) -> Result<String> {
+        // 64 hexadecimal digits are base64, too.
+        let digits = secret::load_or_create(&self.secrets(), EVENTS_SECRET)?;
+        Ok(format!("whsec_{digits}"))
+    }
+
     /// The development S3, with the buckets of media.
     pub fn store(&self) -> ServiceSpec {
         let address = loopback(self.ports.store);
@@ -264,7 +272,8 @@ impl Stack {
             // The client IP comes from the gateway.
             .env("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128")
             .env("QUARTET_DATABASE_URL", url.reveal())
-            .env("QUARTET_JWT_ISSUER", self.public_url());
+            .env("QUARTET_JWT_ISSUER", self.public_url())
+            .env("QUARTET_EVENTS_SECRET", self.events_secret()?);
         let spec = match service {
             "core" => self.core_settings(spec)?,
             "media" => self.media_settings(spec),
@@ -276,7 +285,11 @@ impl Stack {
     fn core_settings(&self, spec: ServiceSpec) -> Result<ServiceSpec> {
         self.master_key()?;
         let file = self.secrets().join(MASTER_KEY);
-        Ok(spec.env("QUARTET_KEYS_MASTER_KEY_FILE", file))
+        let url = |service| format!("http://{}", self.address(service, 1));
+        Ok(spec
+            .env("QUARTET_KEYS_MASTER_KEY_FILE", file)
+            .env("QUARTET_EVENTS_MEDIA_URL", url("media"))
+            .env("QUARTET_EVENTS_LINKS_URL", url("links")))
     }
 
     fn media_settings(&self, spec: ServiceSpec) -> ServiceSpec {

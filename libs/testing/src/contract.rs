@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::closed::closed;
 use quartet_common::openapi::{CODES, GRAPHQL_CODES, PROBLEM, walk};
 
-/// Undocumented paths: probes, metrics, HTML pages.
-const UNLISTED: [&str; 4] = ["/health", "/ready", "/metrics", "/docs"];
+/// Undocumented paths: probes, metrics, HTML pages, events between the services.
+const UNLISTED: [&str; 5] = ["/health", "/ready", "/metrics", "/docs", "/internal"];
 
 /// A document with its operations and schemas.
 #[derive(Debug)]

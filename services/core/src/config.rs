@@ -1,9 +1,13 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
-use quartet_common::config::{ConfigError, Database, Jwt, Server, Telemetry, within};
+use quartet_common::config::{
+    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
+};
+use quartet_events::{Delivery, Endpoint, Secrets};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::Url;
 
 const MASTER_KEY_BYTES: usize = 32;
 const DAY: u64 = 86_400;
@@ -27,6 +31,7 @@ pub struct Config {
     pub keys: Keys,
     pub passwords: Passwords,
     pub sessions: Sessions,
+    pub events: Events,
     pub throttle: Throttle,
     pub retention: Retention,
 }
@@ -66,6 +71,24 @@ pub struct Sessions {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Events {
+    #[serde(deserialize_with = "empty_as_none")]
+    pub secret: Option<SecretString>,
+    pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub media_url: Option<Url>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub links_url: Option<Url>,
+    pub poll_interval_ms: u64,
+    pub request_timeout_seconds: u64,
+    pub batch_events: u32,
+    pub batch_bytes: u32,
+    pub max_tries: u32,
+    pub retention_seconds: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Throttle {
     pub account_free_failures: u32,
     pub account_max_delay_seconds: u32,
@@ -91,6 +114,7 @@ impl Settings for Config {
         self.check_seconds()?;
         self.check_counts()?;
         self.passwords.check()?;
+        self.events.delivery()?.check()?;
         let retention = &self.retention;
         // A user is purged after their sessions.
         if retention.ended_sessions_seconds > retention.deleted_users_seconds {
@@ -251,6 +275,35 @@ impl Passwords {
         within("passwords.iterations", self.iterations, 1..=1000)?;
         within("passwords.max_concurrent", self.max_concurrent, 0..=1024)?;
         within("passwords.max_waiting", self.max_waiting, 0..=100_000)
+    }
+}
+
+impl Events {
+    /// # Errors
+    /// When a secret is malformed. The message does not contain it.
+    pub(crate) fn delivery(&self) -> Result<Delivery, ConfigError> {
+        let secrets = Secrets {
+            secret: self.secret.as_ref(),
+            previous: &self.previous_secrets,
+        };
+        let consumers = [
+            ("media", "events_media", &self.media_url),
+            ("links", "events_links", &self.links_url),
+        ];
+        let endpoint = |(name, job, url): (_, _, &Option<Url>)| {
+            let url = url.clone()?;
+            Some(Endpoint { name, job, url })
+        };
+        Ok(Delivery {
+            signer: secrets.signer()?,
+            consumers: consumers.into_iter().filter_map(endpoint).collect(),
+            poll_interval_ms: self.poll_interval_ms,
+            request_timeout_seconds: self.request_timeout_seconds,
+            batch_events: self.batch_events,
+            batch_bytes: self.batch_bytes,
+            max_tries: self.max_tries,
+            retention_seconds: self.retention_seconds,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use axum::Router;
 use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
+use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
 use quartet_service::{Base, with_base};
 use sqlx::migrate::Migrator;
@@ -77,6 +78,11 @@ impl quartet_service::Service for Service {
 
     fn routes(state: AppState) -> Router {
         api::router(state)
+    }
+
+    fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
+        let events = state.ctx.events.clone();
+        readiness.notice("events", move || events.notices())
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {

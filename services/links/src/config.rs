@@ -6,6 +6,7 @@ use http::HeaderName;
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
 };
+use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -117,6 +118,9 @@ pub struct GraphQl {
 pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub listen_url: Option<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub secret: Option<SecretString>,
+    pub previous_secrets: Vec<SecretString>,
 }
 
 impl Settings for Config {
@@ -130,7 +134,20 @@ impl Settings for Config {
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;
+        self.events.signer()?;
         self.graphql.validate()
+    }
+}
+
+impl Events {
+    /// # Errors
+    /// When a secret is malformed. The message does not contain it.
+    pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
+        let secrets = Secrets {
+            secret: self.secret.as_ref(),
+            previous: &self.previous_secrets,
+        };
+        secrets.signer()
     }
 }
 

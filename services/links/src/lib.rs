@@ -98,7 +98,7 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx, runner).await?)
+        Ok(jobs::start(state, runner).await?)
     }
 
     /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be

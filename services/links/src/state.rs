@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use quartet_events::Inbox;
 use quartet_http::health::Readiness;
 use quartet_service::Base;
 
@@ -14,16 +15,21 @@ pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
     pub(crate) country_header: Option<HeaderName>,
+    pub(crate) inbox: Inbox,
 }
 
 impl AppState {
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let country_header = config.clicks.country_header()?;
+        let signer = config.events.signer()?;
         let ctx = Context::new(Arc::new(config), &base)?;
+        let place = (ctx.clicks_db.clone(), base.clock.clone());
+        let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
         Ok(Self {
             base,
             ctx,
             country_header,
+            inbox,
         })
     }
 
@@ -31,6 +37,8 @@ impl AppState {
     /// replica that is not ready still redirects, as far as `clicks.when_log_is_full` allows.
     pub(crate) fn readiness(&self, readiness: Readiness) -> Readiness {
         let log = self.ctx.click_log.clone();
+        let inbox = self.inbox.clone();
+        let readiness = readiness.notice("events", move || inbox.notices());
         readiness.check("click_log", move || {
             let log = log.clone();
             async move { log.probe().await.map_err(str::to_owned) }

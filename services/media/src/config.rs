@@ -3,6 +3,7 @@
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
+use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -28,6 +29,7 @@ pub struct Config {
     pub s3: S3,
     pub uploads: Uploads,
     pub downloads: Downloads,
+    pub events: Events,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,10 +68,19 @@ pub struct Downloads {
     pub ttl_seconds: u64,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    #[serde(deserialize_with = "empty_as_none")]
+    pub secret: Option<SecretString>,
+    pub previous_secrets: Vec<SecretString>,
+}
+
 impl Settings for Config {
     quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
+        self.events.signer()?;
         let s3 = &self.s3;
         if s3.private_bucket == s3.public_bucket {
             let rule =
@@ -103,5 +114,17 @@ impl Settings for Config {
         let batch = uploads.sweep_batch;
         within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
         within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
+    }
+}
+
+impl Events {
+    /// # Errors
+    /// When a secret is malformed. The message does not contain it.
+    pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
+        let secrets = Secrets {
+            secret: self.secret.as_ref(),
+            previous: &self.previous_secrets,
+        };
+        secrets.signer()
     }
 }

@@ -54,7 +54,7 @@ impl quartet_service::Service for Service {
     }
 
     fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
-        Ok(AppState::new(config, base))
+        Ok(AppState::new(config, base)?)
     }
 
     fn routes(state: AppState) -> Router {
@@ -66,7 +66,7 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx, runner).await?)
+        Ok(jobs::start(state, runner).await?)
     }
 
     fn rotate(state: &AppState, config: &Config) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use quartet_auth::jwt::JwtVerifier;
+use quartet_common::config::ConfigError;
+use quartet_events::Inbox;
 use quartet_http::health::Readiness;
 use quartet_service::{Base, idempotency::Idempotency};
 
@@ -14,17 +16,25 @@ use crate::{config::Config, domain::Context};
 pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
+    pub(crate) inbox: Inbox,
 }
 
 impl AppState {
-    pub(crate) fn new(config: Config, base: Base) -> Self {
+    /// # Errors
+    /// When a secret of events is malformed.
+    pub(crate) fn new(config: Config, base: Base) -> Result<Self, ConfigError> {
+        let signer = config.events.signer()?;
         let ctx = Context::new(Arc::new(config), &base);
-        Self { base, ctx }
+        let place = (base.db.clone(), base.clock.clone());
+        let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
+        Ok(Self { base, ctx, inbox })
     }
 
     /// Ready while both buckets respond, too.
     pub(crate) fn readiness(&self, readiness: Readiness) -> Readiness {
         let objects = self.ctx.objects.clone();
+        let inbox = self.inbox.clone();
+        let readiness = readiness.notice("events", move || inbox.notices());
         readiness.check("s3", move || {
             let objects = objects.clone();
             async move {
@@ -39,7 +49,7 @@ impl AppState {
 
     pub(crate) fn idempotency(&self) -> Idempotency {
         // The request bodies of this service contain no secrets.
-        self.base.idempotency([0; 32])
+        self.base.idempotency(vec![[0; 32]])
     }
 }
 

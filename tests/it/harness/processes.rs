@@ -99,10 +99,11 @@ impl Processes {
     }
 
     /// Values that must not appear in a log.
-    pub(super) fn secrets(&self) -> [String; 2] {
+    pub(super) fn secrets(&self) -> [String; 3] {
         [
             self.stack.store_keys.secret().to_owned(),
             self.stack.master_key().unwrap(),
+            self.stack.events_secret().unwrap(),
         ]
     }
 

@@ -45,6 +45,18 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
+        "events",
+        &[
+            ["lib", "*", ""],
+            ["erasure", "event inbox", "axum"],
+            ["outbox", "event inbox settings signature", "axum"],
+            ["inbox", "event signature", ""],
+            ["settings", "signature", "axum sqlx"],
+            ["signature", "", "axum sqlx"],
+            ["event", "", "axum sqlx"],
+        ],
+    ),
+    (
         "http",
         &[
             ["lib", "*", ""],
@@ -135,6 +147,13 @@ fn imports_point_downward() {
 
 #[test]
 fn statements_are_named() {
-    let manifest_dir = format!("{}/../service", env!("CARGO_MANIFEST_DIR"));
-    arrows::check_statements(&manifest_dir, "idempotency");
+    for (library, room) in [
+        ("service", "idempotency"),
+        ("events", "outbox"),
+        ("events", "inbox"),
+        ("events", "erasure"),
+    ] {
+        let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));
+        arrows::check_statements(&manifest_dir, room);
+    }
 }

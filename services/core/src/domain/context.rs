@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use quartet_common::{clock::Clock, config::ConfigError};
+use anyhow::Context as _;
+use quartet_common::clock::Clock;
+use quartet_events::Outbox;
 use quartet_service::Base;
 use sqlx::PgPool;
 
@@ -19,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) db: PgPool,
     pub(crate) metrics: CoreMetrics,
+    pub(crate) events: Outbox,
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
@@ -26,14 +29,18 @@ pub(crate) struct Context {
 
 impl Context {
     /// # Errors
-    /// When the master key or the argon2 parameters are invalid.
-    pub(crate) fn new(config: Arc<Config>, base: &Base) -> Result<Self, ConfigError> {
+    /// When the master key, the argon2 parameters or the settings of events are invalid.
+    pub(crate) fn new(config: Arc<Config>, base: &Base) -> anyhow::Result<Self> {
         let metrics = CoreMetrics::register(&base.metrics);
         let master_key = MasterKey::new(
             &config.keys.master_key_bytes()?,
             &config.keys.previous_master_key_bytes()?,
         );
+        let place = (base.db.clone(), base.clock.clone());
+        let events = Outbox::new("core", config.events.delivery()?, place, &base.metrics)
+            .context("events cannot be sent")?;
         Ok(Self {
+            events,
             hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
             keys: SigningKeys::new(
                 Arc::clone(&config),

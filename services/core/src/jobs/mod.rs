@@ -25,6 +25,7 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     let owned = ctx.clone();
     let purge = Job::periodic("purge", interval, move |_| purge::run(owned.clone()));
     runner.start(purge.cancel_at_stop());
+    ctx.events.start(runner);
     Ok(())
 }
 
@@ -36,6 +37,14 @@ impl AppState {
     pub async fn run_jobs_once(&self) -> anyhow::Result<()> {
         maintain_keys(self.ctx.clone()).await?;
         Ok(purge::run(self.ctx.clone()).await?)
+    }
+
+    /// Delivers the events that are due.
+    ///
+    /// # Errors
+    /// When the database or a consumer fails.
+    pub async fn deliver_events_once(&self) -> anyhow::Result<()> {
+        Ok(self.ctx.events.deliver_once().await?)
     }
 }
 

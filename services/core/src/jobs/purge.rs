@@ -45,5 +45,5 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
         purged >= full
     } {}
     while idempotency::purge(db, &ctx.clock, limit).await? >= full {}
-    Ok(())
+    Ok(ctx.events.purge().await?)
 }

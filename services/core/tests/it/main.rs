@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bad_input;
+mod events;
 mod keys;
 mod layers;
 mod login;

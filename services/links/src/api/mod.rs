@@ -20,6 +20,7 @@ pub(crate) use front::front;
 
 /// Every route, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
+    let events = state.inbox.router();
     let graphql = GraphQlState::new(&state);
     let (graphql, _) = graphql::routes().with_state(graphql).split_for_parts();
     // Not in the document: the same operations, as the description of the first one says.
@@ -28,7 +29,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/s/{slug}/", with_slash)
         .with_state(state)
         .split_for_parts();
-    rest.merge(graphql)
+    rest.merge(graphql).merge(events)
 }
 
 fn routes() -> OpenApiRouter<AppState> {

@@ -7,6 +7,7 @@ use quartet_common::{
     config::{ConfigError, Database},
 };
 use quartet_db::Reads;
+use quartet_events::Erasures;
 use quartet_service::Base;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -49,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) agents: Agents,
     pub(crate) click_log: ClickLog,
     pub(crate) feeds: Feeds,
+    pub(crate) erasures: Erasures,
 }
 
 impl Context {
@@ -70,6 +72,7 @@ impl Context {
         let log_dir = config.clicks.log_dir.display();
         let metrics = LinkMetrics::register(&base.metrics);
         let redirects_db = pool("redirects", config.redirects.max_connections)?;
+        let clicks_db = pool("clicks", config.clicks.max_connections)?;
         let uses = usize::try_from(config.redirects.max_connections)?;
         let uses = uses.saturating_sub(1).max(1);
         let host = config.public.short_url.host_str().unwrap_or_default();
@@ -87,9 +90,10 @@ impl Context {
             click_log: click_log
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(metrics.subscriptions.clone()),
+            erasures: Erasures::new(clicks_db.clone(), base.clock.clone()),
             redirects_db,
             uses: Arc::new(Semaphore::new(uses)),
-            clicks_db: pool("clicks", config.clicks.max_connections)?,
+            clicks_db,
             listen_db: listen_pool(&config, base)?,
             config,
             clock: base.clock.clone(),

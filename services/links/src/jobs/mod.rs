@@ -4,6 +4,7 @@
 //! by itself once the log is closed and stored. It is no run that succeeds or fails, so that it has
 //! metrics of its own (`links_click_log_*`, `links_clicks_*`) instead of those of the other jobs.
 
+mod erase;
 mod flush;
 mod listen;
 mod maintain;
@@ -15,13 +16,14 @@ use std::time::Duration;
 
 use quartet_jobs::{Job, Runner};
 
-use crate::{domain::Context, error::Error};
+use crate::{error::Error, state::AppState};
 
 /// Runs maintenance once, because requests need today's salt and partitions, then starts the jobs.
 ///
 /// # Errors
 /// When maintenance fails.
-pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
+pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), Error> {
+    let ctx = &state.ctx;
     maintain::run(ctx.clone()).await?;
     // The first visitor does not wait for a new connection.
     drop(quartet_db::read(&ctx.redirects_db).await?);
@@ -41,6 +43,12 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     });
     runner.start(maintain.cancel_at_stop());
     let owned = ctx.clone();
+    let erase = Job::periodic("erase", erase::INTERVAL, move |run| {
+        erase::run(owned.clone(), run)
+    });
+    let erase = erase.wake_on(ctx.erasures.asked());
+    runner.start(erase.immediately().cancel_at_stop());
+    let owned = state.clone();
     let purge = Job::periodic("purge", purge::INTERVAL, move |run| {
         purge::run(owned.clone(), run)
     });

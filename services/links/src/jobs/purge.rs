@@ -1,4 +1,5 @@
-//! Deletes the clicks of deleted links, and the freed slugs whose rest is over.
+//! Deletes the clicks of deleted links, the freed slugs whose rest is over, and
+//! old rows of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
@@ -10,7 +11,8 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use quartet_jobs::Run;
 
 use crate::{
-    domain::{Context, click_batches::VISITOR_DAYS},
+    domain::click_batches::VISITOR_DAYS,
+    state::AppState,
     store::{links::LinkId, maintenance},
 };
 
@@ -21,7 +23,8 @@ const MAX_FAILURES: usize = 16;
 
 /// # Errors
 /// When a step has failed; the other links were purged all the same.
-pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
+pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
+    let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());
     while !run.is_stopping() && failed.len() < MAX_FAILURES {
@@ -43,6 +46,7 @@ pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
             break;
         }
     }
+    state.inbox.purge().await?;
     outcome
 }
 

@@ -112,6 +112,26 @@ pub(crate) async fn drop_freed_slugs(db: &mut PgConnection, rows: i32) -> Result
     .await
 }
 
+/// Deletes up to `rows` links of a deleted user, and takes the user from as many freed slugs; returns
+/// the number of rows.
+pub(crate) async fn erase_links(
+    db: &mut PgConnection,
+    owner: &str,
+    rows: i32,
+) -> Result<u64, sqlx::Error> {
+    let erased = statement(
+        "maintenance.erase_links",
+        sqlx::query_scalar!(
+            r#"SELECT links.erase_links($1, $2) AS "erased!""#,
+            owner,
+            rows
+        )
+        .fetch_one(db),
+    )
+    .await?;
+    Ok(u64::try_from(erased).unwrap_or(0))
+}
+
 /// Notifies every listening replica that its connection is alive.
 pub(crate) async fn send_heartbeat(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     statement(

@@ -5,6 +5,7 @@
 mod budget;
 mod clicks;
 mod documents;
+mod erasure;
 mod fairness;
 mod graphql_http;
 mod invalid_input;

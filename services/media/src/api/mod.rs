@@ -27,6 +27,7 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The routes, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
+    let events = state.inbox.router();
     let idempotency = from_fn_with_state(state.idempotency(), idempotent);
     idempotent_routes()
         .route_layer(idempotency)
@@ -34,4 +35,5 @@ pub(crate) fn router(state: AppState) -> Router {
         .split_for_parts()
         .0
         .with_state(state)
+        .merge(events)
 }

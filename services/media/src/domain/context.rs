@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quartet_common::clock::Clock;
+use quartet_events::Erasures;
 use quartet_service::Base;
 use sqlx::PgPool;
 
@@ -20,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) metrics: MediaMetrics,
     pub(crate) objects: ObjectStore,
     pub(crate) verifications: Verifications,
+    pub(crate) erasures: Erasures,
 }
 
 impl Context {
@@ -28,6 +30,7 @@ impl Context {
         let patience = Duration::from_secs(base.server.request_timeout_seconds) * 2 / 3;
         Self {
             verifications: Verifications::new(base.running.clone(), patience),
+            erasures: Erasures::new(base.db.clone(), base.clock.clone()),
             objects: ObjectStore::new(&config.s3),
             metrics: MediaMetrics::register(&base.metrics),
             config,

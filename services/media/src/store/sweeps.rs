@@ -95,6 +95,27 @@ pub(crate) async fn finish_incoming(
     Ok(())
 }
 
+/// Hides up to `limit` assets of a deleted user, for the next sweep. Returns how many.
+pub(crate) async fn hide_assets(
+    db: &mut PgConnection,
+    owner: &str,
+    now: DateTime<Utc>,
+    limit: i32,
+) -> Result<u64, sqlx::Error> {
+    let hidden = statement(
+        "sweeps.hide_assets",
+        sqlx::query_scalar!(
+            r#"SELECT media.erase_assets($1, $2, $3) AS "hidden!""#,
+            owner,
+            now,
+            limit
+        )
+        .fetch_one(db),
+    )
+    .await?;
+    Ok(u64::try_from(hidden).unwrap_or(0))
+}
+
 /// How many assets wait for a sweep; up to 100,000 are counted.
 pub(crate) async fn backlog(db: &mut PgConnection, claim: Claim) -> Result<i64, sqlx::Error> {
     statement(

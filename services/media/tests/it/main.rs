@@ -5,6 +5,7 @@
 mod assets;
 mod complete;
 mod documents;
+mod erasure;
 mod isolation;
 mod layers;
 mod presign;

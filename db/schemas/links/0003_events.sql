@@ -1,0 +1,48 @@
+-- Events of other services: the table of quartet-events, and what `user.deleted` causes.
+
+-- Events that are applied, by what identifies them.
+CREATE TABLE links.inbox (
+    source     text        NOT NULL,
+    id         text        NOT NULL,
+    applied_at timestamptz NOT NULL,
+    PRIMARY KEY (source, id)
+);
+CREATE INDEX inbox_applied_at_idx ON links.inbox (applied_at);
+
+-- Users whose account is deleted. Their row stays for longer than any access token lives: what they
+-- still create meanwhile is erased, too.
+CREATE TABLE links.erasures (
+    owner        text PRIMARY KEY CHECK (owner <> ''),
+    requested_at timestamptz NOT NULL,
+    -- When something of theirs is looked for next; no other replica does so before.
+    due_at       timestamptz NOT NULL
+);
+CREATE INDEX erasures_due_at_idx ON links.erasures (due_at);
+
+CREATE INDEX freed_slugs_owner_idx ON links.freed_slugs (owner) WHERE owner <> '';
+
+-- Deletes up to `row_limit` links of a user; their clicks are purged like those of any deleted link.
+-- Then takes the user from as many freed slugs, which rest on, for no one. Returns how many rows
+-- were changed.
+CREATE FUNCTION links.erase_links(erased text, row_limit integer) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    AS $$
+DECLARE
+    deleted bigint;
+    freed bigint := 0;
+BEGIN
+    PERFORM set_config('quartet.system', 'on', true);
+    DELETE FROM links.links AS l WHERE l.id IN (
+        SELECT k.id FROM links.links AS k WHERE k.owner = erased
+        ORDER BY k.id LIMIT row_limit FOR UPDATE);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted < row_limit THEN
+        UPDATE links.freed_slugs AS f SET owner = '' WHERE f.slug IN (
+            SELECT k.slug FROM links.freed_slugs AS k WHERE k.owner = erased AND k.owner <> ''
+            LIMIT row_limit);
+        GET DIAGNOSTICS freed = ROW_COUNT;
+    END IF;
+    PERFORM set_config('quartet.system', 'off', true);
+    RETURN deleted + freed;
+END
+$$;

@@ -1,0 +1,131 @@
+//! What `user.deleted` causes in a service whose rows belong to users.
+//!
+//! The event only notes whose rows are to go, in its own transaction; a job erases them, in bounded
+//! steps and until nothing is left. Access tokens outlive their account, by as much as their
+//! lifetime, so that a deleted user may still create something: it is looked for again until no
+//! token can be valid any more.
+//!
+//! The table is that of `erasures.sql`, in the schema in the `search_path` of the role.
+
+mod store;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+use quartet_common::clock::Clock;
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+
+use crate::{
+    event::Event,
+    inbox::{Consumer, Rejected},
+};
+
+/// Published by core when an account is deleted; the subject is the id of the user.
+pub const USER_DELETED: &str = "user.deleted";
+/// How long an erasure stays with a replica that dies during it.
+const LEASE: Duration = Duration::from_mins(5);
+const AGAIN: Duration = Duration::from_hours(1);
+/// Longer than core lets an access token live.
+const KEPT: TimeDelta = TimeDelta::days(31);
+
+/// The erasures of a service. Clones share everything.
+#[derive(Clone)]
+pub struct Erasures {
+    db: PgPool,
+    clock: Clock,
+    asked: Arc<Notify>,
+}
+
+impl fmt::Debug for Erasures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Erasures")
+    }
+}
+
+impl Erasures {
+    /// The erasures in the schema that the connections of `db` use.
+    pub fn new(db: PgPool, clock: Clock) -> Self {
+        Self {
+            db,
+            clock,
+            asked: Arc::default(),
+        }
+    }
+
+    /// Notified when an erasure was asked for at this replica.
+    pub fn asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
+    }
+
+    /// Calls `erase` with the owner of each erasure that is due until it has changed no row.
+    /// Returns how many it has. `stopping` ends the run between two steps.
+    ///
+    /// # Errors
+    /// The first one. That erasure is tried again after five minutes, the others are by the next run.
+    pub async fn run<E, Fut>(
+        &self,
+        erase: impl Fn(String) -> Fut,
+        stopping: impl Fn() -> bool,
+    ) -> Result<u64, E>
+    where
+        E: From<sqlx::Error>,
+        Fut: Future<Output = Result<u64, E>>,
+    {
+        let mut erased = 0;
+        while !stopping() {
+            let now = self.clock.now();
+            let mut db = quartet_db::write(&self.db).await?;
+            let next = store::take(&mut db, now, now + LEASE).await?;
+            db.commit().await?;
+            let Some(erasure) = next else { break };
+            let mut rows = 0;
+            loop {
+                let step = erase(erasure.owner.clone()).await?;
+                rows += step;
+                if step == 0 {
+                    break;
+                }
+                if stopping() {
+                    return Ok(erased + rows);
+                }
+            }
+            if rows > 0 {
+                tracing::info!(
+                    user_id = erasure.owner,
+                    rows,
+                    "rows of a deleted user erased"
+                );
+            }
+            erased += rows;
+            let over = erasure.requested_at + KEPT < now;
+            let again = (!over).then(|| now + AGAIN);
+            let mut db = quartet_db::write(&self.db).await?;
+            store::settle(&mut db, &erasure.owner, again).await?;
+            db.commit().await?;
+        }
+        Ok(erased)
+    }
+}
+
+impl Consumer for Erasures {
+    fn kinds(&self) -> &'static [&'static str] {
+        &[USER_DELETED]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        db: &'a mut PgConnection,
+        event: &'a Event,
+    ) -> BoxFuture<'a, Result<(), Rejected>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            Ok(store::ask(db, &event.subject, now).await?)
+        })
+    }
+
+    fn applied(&self) {
+        self.asked.notify_one();
+    }
+}

@@ -1,0 +1,227 @@
+//! Publishing, and delivering what was published.
+//!
+//! ```text
+//! written, no position --number--> position > cursor --deliver--> position <= cursor --> purged
+//!   (order of inserts)              (order of delivery)   |
+//!                                                         +--> retry ... --> delivered
+//!                                                         `--> dead letter after `max_tries`
+//! ```
+//!
+//! Invariants:
+//! - Positions are given after the commit, in one place at a time (the lock of `outbox_head`), and in
+//!   the order of the inserts. A cursor over the order of the inserts would skip an event whose
+//!   transaction commits after a later one; and one over the horizon of running transactions
+//!   would wait for the longest of them anywhere in the cluster.
+//! - A transaction that publishes while it holds the lock of the subject's row does so after the
+//!   previous one has committed: a statement that sees the second event sees the first, too, which
+//!   was inserted first. So positions follow the order of each subject.
+//! - A replica delivers to a consumer only while it has the lease of the cursor, and moves the cursor
+//!   only if it still has it. One that stalls can deliver an event once more, never too early:
+//!   the next holder of the lease begins at the same cursor.
+//! - No connection to Postgres is held during a request to a consumer.
+
+mod metrics;
+mod round;
+mod send;
+mod store;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use quartet_common::clock::Clock;
+use quartet_jobs::{Job, Runner};
+use quartet_telemetry::{current_request, metrics::Metrics};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+
+use crate::{
+    event::{MAX_DATA_BYTES, NewEvent},
+    settings::{Delivery, Endpoint},
+};
+use metrics::{OutboxMetrics, Series};
+
+/// How long dead letters are kept.
+const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
+const PURGE_BATCH: i64 = 1000;
+
+/// The outbox of a service. Clones share everything.
+#[derive(Clone)]
+pub struct Outbox(Arc<Inner>);
+
+struct Inner {
+    db: PgPool,
+    clock: Clock,
+    source: String,
+    delivery: Delivery,
+    client: reqwest::Client,
+    metrics: OutboxMetrics,
+    targets: Vec<Target>,
+}
+
+/// Why nothing was delivered to a consumer. The next run tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// Says nothing about the events: none counts as tried.
+    #[error("{consumer} does not accept events now: {reason}")]
+    Away {
+        consumer: &'static str,
+        reason: String,
+    },
+}
+
+/// A consumer, as the dispatcher of this replica knows it.
+struct Target {
+    endpoint: Endpoint,
+    wake: Arc<Notify>,
+    series: Series,
+    /// Events per request: fewer after a refused batch, to find the one that it was refused for.
+    limit: AtomicU32,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outbox")
+    }
+}
+
+/// An event that is stored, if its transaction commits.
+#[must_use = "wake the dispatcher after the commit"]
+#[derive(Debug)]
+pub struct Published(Outbox);
+
+impl Published {
+    /// Has the event delivered now. Without this, the next poll of the dispatcher finds it.
+    pub fn wake(self) {
+        for target in &self.0.0.targets {
+            target.wake.notify_one();
+        }
+    }
+}
+
+impl Outbox {
+    /// The outbox of `service`, in the schema that the connections of `db` use.
+    ///
+    /// # Errors
+    /// When no client for HTTP can be created.
+    pub fn new(
+        service: &str,
+        delivery: Delivery,
+        (db, clock): (PgPool, Clock),
+        metrics: &Metrics,
+    ) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(delivery.request_timeout_seconds))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let metrics = OutboxMetrics::register(metrics);
+        let targets = delivery.consumers.iter().map(|endpoint| Target {
+            endpoint: endpoint.clone(),
+            wake: Arc::default(),
+            series: metrics.series(endpoint.name),
+            limit: AtomicU32::new(delivery.batch_events),
+        });
+        Ok(Self(Arc::new(Inner {
+            db,
+            clock,
+            source: format!("/v1/{service}"),
+            client,
+            targets: targets.collect(),
+            metrics,
+            delivery,
+        })))
+    }
+
+    /// Stores an event in the transaction `tx`, which also does what the event is about.
+    ///
+    /// # Errors
+    /// When the database fails, or the data is longer than 16 KiB.
+    pub async fn publish(
+        &self,
+        tx: &mut PgConnection,
+        event: NewEvent,
+    ) -> Result<Published, sqlx::Error> {
+        if event.data.to_string().len() > MAX_DATA_BYTES {
+            let text = format!("the data of an event is longer than {MAX_DATA_BYTES} bytes");
+            return Err(sqlx::Error::Encode(text.into()));
+        }
+        let clock = &self.0.clock;
+        let trace = current_request().map(|request| request.trace.header());
+        let trace = trace.as_ref().and_then(|value| value.to_str().ok());
+        store::insert(tx, clock.uuid_v7(), &event, clock.now(), trace).await?;
+        self.0.metrics.published.inc();
+        Ok(Published(self.clone()))
+    }
+
+    /// Starts one job per consumer, so that one that is away keeps no other waiting, and the purge.
+    pub fn start(&self, runner: &mut Runner) {
+        let period = Duration::from_millis(self.0.delivery.poll_interval_ms);
+        for (index, target) in self.0.targets.iter().enumerate() {
+            let this = self.clone();
+            let job = Job::periodic(target.endpoint.job, period, move |run| {
+                let this = this.clone();
+                async move { this.0.deliver(index, Some(&run)).await }
+            });
+            runner.start(job.immediately().wake_on(Arc::clone(&target.wake)));
+        }
+    }
+
+    /// Delivers to every consumer until nothing is due.
+    ///
+    /// # Errors
+    /// When the database or a consumer fails; the other consumers have been served all the same.
+    pub async fn deliver_once(&self) -> Result<(), DeliveryError> {
+        let mut outcome = Ok(());
+        for index in 0..self.0.targets.len() {
+            let delivered = self.0.deliver(index, None).await;
+            outcome = outcome.and(delivered);
+        }
+        outcome
+    }
+
+    /// Deletes events that are delivered for longer than `retention_seconds`, and dead letters after
+    /// 30 days, in bounded rounds to the end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn purge(&self) -> Result<(), sqlx::Error> {
+        let now = self.0.clock.now();
+        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
+        let consumers = self.0.delivery.consumers.iter();
+        let consumers: Vec<&str> = consumers.map(|endpoint| endpoint.name).collect();
+        let before = now - Duration::from_secs(self.0.delivery.retention_seconds);
+        let db = &self.0.db;
+        let dead = now - DEAD_KEPT;
+        while {
+            let mut db = quartet_db::write(db).await?;
+            let purged = store::purge_dead(&mut db, dead, PURGE_BATCH).await?;
+            db.commit().await?;
+            purged >= full
+        } {}
+        let consumers = &consumers;
+        while {
+            let mut db = quartet_db::write(db).await?;
+            let purged = store::purge(&mut db, consumers, before, PURGE_BATCH).await?;
+            db.commit().await?;
+            purged >= full
+        } {}
+        Ok(())
+    }
+
+    /// What operators should know, for `/ready`.
+    pub fn notices(&self) -> Vec<String> {
+        if self.0.targets.is_empty() {
+            return vec!["no consumer is configured: events are kept".to_owned()];
+        }
+        let dead = self.0.targets.iter().filter_map(|target| {
+            let count = target.series.dead.get();
+            let name = target.endpoint.name;
+            (count > 0).then(|| format!("{name}: {count} dead letters"))
+        });
+        dead.collect()
+    }
+}

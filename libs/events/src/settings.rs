@@ -1,0 +1,103 @@
+//! The settings of events, for the sections `events` of the services.
+
+use quartet_common::config::{ConfigError, within};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::signature::Signer;
+
+const DAY: u64 = 86_400;
+
+/// The secrets that sign and verify.
+#[derive(Clone, Debug)]
+pub struct Secrets<'a> {
+    pub secret: Option<&'a SecretString>,
+    pub previous: &'a [SecretString],
+}
+
+impl Secrets<'_> {
+    /// `None` without a secret.
+    ///
+    /// # Errors
+    /// When one is not in the form of Standard Webhooks. The message does not contain it.
+    pub fn signer(&self) -> Result<Option<Signer>, ConfigError> {
+        let rule = "must be `whsec_` and 24 to 64 bytes in base64; \
+                    generate it with `echo whsec_$(openssl rand -base64 32)`";
+        let Some(secret) = self.secret else {
+            if self.previous.is_empty() {
+                return Ok(None);
+            }
+            let rule = "must be set, if events.previous_secrets is";
+            return Err(ConfigError::invalid("events.secret", rule));
+        };
+        let signer = Signer::new(secret).ok_or_else(|| ConfigError::invalid("events.secret", rule));
+        let mut signer = signer?;
+        for previous in self.previous {
+            signer = signer
+                .and_previous(previous)
+                .ok_or_else(|| ConfigError::invalid("events.previous_secrets", rule))?;
+        }
+        Ok(Some(signer))
+    }
+}
+
+/// A consumer, and where it receives events.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Names its cursor and its metrics.
+    pub name: &'static str,
+    /// The name of the job that delivers to it.
+    pub job: &'static str,
+    /// The base of its URLs.
+    pub url: Url,
+}
+
+/// How a service delivers its events.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Without one, nothing can be delivered.
+    pub signer: Option<Signer>,
+    pub consumers: Vec<Endpoint>,
+    pub poll_interval_ms: u64,
+    pub request_timeout_seconds: u64,
+    pub batch_events: u32,
+    pub batch_bytes: u32,
+    pub max_tries: u32,
+    pub retention_seconds: u64,
+}
+
+impl Delivery {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.signer.is_none() && !self.consumers.is_empty() {
+            let rule = "must be set: events are delivered signed";
+            return Err(ConfigError::invalid("events.secret", rule));
+        }
+        for Endpoint { name, url, .. } in &self.consumers {
+            let plain = matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none();
+            if !plain {
+                let rule = "must be an http or https URL without a query";
+                return Err(ConfigError::invalid(&format!("events.{name}_url"), rule));
+            }
+        }
+        within(
+            "events.poll_interval_ms",
+            self.poll_interval_ms,
+            100..=60_000,
+        )?;
+        let timeout = self.request_timeout_seconds;
+        within("events.request_timeout_seconds", timeout, 1..=60)?;
+        within("events.batch_events", self.batch_events, 1..=1000)?;
+        within("events.batch_bytes", self.batch_bytes, 1024..=1 << 20)?;
+        within("events.max_tries", self.max_tries, 1..=100)?;
+        within(
+            "events.retention_seconds",
+            self.retention_seconds,
+            0..=365 * DAY,
+        )
+    }
+}

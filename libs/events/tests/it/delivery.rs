@@ -1,0 +1,262 @@
+//! What the dispatcher does with consumers that fail, and the bounds of what it sends.
+
+use http::StatusCode;
+use quartet_events::NewEvent;
+use quartet_jobs::Runner;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Counting, MAX_TRIES, Place, event, until};
+
+/// Longer than any time between two tries.
+const HOUR: i64 = 3601;
+
+#[tokio::test]
+async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
+    let place = Place::new().await;
+    let counting = Counting::broken("eve", "reject");
+    let consumer = place.consumer(counting.clone()).await;
+    let outbox = place.outbox(consumer.address);
+    for subject in ["eve", "ada", "eve", "ada"] {
+        place.publish(&outbox, subject).await;
+    }
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("ada").await, [1, 2]);
+    place.publish(&outbox, "eve").await;
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("ada").await, [1, 2, 3]);
+    assert_eq!(place.effects("eve").await, [0i64; 0]);
+    assert_eq!(place.metric("events_waiting{"), "3");
+    assert_eq!(
+        place.metric("events_failed_total{"),
+        "1",
+        "the others of the subject are not tried"
+    );
+    // Once it can be applied, the subject goes on in its order.
+    counting.broken.lock().unwrap().clear();
+    place.advance(HOUR);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("eve").await, [1, 2, 3]);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.metric("events_waiting{"), "0");
+    place.assert_all_once_in_order().await;
+}
+
+#[tokio::test]
+async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
+    for how in ["reject", "panic", "constraint"] {
+        let place = Place::new().await;
+        let counting = Counting::broken("eve", how);
+        let consumer = place.consumer(counting.clone()).await;
+        let outbox = place.outbox(consumer.address);
+        place.publish(&outbox, "eve").await;
+        for tries in 1..=MAX_TRIES {
+            assert_eq!(
+                place
+                    .number("SELECT count(*) FROM outbox_retries WHERE dead_at IS NOT NULL")
+                    .await,
+                0,
+                "{how}"
+            );
+            outbox.deliver_once().await.unwrap();
+            outbox.deliver_once().await.unwrap();
+            assert_eq!(
+                consumer.requests(),
+                tries as usize,
+                "{how}: not before its time"
+            );
+            place.advance(HOUR);
+        }
+        assert_eq!(place.metric("events_dead_total{"), "1", "{how}");
+        assert_eq!(outbox.notices(), ["media: 1 dead letters"], "{how}");
+        counting.broken.lock().unwrap().clear();
+        place.publish(&outbox, "eve").await;
+        outbox.deliver_once().await.unwrap();
+        assert_eq!(
+            place.effects("eve").await,
+            [2],
+            "{how}: nothing waits for a dead letter"
+        );
+        let reason: String = sqlx::query_scalar("SELECT reason FROM outbox_retries")
+            .fetch_one(&place.db)
+            .await
+            .unwrap();
+        let expected = match how {
+            "reject" => "is not wanted",
+            "panic" => "panic",
+            _ => "the database refuses it",
+        };
+        assert_eq!(reason, expected);
+        // Dead letters are kept for a month.
+        place.advance(31 * 24 * 3600);
+        outbox.purge().await.unwrap();
+        assert_eq!(
+            place.number("SELECT count(*) FROM outbox").await,
+            0,
+            "{how}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_away_costs_no_tries_and_finds_everything() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    for subject in ["ada", "eve"] {
+        place.publish(&outbox, subject).await;
+    }
+    let away = [401, 404, 408, 429, 502, 503, 504].map(|code| StatusCode::from_u16(code).unwrap());
+    for status in away {
+        consumer.answer(Some(status));
+        for _ in 0..=MAX_TRIES {
+            let error = outbox.deliver_once().await.unwrap_err().to_string();
+            assert!(error.contains(&status.as_u16().to_string()), "{error}");
+        }
+        place.advance(HOUR);
+    }
+    // Answers that are no receipts say nothing about events either.
+    consumer.answer(Some(StatusCode::OK));
+    outbox.deliver_once().await.unwrap_err();
+    assert_eq!(place.number("SELECT count(*) FROM outbox_retries").await, 0);
+    outbox.purge().await.unwrap();
+    consumer.answer(None);
+    outbox.deliver_once().await.unwrap();
+    place.assert_all_once_in_order().await;
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.metric("events_oldest_waiting_seconds{"), "0.0");
+}
+
+#[tokio::test]
+async fn batches_are_bounded_in_events_and_bytes() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox_with(consumer.address, |delivery| delivery.batch_bytes = 4096);
+    for _ in 0..25 {
+        place.publish(&outbox, "ada").await;
+    }
+    outbox.deliver_once().await.unwrap();
+    let sizes: Vec<usize> = consumer.seen.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [10, 10, 5]);
+    for _ in 0..4 {
+        let mut tx = place.db.begin().await.unwrap();
+        let large = NewEvent {
+            data: json!({ "number": 1, "text": "x".repeat(1500) }),
+            ..event("eve", 1)
+        };
+        outbox.publish(&mut tx, large).await.unwrap().wake();
+        tx.commit().await.unwrap();
+    }
+    outbox.deliver_once().await.unwrap();
+    let sizes: Vec<usize> = consumer.seen.lock().unwrap()[3..]
+        .iter()
+        .map(Vec::len)
+        .collect();
+    assert_eq!(sizes, [2, 2]);
+    let mut tx = place.db.begin().await.unwrap();
+    let too_large = NewEvent {
+        data: json!("x".repeat(16 * 1024)),
+        ..event("eve", 1)
+    };
+    outbox.publish(&mut tx, too_large).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_refused_batch_is_sent_again_event_by_event() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    for subject in ["ada", "eve", "mallory"] {
+        place.publish(&outbox, subject).await;
+    }
+    for refused in [
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    ] {
+        consumer.answer(Some(refused));
+        outbox.deliver_once().await.unwrap();
+    }
+    let sizes: Vec<usize> = consumer.seen.lock().unwrap().iter().map(Vec::len).collect();
+    // Together, then one, and two at a time after a request that has settled something.
+    assert_eq!(sizes, [3, 1, 2, 1, 1]);
+    consumer.answer(None);
+    place.advance(HOUR);
+    outbox.deliver_once().await.unwrap();
+    place.assert_all_once_in_order().await;
+}
+
+#[tokio::test]
+async fn another_replica_delivers_what_a_stalled_one_holds_and_the_effect_is_one() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let (one, other) = (
+        place.outbox(consumer.address),
+        place.outbox(consumer.address),
+    );
+    place.publish(&one, "ada").await;
+    // A replica that has taken the lease and does no more.
+    one.deliver_once().await.unwrap();
+    sqlx::query(
+        "UPDATE outbox_cursors SET position = 0, lease = gen_random_uuid(), leased_until = $1",
+    )
+    .bind(place.clock.now() + chrono::TimeDelta::seconds(20))
+    .execute(&place.db)
+    .await
+    .unwrap();
+    other.deliver_once().await.unwrap();
+    assert_eq!(consumer.requests(), 1, "the lease is respected");
+    place.advance(21);
+    other.deliver_once().await.unwrap();
+    assert_eq!(consumer.requests(), 2);
+    place.assert_all_once_in_order().await;
+}
+
+#[tokio::test]
+async fn delivered_events_are_purged_after_their_time_and_others_kept() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    place.advance(HOUR);
+    let late = place.publish(&outbox, "ada").await;
+    outbox.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, late - 1);
+    // A consumer that has not been delivered to keeps everything.
+    place.advance(HOUR);
+    outbox.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
+    let none = place.outbox_with(consumer.address, |delivery| delivery.consumers.clear());
+    none.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
+    assert_eq!(
+        none.notices(),
+        ["no consumer is configured: events are kept"]
+    );
+    outbox.deliver_once().await.unwrap();
+    outbox.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
+}
+
+/// The job polls once a minute here.
+#[tokio::test]
+async fn a_publisher_wakes_the_dispatcher_after_its_commit() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    let mut runner = Runner::new(
+        &place.metrics,
+        place.clock.clone(),
+        CancellationToken::new(),
+    );
+    outbox.start(&mut runner);
+    for _ in 0..3 {
+        let number = place.publish(&outbox, "ada").await;
+        until(async || i64::try_from(place.effects("ada").await.len()).unwrap() == number).await;
+    }
+    runner
+        .stop(std::time::Duration::from_secs(5))
+        .await
+        .unwrap();
+}

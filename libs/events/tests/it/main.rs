@@ -1,0 +1,8 @@
+//! Events from the outbox of one service to the inbox of another, over HTTP.
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod delivery;
+mod kills;
+mod racing;
+mod receiving;
+mod support;

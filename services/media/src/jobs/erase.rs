@@ -1,0 +1,31 @@
+//! Erases what deleted users own: hides their assets, then has the sweep delete objects and rows, which
+//! goes on until the store has deleted every object.
+
+use std::time::Duration;
+
+use quartet_service::idempotency;
+
+use crate::{domain::Context, error::Error, jobs::sweep, store::sweeps};
+
+pub(super) const INTERVAL: Duration = Duration::from_mins(1);
+
+/// Returns the number of rows that were hidden or deleted. `stopping` ends it between two steps.
+pub(super) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u64, Error> {
+    let erased = ctx
+        .erasures
+        .run(|owner| step(ctx, owner), &stopping)
+        .await?;
+    if erased > 0 {
+        sweep::run(ctx, &stopping).await?;
+    }
+    Ok(erased)
+}
+
+async fn step(ctx: &Context, owner: String) -> Result<u64, Error> {
+    let limit = i32::try_from(ctx.config.uploads.sweep_batch).unwrap_or(i32::MAX);
+    let kept = idempotency::erase(&ctx.db, &owner).await?;
+    let mut db = quartet_db::write(&ctx.db).await?;
+    let hidden = sweeps::hide_assets(&mut db, &owner, ctx.clock.now(), limit).await?;
+    db.commit().await?;
+    Ok(hidden + kept)
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quartet_common::principal::Principal;
 use quartet_db as db;
 use quartet_testing::{Pooler, TestDatabase};
 use sqlx::{Executor as _, PgPool};
@@ -47,19 +48,19 @@ async fn statements_of_many_connections_share_few_sessions() {
         insert.execute(&mut *write).await.unwrap();
         write.commit().await.unwrap();
 
-        let user = format!("usr_{n}");
+        let user = [Principal::parse(&format!("usr_{n}")).unwrap()];
         let mut tx = db::begin_as(&world.pool, &user).await.unwrap();
-        let select = "SELECT current_setting('quartet.user_id'), pg_backend_pid(), $1 + 1";
+        let select = "SELECT current_setting('quartet.principals'), pg_backend_pid(), $1 + 1";
         let row: (String, i32, i32) = sqlx::query_as(select)
             .bind(n)
             .fetch_one(&mut *tx)
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        assert_eq!((row.0, row.2), (user, n + 1));
+        assert_eq!((row.0, row.2), (format!("{{\"usr_{n}\"}}"), n + 1));
 
         let mut read = db::read(&world.pool).await.unwrap();
-        let left = "SELECT coalesce(current_setting('quartet.user_id', true), ''), $1";
+        let left = "SELECT coalesce(current_setting('quartet.principals', true), ''), $1";
         let left: (String, i32) = sqlx::query_as(left)
             .bind(n)
             .fetch_one(&mut *read)

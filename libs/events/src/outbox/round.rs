@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
-use sqlx::Connection;
 
 use super::{
     DeliveryError, Inner, Target,

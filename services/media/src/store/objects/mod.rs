@@ -21,7 +21,8 @@ use crate::{
     store::assets::{AssetId, AssetRow, Visibility},
 };
 
-pub(crate) use presign::{Disposition, SignedRequest, Validity};
+pub(crate) use presign::Disposition;
+pub(crate) use signer::{SignedRequest, Validity};
 use signer::Signer;
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.

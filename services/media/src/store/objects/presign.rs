@@ -1,12 +1,11 @@
 //! Signed URLs of uploads and downloads.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::signer::Unsigned;
+use super::signer::{SignedRequest, Unsigned, Validity};
 use crate::store::{assets::AssetRow, objects::ObjectStore};
 
 /// RFC 8187 `attr-char`: not escaped in `filename*`.
@@ -22,21 +21,6 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) enum Disposition {
     Inline,
     Attachment,
-}
-
-/// How long a signed URL is valid.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Validity {
-    pub(crate) from: DateTime<Utc>,
-    pub(crate) ttl: Duration,
-}
-
-/// A signed URL and the headers that are part of the signature.
-#[derive(Clone, Debug)]
-pub(crate) struct SignedRequest {
-    pub(crate) method: String,
-    pub(crate) url: String,
-    pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl ObjectStore {
@@ -82,11 +66,5 @@ impl ObjectStore {
             headers: BTreeMap::new(),
         };
         self.0.signer.sign(request, validity)
-    }
-}
-
-impl Validity {
-    pub(crate) fn ends_at(self) -> DateTime<Utc> {
-        self.from + self.ttl
     }
 }

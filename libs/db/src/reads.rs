@@ -122,7 +122,10 @@ impl Reads {
     ///
     /// # Errors
     /// When neither database responds.
-    pub async fn begin_as(&self, principals: &[Principal]) -> Result<PgTransaction<'static>, sqlx::Error> {
+    pub async fn begin_as(
+        &self,
+        principals: &[Principal],
+    ) -> Result<PgTransaction<'static>, sqlx::Error> {
         if let Some(standby) = &self.standby
             && standby.is_usable(Instant::now())
         {

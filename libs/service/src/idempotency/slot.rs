@@ -135,10 +135,7 @@ impl Slot {
         let mut db = quartet_db::read(&self.db)
             .await
             .map_err(quartet_db::problem)?;
-        let row = statement(
-            "idempotency_keys.by_key",
-            select.fetch_optional(&mut *db),
-        )
+        let row = statement("idempotency_keys.by_key", select.fetch_optional(&mut *db))
             .await
             .map_err(quartet_db::problem)?
             // The first request failed between the two statements, so the key is free again.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use quartet_jobs::Run;
 
 use crate::{
-    domain::click_batches::VISITOR_DAYS,
+    domain::{Context, click_batches::VISITOR_DAYS},
     state::AppState,
     store::{links::LinkId, maintenance},
 };
@@ -33,7 +33,7 @@ pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
         let next = maintenance::next_purge(&mut db, now, &failed).await?;
         db.commit().await?;
         let Some(link_id) = next else { break };
-        if let Err(error) = step(&ctx, link_id, now).await {
+        if let Err(error) = step(ctx, link_id, now).await {
             failed.push(link_id);
             outcome = Err(error).with_context(|| format!("purge {link_id}"));
         }

@@ -22,8 +22,8 @@ use crate::{
 };
 
 pub(crate) use presign::Disposition;
-pub(crate) use signer::{SignedRequest, Validity};
 use signer::Signer;
+pub(crate) use signer::{SignedRequest, Validity};
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]

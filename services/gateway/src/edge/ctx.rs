@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What a trusted proxy may say about a request.
-static TOLD: [HeaderName; 5] = [
+static REPORTED: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
@@ -154,17 +154,17 @@ impl Ctx {
         let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
         // An untrusted client must not decide what is recorded, nor under which trace.
-        let told = if self.peer_is_trusted {
-            head.headers.only(&TOLD)
+        let reported = if self.peer_is_trusted {
+            head.headers.only(&REPORTED)
         } else {
             http::HeaderMap::new()
         };
-        self.client_ip = client_ip(&told, peer, trusted);
-        let id = told
+        self.client_ip = client_ip(&reported, peer, trusted);
+        let id = reported
             .get(&request_id::HEADER)
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = ServerTrace::start(&told, head.method, id.as_str());
+        self.trace = ServerTrace::start(&reported, head.method, id.as_str());
         self.request_id = Some(id);
         self.active = Some(state.metrics.http.request_started(head.method));
     }

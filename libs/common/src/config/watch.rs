@@ -35,11 +35,6 @@ impl Watch {
         self.candidate = None;
     }
 
-    /// Whether a requested reload waits for the second reading.
-    pub fn is_requested(&self) -> bool {
-        self.requested
-    }
-
     /// The texts to try, once they have been read twice alike.
     pub fn observe(&mut self, read: Texts) -> Option<Texts> {
         if !self.requested && read == self.tried {

@@ -16,11 +16,12 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::{Flow, PolicyContext, ResponseHead},
+    reply::Answer,
     request::{Facts, Headers, Target, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{Lease, Upstream},
+    upstream::{Key, Lease, Upstream},
 };
 
 /// What a trusted proxy may say about a request.
@@ -75,7 +76,8 @@ pub(super) struct Ctx {
     pub(super) matched: Option<Matched>,
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
-    pub(super) body_bytes: u64,
+    /// What a policy answered to the request body.
+    pub(super) refusal: Option<Box<Answer>>,
     /// When a part of the request body was received last.
     pub(super) body_at: Option<Instant>,
     /// Until the final head of the response.
@@ -110,6 +112,8 @@ impl Matched {
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// Of the user, or the client IP.
+    pub(super) key: Key,
     /// Of the last attempt.
     pub(super) current: Option<Lease>,
     /// Not to be tried again for this request.
@@ -140,7 +144,7 @@ impl Ctx {
             matched: None,
             policy: PolicyContext::default(),
             attempts: Attempts::default(),
-            body_bytes: 0,
+            refusal: None,
             body_at: None,
             head_after: None,
             problem: None,
@@ -184,6 +188,10 @@ impl Ctx {
         };
         let chain = self.snapshot.chain(&matched.route);
         let flow = chain.on_request(&facts, &mut self.policy).await;
+        self.attempts.key = match &self.policy.caller {
+            Some(caller) => Key::of(&caller.sub),
+            None => Key::of(self.client_ip),
+        };
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
         flow

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Context, replica::feeds::CATCH_UP},
+    domain::{Context, replica::feeds::CATCH_UP, values::short_urls::ShortUrlRef},
+    jobs::maintain,
     store::links::LinkId,
 };
 
 const EDITS: &str = "links_edits";
 const CLICKS: &str = "links_clicks";
+const DOMAINS: &str = "links_domains";
 /// Every replica sends a heartbeat twice a minute, so that a silent connection is a dead one.
 const HEARTBEATS: &str = "links_beats";
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(100);
@@ -25,6 +27,8 @@ const BACKLOG: usize = 256;
 /// Links were created, changed or deleted.
 #[derive(Deserialize)]
 struct Edit {
+    /// Of each slug.
+    domains: Vec<Uuid>,
     slugs: Vec<String>,
     deleted: Vec<Uuid>,
 }
@@ -51,10 +55,13 @@ struct Announcement {
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&ctx.listen_db).await?;
     listener.eager_reconnect(false);
-    listener.listen_all([EDITS, CLICKS, HEARTBEATS]).await?;
+    listener
+        .listen_all([EDITS, CLICKS, DOMAINS, HEARTBEATS])
+        .await?;
     run.succeeded();
     // Catch up on notifications that were sent before the connection existed.
     ctx.redirects.forget_all();
+    maintain::refresh_domains(&ctx).await?;
     let since = ctx.clock.now() - CATCH_UP;
     ctx.feeds.announce(&ctx.db, None, since).await.ok();
     let (sender, mut received) = mpsc::channel(BACKLOG);
@@ -83,6 +90,7 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
 /// Handles edits one by one and batches of clicks together.
 async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item = PgNotification>) {
     let mut announcement: Option<Announcement> = None;
+    let mut domains_changed = false;
     for notification in notifications {
         let payload = notification.payload();
         if notification.channel() == EDITS {
@@ -91,6 +99,8 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
                 // Not of this release: it may concern any link.
                 Err(_) => ctx.redirects.forget_all(),
             }
+        } else if notification.channel() == DOMAINS {
+            domains_changed = true;
         } else if notification.channel() == CLICKS
             && let Ok(stored) = serde_json::from_str::<Stored>(payload)
         {
@@ -101,6 +111,9 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
             });
         }
     }
+    if domains_changed && let Err(error) = maintain::refresh_domains(ctx).await {
+        tracing::warn!(%error, "changed domains could not be read; they are read again within 30 s");
+    }
     if let Some(Announcement { links, since }) = announcement
         && let Err(error) = ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
     {
@@ -109,8 +122,9 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
 }
 
 fn forget(ctx: &Context, edit: Edit) {
-    for slug in &edit.slugs {
-        ctx.redirects.forget(slug);
+    for (domain, slug) in edit.domains.into_iter().zip(&edit.slugs) {
+        let domain = domain.into();
+        ctx.redirects.forget(ShortUrlRef { domain, slug });
     }
     for id in edit.deleted {
         ctx.feeds.end(id.into());

@@ -1,4 +1,4 @@
-//! Heartbeats, salts, partitions: what the other jobs and the redirects wait for, so nothing here may
+//! Heartbeats, salts, domains, partitions: what the other jobs and the redirects wait for, so nothing here may
 //! take long.
 
 use std::time::Duration;
@@ -9,7 +9,10 @@ use sqlx::PgPool;
 use crate::{
     domain::{Context, click_batches::VISITOR_DAYS},
     error::Error,
-    store::maintenance::{self, Partitioned},
+    store::{
+        domains,
+        maintenance::{self, Partitioned},
+    },
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
@@ -28,6 +31,7 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let mut lease = quartet_db::write(db).await?;
     ctx.salts.rotate(&mut lease, now).await?;
     lease.commit().await?;
+    refresh_domains(&ctx).await?;
     for table in [Partitioned::Clicks, Partitioned::Visitors] {
         for day in 0..=DAYS_AHEAD {
             // Each alone: creating one locks the whole table for a moment.
@@ -53,4 +57,12 @@ async fn drop_partitions(
     let mut lease = quartet_db::write(db).await?;
     maintenance::drop_partitions(&mut lease, table, oldest).await?;
     lease.commit().await
+}
+
+/// # Errors
+/// When the database fails; the domains are then those of before.
+pub(super) async fn refresh_domains(ctx: &Context) -> Result<(), sqlx::Error> {
+    let mut db = quartet_db::read(&ctx.clicks_db).await?;
+    ctx.domains.replace(domains::all(&mut db).await?);
+    Ok(())
 }

@@ -5,6 +5,7 @@
 mod budget;
 mod clicks;
 mod documents;
+mod domains;
 mod erasure;
 mod fairness;
 mod graphql_http;
@@ -16,6 +17,7 @@ mod outages;
 mod plans;
 mod pooler;
 mod redirects;
+mod releases;
 mod replicas;
 mod restarts;
 mod row_security;

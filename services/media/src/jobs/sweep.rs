@@ -15,17 +15,16 @@
 //! - Each round is bounded, and rounds follow each other until one is not full: what many clients
 //!   leave behind in a minute is gone a minute later.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    domain::Context,
+    domain::{Context, assets::delete_objects},
     error::Error,
     store::{
-        assets::AssetId,
         objects::ObjectError,
-        sweeps::{self, Claim, SweepRow},
+        sweeps::{self, Claim, UploadSweepRow},
     },
 };
 
@@ -47,7 +46,7 @@ struct Round {
 /// One run. Returns the number of assets removed. `stopping` ends it between two rounds.
 pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u64, Error> {
     let mut removed = 0;
-    for kind in [Kind::Assets, Kind::Incoming] {
+    for kind in [Kind::Assets, Kind::Uploads] {
         loop {
             let round = round(ctx, kind).await?;
             removed += round.removed;
@@ -60,7 +59,7 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
         }
     }
     let mut db = quartet_db::read(&ctx.db).await?;
-    let backlog = sweeps::backlog(&mut db, claim(ctx)).await?;
+    let backlog = sweeps::backlog(&mut db, ctx.clock.now()).await?;
     ctx.metrics.sweep_backlog.set(backlog);
     Ok(removed)
 }
@@ -68,21 +67,21 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
 #[derive(Clone, Copy)]
 enum Kind {
     Assets,
-    /// What was uploaded to an asset that is ready.
-    Incoming,
+    /// Of assets that are ready.
+    Uploads,
 }
 
 async fn round(ctx: &Context, kind: Kind) -> Result<Round, Error> {
     match kind {
         Kind::Assets => assets(ctx).await,
-        Kind::Incoming => incoming(ctx).await,
+        Kind::Uploads => uploads(ctx).await,
     }
 }
 
 async fn assets(ctx: &Context) -> Result<Round, Error> {
     let rows = {
         let mut db = quartet_db::write(&ctx.db).await?;
-        let rows = sweeps::take(&mut db, claim(ctx)).await?;
+        let rows = sweeps::take_assets(&mut db, claim(ctx)).await?;
         db.commit().await?;
         rows
     };
@@ -93,7 +92,7 @@ async fn assets(ctx: &Context) -> Result<Round, Error> {
     });
     let cleared = all(deletes).await;
     let mut db = quartet_db::write(&ctx.db).await?;
-    let removed = sweeps::finish(&mut db, &cleared, ctx.clock.now()).await?;
+    let removed = sweeps::finish_assets(&mut db, &cleared, ctx.clock.now()).await?;
     db.commit().await?;
     Ok(Round {
         taken,
@@ -102,20 +101,21 @@ async fn assets(ctx: &Context) -> Result<Round, Error> {
     })
 }
 
-async fn incoming(ctx: &Context) -> Result<Round, Error> {
-    let ids = {
+async fn uploads(ctx: &Context) -> Result<Round, Error> {
+    let rows = {
         let mut db = quartet_db::write(&ctx.db).await?;
-        let ids = sweeps::take_incoming(&mut db, claim(ctx)).await?;
+        let rows = sweeps::take_uploads(&mut db, claim(ctx)).await?;
         db.commit().await?;
-        ids
+        rows
     };
-    let taken = ids.len();
-    let deletes = ids
-        .into_iter()
-        .map(|id| async move { (id, ctx.objects.delete_incoming(id).await) });
+    let taken = rows.len();
+    let deletes = rows.into_iter().map(|row| async move {
+        let deleted = delete_upload(ctx, &row).await;
+        (row.id, deleted)
+    });
     let cleared = all(deletes).await;
     let mut db = quartet_db::write(&ctx.db).await?;
-    sweeps::finish_incoming(&mut db, &cleared).await?;
+    sweeps::finish_uploads(&mut db, &cleared).await?;
     db.commit().await?;
     Ok(Round {
         taken,
@@ -124,10 +124,11 @@ async fn incoming(ctx: &Context) -> Result<Round, Error> {
     })
 }
 
-/// Runs the deletions, several at once. Returns the assets whose deletion succeeded.
-async fn all<F>(deletes: impl Iterator<Item = F>) -> Vec<AssetId>
+/// Runs the deletions, several at once. Returns the ids of those that succeeded.
+async fn all<I, F>(deletes: impl Iterator<Item = F>) -> Vec<I>
 where
-    F: Future<Output = (AssetId, Result<(), ObjectError>)>,
+    I: fmt::Display,
+    F: Future<Output = (I, Result<(), ObjectError>)>,
 {
     stream::iter(deletes)
         .buffer_unordered(DELETES_AT_ONCE)
@@ -135,7 +136,7 @@ where
             match deleted {
                 Ok(()) => Some(id),
                 Err(error) => {
-                    tracing::warn!(%error, asset_id = %id, "removing an asset failed");
+                    tracing::warn!(%error, %id, "removing objects failed");
                     None
                 }
             }
@@ -144,8 +145,10 @@ where
         .await
 }
 
-async fn delete_objects(ctx: &Context, row: &SweepRow) -> Result<(), ObjectError> {
-    ctx.objects.delete(row.visibility, &row.object_key).await?;
+async fn delete_upload(ctx: &Context, row: &UploadSweepRow) -> Result<(), ObjectError> {
+    if let Some(key) = &row.object_key {
+        ctx.objects.delete(row.visibility, key).await?;
+    }
     ctx.objects.delete_incoming(row.id).await
 }
 
@@ -153,7 +156,6 @@ fn claim(ctx: &Context) -> Claim {
     let (now, settings) = (ctx.clock.now(), &ctx.config.uploads);
     Claim {
         now,
-        abandoned_before: now - Duration::from_secs(settings.abandoned_after_seconds),
         leased_until: now + LEASE,
         limit: i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX),
     }

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::signer::{SignedRequest, Unsigned, Validity};
-use crate::store::{assets::AssetRow, objects::ObjectStore};
+use crate::store::{objects::ObjectStore, uploads::UploadRow};
 
 /// RFC 8187 `attr-char`: not escaped in `filename*`.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -24,28 +24,28 @@ pub(crate) enum Disposition {
 }
 
 impl ObjectStore {
-    /// Signs the upload of an asset, to a private key of its own. Size, media type and checksum are
+    /// Signs an upload, to a private key of its own. Size, media type and checksum are
     /// part of the signature, and `if-none-match: *` makes a second upload fail.
     pub(crate) fn sign_upload(
         &self,
-        asset: &AssetRow,
+        upload: &UploadRow,
         disposition: Disposition,
         validity: Validity,
     ) -> SignedRequest {
         let mut headers = BTreeMap::from([
-            ("content-length", asset.size_bytes.to_string()),
-            ("content-type", asset.content_type.clone()),
+            ("content-length", upload.size_bytes.to_string()),
+            ("content-type", upload.content_type.clone()),
             ("if-none-match", "*".to_owned()),
         ]);
         if disposition == Disposition::Attachment {
             headers.insert("content-disposition", "attachment".to_owned());
         }
-        if let Some(checksum) = &asset.checksum_sha256 {
+        if let Some(checksum) = &upload.checksum_sha256 {
             headers.insert("x-amz-checksum-sha256", STANDARD.encode(checksum));
         }
         let request = Unsigned {
             method: "PUT",
-            key: &asset.id.incoming_key(),
+            key: &upload.id.incoming_key(),
             query: &[("x-id", "PutObject".to_owned())],
             headers,
         };
@@ -53,12 +53,17 @@ impl ObjectStore {
     }
 
     /// Signs the download of a private asset, which browsers save under its file name.
-    pub(crate) fn sign_download(&self, asset: &AssetRow, validity: Validity) -> SignedRequest {
-        let name = utf8_percent_encode(&asset.file_name, ATTR_CHAR);
+    pub(crate) fn sign_download(
+        &self,
+        object_key: &str,
+        file_name: &str,
+        validity: Validity,
+    ) -> SignedRequest {
+        let name = utf8_percent_encode(file_name, ATTR_CHAR);
         let disposition = format!("attachment; filename*=UTF-8''{name}");
         let request = Unsigned {
             method: "GET",
-            key: &asset.object_key,
+            key: object_key,
             query: &[
                 ("response-content-disposition", disposition),
                 ("x-id", "GetObject".to_owned()),

@@ -95,7 +95,7 @@ impl Attempt {
     /// `Throttled` with the time to wait.
     pub(crate) async fn check(&self, ctx: &Context) -> Result<(), Error> {
         let (settings, now) = (&ctx.config.throttle, ctx.clock.now());
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::read(&ctx.db).await?;
         let rows = throttles::by_keys(&mut db, &self.keys()).await?;
         let mut wait = Duration::ZERO;
         for row in &rows {
@@ -126,9 +126,9 @@ impl Attempt {
     pub(crate) async fn record_failure(&self, ctx: &Context) -> Result<(), Error> {
         let now = ctx.clock.now();
         let forgotten = now - Duration::from_secs(ctx.config.throttle.forget_after_seconds);
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::write(&ctx.db).await?;
         throttles::add_failure(&mut db, &self.keys(), now, forgotten).await?;
-        Ok(())
+        Ok(db.commit().await?)
     }
 
     /// Forgets the failures of the account. Those of the network stay: otherwise a guesser with one

@@ -13,6 +13,7 @@ mod login;
 mod logs;
 mod races;
 mod refresh;
+mod rotation;
 mod sessions;
 mod settings;
 mod sign_up;

@@ -157,7 +157,7 @@ impl SigningKeys {
     }
 
     /// Reads the keys again because a token names an unknown one.
-    pub(crate) async fn reload(&self, pool: &PgPool) -> Result<(), Error> {
+    pub(crate) async fn reload(&self, db: &PgPool) -> Result<(), Error> {
         let mut reloaded_at = self.0.reloaded_at.lock().await;
         let now = self.0.clock.now();
         // In either direction: the clock may have been set back.
@@ -165,7 +165,7 @@ impl SigningKeys {
             return Ok(());
         }
         *reloaded_at = Some(now);
-        let mut db = pool.acquire().await?;
+        let mut db = quartet_db::read(db).await?;
         let rows = signing_keys::all(&mut db).await?;
         self.install(&rows)
     }
@@ -173,9 +173,9 @@ impl SigningKeys {
     /// Creates the first key of each algorithm, or the next one when it is due; deletes keys whose
     /// tokens have all expired; reads the rest. Safe to run on all replicas at once: one creates, all
     /// read.
-    pub(crate) async fn maintain(&self, pool: &PgPool) -> Result<(), Error> {
+    pub(crate) async fn maintain(&self, db: &PgPool) -> Result<(), Error> {
         let settings = &self.0.config.keys;
-        let mut tx = pool.begin().await?;
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         let now = self.0.clock.now();
         let rows = signing_keys::all(&mut tx).await?;
@@ -216,7 +216,7 @@ impl SigningKeys {
     /// their access tokens: for a key that has leaked.
     pub(crate) async fn rotate(
         &self,
-        pool: &PgPool,
+        db: &PgPool,
         algorithm: Option<SigningAlgorithm>,
         immediately: bool,
     ) -> Result<Vec<SigningKeyRow>, Error> {
@@ -230,7 +230,7 @@ impl SigningKeys {
                 rows.push(self.generate(*kept, activates_at, now).await?);
             }
         }
-        let mut tx = pool.begin().await?;
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         if immediately {
             let only = algorithm.map(SigningAlgorithm::as_str);
@@ -244,8 +244,8 @@ impl SigningKeys {
     }
 
     /// Seals with the current master key what a previous one has sealed. Returns how many keys.
-    pub(crate) async fn reseal(&self, pool: &PgPool) -> Result<usize, Error> {
-        let mut tx = pool.begin().await?;
+    pub(crate) async fn reseal(&self, db: &PgPool) -> Result<usize, Error> {
+        let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         let mut resealed = 0;
         for row in signing_keys::all(&mut tx).await? {

@@ -8,7 +8,9 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "auth",
         &[
             ["lib", "*", ""],
-            ["caller", "jwt", "sqlx"],
+            ["extract", "actor jwt", "sqlx"],
+            ["actor", "actor::permission jwt", "axum sqlx"],
+            ["actor::permission", "", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
         ],
     ),

@@ -23,7 +23,7 @@ struct JwksDocument {
 /// no other.
 #[derive(Serialize, ToSchema)]
 struct PublicKey {
-    /// `OKP` for EdDSA, `EC` for ES256, `RSA` for RS256.
+    /// `OKP` for `EdDSA`, `EC` for `ES256`, `RSA` for `RS256`.
     #[schema(example = "OKP")]
     kty: String,
     #[schema(example = "EdDSA")]
@@ -33,16 +33,16 @@ struct PublicKey {
     usage: String,
     #[schema(example = "Rm9vYmFyLTEy")]
     kid: String,
-    /// Of EdDSA and ES256.
+    /// Of `EdDSA` and `ES256`.
     #[schema(nullable = false, example = "Ed25519")]
     crv: Option<String>,
-    /// Of EdDSA and ES256.
+    /// Of `EdDSA` and `ES256`.
     #[schema(
         nullable = false,
         example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
     )]
     x: Option<String>,
-    /// Of ES256.
+    /// Of `ES256`.
     #[schema(nullable = false)]
     y: Option<String>,
     /// Modulus, of RS256.

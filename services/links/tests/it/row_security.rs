@@ -257,7 +257,7 @@ async fn functions_of_the_owner_fix_their_search_path() {
     let query = "SELECT p.proname::text FROM pg_proc AS p
         WHERE p.pronamespace = 'links'::regnamespace AND p.prosecdef
         AND NOT coalesce(p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)";
-    let mut open: Vec<String> = sqlx::query_scalar(query)
+    let open: Vec<String> = sqlx::query_scalar(query)
         .fetch_all(&mut admin)
         .await
         .unwrap();

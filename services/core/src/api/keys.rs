@@ -43,10 +43,16 @@ struct PublicKey {
     )]
     x: Option<String>,
     /// Of `ES256`.
-    #[schema(nullable = false)]
+    #[schema(
+        nullable = false,
+        example = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+    )]
     y: Option<String>,
-    /// Modulus, of RS256.
-    #[schema(nullable = false)]
+    /// Modulus, of RS256. Here shortened.
+    #[schema(
+        nullable = false,
+        example = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp"
+    )]
     n: Option<String>,
     /// Exponent, of RS256.
     #[schema(nullable = false, example = "AQAB")]

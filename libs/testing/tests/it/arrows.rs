@@ -27,6 +27,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["clock", "", ""],
             ["ids", "", ""],
             ["net", "", ""],
+            ["principal", "", ""],
             ["problem", "causes", "sqlx axum"],
             ["causes", "", ""],
         ],

@@ -349,7 +349,7 @@ export type PublicKey = {
      */
     kty: string;
     /**
-     * Modulus, of RS256.
+     * Modulus, of RS256. Here shortened.
      */
     n?: string;
     use: string;

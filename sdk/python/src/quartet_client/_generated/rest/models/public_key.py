@@ -24,7 +24,7 @@ class PublicKey:
             use (str):
             crv (str | Unset): Of `EdDSA` and `ES256`.
             e (str | Unset): Exponent, of RS256.
-            n (str | Unset): Modulus, of RS256.
+            n (str | Unset): Modulus, of RS256. Here shortened.
             x (str | Unset): Of `EdDSA` and `ES256`.
             y (str | Unset): Of `ES256`.
     """

@@ -130,6 +130,17 @@ FROM unnest(ARRAY['core', 'media', 'links']) AS service,
      unnest(ARRAY['quartet_' || service, 'quartet_' || service || '_owner']) AS role
 \gexec
 
+-- Behind a pooler in transaction mode a session cannot set this at its start. Kept if it is set.
+SELECT format('ALTER ROLE quartet_%s IN DATABASE %I SET statement_timeout = %L', service, current_database(), '15s')
+FROM unnest(ARRAY['core', 'media', 'links']) AS service
+WHERE NOT EXISTS (
+    SELECT FROM pg_db_role_setting AS s
+    JOIN pg_database AS b ON b.oid = s.setdatabase AND b.datname = current_database()
+    JOIN pg_roles AS r ON r.oid = s.setrole AND r.rolname = 'quartet_' || service,
+    unnest(s.setconfig) AS setting
+    WHERE setting LIKE 'statement_timeout=%')
+\gexec
+
 SELECT format('REVOKE quartet_%s_owner FROM CURRENT_USER', service)
 FROM unnest(ARRAY['core', 'media', 'links']) AS service
 WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)

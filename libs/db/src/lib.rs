@@ -6,13 +6,19 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod connections;
+mod databases;
 mod error;
 mod ids;
 mod migrations;
 mod pool;
+mod reads;
 mod statement;
 
+pub use connections::{Lease, begin, read, write};
+pub use databases::{Databases, RotateFailure};
 pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
 pub use pool::{options, ping, pool};
+pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use statement::{begin_as, statement};

@@ -15,7 +15,10 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-use crate::pool::{options, owner_options};
+use crate::{
+    connections::read,
+    pool::{options, owner_options},
+};
 
 /// How long a migration may wait for the lock of a table.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,6 +51,12 @@ pub enum SchemaError {
         role: String,
         power: &'static str,
     },
+    #[error(
+        "the role `{role}` has no statement_timeout, and with database.pooled none can be set at the \
+         start of a session; run db/roles.sql, or \
+         ALTER ROLE {role} IN DATABASE ... SET statement_timeout = '15s'"
+    )]
+    Endless { role: String },
     #[error("schema `{schema}` could not be migrated")]
     Migrate {
         schema: &'static str,
@@ -212,14 +221,15 @@ pub async fn ensure_current(
     schema: &'static str,
 ) -> Result<(), SchemaError> {
     let table = &migrator.table_name;
+    let mut db = read(pool).await?;
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(table.as_ref())
-        .fetch_one(pool)
+        .fetch_one(&mut *db)
         .await?;
     let applied: Vec<i64> = if exists {
         let statement = format!("SELECT version FROM {table} WHERE success ORDER BY version");
         sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-            .fetch_all(pool)
+            .fetch_all(&mut *db)
             .await?
     } else {
         Vec::new()
@@ -234,23 +244,26 @@ pub async fn ensure_current(
             name: migration.description.to_string(),
         });
     }
-    ensure_bound(pool, schema).await
+    ensure_bound(&mut db, schema).await
 }
 
-/// Refuses a role to whom row-level security and revoked privileges do not apply.
-async fn ensure_bound(pool: &PgPool, schema: &'static str) -> Result<(), SchemaError> {
-    let (role, bypasses, owns): (String, bool, bool) = sqlx::query_as(
+/// Refuses a role to whom row-level security and revoked privileges do not apply, and statements
+/// without an end.
+async fn ensure_bound(db: &mut PgConnection, schema: &'static str) -> Result<(), SchemaError> {
+    let (role, bypasses, owns, endless): (String, bool, bool, bool) = sqlx::query_as(
         "SELECT r.rolname::text, r.rolsuper OR r.rolbypassrls,
-                coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), false)
+                coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), false),
+                current_setting('statement_timeout') = '0'
          FROM pg_roles AS r LEFT JOIN pg_namespace AS n ON n.nspname = $1
          WHERE r.rolname = current_user",
     )
     .bind(schema)
-    .fetch_one(pool)
+    .fetch_one(db)
     .await?;
-    let power = match (bypasses, owns) {
-        (true, _) => "bypasses row-level security",
-        (_, true) => "owns the schema",
+    let power = match (bypasses, owns, endless) {
+        (true, ..) => "bypasses row-level security",
+        (_, true, _) => "owns the schema",
+        (_, _, true) => return Err(SchemaError::Endless { role }),
         _ => return Ok(()),
     };
     Err(SchemaError::Unbound {

@@ -6,8 +6,11 @@ use quartet_common::config::{ConfigError, Database};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection, PgPool,
+    pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::connections::application_name;
 
 /// A connection that has been idle for longer is tested before it is used, so that a restart of
 /// Postgres fails at most the requests of this interval.
@@ -25,10 +28,19 @@ pub fn options(settings: &Database, application: &str) -> Result<PgConnectOption
 pub(crate) fn owner_options(settings: &Database) -> Result<PgConnectOptions, ConfigError> {
     let application = "quartet-migrate";
     if settings.migrate_url.expose_secret().is_empty() {
+        if settings.pooled {
+            let rule = "must be set: migrations need a session, which database.pooled rules out";
+            return Err(ConfigError::invalid("database.migrate_url", rule));
+        }
         return options(settings, application);
     }
+    // Never through a pooler: its lock and its timeouts are of the session.
+    let direct = Database {
+        pooled: false,
+        ..settings.clone()
+    };
     let url = &settings.migrate_url;
-    named_options("database.migrate_url", url, settings, application)
+    named_options("database.migrate_url", url, &direct, application)
 }
 
 fn named_options(
@@ -51,14 +63,18 @@ fn named_options(
     {
         return Err(invalid());
     }
-    let timeout = format!("{}s", settings.statement_timeout_seconds);
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| invalid())?
-        .application_name(application)
-        .options([("statement_timeout", timeout.as_str())])
+        .application_name(&application_name(application, settings.pooled))
         .log_statements(tracing::log::LevelFilter::Debug)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
-    Ok(options)
+    if settings.pooled {
+        // The session is not ours: nothing is set at its start, and it keeps no statement. See
+        // `connections`.
+        return Ok(options.extra_float_digits(None).statement_cache_capacity(0));
+    }
+    let timeout = format!("{}s", settings.statement_timeout_seconds);
+    Ok(options.options([("statement_timeout", timeout.as_str())]))
 }
 
 /// A pool that connects on first use, and reconnects after an outage of the database.
@@ -66,19 +82,28 @@ fn named_options(
 /// # Errors
 /// When the URL is not valid.
 pub fn pool(settings: &Database, application: &str) -> Result<PgPool, ConfigError> {
-    Ok(PgPoolOptions::new()
+    let options = options(settings, application)?;
+    Ok(pool_options(settings, |_| true).connect_lazy_with(options))
+}
+
+/// `allows` decides whether a connection may be used once more.
+pub(crate) fn pool_options(
+    settings: &Database,
+    allows: impl Fn(&PoolConnectionMetadata) -> bool + Send + Sync + 'static,
+) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let allowed = allows(&meta);
             Box::pin(async move {
-                if meta.idle_for < TEST_AFTER_IDLE {
-                    return Ok(true);
+                if !allowed || meta.idle_for < TEST_AFTER_IDLE {
+                    return Ok(allowed);
                 }
                 Ok(connection.ping().await.is_ok())
             })
         })
-        .connect_lazy_with(options(settings, application)?))
 }
 
 /// The readiness check of the service's Postgres.
@@ -86,7 +111,8 @@ pub fn pool(settings: &Database, application: &str) -> Result<PgPool, ConfigErro
 /// # Errors
 /// A reason without internals, for `/ready`.
 pub async fn ping(db: PgPool) -> Result<(), String> {
-    sqlx::query("SELECT 1")
+    // Not prepared, so that it works behind a pooler, too.
+    sqlx::raw_sql("SELECT 1")
         .execute(&db)
         .await
         .map(drop)

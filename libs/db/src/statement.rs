@@ -4,6 +4,8 @@ use quartet_common::principal::Principal;
 use quartet_telemetry::{count_statement, span, spans_enabled};
 use sqlx::{PgPool, PgTransaction};
 
+use crate::connections::{begin, begin_with};
+
 /// Runs one SQL statement. `name` is the resource and the verb, such as `users.insert`.
 ///
 /// The statement is counted in the response line of the request (`db_statements`) and, where spans
@@ -34,14 +36,10 @@ pub async fn begin_as(
 ) -> Result<PgTransaction<'static>, sqlx::Error> {
     let array = array_literal(principals);
     if principals.iter().all(is_plain) {
-        let begin = format!("BEGIN; SET LOCAL quartet.principals = '{array}'");
-        return statement(
-            "session.set_principals",
-            db.begin_with(sqlx::AssertSqlSafe(begin)),
-        )
-        .await;
+        let set = format!("SET LOCAL quartet.principals = '{array}'");
+        return statement("session.set_principals", begin_with(db, &set)).await;
     }
-    let mut tx = db.begin().await?;
+    let mut tx = begin(db).await?;
     let set = sqlx::query("SELECT set_config('quartet.principals', $1, true)").bind(array);
     statement("session.set_principals", set.execute(&mut *tx)).await?;
     Ok(tx)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_db::{Databases, Reads};
 use quartet_http::{
     front::App,
     health::{self, Readiness},
@@ -29,8 +30,14 @@ impl Base {
     ) -> Result<Self, ConfigError> {
         let sections = config.sections();
         check(config)?;
+        let databases = Databases::default();
+        let application = format!("quartet-{}", S::NAME);
+        let db = databases.open("database.url", sections.database, &application)?;
+        let reads = format!("{application}-reads");
         Ok(Self {
-            db: quartet_db::pool(sections.database, &format!("quartet-{}", S::NAME))?,
+            reads: Reads::open(&databases, db.clone(), sections.database, &reads)?,
+            db,
+            databases,
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),

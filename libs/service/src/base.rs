@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::Server};
+use quartet_db::{Databases, Reads};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,6 +17,10 @@ pub struct Base {
     pub clock: Clock,
     /// Connects when it is first used.
     pub db: PgPool,
+    /// For reads that may be old.
+    pub reads: Reads,
+    /// Opens further pools, whose credentials change with those of `db`.
+    pub databases: Databases,
     pub verifier: JwtVerifier,
     pub metrics: Metrics,
     pub server: Arc<Server>,

@@ -6,17 +6,18 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
-    config::{self, COMMON_DEFAULTS, ConfigError, Loaded},
+    config::{self, COMMON_DEFAULTS, ConfigError, Loaded, Settings as Values, Sources},
     openapi::in_version,
 };
-use quartet_db::SchemaError;
+use quartet_db::{Databases, SchemaError};
 use quartet_http::serve::shutdown_signal;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::Base,
     replica::Replica,
+    secrets::{Rotation, is_reloaded},
     service::{Service, Settings, check},
 };
 
@@ -94,20 +95,18 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         .config
         .or_else(|| std::env::var_os("QUARTET_CONFIG").map(Into::into))
         .filter(|file: &PathBuf| !file.as_os_str().is_empty());
+    let sources = Sources::of_process(file);
+    let files = sources.secrets();
     let load = move |check: Check<S>| {
-        config::load_checked(
-            &[COMMON_DEFAULTS, S::DEFAULTS],
-            file.as_deref(),
-            config::environment(),
-            check,
-        )
+        let texts = sources.read()?;
+        config::load_texts(&[COMMON_DEFAULTS, S::DEFAULTS], &sources, &texts, check)
     };
     // These need no secret of the service.
     let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
         Command::Serve { wait } => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(load(check)?, move || load(check), limit)
+            serve::<S>(load(check)?, move || load(check), files, limit)
         }
         Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
@@ -133,34 +132,32 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `reload` reads the configuration again on SIGHUP; the log filter is what changes. `wait` is how long
-/// the schema may take to become current.
+/// `reload` reads the configuration again: on SIGHUP, for the log filter, and when a secret among
+/// `files` has changed. `wait` is how long the schema may take to become current.
 fn serve<S: Service>(
     loaded: Loaded<S::Config>,
-    reload: impl Fn() -> Loading<S> + Send + Sync + 'static,
+    reload: impl Fn() -> Loading<S> + Clone + Send + Sync + 'static,
+    files: Sources,
     wait: Duration,
 ) -> anyhow::Result<()> {
-    let Loaded {
-        config,
-        settings: started,
-    } = loaded;
+    let Loaded { config, settings } = loaded;
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
+    quartet_telemetry::report_passed_over(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let filter = move || {
-        let now = reload()?;
-        let mut changed = started.changed_keys(&now.settings);
-        changed.retain(|key| key != "telemetry.log");
-        if !changed.is_empty() {
-            let settings = changed.join(", ");
-            tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");
-        }
-        Ok(now.config.sections().telemetry.log.clone())
-    };
-    runtime.spawn(telemetry.level().reload_on_hangup(filter));
     let result = runtime.block_on(async {
         let base = Base::new::<S>(&config, Clock::system(), shutdown_signal())?;
+        let (built, state) = watch::channel(None);
+        let databases = base.databases.clone();
+        let filter = filter::<S>(reload.clone(), settings.clone(), databases.clone());
+        tokio::spawn(telemetry.level().reload_on_hangup(filter));
+        let rotation = Rotation::<S> {
+            databases,
+            settings,
+            state,
+        };
+        tokio::spawn(rotation.run(files, reload));
         let address = base.server.listen;
         let bind = async || {
             let bound = TcpListener::bind(address).await;
@@ -174,6 +171,7 @@ fn serve<S: Service>(
         }
         let listener = bind().await?;
         let mut replica = Replica::<S>::new(config, base)?;
+        built.send_replace(Some(replica.state.clone()));
         replica.start().await?;
         // Only now: this line promises that every check of the start has passed.
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
@@ -186,6 +184,24 @@ fn serve<S: Service>(
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(telemetry);
     result
+}
+
+/// Reads the log filter again. Of other settings, it only names those that have changed.
+fn filter<S: Service>(
+    reload: impl Fn() -> Loading<S>,
+    started: Values,
+    databases: Databases,
+) -> impl Fn() -> Result<String, ConfigError> {
+    move || {
+        let now = reload()?;
+        let mut changed = started.changed_keys(&now.settings);
+        changed.retain(|key| !is_reloaded::<S>(&databases, key));
+        if !changed.is_empty() {
+            let settings = changed.join(", ");
+            tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");
+        }
+        Ok(now.config.sections().telemetry.log.clone())
+    }
 }
 
 /// Runs `work` for a subcommand of the service, once the schema is known to be current.

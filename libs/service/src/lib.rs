@@ -18,6 +18,7 @@ mod command;
 mod documents;
 pub mod idempotency;
 mod replica;
+mod secrets;
 mod service;
 
 pub use base::Base;

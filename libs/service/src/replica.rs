@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::Router;
+use quartet_db::STANDBY_CHECK;
 use quartet_http::{front::App, health::Readiness, serve::serve};
-use quartet_jobs::Runner;
+use quartet_jobs::{Job, Runner};
 use tokio::net::TcpListener;
 
 use crate::{base::Base, service::Service};
@@ -43,6 +44,15 @@ impl<S: Service> Replica<S> {
     /// When the preparation fails, for instance because the database does not respond.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.base.verifier.prefetch();
+        let reads = self.base.reads.clone();
+        if reads.has_standby() {
+            let check = move |_| {
+                let reads = reads.clone();
+                async move { reads.check().await }
+            };
+            let job = Job::periodic("standby", STANDBY_CHECK, check);
+            self.jobs.start(job.immediately().cancel_at_stop());
+        }
         S::start(&self.state, &mut self.jobs).await
     }
 

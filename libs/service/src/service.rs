@@ -35,6 +35,9 @@ pub trait Service: 'static {
     /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
     /// mentions that they are missing.
     const KEYS_REQUIRED: bool = true;
+    /// Settings that [`Self::rotate`] puts in force while the process runs, beside the URLs of
+    /// databases.
+    const ROTATED: &'static [&'static str] = &[];
 
     type Config: DeserializeOwned + Settings + Send + 'static;
     /// Cheap to clone; clones share everything.
@@ -87,6 +90,9 @@ pub trait Service: 'static {
         async {}
     }
 
+    /// Takes the settings named in [`Self::ROTATED`] from a configuration with changed secrets.
+    fn rotate(_state: &Self::State, _config: &Self::Config) {}
+
     /// Runs one of the service's own subcommands. `load` reads the settings.
     ///
     /// # Errors
@@ -121,6 +127,21 @@ pub struct Sections<'a> {
     pub database: &'a Database,
     pub jwt: &'a Jwt,
     pub telemetry: &'a Telemetry,
+}
+
+/// [`Settings::sections`] of a struct whose fields have the names of the sections.
+#[macro_export]
+macro_rules! shared_sections {
+    () => {
+        fn sections(&self) -> $crate::Sections<'_> {
+            $crate::Sections {
+                server: &self.server,
+                database: &self.database,
+                jwt: &self.jwt,
+                telemetry: &self.telemetry,
+            }
+        }
+    };
 }
 
 impl Sections<'_> {

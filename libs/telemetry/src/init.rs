@@ -4,7 +4,7 @@ use std::{fmt, sync::OnceLock, time::Duration};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use quartet_common::config::{ConfigError, Telemetry};
+use quartet_common::config::{ConfigError, Settings, Telemetry};
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{level::LogLevel, log, otlp::Export, span};
@@ -82,4 +82,14 @@ pub fn init(
     log::bridge();
     PANICS.get_or_init(log::log_panics);
     Ok(TelemetryGuard { export, level })
+}
+
+/// Names the variables of Kubernetes services in one line: there is one per service and port of the
+/// namespace.
+pub fn report_passed_over(settings: &Settings) {
+    let variables = settings.passed_over();
+    if !variables.is_empty() {
+        let variables = variables.join(", ");
+        tracing::info!(target: "quartet", variables, "variables of Kubernetes services are no settings");
+    }
 }

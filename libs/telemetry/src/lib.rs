@@ -11,7 +11,7 @@ mod request;
 mod span;
 mod trace_context;
 
-pub use init::{TelemetryGuard, init};
+pub use init::{TelemetryGuard, init, report_passed_over};
 pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;

@@ -72,6 +72,9 @@ impl TestDatabase {
         Database {
             url: SecretString::from(self.url()),
             migrate_url: SecretString::from(self.owner_url()),
+            read_url: SecretString::default(),
+            read_max_lag_seconds: 10,
+            pooled: false,
             max_connections: 10,
             acquire_timeout_seconds: 10,
             statement_timeout_seconds: 15,
@@ -86,6 +89,16 @@ impl TestDatabase {
     /// The URL of the role that owns the schema.
     pub fn owner_url(&self) -> String {
         self.url_of(&format!("{}_owner", self.role))
+    }
+
+    /// Name and password of the role that serves.
+    pub(crate) fn login(&self) -> (&str, &str) {
+        (&self.role, ROLE_PASSWORD)
+    }
+
+    /// Host and port.
+    pub(crate) fn server(&self) -> (&str, u16) {
+        (self.admin.get_host(), self.admin.get_port())
     }
 
     /// The URL of a superuser.
@@ -163,6 +176,7 @@ fn schema_of(database: &str, schema: &str, role: &str) -> String {
     format!(
         "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema};
          ALTER ROLE {owner} IN DATABASE {database} SET search_path = {schema};
+         ALTER ROLE {role} IN DATABASE {database} SET statement_timeout = '15s';
          CREATE SCHEMA {schema} AUTHORIZATION {owner};
          GRANT USAGE ON SCHEMA {schema} TO {role};
          {defaults} IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};

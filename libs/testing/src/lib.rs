@@ -12,6 +12,8 @@ pub mod contract;
 #[cfg(feature = "database")]
 mod database;
 mod issuer;
+#[cfg(feature = "database")]
+mod pooler;
 pub mod server;
 mod watch;
 
@@ -20,4 +22,6 @@ pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
+#[cfg(feature = "database")]
+pub use pooler::{POOLED, Pooler};
 pub use watch::Watch;

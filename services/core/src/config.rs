@@ -1,10 +1,12 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
+use std::{fmt, str::FromStr};
+
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
 use quartet_events::{Delivery, Endpoint, Secrets};
-use quartet_service::{Sections, Settings};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -41,9 +43,52 @@ pub struct Config {
 pub struct Keys {
     pub master_key: SecretString,
     pub previous_master_keys: Vec<SecretString>,
+    pub algorithms: Vec<SigningAlgorithm>,
+    pub access_token_algorithm: SigningAlgorithm,
     pub rotation_seconds: u64,
     pub publish_ahead_seconds: u64,
     pub reload_seconds: u64,
+}
+
+/// An algorithm of signatures, by its name in JOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum SigningAlgorithm {
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    #[serde(rename = "ES256")]
+    Es256,
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+impl SigningAlgorithm {
+    pub(crate) const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Rs256];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+impl fmt::Display for SigningAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SigningAlgorithm {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::parse(name).ok_or("must be EdDSA, ES256 or RS256")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,14 +153,7 @@ pub struct Retention {
 }
 
 impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
+    quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
         self.check_seconds()?;
@@ -132,6 +170,7 @@ impl Settings for Config {
             ));
         }
         self.validate_keys()?;
+        self.keys.check_algorithms()?;
         self.validate_tokens()?;
         self.keys.master_key_bytes()?;
         self.keys.previous_master_key_bytes().map(drop)
@@ -315,6 +354,20 @@ impl Events {
 }
 
 impl Keys {
+    fn check_algorithms(&self) -> Result<(), ConfigError> {
+        let kept = &self.algorithms;
+        let count = |one| kept.iter().filter(|other| **other == one).count();
+        if SigningAlgorithm::ALL.into_iter().any(|one| count(one) > 1) {
+            let rule = "must name each algorithm once";
+            return Err(ConfigError::invalid("keys.algorithms", rule));
+        }
+        if !kept.contains(&self.access_token_algorithm) {
+            let rule = "must be one of keys.algorithms";
+            return Err(ConfigError::invalid("keys.access_token_algorithm", rule));
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// When the setting is not 64 hexadecimal digits. The message does not contain it.
     pub(crate) fn master_key_bytes(&self) -> Result<[u8; MASTER_KEY_BYTES], ConfigError> {
@@ -362,6 +415,21 @@ impl Passwords {
 }
 
 #[cfg(test)]
+impl Keys {
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            master_key: SecretString::default(),
+            previous_master_keys: Vec::new(),
+            algorithms: vec![SigningAlgorithm::EdDsa],
+            access_token_algorithm: SigningAlgorithm::EdDsa,
+            rotation_seconds: 2_592_000,
+            publish_ahead_seconds: 3600,
+            reload_seconds: 10,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -370,10 +438,7 @@ mod tests {
         for text in ["", "abc", &"g".repeat(64), &"é".repeat(32), &"0".repeat(65)] {
             let keys = Keys {
                 master_key: SecretString::from(text),
-                previous_master_keys: Vec::new(),
-                rotation_seconds: 1,
-                publish_ahead_seconds: 1,
-                reload_seconds: 1,
+                ..Keys::for_tests()
             };
             let error = keys.master_key_bytes().unwrap_err().to_string();
             assert!(error.contains("keys.master_key"), "{error}");

@@ -24,7 +24,7 @@ use quartet_service::{Base, with_base};
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
-pub use config::Config;
+pub use config::{Config, SigningAlgorithm};
 pub use state::AppState;
 
 /// The migrations of the schema `core`.
@@ -38,9 +38,12 @@ pub struct Service;
 // The subcommands of this service beside the shared ones.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a signing key that becomes active after `keys.publish_ahead_seconds`.
+    /// Create signing keys that become active after `keys.publish_ahead_seconds`.
     RotateKeys {
-        /// Activate the key immediately and delete all others, which invalidates their tokens.
+        /// Of one of `keys.algorithms` instead of all of them.
+        #[arg(long)]
+        algorithm: Option<SigningAlgorithm>,
+        /// Activate the keys immediately and delete all others, which invalidates their tokens.
         #[arg(long)]
         now: bool,
     },
@@ -93,10 +96,16 @@ impl quartet_service::Service for Service {
         with_base::<Self, _>(load()?, async |config, base| {
             let ctx = AppState::new(config, base)?.ctx;
             match command {
-                Command::RotateKeys { now } => {
-                    let key = ctx.keys.rotate(&ctx.db, now).await?;
-                    let at = key.activates_at.to_rfc3339();
-                    eprintln!("signing key {} becomes active at {at}", key.kid);
+                Command::RotateKeys { algorithm, now } => {
+                    let kept = &ctx.config.keys.algorithms;
+                    if let Some(other) = algorithm.filter(|one| !kept.contains(one)) {
+                        anyhow::bail!("{other} is not one of keys.algorithms");
+                    }
+                    for key in ctx.keys.rotate(&ctx.db, algorithm, now).await? {
+                        let at = key.activates_at.to_rfc3339();
+                        let (kid, algorithm) = (key.kid, key.algorithm);
+                        eprintln!("signing key {kid} ({algorithm}) becomes active at {at}");
+                    }
                 }
                 Command::Reseal => {
                     let count = ctx.keys.reseal(&ctx.db).await?;

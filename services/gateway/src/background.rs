@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quartet_common::config::{Texts, Watch};
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,11 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{
-        load::{ConfigErrors, Texts},
-        model,
-        watch::Watch,
-    },
+    config::{load::ConfigErrors, model},
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},

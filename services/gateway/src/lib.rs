@@ -49,6 +49,7 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION"),
         &config.model.telemetry,
     )?;
+    telemetry::report_passed_over(&config.settings);
     // Several libraries bring a provider each; the process must choose one.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

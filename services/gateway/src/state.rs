@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Settings},
+    config::{ConfigError, Settings, Texts},
 };
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{
         Config,
-        load::{ConfigErrors, Sources, Texts},
+        load::{ConfigErrors, Sources},
         model::Listen,
         restart::restart_required,
     },

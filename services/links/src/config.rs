@@ -7,7 +7,7 @@ use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
 };
 use quartet_events::{Secrets, Signer};
-use quartet_service::{Sections, Settings};
+use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -125,16 +125,13 @@ pub struct Events {
 }
 
 impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
+    quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.database.pooled && self.events.listen_url.is_none() {
+            let rule = "must be set: LISTEN needs a session, which database.pooled rules out";
+            return Err(ConfigError::invalid("events.listen_url", rule));
+        }
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;

@@ -4,7 +4,7 @@ use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
 };
 use quartet_events::{Secrets, Signer};
-use quartet_service::{Sections, Settings};
+use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -77,14 +77,7 @@ pub struct Events {
 }
 
 impl Settings for Config {
-    fn sections(&self) -> Sections<'_> {
-        Sections {
-            server: &self.server,
-            database: &self.database,
-            jwt: &self.jwt,
-            telemetry: &self.telemetry,
-        }
-    }
+    quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
         self.events.signer()?;

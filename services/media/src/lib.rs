@@ -39,6 +39,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const ROTATED: &'static [&'static str] = &["s3.access_key", "s3.secret_key"];
 
     type Config = Config;
     type State = AppState;
@@ -66,6 +67,10 @@ impl quartet_service::Service for Service {
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
         Ok(jobs::start(state, runner).await?)
+    }
+
+    fn rotate(state: &AppState, config: &Config) {
+        state.ctx.objects.rotate(&config.s3);
     }
 
     fn run(

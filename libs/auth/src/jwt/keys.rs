@@ -2,16 +2,21 @@
 //!
 //! A key keeps its identity (its `Arc`) for as long as it is published: a new set takes over the
 //! keys that it has in common with the previous one. The cache of verified tokens relies on that.
+//!
+//! A key is bound to one algorithm: the one it declares, or else the only one that suits its kind. So
+//! the header of a token can choose among keys, but never how a key is used (RFC 8725, 3.1).
 
 use std::sync::Arc;
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
 };
 
 /// A larger set is cut: no issuer publishes more keys, and every one of them is parsed.
 const MAX_KEYS: usize = 64;
+/// Of RSA (RFC 7518, 3.3): 2048 bits in base64url. A shorter modulus is not secure.
+const MIN_MODULUS_CHARACTERS: usize = 342;
 
 pub(super) struct Key {
     /// As published; `None` for a shared secret.
@@ -59,11 +64,16 @@ impl KeySet {
         Self(usable.collect())
     }
 
-    /// The key with this id. Without an id, and in a set without ids, the only key.
-    pub(super) fn find(&self, id: Option<&str>) -> Option<&Arc<Key>> {
+    /// The key with this id. Without an id, and in a set without ids, the only key. Of several with
+    /// the same id, the one for `algorithm`; whether the key is for it is left to the caller.
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&Arc<Key>> {
         let has_ids = self.0.iter().any(|key| key.id().is_some());
         match (id, self.0.as_slice()) {
-            (Some(id), keys) if has_ids => keys.iter().find(|key| key.id() == Some(id)),
+            (Some(id), keys) if has_ids => {
+                let mut named = keys.iter().filter(|key| key.id() == Some(id));
+                let first = named.clone().next();
+                named.find(|key| key.algorithm == algorithm).or(first)
+            }
             (_, [only]) => Some(only),
             _ => None,
         }
@@ -76,6 +86,12 @@ impl KeySet {
 
 /// A key of one of the three accepted asymmetric algorithms.
 fn usable_key(jwk: &Jwk) -> Option<Key> {
+    if !matches!(
+        jwk.common.public_key_use,
+        None | Some(PublicKeyUse::Signature)
+    ) {
+        return None;
+    }
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
             Algorithm::EdDSA
@@ -83,7 +99,7 @@ fn usable_key(jwk: &Jwk) -> Option<Key> {
         AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
             Algorithm::ES256
         }
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::RSA(key) if key.n.len() >= MIN_MODULUS_CHARACTERS => Algorithm::RS256,
         _ => return None,
     };
     let declared = match jwk.common.key_algorithm {

@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::{Validation, jwk::JwkSet};
+use jsonwebtoken::{Algorithm, Validation, jwk::JwkSet};
 use moka::sync::Cache;
 use quartet_common::{
     clock::Clock,
@@ -209,7 +209,7 @@ impl JwtVerifier {
         if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(typ)) {
             return Err(JwtError::WrongType);
         }
-        let key = self.key(header.kid.as_deref()).await?;
+        let key = self.key(header.kid.as_deref(), header.alg).await?;
         if key.algorithm != header.alg {
             return Err(JwtError::WrongAlgorithm);
         }
@@ -256,9 +256,9 @@ impl JwtVerifier {
         Ok(())
     }
 
-    async fn key(&self, id: Option<&str>) -> Result<Arc<Key>, JwtError> {
+    async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, JwtError> {
         let installed = self.trusted_keys().await?;
-        if let Some(key) = installed.keys.find(id) {
+        if let Some(key) = installed.keys.find(id, algorithm) {
             return Ok(Arc::clone(key));
         }
         let Some(remote) = &self.0.remote else {
@@ -266,7 +266,9 @@ impl JwtVerifier {
         };
         remote.get(self.installer()).await.map_err(unavailable)?;
         let installed = self.current_keys();
-        let key = installed.as_ref().and_then(|it| it.keys.find(id));
+        let key = installed
+            .as_ref()
+            .and_then(|it| it.keys.find(id, algorithm));
         key.cloned().ok_or(JwtError::UnknownKey)
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod algorithms;
+mod clocks;
 mod fetching;
 mod jwt;
 mod support;

@@ -6,22 +6,35 @@ use toml::{Table, Value};
 
 /// Every setting with its value. Values may be secrets, so they are never printed.
 #[derive(Clone, Default)]
-pub struct Settings(Table);
+pub struct Settings {
+    table: Table,
+    passed_over: Vec<String>,
+}
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(leaves(&self.0, "")).finish()
+        f.debug_set().entries(leaves(&self.table, "")).finish()
     }
 }
 
 impl Settings {
-    pub(super) fn new(table: Table) -> Self {
-        Self(table)
+    pub(super) fn new(table: Table, passed_over: Vec<String>) -> Self {
+        Self { table, passed_over }
+    }
+
+    /// The variables of Kubernetes services that look like settings and are none.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// The text of a setting; `None` if it is no text. It may be a secret.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.value(key)?.as_str()
     }
 
     /// The keys of all settings.
     pub fn keys(&self) -> Vec<String> {
-        leaves(&self.0, "")
+        leaves(&self.table, "")
     }
 
     /// The keys whose values differ, and those that only one of the two has.
@@ -35,7 +48,7 @@ impl Settings {
 
     fn value(&self, key: &str) -> Option<&Value> {
         let mut parts = key.split('.');
-        let first = self.0.get(parts.next()?)?;
+        let first = self.table.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
     }
 }
@@ -57,7 +70,7 @@ mod tests {
 
     #[test]
     fn changed_added_and_removed_keys_are_named_and_values_are_not_shown() {
-        let settings = |text: &str| Settings::new(text.parse().unwrap());
+        let settings = |text: &str| Settings::new(text.parse().unwrap(), Vec::new());
         let before = settings("a = 1\nb = 2\n[t.u]\nsecret = \"x\"\nsame = [1]\n");
         let after = settings("a = 1\nc = 2\n[t.u]\nsecret = \"y\"\nsame = [1]\n");
         assert_eq!(before.changed_keys(&after), ["b", "c", "t.u.secret"]);

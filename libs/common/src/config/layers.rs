@@ -15,6 +15,7 @@ use super::{
     changes::{Settings, leaves},
     error::ConfigError,
     key::{PREFIX, variable},
+    kubernetes::{is_port_link, is_service_link},
     source::{locate, position},
 };
 
@@ -63,6 +64,8 @@ pub struct Layers<'f> {
     file: Option<(&'f Path, &'f str)>,
     /// The variable that set a key.
     variables: BTreeMap<String, String>,
+    /// Variables of Kubernetes, which are no settings.
+    passed_over: Vec<String>,
 }
 
 impl<'s> Schema<'s> {
@@ -113,6 +116,7 @@ impl<'f> Layers<'f> {
             settings,
             file,
             variables: BTreeMap::new(),
+            passed_over: Vec::new(),
         };
         let own = match file {
             Some((path, text)) => parse(text, &path.display().to_string())?,
@@ -139,7 +143,7 @@ impl<'f> Layers<'f> {
 
     /// Every setting with its value.
     pub fn settings(&self) -> Settings {
-        Settings::new(self.settings.clone())
+        Settings::new(self.settings.clone(), self.passed_over.clone())
     }
 
     /// # Errors
@@ -200,6 +204,15 @@ impl<'f> Layers<'f> {
                 continue;
             }
             let from_file = name.strip_suffix("_FILE").and_then(|name| keys.get(name));
+            let is_link = if keys.contains_key(name) {
+                is_port_link(name, value)
+            } else {
+                is_service_link(name, value)
+            };
+            if is_link {
+                self.passed_over.push(name.clone());
+                continue;
+            }
             match (keys.get(name), from_file) {
                 // The file wins, whichever of the two comes first.
                 (Some(_), _) if names_file(&format!("{name}_FILE")) => {}
@@ -285,6 +298,19 @@ fn is_shipped(key: &str, own: &Table, environment: &Environment) -> bool {
         None => own.get(key).and_then(Value::as_bool),
     };
     set != Some(false)
+}
+
+/// Whether a file has any key but comments and empty tables. What cannot be parsed is not empty: it
+/// has an error of its own.
+pub(super) fn has_settings(file: &str) -> bool {
+    fn has_value(value: &Value) -> bool {
+        let Some(table) = value.as_table() else {
+            return true;
+        };
+        table.values().any(has_value)
+    }
+    let table: Result<Table, _> = file.parse();
+    table.map_or(true, |table| table.values().any(has_value))
 }
 
 /// # Errors

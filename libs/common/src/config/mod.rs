@@ -3,16 +3,19 @@
 //! The defaults are commented TOML, and that text is also the reference: `--help` and
 //! `docs/config.md` are generated from it, and keys that it does not contain are refused. Key
 //! `a.b_c` is also the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file that contains the
-//! value.
+//! value. Variables that Kubernetes sets in every pod for its services are no settings ([`kubernetes`]).
 
 mod bounds;
 mod changes;
 mod error;
 mod key;
+mod kubernetes;
 mod layers;
 mod reference;
 mod sections;
 mod source;
+mod sources;
+mod watch;
 
 use std::path::Path;
 
@@ -25,6 +28,8 @@ pub use key::environment;
 pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none, networks};
+pub use sources::{Sources, Texts};
+pub use watch::Watch;
 
 /// The defaults of the common sections, for services that have a database.
 pub const COMMON_DEFAULTS: &str = include_str!("../default.toml");
@@ -58,10 +63,22 @@ pub fn load_checked<T: DeserializeOwned>(
     environment: impl IntoIterator<Item = (String, String)>,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
 ) -> Result<Loaded<T>, ConfigError> {
-    let text = file.map(|path| read(path, None)).transpose()?;
-    let file = file.zip(text.as_deref());
-    let environment = environment.into_iter().collect();
-    let layers = Layers::merge(Schema::closed(defaults), file, &environment)?;
+    let sources = Sources::new(file.map(Into::into), environment.into_iter().collect());
+    let texts = sources.read()?;
+    load_texts(defaults, &sources, &texts, check)
+}
+
+/// As [`load_checked`], with the texts of the files at hand.
+///
+/// # Errors
+/// As [`load_checked`].
+pub fn load_texts<T: DeserializeOwned>(
+    defaults: &[&str],
+    sources: &Sources,
+    texts: &Texts,
+    check: impl FnOnce(&T) -> Result<(), ConfigError>,
+) -> Result<Loaded<T>, ConfigError> {
+    let layers = sources.layers(Schema::closed(defaults), texts)?;
     let config = layers.deserialize()?;
     match check(&config) {
         Ok(()) => Ok(Loaded {
@@ -123,6 +140,44 @@ mod tests {
         assert_eq!(set.limit, 7);
         assert_eq!(set.names, ["x", "y"]);
         assert_eq!(set.part.key.as_deref(), Some("from file"));
+    }
+
+    /// Kubernetes would set `QUARTET_PART_PORT` for a service `quartet-part`.
+    #[test]
+    fn a_service_of_kubernetes_never_shadows_a_setting() {
+        #[derive(Debug, Deserialize)]
+        struct Ports {
+            part: Part,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Part {
+            port: u16,
+            service_port: u16,
+        }
+        let defaults = "[part]\nport = 1\nservice_port = 2\n";
+        let load = |variables: &[(&str, &str)]| {
+            let own = |text: &str| text.to_owned();
+            let environment = variables
+                .iter()
+                .map(|(name, value)| (own(name), own(value)));
+            load_checked::<Ports>(&[defaults], None, environment, |_| Ok(()))
+        };
+        let link = ("QUARTET_PART_PORT", "tcp://10.0.0.1:80");
+        let foreign = ("QUARTET_PART_SERVICE_HOST", "10.0.0.1");
+        let loaded = load(&[link, foreign]).unwrap();
+        assert_eq!(loaded.config.part.port, 1);
+        assert_eq!(
+            loaded.settings.passed_over(),
+            ["QUARTET_PART_PORT", "QUARTET_PART_SERVICE_HOST"]
+        );
+        let set = [
+            ("QUARTET_PART_PORT", "7"),
+            ("QUARTET_PART_SERVICE_PORT", "8"),
+        ];
+        let part = load(&set).unwrap().config.part;
+        assert_eq!((part.port, part.service_port), (7, 8));
+        let misspelled = ("QUARTET_PART_PROT", "tcp://10.0.0.1:80");
+        assert!(load(&[misspelled]).is_err());
     }
 
     #[test]

@@ -18,6 +18,8 @@ const MAX_BODY_BYTES: usize = 1 << 30;
 const MAX_CONNECTIONS: usize = 1_000_000;
 /// The most that Postgres can be configured for.
 const MAX_DATABASE_CONNECTIONS: u32 = 262_143;
+/// What is older is a backup.
+const MAX_LAG_SECONDS: u64 = 3600;
 /// With a larger difference between clocks, expiry has no meaning.
 const MAX_LEEWAY_SECONDS: u64 = 300;
 
@@ -43,6 +45,9 @@ pub struct Server {
 pub struct Database {
     pub url: SecretString,
     pub migrate_url: SecretString,
+    pub read_url: SecretString,
+    pub read_max_lag_seconds: u64,
+    pub pooled: bool,
     pub max_connections: u32,
     pub acquire_timeout_seconds: u64,
     pub statement_timeout_seconds: u64,
@@ -132,6 +137,8 @@ impl Database {
             self.max_connections,
             1..=MAX_DATABASE_CONNECTIONS,
         )?;
+        let lag = self.read_max_lag_seconds;
+        within("database.read_max_lag_seconds", lag, 2..=MAX_LAG_SECONDS)?;
         let timeout = self.acquire_timeout_seconds;
         within(
             "database.acquire_timeout_seconds",

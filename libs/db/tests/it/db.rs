@@ -10,7 +10,7 @@ use sqlx::{
 
 const SCHEMA: &str = "core";
 
-fn migrator(statements: &[&'static str]) -> Migrator {
+pub(crate) fn migrator(statements: &[&'static str]) -> Migrator {
     let migrations = (1..).zip(statements).map(|(version, sql)| {
         Migration::new(
             version,
@@ -229,7 +229,7 @@ async fn a_migration_does_not_wait_for_a_table_for_long() {
         .await
         .unwrap();
     let pool = PgPool::connect(&database.url()).await.unwrap();
-    let mut reading = pool.begin().await.unwrap();
+    let mut reading = db::begin(&pool).await.unwrap();
     let count = "SELECT count(*) FROM core.a";
     sqlx::query(count).execute(&mut *reading).await.unwrap();
 

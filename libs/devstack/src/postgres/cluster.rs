@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,6 +59,43 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn admin_url(&self) -> PostgresUrl {
         PostgresUrl::local(SUPERUSER, &self.password, self.port, "postgres")
+    }
+
+    /// A standby of this running server: a copy of its files that follows it.
+    pub(crate) fn standby(&self, scratch: TempDir) -> Result<Self> {
+        let data = scratch.path().join("data");
+        let mut private = fs::DirBuilder::new();
+        private
+            .mode(0o700)
+            .create(&data)
+            .doing(|| format!("create {}", data.display()))?;
+        if let Some(user) = &self.user {
+            user.own(&data)?;
+        }
+        let mut command = self.command("pg_basebackup");
+        command
+            .env("PGPASSWORD", &self.password)
+            .args(["--host=127.0.0.1", "--username", SUPERUSER, "--no-password"])
+            .arg(format!("--port={}", self.port))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .arg("--pgdata")
+            .arg(&data);
+        let output = command.output();
+        stdout_of(
+            "pg_basebackup",
+            output.doing(|| "start pg_basebackup".to_owned())?,
+        )?;
+        Ok(Self {
+            programs: self.programs.clone(),
+            user: self.user.clone(),
+            log: scratch.path().join("postgres.log"),
+            data,
+            port: port::free()?,
+            password: self.password.clone(),
+            max_connections: self.max_connections,
+            scratch: Some(scratch),
+            held: self.held.clone(),
+        })
     }
 
     /// Initializes the data if there is none, starts the server and waits until

@@ -69,6 +69,24 @@ impl Postgres {
         })
     }
 
+    /// A throw-away standby of a server that was started here: it replays what this one writes, and
+    /// has the same roles and databases.
+    pub fn standby(&self) -> Result<Self> {
+        let started = self.started.as_ref();
+        let started = started.ok_or_else(|| Error::other("only a server that was started here"))?;
+        let scratch = place::throw_away(started.cluster.user.as_ref())?;
+        let cluster = started.cluster.standby(scratch)?;
+        let server = cluster.start(silent, &Cancel::default())?;
+        Ok(Self {
+            admin: cluster.admin_url(),
+            psql: Psql::find(Some(&cluster.programs))?,
+            started: Some(Started {
+                server: Some(server),
+                cluster,
+            }),
+        })
+    }
+
     fn named(admin: PostgresUrl, say: Say) -> Result<Self> {
         say(&format!("Postgres: using the server at {}", admin.host()));
         let psql = Psql::find(None)?;

@@ -76,7 +76,9 @@ impl Erasures {
         let mut erased = 0;
         while !stopping() {
             let now = self.clock.now();
-            let next = store::take(&mut *self.db.acquire().await?, now, now + LEASE).await?;
+            let mut db = quartet_db::write(&self.db).await?;
+            let next = store::take(&mut db, now, now + LEASE).await?;
+            db.commit().await?;
             let Some(erasure) = next else { break };
             let mut rows = 0;
             loop {
@@ -99,7 +101,9 @@ impl Erasures {
             erased += rows;
             let over = erasure.requested_at + KEPT < now;
             let again = (!over).then(|| now + AGAIN);
-            store::settle(&mut *self.db.acquire().await?, &erasure.owner, again).await?;
+            let mut db = quartet_db::write(&self.db).await?;
+            store::settle(&mut db, &erasure.owner, again).await?;
+            db.commit().await?;
         }
         Ok(erased)
     }

@@ -130,7 +130,12 @@ impl Inbox {
         let before = self.0.clock.now() - KEPT;
         let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
         let db = &self.0.db;
-        while store::purge(&mut *db.acquire().await?, before, PURGE_BATCH).await? >= full {}
+        while {
+            let mut db = quartet_db::write(db).await?;
+            let purged = store::purge(&mut db, before, PURGE_BATCH).await?;
+            db.commit().await?;
+            purged >= full
+        } {}
         Ok(())
     }
 
@@ -175,7 +180,7 @@ impl Inbox {
         if !consumer.kinds().contains(&event.kind.as_str()) {
             return Ok(Ok("ignored"));
         }
-        let mut tx = self.0.db.begin().await?;
+        let mut tx = quartet_db::begin(&self.0.db).await?;
         if !store::insert(&mut tx, event, self.0.clock.now()).await? {
             return Ok(Ok("repeated"));
         }

@@ -196,11 +196,19 @@ impl Outbox {
         let before = now - Duration::from_secs(self.0.delivery.retention_seconds);
         let db = &self.0.db;
         let dead = now - DEAD_KEPT;
-        while store::purge_dead(&mut *db.acquire().await?, dead, PURGE_BATCH).await? >= full {}
+        while {
+            let mut db = quartet_db::write(db).await?;
+            let purged = store::purge_dead(&mut db, dead, PURGE_BATCH).await?;
+            db.commit().await?;
+            purged >= full
+        } {}
         let consumers = &consumers;
-        while store::purge(&mut *db.acquire().await?, consumers, before, PURGE_BATCH).await? >= full
-        {
-        }
+        while {
+            let mut db = quartet_db::write(db).await?;
+            let purged = store::purge(&mut db, consumers, before, PURGE_BATCH).await?;
+            db.commit().await?;
+            purged >= full
+        } {}
         Ok(())
     }
 

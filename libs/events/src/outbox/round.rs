@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
-use sqlx::Connection;
 
 use super::{
     DeliveryError, Inner, Target,
@@ -61,7 +60,7 @@ impl Inner {
 
     async fn round(&self, target: &Target) -> Result<Step, DeliveryError> {
         let (now, name) = (self.clock.now(), target.endpoint.name);
-        let mut db = self.db.acquire().await?;
+        let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
         target.series.observe(&backlog, now);
         if backlog.fresh == 0 && !backlog.due {
@@ -71,9 +70,11 @@ impl Inner {
         let timeout = Duration::from_secs(self.delivery.request_timeout_seconds);
         let until = now + timeout + LEASE_MARGIN;
         let lease = store::take(&mut db, name, self.clock.uuid_v7(), (now, until)).await?;
+        db.commit().await?;
         let Some(lease) = lease else {
             return Ok(Step::Nothing);
         };
+        let mut db = quartet_db::read(&self.db).await?;
         let batch = self.collect(&mut db, target, lease).await?;
         drop(db);
         let outcome = self.send(target, &batch).await;
@@ -149,14 +150,16 @@ impl Inner {
             Outcome::Refused(reason) if batch.sent.len() > 1 => {
                 tracing::info!(consumer = name, reason, "events are sent one by one");
                 target.limit.store(1, Ordering::Relaxed);
-                let mut db = self.db.acquire().await?;
+                let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
+                db.commit().await?;
                 return Ok(Step::Went);
             }
             Outcome::Refused(reason) => refused(&batch, &reason),
             Outcome::Away(reason) => {
-                let mut db = self.db.acquire().await?;
+                let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
+                db.commit().await?;
                 return Err(DeliveryError::Away {
                     consumer: name,
                     reason,
@@ -169,8 +172,7 @@ impl Inner {
         };
         let nothing = batch.sent.is_empty() && batch.held.is_empty();
         let (retries, applied) = self.sort(batch, &failed);
-        let mut db = self.db.acquire().await?;
-        let mut tx = db.begin().await?;
+        let mut tx = quartet_db::begin(&self.db).await?;
         if !store::give_back(&mut tx, name, moved).await? {
             tracing::warn!(
                 consumer = name,

@@ -154,7 +154,9 @@ async fn run(
 /// When the database fails.
 pub async fn erase(db: &PgPool, principal: &str) -> Result<u64, sqlx::Error> {
     let delete = sqlx::query("DELETE FROM idempotency_keys WHERE principal = $1").bind(principal);
-    let deleted = statement("idempotency_keys.erase", delete.execute(db)).await?;
+    let mut db = quartet_db::write(db).await?;
+    let deleted = statement("idempotency_keys.erase", delete.execute(&mut *db)).await?;
+    db.commit().await?;
     Ok(deleted.rows_affected())
 }
 
@@ -170,6 +172,8 @@ pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::
     )
     .bind(clock.now())
     .bind(limit);
-    let deleted = statement("idempotency_keys.purge", delete.execute(db)).await?;
+    let mut db = quartet_db::write(db).await?;
+    let deleted = statement("idempotency_keys.purge", delete.execute(&mut *db)).await?;
+    db.commit().await?;
     Ok(deleted.rows_affected())
 }

@@ -23,7 +23,11 @@ use quartet_common::{
 };
 use quartet_db::statement;
 use serde_json::{Map, Value};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{
+    FromRow, PgConnection, PgPool, Postgres,
+    postgres::{PgArguments, PgQueryResult},
+    query::Query,
+};
 use uuid::Uuid;
 
 use super::{request::HEADER, seal::Fingerprint};
@@ -110,7 +114,8 @@ impl Slot {
         .bind(now + KEPT)
         .bind(now)
         .bind(hashes);
-        let claimed = statement("idempotency_keys.claim", claim.execute(&self.db))
+        let claimed = self
+            .write("idempotency_keys.claim", claim)
             .await
             .map_err(quartet_db::problem)?;
         if claimed.rows_affected() == 1 {
@@ -127,7 +132,10 @@ impl Slot {
         )
         .bind(&self.principal)
         .bind(&self.key);
-        let row = statement("idempotency_keys.by_key", select.fetch_optional(&self.db))
+        let mut db = quartet_db::read(&self.db)
+            .await
+            .map_err(quartet_db::problem)?;
+        let row = statement("idempotency_keys.by_key", select.fetch_optional(&mut *db))
             .await
             .map_err(quartet_db::problem)?
             // The first request failed between the two statements, so the key is free again.
@@ -183,7 +191,7 @@ impl Slot {
         .bind(&self.key)
         .bind(self.claim)
         .bind(self.clock.now() + LEASE);
-        match statement("idempotency_keys.renew", update.execute(&self.db)).await {
+        match self.write("idempotency_keys.renew", update).await {
             Ok(updated) => updated.rows_affected() == 1,
             Err(error) => {
                 tracing::warn!(%error, "renewing the claim of an idempotency key failed");
@@ -274,7 +282,21 @@ impl Slot {
     }
 
     async fn keep_outside(&self, kept: Kept<'_>) -> Result<(), sqlx::Error> {
-        self.keep(&mut *self.db.acquire().await?, kept).await
+        let mut db = quartet_db::write(&self.db).await?;
+        self.keep(&mut db, kept).await?;
+        db.commit().await
+    }
+
+    /// One statement by itself.
+    async fn write(
+        &self,
+        name: &'static str,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgQueryResult, sqlx::Error> {
+        let mut db = quartet_db::write(&self.db).await?;
+        let done = statement(name, query.execute(&mut *db)).await?;
+        db.commit().await?;
+        Ok(done)
     }
 
     /// Makes the key usable again, unless a response is kept for it.
@@ -286,7 +308,7 @@ impl Slot {
         .bind(&self.principal)
         .bind(&self.key)
         .bind(self.claim);
-        let freed = statement("idempotency_keys.free", delete.execute(&self.db)).await;
+        let freed = self.write("idempotency_keys.free", delete).await;
         if let Err(error) = freed {
             tracing::warn!(%error, "freeing an idempotency key failed; its claim expires");
         }

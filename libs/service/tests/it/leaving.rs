@@ -53,7 +53,9 @@ async fn work(State(work): State<Work>, keeper: Keeper) -> Result<Answer, Proble
     if let Some(gate) = work.before {
         gate.pass().await;
     }
-    let mut tx = work.pool.begin().await.map_err(quartet_db::problem)?;
+    let mut tx = quartet_db::begin(&work.pool)
+        .await
+        .map_err(quartet_db::problem)?;
     let insert = "INSERT INTO works DEFAULT VALUES RETURNING id";
     let id: i64 = sqlx::query_scalar(insert)
         .fetch_one(&mut *tx)

@@ -19,13 +19,13 @@ struct JwksDocument {
     keys: Vec<PublicKey>,
 }
 
-/// One Ed25519 key (RFC 8037).
+/// One public key: Ed25519 (RFC 8037), P-256 or RSA (RFC 7518). It verifies the algorithm in `alg` and
+/// no other.
 #[derive(Serialize, ToSchema)]
 struct PublicKey {
+    /// `OKP` for `EdDSA`, `EC` for `ES256`, `RSA` for `RS256`.
     #[schema(example = "OKP")]
     kty: String,
-    #[schema(example = "Ed25519")]
-    crv: String,
     #[schema(example = "EdDSA")]
     alg: String,
     #[schema(rename = "use", example = "sig")]
@@ -33,8 +33,30 @@ struct PublicKey {
     usage: String,
     #[schema(example = "Rm9vYmFyLTEy")]
     kid: String,
-    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
-    x: String,
+    /// Of `EdDSA` and `ES256`.
+    #[schema(nullable = false, example = "Ed25519")]
+    crv: Option<String>,
+    /// Of `EdDSA` and `ES256`.
+    #[schema(
+        nullable = false,
+        example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    )]
+    x: Option<String>,
+    /// Of `ES256`.
+    #[schema(
+        nullable = false,
+        example = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+    )]
+    y: Option<String>,
+    /// Modulus, of RS256. Here shortened.
+    #[schema(
+        nullable = false,
+        example = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp"
+    )]
+    n: Option<String>,
+    /// Exponent, of RS256.
+    #[schema(nullable = false, example = "AQAB")]
+    e: Option<String>,
 }
 
 /// Metadata of the issuer (OpenID Connect Discovery 1.0). There are no ID tokens and there is no
@@ -110,6 +132,7 @@ pub(super) async fn get_jwks(
     responses((status = 200, description = "The configuration", body = OpenIdConfiguration))
 )]
 pub(super) async fn get_openid_configuration(State(ctx): State<Context>) -> Response {
+    let algorithms = ctx.config.keys.algorithms.iter();
     let issuer = ctx.config.jwt.issuer.clone().unwrap_or_default();
     let body = OpenIdConfiguration {
         jwks_uri: format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
@@ -117,7 +140,7 @@ pub(super) async fn get_openid_configuration(State(ctx): State<Context>) -> Resp
         response_types_supported: Vec::new(),
         grant_types_supported: Vec::new(),
         subject_types_supported: vec!["public".into()],
-        id_token_signing_alg_values_supported: vec!["EdDSA".into()],
+        id_token_signing_alg_values_supported: algorithms.map(ToString::to_string).collect(),
     };
     ([(header::CACHE_CONTROL, cache_control())], Json(body)).into_response()
 }

@@ -107,7 +107,7 @@ pub(crate) async fn log_in(
     attempt.check(ctx).await?;
     for _ in 0..MAX_LOGIN_ATTEMPTS {
         let stored = {
-            let mut db = ctx.db.acquire().await?;
+            let mut db = quartet_db::read(&ctx.db).await?;
             passwords::by_email(&mut db, email.as_str()).await?
         };
         let hash = stored.as_ref().map(|stored| stored.hash.clone());
@@ -137,7 +137,7 @@ pub(crate) async fn refresh(
 ) -> Result<SessionTokens, Error> {
     let token = RefreshToken::parse(token).ok_or(Error::MalformedRefreshToken)?;
     let now = ctx.clock.now();
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = refresh_tokens::lock(&mut tx, &token.hash(), now).await?;
     let locked = locked.ok_or(Error::InvalidRefreshToken)?;
     let (user_id, session_id) = (locked.user_id, locked.session_id);
@@ -194,7 +194,9 @@ fn successor_in_grace_period(
     now: DateTime<Utc>,
 ) -> Result<Option<RefreshToken>, Error> {
     let grace = Duration::from_secs(ctx.config.sessions.refresh_grace_seconds);
-    if now > used.used_at + grace || used.successor_used {
+    // In either direction: a clock that is set back must not lengthen the period.
+    let since = (now - used.used_at).abs().to_std().unwrap_or(Duration::MAX);
+    if since > grace || used.successor_used {
         return Ok(None);
     }
     // Whichever master key was current then. A replica that has another one derives a successor that
@@ -212,7 +214,7 @@ pub(crate) async fn current(
     user_id: UserId,
     session_id: SessionId,
 ) -> Result<CurrentSession, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let created_at = sessions::live_since(&mut db, user_id, session_id, ctx.clock.now()).await?;
     Ok(CurrentSession {
         id: session_id,
@@ -227,7 +229,7 @@ pub(crate) async fn current_user(
     user_id: UserId,
     session_id: SessionId,
 ) -> Result<CurrentUser, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let user = sessions::live_user(&mut db, user_id, session_id, ctx.clock.now()).await?;
     user.map(CurrentUser).ok_or(Error::SessionEnded)
 }
@@ -239,7 +241,7 @@ pub(crate) async fn list(
     before: Option<SessionId>,
     limit: i64,
 ) -> Result<Vec<SessionRow>, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     Ok(sessions::list(&mut db, user_id, before, ctx.clock.now(), limit).await?)
 }
 
@@ -255,8 +257,10 @@ pub(crate) async fn revoke(
     } else {
         "revoked"
     };
-    let mut db = ctx.db.acquire().await?;
-    if sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await? {
+    let mut db = quartet_db::write(&ctx.db).await?;
+    let revoked = sessions::revoke(&mut db, current.user_id, id, reason, ctx.clock.now()).await?;
+    db.commit().await?;
+    if revoked {
         Ok(())
     } else {
         Err(Error::SessionNotFound)
@@ -274,7 +278,7 @@ async fn open(
     let user_id = verified.user_id;
     let session = new_session(ctx, user_id, client);
     let token = RefreshToken::random();
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let hash = passwords::lock(&mut tx, user_id).await?;
     if hash.is_none_or(|hash| hash != verified.hash) {
         return Ok(None);
@@ -324,12 +328,12 @@ async fn insert_token(
 
 /// Hashes the password with the current parameters. The login succeeds even if this fails; the next
 /// one tries again.
-async fn rehash(pool: &PgPool, permit: &mut Permit, stored: &PasswordRow, password: SecretString) {
+async fn rehash(db: &PgPool, permit: &mut Permit, stored: &PasswordRow, password: SecretString) {
     let work = async {
         let hash = permit.hash(password).await?;
-        let mut db = pool.acquire().await?;
+        let mut db = quartet_db::write(db).await?;
         passwords::rehash(&mut db, stored, &hash).await?;
-        Ok::<(), Error>(())
+        Ok::<(), Error>(db.commit().await?)
     };
     if let Err(error) = work.await {
         tracing::warn!(%error, user_id = %stored.user_id, "rehashing a password failed");

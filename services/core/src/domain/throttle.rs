@@ -95,7 +95,7 @@ impl Attempt {
     /// `Throttled` with the time to wait.
     pub(crate) async fn check(&self, ctx: &Context) -> Result<(), Error> {
         let (settings, now) = (&ctx.config.throttle, ctx.clock.now());
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::read(&ctx.db).await?;
         let rows = throttles::by_keys(&mut db, &self.keys()).await?;
         let mut wait = Duration::ZERO;
         for row in &rows {
@@ -126,9 +126,9 @@ impl Attempt {
     pub(crate) async fn record_failure(&self, ctx: &Context) -> Result<(), Error> {
         let now = ctx.clock.now();
         let forgotten = now - Duration::from_secs(ctx.config.throttle.forget_after_seconds);
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::write(&ctx.db).await?;
         throttles::add_failure(&mut db, &self.keys(), now, forgotten).await?;
-        Ok(())
+        Ok(db.commit().await?)
     }
 
     /// Forgets the failures of the account. Those of the network stay: otherwise a guesser with one
@@ -193,9 +193,10 @@ impl Limit {
     }
 
     fn remaining(&self, row: &ThrottleRow, now: DateTime<Utc>) -> Duration {
-        let delay = self.delay_seconds(row.failures);
-        let until = row.last_failure_at + Duration::from_secs(delay.into());
-        (until - now).to_std().unwrap_or_default()
+        let delay = Duration::from_secs(self.delay_seconds(row.failures).into());
+        let until = row.last_failure_at + delay;
+        // The clock may have been set back since the failure: that must not lengthen the delay.
+        (until - now).to_std().unwrap_or_default().min(delay)
     }
 
     /// 0 for the free failures, then 1, 2, 4, ... up to the maximum.

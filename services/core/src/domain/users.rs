@@ -80,7 +80,7 @@ pub(crate) async fn sign_up(
 }
 
 async fn get(ctx: &Context, id: UserId) -> Result<UserRow, Error> {
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     users::by_id(&mut db, id).await?.ok_or(Error::SessionEnded)
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn delete(
         let before = get(ctx, current.user_id).await?;
         precondition(&before)?;
         let confirmation = confirm(ctx, client_ip, &confirming, &before).await?;
-        let mut tx = ctx.db.begin().await?;
+        let mut tx = quartet_db::begin(&ctx.db).await?;
         let user = users::lock(&mut tx, current.user_id).await?;
         precondition(&user.ok_or(Error::SessionEnded)?)?;
         // It may have been changed meanwhile, by the owner of a stolen account.
@@ -172,7 +172,7 @@ async fn insert(
     reply: &Reply<UserRow>,
 ) -> Result<(), Error> {
     let (user_id, now) = (user.id, user.created_at);
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     users::insert(&mut tx, user).await?;
     let email_id = EmailId::new(&ctx.clock);
     emails::insert_primary(&mut tx, email_id, user_id, &user.email, now).await?;
@@ -215,7 +215,7 @@ async fn confirm(
     let mut permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let stored = {
-        let mut db = ctx.db.acquire().await?;
+        let mut db = quartet_db::read(&ctx.db).await?;
         passwords::of_user(&mut db, user.id).await?
     };
     let verification = permit.verify(given, stored.clone()).await?;
@@ -242,7 +242,7 @@ async fn write(
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
     confirmation: Option<&Confirmation>,
 ) -> Result<Option<UserRow>, Error> {
-    let mut tx = ctx.db.begin().await?;
+    let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = users::lock(&mut tx, current.user_id).await?;
     let before = locked.ok_or(Error::SessionEnded)?;
     precondition(&before)?;

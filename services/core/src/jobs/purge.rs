@@ -20,10 +20,30 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let forgotten = before(ctx.config.throttle.forget_after_seconds);
     let (db, limit) = (&ctx.db, i64::from(settings.batch));
     let full = u64::from(settings.batch);
-    while refresh_tokens::purge(&mut *db.acquire().await?, ended, limit).await? >= full {}
-    while sessions::purge(&mut *db.acquire().await?, ended, limit).await? >= full {}
-    while users::purge(&mut *db.acquire().await?, deleted, limit).await? >= full {}
-    while throttles::purge(&mut *db.acquire().await?, forgotten, limit).await? >= full {}
+    while {
+        let mut db = quartet_db::write(db).await?;
+        let purged = refresh_tokens::purge(&mut db, ended, limit).await?;
+        db.commit().await?;
+        purged >= full
+    } {}
+    while {
+        let mut db = quartet_db::write(db).await?;
+        let purged = sessions::purge(&mut db, ended, limit).await?;
+        db.commit().await?;
+        purged >= full
+    } {}
+    while {
+        let mut db = quartet_db::write(db).await?;
+        let purged = users::purge(&mut db, deleted, limit).await?;
+        db.commit().await?;
+        purged >= full
+    } {}
+    while {
+        let mut db = quartet_db::write(db).await?;
+        let purged = throttles::purge(&mut db, forgotten, limit).await?;
+        db.commit().await?;
+        purged >= full
+    } {}
     while idempotency::purge(db, &ctx.clock, limit).await? >= full {}
     Ok(ctx.events.purge().await?)
 }

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 #[derive(Clone)]
 pub(crate) struct SigningKeyRow {
     pub(crate) kid: String,
+    pub(crate) algorithm: String,
     pub(crate) sealed_private_key: Vec<u8>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) activates_at: DateTime<Utc>,
@@ -36,8 +37,8 @@ pub(crate) async fn all(db: &mut PgConnection) -> Result<Vec<SigningKeyRow>, sql
         "signing_keys.all",
         sqlx::query_as!(
             SigningKeyRow,
-            "SELECT kid, sealed_private_key, created_at, activates_at
-         FROM core.signing_keys ORDER BY activates_at",
+            "SELECT kid, algorithm, sealed_private_key, created_at, activates_at
+         FROM core.signing_keys ORDER BY activates_at, kid",
         )
         .fetch_all(db),
     )
@@ -49,8 +50,9 @@ pub(crate) async fn insert(db: &mut PgConnection, key: &SigningKeyRow) -> Result
         "signing_keys.insert",
         sqlx::query!(
             "INSERT INTO core.signing_keys (kid, algorithm, sealed_private_key, created_at, activates_at)
-         VALUES ($1, 'EdDSA', $2, $3, $4)",
+         VALUES ($1, $2, $3, $4, $5)",
             key.kid,
+            key.algorithm,
             key.sealed_private_key,
             key.created_at,
             key.activates_at,
@@ -80,7 +82,7 @@ pub(crate) async fn reseal(
     Ok(())
 }
 
-/// Deletes keys whose successor became active before `before`.
+/// Deletes keys whose successor of the same algorithm became active before `before`.
 pub(crate) async fn delete_superseded(
     db: &mut PgConnection,
     before: DateTime<Utc>,
@@ -90,7 +92,8 @@ pub(crate) async fn delete_superseded(
         sqlx::query!(
             "DELETE FROM core.signing_keys AS k WHERE EXISTS (
              SELECT FROM core.signing_keys AS n
-             WHERE n.activates_at > k.activates_at AND n.activates_at < $1)",
+             WHERE n.algorithm = k.algorithm
+               AND n.activates_at > k.activates_at AND n.activates_at < $1)",
             before,
         )
         .execute(db),
@@ -99,10 +102,37 @@ pub(crate) async fn delete_superseded(
     Ok(())
 }
 
-pub(crate) async fn delete_all(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Deletes keys of other algorithms than those `kept` that became active before `before`.
+pub(crate) async fn delete_abandoned(
+    db: &mut PgConnection,
+    kept: &[String],
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    statement(
+        "signing_keys.delete_abandoned",
+        sqlx::query!(
+            "DELETE FROM core.signing_keys WHERE algorithm <> ALL ($1) AND activates_at < $2",
+            kept,
+            before,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes all keys, or all of one algorithm.
+pub(crate) async fn delete_all(
+    db: &mut PgConnection,
+    algorithm: Option<&str>,
+) -> Result<(), sqlx::Error> {
     statement(
         "signing_keys.delete_all",
-        sqlx::query!("DELETE FROM core.signing_keys").execute(db),
+        sqlx::query!(
+            "DELETE FROM core.signing_keys WHERE $1::text IS NULL OR algorithm = $1",
+            algorithm,
+        )
+        .execute(db),
     )
     .await?;
     Ok(())

@@ -171,12 +171,12 @@ async fn the_master_key_is_rotated_without_losing_keys_or_sessions() {
     assert_eq!(after.key_ids().await, app.key_ids().await);
 }
 
-fn rotate(app: &TestApp, words: &[&str]) {
+pub(crate) fn rotate(app: &TestApp, words: &[&str]) {
     let words = [&["rotate-keys"], words].concat();
     run(app, &words, &[("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)]);
 }
 
-fn run(app: &TestApp, words: &[&str], variables: &[(&str, &str)]) {
+pub(crate) fn run(app: &TestApp, words: &[&str], variables: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
         .args(words)
         .env("DATABASE_URL", app.database.url())
@@ -184,4 +184,5 @@ fn run(app: &TestApp, words: &[&str], variables: &[(&str, &str)]) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
 }

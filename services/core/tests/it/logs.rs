@@ -102,6 +102,10 @@ async fn logs_contain_no_secrets_and_no_emails() {
     .await;
     json_of(post(SESSIONS, credentials(ADA, WRONG)).await, 401).await;
     let first = Tokens(json_of(post(SESSIONS, credentials(ADA, PASSWORD)).await, 201).await);
+    let read = service
+        .send(Method::GET, ME, first.access(), &json!({}))
+        .await;
+    json_of(read, 200).await;
     let refresh = json!({"refresh_token": first.refresh()});
     let second = Tokens(json_of(post(REFRESH, refresh.clone()).await, 200).await);
     let third = json!({"refresh_token": second.refresh()});
@@ -120,6 +124,13 @@ async fn logs_contain_no_secrets_and_no_emails() {
     let written = service.stop();
     assert!(written.contains("refresh token reuse detected, session revoked"));
     assert!(written.contains("/v1/core/users/me"));
+    let lines = written
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let reads = lines
+        .filter(|line| line["route"] == ME && line["status"] == 200 && line["method"] == "GET");
+    let statements: Vec<Value> = reads.map(|line| line["db_statements"].clone()).collect();
+    assert_eq!(statements, [json!(1)], "session and user are read together");
     let mut secrets = vec![
         ADA,
         PASSWORD,

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accounts;
+mod algorithms;
 mod bad_input;
+mod clocks;
 mod events;
 mod keys;
 mod layers;
@@ -11,6 +13,7 @@ mod login;
 mod logs;
 mod races;
 mod refresh;
+mod rotation;
 mod sessions;
 mod settings;
 mod sign_up;

@@ -158,3 +158,19 @@ async fn invalid_ids_and_cursors_name_the_parameter() {
         assert_eq!(found[0].0, name);
     }
 }
+
+#[tokio::test]
+async fn sessions_work_behind_a_pooler_in_transaction_mode() {
+    let Some(app) = TestApp::start_pooled().await else {
+        return;
+    };
+    let tokens = app.join(ADA).await;
+    let tokens = app.refresh(&tokens).await;
+    app.me(&tokens).await;
+    assert_eq!(app.try_log_in(ADA, "not this password").await.status(), 401);
+    let logins = (0..20).map(|_| app.log_in(ADA));
+    for tokens in futures_util::future::join_all(logins).await {
+        app.me(&tokens).await;
+    }
+    app.state.run_jobs_once().await.unwrap();
+}

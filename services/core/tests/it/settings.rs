@@ -2,7 +2,7 @@ use quartet_common::{
     clock::Clock,
     config::{self, COMMON_DEFAULTS},
 };
-use quartet_core::{AppState, Config, Service};
+use quartet_core::{AppState, Config, Service, SigningAlgorithm};
 use quartet_service::{Base, Service as _, check};
 use quartet_testing::accepted_numbers;
 use secrecy::SecretString;
@@ -14,10 +14,17 @@ type Change = fn(&mut Config);
 
 #[tokio::test]
 async fn invalid_settings_are_named() {
-    let cases: [(&str, Change); 15] = [
+    let cases: [(&str, Change); 18] = [
         ("keys.master_key", |c| c.keys.master_key = "abc".into()),
         ("keys.previous_master_keys", |c| {
             c.keys.previous_master_keys = vec!["abc".into()];
+        }),
+        ("keys.algorithms", |c| {
+            c.keys.algorithms = vec![SigningAlgorithm::EdDsa; 2];
+        }),
+        ("keys.access_token_algorithm", |c| c.keys.algorithms.clear()),
+        ("keys.access_token_algorithm", |c| {
+            c.keys.access_token_algorithm = SigningAlgorithm::Rs256;
         }),
         ("keys.rotation_seconds", |c| c.keys.rotation_seconds = 0),
         ("keys.publish_ahead_seconds", |c| {

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Lines},
+    io::{BufRead, BufReader, ErrorKind, Lines},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -11,7 +12,8 @@ use quartet_testing::{TestDatabase, child::survives_hangup};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const GOOD_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const GOOD_KEY: &str =
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Nothing listens on port 1.
 const UNREACHABLE: &str = "postgres://user:secret@127.0.0.1:1/nothing";
 
@@ -63,22 +65,32 @@ fn sighup_ends_no_command() {
 }
 
 /// A service that has started, killed when dropped.
-struct Started {
-    child: Child,
+pub(crate) struct Started {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Started {
-    fn new(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut this = Self { child, lines };
+    pub(crate) fn new(mut command: Command) -> Self {
+        let mut this = Self::starting(&mut command);
         this.find("listening");
         this
     }
 
+    /// A process that may still wait for something.
+    pub(crate) fn starting(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// The next line with this message, and those before it.
-    fn find(&mut self, message: &str) -> (Value, Vec<Value>) {
+    pub(crate) fn find(&mut self, message: &str) -> (Value, Vec<Value>) {
         let mut before = Vec::new();
         loop {
             let line = self.lines.next().unwrap().unwrap();
@@ -98,7 +110,7 @@ impl Drop for Started {
     }
 }
 
-fn serve(database: &TestDatabase, key: &str) -> Command {
+pub(crate) fn serve(database: &TestDatabase, key: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-core"));
     command
         .arg("serve")
@@ -187,17 +199,60 @@ async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
     let refused = command(&["serve"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
 
-    let mut serving = command(&["serve", "--wait"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
-    let mut until = |text: &str| lines.by_ref().any(|line| line.unwrap().contains(text));
-    assert!(until("waiting for the database"));
+    // A client must be refused rather than kept waiting while the schema is awaited.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    let mut waiting = command(&["serve", "--wait"]);
+    waiting.env("QUARTET_SERVER_LISTEN", address.to_string());
+    // An address in use is reported at once.
+    let taken = waiting.output().unwrap();
+    assert_eq!(taken.status.code(), Some(1));
+    let stderr = String::from_utf8(taken.stderr).unwrap();
+    assert!(stderr.contains("cannot listen on"), "{stderr}");
+    drop(port);
+    let mut serving = Started::starting(&mut waiting);
+    serving.find("waiting for the database");
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert!(command(&["migrate"]).status().unwrap().success());
-    assert!(until("listening"));
-    serving.kill().unwrap();
-    serving.wait().unwrap();
+    serving.find("listening");
+    TcpStream::connect(address).unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_database_can_be_stopped() {
+    let database = TestDatabase::empty("core").await;
+    let mut command = serve(&database, GOOD_KEY);
+    command.arg("--wait=86400");
+    let mut waiting = Started::starting(&mut command);
+    waiting.find("waiting for the database");
+    waiting.signal(Signal::TERM);
+    let (_, before) = waiting.find("stopped");
+    assert!(before.iter().all(|line| line["msg"] != "listening"));
+    assert!(waiting.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn variables_of_kubernetes_are_passed_over_in_one_line() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    let mut command = serve(&database, GOOD_KEY);
+    command.envs([
+        ("QUARTET_CORE_SERVICE_HOST", "10.96.7.3"),
+        ("QUARTET_CORE_SERVICE_PORT_HTTP", "8081"),
+        ("QUARTET_CORE_PORT", "tcp://10.96.7.3:8081"),
+        ("QUARTET_CORE_PORT_8081_TCP_ADDR", "10.96.7.3"),
+    ]);
+    let mut started = Started::starting(&mut command);
+    let (line, _) = started.find("variables of Kubernetes services are no settings");
+    let variables = line["variables"].as_str().unwrap();
+    assert_eq!(variables.split(", ").count(), 4, "{variables}");
+    started.find("listening");
+
+    let stderr = refusal(&[("QUARTET_SERVER_PORT", "8080")]);
+    assert!(
+        stderr.contains("unknown setting `QUARTET_SERVER_PORT`"),
+        "{stderr}"
+    );
 }
 
 /// Row-level security and revoked privileges mean nothing to them.

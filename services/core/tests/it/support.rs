@@ -14,7 +14,7 @@ use quartet_common::{
 use quartet_core::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
-use quartet_testing::{TestDatabase, Watch, contract::Contract};
+use quartet_testing::{POOLED, Pooler, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -43,6 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
+    pooler: Option<Pooler>,
     main: Replica,
 }
 
@@ -82,18 +83,46 @@ impl TestApp {
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create("core", &MIGRATOR).await;
+        let pooler = std::env::var_os(POOLED).and_then(|_| Pooler::start(&database));
+        Self::start_on(database, pooler, change).await
+    }
+
+    /// Behind PgBouncer; `None` where that is not installed.
+    pub(crate) async fn start_pooled() -> Option<Self> {
+        let database = TestDatabase::create("core", &MIGRATOR).await;
+        let pooler = Some(Pooler::start(&database)?);
+        Some(Self::start_on(database, pooler, |_| {}).await)
+    }
+
+    async fn start_on(
+        database: TestDatabase,
+        pooler: Option<Pooler>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let clock = Clock::manual(DateTime::<Utc>::from(SystemTime::now()));
+        let settings = pooler.as_ref().map(|pooler| pooler.settings(&database));
+        let change = |config: &mut Config| {
+            config.database = settings.unwrap_or_else(|| config.database.clone());
+            change(config);
+        };
         let main = Replica::start(&database, &clock, change).await;
         main.state.run_jobs_once().await.unwrap();
         Self {
             clock,
             database,
+            pooler,
             main,
         }
     }
 
     /// Another replica. It has read the keys unless `change` sets another master key.
     pub(crate) async fn replica(&self, change: impl FnOnce(&mut Config)) -> Replica {
+        let pooler = self.pooler.as_ref();
+        let settings = pooler.map(|pooler| pooler.settings(&self.database));
+        let change = |config: &mut Config| {
+            config.database = settings.unwrap_or_else(|| config.database.clone());
+            change(config);
+        };
         let replica = Replica::start(&self.database, &self.clock, change).await;
         let _ = replica.state.run_jobs_once().await;
         replica

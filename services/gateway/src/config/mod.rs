@@ -4,7 +4,6 @@ pub(crate) mod load;
 pub(crate) mod model;
 pub(crate) mod restart;
 mod validate;
-pub(crate) mod watch;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

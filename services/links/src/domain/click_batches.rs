@@ -34,8 +34,7 @@ pub(crate) async fn store(ctx: &Context, clicks: &[Click]) -> Result<(), sqlx::E
         if columns.ids.is_empty() {
             continue;
         }
-        let mut db = ctx.clicks_db.acquire().await?;
-        match clicks::insert_batch(&mut db, &columns).await {
+        match insert(ctx, &columns).await {
             Ok(new) => {
                 let new = u64::try_from(new).unwrap_or(0);
                 ctx.metrics.clicks_recorded.inc_by(new);
@@ -53,6 +52,13 @@ pub(crate) async fn store(ctx: &Context, clicks: &[Click]) -> Result<(), sqlx::E
         }
     }
     Ok(())
+}
+
+async fn insert(ctx: &Context, columns: &Columns) -> Result<i64, sqlx::Error> {
+    let mut db = quartet_db::write(&ctx.clicks_db).await?;
+    let new = clicks::insert_batch(&mut db, columns).await?;
+    db.commit().await?;
+    Ok(new)
 }
 
 fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns {

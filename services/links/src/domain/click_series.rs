@@ -8,7 +8,6 @@ use std::{collections::HashMap, iter};
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
 use quartet_auth::Actor;
 use quartet_common::problem::Rule;
-use quartet_db::begin_as;
 
 use super::{Context, values::times};
 use crate::{
@@ -143,7 +142,7 @@ impl Interval {
 }
 
 /// The rows of many series in one transaction, with one statement per span. Series without clicks
-/// are missing.
+/// are missing. They may be as old as `database.read_max_lag_seconds` allows.
 ///
 /// # Errors
 /// `Database`.
@@ -157,7 +156,7 @@ pub(crate) async fn load(
         by_span.entry(*span).or_default().push(*link_id);
     }
     let mut loaded: HashMap<(LinkId, Span), Vec<PointRow>> = HashMap::new();
-    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let mut tx = ctx.reads.begin_as(actor.principals()).await?;
     for (span, links) in by_span {
         let period = Period {
             unit: span.interval.unit(),

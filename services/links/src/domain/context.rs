@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use quartet_common::{clock::Clock, config::Database};
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Database},
+};
+use quartet_db::Reads;
 use quartet_events::Erasures;
 use quartet_service::Base;
 use sqlx::PgPool;
@@ -27,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     /// For GraphQL.
     pub(crate) db: PgPool,
+    /// For statistics, which may be old.
+    pub(crate) reads: Reads,
     /// For redirects.
     pub(crate) redirects_db: PgPool,
     /// Connections of `redirects_db` that uses of limited links may have: one that is used by many
@@ -34,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) uses: Arc<Semaphore>,
     /// For storing clicks and for jobs.
     pub(crate) clicks_db: PgPool,
+    /// One connection to Postgres itself: LISTEN does not work through a pooler in transaction mode.
+    pub(crate) listen_db: PgPool,
     pub(crate) metrics: LinkMetrics,
     pub(crate) slugs: SlugSource,
     pub(crate) domains: Domains,
@@ -58,7 +66,8 @@ impl Context {
                 max_connections,
                 ..config.database.clone()
             };
-            quartet_db::pool(&database, &format!("quartet-links-{work}"))
+            let application = format!("quartet-links-{work}");
+            base.databases.open("database.url", &database, &application)
         };
         let click_log = ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string());
         let log_dir = config.clicks.log_dir.display();
@@ -92,10 +101,24 @@ impl Context {
             redirects_db,
             uses: Arc::new(Semaphore::new(uses)),
             clicks_db,
+            listen_db: listen_pool(&config, base)?,
             config,
             clock: base.clock.clone(),
             db: base.db.clone(),
+            reads: base.reads.clone(),
             metrics,
         })
     }
+}
+
+fn listen_pool(config: &Config, base: &Base) -> Result<PgPool, ConfigError> {
+    let mut settings = config.database.clone();
+    settings.max_connections = 1;
+    settings.pooled = false;
+    let mut key = "database.url";
+    if let Some(url) = &config.events.listen_url {
+        settings.url = url.clone();
+        key = "events.listen_url";
+    }
+    base.databases.open(key, &settings, "quartet-links-listen")
 }

@@ -181,6 +181,7 @@ async fn take_use(
     };
     let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
     let taken = redirects::take_use(&mut db, now, &row).await?;
+    db.commit().await?;
     let Some(row) = taken else {
         return Ok(Outcome::NotFound);
     };

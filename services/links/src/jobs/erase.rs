@@ -19,6 +19,8 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
 }
 
 async fn step(ctx: &Context, owner: String) -> Result<u64, sqlx::Error> {
-    let mut db = ctx.clicks_db.acquire().await?;
-    maintenance::erase_links(&mut db, &owner, ROWS).await
+    let mut db = quartet_db::write(&ctx.clicks_db).await?;
+    let erased = maintenance::erase_links(&mut db, &owner, ROWS).await?;
+    db.commit().await?;
+    Ok(erased)
 }

@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use quartet_db as db;
 use quartet_jobs::Run;
 use serde::Deserialize;
-use sqlx::{
-    PgPool,
-    postgres::{PgListener, PgNotification},
-};
+use sqlx::postgres::{PgListener, PgNotification};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    config::Config,
     domain::{Context, replica::feeds::CATCH_UP, values::short_urls::ShortUrlRef},
     jobs::maintain,
     store::links::LinkId,
@@ -58,8 +53,7 @@ struct Announcement {
 /// # Errors
 /// When the connection fails. A lost connection is not an error here, but a failure of the job.
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
-    let pool = pool(&ctx.config)?;
-    let mut listener = PgListener::connect_with(&pool).await?;
+    let mut listener = PgListener::connect_with(&ctx.listen_db).await?;
     listener.eager_reconnect(false);
     listener
         .listen_all([EDITS, CLICKS, DOMAINS, HEARTBEATS])
@@ -91,17 +85,6 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
         ended = receive => ended,
         () = handle => Ok(()),
     }
-}
-
-/// One connection to Postgres itself: LISTEN does not work through a pooler in transaction mode.
-fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
-    let mut settings = config.database.clone();
-    if let Some(url) = &config.events.listen_url {
-        settings.url = url.clone();
-    }
-    settings.max_connections = 1;
-    db::pool(&settings, "quartet-links-listen")
-        .map_err(|error| sqlx::Error::Configuration(error.into()))
 }
 
 /// Handles edits one by one and batches of clicks together.

@@ -26,7 +26,7 @@ pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), E
     let ctx = &state.ctx;
     maintain::run(ctx.clone()).await?;
     // The first visitor does not wait for a new connection.
-    drop(ctx.redirects_db.acquire().await?);
+    drop(quartet_db::read(&ctx.redirects_db).await?);
     runner.start_essential("flush", flush::run(ctx.clone()));
     let interval = Duration::from_secs(ctx.config.clicks.adopt_interval_seconds);
     let owned = ctx.clone();

@@ -9,10 +9,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use quartet_jobs::Run;
-use sqlx::PgConnection;
 
 use crate::{
-    domain::click_batches::VISITOR_DAYS,
+    domain::{Context, click_batches::VISITOR_DAYS},
     state::AppState,
     store::{links::LinkId, maintenance},
 };
@@ -30,28 +29,33 @@ pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     while !run.is_stopping() && failed.len() < MAX_FAILURES {
         let now = ctx.clock.now();
-        let mut db = ctx.clicks_db.acquire().await?;
-        let Some(link_id) = maintenance::next_purge(&mut db, now, &failed).await? else {
-            break;
-        };
-        if let Err(error) = step(&mut db, link_id, now).await {
+        let mut db = quartet_db::write(&ctx.clicks_db).await?;
+        let next = maintenance::next_purge(&mut db, now, &failed).await?;
+        db.commit().await?;
+        let Some(link_id) = next else { break };
+        if let Err(error) = step(ctx, link_id, now).await {
             failed.push(link_id);
             outcome = Err(error).with_context(|| format!("purge {link_id}"));
         }
     }
-    let mut db = ctx.clicks_db.acquire().await?;
-    while !run.is_stopping() && maintenance::drop_freed_slugs(&mut db, ROWS).await? > 0 {}
-    drop(db);
+    while !run.is_stopping() {
+        let mut db = quartet_db::write(&ctx.clicks_db).await?;
+        let dropped = maintenance::drop_freed_slugs(&mut db, ROWS).await?;
+        db.commit().await?;
+        if dropped == 0 {
+            break;
+        }
+    }
     state.inbox.purge().await?;
     outcome
 }
 
-async fn step(
-    db: &mut PgConnection,
-    link_id: LinkId,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    maintenance::purge_link(db, link_id, &visitor_days(now.date_naive()), ROWS).await
+async fn step(ctx: &Context, link_id: LinkId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let mut db = quartet_db::write(&ctx.clicks_db).await?;
+    let days = visitor_days(now.date_naive());
+    let done = maintenance::purge_link(&mut db, link_id, &days, ROWS).await?;
+    db.commit().await?;
+    Ok(done)
 }
 
 /// The days that may still have visitors, with one to spare at each end.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use quartet_db::statement;
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use quartet_db::{Lease, statement};
+use sqlx::{PgConnection, PgPool};
 
 use crate::store::{clicks::ClickId, domains::DomainId, links::LinkId};
 
@@ -49,17 +49,15 @@ pub(crate) struct UseRow {
     pub(crate) redirect_status: i16,
 }
 
-/// A connection, if there is one within `wait`: a visitor must not wait as long as an operation may.
+/// A connection for one statement, if there is one within `wait`: a visitor must not wait as long as
+/// an operation may.
 ///
 /// # Errors
 /// `PoolTimedOut`; whatever prevents connecting.
-pub(crate) async fn acquire(
-    db: &PgPool,
-    wait: Duration,
-) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+pub(crate) async fn acquire(db: &PgPool, wait: Duration) -> Result<Lease, sqlx::Error> {
     let db = db.clone();
     // On a task of its own: a connection that takes longer to open is there for the next request.
-    let acquiring = tokio::spawn(async move { db.acquire().await });
+    let acquiring = tokio::spawn(async move { quartet_db::write(&db).await });
     let acquired = tokio::time::timeout(wait, acquiring).await;
     acquired
         .map_err(|_| sqlx::Error::PoolTimedOut)?

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::support::{Cluster, eventually, problem_code};
 
 /// A server of its own with the schema; returns the URL of the service.
-async fn server() -> (Postgres, String) {
+pub(crate) async fn server() -> (Postgres, String) {
     let (postgres, url, owner) = spawn_blocking(|| {
         let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
         let database = postgres.create_database("links").unwrap();

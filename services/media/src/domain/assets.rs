@@ -82,8 +82,9 @@ pub(crate) async fn delete(ctx: &Context, actor: &Actor, id: AssetId) -> Result<
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {
         delete_objects(ctx, &deleted).await?;
-        let mut db = ctx.db.acquire().await?;
-        Ok::<_, Error>(sweeps::finish_assets(&mut db, &[id], now).await?)
+        let mut db = quartet_db::write(&ctx.db).await?;
+        sweeps::finish_assets(&mut db, &[id], now).await?;
+        Ok::<_, Error>(db.commit().await?)
     };
     if let Err(error) = removed.await {
         tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");

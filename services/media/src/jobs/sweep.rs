@@ -58,7 +58,7 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
             }
         }
     }
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::read(&ctx.db).await?;
     let backlog = sweeps::backlog(&mut db, ctx.clock.now()).await?;
     ctx.metrics.sweep_backlog.set(backlog);
     Ok(removed)
@@ -80,8 +80,10 @@ async fn round(ctx: &Context, kind: Kind) -> Result<Round, Error> {
 
 async fn assets(ctx: &Context) -> Result<Round, Error> {
     let rows = {
-        let mut db = ctx.db.acquire().await?;
-        sweeps::take_assets(&mut db, claim(ctx)).await?
+        let mut db = quartet_db::write(&ctx.db).await?;
+        let rows = sweeps::take_assets(&mut db, claim(ctx)).await?;
+        db.commit().await?;
+        rows
     };
     let taken = rows.len();
     let deletes = rows.into_iter().map(|row| async move {
@@ -89,18 +91,22 @@ async fn assets(ctx: &Context) -> Result<Round, Error> {
         (row.id, deleted)
     });
     let cleared = all(deletes).await;
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::write(&ctx.db).await?;
+    let removed = sweeps::finish_assets(&mut db, &cleared, ctx.clock.now()).await?;
+    db.commit().await?;
     Ok(Round {
         taken,
         cleared: cleared.len(),
-        removed: sweeps::finish_assets(&mut db, &cleared, ctx.clock.now()).await?,
+        removed,
     })
 }
 
 async fn uploads(ctx: &Context) -> Result<Round, Error> {
     let rows = {
-        let mut db = ctx.db.acquire().await?;
-        sweeps::take_uploads(&mut db, claim(ctx)).await?
+        let mut db = quartet_db::write(&ctx.db).await?;
+        let rows = sweeps::take_uploads(&mut db, claim(ctx)).await?;
+        db.commit().await?;
+        rows
     };
     let taken = rows.len();
     let deletes = rows.into_iter().map(|row| async move {
@@ -108,8 +114,9 @@ async fn uploads(ctx: &Context) -> Result<Round, Error> {
         (row.id, deleted)
     });
     let cleared = all(deletes).await;
-    let mut db = ctx.db.acquire().await?;
+    let mut db = quartet_db::write(&ctx.db).await?;
     sweeps::finish_uploads(&mut db, &cleared).await?;
+    db.commit().await?;
     Ok(Round {
         taken,
         cleared: cleared.len(),

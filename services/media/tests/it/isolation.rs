@@ -119,7 +119,7 @@ async fn row_level_security_hides(app: &TestApp, table: &str) {
         ("{usr_a}", 1),
         ("{usr_b,usr_a}", 1),
     ] {
-        let mut tx = pool.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&pool).await.unwrap();
         sqlx::query("SELECT set_config('quartet.principals', $1, true)")
             .bind(principals)
             .execute(&mut *tx)
@@ -138,5 +138,19 @@ async fn row_level_security_hides(app: &TestApp, table: &str) {
             given_away.is_err() || seen == 0,
             "rows cannot be given away"
         );
+    }
+}
+
+#[tokio::test]
+async fn uploads_work_behind_a_pooler_in_transaction_mode() {
+    let app = TestApp::start_pooled().await;
+    for subject in ["usr_a", "usr_b"] {
+        let asset = app.upload(subject, "private").await;
+        let url = format!("/v1/media/assets/{}", id_of(&asset));
+        for (other, status) in [("usr_a", 200), ("usr_b", 200), ("usr_c", 404)] {
+            let expected = if other == subject { status } else { 404 };
+            assert_eq!(app.get(&url, other).await.status(), expected, "{other}");
+        }
+        assert_eq!(app.delete(&url, subject).await.status(), 204);
     }
 }

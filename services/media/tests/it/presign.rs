@@ -200,3 +200,20 @@ async fn active_content_is_served_as_an_attachment() {
     let shown = reqwest::get(asset["url"].as_str().unwrap()).await.unwrap();
     assert_eq!(shown.headers()["content-disposition"], "attachment");
 }
+
+#[tokio::test]
+async fn the_key_pair_of_the_store_rotates_while_the_service_runs() {
+    let app = TestApp::start().await;
+    let signed = app.presign("usr_a", &png("private")).await;
+    assert_eq!(app.put(&signed, PNG, &[]).await, 200);
+    app.rotate_keys("other-access", "other-secret-key");
+    let refused = app.presign("usr_a", &png("private")).await;
+    let url = refused["upload"]["url"].as_str().unwrap();
+    assert!(url.contains("X-Amz-Credential=other-access"), "{url}");
+    assert_eq!(app.put(&refused, PNG, &[]).await, 403);
+    // The requests of the service, too.
+    let id = signed["asset"]["id"].as_str().unwrap();
+    assert_eq!(app.complete("usr_a", id).await.status(), 503);
+    app.rotate_keys("test-access", "test-secret-key");
+    assert_eq!(app.complete("usr_a", id).await.status(), 200);
+}

@@ -14,7 +14,7 @@ use quartet_common::{
 use quartet_devstore::Quirks;
 use quartet_media::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Replica, Service as _};
-use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{Issuer, POOLED, Pooler, TestDatabase, Watch, contract::Contract};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -35,9 +35,11 @@ static CONTRACT: LazyLock<Contract> =
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
+    config: Config,
     pub(crate) clock: Clock,
     pub(crate) issuer: Issuer,
     pub(crate) database: TestDatabase,
+    _pooler: Option<Pooler>,
     pub(crate) store: Store,
     http: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
@@ -101,7 +103,16 @@ impl TestApp {
         Self::start_on(Quirks::default(), change).await
     }
 
+    /// Behind PgBouncer, where that is installed.
+    pub(crate) async fn start_pooled() -> Self {
+        Self::start_as(Quirks::default(), true, |_| {}).await
+    }
+
     pub(crate) async fn start_on(quirks: Quirks, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_as(quirks, false, change).await
+    }
+
+    async fn start_as(quirks: Quirks, pooled: bool, change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create("media", &MIGRATOR).await;
         let store = Store::new(quirks).await;
         // The store checks signatures against the system clock.
@@ -109,7 +120,13 @@ impl TestApp {
         let issuer = Issuer::new(clock.clone());
         let mut config: Config =
             config::load(&[COMMON_DEFAULTS, Service::DEFAULTS], None, []).unwrap();
-        config.database = database.settings();
+        let pooler = (pooled || std::env::var_os(POOLED).is_some())
+            .then(|| Pooler::start(&database))
+            .flatten();
+        config.database = match &pooler {
+            Some(pooler) => pooler.settings(&database),
+            None => database.settings(),
+        };
         config.jwt = issuer.settings(issuer.serve().await);
         config.s3.endpoint = format!("http://{}", store.address).parse().unwrap();
         config.s3.access_key = SecretString::from(ACCESS_KEY);
@@ -117,7 +134,7 @@ impl TestApp {
         change(&mut config);
         let stop = CancellationToken::new();
         let base = Base::new::<Service>(&config, clock.clone(), stop.clone()).unwrap();
-        let replica = Replica::<Service>::new(config, base).unwrap();
+        let replica = Replica::<Service>::new(config.clone(), base).unwrap();
         let state = replica.state.clone();
         let watch = Arc::new(Watch::new(&CONTRACT));
         let around = Arc::clone(&watch);
@@ -128,14 +145,24 @@ impl TestApp {
         Self {
             address,
             state,
+            config,
             clock,
             issuer,
             database,
+            _pooler: pooler,
             store,
             http,
             _stop: stop.drop_guard(),
             _watch: watch,
         }
+    }
+
+    /// As a changed secret file does it.
+    pub(crate) fn rotate_keys(&self, access: &str, secret: &str) {
+        let mut config = self.config.clone();
+        config.s3.access_key = SecretString::from(access);
+        config.s3.secret_key = SecretString::from(secret);
+        Service::rotate(&self.state, &config);
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, subject: &str) -> RequestBuilder {

@@ -192,7 +192,7 @@ impl Feeds {
         since: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
         let cursors = self.cursors(links);
-        let mut db = db.acquire().await?;
+        let mut db = quartet_db::read(db).await?;
         let rows = store::clicks::after(&mut db, &cursors, since, MAX_ROWS).await?;
         for rows in rows.chunk_by(|one, other| one.link_id == other.link_id) {
             self.publish(rows);

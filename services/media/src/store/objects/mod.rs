@@ -51,6 +51,8 @@ struct Inner {
     client: Client,
     /// Signs for the endpoint that clients reach, and the private bucket.
     signer: Signer,
+    /// Of the client; the signer has its own copy.
+    keys: client::Keys,
     private_bucket: String,
     public_bucket: String,
     public_base_url: String,
@@ -75,13 +77,21 @@ impl ObjectStore {
             },
             |url| client::without_slash(url).to_owned(),
         );
+        let keys = client::Keys::new(settings);
         Self(Arc::new(Inner {
-            client: client::connect(settings, &settings.endpoint),
+            client: client::connect(settings, &settings.endpoint, &keys),
             signer: Signer::new(settings, public_endpoint, &settings.private_bucket),
+            keys,
             private_bucket: settings.private_bucket.clone(),
             public_bucket: settings.public_bucket.clone(),
             public_base_url,
         }))
+    }
+
+    /// Signs with the key pair of these settings from now on.
+    pub(crate) fn rotate(&self, settings: &S3) {
+        self.0.keys.rotate(settings);
+        self.0.signer.rotate(settings);
     }
 
     /// The URL of a public object, which anyone can read.

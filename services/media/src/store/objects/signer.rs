@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -20,6 +20,14 @@ use sha2::{Digest as _, Sha256};
 use url::{Position, Url};
 
 use crate::config::S3;
+
+/// What a signature leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// How long a signed URL is valid.
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +50,6 @@ impl Validity {
     }
 }
 
-/// What a signature leaves as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
-
 /// Signs requests for the objects of one bucket.
 pub(super) struct Signer {
     /// What precedes the key: scheme, host, and the bucket where it is part of the path.
@@ -58,6 +58,11 @@ pub(super) struct Signer {
     /// The path in `base`.
     path: String,
     region: String,
+    /// May be replaced at any time.
+    pair: RwLock<Arc<KeyPair>>,
+}
+
+struct KeyPair {
     access_key: SecretString,
     secret_key: SecretString,
     /// The day's key, derived from the secret key.
@@ -87,13 +92,22 @@ impl Signer {
             host,
             path,
             region: settings.region.clone(),
-            access_key: settings.access_key.clone(),
-            secret_key: settings.secret_key.clone(),
-            day: Mutex::default(),
+            pair: RwLock::new(KeyPair::new(settings)),
         }
     }
 
+    /// Signs with the key pair of these settings from now on.
+    pub(super) fn rotate(&self, settings: &S3) {
+        *self.pair.write().unwrap_or_else(PoisonError::into_inner) = KeyPair::new(settings);
+    }
+
+    fn pair(&self) -> Arc<KeyPair> {
+        let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&pair)
+    }
+
     pub(super) fn sign(&self, request: Unsigned<'_>, validity: Validity) -> SignedRequest {
+        let pair = self.pair();
         let day = validity.from.format("%Y%m%d");
         let time = validity.from.format("%Y%m%dT%H%M%SZ").to_string();
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
@@ -107,7 +121,7 @@ impl Signer {
         signed.sort_unstable();
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let credential = format!("{}/{scope}", self.access_key.expose_secret());
+        let credential = format!("{}/{scope}", pair.access_key.expose_secret());
         let ttl = validity.ttl.as_secs().to_string();
         let query = [
             ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
@@ -136,7 +150,7 @@ impl Signer {
         let _ = write!(canonical, "\n{names}\nUNSIGNED-PAYLOAD");
         let hash = hex::encode(Sha256::digest(canonical));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
-        let signature = self.signature(validity.from, text.as_bytes());
+        let signature = pair.signature(&self.region, validity.from, text.as_bytes());
         SignedRequest {
             method: request.method.to_owned(),
             url: format!("{}/{key}?{query}&X-Amz-Signature={signature}", self.base),
@@ -147,15 +161,25 @@ impl Signer {
                 .collect(),
         }
     }
+}
 
-    fn signature(&self, at: DateTime<Utc>, text: &[u8]) -> String {
+impl KeyPair {
+    fn new(settings: &S3) -> Arc<Self> {
+        Arc::new(Self {
+            access_key: settings.access_key.clone(),
+            secret_key: settings.secret_key.clone(),
+            day: Mutex::default(),
+        })
+    }
+
+    fn signature(&self, region: &str, at: DateTime<Utc>, text: &[u8]) -> String {
         let today = at.date_naive();
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         let key = match &mut *day {
             Some((date, key)) if *date == today => key,
             other => {
                 let secret = self.secret_key.expose_secret();
-                let key = generate_signing_key(secret, SystemTime::from(at), &self.region, "s3");
+                let key = generate_signing_key(secret, SystemTime::from(at), region, "s3");
                 &mut other.insert((today, key.as_ref().to_vec())).1
             }
         };
@@ -184,14 +208,13 @@ fn can_be_host(bucket: &str, endpoint: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use aws_sdk_s3::{
         operation::put_object::builders::PutObjectFluentBuilder, presigning::PresigningConfig,
     };
     use serde_json::json;
 
     use super::*;
-    use crate::store::objects::client::connect;
+    use crate::store::objects::client::{Keys, connect};
 
     const BUCKET: &str = "quartet-private";
 
@@ -243,15 +266,16 @@ mod tests {
             },
             validity,
         );
-        let request: PutObjectFluentBuilder = connect(settings, &settings.endpoint)
-            .put_object()
-            .bucket(&settings.private_bucket)
-            .key(key)
-            .set_content_type(header("content-type"))
-            .set_content_length(header("content-length").map(|it| it.parse().unwrap()))
-            .set_if_none_match(header("if-none-match"))
-            .set_content_disposition(header("content-disposition"))
-            .set_checksum_sha256(header("x-amz-checksum-sha256"));
+        let request: PutObjectFluentBuilder =
+            connect(settings, &settings.endpoint, &Keys::new(settings))
+                .put_object()
+                .bucket(&settings.private_bucket)
+                .key(key)
+                .set_content_type(header("content-type"))
+                .set_content_length(header("content-length").map(|it| it.parse().unwrap()))
+                .set_if_none_match(header("if-none-match"))
+                .set_content_disposition(header("content-disposition"))
+                .set_checksum_sha256(header("x-amz-checksum-sha256"));
         let theirs = request.presigned(config(validity)).await.unwrap();
         assert_eq!(parts(&ours.url), parts(theirs.uri()), "{}", ours.url);
         assert_eq!(ours.method, theirs.method());
@@ -317,7 +341,7 @@ mod tests {
             headers: BTreeMap::new(),
         };
         let ours = signer.sign(request, validity(1_800_000_000));
-        let theirs = connect(&settings, &settings.endpoint)
+        let theirs = connect(&settings, &settings.endpoint, &Keys::new(&settings))
             .get_object()
             .bucket(BUCKET)
             .key("uploads/1")
@@ -351,6 +375,7 @@ mod tests {
         let fresh = Signer::new(&settings, &settings.endpoint, BUCKET);
         let text = b"text";
         let at = validity(20_001 * day).from;
-        assert_eq!(signer.signature(at, text), fresh.signature(at, text));
+        let of = |signer: &Signer| signer.pair().signature("auto", at, text);
+        assert_eq!(of(&signer), of(&fresh));
     }
 }

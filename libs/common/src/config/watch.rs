@@ -6,11 +6,11 @@
 //! replaces one that had some. Content is compared rather than time stamps, because Kubernetes swaps
 //! symbolic links and editors replace files. A text that was refused is not tried again.
 
-use super::load::Texts;
+use super::Texts;
 
 /// The texts that were read, compared with those that were tried.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     /// In force, or refused.
     tried: Texts,
     /// Read once; tried when it is read again.
@@ -20,7 +20,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(in_force: Texts) -> Self {
+    /// Begins with the texts in force.
+    pub fn new(in_force: Texts) -> Self {
         Self {
             tried: in_force,
             candidate: None,
@@ -28,13 +29,14 @@ impl Watch {
         }
     }
 
-    pub(crate) fn request(&mut self) {
+    /// Even an unchanged text is to be tried once.
+    pub fn request(&mut self) {
         self.requested = true;
         self.candidate = None;
     }
 
     /// The texts to try, once they have been read twice alike.
-    pub(crate) fn observe(&mut self, read: Texts) -> Option<Texts> {
+    pub fn observe(&mut self, read: Texts) -> Option<Texts> {
         if !self.requested && read == self.tried {
             self.candidate = None;
             return None;
@@ -50,7 +52,7 @@ impl Watch {
     }
 
     /// The files could not be read. True: a reload was asked for, so this is worth an error.
-    pub(crate) fn unreadable(&mut self) -> bool {
+    pub fn unreadable(&mut self) -> bool {
         self.candidate = None;
         std::mem::take(&mut self.requested)
     }
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn texts_are_tried_once_when_read_twice_alike() {
-        let text = Texts::of_test;
+        let text = Texts::of_file;
         let mut watch = Watch::new(text("a"));
         assert_eq!(watch.observe(text("a")), None);
         // Written in steps: each reading differs from the one before.
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_request_tries_an_unchanged_text_once() {
-        let text = Texts::of_test;
+        let text = Texts::of_file;
         let mut watch = Watch::new(text("a"));
         watch.request();
         assert_eq!(watch.observe(text("a")), None);
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn only_a_file_with_content_can_be_emptied() {
-        let text = Texts::of_test;
+        let text = Texts::of_file;
         for empty in ["", " \n", "# a = 1\n", "[routes]\n[routes.a]\n"] {
             assert!(text("a = 1").is_emptied_by(&text(empty)), "{empty}");
             assert!(!text(empty).is_emptied_by(&text("")), "{empty}");

@@ -1,0 +1,131 @@
+//! Connections for statements, with or without a pooler in transaction mode in between.
+//!
+//! Such a pooler (PgBouncer) lends a session of Postgres for one transaction:
+//!
+//! - What is set for a session reaches strangers, so nothing is but for the transaction.
+//! - sqlx prepares a statement in one round trip and runs it in another. Outside a transaction the
+//!   second may reach a session that has never seen the statement. So every statement runs in one.
+//! - Prepared statements stay in the session after the transaction. Their names would meet those of
+//!   another connection, so each transaction begins by forgetting all, in the round trip of `BEGIN`.
+//!
+//! Without a pooler, [`read`] and [`write`] cost nothing: their statements commit themselves.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
+
+/// Forgets the statements that others have prepared in the session.
+const FORGET: &str = "DEALLOCATE ALL";
+/// Ends the name of an application whose connections go through a pooler.
+const POOLED: &str = " (pooled)";
+
+/// A connection for one statement that stands alone, or for several that only read.
+#[derive(Debug)]
+pub struct Lease(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Session(PoolConnection<Postgres>),
+    Transaction(PgTransaction<'static>),
+}
+
+impl Deref for Lease {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match &self.0 {
+            Kind::Session(connection) => connection,
+            Kind::Transaction(transaction) => transaction,
+        }
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match &mut self.0 {
+            Kind::Session(connection) => connection,
+            Kind::Transaction(transaction) => transaction,
+        }
+    }
+}
+
+impl Lease {
+    /// Keeps what was written. Without a pooler, each statement has done so itself.
+    ///
+    /// # Errors
+    /// When the database does not respond; whether the write is kept is unknown then.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.0 {
+            Kind::Session(_) => Ok(()),
+            Kind::Transaction(transaction) => transaction.commit().await,
+        }
+    }
+}
+
+/// A connection for statements that only read; behind a pooler, Postgres refuses others.
+///
+/// # Errors
+/// When no connection is free in time, or the database does not respond.
+pub async fn read(db: &PgPool) -> Result<Lease, sqlx::Error> {
+    lease(db, "BEGIN READ ONLY").await
+}
+
+/// A connection for one statement that writes. What is not [committed](Lease::commit) is lost
+/// behind a pooler.
+///
+/// # Errors
+/// When no connection is free in time, or the database does not respond.
+pub async fn write(db: &PgPool) -> Result<Lease, sqlx::Error> {
+    lease(db, "BEGIN").await
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the other way")]
+async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
+    if is_pooled(db) {
+        let begin = AssertSqlSafe(format!("{begin}; {FORGET}"));
+        return Ok(Lease(Kind::Transaction(db.begin_with(begin).await?)));
+    }
+    Ok(Lease(Kind::Session(db.acquire().await?)))
+}
+
+/// Begins a transaction.
+///
+/// # Errors
+/// When no connection is free in time, or the database does not respond.
+#[expect(clippy::disallowed_methods, reason = "this is the other way")]
+pub async fn begin(db: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    if is_pooled(db) {
+        return db
+            .begin_with(AssertSqlSafe(format!("BEGIN; {FORGET}")))
+            .await;
+    }
+    db.begin().await
+}
+
+/// Begins a transaction and runs `set`, in one round trip.
+pub(crate) async fn begin_with(
+    db: &PgPool,
+    set: &str,
+) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let begin = if is_pooled(db) {
+        format!("BEGIN; {FORGET}; {set}")
+    } else {
+        format!("BEGIN; {set}")
+    };
+    db.begin_with(AssertSqlSafe(begin)).await
+}
+
+/// The name by which Postgres knows the connections of an application.
+pub(crate) fn application_name(application: &str, pooled: bool) -> String {
+    if pooled {
+        return format!("{application}{POOLED}");
+    }
+    application.to_owned()
+}
+
+/// The name shows it, since nothing else of a pool can be read that `options` has set.
+fn is_pooled(db: &PgPool) -> bool {
+    let options = db.connect_options();
+    let name = options.get_application_name();
+    name.is_some_and(|name| name.ends_with(POOLED))
+}

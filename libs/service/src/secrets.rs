@@ -1,0 +1,130 @@
+//! Secret files that are replaced while the process runs: passwords rotate without a restart.
+//!
+//! [`Watch`] decides when a new text counts, as in the gateway. The whole configuration is then read
+//! again; pools connect with another URL from then on, and the service takes what it named in
+//! [`Service::ROTATED`]. A file that is missing or empty keeps its last value, and a configuration
+//! that is refused changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use quartet_common::config::{ConfigError, Loaded, Settings as Values, Sources, Texts, Watch};
+use quartet_db::{Databases, RotateFailure};
+use tokio::sync::watch;
+
+use crate::service::Service;
+
+/// Time between two readings of the files.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// What has to be done when a secret changes.
+pub(crate) struct Rotation<S: Service> {
+    pub(crate) databases: Databases,
+    /// The settings in force.
+    pub(crate) settings: Values,
+    /// Of the service, once it has been built.
+    pub(crate) state: watch::Receiver<Option<S::State>>,
+}
+
+impl<S: Service> Rotation<S> {
+    /// Reads the files for as long as the process runs.
+    pub(crate) async fn run(
+        mut self,
+        files: Sources,
+        load: impl Fn() -> Result<Loaded<S::Config>, ConfigError>,
+    ) {
+        let files = Arc::new(files);
+        let Ok(mut good) = files.read() else {
+            // They were readable when the process started.
+            tracing::error!(target: "quartet", "secret files cannot be read and are not watched");
+            return;
+        };
+        if good == Texts::default() {
+            return;
+        }
+        let mut watch = Watch::new(good.clone());
+        let mut kept_before = Vec::new();
+        // For the state, which is built while the database is awaited.
+        let mut unseen = None;
+        let mut refused = String::new();
+        loop {
+            tokio::time::sleep(CHECK).await;
+            let (reading, last) = (Arc::clone(&files), good.clone());
+            // On a thread of its own: a network file system may block.
+            let read = tokio::task::spawn_blocking(move || reading.read_again(&last)).await;
+            let Ok(Ok((texts, kept))) = read else {
+                continue;
+            };
+            if kept != kept_before && !kept.is_empty() {
+                tracing::warn!(target: "quartet", variables = kept.join(", "),
+                    "secret file is missing or empty; its last value stays in force");
+            }
+            kept_before = kept;
+            if let Some(texts) = watch.observe(texts) {
+                match self.reload(&load).await {
+                    Ok(config) => {
+                        (good, refused) = (texts, String::new());
+                        unseen = Some(config);
+                    }
+                    Err(error) => {
+                        report(&error, &mut refused);
+                        // A password may reach the file before it reaches Postgres.
+                        watch.request();
+                    }
+                }
+            }
+            if unseen.is_some()
+                && let Some(state) = &*self.state.borrow()
+                && let Some(config) = unseen.take()
+            {
+                S::rotate(state, &config);
+            }
+        }
+    }
+
+    /// Puts the secrets of a new configuration in force, and names what needs a restart.
+    async fn reload(
+        &mut self,
+        load: &impl Fn() -> Result<Loaded<S::Config>, ConfigError>,
+    ) -> Result<S::Config, RotateFailure> {
+        let loaded = load()?;
+        let databases = self.databases.keys();
+        let mut restart = Vec::new();
+        let mut rotated = Vec::new();
+        for key in self.settings.changed_keys(&loaded.settings) {
+            if databases.contains(&key.as_str()) {
+                let url = loaded.settings.text(&key).unwrap_or_default();
+                self.databases.rotate(&key, url).await?;
+                rotated.push(key);
+            } else if S::ROTATED.contains(&key.as_str()) {
+                rotated.push(key);
+            } else if key != "telemetry.log" {
+                restart.push(key);
+            }
+        }
+        if !rotated.is_empty() {
+            let settings = rotated.join(", ");
+            tracing::info!(target: "quartet", settings, "changed secrets are in force");
+        }
+        if !restart.is_empty() {
+            let settings = restart.join(", ");
+            tracing::warn!(target: "quartet", settings, "changed settings take effect after a restart");
+        }
+        self.settings = loaded.settings;
+        Ok(loaded.config)
+    }
+}
+
+/// In one line for as long as the error is the same.
+fn report(error: &RotateFailure, reported: &mut String) {
+    let text = error.to_string();
+    if text != *reported {
+        tracing::error!(target: "quartet", error = text,
+            "changed secret refused; the previous one stays in force");
+        *reported = text;
+    }
+}
+
+/// Whether a setting takes effect without a restart.
+pub(crate) fn is_reloaded<S: Service>(databases: &Databases, key: &str) -> bool {
+    key == "telemetry.log" || databases.keys().contains(&key) || S::ROTATED.contains(&key)
+}

@@ -182,7 +182,6 @@ async fn read(client: Client, number: u64) -> Result<(), String> {
 
 /// Each user leaves while other services are dead, or core dies before it has sent the event.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails: not everything is erased within 30 s"]
 async fn what_deleted_users_owned_is_erased_although_services_are_killed() {
     let mut stack = Stack::small().await;
     let mut public = Vec::new();

@@ -42,7 +42,7 @@ pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), E
         maintain::run(owned.clone())
     });
     runner.start(maintain.cancel_at_stop());
-    let owned = ctx.clone();
+    let owned = state.clone();
     let erase = Job::periodic("erase", erase::INTERVAL, move |run| {
         erase::run(owned.clone(), run)
     });

@@ -4,6 +4,7 @@
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
 //!     |  ^          absolute_form       a head whose target is a URL, written with a path
 //!     |  ^          client_stream       lets a request be read to its end and no further
+//!     |  ^          gather              joins what pingora writes in parts
 //!     v  | keep-alive
 //!     |  `- http2                       the same for a connection with HTTP/2
 //!   proxy           (pingora calls these, in this order)
@@ -38,6 +39,7 @@ mod ctx;
 mod direct;
 mod downstream;
 mod failure;
+mod gather;
 mod http2;
 mod logging;
 mod peer;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
+//!     |  ^          framing             the headers that say where it ends
 //!     |  ^          absolute_form       a head whose target is a URL, written with a path
 //!     |  ^          client_stream       lets a request be read to its end and no further
 //!     |  ^          gather              joins what pingora writes in parts
@@ -39,6 +40,7 @@ mod ctx;
 mod direct;
 mod downstream;
 mod failure;
+mod framing;
 mod gather;
 mod http2;
 mod logging;

@@ -22,6 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
@@ -31,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, gather::Gather, reply::LINGER};
+use super::{chunks::Chunks, date::OriginDate, gather::Gather, reply::LINGER};
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -59,6 +60,7 @@ pub(super) struct ClientStream {
     ahead: BytesMut,
     extent: Extent,
     written: Gather,
+    origin_date: OriginDate,
     /// The client has sent its last byte.
     half_closed: bool,
 }
@@ -70,6 +72,7 @@ impl ClientStream {
             ahead: BytesMut::new(),
             extent: Extent::Ended,
             written: Gather::default(),
+            origin_date: OriginDate::default(),
             half_closed: false,
         }
     }
@@ -121,6 +124,11 @@ impl ClientStream {
     /// Whether small writes wait for a flush.
     pub(super) fn gather_writes(&mut self, on: bool) {
         self.written.set(on);
+    }
+
+    /// Gives the next final head that is written this `Date`.
+    pub(super) fn keep_date(&self, date: &HeaderValue) {
+        self.origin_date.set(date);
     }
 
     /// The connection, if nothing of it is left here.
@@ -237,6 +245,10 @@ impl AsyncWrite for ClientStream {
             self.extent = Extent::Tunnel;
         }
         let this = &mut *self;
+        if let Some(head) = this.origin_date.restore(bytes) {
+            this.written.push(&head);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         this.written.poll_write(&mut this.inner, cx, bytes)
     }
 
@@ -257,6 +269,10 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.origin_date.is_set() {
+            let mut parts = parts.iter().filter(|part| !part.is_empty());
+            return self.poll_write(cx, parts.next().map_or(&[], |part| part));
+        }
         let this = &mut *self;
         this.written.poll_write_vectored(&mut this.inner, cx, parts)
     }

@@ -62,6 +62,11 @@ impl Gather {
         Poll::Ready(Ok(length))
     }
 
+    /// Lets a head wait, however large it is.
+    pub(super) fn push(&mut self, head: &[u8]) {
+        self.waiting.extend_from_slice(head);
+    }
+
     /// Whether so many bytes may wait. If not, nothing waits any more.
     fn poll_room<W: AsyncWrite + Unpin>(
         &mut self,

@@ -27,7 +27,7 @@ const WARM_UP: u64 = 200;
 
 /// What a request may allocate on the direct path.
 const DIRECT_MAX: u64 = 16;
-/// Bytes. Ten thousand WebSockets in 150 MB, with the gateway and what the allocator adds, leave
+/// Bytes. Ten thousand `WebSocket`s in 150 MB, with the gateway and what the allocator adds, leave
 /// 12 KiB for each.
 const WEBSOCKET_MAX: i64 = 5 * 1024;
 const KEPT_ALIVE_MAX: i64 = 8 * 1024;

@@ -15,20 +15,13 @@ use super::{
     failed::Failed,
     heads::{self, Edits},
     response_head::ResponseHead,
-    serve::{Connection, Ended, InFlight},
+    serve::{Connection, Ended, InFlight, Outcome},
     tunnel::Switched,
 };
 use crate::{
     edge::{ctx::Ctx, failure, reply, response::has_answered},
     upstream::Upstream,
 };
-
-/// What came of an attempt that did not fail.
-pub(super) enum Outcome {
-    Ended(Ended),
-    /// The upstream agreed to another protocol.
-    Switched(Box<Switched>),
-}
 
 impl InFlight<'_> {
     /// Tries one replica after the other, as far as that is safe.

@@ -9,7 +9,6 @@ use quartet_telemetry::TRACEPARENT;
 
 use super::{
     alarm::Alarm,
-    attempt::Outcome,
     buffer::Buffer,
     closing::linger,
     exchange::Request,
@@ -77,6 +76,13 @@ pub(super) struct Ended {
     /// Another request may follow on the connection.
     pub(super) keep: bool,
     pub(super) error: Option<String>,
+}
+
+/// What came of an attempt that did not fail.
+pub(super) enum Outcome {
+    Ended(Ended),
+    /// The upstream agreed to another protocol.
+    Switched(Box<Switched>),
 }
 
 /// One request.

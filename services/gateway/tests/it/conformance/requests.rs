@@ -105,7 +105,9 @@ async fn assert_refusals_are_problems(gateway: &Gateway, responses: &[RawRespons
     let metrics = gateway.admin("/metrics").await.text().await.unwrap();
     let counted: f64 = metrics
         .lines()
-        .filter(|line| line.starts_with("http_server_requests_total{") && line.contains("status_code=\"4"))
+        .filter(|line| {
+            line.starts_with("http_server_requests_total{") && line.contains("status_code=\"4")
+        })
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         .sum();
     assert!(

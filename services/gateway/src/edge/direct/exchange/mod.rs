@@ -32,11 +32,11 @@ use tokio::{
 
 use super::{
     alarm::Alarm,
+    body::{BodyReader, BodyWriter},
     buffer::Buffer,
     failed::Failure,
     response_head::{HeadEnd, ResponseHead},
 };
-use response::Response;
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +124,22 @@ impl Sending {
     fn is_done(&self) -> bool {
         self.stopped || (self.left == 0 && self.buffer.is_empty())
     }
+}
+
+/// How far the response has come.
+#[derive(Debug)]
+enum Response {
+    Head(HeadEnd),
+    Body {
+        reader: BodyReader,
+        writer: BodyWriter,
+        persistent: bool,
+    },
+    Ended {
+        persistent: bool,
+    },
+    /// What follows is another protocol.
+    Switched,
 }
 
 /// What one poll brought.

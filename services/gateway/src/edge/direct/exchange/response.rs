@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Exchange, OnHead};
+use super::{Exchange, OnHead, Response};
 use crate::edge::direct::{
     body::{BodyReader, BodyWriter},
     chunks::Part,
@@ -12,22 +12,6 @@ use crate::edge::direct::{
 
 /// An upstream that sends more interim responses is broken.
 pub(super) const MAX_INTERIM: usize = 16;
-
-/// How far the response has come.
-#[derive(Debug)]
-pub(super) enum Response {
-    Head(HeadEnd),
-    Body {
-        reader: BodyReader,
-        writer: BodyWriter,
-        persistent: bool,
-    },
-    Ended {
-        persistent: bool,
-    },
-    /// What follows is another protocol.
-    Switched,
-}
 
 impl<C, U> Exchange<'_, C, U> {
     /// Passes on what was received.

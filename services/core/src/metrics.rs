@@ -1,6 +1,6 @@
 //! Metrics of this service besides those of requests.
 
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
@@ -11,11 +11,27 @@ pub(crate) struct CoreMetrics {
     pub(crate) failed_logins: Counter,
     pub(crate) reused_refresh_tokens: Counter,
     pub(crate) password_hashes: Counter,
+    /// Of the blocks that argon2 works on, in use or kept for the next hash.
+    pub(crate) hashing_bytes: Gauge,
+    pub(crate) unusable_keys: Gauge,
 }
 
 impl CoreMetrics {
     pub(crate) fn register(to: &Metrics) -> Self {
+        let (hashing_bytes, unusable_keys) = (Gauge::default(), Gauge::default());
+        to.register(
+            "core_password_hashing_bytes",
+            "Memory that hashing passwords takes: in use, or kept for the next hash",
+            hashing_bytes.clone(),
+        );
+        to.register(
+            "core_unusable_signing_keys",
+            "Stored signing keys that this replica cannot open",
+            unusable_keys.clone(),
+        );
         Self {
+            hashing_bytes,
+            unusable_keys,
             sign_ups: to.counter("core_sign_ups", "Accounts created"),
             logins: to.counter("core_logins", "Successful logins"),
             failed_logins: to.counter(

@@ -60,7 +60,7 @@ fn imports_point_downward() {
                 "store",
                 "axum http query query_as query_scalar",
             ],
-            ["store", "", "axum http"],
+            ["store", "", "axum http AssertSqlSafe raw_sql"],
             ["web", "problems", "sqlx"],
             ["error", "problems wal", "axum"],
             ["problems", "", ""],

@@ -18,20 +18,7 @@ pub(crate) struct CoreMetrics {
 
 impl CoreMetrics {
     pub(crate) fn register(to: &Metrics) -> Self {
-        let (hashing_bytes, unusable_keys) = (Gauge::default(), Gauge::default());
-        to.register(
-            "core_password_hashing_bytes",
-            "Memory that hashing passwords takes: in use, or kept for the next hash",
-            hashing_bytes.clone(),
-        );
-        to.register(
-            "core_unusable_signing_keys",
-            "Stored signing keys that this replica cannot open",
-            unusable_keys.clone(),
-        );
         Self {
-            hashing_bytes,
-            unusable_keys,
             sign_ups: to.counter("core_sign_ups", "Accounts created"),
             logins: to.counter("core_logins", "Successful logins"),
             failed_logins: to.counter(
@@ -45,6 +32,14 @@ impl CoreMetrics {
             password_hashes: to.counter(
                 "core_password_hashes",
                 "Argon2 runs: passwords hashed or verified",
+            ),
+            hashing_bytes: to.gauge(
+                "core_password_hashing_bytes",
+                "Memory that hashing passwords takes: in use, or kept for the next hash",
+            ),
+            unusable_keys: to.gauge(
+                "core_unusable_signing_keys",
+                "Stored signing keys that this replica cannot open",
             ),
         }
     }

@@ -135,17 +135,22 @@ async fn essential_work_is_awaited_within_the_grace_period() {
 #[tokio::test(start_paused = true)]
 async fn essential_work_is_watched_by_its_steps() {
     let mut test = runner();
-    test.runner.start_essential("flush", LIMIT, |run| async move {
-        run.attempted(SECOND, true);
-        run.attempted(SECOND, false);
-        run.attempted(SECOND, false);
-        pass(2 * LIMIT).await;
-        run.succeeded();
-        std::future::pending().await
-    });
+    test.runner
+        .start_essential("flush", LIMIT, |run| async move {
+            run.attempted(SECOND, true);
+            run.attempted(SECOND, false);
+            run.attempted(SECOND, false);
+            pass(2 * LIMIT).await;
+            run.succeeded();
+            std::future::pending().await
+        });
     let monitor = test.runner.monitor();
     pass(LIMIT / 2).await;
-    let values = ["job_runs_total", "job_failures_total", "job_duration_seconds_count"];
+    let values = [
+        "job_runs_total",
+        "job_failures_total",
+        "job_duration_seconds_count",
+    ];
     let values = values.map(|name| test.value(name, "flush"));
     assert_eq!(values, [3.0, 2.0, 3.0]);
     assert!((test.value("job_stale_after_seconds", "flush") - 60.0).abs() < 1e-9);

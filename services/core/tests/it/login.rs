@@ -238,9 +238,15 @@ async fn hashing_takes_no_more_memory_than_its_slots_and_uses_it_again() {
     assert_eq!(app.metric(HELD), 0, "nothing before the first hash");
     app.sign_up(ADA).await;
     // Once hashed with more memory, which is freed after the login that needs it.
-    let stronger = app.replica(|config| config.passwords.memory_kib = 1024).await;
+    let stronger = app
+        .replica(|config| config.passwords.memory_kib = 1024)
+        .await;
     stronger.sign_up(EVE).await;
-    assert_eq!(stronger.metric(HELD), 1024 * 1024, "one slot has been in use");
+    assert_eq!(
+        stronger.metric(HELD),
+        1024 * 1024,
+        "one slot has been in use"
+    );
 
     let bound = slots as u64 * 64 * 1024;
     for round in 0..25 {

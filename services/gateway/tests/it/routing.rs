@@ -287,14 +287,23 @@ async fn the_path_of_a_request_does_not_choose_the_host_of_its_redirect() {
                 let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
                 let response = exchange(address, request.as_bytes()).await;
                 let lines = response.head.lines();
-                let location = lines.filter_map(|line| line.strip_prefix("location: ")).next();
+                let location = lines
+                    .filter_map(|line| line.strip_prefix("location: "))
+                    .next();
                 let Some(location) = location else {
-                    assert!((400..500).contains(&response.status), "{path}: {response:?}");
+                    assert!(
+                        (400..500).contains(&response.status),
+                        "{path}: {response:?}"
+                    );
                     continue;
                 };
                 redirected += 1;
                 let followed = own.join(location).unwrap();
-                let host = if route == "url" { "new.example" } else { "127.0.0.1" };
+                let host = if route == "url" {
+                    "new.example"
+                } else {
+                    "127.0.0.1"
+                };
                 assert_eq!(followed.host_str(), Some(host), "{path}: {location}");
             }
         }

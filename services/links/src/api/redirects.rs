@@ -105,11 +105,7 @@ pub(super) async fn probe_link(
 }
 
 /// The gateway passes on the `Host` that the client has asked for.
-pub(super) fn short_url<'a>(
-    ctx: &Context,
-    headers: &HeaderMap,
-    slug: &'a str,
-) -> ShortUrlRef<'a> {
+pub(super) fn short_url<'a>(ctx: &Context, headers: &HeaderMap, slug: &'a str) -> ShortUrlRef<'a> {
     let host = headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());
     let domain = ctx.domains.of(host);

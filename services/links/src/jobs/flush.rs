@@ -45,7 +45,9 @@ struct Reading {
 /// # Errors
 /// When the log cannot be read or removed.
 pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
-    flush(&ctx, &run).await.context("the click log cannot be read")?;
+    flush(&ctx, &run)
+        .await
+        .context("the click log cannot be read")?;
     let removed = ctx.click_log.remove();
     removed.context("the click log cannot be removed")
 }

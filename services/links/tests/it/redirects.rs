@@ -584,8 +584,14 @@ async fn a_location_always_names_scheme_and_host() {
         ("https:/example.com/a", Some("https://example.com/a")),
         ("https:///example.com/a", Some("https://example.com/a")),
         ("https:\\\\example.com\\a", Some("https://example.com/a")),
-        ("https://example.com//evil.example", Some("https://example.com//evil.example")),
-        ("https://example.com\\@evil.example", Some("https://example.com/@evil.example")),
+        (
+            "https://example.com//evil.example",
+            Some("https://example.com//evil.example"),
+        ),
+        (
+            "https://example.com\\@evil.example",
+            Some("https://example.com/@evil.example"),
+        ),
         ("//evil.example", None),
         ("/\\evil.example", None),
         ("\\\\evil.example", None),
@@ -601,12 +607,22 @@ async fn a_location_always_names_scheme_and_host() {
         let slug = format!("spelling-{number}");
         let input = json!({"url": url, "slug": slug});
         let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
-        let created = replica.execute(ALICE, create, json!({ "input": input })).await;
-        assert_eq!(created["errors"].is_array(), location.is_none(), "{url}: {created}");
+        let created = replica
+            .execute(ALICE, create, json!({ "input": input }))
+            .await;
+        assert_eq!(
+            created["errors"].is_array(),
+            location.is_none(),
+            "{url}: {created}"
+        );
         // From the database, then from the cache.
         for _ in 0..2 {
             let response = replica.follow(&slug).await;
-            assert_eq!(header(&response, "location"), location.unwrap_or_default(), "{url}");
+            assert_eq!(
+                header(&response, "location"),
+                location.unwrap_or_default(),
+                "{url}"
+            );
         }
     }
 }

@@ -55,7 +55,12 @@ async fn a_presign_is_one_statement() {
     let lines = lines.filter(|line| line["route"] == "/v1/media/presign");
     let counts: Counts = lines
         .take(3)
-        .map(|line| (line["status"].to_string(), line["db_statements"].as_u64().unwrap()))
+        .map(|line| {
+            (
+                line["status"].to_string(),
+                line["db_statements"].as_u64().unwrap(),
+            )
+        })
         .collect();
     child.kill().unwrap();
     child.wait().unwrap();

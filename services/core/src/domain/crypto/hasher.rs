@@ -268,7 +268,8 @@ impl Inner {
 
     fn take_memory(&self) -> Memory {
         let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        free.pop().unwrap_or_else(|| Memory::new(&self.hashing_bytes))
+        free.pop()
+            .unwrap_or_else(|| Memory::new(&self.hashing_bytes))
     }
 
     fn return_memory(&self, mut memory: Memory) {

@@ -203,7 +203,9 @@ fn check_redirect(
     checker: &mut Checker,
 ) -> Option<Template> {
     let is_path = text.starts_with('/') && !text.starts_with("//");
-    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
     let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
     let template = match host {
         // Browsers read it as a slash.

@@ -104,9 +104,8 @@ impl KeyRing {
     /// Whether opening these rows would change nothing.
     pub(super) fn is_of(&self, rows: &[SigningKeyRow]) -> bool {
         let is_held = |row: &SigningKeyRow| {
-            let is_same = |key: &UnusableKey| {
-                key.kid == row.kid && key.sealed == row.sealed_private_key
-            };
+            let is_same =
+                |key: &UnusableKey| key.kid == row.kid && key.sealed == row.sealed_private_key;
             self.keys.iter().any(|key| key.kid == row.kid) || self.unusable.iter().any(is_same)
         };
         rows.len() == self.keys.len() + self.unusable.len() && rows.iter().all(is_held)

@@ -40,8 +40,8 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
 
-pub(crate) use key_ring::UnusableKey;
 use key_ring::KeyRing;
+pub(crate) use key_ring::UnusableKey;
 
 use crate::{
     config::{Config, SigningAlgorithm, TOKEN_TYPE},
@@ -343,12 +343,18 @@ impl SigningKeys {
         }
         let unusable: Vec<String> = unusable.iter().map(ToString::to_string).collect();
         let unusable = unusable.join("; ");
-        Err(Error::UnusableSigningKeys(format!("{algorithm}: {unusable}")))
+        Err(Error::UnusableSigningKeys(format!(
+            "{algorithm}: {unusable}"
+        )))
     }
 
     /// The keys that this replica cannot use, and why.
     pub(crate) fn notices(&self) -> Vec<String> {
         let key_ring = self.0.key_ring.load();
-        key_ring.unusable().iter().map(ToString::to_string).collect()
+        key_ring
+            .unusable()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 }

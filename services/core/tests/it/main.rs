@@ -21,4 +21,5 @@ mod start;
 mod support;
 mod throttle;
 mod tokens;
+mod unusable_keys;
 mod users;

@@ -71,6 +71,26 @@ fn errors_have_line_and_column() {
             "[routes.x]\npaths = [\"/a\"]\n",
             "setting `routes.x` (FILE:1:9): must have `upstream`, `serve` or `redirect`",
         ),
+        (
+            "[routes.x]\npaths = [\"/a/{id}\"]\nredirect = \"//{id}\"\n",
+            "must be a URL or a path that starts with /",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a/{id}\"]\nredirect = \"{id}\"\n",
+            "must be a URL or a path that starts with /",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a/{id}\"]\nredirect = \"/\\\\{id}\"\n",
+            "must not contain a backslash",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a/{id}\"]\nredirect = \"https://new.example{id}\"\n",
+            "must name its host without a segment of the path",
+        ),
+        (
+            "[routes.x]\npaths = [\"/a/{id}\"]\nredirect = \"https:///{id}\"\n",
+            "must name its host without a segment of the path",
+        ),
     ];
     for (text, expected) in cases {
         let (code, stderr) = check(text, &[]);

@@ -10,5 +10,6 @@ mod isolation;
 mod layers;
 mod presign;
 mod start;
+mod statements;
 mod support;
 mod sweep;

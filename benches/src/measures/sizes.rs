@@ -20,7 +20,7 @@ const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 const IDLE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(1);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
-const MEMORY_GOAL_MB: f64 = 100.0;
+const MEMORY_GOAL_MB: f64 = 60.0;
 const READY_GOAL_MS: f64 = 300.0;
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {

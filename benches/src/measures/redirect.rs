@@ -82,10 +82,12 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         table.rounds(subject.name, rounds, Some(ratio));
         let name = subject.name;
         let cpu = |rounds: &Rounds| rounds.median(|round| round.cpu_micros);
-        notes.push(format!(
-            "CPU time of bare axum to that of {name}: {:.2}",
-            cpu(&results[subjects.len() - 1]) / cpu(rounds)
-        ));
+        if subject.counts_clicks {
+            notes.push(format!(
+                "CPU time of bare axum to that of {name}: {:.2}",
+                cpu(&results[subjects.len() - 1]) / cpu(rounds)
+            ));
+        }
         if rounds.median(|round| round.busy) < BUSY {
             notes.push(format!(
                 "{name} did not use its whole core: the disk or the load was the bottleneck."

@@ -34,7 +34,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let _core = bench.start(Cores::Others, &stack.service("core")?)?;
     let _links = bench.start(Cores::Others, &backend.trusting(stack.service("links")?))?;
     let limited = |spec: ServiceSpec, limit: &&str| {
-        spec.env(format!("QUARTET_LIMITS_{limit}_REQUESTS"), "1000000000")
+        spec.env(format!("QUARTET_LIMITS_{limit}_REQUESTS"), "10000000")
     };
     let gateway = LIMITS.iter().fold(stack.gateway(), limited);
     let gateway = bench.start(Cores::Server, &gateway)?;

@@ -14,5 +14,5 @@ mod statement;
 
 pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
-pub use pool::{options, ping, pool};
+pub use pool::{options, owner_pool, ping, pool};
 pub use statement::{begin_as, statement};

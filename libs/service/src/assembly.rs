@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Database},
+};
 use quartet_http::{
     front::App,
     health::{self, Readiness},
@@ -17,6 +20,9 @@ use crate::{
     service::{Service, Settings, check},
 };
 
+/// To take jobs, to note their end, and to say that the worker lives.
+const QUEUE_CONNECTIONS: u32 = 3;
+
 impl Base {
     /// Checks the settings and opens the pool; connects to nothing.
     ///
@@ -29,8 +35,14 @@ impl Base {
     ) -> Result<Self, ConfigError> {
         let sections = config.sections();
         check(config)?;
+        let queue = Database {
+            max_connections: QUEUE_CONNECTIONS,
+            ..sections.database.clone()
+        };
         Ok(Self {
             db: quartet_db::pool(sections.database, &format!("quartet-{}", S::NAME))?,
+            queue_db: quartet_db::pool(&queue, &format!("quartet-{}-queue", S::NAME))?,
+            worker: sections.worker.clone(),
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
@@ -51,6 +63,11 @@ impl Base {
             Some(front) => App::from(router).with_front(front, stack),
             None => router.into(),
         }
+    }
+
+    /// The probes alone, for a process without an API.
+    pub fn probes(&self, readiness: Readiness) -> App {
+        health::router(readiness, self.metrics.clone()).into()
     }
 
     /// Ready while what the service adds responds, Postgres does, unless the service works without

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
 use quartet_events::{Delivery, Endpoint, Secrets};
 use quartet_service::{Sections, Settings};
@@ -27,6 +27,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub keys: Keys,
     pub passwords: Passwords,
@@ -103,7 +104,6 @@ pub struct Throttle {
 pub struct Retention {
     pub deleted_users_seconds: u64,
     pub ended_sessions_seconds: u64,
-    pub interval_seconds: u64,
     pub batch: u32,
 }
 
@@ -113,6 +113,7 @@ impl Settings for Config {
             server: &self.server,
             database: &self.database,
             jwt: &self.jwt,
+            worker: &self.worker,
             telemetry: &self.telemetry,
         }
     }
@@ -196,7 +197,6 @@ impl Config {
                 retention.ended_sessions_seconds,
                 0..=MAX_LIFETIME,
             ),
-            ("retention.interval", retention.interval_seconds, 1..=DAY),
         ] {
             within(&format!("{key}_seconds"), seconds, bounds)?;
         }

@@ -116,6 +116,17 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
+        "worker",
+        &[
+            ["lib", "*", ""],
+            ["worker", "metrics store task", "axum"],
+            ["store", "task", "axum"],
+            ["task", "metrics", "axum sqlx"],
+            ["metrics", "", "axum"],
+            ["schema", "", "axum"],
+        ],
+    ),
+    (
         "telemetry",
         &[
             ["lib", "*", ""],

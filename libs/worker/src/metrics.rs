@@ -7,8 +7,15 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 use quartet_telemetry::metrics::Metrics;
+use sqlx::FromRow;
 
-use crate::store::Backlog;
+/// What waits, and what is given up.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct Backlog {
+    pub(crate) ready: i64,
+    pub(crate) dead: i64,
+    pub(crate) oldest_seconds: Option<f64>,
+}
 
 const DURATION_BUCKETS_SECONDS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
 

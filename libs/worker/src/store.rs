@@ -3,17 +3,9 @@
 
 use quartet_db::statement;
 use serde_json::json;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
-use crate::task::Task;
-
-/// What waits, and what is given up.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub(crate) struct Backlog {
-    pub(crate) ready: i64,
-    pub(crate) dead: i64,
-    pub(crate) oldest_seconds: Option<f64>,
-}
+use crate::{metrics::Backlog, task::Task};
 
 /// Adds a job in the transaction that `db` is in. With a `key`, a job of the same key that waits
 /// already is replaced by it.

@@ -120,7 +120,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["worker", "metrics store task", "axum"],
-            ["store", "task", "axum"],
+            ["store", "metrics task", "axum"],
             ["task", "metrics", "axum sqlx"],
             ["metrics", "", "axum"],
             ["schema", "", "axum"],
@@ -158,6 +158,8 @@ fn statements_are_named() {
         ("events", "outbox"),
         ("events", "inbox"),
         ("events", "erasure"),
+        ("worker", "store"),
+        ("worker", "schema"),
     ] {
         let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));
         arrows::check_statements(&manifest_dir, room);

@@ -65,8 +65,7 @@ impl Request {
         let what = || format!("{line} on port {port}");
         let response = runtime()?.block_on(async {
             let mut connection = Connection::open(port).await?;
-            let head = connection.exchange(&self.0).await?;
-            connection.response(head)
+            connection.send(self).await
         });
         let response = response.with_context(what)?;
         ensure!(
@@ -214,7 +213,7 @@ async fn refresh(
 }
 
 /// A connection, and the last response on it.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -228,11 +227,17 @@ struct Head {
 }
 
 impl Connection {
-    async fn open(port: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
         stream.set_nodelay(true)?;
         let buffer = Vec::with_capacity(16 * 1024);
         Ok(Self { stream, buffer })
+    }
+
+    /// Sends a request and returns its response, whatever its status.
+    pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Response> {
+        let head = self.exchange(&request.0).await?;
+        self.response(head)
     }
 
     /// Sends a request; returns the microseconds until its response, which must not be an error.
@@ -305,7 +310,7 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
 }
 
 /// One thread: the load must not take more than its share of the cores.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().context("start a runtime")
 }

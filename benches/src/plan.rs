@@ -15,6 +15,8 @@ pub(crate) enum Measure {
     Presign,
     /// Size of the binaries, idle memory, time from start to ready
     Sizes,
+    /// Memory under mixed load for a long time; only by name
+    Soak,
 }
 
 impl Measure {
@@ -32,16 +34,20 @@ pub(crate) struct Pace {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Plan {
-    /// All by default, in less than ten minutes; the results are written to benches/BASELINE.md
+    /// All but `soak` by default, in less than ten minutes; the results are written to benches/BASELINE.md
     names: Vec<Measure>,
     /// Take less than two minutes, and write nothing
     #[arg(long)]
     pub(crate) quick: bool,
+    /// How long `soak` takes
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) minutes: u32,
 }
 
 impl Plan {
     pub(crate) fn includes(&self, measure: Measure) -> bool {
-        self.names.is_empty() || self.names.contains(&measure)
+        let by_default = self.names.is_empty() && measure != Measure::Soak;
+        by_default || self.names.contains(&measure)
     }
 
     /// For what is limited by the processor.

@@ -6,6 +6,7 @@ mod peers;
 mod presign;
 mod redirect;
 mod sizes;
+mod soak;
 
 use clap::ValueEnum as _;
 
@@ -41,6 +42,7 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
             match measure {
                 Measure::Redirect => redirect::run(bench, backend)?,
                 Measure::Login => login::run(bench, backend)?,
+                Measure::Soak => soak::run(bench, backend)?,
                 Measure::Presign => presign::run(bench, backend)?,
                 Measure::Gateway | Measure::Sizes => sizes::run(bench, backend)?,
             }

@@ -1,4 +1,4 @@
-//! An event, as its publisher writes it and as it travels: CloudEvents 1.0 in JSON.
+//! An event, as its publisher writes it and as it travels: `CloudEvents` 1.0 in JSON.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub enum InvalidEvent {
 }
 
 impl Event {
-    /// An event of CloudEvents 1.0 with JSON data.
+    /// An event of `CloudEvents` 1.0 with JSON data.
     pub fn new(
         id: impl ToString,
         source: &str,

@@ -13,20 +13,15 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, StatusCode, header};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
-};
+// Not the builder of hyper-util: it links an HTTP/2 server, too.
+use hyper::{body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use quartet_common::config::Server;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{front::App, health::Readiness, layers::Peer};
 
@@ -50,14 +45,14 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let app = app.into();
-    let graceful = GracefulShutdown::new();
+    let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
     let readiness = Arc::new(readiness.clone());
     let slots = Arc::new(Semaphore::new(settings.max_connections));
-    let mut protocol = Builder::new(TokioExecutor::new()).http1_only();
+    let mut protocol = Builder::new();
     protocol
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(settings.header_timeout_seconds))
+        .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let stop = async {
@@ -92,38 +87,40 @@ pub async fn serve(
             Peer(peer.ip()),
             app.clone(),
             Arc::clone(&readiness),
-            graceful.watcher(),
+            closing.clone(),
         );
-        tokio::spawn(async move {
+        connections.spawn(async move {
             connection.await;
             drop(slot);
         });
     }
     // Connections in the backlog of the listener would be reset.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        tokio::spawn(connection(
+        connections.spawn(connection(
             protocol.clone(),
             stream,
             Peer(peer.ip()),
             app.clone(),
             Arc::clone(&readiness),
-            graceful.watcher(),
+            closing.clone(),
         ));
     }
     drop(listener);
+    closing.cancel();
+    connections.close();
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
-    tokio::time::timeout(grace, graceful.shutdown())
+    tokio::time::timeout(grace, connections.wait())
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at shutdown"))
 }
 
 async fn connection(
-    protocol: Builder<TokioExecutor>,
+    protocol: Builder,
     stream: TcpStream,
     peer: Peer,
     app: App,
     readiness: Arc<Readiness>,
-    watcher: Watcher,
+    closing: CancellationToken,
 ) {
     // Small responses must not wait for an acknowledgment (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
@@ -140,9 +137,19 @@ async fn connection(
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let connection = protocol
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
     // A broken connection is the client's concern.
-    let _ = watcher.watch(connection).await;
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => {}
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 /// Canceled when the process receives SIGTERM or SIGINT.

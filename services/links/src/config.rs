@@ -139,10 +139,8 @@ impl Settings for Config {
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;
-        self.graphql.validate()?;
         self.events.signer()?;
-        // Fields are resolved recursively: a deeper document could overflow the stack.
-        within("graphql.max_depth", self.graphql.max_depth, 1..=32)
+        self.graphql.validate()
     }
 }
 
@@ -227,7 +225,27 @@ impl GraphQl {
         defaults["graphql"].clone().try_into().unwrap()
     }
 
+    /// What one document may contain. Every limit also bounds the work of reading it.
+    fn validate_documents(&self) -> Result<(), ConfigError> {
+        // Fields are resolved recursively: a deeper document could overflow the stack.
+        within("graphql.max_depth", self.max_depth, 1..=32)?;
+        let bytes = 1024..=1 << 20;
+        within("graphql.max_document_bytes", self.max_document_bytes, bytes)?;
+        for (key, count) in [
+            ("graphql.max_tokens", self.max_tokens as u64),
+            ("graphql.max_nodes", self.max_nodes),
+            ("graphql.max_aliases", self.max_aliases),
+            ("graphql.max_root_fields", self.max_root_fields),
+            ("graphql.max_directives", self.max_directives as u64),
+            ("graphql.max_fragments", self.max_fragments as u64),
+        ] {
+            within(key, count, 1..=100_000)?;
+        }
+        within("graphql.max_errors", self.max_errors, 1..=1000)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_documents()?;
         within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
         within(
             "graphql.cost_per_second",
@@ -258,6 +276,10 @@ impl GraphQl {
                 self.max_subscriptions_per_user,
             ),
             ("graphql.max_sockets_per_user", self.max_sockets_per_user),
+            (
+                "graphql.max_subscriptions_per_socket",
+                self.max_subscriptions_per_socket,
+            ),
         ] {
             within(key, count, 1..=10_000)?;
         }
@@ -287,6 +309,11 @@ impl Clicks {
             1..=60_000,
         )?;
         within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30)?;
+        within(
+            "clicks.log_limit_bytes",
+            self.log_limit_bytes,
+            4096..=1 << 40,
+        )?;
         at_least(
             "clicks.log_limit_bytes",
             self.log_limit_bytes,
@@ -312,5 +339,55 @@ impl Clicks {
         name.map_err(|_| {
             ConfigError::invalid("clicks.country_header", "must be a valid header name")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quartet_common::config::{COMMON_DEFAULTS, load_checked, settings};
+
+    use super::*;
+
+    const DEFAULTS: &str = include_str!("../default.toml");
+
+    /// Loads the defaults with one setting replaced.
+    fn load_with(key: &str, value: u64) -> Result<(), ConfigError> {
+        let variable = format!("QUARTET_{}", key.replace('.', "_").to_uppercase());
+        let replaced = [(variable, value.to_string())];
+        load_checked::<Config>(&[COMMON_DEFAULTS, DEFAULTS], None, replaced, |config| {
+            config.server.check()?;
+            config.check()
+        })
+        .map(drop)
+    }
+
+    #[test]
+    fn every_number_has_an_upper_bound() {
+        let is_number = |text: &str| text.parse::<u64>().is_ok();
+        let numbers: Vec<_> = settings(&[DEFAULTS])
+            .into_iter()
+            .filter(|setting| is_number(&setting.default))
+            .collect();
+        assert!(numbers.len() > 35, "{}", numbers.len());
+        for setting in numbers {
+            let huge = if setting.key.ends_with("_bytes") {
+                1 << 62
+            } else {
+                u64::from(u32::MAX)
+            };
+            let error = load_with(&setting.key, huge).expect_err(&setting.key);
+            assert!(error.to_string().contains(&setting.key), "{error}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_documented() {
+        let bounded = load_with("graphql.max_nodes", 100_000);
+        assert!(bounded.is_ok(), "{bounded:?}");
+        for setting in settings(&[DEFAULTS]) {
+            let is_number = setting.default.parse::<u64>().is_ok();
+            let names_bounds = setting.doc.contains(" to ") || setting.key.starts_with("server.");
+            assert!(!is_number || names_bounds, "{}", setting.key);
+        }
     }
 }

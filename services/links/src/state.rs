@@ -26,10 +26,10 @@ impl AppState {
         let place = (ctx.clicks_db.clone(), base.clock.clone());
         let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
         Ok(Self {
-            inbox,
             base,
             ctx,
             country_header,
+            inbox,
         })
     }
 

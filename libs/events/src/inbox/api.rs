@@ -9,7 +9,7 @@ use super::{Inbox, PATH, Receipt};
 use crate::event::{BATCH_TYPE, Event, SINGLE_TYPE};
 
 impl Inbox {
-    /// `POST /internal/events`: a signed batch of CloudEvents, or one of them.
+    /// `POST /internal/events`: a signed batch of `CloudEvents`, or one of them.
     pub fn router(&self) -> Router {
         Router::new().route(PATH, post(receive).with_state(self.clone()))
     }

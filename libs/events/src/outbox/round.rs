@@ -105,7 +105,7 @@ impl Inner {
             } else {
                 let event = stored.event.to_json().to_string();
                 let max = self.delivery.batch_bytes as usize;
-                let fits = batch.body.len() + event.len() + 1 <= max || batch.sent.is_empty();
+                let fits = batch.body.len() + event.len() < max || batch.sent.is_empty();
                 if !fits || batch.sent.len() >= limit {
                     // What follows would overtake it.
                     break;
@@ -181,7 +181,7 @@ impl Inner {
         store::put_off(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
         tx.commit().await?;
-        self.count(target, &retries, applied.len());
+        Self::count(target, &retries, applied.len());
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);
         target.limit.store(limit, Ordering::Relaxed);
@@ -218,7 +218,7 @@ impl Inner {
         }
     }
 
-    fn count(&self, target: &Target, retries: &[Retry], applied: usize) {
+    fn count(target: &Target, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
         let name = target.endpoint.name;
         for retry in retries.iter().filter(|retry| retry.reason != HELD) {

@@ -1,4 +1,4 @@
-//! One request to a consumer: a batch of CloudEvents, signed.
+//! One request to a consumer: a batch of `CloudEvents`, signed.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ struct Receipt {
     failed: Vec<Failure>,
 }
 
-/// Sends `events`, a JSON array of CloudEvents.
+/// Sends `events`, a JSON array of `CloudEvents`.
 pub(super) async fn send(
     client: &reqwest::Client,
     base: &Url,

@@ -87,7 +87,7 @@ async fn write(place: &Place, outbox: &Outbox, writer: usize) {
         for _ in 0..(writer * step) % 40 {
             tokio::task::yield_now().await;
         }
-        if (writer + step) % 9 == 0 {
+        if (writer + step).is_multiple_of(9) {
             tx.rollback().await.unwrap();
         } else {
             tx.commit().await.unwrap();

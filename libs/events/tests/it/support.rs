@@ -246,7 +246,7 @@ impl Consumer for Counting {
     }
 }
 
-/// A router on a loopback port, which can be told to fail.
+/// A router on a loopback port, which can be made to fail.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<AtomicUsize>,

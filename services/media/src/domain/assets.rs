@@ -59,7 +59,7 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
                 from: ctx.clock.now(),
                 ttl: Duration::from_secs(ctx.config.downloads.ttl_seconds),
             };
-            let signed = ctx.objects.sign_download(&asset, validity).await?;
+            let signed = ctx.objects.sign_download(&asset, validity);
             Ok(Download {
                 url: signed.url,
                 expires_at: Some(validity.ends_at()),

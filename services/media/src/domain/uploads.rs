@@ -71,10 +71,7 @@ pub(crate) async fn presign(
         updated_at: validity.from,
     };
     let disposition = content::disposition(&asset.content_type);
-    let request = ctx
-        .objects
-        .sign_upload(&asset, disposition, validity)
-        .await?;
+    let request = ctx.objects.sign_upload(&asset, disposition, validity);
     let presigned = PresignedUpload { asset, request };
     let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.

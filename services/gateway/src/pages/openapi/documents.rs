@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,8 @@ const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// The last known document of every service, and the merged one.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    client: reqwest::Client,
+    /// Made for the first document: it holds the certificates of the platform.
+    client: LazyLock<reqwest::Client>,
     cache: Mutex<Cache>,
 }
 
@@ -45,13 +46,8 @@ struct Merged {
 
 impl Documents {
     pub(crate) fn new() -> Self {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client with default TLS settings can be built");
         Self {
-            client,
+            client: LazyLock::new(client),
             cache: Mutex::default(),
         }
     }
@@ -104,7 +100,7 @@ impl Documents {
     async fn refresh(&self, cache: &mut Cache, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
-            let (client, upstream) = (self.client.clone(), Arc::clone(upstream));
+            let (client, upstream) = (LazyLock::force(&self.client).clone(), Arc::clone(upstream));
             running.spawn(async move {
                 let name = Arc::clone(&upstream.config.name);
                 (
@@ -145,6 +141,14 @@ impl Merged {
         let build = || to_3_0(&self.document).to_string().into();
         self.text_3_0.get_or_init(build).clone()
     }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .expect("a client with default TLS settings can be built")
 }
 
 fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> {

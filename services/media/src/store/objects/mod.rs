@@ -2,6 +2,7 @@
 
 mod client;
 mod presign;
+mod signer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use presign::{Disposition, SignedRequest, Validity};
+use signer::Signer;
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -46,8 +48,8 @@ pub(crate) struct ObjectStore(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// Signs for the endpoint that clients reach.
-    signer: Client,
+    /// Signs for the endpoint that clients reach, and the private bucket.
+    signer: Signer,
     private_bucket: String,
     public_bucket: String,
     public_base_url: String,
@@ -74,7 +76,7 @@ impl ObjectStore {
         );
         Self(Arc::new(Inner {
             client: client::connect(settings, &settings.endpoint),
-            signer: client::connect(settings, public_endpoint),
+            signer: Signer::new(settings, public_endpoint, &settings.private_bucket),
             private_bucket: settings.private_bucket.clone(),
             public_bucket: settings.public_bucket.clone(),
             public_base_url,

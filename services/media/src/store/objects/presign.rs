@@ -1,19 +1,13 @@
-//! Signed URLs. Signing is local: it sends no request.
+//! Signed URLs of uploads and downloads.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::store::{
-    assets::{AssetRow, Visibility},
-    objects::{ObjectError, ObjectStore, failed},
-};
+use super::signer::Unsigned;
+use crate::store::{assets::AssetRow, objects::ObjectStore};
 
 /// RFC 8187 `attr-char`: not escaped in `filename*`.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
@@ -46,77 +40,53 @@ pub(crate) struct SignedRequest {
 }
 
 impl ObjectStore {
-    /// Signs the upload of an asset, to a private key of its own. Size, media type and checksum are part of the signature, and
-    /// `if-none-match: *` makes a second upload fail.
-    pub(crate) async fn sign_upload(
+    /// Signs the upload of an asset, to a private key of its own. Size, media type and checksum are
+    /// part of the signature, and `if-none-match: *` makes a second upload fail.
+    pub(crate) fn sign_upload(
         &self,
         asset: &AssetRow,
         disposition: Disposition,
         validity: Validity,
-    ) -> Result<SignedRequest, ObjectError> {
-        let attachment = disposition == Disposition::Attachment;
-        let checksum = asset.checksum_sha256.as_ref();
-        let signed = self
-            .0
-            .signer
-            .put_object()
-            .bucket(&self.0.private_bucket)
-            .key(asset.id.incoming_key())
-            .content_type(&asset.content_type)
-            .content_length(asset.size_bytes)
-            .if_none_match("*")
-            .set_content_disposition(attachment.then(|| "attachment".to_owned()))
-            .set_checksum_sha256(checksum.map(|checksum| STANDARD.encode(checksum)))
-            .presigned(validity.to_config()?)
-            .await
-            .map_err(|error| failed("sign an upload", error))?;
-        Ok(SignedRequest::new(&signed))
+    ) -> SignedRequest {
+        let mut headers = BTreeMap::from([
+            ("content-length", asset.size_bytes.to_string()),
+            ("content-type", asset.content_type.clone()),
+            ("if-none-match", "*".to_owned()),
+        ]);
+        if disposition == Disposition::Attachment {
+            headers.insert("content-disposition", "attachment".to_owned());
+        }
+        if let Some(checksum) = &asset.checksum_sha256 {
+            headers.insert("x-amz-checksum-sha256", STANDARD.encode(checksum));
+        }
+        let request = Unsigned {
+            method: "PUT",
+            key: &asset.id.incoming_key(),
+            query: &[("x-id", "PutObject".to_owned())],
+            headers,
+        };
+        self.0.signer.sign(request, validity)
     }
 
     /// Signs the download of a private asset, which browsers save under its file name.
-    pub(crate) async fn sign_download(
-        &self,
-        asset: &AssetRow,
-        validity: Validity,
-    ) -> Result<SignedRequest, ObjectError> {
+    pub(crate) fn sign_download(&self, asset: &AssetRow, validity: Validity) -> SignedRequest {
         let name = utf8_percent_encode(&asset.file_name, ATTR_CHAR);
-        let signed = self
-            .0
-            .signer
-            .get_object()
-            .bucket(self.bucket(Visibility::Private))
-            .key(&asset.object_key)
-            .response_content_disposition(format!("attachment; filename*=UTF-8''{name}"))
-            .presigned(validity.to_config()?)
-            .await
-            .map_err(|error| failed("sign a download", error))?;
-        Ok(SignedRequest::new(&signed))
+        let disposition = format!("attachment; filename*=UTF-8''{name}");
+        let request = Unsigned {
+            method: "GET",
+            key: &asset.object_key,
+            query: &[
+                ("response-content-disposition", disposition),
+                ("x-id", "GetObject".to_owned()),
+            ],
+            headers: BTreeMap::new(),
+        };
+        self.0.signer.sign(request, validity)
     }
 }
 
 impl Validity {
     pub(crate) fn ends_at(self) -> DateTime<Utc> {
         self.from + self.ttl
-    }
-
-    fn to_config(self) -> Result<PresigningConfig, ObjectError> {
-        PresigningConfig::builder()
-            .start_time(SystemTime::from(self.from))
-            .expires_in(self.ttl)
-            .build()
-            .map_err(|error| failed("sign a URL", error))
-    }
-}
-
-impl SignedRequest {
-    fn new(signed: &PresignedRequest) -> Self {
-        Self {
-            method: signed.method().to_owned(),
-            url: signed.uri().to_owned(),
-            headers: signed
-                .headers()
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                .collect(),
-        }
     }
 }

@@ -1,0 +1,3 @@
+fn main() {
+    quartet_linking::shrink_release_binaries();
+}

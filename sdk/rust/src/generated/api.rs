@@ -794,7 +794,7 @@ impl Client {
     ///
     /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
     /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    /// of the user are kept.
+    /// of the user are erased soon after.
     ///
     /// Sends a `DELETE` request to `/v1/core/users/me`
     ///

@@ -202,7 +202,7 @@ export const createUser = <ThrowOnError extends boolean = true>(options: Options
  *
  * Requires a session that was opened at most an hour ago, by default. All sessions end and the
  * email is free at once; the remaining data is purged after 30 days, by default. Assets and links
- * of the user are kept.
+ * of the user are erased soon after.
  */
 export const deleteMe = <ThrowOnError extends boolean = true>(options: Options<DeleteMeData, ThrowOnError>): RequestResult<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'> => options.client.delete<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',

@@ -115,7 +115,7 @@ def sync_detailed(
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are kept.
+    of the user are erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -148,7 +148,7 @@ def sync(
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are kept.
+    of the user are erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -176,7 +176,7 @@ async def asyncio_detailed(
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are kept.
+    of the user are erased soon after.
 
     Args:
         if_match (str | Unset):
@@ -207,7 +207,7 @@ async def asyncio(
 
      Requires a session that was opened at most an hour ago, by default. All sessions end and the
     email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are kept.
+    of the user are erased soon after.
 
     Args:
         if_match (str | Unset):

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
-use quartet_common::{clock::Clock, config::{Server, Worker}};
+use quartet_common::{
+    clock::Clock,
+    config::{Server, Worker},
+};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

@@ -6,7 +6,8 @@ use quartet_common::config::Database;
 use quartet_db as db;
 use secrecy::SecretString;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, migrate::Migrator,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection,
+    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 

@@ -46,7 +46,10 @@ impl TaskMetrics {
             duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS_SECONDS)),
             waiting: to.gauge("tasks_ready", "Durable jobs that are due, up to 10,000"),
             oldest: Gauge::default(),
-            dead: to.gauge("tasks_dead_letters", "Durable jobs that failed for good, up to 10,000"),
+            dead: to.gauge(
+                "tasks_dead_letters",
+                "Durable jobs that failed for good, up to 10,000",
+            ),
         };
         to.register(
             "tasks_runs",
@@ -83,7 +86,8 @@ impl TaskMetrics {
     pub(crate) fn observe(&self, backlog: &Backlog) {
         self.waiting.set(backlog.ready);
         self.dead.set(backlog.dead);
-        self.oldest.set(backlog.oldest_seconds.unwrap_or(0.0).max(0.0));
+        self.oldest
+            .set(backlog.oldest_seconds.unwrap_or(0.0).max(0.0));
     }
 
     pub(crate) fn dead(&self) -> i64 {

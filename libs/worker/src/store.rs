@@ -18,7 +18,11 @@ pub async fn add<T: Task>(
     key: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     let payload = serde_json::to_value(task).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let payload = if payload.is_null() { json!({}) } else { payload };
+    let payload = if payload.is_null() {
+        json!({})
+    } else {
+        payload
+    };
     let add = sqlx::query(
         "SELECT FROM add_job($1, payload => $2::json, max_attempts => $3, job_key => $4)",
     )

@@ -24,7 +24,9 @@ pub use error::ConfigError;
 pub use key::environment;
 pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
-pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks};
+pub use sections::{
+    Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
+};
 
 /// The defaults of the common sections, for services that have a database.
 pub const COMMON_DEFAULTS: &str = include_str!("../default.toml");

@@ -199,7 +199,11 @@ impl Worker {
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
         within("worker.concurrency", self.concurrency, 1..=100)?;
-        within("worker.poll_interval_ms", self.poll_interval_ms, 100..=60_000)
+        within(
+            "worker.poll_interval_ms",
+            self.poll_interval_ms,
+            100..=60_000,
+        )
     }
 }
 

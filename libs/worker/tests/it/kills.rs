@@ -32,7 +32,9 @@ impl Task for Quick {
     type Context = Counts;
 
     async fn run(self, counts: Counts) -> anyhow::Result<()> {
-        counts.done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        counts
+            .done
+            .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok(())
     }
 }
@@ -65,7 +67,9 @@ async fn the_job_of_a_killed_worker_is_done_by_another() {
 #[tokio::test]
 #[ignore = "the worker of another test"]
 async fn worker() {
-    let db = PgPool::connect(&std::env::var("TEST_DATABASE").unwrap()).await.unwrap();
+    let db = PgPool::connect(&std::env::var("TEST_DATABASE").unwrap())
+        .await
+        .unwrap();
     let metrics = quartet_telemetry::metrics::Metrics::new("test");
     let shutdown = tokio_util::sync::CancellationToken::new();
     let clock = quartet_common::clock::Clock::system();

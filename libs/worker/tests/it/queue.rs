@@ -76,7 +76,11 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
             .fetch_one(&place.db)
             .await
             .unwrap();
-        let expected = if panics { "panic: a bug" } else { "the store is away" };
+        let expected = if panics {
+            "panic: a bug"
+        } else {
+            "the store is away"
+        };
         assert!(reason.contains(expected), "{reason}");
         // Dead letters are kept for a month.
         let age = "UPDATE _private_jobs SET updated_at = now() - interval '31 days'";

@@ -5,7 +5,7 @@
 \set id (:start * 1000 + :step) * 10 + :client_id
 \set owner random(0, 15)
 BEGIN;
-SELECT set_config('quartet.user_id', 'usr_' || lpad(:owner::text, 26, '0'), true);
+SELECT set_config('quartet.principals', '{usr_' || lpad(:owner::text, 26, '0') || '}', true);
 INSERT INTO media.assets (id, owner, status, visibility, object_key, file_name,
     content_type, size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at)
 VALUES (lpad(:id::text, 32, '0')::uuid, 'usr_' || lpad(:owner::text, 26, '0'), 'pending', 'private',

@@ -130,7 +130,8 @@ def usable(operation, body):
             body["email"] = new_email()
         if "password" in body:
             body["password"] = f"{PASSWORD} {uuid.uuid4()}"
-    if operation == "update_me" and ("email" in body or "password" in body):
+    confirms = operation == "update_me" and ("email" in body or "password" in body)
+    if confirms or operation == "delete_me":
         body["current_password"] = PASSWORD
     if operation == "create_session" and _chance.random() < 0.5:
         body = {"email": GUEST.user().email, "password": PASSWORD}

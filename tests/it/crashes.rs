@@ -195,8 +195,9 @@ async fn what_deleted_users_owned_is_erased_although_services_are_killed() {
         for name in dead {
             stack.kill(name);
         }
-        let deleted = user.client.delete("/v1/core/users/me").await;
-        deleted.expect(204);
+        let deletion = user.client.call(Method::DELETE, "/v1/core/users/me");
+        let confirmation = json!({"current_password": user.password});
+        deletion.json(&confirmation).send().await.expect(204);
         stack.kill("core-1");
         for name in dead.iter().chain(&["core-1"]) {
             stack.restart(name);

@@ -188,6 +188,10 @@ async fn request_and_trace_ids_appear_in_all_access_logs() {
             if service != "links" {
                 assert_eq!(line["caller_id"], json!(ada.id), "{line:#}");
             }
+            if name == "core" || name == "media" {
+                assert_eq!(line["token_kind"], "session", "{line:#}");
+                assert_eq!(line["client_id"], "quartet", "{line:#}");
+            }
         }
     }
     let call = stack

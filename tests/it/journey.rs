@@ -146,7 +146,8 @@ async fn deletes_everything(gateway: &Client, ada: &SdkUser) {
     }
     let sessions: Vec<_> = ada.quartet.sessions().try_collect().await.unwrap();
     assert_eq!(sessions.len(), 1, "{sessions:#?}");
-    ada.quartet.delete_me().await.unwrap();
+    let password = ada.password.as_str().into();
+    ada.quartet.delete_me(password).await.unwrap();
     let again = ada
         .quartet
         .log_in(&ada.email, ada.password.as_str().into())

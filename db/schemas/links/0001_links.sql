@@ -1,8 +1,8 @@
 -- Links and their clicks, protected by row-level security.
 --
 -- Every table forces row-level security, so that it also applies to the owning role.
--- A transaction sees the rows of a user after set_config('quartet.user_id', subject,
--- true), and none before. Paths that act for no user (the redirect and the jobs) go
+-- A transaction sees the rows of its principals after set_config('quartet.principals', '{...}',
+-- true), and none before. Paths that act for no one (the redirect and the jobs) go
 -- through functions of this schema, which set quartet.system for the duration of the
 -- call. Both settings end with the transaction at the latest, so that they are safe
 -- behind a pooler in transaction mode. (A SET clause on the function would do the same,
@@ -132,6 +132,11 @@ CREATE FUNCTION links.is_system() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT coalesce(current_setting('quartet.system', true), '') = 'on' $$;
 
+-- The principals of the transaction: who acts, and for whom. Null without: no row has an owner then.
+CREATE FUNCTION links.principals() RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(current_setting('quartet.principals', true), '')::text[] $$;
+
 ALTER TABLE links.links ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.links FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.click_totals ENABLE ROW LEVEL SECURITY;
@@ -153,19 +158,18 @@ ALTER TABLE links.purges FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.freed_slugs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.freed_slugs FORCE ROW LEVEL SECURITY;
 
--- An unset subject is null or '', and no row has the owner ''.
 CREATE POLICY owners ON links.links
-    USING (owner = (SELECT current_setting('quartet.user_id', true)))
-    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT links.principals())::text[]))
+    WITH CHECK (owner = ANY ((SELECT links.principals())::text[]));
 CREATE POLICY system ON links.links
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
 -- Users read the counts of their links and never write them. They read clicks through a
 -- function only.
 CREATE POLICY owners ON links.click_totals FOR SELECT
-    USING (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT links.principals())::text[]));
 CREATE POLICY owners ON links.click_hours FOR SELECT
-    USING (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT links.principals())::text[]));
 CREATE POLICY system ON links.click_totals
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 CREATE POLICY system ON links.click_hours

@@ -97,13 +97,14 @@ BEGIN
 END
 $$;
 
--- Takes one of a link's limited uses and stores its click, both or neither. Returns no row when
--- no use is left. A click that is stored already has taken its use: a request that is repeated
+-- Takes one of a link's limited uses and stores its click, both or neither. Returns no row for a
+-- link that does not exist, and otherwise what became of the use: taken, disabled, expired, or
+-- exhausted. A click that is stored already has taken its use: a request that is repeated
 -- with the same click is answered like the first one and takes nothing.
 CREATE FUNCTION links.take_use(
     wanted uuid, now timestamptz, click_id uuid, click_at timestamptz, visitor bytea,
     country text, referrer_host text, device text
-) RETURNS TABLE (url text, redirect_status smallint)
+) RETURNS TABLE (outcome text, url text, redirect_status smallint)
     LANGUAGE plpgsql VOLATILE
     AS $$
 DECLARE
@@ -111,19 +112,20 @@ DECLARE
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     -- The lock comes first: the statements after it see the click of the one before.
-    SELECT * INTO link FROM links.links AS l
-    WHERE l.id = wanted AND l.enabled AND (l.expires_at IS NULL OR l.expires_at > now)
-    FOR NO KEY UPDATE;
+    SELECT * INTO link FROM links.links AS l WHERE l.id = wanted FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         PERFORM set_config('quartet.system', 'off', true);
         RETURN;
     END IF;
-    IF NOT EXISTS (
+    outcome := CASE WHEN NOT link.enabled THEN 'disabled'
+        WHEN link.expires_at <= now THEN 'expired' ELSE 'taken' END;
+    IF outcome = 'taken' AND NOT EXISTS (
         SELECT FROM links.clicks AS c
         WHERE c.id = click_id AND c.at = click_at AND c.link_id = wanted
     ) THEN
         IF link.uses >= link.max_clicks THEN
             PERFORM set_config('quartet.system', 'off', true);
+            RETURN QUERY SELECT 'exhausted', link.url, link.redirect_status;
             RETURN;
         END IF;
         UPDATE links.links AS l SET uses = l.uses + 1 WHERE l.id = wanted;
@@ -132,7 +134,7 @@ BEGIN
             ARRAY[NULL]::text[]);
     END IF;
     PERFORM set_config('quartet.system', 'off', true);
-    RETURN QUERY SELECT link.url, link.redirect_status;
+    RETURN QUERY SELECT outcome, link.url, link.redirect_status;
 END
 $$;
 

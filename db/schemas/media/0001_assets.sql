@@ -1,6 +1,6 @@
 -- Assets: what was declared at presign, and its state. Row-level security is forced, so that it
--- applies to the table's owner too: a transaction sees the rows of one user after
--- set_config('quartet.user_id', subject, true) and none before. The sweep works across users,
+-- applies to the table's owner too: a transaction sees the rows of its principals
+-- after set_config('quartet.principals', '{...}', true) and none before. The sweep works across owners,
 -- through the functions at the end of this file.
 
 CREATE TABLE media.assets (
@@ -39,13 +39,17 @@ CREATE FUNCTION media.is_system() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT coalesce(current_setting('quartet.system', true), '') = 'on' $$;
 
+-- The principals of the transaction: who acts, and for whom. Null without: no row has an owner then.
+CREATE FUNCTION media.principals() RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(current_setting('quartet.principals', true), '')::text[] $$;
+
 ALTER TABLE media.assets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE media.assets FORCE ROW LEVEL SECURITY;
 
--- An unset user is null or '', and no row is owned by ''.
 CREATE POLICY owners ON media.assets
-    USING (owner = (SELECT current_setting('quartet.user_id', true)))
-    WITH CHECK (owner = (SELECT current_setting('quartet.user_id', true)));
+    USING (owner = ANY ((SELECT media.principals())::text[]))
+    WITH CHECK (owner = ANY ((SELECT media.principals())::text[]));
 CREATE POLICY system ON media.assets
     USING ((SELECT media.is_system())) WITH CHECK ((SELECT media.is_system()));
 
@@ -152,6 +156,7 @@ CREATE TABLE media.idempotency_keys (
     expires_at   timestamptz NOT NULL,
     status       smallint,
     headers      jsonb,
+    -- Sealed: only a repetition of the request can open it.
     body         bytea,
     PRIMARY KEY (principal, key)
 );

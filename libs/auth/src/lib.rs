@@ -1,9 +1,11 @@
-//! Verification of access tokens, and the extractor that requires one.
+//! Verification of access tokens, and the actor that one proves.
 //!
 //! The gateway and every service verify tokens themselves: identity headers are never trusted.
-//! Issuing tokens is core's business, and permissions are up to each service.
+//! Issuing tokens is core's business, and the names of permissions are up to each service.
 
-mod caller;
+mod actor;
+mod extract;
 pub mod jwt;
 
-pub use caller::{Caller, bearer_token};
+pub use actor::{Actor, Assurance, Forbidden, Permission, TokenKind};
+pub use extract::bearer_token;

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod net;
 pub mod openapi;
 pub mod page;
+pub mod principal;
 pub mod problem;
 pub mod request_id;
 

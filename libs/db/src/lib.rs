@@ -1,5 +1,5 @@
-//! Postgres: the pool, migrations, transactions that row-level security limits to one user, named
-//! statements, and what an error means to a client.
+//! Postgres: the pool, migrations, transactions that row-level security limits to some principals,
+//! named statements, and what an error means to a client.
 //!
 //! No table is named here except the one that sqlx keeps of applied migrations. Queries belong in
 //! the `store` of a service, where the compiler checks them against its schema.

@@ -1,5 +1,6 @@
-//! Statements with a name, and transactions in the name of a user.
+//! Statements with a name, and transactions in the name of principals.
 
+use quartet_common::principal::Principal;
 use quartet_telemetry::{count_statement, span, spans_enabled};
 use sqlx::{PgPool, PgTransaction};
 
@@ -21,29 +22,53 @@ pub async fn statement<T>(
     run.await
 }
 
-/// Begins a transaction that row-level security limits to the rows of `user`.
+/// Begins a transaction that row-level security limits to the rows of `principals`.
 ///
 /// The setting ends with the transaction, so it works behind PgBouncer in transaction mode, too.
 ///
 /// # Errors
 /// When the database does not respond.
-pub async fn begin_as(db: &PgPool, user: &str) -> Result<PgTransaction<'static>, sqlx::Error> {
-    if is_plain(user) {
-        let begin = format!("BEGIN; SET LOCAL quartet.user_id = '{user}'");
+pub async fn begin_as(
+    db: &PgPool,
+    principals: &[Principal],
+) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let array = array_literal(principals);
+    if principals.iter().all(is_plain) {
+        let begin = format!("BEGIN; SET LOCAL quartet.principals = '{array}'");
         return statement(
-            "session.set_user",
+            "session.set_principals",
             db.begin_with(sqlx::AssertSqlSafe(begin)),
         )
         .await;
     }
     let mut tx = db.begin().await?;
-    let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(user);
-    statement("session.set_user", set.execute(&mut *tx)).await?;
+    let set = sqlx::query("SELECT set_config('quartet.principals', $1, true)").bind(array);
+    statement("session.set_principals", set.execute(&mut *tx)).await?;
     Ok(tx)
 }
 
-/// Whether a subject can stand in a statement as it is: one round trip instead of two.
-fn is_plain(user: &str) -> bool {
+/// A `text[]` as Postgres reads it. Every element is quoted: `NULL` would not be a name otherwise.
+fn array_literal(principals: &[Principal]) -> String {
+    let mut literal = String::from("{");
+    for (index, principal) in principals.iter().enumerate() {
+        if index > 0 {
+            literal.push(',');
+        }
+        literal.push('"');
+        for character in principal.as_str().chars() {
+            if matches!(character, '"' | '\\') {
+                literal.push('\\');
+            }
+            literal.push(character);
+        }
+        literal.push('"');
+    }
+    literal.push('}');
+    literal
+}
+
+/// Whether a name can stand in a statement as it is: one round trip instead of two.
+fn is_plain(principal: &Principal) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@|".contains(&byte);
-    user.bytes().all(plain)
+    principal.as_str().bytes().all(plain)
 }

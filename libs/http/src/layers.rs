@@ -213,6 +213,7 @@ impl ResponseLine {
     fn write(&mut self, status: u16, msg: &str, problem: Option<&Problem>) {
         let duration = self.started.elapsed();
         let code = problem.map(|problem| problem.kind.code);
+        let caller = self.context.caller();
         AccessLine {
             msg,
             method: self.method.as_str(),
@@ -222,7 +223,9 @@ impl ResponseLine {
             request_id: &self.context.request_id,
             trace: self.context.trace,
             route: &self.route,
-            caller_id: self.context.caller_id(),
+            caller_id: caller.map(|caller| caller.id.as_str()),
+            token_kind: caller.map(|caller| caller.token_kind),
+            client_id: caller.and_then(|caller| caller.client_id.as_deref()),
             db_statements: Some(self.context.statements()),
             code,
             error: problem.and_then(Problem::causes).as_deref(),

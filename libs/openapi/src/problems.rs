@@ -133,6 +133,9 @@ fn shared(operation: &Map<String, Value>) -> Vec<&'static Kind> {
     if secured || keyed {
         found.extend([&kinds::UNAUTHENTICATED, &kinds::UNAVAILABLE]);
     }
+    if secured {
+        found.push(&kinds::FORBIDDEN);
+    }
     if takes("header", "If-Match") {
         found.push(&kinds::PRECONDITION_FAILED);
     }
@@ -217,6 +220,7 @@ mod tests {
         }));
         let expected = [
             "database_unavailable",
+            "forbidden",
             "invalid_parameter",
             "unauthenticated",
             "unavailable",

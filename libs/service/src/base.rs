@@ -32,13 +32,13 @@ pub struct Base {
 }
 
 impl Base {
-    /// `hash_key` keys the hashes of request bodies, which may hold secrets.
-    pub fn idempotency(&self, hash_key: [u8; 32]) -> Idempotency {
+    /// `hash_keys` key the hashes of request bodies, which may hold secrets; the newest first.
+    pub fn idempotency(&self, hash_keys: Vec<[u8; 32]>) -> Idempotency {
         Idempotency {
             db: self.db.clone(),
             clock: self.clock.clone(),
             verifier: self.verifier.clone(),
-            hash_key,
+            hash_keys,
             time_limit: Duration::from_secs(self.server.request_timeout_seconds),
             running: self.running.clone(),
         }

@@ -9,6 +9,7 @@ CREATE TABLE idempotency_keys (
     expires_at   timestamptz NOT NULL,
     status       smallint,
     headers      jsonb,
+    -- Sealed: only a repetition of the request can open it.
     body         bytea,
     PRIMARY KEY (principal, key)
 );

@@ -15,6 +15,6 @@ pub use init::{TelemetryGuard, init};
 pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;
-pub use request::{REQUEST, RequestContext, count_statement, current_request, set_caller};
+pub use request::{Caller, REQUEST, RequestContext, count_statement, current_request, set_caller};
 pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};

@@ -17,8 +17,19 @@ tokio::task_local! {
 pub struct RequestContext {
     pub request_id: String,
     pub trace: TraceContext,
-    caller_id: OnceLock<String>,
+    caller: OnceLock<Caller>,
     statements: AtomicU32,
+}
+
+/// Who sent a request, by its verified token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The subject.
+    pub id: String,
+    /// What the token stands for, such as `session`.
+    pub token_kind: &'static str,
+    /// The program that sent it.
+    pub client_id: Option<String>,
 }
 
 impl RequestContext {
@@ -26,14 +37,14 @@ impl RequestContext {
         Self {
             request_id,
             trace,
-            caller_id: OnceLock::new(),
+            caller: OnceLock::new(),
             statements: AtomicU32::new(0),
         }
     }
 
-    /// The subject of the verified token, once there is one.
-    pub fn caller_id(&self) -> Option<&str> {
-        self.caller_id.get().map(String::as_str)
+    /// Who sent the verified token, once there is one.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
     }
 
     /// SQL statements sent for this request so far.
@@ -48,9 +59,9 @@ pub fn current_request() -> Option<Arc<RequestContext>> {
     REQUEST.try_with(Arc::clone).ok()
 }
 
-/// Sets the `caller_id` of the response line. The first call counts.
-pub fn set_caller(subject: &str) {
-    let _ = REQUEST.try_with(|request| request.caller_id.set(subject.to_owned()));
+/// Sets who acts, for the response line. The first call counts.
+pub fn set_caller(caller: Caller) {
+    let _ = REQUEST.try_with(|request| request.caller.set(caller));
 }
 
 /// Adds one to the `db_statements` of the response line.

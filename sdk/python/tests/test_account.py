@@ -36,7 +36,7 @@ async def test_sign_up_change_and_delete_a_user(open_client: Open) -> None:
     with pytest.raises(ConflictError) as stale:
         await done(client.account.update(UserPatch(display_name="x"), if_match='"old"'))
     assert stale.value.code == "precondition_failed"
-    await done(client.account.delete())
+    await done(client.account.delete(PASSWORD))
     with pytest.raises(UnauthenticatedError):
         await done(client.login(email, PASSWORD))
 

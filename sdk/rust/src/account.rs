@@ -4,7 +4,7 @@ use futures_util::stream::BoxStream;
 
 use crate::client::Quartet;
 use crate::error::Error;
-use crate::generated::api::types::{Credentials, Session as Login, SignUp, User};
+use crate::generated::api::types::{AccountDeletion, Credentials, Session as Login, SignUp, User};
 use crate::pages::{self, Page};
 use crate::patch::UserPatch;
 use crate::secret::Secret;
@@ -78,9 +78,10 @@ impl Quartet {
         Ok(self.api().update_me(None, patch).await?.into_inner())
     }
 
-    /// Deletes the account permanently. Requires a recent login.
-    pub async fn delete_me(&self) -> Result<(), Error> {
-        self.api().delete_me(None).await?;
+    /// Deletes the account permanently. Requires the current password and a recent login.
+    pub async fn delete_me(&self, current_password: Secret) -> Result<(), Error> {
+        let body = AccountDeletion { current_password };
+        self.api().delete_me(None, &body).await?;
         self.transport.keeper.end().await.map_err(store_failed)
     }
 

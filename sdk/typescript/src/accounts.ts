@@ -65,9 +65,10 @@ export class Account {
     return updateMe({ client: this.#client, body, ...during });
   }
 
-  /** Deletes the account. Requires a login within the last hour. */
-  async delete(during: During = {}): Promise<void> {
-    await deleteMe({ client: this.#client, ...during });
+  /** Deletes the account. Requires the current password and a login within the last hour. */
+  async delete(currentPassword: string, during: During = {}): Promise<void> {
+    const body = { current_password: currentPassword };
+    await deleteMe({ client: this.#client, body, ...during });
     await this.#client.session.forget();
   }
 

@@ -1,8 +1,8 @@
-//! Authentication: a valid access token of a session that has not ended.
+//! Authentication: a valid access token of a session that has not ended, and that permits the request.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use quartet_auth::{Caller, bearer_token, jwt::JwtError};
+use quartet_auth::{Actor, Permission, bearer_token, jwt::JwtError};
 use quartet_common::problem::Problem;
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     state::AppState,
     store::{sessions::SessionId, users::UserId},
 };
+
+const READ: Permission = Permission::new("account:read");
+const WRITE: Permission = Permission::new("account:write");
 
 /// The session is looked up on every request, so a revoked session and a deleted user get 401 at
 /// once, however long the token is still valid.
@@ -35,21 +38,22 @@ impl FromRequestParts<AppState> for CurrentUser {
     }
 }
 
-/// User and session that a valid access token names.
+/// User and session that a valid access token names, if it permits the request.
 async fn named(parts: &Parts, state: &AppState) -> Result<(UserId, SessionId), Problem> {
-    let caller = caller(bearer_token(&parts.headers)?, &state.ctx).await?;
-    let user_id = caller.subject().parse().ok();
-    let session_id = caller.session_id().and_then(|id| id.parse().ok());
+    let actor = actor(bearer_token(&parts.headers)?, &state.ctx).await?;
+    actor.require(if parts.method.is_safe() { READ } else { WRITE })?;
+    let user_id = actor.subject().as_str().parse().ok();
+    let session_id = actor.session_id().and_then(|id| id.parse().ok());
     Ok(user_id.zip(session_id).ok_or(Error::SessionEnded)?)
 }
 
 /// Reads the signing keys again when another replica has just created the token's key.
-async fn caller(token: &str, ctx: &Context) -> Result<Caller, Problem> {
+async fn actor(token: &str, ctx: &Context) -> Result<Actor, Problem> {
     let verifier = ctx.keys.verifier();
-    match Caller::from_token(verifier, token).await {
+    match Actor::from_token(verifier, token).await {
         Err(JwtError::UnknownKey) => {
             ctx.keys.reload(&ctx.db).await?;
-            Ok(Caller::from_token(verifier, token).await?)
+            Ok(Actor::from_token(verifier, token).await?)
         }
         result => Ok(result?),
     }

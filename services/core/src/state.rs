@@ -21,8 +21,8 @@ impl AppState {
     }
 
     pub(crate) fn idempotency(&self) -> Idempotency {
-        self.base
-            .idempotency(self.ctx.master_key.derive("idempotency", &[]))
+        let keys = self.ctx.master_key.derive_all("idempotency", &[]);
+        self.base.idempotency(keys.collect())
     }
 }
 

@@ -1,18 +1,43 @@
-//! Authentication: the owner of every row that a request may touch.
+//! Authentication: who acts, and that the token permits it.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use quartet_auth::Caller;
+use quartet_auth::{Actor, Permission};
 use quartet_common::problem::Problem;
 
-use crate::{state::AppState, store::Owner};
+use crate::state::AppState;
 
-impl FromRequestParts<AppState> for Owner {
+const READ: Permission = Permission::new("media:read");
+const WRITE: Permission = Permission::new("media:write");
+
+/// An actor who may read their assets.
+pub(crate) struct Reader(pub(crate) Actor);
+
+/// An actor who may create, complete and delete their assets.
+pub(crate) struct Writer(pub(crate) Actor);
+
+impl FromRequestParts<AppState> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller =
-            <Caller as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
-        Ok(Self::new(caller.subject()))
+        Ok(Self(actor(parts, state, READ).await?))
     }
+}
+
+impl FromRequestParts<AppState> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        Ok(Self(actor(parts, state, WRITE).await?))
+    }
+}
+
+async fn actor(
+    parts: &mut Parts,
+    state: &AppState,
+    permission: Permission,
+) -> Result<Actor, Problem> {
+    let actor = <Actor as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
+    actor.require(permission)?;
+    Ok(actor)
 }

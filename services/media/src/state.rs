@@ -49,7 +49,7 @@ impl AppState {
 
     pub(crate) fn idempotency(&self) -> Idempotency {
         // The request bodies of this service contain no secrets.
-        self.base.idempotency([0; 32])
+        self.base.idempotency(vec![[0; 32]])
     }
 }
 

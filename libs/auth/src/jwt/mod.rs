@@ -14,6 +14,7 @@
 //! that very key is published, and expiry is checked every time. So a removed key takes its tokens
 //! along, even those that are put into the cache after its removal, and keys that stay keep theirs.
 
+mod claims;
 mod error;
 mod keys;
 mod remote;
@@ -29,43 +30,19 @@ use quartet_common::{
     config::{ConfigError, Jwt},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+pub use claims::Claims;
 pub use error::JwtError;
 use keys::{Key, KeySet};
 use remote::Remote;
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-const MAX_SUBJECT_BYTES: usize = 255;
 /// Memory for verified tokens: ten thousand of the usual length.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Fetched keys are trusted for this long, or for `jwks_refresh_seconds` if that is longer.
 const MAX_AGE: TimeDelta = TimeDelta::hours(24);
 const MIN_SECRET_BYTES: usize = 32;
-
-/// The claims of a verified token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Claims {
-    /// The subject, such as `usr_...`.
-    pub sub: String,
-    pub exp: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iat: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
-    /// The session of the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sid: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-    /// All other claims.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
 
 /// Verifies tokens of one issuer. Cheap to clone; clones share keys and cache.
 #[derive(Clone)]
@@ -238,9 +215,7 @@ impl JwtVerifier {
         }
         let claims =
             jsonwebtoken::decode::<Claims>(token, &key.key, &self.validation(&key))?.claims;
-        if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_BYTES {
-            return Err(JwtError::Malformed);
-        }
+        claims.check()?;
         self.check_times(&claims)?;
         let claims = Arc::new(claims);
         Ok(Verified { key, claims })
@@ -364,7 +339,7 @@ fn unavailable(error: remote::FetchError) -> JwtError {
     JwtError::KeysUnavailable(Arc::new(error))
 }
 
-/// Bytes of a cache entry: the token, its claims as JSON values, and what both need around them.
+/// Bytes of a cache entry: the token, its claims, and what both need around them.
 fn weight(token_bytes: usize) -> u32 {
     u32::try_from(token_bytes * 4 + 512).unwrap_or(u32::MAX)
 }

@@ -87,8 +87,8 @@ problem_kinds! {
         then: "Refresh the session and repeat the request with the new access token, or log in again.",
     }
     pub FORBIDDEN = FORBIDDEN "forbidden" "Permission denied" {
-        when: "The caller is authenticated but does not have permission.",
-        then: "Do not repeat the request.",
+        when: "The access token does not permit the request; `WWW-Authenticate` names the scope it lacks.",
+        then: "Get a token with that scope.",
     }
     pub NOT_FOUND = NOT_FOUND "not_found" "Resource not found" {
         when: "The resource does not exist or belongs to another user.",

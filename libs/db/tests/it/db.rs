@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use quartet_common::principal::Principal;
 use quartet_db as db;
 use quartet_testing::TestDatabase;
 use sqlx::{
@@ -186,30 +187,35 @@ async fn a_database_that_refuses_is_not_called_silent() {
 }
 
 #[tokio::test]
-async fn a_transaction_belongs_to_its_user_whatever_the_name() {
+async fn a_transaction_belongs_to_its_principals_whatever_their_names() {
     let database = TestDatabase::empty(SCHEMA).await;
     let pool = db::pool(&database.settings(), "test").unwrap();
-    let current = "SELECT current_setting('quartet.user_id', true)";
+    let current = "SELECT nullif(current_setting('quartet.principals', true), '')::text[]";
     let long = "x".repeat(255);
-    for user in [
-        "usr_1",
-        "auth0|1",
-        "a@b.example",
-        "o'neill",
-        "a\\'; COMMIT; --",
-        "\u{fc}",
-        "",
-        &long,
+    for names in [
+        vec!["usr_1"],
+        vec!["usr_1", "org_1"],
+        vec!["auth0|1", "null", "NULL"],
+        vec!["a@b.example", "o'neill"],
+        vec!["a\\'; COMMIT; --", "{}", "a,b", "a\"b", "\\"],
+        vec!["\u{fc}"],
+        vec![],
+        vec![&long, "$1"],
     ] {
-        let mut tx = db::begin_as(&pool, user).await.unwrap();
-        let found: String = sqlx::query_scalar(current)
+        let principals: Vec<Principal> = names
+            .iter()
+            .map(|name| Principal::parse(name).unwrap())
+            .collect();
+        let mut tx = db::begin_as(&pool, &principals).await.unwrap();
+        let found: Vec<String> = sqlx::query_scalar(current)
             .fetch_one(&mut *tx)
             .await
             .unwrap();
-        assert_eq!(found, user);
+        assert_eq!(found, names);
         tx.commit().await.unwrap();
-        let after: Option<String> = sqlx::query_scalar(current).fetch_one(&pool).await.unwrap();
-        assert_eq!(after.unwrap_or_default(), "", "{user}");
+        let after: Option<Vec<String>> =
+            sqlx::query_scalar(current).fetch_one(&pool).await.unwrap();
+        assert_eq!(after, None, "{names:?}");
     }
 }
 

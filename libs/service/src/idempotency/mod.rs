@@ -8,7 +8,11 @@
 //!     time limit, dead process                                            another: 422
 //! ```
 //!
-//! Keys belong to the caller. Only successes are kept: after an error the key may be used again.
+//! A claim that could not be renewed in time may have been taken by another request. Then the work is
+//! canceled, and should it have been done all the same, its response is not sent: the client gets 409
+//! and asks again for the one that is kept.
+//!
+//! Keys belong to the caller. Responses are sealed (`seal`). Only successes are kept: after an error the key may be used again.
 //!
 //! A request with a key runs in a task of its own: a client that leaves neither cancels it nor leaves
 //! its key claimed, and finds the response when it asks again. A handler that keeps its response
@@ -20,6 +24,7 @@
 
 mod reply;
 mod request;
+mod seal;
 mod slot;
 
 use std::{
@@ -49,7 +54,8 @@ use tracing::Instrument;
 
 pub use reply::{Answer, Keeper, Reply};
 pub use request::HEADER;
-use request::{parse_key, principal, read, request_hash};
+use request::{parse_key, principal, read};
+use seal::Fingerprint;
 use slot::Slot;
 
 /// What the layer needs; use it with `axum::middleware::from_fn_with_state(state, idempotent)`.
@@ -58,9 +64,9 @@ pub struct Idempotency {
     pub db: PgPool,
     pub clock: Clock,
     pub verifier: JwtVerifier,
-    /// Keys the stored hash of a request, whose body may contain a password: a plain hash of it
-    /// could be guessed.
-    pub hash_key: [u8; 32],
+    /// Key the stored hash of a request, whose body may contain a password: a plain hash of it
+    /// could be guessed. The newest first; the others recognize requests from before a change.
+    pub hash_keys: Vec<[u8; 32]>,
     /// How long a request may take. Then it is canceled and its key is free.
     pub time_limit: Duration,
     /// The requests that run, whether or not their clients wait.
@@ -92,7 +98,11 @@ pub async fn idempotent(
         clock: state.clock.clone(),
         principal: principal(&state.verifier, &parts).await?,
         key,
-        hash: request_hash(&state.hash_key, &parts, &bytes),
+        fingerprints: state
+            .hash_keys
+            .iter()
+            .map(|key| Fingerprint::new(key, &parts, &bytes))
+            .collect(),
         claim: state.clock.uuid_v7(),
         kept: AtomicBool::new(false),
         lost: AtomicBool::new(false),
@@ -124,8 +134,9 @@ async fn run(
     }
     let work = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(time_limit, slot.hold(work)).await {
-        Ok(Ok(response)) => slot.settle(response).await,
-        Ok(Err(panic)) => {
+        Ok(None) => Err(Problem::not_now(&kinds::REQUEST_IN_FLIGHT)),
+        Ok(Some(Ok(response))) => slot.settle(response).await,
+        Ok(Some(Err(panic))) => {
             slot.free().await;
             resume_unwind(panic)
         }

@@ -1,16 +1,14 @@
-//! What identifies a request: its caller, its key, its content.
+//! What identifies a request: its caller and its key.
 
 use axum::extract::Request;
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, request::Parts};
 use quartet_auth::{
-    bearer_token,
+    Actor, bearer_token,
     jwt::{JwtError, JwtVerifier},
 };
 use quartet_common::problem::Problem;
 use quartet_http::{extract::Body as WholeBody, layers::ClientIp};
-use sha2::Sha256;
 
 pub static HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY_BYTES: usize = 255;
@@ -41,7 +39,10 @@ pub(super) async fn read(request: Request) -> Result<(Parts, Bytes), Problem> {
 /// Keys of different callers never collide. A caller without a token is identified by the client IP.
 pub(super) async fn principal(verifier: &JwtVerifier, request: &Parts) -> Result<String, Problem> {
     match bearer_token(&request.headers) {
-        Ok(token) => Ok(verifier.verify(token).await?.sub.clone()),
+        Ok(token) => Ok(Actor::from_token(verifier, token)
+            .await?
+            .subject()
+            .to_string()),
         Err(JwtError::Missing) => {
             let address = request.extensions.get::<ClientIp>();
             Ok(format!(
@@ -51,17 +52,4 @@ pub(super) async fn principal(verifier: &JwtVerifier, request: &Parts) -> Result
         }
         Err(error) => Err(error.into()),
     }
-}
-
-pub(super) fn request_hash(key: &[u8; 32], request: &Parts, body: &[u8]) -> Vec<u8> {
-    let mut hash = Hmac::<Sha256>::new_from_slice(key).expect("any length is a key");
-    for part in [
-        request.method.as_str().as_bytes(),
-        request.uri.path().as_bytes(),
-        body,
-    ] {
-        hash.update(&part.len().to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into_bytes().to_vec()
 }

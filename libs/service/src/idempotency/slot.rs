@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::request::HEADER;
+use super::{request::HEADER, seal::Fingerprint};
 
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// How long a response is kept.
@@ -50,7 +50,8 @@ pub(super) struct Slot {
     pub(super) clock: Clock,
     pub(super) principal: String,
     pub(super) key: String,
-    pub(super) hash: Vec<u8>,
+    /// Of the request, by the newest key first; never empty.
+    pub(super) fingerprints: Vec<Fingerprint>,
     pub(super) claim: Uuid,
     /// The response was written in the transaction of the work.
     pub(super) kept: AtomicBool,
@@ -67,6 +68,11 @@ pub(super) struct Kept<'a> {
     pub(super) expires_at: Option<DateTime<Utc>>,
 }
 
+/// A response that cannot be sealed, or is not sealed for the request whose hash stands beside it.
+#[derive(Debug, thiserror::Error)]
+#[error("a kept response is unreadable")]
+struct Unreadable;
+
 /// A row of the table.
 #[derive(sqlx::FromRow)]
 struct Stored {
@@ -81,6 +87,11 @@ impl Slot {
     /// Claims the key, or returns the response that is stored for it.
     pub(super) async fn claim(&self) -> Result<Option<Response>, Problem> {
         let now = self.clock.now();
+        let hashes: Vec<&[u8]> = self
+            .fingerprints
+            .iter()
+            .map(|it| it.hash.as_slice())
+            .collect();
         let claim = sqlx::query(
             "INSERT INTO idempotency_keys AS k
                  (principal, key, request_hash, claim, locked_until, expires_at)
@@ -89,15 +100,16 @@ impl Slot {
              SET request_hash = $3, claim = $4, locked_until = $5, expires_at = $6,
                  status = NULL, headers = NULL, body = NULL
              WHERE k.expires_at <= $7 OR (k.status IS NULL AND k.locked_until <= $7
-                                          AND k.request_hash = $3)",
+                                          AND k.request_hash = ANY ($8))",
         )
         .bind(&self.principal)
         .bind(&self.key)
-        .bind(&self.hash)
+        .bind(&self.newest()?.hash)
         .bind(self.claim)
         .bind(now + LEASE)
         .bind(now + KEPT)
-        .bind(now);
+        .bind(now)
+        .bind(hashes);
         let claimed = statement("idempotency_keys.claim", claim.execute(&self.db))
             .await
             .map_err(quartet_db::problem)?;
@@ -121,7 +133,8 @@ impl Slot {
             // The first request failed between the two statements, so the key is free again.
             .ok_or_else(|| Problem::not_now(&kinds::REQUEST_IN_FLIGHT))?;
         let stored = Stored::from_row(&row).map_err(quartet_db::problem)?;
-        if stored.request_hash != self.hash {
+        let same = |it: &&Fingerprint| it.hash == stored.request_hash;
+        let Some(request) = self.fingerprints.iter().find(same) else {
             return Err(
                 Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED).field(FieldError::parameter(
                     HEADER.as_str(),
@@ -129,28 +142,39 @@ impl Slot {
                     "must be new for each different request",
                 )),
             );
-        }
+        };
         let Some(status) = stored.status else {
             return Err(in_flight(stored.locked_until, now));
         };
-        Ok(rebuild(status, stored.headers, stored.body))
+        let body = request.open(&stored.body.unwrap_or_default());
+        let body = body.ok_or_else(|| Problem::internal(Unreadable))?;
+        Ok(rebuild(status, stored.headers, body))
     }
 
-    /// Runs `work` and renews the lease as long as it takes.
-    pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {
+    fn newest(&self) -> Result<&Fingerprint, Problem> {
+        let newest = self.fingerprints.first();
+        newest.ok_or_else(|| Problem::internal(Unreadable))
+    }
+
+    /// Runs `work` and renews the lease as long as it takes. `None` when another request has claimed
+    /// the key: then the work is canceled.
+    pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let renewals = async {
             loop {
                 tokio::time::sleep(RENEWAL).await;
-                self.renew().await;
+                if !self.renew().await {
+                    break;
+                }
             }
         };
         tokio::select! {
-            done = work => done,
-            () = renewals => unreachable!("renewals never end"),
+            done = work => Some(done),
+            () = renewals => None,
         }
     }
 
-    async fn renew(&self) {
+    /// `false` when the key is no longer claimed for this request, nor has it kept its response.
+    async fn renew(&self) -> bool {
         let update = sqlx::query(
             "UPDATE idempotency_keys SET locked_until = $4
              WHERE principal = $1 AND key = $2 AND claim = $3",
@@ -159,8 +183,12 @@ impl Slot {
         .bind(&self.key)
         .bind(self.claim)
         .bind(self.clock.now() + LEASE);
-        if let Err(error) = statement("idempotency_keys.renew", update.execute(&self.db)).await {
-            tracing::warn!(%error, "renewing the claim of an idempotency key failed");
+        match statement("idempotency_keys.renew", update.execute(&self.db)).await {
+            Ok(updated) => updated.rows_affected() == 1,
+            Err(error) => {
+                tracing::warn!(%error, "renewing the claim of an idempotency key failed");
+                true
+            }
         }
     }
 
@@ -178,6 +206,8 @@ impl Slot {
             let text = format!("a response of {} bytes cannot be kept", kept.body.len());
             return Err(sqlx::Error::Encode(text.into()));
         }
+        let sealed = self.fingerprints.first().and_then(|it| it.seal(kept.body));
+        let sealed = sealed.ok_or_else(|| sqlx::Error::Encode(Box::new(Unreadable)))?;
         let headers: Map<String, Value> = KEPT_HEADERS
             .iter()
             .filter_map(|name| {
@@ -197,7 +227,7 @@ impl Slot {
         .bind(self.claim)
         .bind(i16::try_from(kept.status.as_u16()).unwrap_or(0))
         .bind(Value::Object(headers))
-        .bind(kept.body.as_ref())
+        .bind(sealed)
         .bind(kept.expires_at.map_or(until, |expires| expires.min(until)));
         let updated = statement("idempotency_keys.keep", update.execute(db)).await?;
         if updated.rows_affected() == 0 {
@@ -233,8 +263,11 @@ impl Slot {
             body: &body,
             expires_at: None,
         };
-        // The work is done and its response must be sent, so a failure to keep it is only logged.
         if let Err(error) = self.keep_outside(kept).await {
+            if self.lost.load(Ordering::Relaxed) {
+                return Err(Problem::not_now(&kinds::REQUEST_IN_FLIGHT));
+            }
+            // The work is done and its response must be sent.
             tracing::warn!(%error, "keeping the response of an idempotency key failed");
         }
         Ok(Response::from_parts(parts, Body::from(body)))
@@ -267,11 +300,11 @@ fn in_flight(locked_until: DateTime<Utc>, now: DateTime<Utc>) -> Problem {
     Problem::new(&kinds::REQUEST_IN_FLIGHT).retry_after(seconds)
 }
 
-fn rebuild(status: i16, headers: Option<Value>, body: Option<Vec<u8>>) -> Response {
+fn rebuild(status: i16, headers: Option<Value>, body: Vec<u8>) -> Response {
     let status = u16::try_from(status)
         .ok()
         .and_then(|code| StatusCode::from_u16(code).ok());
-    let body = Body::from(body.unwrap_or_default());
+    let body = Body::from(body);
     let mut response = (status.unwrap_or(StatusCode::OK), body).into_response();
     let kept = headers
         .as_ref()

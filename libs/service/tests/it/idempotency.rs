@@ -20,12 +20,13 @@ use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
 struct World {
-    running: Running,
+    running: Option<Running>,
     done: Arc<AtomicUsize>,
     gate: Gate,
     pool: PgPool,
     clock: Clock,
     issuer: Issuer,
+    verifier: JwtVerifier,
     _database: TestDatabase,
 }
 
@@ -38,59 +39,74 @@ async fn world() -> World {
     let clock = Clock::manual(Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
     let issuer = Issuer::new(clock.clone());
     let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
-    let state = Idempotency {
-        db: pool.clone(),
-        clock: clock.clone(),
-        verifier,
-        hash_key: [7; 32],
-        time_limit: Duration::from_secs(20),
-        running: TaskTracker::new(),
-    };
     let done = Arc::new(AtomicUsize::new(0));
     let gate = Gate::default();
-    let (count, count_failed) = (Arc::clone(&done), Arc::clone(&done));
-    let inside = gate.clone();
-    let router = Router::new()
-        .route(
-            "/make",
-            post(move || async move {
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                (
-                    reqwest::StatusCode::CREATED,
-                    [("location", "/made")],
-                    number.to_string(),
-                )
-            }),
-        )
-        .route(
-            "/fail",
-            post(move || async move {
-                count_failed.fetch_add(1, Ordering::SeqCst);
-                Problem::internal(std::io::Error::other("broken"))
-            }),
-        )
-        .route("/wait", post(move || async move { inside.pass().await }))
-        .route_layer(from_fn_with_state(state, idempotent));
-    let running = start(router, |_| {}).await;
-    World {
-        running,
+    let mut world = World {
+        running: None,
         done,
         gate,
         pool,
         clock,
         issuer,
+        verifier,
         _database: database,
-    }
+    };
+    world.running = Some(world.replica(vec![[7; 32]]).await);
+    world
 }
 
 impl World {
+    async fn replica(&self, hash_keys: Vec<[u8; 32]>) -> Running {
+        let Self {
+            done,
+            gate,
+            pool,
+            clock,
+            verifier,
+            ..
+        } = self;
+        let state = Idempotency {
+            db: pool.clone(),
+            clock: clock.clone(),
+            verifier: verifier.clone(),
+            hash_keys,
+            time_limit: Duration::from_secs(20),
+            running: TaskTracker::new(),
+        };
+        let (count, count_failed) = (Arc::clone(done), Arc::clone(done));
+        let inside = gate.clone();
+        let router = Router::new()
+            .route(
+                "/make",
+                post(move || async move {
+                    let number = count.fetch_add(1, Ordering::SeqCst);
+                    (
+                        reqwest::StatusCode::CREATED,
+                        [("location", "/made")],
+                        number.to_string(),
+                    )
+                }),
+            )
+            .route(
+                "/fail",
+                post(move || async move {
+                    count_failed.fetch_add(1, Ordering::SeqCst);
+                    Problem::internal(std::io::Error::other("broken"))
+                }),
+            )
+            .route("/echo", post(|body: String| async move { body }))
+            .route("/wait", post(move || async move { inside.pass().await }))
+            .route_layer(from_fn_with_state(state, idempotent));
+        start(router, |_| {}).await
+    }
+
     async fn post(&self, path: &str, key: &str, body: &str) -> reqwest::Response {
         self.request(path, key, body).send().await.unwrap()
     }
 
     fn request(&self, path: &str, key: &str, body: &str) -> reqwest::RequestBuilder {
         reqwest::Client::new()
-            .post(self.running.url(path))
+            .post(self.running.as_ref().unwrap().url(path))
             .header("idempotency-key", key)
             .body(body.to_owned())
     }
@@ -126,6 +142,38 @@ async fn the_same_request_is_done_once_and_answered_the_same() {
         "1",
         "keys of callers never meet"
     );
+}
+
+/// A replica before a change of the key and one after it, side by side.
+#[tokio::test]
+async fn requests_are_recognized_after_a_change_of_the_hash_key() {
+    let world = world().await;
+    let before = world.post("/make", "k", "a").await.text().await.unwrap();
+    let rotated = world.replica(vec![[8; 32], [7; 32]]).await;
+    let post = |body: &'static str| {
+        let request = reqwest::Client::new().post(rotated.url("/make"));
+        request.header("idempotency-key", "k").body(body).send()
+    };
+    let again = post("a").await.unwrap();
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.text().await.unwrap(), before);
+    assert_eq!(post("b").await.unwrap().status(), 422);
+    assert_eq!(world.done.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_kept_response_is_sealed() {
+    let world = world().await;
+    let first = world.post("/echo", "k", "ada@example.com").await;
+    assert_eq!(first.text().await.unwrap(), "ada@example.com");
+    let stored: Vec<u8> = sqlx::query_scalar("SELECT body FROM idempotency_keys")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert!(!stored.windows(3).any(|part| part == b"ada"), "{stored:?}");
+    let again = world.post("/echo", "k", "ada@example.com").await;
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.text().await.unwrap(), "ada@example.com");
 }
 
 #[tokio::test]

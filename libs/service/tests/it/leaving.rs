@@ -70,6 +70,14 @@ async fn work(State(work): State<Work>, keeper: Keeper) -> Result<Answer, Proble
     Ok(reply.answer(&id))
 }
 
+/// Work whose response the layer keeps.
+async fn aside(State(work): State<Work>) -> StatusCode {
+    if let Some(gate) = work.before {
+        gate.pass().await;
+    }
+    StatusCode::CREATED
+}
+
 impl World {
     async fn new() -> Self {
         let database = TestDatabase::empty("core").await;
@@ -107,7 +115,7 @@ impl World {
                 db: pool.clone(),
                 clock,
                 verifier,
-                hash_key: [7; 32],
+                hash_keys: vec![[7; 32]],
                 time_limit,
                 running: TaskTracker::new(),
             };
@@ -119,6 +127,7 @@ impl World {
             let panics = post(async || -> StatusCode { panic!("on purpose") });
             let router = Router::new()
                 .route("/work", post(work))
+                .route("/aside", post(aside))
                 .with_state(work_state)
                 .route("/panic", panics)
                 .route_layer(from_fn_with_state(state, idempotent));
@@ -251,6 +260,23 @@ fn the_key_of_a_dead_process_is_free_when_retry_after_says_so() {
         assert_eq!(replica.post("/work").await.status(), 201);
         assert_eq!(world.works().await, 1);
     });
+}
+
+/// The same where the response is kept after the work, not with it.
+#[tokio::test]
+async fn the_response_of_a_lost_claim_is_not_sent() {
+    let world = Arc::new(World::new().await);
+    let late = Arc::new(world.normal(Stop::Before).await);
+    let waiting = tokio::spawn({
+        let late = Arc::clone(&late);
+        async move { late.post("/aside").await }
+    });
+    late.before.entered.notified().await;
+    // As another replica would, whose clock is ahead.
+    let other = "UPDATE idempotency_keys SET claim = gen_random_uuid()";
+    sqlx::query(other).execute(&world.pool).await.unwrap();
+    late.before.leave.notify_one();
+    assert_eq!(waiting.await.unwrap().status(), 409);
 }
 
 /// A replica that could not renew its claim, because it was suspended or had no database.

@@ -26,6 +26,8 @@ pub struct AccessLine<'a> {
     /// The pattern that matched, never the path.
     pub route: &'a str,
     pub caller_id: Option<&'a str>,
+    pub token_kind: Option<&'a str>,
+    pub client_id: Option<&'a str>,
     pub client: Option<IpAddr>,
     /// The replica that was asked last.
     pub upstream: Option<SocketAddr>,
@@ -50,6 +52,8 @@ impl Default for AccessLine<'_> {
             trace: TraceContext::default(),
             route: "",
             caller_id: None,
+            token_kind: None,
+            client_id: None,
             client: None,
             upstream: None,
             upstream_duration: None,
@@ -90,6 +94,8 @@ impl AccessLine<'_> {
         line.trace(self.trace);
         line.text("route", self.route);
         line.optional_text("caller_id", self.caller_id);
+        line.optional_text("token_kind", self.token_kind);
+        line.optional_text("client_id", self.client_id);
         if let Some(client) = self.client {
             line.format("client", format_args!("{client}"));
         }
@@ -130,6 +136,8 @@ mod tests {
             },
             route: "/v1/media/*",
             caller_id: Some("usr_1"),
+            token_kind: Some("client"),
+            client_id: Some("cli"),
             client: Some([192, 0, 2, 7].into()),
             upstream: Some(([10, 0, 0, 1], 8082).into()),
             upstream_duration: Some(Duration::from_millis(1)),
@@ -148,7 +156,8 @@ mod tests {
                 r#""level":"error","msg":"request","method":"GET","path":"/v1/media/assets/\"x\"","#,
                 r#""status":503,"duration_ms":1.25,"request_id":"r-1","service":"gateway","#,
                 r#""trace_id":"000000000000000000000000000000ab","span_id":"00000000000000cd","#,
-                r#""route":"/v1/media/*","caller_id":"usr_1","client":"192.0.2.7","#,
+                r#""route":"/v1/media/*","caller_id":"usr_1","token_kind":"client","#,
+                r#""client_id":"cli","client":"192.0.2.7","#,
                 r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"bytes":17,"db_statements":3,"#,
                 r#""code":"upstream_failed","error":"connection reset"}"#,
                 "\n"

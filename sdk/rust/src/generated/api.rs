@@ -7,6 +7,11 @@ use progenitor_client::{ClientHooks, OperationInfo, RequestBuilderExt, encode_pa
 /// Types used as operation parameters and responses.
 #[allow(clippy::all)]
 pub mod types {
+    /// The confirmation that an account is to be deleted.
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
+    pub struct AccountDeletion {
+        pub current_password: crate::secret::Secret,
+    }
     /// A stored file with its metadata.
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug)]
     pub struct Asset {
@@ -792,17 +797,20 @@ impl Client {
     }
     /// Delete your account
     ///
-    /// Requires a session that was opened at most an hour ago, by default. All sessions end and the
-    /// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    /// of the user are erased soon after.
+    /// Requires the current password, and a session that was opened at most an hour ago, by default.
+    /// Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+    /// once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+    /// erased soon after.
     ///
     /// Sends a `DELETE` request to `/v1/core/users/me`
     ///
     /// Arguments:
     /// - `if_match`: Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
+    /// - `body`
     pub async fn delete_me<'a>(
         &'a self,
         if_match: Option<&'a str>,
+        body: &'a types::AccountDeletion,
     ) -> Result<ResponseValue<()>, Error<crate::problem::ProblemBody>> {
         let url = format!("{}/v1/core/users/me", self.baseurl,);
         let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
@@ -821,6 +829,7 @@ impl Client {
                 ::reqwest::header::ACCEPT,
                 ::reqwest::header::HeaderValue::from_static("application/json"),
             )
+            .json(&body)
             .headers(header_map)
             .build()?;
         let info = OperationInfo {

@@ -20,6 +20,8 @@ pub enum ProblemCode {
     DatabaseUnavailable,
     /// `email_taken`: Email already in use.
     EmailTaken,
+    /// `forbidden`: Permission denied.
+    Forbidden,
     /// `headers_too_large`: Request head too large.
     HeadersTooLarge,
     /// `idempotency_key_reused`: Idempotency key used for another request.
@@ -112,6 +114,7 @@ impl ProblemCode {
             Self::ClickLogUnavailable => "click_log_unavailable",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::EmailTaken => "email_taken",
+            Self::Forbidden => "forbidden",
             Self::HeadersTooLarge => "headers_too_large",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::IncompleteBody => "incomplete_body",
@@ -166,6 +169,7 @@ impl From<&str> for ProblemCode {
             "click_log_unavailable" => Self::ClickLogUnavailable,
             "database_unavailable" => Self::DatabaseUnavailable,
             "email_taken" => Self::EmailTaken,
+            "forbidden" => Self::Forbidden,
             "headers_too_large" => Self::HeadersTooLarge,
             "idempotency_key_reused" => Self::IdempotencyKeyReused,
             "incomplete_body" => Self::IncompleteBody,

@@ -200,15 +200,20 @@ export const createUser = <ThrowOnError extends boolean = true>(options: Options
 /**
  * Delete your account
  *
- * Requires a session that was opened at most an hour ago, by default. All sessions end and the
- * email is free at once; the remaining data is purged after 30 days, by default. Assets and links
- * of the user are erased soon after.
+ * Requires the current password, and a session that was opened at most an hour ago, by default.
+ * Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+ * once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+ * erased soon after.
  */
 export const deleteMe = <ThrowOnError extends boolean = true>(options: Options<DeleteMeData, ThrowOnError>): RequestResult<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'> => options.client.delete<DeleteMeResponses, DeleteMeErrors, ThrowOnError, 'data'>({
     responseStyle: 'data',
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/v1/core/users/me',
-    ...options
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });
 
 /**

@@ -6,6 +6,13 @@ export type ClientOptions = {
 };
 
 /**
+ * The confirmation that an account is to be deleted.
+ */
+export type AccountDeletion = {
+    current_password: string;
+};
+
+/**
  * A stored file with its metadata.
  */
 export type Asset = {
@@ -1039,6 +1046,10 @@ export type ListSessionsErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
      * - `request_timeout`: Request timeout
      */
     408: Problem;
@@ -1256,6 +1267,10 @@ export type DeleteSessionErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
      * - `not_found`: Resource not found
      */
     404: Problem;
@@ -1393,7 +1408,7 @@ export type CreateUserResponses = {
 export type CreateUserResponse = CreateUserResponses[keyof CreateUserResponses];
 
 export type DeleteMeData = {
-    body?: never;
+    body: AccountDeletion;
     headers?: {
         /**
          * Entity tags of the versions that the request applies to, or `*`. If the current version is not among them, the request fails with 412.
@@ -1407,6 +1422,8 @@ export type DeleteMeData = {
 
 export type DeleteMeErrors = {
     /**
+     * - `incomplete_body`: Incomplete request body
+     * - `malformed_json`: Malformed JSON
      * - `malformed_request`: Request is not valid HTTP
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
@@ -1416,7 +1433,9 @@ export type DeleteMeErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
      * - `stale_login`: Recent login required
+     * - `wrong_password`: Incorrect current password
      */
     403: Problem;
     /**
@@ -1428,6 +1447,19 @@ export type DeleteMeErrors = {
      */
     412: Problem;
     /**
+     * - `body_too_large`: Request body too large
+     */
+    413: Problem;
+    /**
+     * - `unsupported_media_type`: Unsupported media type
+     */
+    415: Problem;
+    /**
+     * - `invalid_body`: Invalid request body
+     */
+    422: Problem;
+    /**
+     * - `too_many_attempts`: Too many failed attempts
      * - `rate_limited`: Too many requests
      */
     429: Problem;
@@ -1490,6 +1522,10 @@ export type GetMeErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
     /**
      * - `request_timeout`: Request timeout
      */
@@ -1560,6 +1596,7 @@ export type UpdateMeErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
      * - `password_needed`: Current password required
      * - `wrong_password`: Incorrect current password
      */
@@ -1663,9 +1700,11 @@ export type QueryGraphqlErrors = {
      */
     401: GraphQlResponse;
     /**
+     * The access token has scopes, and not the one that the operation needs
+     *
      * - `origin_not_allowed`: Origin not allowed
      */
-    403: Problem;
+    403: GraphQlResponse;
     /**
      * - `mutation_by_get`: Mutations require POST
      */
@@ -1746,6 +1785,10 @@ export type ExecuteGraphqlErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: GraphQlResponse;
+    /**
+     * The access token has scopes, and not the one that the operation needs
+     */
+    403: GraphQlResponse;
     /**
      * - `not_acceptable`: No acceptable media type
      */
@@ -2006,6 +2049,10 @@ export type ListAssetsErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
      * - `request_timeout`: Request timeout
      */
     408: Problem;
@@ -2072,6 +2119,10 @@ export type DeleteAssetErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
     /**
      * - `not_found`: Resource not found
      */
@@ -2150,6 +2201,10 @@ export type GetAssetErrors = {
      */
     401: Problem;
     /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
+    /**
      * - `not_found`: Resource not found
      */
     404: Problem;
@@ -2220,6 +2275,10 @@ export type CompleteUploadErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
     /**
      * - `not_found`: Resource not found
      */
@@ -2301,6 +2360,10 @@ export type DownloadAssetErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
     /**
      * - `not_found`: Resource not found
      */
@@ -2487,6 +2550,10 @@ export type PresignUploadErrors = {
      * - `unauthenticated`: Authentication required
      */
     401: Problem;
+    /**
+     * - `forbidden`: Permission denied
+     */
+    403: Problem;
     /**
      * - `request_timeout`: Request timeout
      */

@@ -17,7 +17,7 @@ export const accounts: Scenarios = {
     const changed = await quartet.account.update({ display_name: "Ada" });
     expect(changed.display_name).to.equal("Ada");
     expect((await quartet.account.update({ display_name: null })).display_name).to.equal(null);
-    await quartet.account.delete();
+    await quartet.account.delete(PASSWORD);
     expect(await quartet.client.session.tokens()).to.equal(undefined);
     const error = await failure(quartet.login({ email, password: PASSWORD }));
     expect([error.code, error.status]).to.deep.equal(["invalid_credentials", 401]);

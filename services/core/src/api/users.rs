@@ -79,6 +79,14 @@ pub(super) struct UserPatch {
     current_password: Option<Option<SecretString>>,
 }
 
+/// The confirmation that an account is to be deleted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountDeletion {
+    #[schema(value_type = String, example = "tangerine-violin-moss", format = "password", min_length = 1, max_length = 256)]
+    current_password: SecretString,
+}
+
 /// A user and their account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct User {
@@ -195,9 +203,10 @@ pub(super) async fn update_me(
 
 /// Delete your account
 ///
-/// Requires a session that was opened at most an hour ago, by default. All sessions end and the
-/// email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-/// of the user are erased soon after.
+/// Requires the current password, and a session that was opened at most an hour ago, by default.
+/// Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+/// once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+/// erased soon after.
 #[utoipa::path(
     delete,
     path = "/v1/core/users/me",
@@ -205,18 +214,24 @@ pub(super) async fn update_me(
     tag = "users",
     security(("bearer" = [])),
     params(("If-Match" = Option<String>, Header)),
+    request_body = AccountDeletion,
     responses(
         (status = 204, description = "The account is deleted"),
     ),
-    extensions(("x-problem-codes" = json!([STALE_LOGIN.code]))),
+    extensions(("x-problem-codes" = json!([
+        STALE_LOGIN.code, TOO_MANY_ATTEMPTS.code, WRONG_PASSWORD.code,
+    ]))),
 )]
 pub(super) async fn delete_me(
     State(ctx): State<Context>,
     current: CurrentSession,
+    ClientIp(client_ip): ClientIp,
     if_match: Option<IfMatch>,
+    Json(request): Json<AccountDeletion>,
 ) -> Result<StatusCode, Problem> {
+    let password = request.check(&ctx.config)?;
     let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
-    users::delete(&ctx, current, precondition).await?;
+    users::delete(&ctx, current, client_ip, password, precondition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -294,6 +309,15 @@ impl UserPatch {
             })
         })?;
         Ok(change)
+    }
+}
+
+impl AccountDeletion {
+    fn check(self, config: &Config) -> Result<Password, Problem> {
+        let mut checks = Checks::new();
+        let password = Password::parse(&self.current_password, &config.passwords);
+        let password = checks.take("/current_password", password);
+        Ok(checks.finish(|| password)?)
     }
 }
 

@@ -114,29 +114,46 @@ pub(crate) async fn update(
 }
 
 /// Deletes the account: every session ends and the email is free at once, the row is purged after
-/// the retention time. Other services learn of it by an event.
+/// the retention time. Requires the current password, because a stolen access token must not be
+/// enough, and a recent login, which proves whatever else logging in asks for. Other services learn
+/// of it by an event.
 pub(crate) async fn delete(
     ctx: &Context,
     current: CurrentSession,
+    client_ip: IpAddr,
+    password: Password,
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let now = ctx.clock.now();
     let fresh = Duration::from_secs(ctx.config.sessions.fresh_login_seconds);
-    if current.created_at + fresh < now {
+    if current.created_at + fresh < ctx.clock.now() {
         return Err(Error::StaleLogin);
     }
-    let mut tx = ctx.db.begin().await?;
-    let user = users::lock(&mut tx, current.user_id).await?;
-    precondition(&user.ok_or(Error::SessionEnded)?)?;
-    users::delete(&mut tx, current.user_id, now).await?;
-    sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
-    let published = ctx
-        .events
-        .publish(&mut tx, deleted(current.user_id))
-        .await?;
-    tx.commit().await?;
-    published.wake();
-    Ok(())
+    let confirming = UserChange {
+        current_password: Some(password),
+        ..UserChange::default()
+    };
+    for _ in 0..MAX_UPDATE_ATTEMPTS {
+        let before = get(ctx, current.user_id).await?;
+        precondition(&before)?;
+        let confirmation = confirm(ctx, client_ip, &confirming, &before).await?;
+        let mut tx = ctx.db.begin().await?;
+        let user = users::lock(&mut tx, current.user_id).await?;
+        precondition(&user.ok_or(Error::SessionEnded)?)?;
+        // It may have been changed meanwhile, by the owner of a stolen account.
+        let stored = passwords::of_user(&mut tx, current.user_id).await?;
+        if stored.as_ref() != Some(&confirmation.stored_hash) {
+            continue;
+        }
+        let now = ctx.clock.now();
+        users::delete(&mut tx, current.user_id, now).await?;
+        sessions::revoke_all(&mut tx, current.user_id, "user_deleted", now).await?;
+        let event = deleted(current.user_id);
+        let published = ctx.events.publish(&mut tx, event).await?;
+        tx.commit().await?;
+        published.wake();
+        return Ok(());
+    }
+    Err(Error::Changed)
 }
 
 /// What other services erase the user's rows by.

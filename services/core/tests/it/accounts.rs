@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use crate::support::{ADA, EVE, ME, PASSWORD, TestApp, problem_of};
+use crate::support::{ADA, EVE, PASSWORD, TestApp, problem_of};
 
 /// The name of the constraint that a statement in the role of the service violates.
 async fn violated(db: &mut PgConnection, statement: &'static str) -> String {
@@ -196,7 +196,10 @@ async fn deleting_an_account_releases_what_is_unique_and_revokes_grants() {
             (id, user_id, client_id, scopes, resources, created_at, updated_at)
         SELECT gen_random_uuid(), user_id, 'app', '{}', '{}', now(), now() FROM core.passwords";
     run(&mut db, fill).await;
-    assert_eq!(app.delete(ME, tokens.access()).await.status(), 204);
+    assert_eq!(
+        app.delete_account(tokens.access(), PASSWORD).await.status(),
+        204
+    );
     let live = "SELECT (SELECT count(*) FROM core.emails WHERE released_at IS NULL)
         + (SELECT count(*) FROM core.identities WHERE released_at IS NULL)
         + (SELECT count(*) FROM core.grants WHERE revoked_at IS NULL)";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::support::{ADA, EVE, ME, TestApp};
+use crate::support::{ADA, EVE, ME, PASSWORD, TestApp};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -43,7 +43,10 @@ async fn the_deletion_of_an_account_reaches_each_consumer_once() {
     let tokens = app.log_in(ADA).await;
     app.state.deliver_events_once().await.unwrap();
     assert!(media.1.lock().unwrap().is_empty());
-    assert_eq!(app.delete(ME, tokens.access()).await.status(), 204);
+    assert_eq!(
+        app.delete_account(tokens.access(), PASSWORD).await.status(),
+        204
+    );
     app.state.deliver_events_once().await.unwrap();
     app.state.deliver_events_once().await.unwrap();
     for (_, received) in [media, links] {
@@ -76,13 +79,17 @@ async fn a_deletion_that_fails_publishes_nothing() {
     let request = request.bearer_auth(tokens.access());
     let refused = request
         .header("if-match", "\"other\"")
+        .json(&json!({"current_password": PASSWORD}))
         .send()
         .await
         .unwrap();
     assert_eq!(refused.status(), 412);
     let events = "SELECT count(*) FROM core.outbox";
     assert_eq!(app.number(events).await, 0);
-    assert_eq!(app.delete(ME, tokens.access()).await.status(), 204);
+    assert_eq!(
+        app.delete_account(tokens.access(), PASSWORD).await.status(),
+        204
+    );
     assert_eq!(app.number(events).await, 1);
     // Without a consumer it is kept.
     app.advance(365 * 24 * 3600);

@@ -174,6 +174,45 @@ async fn attempts_on_one_account_do_not_starve_others() {
     assert!(others.iter().all(|status| *status == 201), "{others:?}");
 }
 
+/// Of the account itself and of others, more than wait for slots.
+#[tokio::test]
+async fn a_flood_from_nine_networks_keeps_no_one_out() {
+    let app = TestApp::start_with(|config| {
+        config.passwords.max_concurrent = 1;
+        config.passwords.max_waiting = 16;
+        // About 20 ms.
+        config.passwords.memory_kib = 64;
+        config.passwords.iterations = 400;
+    })
+    .await;
+    app.sign_up(ADA).await;
+    app.sign_up(EVE).await;
+    let home = "203.0.113.7";
+    let opened = app.log_in_from(home, ADA, PASSWORD).await;
+    assert_eq!(opened.status(), 201, "the network is known");
+    let before = app.hashes();
+    let flood = (0..180).map(|n| {
+        let client = format!("2001:db8:0:{:x}::1", n % 9);
+        let email = if n < 90 {
+            ADA.to_owned()
+        } else {
+            format!("nobody{n}@example.com")
+        };
+        let app = &app;
+        async move { app.log_in_from(&client, &email, WRONG).await.status() }
+    });
+    let logins = async {
+        app.until(|| app.hashes() > before + 1).await;
+        let owner = app.log_in_from(home, ADA, PASSWORD);
+        let other = app.log_in_from("203.0.113.8", EVE, PASSWORD);
+        let (owner, other) = tokio::join!(owner, other);
+        (owner.status(), other.status())
+    };
+    let (flooded, (owner, other)) = tokio::join!(join_all(flood), logins);
+    assert!(flooded.iter().any(|status| *status == 503), "{flooded:?}");
+    assert_eq!((owner.as_u16(), other.as_u16()), (201, 201));
+}
+
 #[tokio::test]
 async fn session_records_client_ip_and_truncated_user_agent() {
     let app = TestApp::start().await;

@@ -40,6 +40,29 @@ async fn login_fails_when_the_user_is_deleted_meanwhile() {
     change_during_login("UPDATE core.users SET deleted_at = now()").await;
 }
 
+/// The owner of a stolen account changes the password while the thief deletes it.
+#[tokio::test]
+async fn deletion_fails_when_the_password_changes_meanwhile() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let mut holder = app.database.connect_as_role().await;
+    let mut tx = holder.begin().await.unwrap();
+    sqlx::query("SELECT id FROM core.users FOR UPDATE")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    let changing = async {
+        app.until_a_query_waits_for_a_lock().await;
+        let change = "UPDATE core.passwords SET hash = replace(hash, '$argon2id', '$argon2i')";
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let deletion = app.delete_account(tokens.access(), PASSWORD);
+    let (deleted, ()) = tokio::join!(deletion, changing);
+    problem_of(deleted, 403, "wrong_password").await;
+    app.me(&tokens).await;
+}
+
 #[tokio::test]
 async fn disconnecting_before_the_commit_creates_no_user() {
     let app = TestApp::start().await;

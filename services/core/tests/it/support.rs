@@ -191,6 +191,12 @@ impl Replica {
         request.send().await.unwrap()
     }
 
+    pub(crate) async fn delete_account(&self, token: &str, password: &str) -> Response {
+        let request = self.request(Method::DELETE, ME).bearer_auth(token);
+        let body = json!({"current_password": password});
+        request.json(&body).send().await.unwrap()
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         let request = self.request(Method::POST, path).json(body);
         request.send().await.unwrap()

@@ -1,7 +1,9 @@
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{ADA, EVE, ME, PASSWORD, TestApp, Tokens, field, header, json_of, problem_of};
+use crate::support::{
+    ADA, EVE, ME, PASSWORD, TestApp, Tokens, WRONG, field, header, json_of, problem_of,
+};
 
 const NEW_PASSWORD: &str = "gravel-lantern-otter";
 const DAY: i64 = 86_400;
@@ -20,6 +22,10 @@ async fn send_if_match(
         None => request,
     };
     request.send().await.unwrap()
+}
+
+fn confirmed() -> Value {
+    json!({"current_password": PASSWORD})
 }
 
 async fn tag_of(app: &TestApp, tokens: &Tokens) -> String {
@@ -129,13 +135,13 @@ async fn if_match_rejects_other_versions() {
     assert_eq!(response.status(), 200);
     let stale = problem_of(patch(&old, "Eve").await, 412, "precondition_failed").await;
     assert_eq!(stale, field("if-match", "stale"));
-    let stale = send_if_match(&app, Method::DELETE, &tokens, &old, None).await;
+    let stale = send_if_match(&app, Method::DELETE, &tokens, &old, Some(confirmed())).await;
     problem_of(stale, 412, "precondition_failed").await;
     assert_eq!(patch("*", "Ada L.").await.status(), 200);
-    let gone = send_if_match(&app, Method::DELETE, &tokens, &new, None).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &new, Some(confirmed())).await;
     assert_eq!(gone.status(), 412, "changed since");
     let current = tag_of(&app, &tokens).await;
-    let gone = send_if_match(&app, Method::DELETE, &tokens, &current, None).await;
+    let gone = send_if_match(&app, Method::DELETE, &tokens, &current, Some(confirmed())).await;
     assert_eq!(gone.status(), 204);
 }
 
@@ -186,7 +192,10 @@ async fn deleting_an_account_ends_its_sessions_and_frees_its_email() {
     let app = TestApp::start().await;
     let first = app.sign_up(ADA).await;
     let (own, other) = (app.log_in(ADA).await, app.log_in(ADA).await);
-    assert_eq!(app.delete(ME, own.access()).await.status(), 204);
+    assert_eq!(
+        app.delete_account(own.access(), PASSWORD).await.status(),
+        204
+    );
     for tokens in [&own, &other] {
         assert_eq!(app.get(ME, tokens.access()).await.status(), 401);
         assert_eq!(app.try_refresh(tokens.refresh()).await.status(), 401);
@@ -204,9 +213,49 @@ async fn deleting_an_account_requires_a_recent_login() {
     let old = app.join(ADA).await;
     app.advance(3601);
     let old = app.refresh(&old).await;
-    problem_of(app.delete(ME, old.access()).await, 403, "stale_login").await;
+    problem_of(
+        app.delete_account(old.access(), PASSWORD).await,
+        403,
+        "stale_login",
+    )
+    .await;
     let fresh = app.log_in(ADA).await;
-    assert_eq!(app.delete(ME, fresh.access()).await.status(), 204);
+    assert_eq!(
+        app.delete_account(fresh.access(), PASSWORD).await.status(),
+        204
+    );
+}
+
+#[tokio::test]
+async fn deleting_an_account_requires_its_password() {
+    let app = TestApp::start().await;
+    let own = app.join(ADA).await;
+    let bare = app.delete(ME, own.access()).await;
+    problem_of(bare, 415, "unsupported_media_type").await;
+    for body in [
+        json!({}),
+        json!({"current_password": null}),
+        json!({"current_password": ""}),
+    ] {
+        let request = app.request(Method::DELETE, ME).bearer_auth(own.access());
+        let response = request.json(&body).send().await.unwrap();
+        problem_of(response, 422, "invalid_body").await;
+    }
+    let guess = || app.delete_account(own.access(), WRONG);
+    problem_of(guess().await, 403, "wrong_password").await;
+    // As many as a login lets pass, whichever way is tried.
+    for _ in 0..4 {
+        guess().await;
+    }
+    app.try_log_in(ADA, WRONG).await;
+    problem_of(guess().await, 429, "too_many_attempts").await;
+    let right = app.delete_account(own.access(), PASSWORD).await;
+    problem_of(right, 429, "too_many_attempts").await;
+    app.me(&own).await;
+    app.advance(60);
+    let deleted = app.delete_account(own.access(), PASSWORD).await;
+    assert_eq!(deleted.status(), 204);
+    assert_eq!(app.try_log_in(ADA, PASSWORD).await.status(), 401);
 }
 
 #[tokio::test]
@@ -215,7 +264,10 @@ async fn deleted_users_are_purged_after_thirty_days_in_batches() {
     for n in 0..5 {
         let tokens = app.join(&format!("user{n}@example.com")).await;
         app.refresh(&tokens).await;
-        assert_eq!(app.delete(ME, tokens.access()).await.status(), 204);
+        assert_eq!(
+            app.delete_account(tokens.access(), PASSWORD).await.status(),
+            204
+        );
     }
     let stays = app.join(ADA).await;
     let users = "SELECT count(*) FROM core.users";

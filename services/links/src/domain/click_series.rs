@@ -6,6 +6,7 @@
 use std::{collections::HashMap, iter};
 
 use chrono::{DateTime, Duration, DurationRound, NaiveTime, Utc};
+use quartet_auth::Actor;
 use quartet_common::problem::Rule;
 use quartet_db::begin_as;
 
@@ -148,7 +149,7 @@ impl Interval {
 /// `Database`.
 pub(crate) async fn load(
     ctx: &Context,
-    owner: &str,
+    actor: &Actor,
     series: &[(LinkId, Span)],
 ) -> Result<HashMap<(LinkId, Span), Vec<PointRow>>, Error> {
     let mut by_span: HashMap<Span, Vec<LinkId>> = HashMap::new();
@@ -156,14 +157,14 @@ pub(crate) async fn load(
         by_span.entry(*span).or_default().push(*link_id);
     }
     let mut loaded: HashMap<(LinkId, Span), Vec<PointRow>> = HashMap::new();
-    let mut tx = begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     for (span, links) in by_span {
         let period = Period {
             unit: span.interval.unit(),
             from: span.from,
             to: span.to,
         };
-        for row in store::clicks::series(&mut tx, owner, &links, period).await? {
+        for row in store::clicks::series(&mut tx, actor.owner(), &links, period).await? {
             loaded.entry((row.link_id, span)).or_default().push(row);
         }
     }

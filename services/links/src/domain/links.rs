@@ -1,6 +1,7 @@
 //! Creating, changing, deleting and reading links, for their owner only.
 
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 use quartet_db::begin_as;
 
 use super::{Context, replica::feeds::Watch, values::slugs::Slug};
@@ -43,7 +44,7 @@ impl LinkRow {
 ///
 /// # Errors
 /// `Invalid` with every invalid field; `SlugTaken`; `NoFreeSlug`.
-pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result<LinkRow, Error> {
+pub(crate) async fn create(ctx: &Context, actor: &Actor, input: NewLink) -> Result<LinkRow, Error> {
     let now = ctx.clock.now();
     let valid = input.validate(&ctx.own_hosts, now)?;
     let (candidates, if_taken) = match valid.slug.clone() {
@@ -51,10 +52,10 @@ pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result
         None => (ctx.slugs.candidates().collect(), Error::NoFreeSlug),
     };
     let mut link = valid.into_row(LinkId::new(&ctx.clock), now);
-    let mut tx = begin_as(&ctx.db, owner).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     for slug in candidates {
         link.slug = slug.into();
-        if store::links::insert(&mut tx, owner, &link).await? {
+        if store::links::insert(&mut tx, actor.owner(), &link).await? {
             tx.commit().await?;
             ctx.redirects.forget(&link.slug);
             return Ok(link);
@@ -69,20 +70,20 @@ pub(crate) async fn create(ctx: &Context, owner: &str, input: NewLink) -> Result
 /// `LinkNotFound`, `Invalid`, `SlugTaken`; the link is then unchanged.
 pub(crate) async fn update(
     ctx: &Context,
-    owner: &str,
+    actor: &Actor,
     id: LinkId,
     changes: LinkChanges,
 ) -> Result<LinkRow, Error> {
     let now = ctx.clock.now();
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let old = store::links::lock(&mut tx, owner, id).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let old = store::links::lock(&mut tx, actor.owner(), id).await?;
     let old = old.ok_or(Error::LinkNotFound)?;
     let mut link = changes.apply(old.clone(), &ctx.own_hosts, now)?;
     link.updated_at = now;
     if link.slug != old.slug {
         store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
     }
-    store::links::update(&mut tx, owner, &link).await?;
+    store::links::update(&mut tx, actor.owner(), &link).await?;
     tx.commit().await?;
     ctx.redirects.forget(&old.slug);
     ctx.redirects.forget(&link.slug);
@@ -94,10 +95,10 @@ pub(crate) async fn update(
 ///
 /// # Errors
 /// `LinkNotFound`.
-pub(crate) async fn delete(ctx: &Context, owner: &str, id: LinkId) -> Result<(), Error> {
-    let mut tx = begin_as(&ctx.db, owner).await?;
+pub(crate) async fn delete(ctx: &Context, actor: &Actor, id: LinkId) -> Result<(), Error> {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
-    let slug = store::links::delete(&mut tx, owner, id).await?;
+    let slug = store::links::delete(&mut tx, actor.owner(), id).await?;
     let slug = slug.ok_or(Error::LinkNotFound)?;
     tx.commit().await?;
     ctx.redirects.forget(&slug);
@@ -106,22 +107,22 @@ pub(crate) async fn delete(ctx: &Context, owner: &str, id: LinkId) -> Result<(),
 
 pub(crate) async fn by_id(
     ctx: &Context,
-    owner: &str,
+    actor: &Actor,
     id: LinkId,
 ) -> Result<Option<LinkRow>, Error> {
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let link = store::links::by_id(&mut tx, owner, id).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let link = store::links::by_id(&mut tx, actor.owner(), id).await?;
     tx.commit().await?;
     Ok(link)
 }
 
 pub(crate) async fn by_slug(
     ctx: &Context,
-    owner: &str,
+    actor: &Actor,
     slug: &Slug,
 ) -> Result<Option<LinkRow>, Error> {
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let link = store::links::by_slug(&mut tx, owner, slug.as_str()).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let link = store::links::by_slug(&mut tx, actor.owner(), slug.as_str()).await?;
     tx.commit().await?;
     Ok(link)
 }
@@ -129,21 +130,21 @@ pub(crate) async fn by_slug(
 /// A slice of the owner's links that match `filter`.
 pub(crate) async fn list(
     ctx: &Context,
-    owner: &str,
+    actor: &Actor,
     filter: &Filter,
     order: Order,
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, Error> {
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let links = link_lists::list(&mut tx, owner, filter, order, slice).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let links = link_lists::list(&mut tx, actor.owner(), filter, order, slice).await?;
     tx.commit().await?;
     Ok(links)
 }
 
 /// The number of the owner's links that match `filter`.
-pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result<i64, Error> {
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let count = link_lists::count(&mut tx, owner, filter).await?;
+pub(crate) async fn count(ctx: &Context, actor: &Actor, filter: &Filter) -> Result<i64, Error> {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let count = link_lists::count(&mut tx, actor.owner(), filter).await?;
     tx.commit().await?;
     Ok(count)
 }
@@ -152,11 +153,11 @@ pub(crate) async fn count(ctx: &Context, owner: &str, filter: &Filter) -> Result
 ///
 /// # Errors
 /// `LinkNotFound`.
-pub(crate) async fn watch(ctx: &Context, owner: &str, id: LinkId) -> Result<Watch, Error> {
+pub(crate) async fn watch(ctx: &Context, actor: &Actor, id: LinkId) -> Result<Watch, Error> {
     let now = ctx.clock.now();
     let watch = ctx.feeds.subscribe(id);
-    let mut tx = begin_as(&ctx.db, owner).await?;
-    let batch = store::clicks::last_batch(&mut tx, owner, id).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let batch = store::clicks::last_batch(&mut tx, actor.owner(), id).await?;
     tx.commit().await?;
     let batch = batch.ok_or(Error::LinkNotFound)?;
     Ok(ctx.feeds.start(&ctx.db, watch, batch, now).await?)
@@ -176,6 +177,11 @@ mod tests {
 
     use super::{super::values::slugs::SlugSource, *};
     use crate::{MIGRATOR, Service, config::Config};
+
+    fn actor(subject: &str) -> Actor {
+        let claims = serde_json::json!({"sub": subject, "exp": 0});
+        Actor::from_claims(Arc::new(serde_json::from_value(claims).unwrap())).unwrap()
+    }
 
     #[tokio::test]
     async fn colliding_slugs_are_retried_and_get_longer() {
@@ -200,11 +206,11 @@ mod tests {
         };
         let mut lengths = Vec::new();
         for _ in 0..4 {
-            let link = create(&ctx, "usr_a", input()).await.unwrap();
+            let link = create(&ctx, &actor("usr_a"), input()).await.unwrap();
             lengths.push(link.slug.len());
         }
         assert_eq!(lengths, [7, 8, 10, 12]);
-        let error = create(&ctx, "usr_b", input()).await.unwrap_err();
+        let error = create(&ctx, &actor("usr_b"), input()).await.unwrap_err();
         assert!(matches!(error, Error::NoFreeSlug), "{error:?}");
     }
 }

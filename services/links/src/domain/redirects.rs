@@ -24,14 +24,16 @@ use crate::{
     store::{
         clicks::ClickId,
         links::LinkId,
-        redirects::{self, ClickRow},
+        redirects::{self, ClickRow, UseOutcome},
     },
 };
 
 /// How long a request waits for a connection to take a use: nothing else can answer it.
 const USE_WAIT: Duration = Duration::from_secs(2);
-/// How old a request id may be to become part of the id of a click.
+/// How old a request id may be to become part of the id of a click, and how far ahead the clock of
+/// the gateway that made it.
 const MAX_ID_AGE_SECONDS: i64 = 60;
+const MAX_ID_AHEAD_SECONDS: i64 = 5;
 
 /// What a request for a short link results in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,8 @@ pub(crate) struct Redirect {
 
 /// Follows a short link. When this returns a redirect, its click is kept.
 ///
-/// A request that is repeated with the same recent `request_id`, on this replica or another one, is
-/// one click, and takes one use of a link with `max_clicks`; see [`click_id`].
+/// A request of one visitor that is repeated with the same recent `request_id`, on this replica or
+/// another one, is one click, and takes one use of a link with `max_clicks`; see [`click_id`].
 ///
 /// # Errors
 /// `LogUnavailable`; `Database` when the link is not cached, or has `max_clicks`.
@@ -87,7 +89,14 @@ pub(crate) async fn follow(
     match click.bot.as_deref().map(BotReason::from_stored) {
         Some(BotReason::Prefetch) => Ok(Outcome::PrefetchRefused),
         Some(_) => Ok(Outcome::PeopleOnly),
-        None => take_use(ctx, &route, &click, now).await,
+        None => {
+            let outcome = take_use(ctx, &route, &click, now).await?;
+            if !matches!(outcome, Outcome::Redirect(_) | Outcome::Exhausted) {
+                // It has changed since it was cached.
+                ctx.redirects.forget(slug.as_str());
+            }
+            Ok(outcome)
+        }
     }
 }
 
@@ -134,7 +143,8 @@ fn click(
 ) -> Click {
     let agent = ctx.agents.get(&signals.user_agent);
     let visitor = Visitor::new(signals, agent, ctx.salts.get(now));
-    let id = request_id.and_then(|id| click_id(id, route.link_id, now));
+    let person = visitor.hash.as_ref().map_or(&[][..], |hash| &hash[..]);
+    let id = request_id.and_then(|id| click_id(id, route.link_id, person, now));
     let id = id.unwrap_or_else(|| ClickId::new(&ctx.clock));
     Click::new(id, route.link_id, visitor)
 }
@@ -171,14 +181,20 @@ async fn take_use(
     };
     let mut db = redirects::acquire(&ctx.redirects_db, wait).await?;
     let taken = redirects::take_use(&mut db, now, &row).await?;
-    Ok(taken.map_or(Outcome::Exhausted, |row| {
+    let Some(row) = taken else {
+        return Ok(Outcome::NotFound);
+    };
+    Ok(match row.outcome {
+        UseOutcome::Disabled => Outcome::Disabled,
+        UseOutcome::Expired => Outcome::Expired,
+        UseOutcome::Exhausted => Outcome::Exhausted,
         // The target may have changed since it was cached.
-        Outcome::Redirect(Redirect {
+        UseOutcome::Taken => Outcome::Redirect(Redirect {
             target: row.url.into(),
             status: redirect_cache::status_code(row.redirect_status),
             ..route.redirect()
-        })
-    }))
+        }),
+    })
 }
 
 impl Route {
@@ -195,21 +211,28 @@ impl Route {
     }
 }
 
-/// The time of the request id, and a hash of it and the link: the same request on the same link is
-/// the same click, and on another link another one. `None` unless the request id is a recent version
-/// 7 UUID, which the gateway generates.
-fn click_id(request_id: Uuid, link_id: LinkId, now: DateTime<Utc>) -> Option<ClickId> {
+/// The time of the request id, and a hash of it, the link and the visitor: the same request on the
+/// same link is the same click, and on another link another one. A visitor who chooses the request
+/// id, through a proxy that passes it on, cannot share a use with others. `None` unless the request
+/// id is a recent version 7 UUID, which the gateway generates.
+fn click_id(
+    request_id: Uuid,
+    link_id: LinkId,
+    visitor: &[u8],
+    now: DateTime<Utc>,
+) -> Option<ClickId> {
     if request_id.get_version_num() != 7 {
         return None;
     }
     let (seconds, nanoseconds) = request_id.get_timestamp()?.to_unix();
     let age = now.timestamp() - i64::try_from(seconds).ok()?;
-    if age.abs() > MAX_ID_AGE_SECONDS {
+    if !(-MAX_ID_AHEAD_SECONDS..=MAX_ID_AGE_SECONDS).contains(&age) {
         return None;
     }
     let hash = Sha256::new()
         .chain_update(request_id.as_bytes())
         .chain_update(link_id.uuid().as_bytes())
+        .chain_update(visitor)
         .finalize();
     let mut random = [0; 10];
     random.copy_from_slice(&hash[..10]);
@@ -229,10 +252,14 @@ mod tests {
         let clock = Clock::system();
         let (request, now) = (clock.uuid_v7(), clock.now());
         let (link, other) = (LinkId::new(&clock), LinkId::new(&clock));
+        let click_id = |request, link, now| click_id(request, link, b"visitor", now);
         let id = click_id(request, link, now).unwrap();
         assert_eq!(click_id(request, link, now), Some(id));
         assert_ne!(click_id(request, other, now), Some(id));
         assert_ne!(click_id(clock.uuid_v7(), link, now), Some(id));
+        assert_ne!(super::click_id(request, link, b"another", now), Some(id));
+        let behind = now - chrono::Duration::seconds(MAX_ID_AHEAD_SECONDS + 2);
+        assert_eq!(click_id(request, link, behind), None, "from the future");
         let time = |id: Uuid| id.get_timestamp().unwrap().to_unix();
         assert_eq!(time(id.uuid()), time(request));
         let old = now + chrono::Duration::seconds(MAX_ID_AGE_SECONDS + 2);

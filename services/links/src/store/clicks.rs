@@ -1,6 +1,7 @@
 //! Rows of `links.clicks`, and the rollups that are derived from them.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -93,7 +94,7 @@ pub(crate) async fn insert_batch(
 /// The number of a link's last batch, 0 before the first; `None` unless `owner` owns the link.
 pub(crate) async fn last_batch(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     link_id: LinkId,
 ) -> Result<Option<i64>, sqlx::Error> {
     statement(
@@ -103,7 +104,7 @@ pub(crate) async fn last_batch(
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
             link_id.uuid(),
-            owner,
+            owner.as_str(),
         )
         .fetch_optional(db),
     )
@@ -142,7 +143,7 @@ pub(crate) async fn after(
 /// The hours or days of a period in which links were clicked.
 pub(crate) async fn series(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     links: &[LinkId],
     period: Period,
 ) -> Result<Vec<PointRow>, sqlx::Error> {
@@ -157,7 +158,7 @@ pub(crate) async fn series(
            FROM links.click_hours AS h
            WHERE h.owner = $1 AND h.link_id = ANY ($2) AND h.hour >= $4 AND h.hour < $5
            GROUP BY 1, 2 ORDER BY 1, 2"#,
-            owner,
+            owner.as_str(),
             &links,
             period.unit,
             period.from,

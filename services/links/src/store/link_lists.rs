@@ -15,6 +15,7 @@
 //! every order, column and comparison. They are not kept as prepared statements: there are too many.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::statement;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
@@ -68,7 +69,7 @@ pub(crate) struct Slice {
 /// The links of a slice, in order.
 pub(crate) async fn list(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     filter: &Filter,
     order: Order,
     slice: &Slice,
@@ -100,7 +101,7 @@ pub(crate) async fn list(
 /// The number of links on all pages.
 pub(crate) async fn count(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     filter: &Filter,
 ) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*)");
@@ -222,10 +223,15 @@ impl Key {
     }
 }
 
-fn push_where(query: &mut QueryBuilder<Postgres>, source: Source, owner: &str, filter: &Filter) {
+fn push_where(
+    query: &mut QueryBuilder<Postgres>,
+    source: Source,
+    owner: &Principal,
+    filter: &Filter,
+) {
     query
         .push(source.sql())
-        .push_bind(owner.to_owned())
+        .push_bind(owner.as_str().to_owned())
         .push(" AND ");
     filter.push(query);
 }

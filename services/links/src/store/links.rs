@@ -1,6 +1,7 @@
 //! Rows of `links.links` with their totals, in transactions of `quartet_db::begin_as`.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
 use sqlx::{FromRow, PgConnection};
 
@@ -33,7 +34,7 @@ pub(crate) struct LinkRow {
 /// Returns whether the link was inserted; `false` when its slug is taken.
 pub(crate) async fn insert(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     link: &LinkRow,
 ) -> Result<bool, sqlx::Error> {
     let done = statement(
@@ -44,7 +45,7 @@ pub(crate) async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
          ON CONFLICT (slug) DO NOTHING",
         link.id.uuid(),
-        owner,
+        owner.as_str(),
         link.slug,
         link.url,
         link.title,
@@ -62,7 +63,7 @@ pub(crate) async fn insert(
 
 pub(crate) async fn by_id(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     statement(
@@ -76,7 +77,7 @@ pub(crate) async fn by_id(
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.id = $1 AND l.owner = $2"#,
             id.uuid(),
-            owner,
+            owner.as_str(),
         )
         .fetch_optional(db),
     )
@@ -85,7 +86,7 @@ pub(crate) async fn by_id(
 
 pub(crate) async fn by_slug(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     slug: &str,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     statement(
@@ -99,7 +100,7 @@ pub(crate) async fn by_slug(
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
            WHERE l.slug = $1 AND l.owner = $2"#,
             slug,
-            owner,
+            owner.as_str(),
         )
         .fetch_optional(db),
     )
@@ -109,7 +110,7 @@ pub(crate) async fn by_slug(
 /// Like [`by_id`], and locks the link until the transaction ends.
 pub(crate) async fn lock(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     id: LinkId,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     let locked = statement(
@@ -117,7 +118,7 @@ pub(crate) async fn lock(
         sqlx::query_scalar!(
             "SELECT 1 FROM links.links AS l WHERE l.id = $1 AND l.owner = $2 FOR UPDATE",
             id.uuid(),
-            owner,
+            owner.as_str(),
         )
         .fetch_optional(&mut *db),
     )
@@ -131,7 +132,7 @@ pub(crate) async fn lock(
 /// Writes every column that can change.
 pub(crate) async fn update(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     link: &LinkRow,
 ) -> Result<(), sqlx::Error> {
     statement(
@@ -141,7 +142,7 @@ pub(crate) async fn update(
              expires_at = $8, max_clicks = $9, updated_at = $10
          WHERE id = $1 AND owner = $2",
         link.id.uuid(),
-        owner,
+        owner.as_str(),
         link.slug,
         link.url,
         link.title,
@@ -175,7 +176,7 @@ pub(crate) async fn set_slug_rest(db: &mut PgConnection, seconds: u64) -> Result
 /// a trigger requests.
 pub(crate) async fn delete(
     db: &mut PgConnection,
-    owner: &str,
+    owner: &Principal,
     id: LinkId,
 ) -> Result<Option<String>, sqlx::Error> {
     statement(
@@ -183,7 +184,7 @@ pub(crate) async fn delete(
         sqlx::query_scalar!(
             "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
             id.uuid(),
-            owner,
+            owner.as_str(),
         )
         .fetch_optional(db),
     )

@@ -31,9 +31,20 @@ pub(crate) struct ClickRow<'a> {
     pub(crate) device: &'a str,
 }
 
+/// What became of a request for a use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(crate) enum UseOutcome {
+    Taken,
+    Disabled,
+    Expired,
+    Exhausted,
+}
+
 /// Where a link led when one of its uses was taken.
 #[derive(Clone, Debug)]
 pub(crate) struct UseRow {
+    pub(crate) outcome: UseOutcome,
     pub(crate) url: String,
     pub(crate) redirect_status: i16,
 }
@@ -73,8 +84,8 @@ pub(crate) async fn by_slug(
     .await
 }
 
-/// Takes one of a link's uses and stores its click, both or neither; `None` when none is left. A
-/// click that is stored already has taken its use.
+/// Takes one of a link's uses and stores its click, both or neither; `None` when there is no such
+/// link. A click that is stored already has taken its use.
 pub(crate) async fn take_use(
     db: &mut PgConnection,
     now: DateTime<Utc>,
@@ -84,7 +95,7 @@ pub(crate) async fn take_use(
         "redirects.take_use",
         sqlx::query_as!(
             UseRow,
-            r#"SELECT url AS "url!", redirect_status AS "redirect_status!"
+            r#"SELECT outcome AS "outcome!: UseOutcome", url AS "url!", redirect_status AS "redirect_status!"
            FROM links.take_use($1, $2, $3, $4, $5, $6, $7, $8)"#,
             click.link_id.uuid(),
             now,

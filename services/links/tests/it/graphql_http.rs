@@ -234,6 +234,40 @@ async fn invalid_tokens_return_401_and_nothing_is_executed() {
 }
 
 #[tokio::test]
+async fn a_token_permits_what_its_scopes_name() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let create = "mutation { createLink(input: {url: \"https://a.example/\"}) { id } }";
+    let query = "{ links { totalCount } }";
+    for (scope, document, status) in [
+        ("links:read", query, 200),
+        ("links:write", create, 200),
+        ("openid profile", create, 200),
+        ("links:read", create, 403),
+        ("links:write", query, 403),
+        ("media:write", create, 403),
+    ] {
+        let token = cluster.issuer.token_with(ALICE, json!({"scope": scope}));
+        let request = replica.client.post(replica.url("/v1/links/graphql"));
+        let request = request.bearer_auth(token).header("accept", RESPONSE);
+        let response = request
+            .json(&json!({"query": document}))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{scope}: {document}");
+        if status == 403 {
+            let challenge = header(&response, "www-authenticate").to_owned();
+            assert!(challenge.contains("insufficient_scope"), "{challenge}");
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN");
+        }
+    }
+    let data = replica.data(ALICE, query, json!({})).await;
+    assert_eq!(data["links"]["totalCount"], 2, "no refused mutation ran");
+}
+
+#[tokio::test]
 async fn get_executes_queries_and_rejects_mutations() {
     let replica = Replica::start().await;
     let get = async |pairs: &[(&str, &str)]| {

@@ -56,7 +56,7 @@ async fn sequential_scans(admin: &mut PgConnection) -> BTreeMap<String, i64> {
 
 /// Every statement that the compiler has checked, by the plan for unknown values.
 async fn large_tables_in_plans(role: &mut PgConnection, large: &[String]) -> Vec<String> {
-    let setup = "SET quartet.user_id = 'usr_1'; SET plan_cache_mode = force_generic_plan";
+    let setup = "SET quartet.principals = '{usr_1}'; SET plan_cache_mode = force_generic_plan";
     sqlx::raw_sql(setup).execute(&mut *role).await.unwrap();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let mut found = Vec::new();

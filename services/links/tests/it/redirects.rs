@@ -164,6 +164,76 @@ async fn a_repeated_request_takes_one_use_and_is_one_click() {
     assert_eq!(other.follow("one-time").await.status(), 410);
 }
 
+/// Whoever may choose the request id, behind a proxy that passes it on.
+#[tokio::test]
+async fn a_chosen_request_id_shares_no_use() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    for slug in ["shared", "ahead"] {
+        let input = json!({"url": "https://example.com/", "slug": slug, "maxClicks": 1});
+        replica.create(input).await;
+    }
+    let same = cluster.clock.uuid_v7().to_string();
+    let visit = async |slug: &str, id: &str, agent: &str| {
+        let visit = replica.visit(slug).header("x-request-id", id);
+        let response = visit.header("user-agent", agent).send().await.unwrap();
+        response.status().as_u16()
+    };
+    let (one, other) = (
+        "Mozilla/5.0 (X11) Firefox/140.0",
+        "Mozilla/5.0 (X11) Firefox/141.0",
+    );
+    assert_eq!(visit("shared", &same, one).await, 302);
+    assert_eq!(visit("shared", &same, other).await, 410, "another visitor");
+    assert_eq!(visit("shared", &same, one).await, 302, "the same request");
+    let ms = cluster.clock.now().timestamp_millis() + 30_000;
+    let ahead = uuid::Builder::from_unix_timestamp_millis(ms.try_into().unwrap(), &[7; 10]);
+    let ahead = ahead.into_uuid().to_string();
+    assert_eq!(visit("ahead", &ahead, one).await, 302);
+    assert_eq!(visit("ahead", &ahead, one).await, 410);
+}
+
+/// A replica that has not heard of a change yet.
+#[tokio::test]
+async fn a_limited_link_that_is_gone_is_not_called_exhausted() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    for trigger in ["tell_of_updates", "tell_of_deletes"] {
+        let mute = format!("ALTER TABLE links.links DISABLE TRIGGER {trigger}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(mute))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+    }
+    for (slug, change, expected) in [
+        (
+            "off",
+            "UPDATE links.links SET enabled = false",
+            (410, "link_disabled"),
+        ),
+        (
+            "late",
+            "UPDATE links.links SET expires_at = created_at",
+            (410, "link_expired"),
+        ),
+        ("gone", "DELETE FROM links.links", (404, "link_not_found")),
+    ] {
+        let input = json!({"url": "https://example.com/", "slug": slug, "maxClicks": 5});
+        replica.create(input).await;
+        assert_eq!(replica.follow(slug).await.status(), 302);
+        let change = format!("{change} WHERE slug = '{slug}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(change))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            let (status, code) = problem_code(replica.follow(slug).await).await;
+            assert_eq!((status, code.as_str()), expected);
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_request_id_on_two_links_is_two_clicks() {
     let cluster = Cluster::new().await;

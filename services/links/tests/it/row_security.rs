@@ -16,11 +16,12 @@ const TABLES: [&str; 8] = [
     "freed_slugs",
 ];
 
-/// The number of rows of a table that a transaction of `subject` sees.
-async fn visible_rows(role: &mut PgConnection, subject: Option<&str>, table: &str) -> i64 {
+/// The number of rows of a table that a transaction of these principals sees.
+async fn visible_rows(role: &mut PgConnection, principals: Option<&[&str]>, table: &str) -> i64 {
     run(role, "BEGIN").await.unwrap();
-    if let Some(subject) = subject {
-        let set = sqlx::query("SELECT set_config('quartet.user_id', $1, true)").bind(subject);
+    if let Some(principals) = principals {
+        let set = sqlx::query("SELECT set_config('quartet.principals', $1::text[]::text, true)")
+            .bind(principals);
         set.execute(&mut *role).await.unwrap();
     }
     let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM links.{table}"));
@@ -50,7 +51,7 @@ async fn with_clicks() -> (Replica, String) {
 }
 
 #[tokio::test]
-async fn transactions_see_only_the_rows_of_their_subject() {
+async fn transactions_see_only_the_rows_of_their_principals() {
     let (replica, _) = with_clicks().await;
     let mut role = replica.cluster.database.connect_as_role().await;
     let mut admin = replica.cluster.database.connect_as_admin().await;
@@ -63,26 +64,27 @@ async fn transactions_see_only_the_rows_of_their_subject() {
         assert!(rows > 0, "{table} has rows");
     }
     for table in TABLES {
-        for subject in [
+        for principals in [
             None,
-            Some(""),
-            Some("usr_bob"),
-            Some("%"),
-            Some("' OR true --"),
+            Some(&[][..]),
+            Some(&["", "usr_bob", "%"]),
+            Some(&["' OR true --", "usr_bob,usr_alice", "}"]),
         ] {
             assert_eq!(
-                visible_rows(&mut role, subject, table).await,
+                visible_rows(&mut role, principals, table).await,
                 0,
-                "{table} for {subject:?}"
+                "{table} for {principals:?}"
             );
         }
         // Clicks are read by functions only.
         let own = ["links", "click_totals", "click_hours"].contains(&table);
-        assert_eq!(
-            visible_rows(&mut role, Some(ALICE), table).await,
-            i64::from(own),
-            "{table}"
-        );
+        for principals in [&[ALICE][..], &["org_1", ALICE]] {
+            assert_eq!(
+                visible_rows(&mut role, Some(principals), table).await,
+                i64::from(own),
+                "{table} for {principals:?}"
+            );
+        }
     }
     assert_eq!(
         visible_rows(&mut role, None, "links").await,
@@ -96,8 +98,8 @@ async fn rows_of_other_users_cannot_be_written() {
     let (replica, _) = with_clicks().await;
     let mut role = replica.cluster.database.connect_as_role().await;
     for subject in [
-        "SET quartet.user_id = ''",
-        "SET quartet.user_id = 'usr_bob'",
+        "SET quartet.principals = ''",
+        "SET quartet.principals = '{usr_bob}'",
     ] {
         run(&mut role, subject).await.unwrap();
         assert_eq!(
@@ -125,7 +127,7 @@ async fn rows_of_other_users_cannot_be_written() {
             assert_eq!(sql_state(&error), "42501", "{error}");
         }
     }
-    run(&mut role, "SET quartet.user_id = 'usr_bob'")
+    run(&mut role, "SET quartet.principals = '{usr_bob}'")
         .await
         .unwrap();
     let own = "INSERT INTO links.links (id, owner, slug, url, created_at, updated_at) VALUES (gen_random_uuid(), 'usr_bob', 'own', 'https://b.example/', now(), now())";
@@ -148,7 +150,7 @@ async fn partitions_cannot_be_read_directly() {
         .await
         .unwrap();
     assert!(partitions.len() > 10, "partitions are created ahead");
-    run(&mut role, "SET quartet.user_id = 'usr_alice'")
+    run(&mut role, "SET quartet.principals = '{usr_alice}'")
         .await
         .unwrap();
     for partition in partitions {
@@ -211,7 +213,7 @@ async fn no_user_can_have_the_clicks_of_a_stranger_purged_or_reserve_a_slug() {
         run(&mut role, "BEGIN").await.unwrap();
         run(
             &mut role,
-            "SELECT set_config('quartet.user_id', 'usr_bob', true)",
+            "SELECT set_config('quartet.principals', '{usr_bob}', true)",
         )
         .await
         .unwrap();

@@ -167,6 +167,24 @@ async fn a_missing_init_and_an_expired_token_close_the_socket() {
 }
 
 #[tokio::test]
+async fn a_socket_permits_what_its_token_does() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let mut socket = replica.socket().await;
+    let token = cluster
+        .issuer
+        .token_with(ALICE, json!({"scope": "links:read"}));
+    socket.init(&token).await;
+    let create = "mutation { createLink(input: {url: \"https://a.example/\"}) { id } }";
+    socket.subscribe("1", create).await;
+    let refused = socket.receive().await;
+    assert_eq!(refused["type"], "error", "{refused}");
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "FORBIDDEN");
+    socket.subscribe("2", "{ links { totalCount } }").await;
+    assert_eq!(socket.next_data("2").await["links"]["totalCount"], 0);
+}
+
+#[tokio::test]
 async fn subscriptions_per_socket_are_limited() {
     let cluster = Cluster::new().await;
     let replica = cluster

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    auth::{Reader, Writer},
     domain::{Context, assets},
     problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
-        Owner,
         assets::{AssetId, AssetRow, Filter, Status, Visibility},
         objects::ObjectStore,
     },
@@ -102,7 +102,7 @@ pub(super) struct ListQuery {
 )]
 pub(super) async fn list_assets(
     State(ctx): State<Context>,
-    owner: Owner,
+    Reader(actor): Reader,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Asset>>, Problem> {
     let limit = page::clamp(query.limit);
@@ -115,7 +115,7 @@ pub(super) async fn list_assets(
         visibility: query.visibility,
         before,
     };
-    let rows = assets::list(&ctx, &owner, filter, i64::from(limit) + 1).await?;
+    let rows = assets::list(&ctx, &actor, filter, i64::from(limit) + 1).await?;
     let page = Page::from_rows(rows, limit, CURSOR, |row| row.id);
     Ok(Json(page.map(|row| Asset::new(row, &ctx.objects))))
 }
@@ -141,11 +141,11 @@ pub(super) async fn list_assets(
 )]
 pub(super) async fn get_asset(
     State(ctx): State<Context>,
-    owner: Owner,
+    Reader(actor): Reader,
     Path(id): Path<AssetId>,
     if_none_match: Option<IfNoneMatch>,
 ) -> Result<Response, Problem> {
-    let asset = assets::get(&ctx, &owner, id).await?;
+    let asset = assets::get(&ctx, &actor, id).await?;
     let tag = entity_tag(&asset);
     if if_none_match.is_some_and(|tags| tags.has(&tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
@@ -171,10 +171,10 @@ pub(super) async fn get_asset(
 )]
 pub(super) async fn delete_asset(
     State(ctx): State<Context>,
-    owner: Owner,
+    Writer(actor): Writer,
     Path(id): Path<AssetId>,
 ) -> Result<StatusCode, Problem> {
-    assets::delete(&ctx, &owner, id).await?;
+    assets::delete(&ctx, &actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -198,10 +198,10 @@ pub(super) async fn delete_asset(
 )]
 pub(super) async fn download_asset(
     State(ctx): State<Context>,
-    owner: Owner,
+    Reader(actor): Reader,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
-    let download = assets::download(&ctx, &owner, id).await?;
+    let download = assets::download(&ctx, &actor, id).await?;
     let body = Json(Download {
         url: download.url,
         expires_at: download.expires_at,

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::assets::Asset,
+    auth::Writer,
     config::Uploads,
     domain::{
         Context, completion, content,
@@ -27,7 +28,6 @@ use crate::{
     },
     problems::{ASSET_FAILED, NOT_UPLOADED, STORE_UNAVAILABLE, UPLOAD_MISMATCH},
     store::{
-        Owner,
         assets::{AssetId, Visibility},
         objects::ObjectStore,
     },
@@ -110,14 +110,14 @@ pub(crate) struct SignedUpload {
 )]
 pub(super) async fn presign_upload(
     State(ctx): State<Context>,
-    owner: Owner,
+    Writer(actor): Writer,
     keeper: Keeper,
     Json(request): Json<PresignRequest>,
 ) -> Result<Response, Problem> {
     let upload = request.check(&ctx.config.uploads)?;
     let objects = ctx.objects.clone();
     let reply = keeper.reply(move |presigned| created(presigned, &objects));
-    let presigned = uploads::presign(&ctx, &owner, upload, &reply).await?;
+    let presigned = uploads::presign(&ctx, &actor, upload, &reply).await?;
     Ok(reply.answer(&presigned).into_response())
 }
 
@@ -164,10 +164,10 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
 )]
 pub(super) async fn complete_upload(
     State(ctx): State<Context>,
-    owner: Owner,
+    Writer(actor): Writer,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
-    let asset = completion::complete(&ctx, &owner, id).await?;
+    let asset = completion::complete(&ctx, &actor, id).await?;
     Ok(Asset::respond(asset, &ctx.objects))
 }
 

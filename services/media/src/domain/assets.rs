@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 use quartet_db::begin_as;
 
 use crate::{
     domain::Context,
     error::Error,
     store::{
-        Owner,
         assets::{self, AssetId, AssetRow, Filter, Status, Visibility},
         objects::Validity,
         sweeps,
@@ -26,27 +26,27 @@ pub(crate) struct Download {
     pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
-pub(crate) async fn get(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+pub(crate) async fn get(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     // Nothing to commit: the rollback costs no round trip of its own.
-    let asset = assets::by_id(&mut tx, owner, id).await?;
+    let asset = assets::by_id(&mut tx, actor.owner(), id).await?;
     asset.ok_or(Error::AssetNotFound)
 }
 
 /// Up to `limit` assets, newest first.
 pub(crate) async fn list(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, Error> {
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    Ok(assets::list(&mut tx, owner, filter, limit).await?)
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    Ok(assets::list(&mut tx, actor.owner(), filter, limit).await?)
 }
 
 /// The public URL of a public asset, or a signed URL of a private one.
-pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Result<Download, Error> {
-    let asset = get(ctx, owner, id).await?;
+pub(crate) async fn download(ctx: &Context, actor: &Actor, id: AssetId) -> Result<Download, Error> {
+    let asset = get(ctx, actor, id).await?;
     match (asset.status, asset.visibility) {
         (Status::Pending, _) => Err(Error::AssetNotReady),
         (Status::Failed, _) => Err(Error::AssetFailed),
@@ -70,10 +70,10 @@ pub(crate) async fn download(ctx: &Context, owner: &Owner, id: AssetId) -> Resul
 
 /// Hides the asset, then deletes its objects, then its row. The row goes last: it is what the sweep
 /// finds the object by when the store does not respond or the process dies in between.
-pub(crate) async fn delete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<(), Error> {
+pub(crate) async fn delete(ctx: &Context, actor: &Actor, id: AssetId) -> Result<(), Error> {
     let now = ctx.clock.now();
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let deleted = assets::delete(&mut tx, owner, id, now, now + SWEEP_DELAY).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let deleted = assets::delete(&mut tx, actor.owner(), id, now, now + SWEEP_DELAY).await?;
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {

@@ -17,6 +17,7 @@
 
 use std::time::Duration;
 
+use quartet_auth::Actor;
 use quartet_common::problem::Rule;
 use quartet_db::begin_as;
 
@@ -24,7 +25,6 @@ use crate::{
     domain::{Context, assets::get, content},
     error::{Error, Mismatch},
     store::{
-        Owner,
         assets::{self, AssetId, AssetRow, Status},
         objects::ObjectHead,
     },
@@ -35,56 +35,59 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// Makes a pending asset ready if the uploaded file is what was declared; otherwise marks it failed.
 /// Completing a ready asset again changes nothing.
-pub(crate) async fn complete(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let asset = get(ctx, owner, id).await?;
+pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, actor, id).await?;
     match asset.status {
         Status::Ready => Ok(asset),
         Status::Failed => Err(Error::AssetFailed),
         Status::Pending => {
-            let (owned, owner) = (ctx.clone(), owner.clone());
-            let verify = || async move { verify(&owned, &owner, asset).await };
-            ctx.verifications.join(id, verify).await
+            let owner = actor.owner().clone();
+            let (owned, actor) = (ctx.clone(), actor.clone());
+            let verify = || async move { verify(&owned, &actor, asset).await };
+            ctx.verifications.join(id, owner, verify).await
         }
     }
 }
 
-async fn verify(ctx: &Context, owner: &Owner, asset: AssetRow) -> Result<AssetRow, Error> {
+async fn verify(ctx: &Context, actor: &Actor, asset: AssetRow) -> Result<AssetRow, Error> {
     let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let held = assets::hold(&mut tx, owner, asset.id, ctx.clock.now() + limit).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    // A copy may begin at the very end of the verification, and take as long.
+    let until = ctx.clock.now() + limit + limit;
+    let held = assets::hold(&mut tx, actor.owner(), asset.id, until).await?;
     tx.commit().await?;
     if !held {
-        return settled(ctx, owner, asset.id).await;
+        return settled(ctx, actor, asset.id).await;
     }
-    let verified = tokio::time::timeout(limit, attempts(ctx, owner, &asset));
+    let verified = tokio::time::timeout(limit, attempts(ctx, actor, &asset));
     verified.await.map_err(|_| Error::VerificationEnded)?
 }
 
-async fn attempts(ctx: &Context, owner: &Owner, asset: &AssetRow) -> Result<AssetRow, Error> {
+async fn attempts(ctx: &Context, actor: &Actor, asset: &AssetRow) -> Result<AssetRow, Error> {
     for _ in 0..MAX_ATTEMPTS {
         let Some(head) = ctx.objects.head_incoming(asset.id).await? else {
             // Perhaps another replica has just completed it.
-            return settled(ctx, owner, asset.id).await;
+            return settled(ctx, actor, asset.id).await;
         };
         let Some(mismatches) = compare(ctx, asset, &head).await? else {
             continue;
         };
         if !mismatches.is_empty() {
-            return reject(ctx, owner, asset, mismatches).await;
+            return reject(ctx, actor, asset, mismatches).await;
         }
         let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
         let disposition = content::disposition(&asset.content_type);
         let copied = ctx.objects.publish(asset, &head, disposition, limit);
         if copied.await? {
-            return accept(ctx, owner, asset, head.size_bytes).await;
+            return accept(ctx, actor, asset, head.size_bytes).await;
         }
     }
     Err(Error::VerificationEnded)
 }
 
 /// What a completed asset has become; for one that is pending, no file has arrived.
-async fn settled(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, Error> {
-    let asset = get(ctx, owner, id).await?;
+async fn settled(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
+    let asset = get(ctx, actor, id).await?;
     match asset.status {
         Status::Ready => Ok(asset),
         Status::Failed => Err(Error::AssetFailed),
@@ -94,16 +97,16 @@ async fn settled(ctx: &Context, owner: &Owner, id: AssetId) -> Result<AssetRow, 
 
 async fn accept(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     asset: &AssetRow,
     size_bytes: u64,
 ) -> Result<AssetRow, Error> {
-    if settle(ctx, owner, asset.id, Status::Ready).await? {
+    if settle(ctx, actor, asset.id, Status::Ready).await? {
         ctx.metrics.completed.inc();
         ctx.metrics.completed_bytes.inc_by(size_bytes);
         delete_incoming(ctx, asset).await;
     }
-    let settled = settled(ctx, owner, asset.id).await;
+    let settled = settled(ctx, actor, asset.id).await;
     if matches!(settled, Err(Error::AssetNotFound | Error::AssetFailed)) {
         // Deleted or rejected while the file was being copied.
         let deleted = ctx.objects.delete(asset.visibility, &asset.object_key);
@@ -114,11 +117,11 @@ async fn accept(
 
 async fn reject(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     asset: &AssetRow,
     mismatches: Vec<Mismatch>,
 ) -> Result<AssetRow, Error> {
-    if settle(ctx, owner, asset.id, Status::Failed).await? {
+    if settle(ctx, actor, asset.id, Status::Failed).await? {
         ctx.metrics.rejected.inc();
         delete_incoming(ctx, asset).await;
     }
@@ -126,9 +129,9 @@ async fn reject(
 }
 
 /// `false` when the asset is no longer pending.
-async fn settle(ctx: &Context, owner: &Owner, id: AssetId, status: Status) -> Result<bool, Error> {
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
-    let settled = assets::settle(&mut tx, owner, id, status, ctx.clock.now()).await?;
+async fn settle(ctx: &Context, actor: &Actor, id: AssetId, status: Status) -> Result<bool, Error> {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let settled = assets::settle(&mut tx, actor.owner(), id, status, ctx.clock.now()).await?;
     tx.commit().await?;
     Ok(settled)
 }

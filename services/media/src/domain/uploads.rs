@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use quartet_auth::Actor;
 use quartet_db::begin_as;
 use quartet_service::idempotency::Reply;
 
@@ -21,7 +22,6 @@ use crate::{
     domain::{Context, content},
     error::Error,
     store::{
-        Owner,
         assets::{self, AssetId, AssetRow, Status, Visibility},
         objects::{SignedRequest, Validity},
     },
@@ -48,7 +48,7 @@ pub(crate) struct PresignedUpload {
 /// that disconnects before the commit leaves nothing behind.
 pub(crate) async fn presign(
     ctx: &Context,
-    owner: &Owner,
+    actor: &Actor,
     upload: NewUpload,
     reply: &Reply<PresignedUpload>,
 ) -> Result<PresignedUpload, Error> {
@@ -73,11 +73,11 @@ pub(crate) async fn presign(
     let disposition = content::disposition(&asset.content_type);
     let request = ctx.objects.sign_upload(&asset, disposition, validity);
     let presigned = PresignedUpload { asset, request };
-    let mut tx = begin_as(&ctx.db, owner.as_str()).await?;
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.
     let late = Duration::from_secs(ctx.config.uploads.abandoned_after_seconds);
     let incoming_until = validity.ends_at() + late;
-    assets::insert(&mut tx, owner, &presigned.asset, incoming_until).await?;
+    assets::insert(&mut tx, actor.owner(), &presigned.asset, incoming_until).await?;
     reply.keep(&mut tx, &presigned).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();

@@ -17,6 +17,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use quartet_common::principal::Principal;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
@@ -25,19 +26,25 @@ use crate::{
     store::assets::{AssetId, AssetRow},
 };
 
-/// Further ones are refused.
+/// Further ones are refused: altogether, and of one owner, so that none keeps the others out.
 const MAX_RUNNING: usize = 64;
+const MAX_RUNNING_PER_OWNER: usize = 8;
 /// Files that are read whole at the same time; further ones wait.
 const MAX_WHOLE_READS: usize = 4;
 
 type Outcome = Result<AssetRow, Arc<Error>>;
+
+struct Running {
+    owner: Principal,
+    outcome: Shared<BoxFuture<'static, Outcome>>,
+}
 
 /// Clones share the tasks.
 #[derive(Clone)]
 pub(crate) struct Verifications(Arc<Inner>);
 
 struct Inner {
-    running: Mutex<HashMap<AssetId, Shared<BoxFuture<'static, Outcome>>>>,
+    running: Mutex<HashMap<AssetId, Running>>,
     tasks: TaskTracker,
     whole_reads: Semaphore,
     /// How long a request waits.
@@ -65,12 +72,13 @@ impl Verifications {
     pub(crate) async fn join<F>(
         &self,
         id: AssetId,
+        owner: Principal,
         verify: impl FnOnce() -> F,
     ) -> Result<AssetRow, Error>
     where
         F: Future<Output = Result<AssetRow, Error>> + Send + 'static,
     {
-        let outcome = self.start(id, verify)?;
+        let outcome = self.start(id, owner, verify)?;
         match tokio::time::timeout(self.0.patience, outcome).await {
             Ok(outcome) => outcome.map_err(Error::Shared),
             Err(_) => Err(Error::StillVerifying),
@@ -80,16 +88,18 @@ impl Verifications {
     fn start<F>(
         &self,
         id: AssetId,
+        owner: Principal,
         verify: impl FnOnce() -> F,
     ) -> Result<Shared<BoxFuture<'static, Outcome>>, Error>
     where
         F: Future<Output = Result<AssetRow, Error>> + Send + 'static,
     {
         let mut running = self.running();
-        if let Some(outcome) = running.get(&id) {
-            return Ok(outcome.clone());
+        if let Some(running) = running.get(&id) {
+            return Ok(running.outcome.clone());
         }
-        if running.len() >= MAX_RUNNING {
+        let own = running.values().filter(|other| other.owner == owner);
+        if own.count() >= MAX_RUNNING_PER_OWNER || running.len() >= MAX_RUNNING {
             return Err(Error::TooBusy);
         }
         let entry = Entry {
@@ -108,8 +118,9 @@ impl Verifications {
             ended.unwrap_or_else(|_| Err(Arc::new(Error::VerificationEnded)))
         };
         let outcome = outcome.boxed().shared();
-        running.insert(id, outcome.clone());
-        Ok(outcome)
+        let shared = outcome.clone();
+        running.insert(id, Running { owner, outcome });
+        Ok(shared)
     }
 
     /// Waits for the turn to read a whole file.
@@ -118,7 +129,7 @@ impl Verifications {
         permit.expect("the semaphore stays open")
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<AssetId, Shared<BoxFuture<'static, Outcome>>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<AssetId, Running>> {
         self.0
             .running
             .lock()
@@ -135,5 +146,44 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.verifications.running().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use quartet_common::clock::Clock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_owner_does_not_keep_the_others_out() {
+        let verifications = Verifications::new(TaskTracker::new(), Duration::ZERO);
+        let clock = Clock::system();
+        let join = async |owner: &str, id: AssetId| {
+            let owner = Principal::parse(owner).unwrap();
+            let outcome = verifications.join(id, owner, pending).await;
+            outcome.unwrap_err()
+        };
+        let first = AssetId::new(&clock);
+        assert!(matches!(join("usr_a", first).await, Error::StillVerifying));
+        for _ in 1..MAX_RUNNING_PER_OWNER {
+            let error = join("usr_a", AssetId::new(&clock)).await;
+            assert!(matches!(error, Error::StillVerifying), "{error:?}");
+        }
+        let error = join("usr_a", AssetId::new(&clock)).await;
+        assert!(matches!(error, Error::TooBusy), "{error:?}");
+        let error = join("usr_a", first).await;
+        assert!(
+            matches!(error, Error::StillVerifying),
+            "waiting is free: {error:?}"
+        );
+        for n in MAX_RUNNING_PER_OWNER..MAX_RUNNING {
+            let error = join(&format!("usr_{}", n / 8), AssetId::new(&clock)).await;
+            assert!(matches!(error, Error::StillVerifying), "{error:?}");
+        }
+        let error = join("usr_z", AssetId::new(&clock)).await;
+        assert!(matches!(error, Error::TooBusy), "{error:?}");
     }
 }

@@ -1,12 +1,11 @@
 //! Rows of `media.assets`. Every query names one owner.
 
 use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
-
-use crate::store::Owner;
 
 typed_id!(
     /// A stored file with its metadata.
@@ -85,7 +84,7 @@ pub(crate) struct DeletedAsset {
 /// Stores an asset; until `incoming_until` its upload may arrive.
 pub(crate) async fn insert(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     asset: &AssetRow,
     incoming_until: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -118,7 +117,7 @@ pub(crate) async fn insert(
 
 pub(crate) async fn by_id(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
 ) -> Result<Option<AssetRow>, sqlx::Error> {
     statement(
@@ -140,7 +139,7 @@ pub(crate) async fn by_id(
 /// Newest first, up to `limit` rows.
 pub(crate) async fn list(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     filter: Filter,
     limit: i64,
 ) -> Result<Vec<AssetRow>, sqlx::Error> {
@@ -172,7 +171,7 @@ pub(crate) async fn list(
 /// no longer pending.
 pub(crate) async fn hold(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
     until: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
@@ -194,7 +193,7 @@ pub(crate) async fn hold(
 /// Moves a pending asset to its next state; `false` when it is no longer pending.
 pub(crate) async fn settle(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
     status: Status,
     now: DateTime<Utc>,
@@ -219,7 +218,7 @@ pub(crate) async fn settle(
 /// not exist.
 pub(crate) async fn delete(
     db: &mut PgConnection,
-    owner: &Owner,
+    owner: &Principal,
     id: AssetId,
     now: DateTime<Utc>,
     sweep_after: DateTime<Utc>,

@@ -3,17 +3,3 @@
 pub(crate) mod assets;
 pub(crate) mod objects;
 pub(crate) mod sweeps;
-
-/// The subject of a verified access token.
-#[derive(Clone, Debug)]
-pub(crate) struct Owner(String);
-
-impl Owner {
-    pub(crate) fn new(subject: &str) -> Self {
-        Self(subject.to_owned())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}

@@ -57,6 +57,45 @@ async fn every_operation_requires_a_valid_token() {
     }
 }
 
+#[tokio::test]
+async fn a_token_permits_what_its_scopes_name() {
+    let app = TestApp::start().await;
+    let http = reqwest::Client::new();
+    let send = async |scope: Option<&str>, method: Method, path: &str| {
+        let token = app.issuer.token_with("usr_a", json!({"scope": scope}));
+        let request = http.request(method, format!("http://{}{path}", app.address));
+        let request = request.bearer_auth(token).json(&png("private"));
+        request.send().await.unwrap()
+    };
+    let (list, presign) = ("/v1/media/assets", "/v1/media/presign");
+    for scope in [None, Some("openid email"), Some("media:read media:write")] {
+        assert_eq!(
+            send(scope, Method::GET, list).await.status(),
+            200,
+            "{scope:?}"
+        );
+        assert_eq!(
+            send(scope, Method::POST, presign).await.status(),
+            201,
+            "{scope:?}"
+        );
+    }
+    assert_eq!(
+        send(Some("media:read"), Method::GET, list).await.status(),
+        200
+    );
+    for (scope, method, path) in [
+        ("media:read", Method::POST, presign),
+        ("media:write", Method::GET, list),
+        ("links:write", Method::POST, presign),
+    ] {
+        let response = send(Some(scope), method, path).await;
+        let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+        assert!(challenge.contains("insufficient_scope"), "{challenge}");
+        problem_of(response, 403, "forbidden").await;
+    }
+}
+
 /// Row-level security: what the service's role sees without the predicates of its queries.
 #[tokio::test]
 async fn row_level_security_hides_rows_of_other_users() {
@@ -65,16 +104,23 @@ async fn row_level_security_hides_rows_of_other_users() {
     let pool = app.role_pool().await;
     let count = "SELECT count(*) FROM media.assets";
     let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
-    assert_eq!(unset, 0, "no rows without a user");
-    for (subject, expected) in [("usr_b", 0_i64), ("", 0), ("usr_a", 1)] {
+    assert_eq!(unset, 0, "no rows without principals");
+    for (principals, expected) in [
+        ("{usr_b}", 0_i64),
+        ("", 0),
+        ("{}", 0),
+        ("{NULL}", 0),
+        ("{usr_a}", 1),
+        ("{usr_b,usr_a}", 1),
+    ] {
         let mut tx = pool.begin().await.unwrap();
-        sqlx::query("SELECT set_config('quartet.user_id', $1, true)")
-            .bind(subject)
+        sqlx::query("SELECT set_config('quartet.principals', $1, true)")
+            .bind(principals)
             .execute(&mut *tx)
             .await
             .unwrap();
         let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(seen, expected, "{subject}");
+        assert_eq!(seen, expected, "{principals}");
         let given_away = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
             .execute(&mut *tx)
             .await;

@@ -12,10 +12,10 @@ fn imports_point_downward() {
             ["jobs", "domain error state store", "axum"],
             [
                 "api",
-                "config domain error problems state store",
+                "auth config domain error problems state store",
                 "sqlx PgConnection aws_sdk_s3",
             ],
-            ["auth", "state store", "sqlx"],
+            ["auth", "state", "sqlx"],
             ["state", "config domain", ""],
             [
                 "domain",

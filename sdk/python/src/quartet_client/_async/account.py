@@ -10,7 +10,14 @@ from quartet_client._calls import acall, checked, expect
 from quartet_client._generated.rest import AuthenticatedClient
 from quartet_client._generated.rest.api.sessions import delete_session, list_sessions
 from quartet_client._generated.rest.api.users import create_user, delete_me, get_me, update_me
-from quartet_client._generated.rest.models import Session, SessionPage, SignUp, User, UserPatch
+from quartet_client._generated.rest.models import (
+    AccountDeletion,
+    Session,
+    SessionPage,
+    SignUp,
+    User,
+    UserPatch,
+)
 from quartet_client._generated.rest.types import UNSET
 
 
@@ -55,9 +62,13 @@ class AsyncAccount:
             ),
         )
 
-    async def delete(self, *, if_match: str | None = None) -> None:
+    async def delete(self, current_password: str, *, if_match: str | None = None) -> None:
         """Deletes the account and its sessions. Requires a recent login."""
-        await delete_me.asyncio_detailed(client=self._rest, if_match=if_match or UNSET)
+        await delete_me.asyncio_detailed(
+            client=self._rest,
+            body=AccountDeletion(current_password=current_password),
+            if_match=if_match or UNSET,
+        )
         await self._keeper.replace(None)
 
     async def sessions(self, *, page_size: int = 100) -> AsyncIterator[Session]:

@@ -4,15 +4,18 @@
 //! takes a slot for that time only:
 //!
 //! ```text
-//! lane of the account (1 attempt)       attempts on one account run one after the other
-//!   -> lane of the client's network     bounds the guesses that pass the throttle at once
+//! lane of account and network (1)       one network waits for one account once
+//!   -> gate: account (1) and network    attempts on one account run one after the other, and few
+//!                                       guesses of one network pass the throttle at once
 //!     -> slot (max_concurrent)          bounds CPU and memory: each slot has `memory_kib`
 //! ```
 //!
-//! At every gate `max_waiting` may wait; further ones get `TooBusy` (503) at once.
+//! At each of them `max_waiting` may wait; further ones get `TooBusy` (503) at once. All queues are
+//! fair to networks, so that a flood from some delays its own: a network stands in the line of an
+//! account once, waits for itself without keeping the account, and gets slots by turns.
 //!
 //! Invariants:
-//! - Lanes come before the slot. In the other order, attempts on one account would hold every slot
+//! - Lane and gate come before the slot. In the other order, attempts on one account would hold every slot
 //!   while they wait for each other, and no one else could log in.
 //! - A permit is held until the outcome of an attempt is stored, so the next attempt on the account
 //!   sees it. Otherwise parallel guesses would all pass the throttle before the first one counts.
@@ -27,6 +30,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::{
+    gate::{Entry, Gate},
+    lanes::{Lanes, Place},
+    slots::{Slot, Slots},
+};
+use crate::{config::Passwords, error::Error};
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
@@ -34,10 +43,6 @@ use argon2::{
 use prometheus_client::metrics::counter::Counter;
 use quartet_common::config::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::lanes::{Lanes, Place};
-use crate::{config::Passwords, error::Error};
 
 /// Attempts of one network that have passed the throttle, per slot: enough that slots need not wait
 /// for the database.
@@ -52,11 +57,9 @@ pub(crate) struct Hasher(Arc<Inner>);
 
 struct Inner {
     argon2: Argon2<'static>,
-    slots: Arc<Semaphore>,
-    /// Those who wait for a slot.
-    queue: Semaphore,
-    accounts: Arc<Lanes>,
-    networks: Arc<Lanes>,
+    pairs: Arc<Lanes>,
+    gate: Arc<Gate>,
+    slots: Arc<Slots>,
     /// Of the slots that are free; as many as have ever been in use at once.
     memory: Mutex<Vec<Memory>>,
     /// Verified when the account does not exist, so that both cases take the same time.
@@ -104,10 +107,9 @@ impl Hasher {
         let max_waiting = settings.max_waiting;
         Ok(Self(Arc::new(Inner {
             argon2,
-            slots: Arc::new(Semaphore::new(max_concurrent)),
-            queue: Semaphore::new(max_waiting),
-            accounts: Lanes::new(1, max_waiting),
-            networks: Lanes::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
+            pairs: Lanes::new(1, max_waiting),
+            gate: Gate::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
+            slots: Slots::new(max_concurrent, max_waiting),
             memory: Mutex::new(vec![memory]),
             decoy,
             count,
@@ -124,14 +126,15 @@ impl Hasher {
         network: &str,
     ) -> Result<Permit, Error> {
         let inner = &self.0;
-        let account = match account {
-            Some(key) => Some(inner.accounts.enter(key).await?),
+        let pair = match account {
+            Some(account) => Some(inner.pairs.enter(&format!("{account} {network}")).await?),
             None => None,
         };
-        let network = inner.networks.enter(network).await?;
+        let entry = inner.gate.enter(account, network).await?;
         Ok(Permit {
             inner: Arc::clone(inner),
-            _lanes: (account, network),
+            network: network.to_owned(),
+            _places: (entry, pair),
         })
     }
 }
@@ -139,7 +142,8 @@ impl Hasher {
 /// The right to make one attempt, and to hash and rate passwords for it, until it is dropped.
 pub(crate) struct Permit {
     inner: Arc<Inner>,
-    _lanes: (Option<Place>, Place),
+    network: String,
+    _places: (Entry, Option<Place>),
 }
 
 impl Permit {
@@ -193,7 +197,7 @@ impl Permit {
         &mut self,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let slot = self.slot().await?;
+        let slot: Slot = self.inner.slots.acquire(&self.network).await?;
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || {
             let mut memory = inner.take_memory();
@@ -204,16 +208,6 @@ impl Permit {
         })
         .await
         .map_err(|_| Error::Crypto("password work panicked"))
-    }
-
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let slots = &self.inner.slots;
-        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            return Ok(slot);
-        }
-        let _waiting = self.inner.queue.try_acquire().map_err(|_| Error::TooBusy)?;
-        let slot = Arc::clone(slots).acquire_owned().await;
-        Ok(slot.expect("the semaphore is never closed"))
     }
 }
 

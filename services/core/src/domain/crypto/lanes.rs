@@ -1,8 +1,7 @@
 //! Lanes: attempts with the same key enter a few at a time, in the order of their arrival.
 //!
 //! A lane exists while it is in use. A bounded number of attempts wait for it; further ones are refused.
-//! Those that wait for one lane take no room from others. An attempt that holds the lane of its account
-//! may still wait for that of its network: until then it keeps the account waiting.
+//! Those that wait for one lane take no room from others.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,8 @@
 //! Secrets: password hashes, the master key, and the keys that sign access tokens.
 
+mod gate;
 pub(crate) mod hasher;
 mod lanes;
 pub(crate) mod master_key;
 pub(crate) mod signing_keys;
+mod slots;

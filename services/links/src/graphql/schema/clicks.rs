@@ -1,12 +1,13 @@
 //! Counts of clicks.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, time::SystemTime};
 
 use async_graphql::{
     Context, Enum, Object, SimpleObject,
     dataloader::{DataLoader, Loader},
 };
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 
 use super::scope::scope;
 use crate::{
@@ -136,18 +137,18 @@ fn max_points(by: Interval, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc
 /// Loads the series of all links of a response in one transaction.
 pub(super) struct SeriesLoader {
     context: domain::Context,
-    owner: Arc<str>,
+    actor: Actor,
     meter: Meter,
 }
 
 pub(super) fn series_loader(
     context: domain::Context,
-    owner: Arc<str>,
+    actor: Actor,
     meter: Meter,
 ) -> DataLoader<SeriesLoader> {
     let loader = SeriesLoader {
         context,
-        owner,
+        actor,
         meter,
     };
     DataLoader::new(loader, tokio::spawn)
@@ -162,6 +163,6 @@ impl Loader<(LinkId, Span)> for SeriesLoader {
         keys: &[(LinkId, Span)],
     ) -> Result<HashMap<(LinkId, Span), Vec<PointRow>>> {
         let _connection = self.meter.connection().await?;
-        Ok(click_series::load(&self.context, &self.owner, keys).await?)
+        Ok(click_series::load(&self.context, &self.actor, keys).await?)
     }
 }

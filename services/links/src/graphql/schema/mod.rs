@@ -14,14 +14,11 @@ mod query;
 mod scope;
 mod subscription;
 
-use std::sync::Arc;
-
 use async_graphql::{Request, SchemaBuilder};
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 
-use self::{
-    metering::Metering, mutation::Mutation, query::Query, scope::Owner, subscription::Subscription,
-};
+use self::{metering::Metering, mutation::Mutation, query::Query, subscription::Subscription};
 use crate::{domain, graphql::budget::Meter};
 
 pub(super) use self::metering::validate_only;
@@ -42,16 +39,16 @@ pub(super) fn build(context: &domain::Context) -> Schema {
         .finish()
 }
 
-/// Adds to a request what its resolvers need: the owner whose links are visible, the meter, and a
+/// Adds to a request what its resolvers need: who acts, the meter, and a
 /// loader of click series, whose cache lives as long as the request.
 pub(super) fn scoped(
     request: Request,
     context: &domain::Context,
-    owner: Arc<str>,
+    actor: Actor,
     meter: Meter,
 ) -> Request {
-    let loader = clicks::series_loader(context.clone(), Arc::clone(&owner), meter.clone());
-    request.data(Owner(owner)).data(meter).data(loader)
+    let loader = clicks::series_loader(context.clone(), actor.clone(), meter.clone());
+    request.data(actor).data(meter).data(loader)
 }
 
 /// The schema in the schema definition language, with a final newline.

@@ -23,29 +23,29 @@ impl Mutation {
     /// `SLUG_TAKEN`.
     #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn create_link(&self, ctx: &Context<'_>, input: CreateLinkInput) -> Result<Link> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let _connection = connection(ctx).await?;
-        Ok(Link(links::create(context, owner, input.into()).await?))
+        Ok(Link(links::create(context, actor, input.into()).await?))
     }
 
     /// Changes a link. Every replica redirects by the new values as soon as it is notified, usually
     /// within milliseconds. Fails with `NOT_FOUND`, `INVALID_INPUT` or `SLUG_TAKEN`.
     #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn update_link(&self, ctx: &Context<'_>, id: ID, input: UpdateLinkInput) -> Result<Link> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let id = link_id(&id, "/id")?;
         let _connection = connection(ctx).await?;
-        Ok(Link(links::update(context, owner, id, input.into()).await?))
+        Ok(Link(links::update(context, actor, id, input.into()).await?))
     }
 
     /// Deletes a link with its counts and clicks. Its slug can be chosen again. Fails with
     /// `NOT_FOUND`.
     #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn delete_link(&self, ctx: &Context<'_>, id: ID) -> Result<DeletedLink> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let link = link_id(&id, "/id")?;
         let _connection = connection(ctx).await?;
-        links::delete(context, owner, link).await?;
+        links::delete(context, actor, link).await?;
         Ok(DeletedLink { id })
     }
 }

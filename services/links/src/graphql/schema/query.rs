@@ -28,9 +28,9 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "`lnk_` and 26 characters.")] id: ID,
     ) -> Result<Option<Link>> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let _connection = connection(ctx).await?;
-        let row = links::by_id(context, owner, link_id(&id, "/id")?).await?;
+        let row = links::by_id(context, actor, link_id(&id, "/id")?).await?;
         Ok(row.map(Link))
     }
 
@@ -42,10 +42,10 @@ impl Query {
         #[graphql(desc = "3 to 64 letters, digits, hyphens and underscores. Case matters.")]
         slug: String,
     ) -> Result<Option<Link>> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let slug = Slug::parse(&slug).map_err(|rule| invalid_argument("/slug", rule))?;
         let _connection = connection(ctx).await?;
-        let row = links::by_slug(context, owner, &slug).await?;
+        let row = links::by_slug(context, actor, &slug).await?;
         Ok(row.map(Link))
     }
 
@@ -73,7 +73,7 @@ impl Query {
         last: Option<i32>,
         #[graphql(desc = "Only links before this cursor.")] before: Option<String>,
     ) -> Result<LinkConnection> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let filter = filter.unwrap_or_default().into_filter()?;
         let order = order(order_by)?;
         let page = PageArguments {
@@ -84,7 +84,7 @@ impl Query {
         };
         let slice = page.into_slice(order)?;
         let _connection = connection(ctx).await?;
-        let rows = links::list(context, owner, &filter, order, &slice).await?;
+        let rows = links::list(context, actor, &filter, order, &slice).await?;
         Ok(LinkConnection::new(rows, &slice, order, filter))
     }
 }

@@ -1,8 +1,7 @@
 //! What every resolver reads from its context.
 
-use std::sync::Arc;
-
 use async_graphql::Context;
+use quartet_auth::Actor;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -10,12 +9,9 @@ use crate::{
     graphql::{budget::Meter, error::Result},
 };
 
-/// Whose links a request sees. Nothing is executed without.
-pub(super) struct Owner(pub(super) Arc<str>);
-
-/// The domain's context, and the owner.
-pub(super) fn scope<'a>(ctx: &'a Context<'_>) -> Result<(&'a domain::Context, &'a Arc<str>)> {
-    Ok((ctx.data::<domain::Context>()?, &ctx.data::<Owner>()?.0))
+/// The domain's context, and who acts. Nothing is executed without.
+pub(super) fn scope<'a>(ctx: &'a Context<'_>) -> Result<(&'a domain::Context, &'a Actor)> {
+    Ok((ctx.data::<domain::Context>()?, ctx.data::<Actor>()?))
 }
 
 /// The right to occupy a connection to Postgres, for every resolver that needs one: the fields of an

@@ -89,10 +89,10 @@ impl Subscription {
         ctx: &Context<'_>,
         link_id: ID,
     ) -> Result<impl Stream<Item = ClickEvent> + use<>> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let id = self::link_id(&link_id, "/linkId")?;
         let connection = connection(ctx).await?;
-        let watch = links::watch(context, owner, id).await?;
+        let watch = links::watch(context, actor, id).await?;
         drop(connection);
         let batches = stream::unfold(watch, |mut watch| async move {
             watch.next().await.map(|rows| (rows, watch))

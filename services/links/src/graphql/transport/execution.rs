@@ -7,7 +7,7 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use quartet_auth::Caller;
+use quartet_auth::{Actor, Permission};
 use quartet_common::problem::Problem;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -24,8 +24,11 @@ use crate::{
     problems::graphql as problems,
 };
 
+const READ: Permission = Permission::new("links:read");
+const WRITE: Permission = Permission::new("links:write");
+
 /// An operation that may be executed: its document is within the limits, its variables have values,
-/// its caller is known.
+/// its actor is known.
 pub(super) struct Operation {
     request: Request,
     pub(super) kind: OperationType,
@@ -42,7 +45,7 @@ impl Operation {
     /// The response to a request that is not executed.
     pub(super) async fn prepare(
         request: GraphQlRequest,
-        caller: &Caller,
+        actor: &Actor,
         user: Arc<User>,
         state: &GraphQlState,
     ) -> Result<Self, Rejected> {
@@ -51,7 +54,6 @@ impl Operation {
             let response = GraphQlResponse::from_document_error(error, settings);
             Rejected::Document(Box::new(response))
         };
-        let owner: Arc<str> = caller.subject().into();
         let meter = Meter::start(user, &request.query, settings)?;
         let name = request.operation_name;
         let variables = Variables::from_json(Value::Object(request.variables));
@@ -59,6 +61,7 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
+        actor.require(permission(kind)).map_err(Problem::from)?;
         let values = Values::new(&checked.operation.node, &variables);
         let values = values.map_err(|error| invalid(error.into()))?;
         validate(&checked, name, variables, state).await?;
@@ -66,7 +69,7 @@ impl Operation {
         let mut executable = Request::new(String::new());
         executable.set_parsed_query(document);
         Ok(Self {
-            request: schema::scoped(executable, &state.app.ctx, owner, meter.clone()),
+            request: schema::scoped(executable, &state.app.ctx, actor.clone(), meter.clone()),
             kind,
             meter,
         })
@@ -120,13 +123,13 @@ impl Operation {
 pub(super) enum Rejected {
     /// Its document or variables are invalid.
     Document(Box<GraphQlResponse>),
-    /// The user's quota does not allow it.
-    Quota(Problem),
+    /// The token or the user's quota does not allow it.
+    Refused(Problem),
 }
 
 impl From<Problem> for Rejected {
     fn from(problem: Problem) -> Self {
-        Self::Quota(problem)
+        Self::Refused(problem)
     }
 }
 
@@ -134,8 +137,15 @@ impl Rejected {
     pub(super) fn into_response(self, settings: &Settings) -> GraphQlResponse {
         match self {
             Self::Document(response) => *response,
-            Self::Quota(problem) => GraphQlResponse::from_problem(&problem, settings),
+            Self::Refused(problem) => GraphQlResponse::from_problem(&problem, settings),
         }
+    }
+}
+
+fn permission(kind: OperationType) -> Permission {
+    match kind {
+        OperationType::Query | OperationType::Subscription => READ,
+        OperationType::Mutation => WRITE,
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use quartet_auth::Caller;
+use quartet_auth::Actor;
 use quartet_common::problem::{FieldError, Problem, kinds as common};
 use quartet_http::extract::Body;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -72,12 +72,12 @@ async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Re
         accept,
         is_get: false,
     };
-    let caller = match exchange.authenticate(request.headers()).await {
-        Ok(caller) => caller,
+    let actor = match exchange.authenticate(request.headers()).await {
+        Ok(actor) => actor,
         Err(response) => return response,
     };
     match read_body(request).await {
-        Ok(request) => exchange.execute(request, caller).await,
+        Ok(request) => exchange.execute(request, actor).await,
         Err(problem) if problem.kind.status == StatusCode::BAD_REQUEST => exchange.reject(&problem),
         Err(problem) => problem.into_response(),
     }
@@ -146,9 +146,9 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
     };
     match exchange.authenticate(&parts.headers).await {
         Err(response) => response,
-        Ok(caller) => match GraphQlRequest::from_query(query) {
+        Ok(actor) => match GraphQlRequest::from_query(query) {
             Err(problem) => exchange.reject(&problem),
-            Ok(request) => exchange.execute(request, caller).await,
+            Ok(request) => exchange.execute(request, actor).await,
         },
     }
 }
@@ -161,30 +161,30 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Response> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Actor, Response> {
         let verifier = &self.state.app.base.verifier;
         let verified = match quartet_auth::bearer_token(headers) {
-            Ok(token) => Caller::from_token(verifier, token).await,
+            Ok(token) => Actor::from_token(verifier, token).await,
             Err(error) => Err(error),
         };
         verified.map_err(|error| self.reject(&error.into()))
     }
 
-    async fn execute(&self, request: GraphQlRequest, caller: Caller) -> Response {
-        let user = match self.state.user(&caller) {
+    async fn execute(&self, request: GraphQlRequest, actor: Actor) -> Response {
+        let user = match self.state.user(&actor) {
             Ok(user) => user,
             Err(problem) => return self.reject(&problem),
         };
-        let prepared = Operation::prepare(request, &caller, Arc::clone(&user), self.state).await;
+        let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
         let response = match prepared {
-            Ok(operation) => self.run(operation, &caller).await,
+            Ok(operation) => self.run(operation, &actor).await,
             Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
-            Err(Rejected::Quota(problem)) => self.reject(&problem),
+            Err(Rejected::Refused(problem)) => self.reject(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
 
-    async fn run(&self, operation: Operation, caller: &Caller) -> Response {
+    async fn run(&self, operation: Operation, actor: &Actor) -> Response {
         if self.is_get && operation.kind == OperationType::Mutation {
             return mutation_by_get().into_response();
         }
@@ -197,7 +197,7 @@ impl Exchange<'_> {
                 Ok(response) => self.write(StatusCode::OK, &response),
                 Err(problem) => self.reject(&problem),
             },
-            _ if self.accept.events => sse::respond(operation, caller, self.state),
+            _ if self.accept.events => sse::respond(operation, actor, self.state),
             _ => self.reject(&stream_needed()),
         }
     }

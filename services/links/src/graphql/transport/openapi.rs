@@ -99,6 +99,10 @@ impl IntoResponses for RequestErrors {
                 "The access token is missing, invalid or expired",
             ),
             (
+                &common::FORBIDDEN,
+                "The access token has scopes, and not the one that the operation needs",
+            ),
+            (
                 &problems::RATE_LIMITED,
                 "The operation costs more than the user has left of the quota in `RateLimit-Policy`",
             ),
@@ -126,6 +130,7 @@ impl IntoResponses for RequestErrors {
 pub(super) fn error_codes() -> Vec<String> {
     let shared = [
         &common::UNAUTHENTICATED,
+        &common::FORBIDDEN,
         &common::NOT_FOUND,
         &common::MALFORMED_JSON,
         &common::INCOMPLETE_BODY,

@@ -21,7 +21,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::header;
-use quartet_auth::{Caller, jwt::JwtError};
+use quartet_auth::{Actor, jwt::JwtError};
 use tokio::time::{Instant, Interval, Sleep, interval_at};
 
 use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};
@@ -34,11 +34,10 @@ const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// Responds with a `next` event for each response of the operation and a `complete` event at the
 /// end. The stream ends when the token expires or the service shuts down.
-pub(super) fn respond(operation: Operation, caller: &Caller, state: &GraphQlState) -> Response {
+pub(super) fn respond(operation: Operation, actor: &Actor, state: &GraphQlState) -> Response {
     let ctx = &state.app.ctx;
-    let seconds = caller
-        .claims
-        .exp
+    let seconds = actor
+        .expires_at()
         .saturating_sub(ctx.clock.now().timestamp());
     let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quartet_auth::Caller;
+use quartet_auth::Actor;
 use quartet_common::problem::Problem;
 
 use crate::{
@@ -33,13 +33,8 @@ impl GraphQlState {
     }
 
     /// # Errors
-    /// 401 for a subject that cannot be a setting of Postgres; `RATE_LIMITED` while too many users
-    /// are active.
-    pub(super) fn user(&self, caller: &Caller) -> Result<Arc<User>, Problem> {
-        if caller.subject().chars().any(char::is_control) {
-            let detail = "the token's subject has control characters";
-            return Err(Problem::unauthenticated(detail));
-        }
-        self.users.get(caller.subject())
+    /// `RATE_LIMITED` while too many users are active.
+    pub(super) fn user(&self, actor: &Actor) -> Result<Arc<User>, Problem> {
+        self.users.get(actor.subject().as_str())
     }
 }

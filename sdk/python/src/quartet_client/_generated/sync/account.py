@@ -16,6 +16,7 @@ from quartet_client._generated.rest.api.users import (
     update_me,
 )
 from quartet_client._generated.rest.models import (
+    AccountDeletion,
     Session,
     SessionPage,
     SignUp,
@@ -67,9 +68,13 @@ class Account:
             ),
         )
 
-    def delete(self, *, if_match: str | None = None) -> None:
+    def delete(self, current_password: str, *, if_match: str | None = None) -> None:
         """Deletes the account and its sessions. Requires a recent login."""
-        delete_me.sync_detailed(client=self._rest, if_match=if_match or UNSET)
+        delete_me.sync_detailed(
+            client=self._rest,
+            body=AccountDeletion(current_password=current_password),
+            if_match=if_match or UNSET,
+        )
         self._keeper.replace(None)
 
     def sessions(self, *, page_size: int = 100) -> Iterator[Session]:

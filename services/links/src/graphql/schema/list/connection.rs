@@ -93,9 +93,9 @@ impl LinkConnection {
     /// The number of links on all pages. Takes a query of its own.
     #[graphql(complexity = "COUNT_COST")]
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i64> {
-        let (context, owner) = scope(ctx)?;
+        let (context, actor) = scope(ctx)?;
         let _connection = connection(ctx).await?;
-        Ok(links::count(context, owner, &self.filter).await?)
+        Ok(links::count(context, actor, &self.filter).await?)
     }
 }
 

@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::StatusCode;
-use quartet_auth::{Caller, jwt::JwtError};
+use quartet_auth::{Actor, jwt::JwtError};
 use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -82,7 +82,7 @@ pub(super) struct Session {
 
 /// Who authenticated the socket.
 struct Client {
-    caller: Caller,
+    actor: Actor,
     user: Arc<User>,
     /// Counts the socket as one of the user's.
     _socket: OwnedSemaphorePermit,
@@ -153,7 +153,7 @@ impl Session {
                 return ended;
             }
             if let Some(client) = &self.client {
-                (deadline, at_deadline) = (self.expiry(&client.caller), EXPIRED);
+                (deadline, at_deadline) = (self.expiry(&client.actor), EXPIRED);
             }
         }
     }
@@ -191,14 +191,14 @@ impl Session {
         }
         let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
         let verified = match token {
-            Some(token) => Caller::from_token(&self.state.app.base.verifier, token).await,
+            Some(token) => Actor::from_token(&self.state.app.base.verifier, token).await,
             None => Err(JwtError::Missing),
         };
-        let caller = verified.map_err(|error| match error {
+        let actor = verified.map_err(|error| match error {
             JwtError::KeysUnavailable(_) => Some(TRY_AGAIN_LATER),
             _ => Some(FORBIDDEN),
         })?;
-        let user = self.state.user(&caller);
+        let user = self.state.user(&actor);
         let user = user.map_err(|problem| match problem.kind.status {
             StatusCode::UNAUTHORIZED => Some(FORBIDDEN),
             _ => Some(TRY_AGAIN_LATER),
@@ -206,7 +206,7 @@ impl Session {
         let socket = user.socket().ok_or(Some(TOO_MANY_SOCKETS))?;
         self.operations.set_user(&user);
         self.client = Some(Client {
-            caller,
+            actor,
             user,
             _socket: socket,
         });
@@ -232,9 +232,9 @@ impl Session {
         Ok(())
     }
 
-    fn expiry(&self, caller: &Caller) -> Instant {
+    fn expiry(&self, actor: &Actor) -> Instant {
         let now = self.state.app.ctx.clock.now().timestamp_millis();
-        let left = caller.claims.exp.saturating_mul(1000).saturating_sub(now);
+        let left = actor.expires_at().saturating_mul(1000).saturating_sub(now);
         let left = u64::try_from(left).unwrap_or(0).min(MAX_LIFETIME_MS);
         Instant::now() + Duration::from_millis(left)
     }
@@ -270,7 +270,7 @@ async fn prepare(
     };
     let request = request.map_err(|problem| GraphQlResponse::from_problem(&problem, settings))?;
     let user = Arc::clone(&client.user);
-    let prepared = Operation::prepare(request, &client.caller, user, state).await;
+    let prepared = Operation::prepare(request, &client.actor, user, state).await;
     prepared.map_err(|rejected| rejected.into_response(settings))
 }
 

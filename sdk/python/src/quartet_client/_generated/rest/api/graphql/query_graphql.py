@@ -60,7 +60,7 @@ def _parse_response(
         return response_401
 
     if response.status_code == 403:
-        response_403 = Problem.from_dict(response.json())
+        response_403 = GraphQlResponse.from_dict(response.json())
 
         return response_403
 

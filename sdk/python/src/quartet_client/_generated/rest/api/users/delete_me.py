@@ -6,12 +6,14 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.account_deletion import AccountDeletion
 from ...models.problem import Problem
 from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     *,
+    body: AccountDeletion,
     if_match: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
@@ -22,6 +24,10 @@ def _get_kwargs(
         "method": "delete",
         "url": "/v1/core/users/me",
     }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
 
     _kwargs["headers"] = headers
     return _kwargs
@@ -58,6 +64,21 @@ def _parse_response(
         response_412 = Problem.from_dict(response.json())
 
         return response_412
+
+    if response.status_code == 413:
+        response_413 = Problem.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = Problem.from_dict(response.json())
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = Problem.from_dict(response.json())
+
+        return response_422
 
     if response.status_code == 429:
         response_429 = Problem.from_dict(response.json())
@@ -109,16 +130,19 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient,
+    body: AccountDeletion,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
     """Delete your account
 
-     Requires a session that was opened at most an hour ago, by default. All sessions end and the
-    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are erased soon after.
+     Requires the current password, and a session that was opened at most an hour ago, by default.
+    Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+    once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+    erased soon after.
 
     Args:
         if_match (str | Unset):
+        body (AccountDeletion): The confirmation that an account is to be deleted.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -129,6 +153,7 @@ def sync_detailed(
     """
 
     kwargs = _get_kwargs(
+        body=body,
         if_match=if_match,
     )
 
@@ -142,16 +167,19 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient,
+    body: AccountDeletion,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
     """Delete your account
 
-     Requires a session that was opened at most an hour ago, by default. All sessions end and the
-    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are erased soon after.
+     Requires the current password, and a session that was opened at most an hour ago, by default.
+    Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+    once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+    erased soon after.
 
     Args:
         if_match (str | Unset):
+        body (AccountDeletion): The confirmation that an account is to be deleted.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -163,6 +191,7 @@ def sync(
 
     return sync_detailed(
         client=client,
+        body=body,
         if_match=if_match,
     ).parsed
 
@@ -170,16 +199,19 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
+    body: AccountDeletion,
     if_match: str | Unset = UNSET,
 ) -> Response[Any | Problem]:
     """Delete your account
 
-     Requires a session that was opened at most an hour ago, by default. All sessions end and the
-    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are erased soon after.
+     Requires the current password, and a session that was opened at most an hour ago, by default.
+    Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+    once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+    erased soon after.
 
     Args:
         if_match (str | Unset):
+        body (AccountDeletion): The confirmation that an account is to be deleted.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -190,6 +222,7 @@ async def asyncio_detailed(
     """
 
     kwargs = _get_kwargs(
+        body=body,
         if_match=if_match,
     )
 
@@ -201,16 +234,19 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient,
+    body: AccountDeletion,
     if_match: str | Unset = UNSET,
 ) -> Any | Problem | None:
     """Delete your account
 
-     Requires a session that was opened at most an hour ago, by default. All sessions end and the
-    email is free at once; the remaining data is purged after 30 days, by default. Assets and links
-    of the user are erased soon after.
+     Requires the current password, and a session that was opened at most an hour ago, by default.
+    Wrong passwords cause delays, given in `Retry-After`. All sessions end and the email is free at
+    once; the remaining data is purged after 30 days, by default. Assets and links of the user are
+    erased soon after.
 
     Args:
         if_match (str | Unset):
+        body (AccountDeletion): The confirmation that an account is to be deleted.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -223,6 +259,7 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
+            body=body,
             if_match=if_match,
         )
     ).parsed

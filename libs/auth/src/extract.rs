@@ -1,42 +1,14 @@
-//! The caller of a request, from its bearer token.
-
-use std::sync::Arc;
+//! The actor of a request, from its bearer token.
 
 use axum_core::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use http::{HeaderMap, header, request::Parts};
 
 use quartet_common::problem::Problem;
-use quartet_telemetry as telemetry;
 
-use crate::jwt::{Claims, JwtError, JwtVerifier};
-
-/// The caller, as proved by a valid access token. Without one, the extractor rejects with 401.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    pub claims: Arc<Claims>,
-}
-
-impl Caller {
-    /// The `sub` claim: `usr_...` for users of core.
-    pub fn subject(&self) -> &str {
-        &self.claims.sub
-    }
-
-    /// The `sid` claim: `ses_...` for sessions of core.
-    pub fn session_id(&self) -> Option<&str> {
-        self.claims.sid.as_deref()
-    }
-
-    /// Verifies a token from elsewhere than the header, such as a WebSocket message.
-    ///
-    /// # Errors
-    /// When the token is not accepted.
-    pub async fn from_token(verifier: &JwtVerifier, token: &str) -> Result<Self, JwtError> {
-        let claims = verifier.verify(token).await?;
-        telemetry::set_caller(&claims.sub);
-        Ok(Self { claims })
-    }
-}
+use crate::{
+    Actor,
+    jwt::{JwtError, JwtVerifier},
+};
 
 /// The token of `Authorization: Bearer ...` (RFC 6750, 2.1). The scheme is case-insensitive.
 ///
@@ -56,7 +28,8 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<&str, JwtError> {
     Ok(token.trim())
 }
 
-impl<S> FromRequestParts<S> for Caller
+/// Without a valid token, the extractor rejects with 401.
+impl<S> FromRequestParts<S> for Actor
 where
     S: Send + Sync,
     JwtVerifier: FromRef<S>,
@@ -70,7 +43,7 @@ where
 }
 
 /// `None` without a token; an invalid one is rejected.
-impl<S> OptionalFromRequestParts<S> for Caller
+impl<S> OptionalFromRequestParts<S> for Actor
 where
     S: Send + Sync,
     JwtVerifier: FromRef<S>,

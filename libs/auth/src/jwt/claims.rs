@@ -1,0 +1,65 @@
+//! What a token says. Only the claims that something here reads are kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::JwtError;
+
+const MAX_TEXT_BYTES: usize = 255;
+const MAX_SCOPE_BYTES: usize = 4096;
+const MAX_METHODS: usize = 16;
+const MAX_METHOD_BYTES: usize = 64;
+
+/// The claims of a verified token, within bounds. Unknown ones are ignored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The subject, such as `usr_...`.
+    pub sub: String,
+    pub exp: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// The session of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The OAuth client that got the token (RFC 9068, 2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The same, as OpenID Connect calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azp: Option<String>,
+    /// What the token permits, as names with spaces between them (RFC 8693, 4.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Class, methods and time of the authentication (RFC 9068, 2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+}
+
+impl Claims {
+    /// # Errors
+    /// `Malformed` when a claim is too long. It is refused rather than cut: half a scope would be
+    /// another one.
+    pub(super) fn check(&self) -> Result<(), JwtError> {
+        let texts = [&self.sid, &self.client_id, &self.azp, &self.acr];
+        let mut texts = texts.into_iter().flatten().chain([&self.sub]);
+        let scope_bytes = self.scope.as_ref().map_or(0, String::len);
+        let fits = !self.sub.is_empty()
+            && texts.all(|text| text.len() <= MAX_TEXT_BYTES)
+            && scope_bytes <= MAX_SCOPE_BYTES
+            && self.amr.len() <= MAX_METHODS
+            && self
+                .amr
+                .iter()
+                .all(|method| method.len() <= MAX_METHOD_BYTES);
+        fits.then_some(()).ok_or(JwtError::Malformed)
+    }
+}

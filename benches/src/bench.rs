@@ -18,7 +18,9 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) enum Cores {
     /// The one core of the server that is measured.
     Server,
-    /// All others: for the load, the upstream, Postgres.
+    /// That core and another one; with two cores, the load shares both.
+    Two,
+    /// All others than the first: for the load, the upstream, Postgres.
     Others,
     All,
 }
@@ -60,6 +62,7 @@ impl Bench {
     fn set(&self, cores: Cores) -> CpuSet {
         let cores = match cores {
             Cores::Server => &self.cores[..1],
+            Cores::Two => &self.cores[..2],
             Cores::Others => &self.cores[1..],
             Cores::All => &self.cores[..],
         };

@@ -4,6 +4,7 @@
 //! one has arrived, so that a slow response delays the requests after it. At the end of a round the
 //! last responses are awaited; every request that was sent is counted.
 
+use std::net::TcpStream as TcpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +44,45 @@ impl Request {
 
     pub(crate) fn post(path: &str, token: Option<&str>, body: &Value) -> Self {
         Self::new("POST", path, token, Some(&body.to_string()))
+    }
+
+    /// A handshake. The key of RFC 6455.
+    pub(crate) fn websocket(path: &str) -> Self {
+        Self(format!(
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ))
+    }
+
+    /// Sends it on a connection that stays open.
+    pub(crate) fn open(&self, port: u16) -> anyhow::Result<TcpSocket> {
+        let mut socket = TcpSocket::connect((std::net::Ipv4Addr::LOCALHOST, port))?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        self.exchange(&mut socket)?;
+        Ok(socket)
+    }
+
+    /// Sends it and waits for the response, which must fit one buffer and be no error.
+    pub(crate) fn exchange(&self, socket: &mut TcpSocket) -> anyhow::Result<()> {
+        use std::io::{Read as _, Write as _};
+
+        socket.write_all(self.0.as_bytes())?;
+        let mut buffer = [0; 4096];
+        let mut received = 0;
+        loop {
+            let read = socket.read(&mut buffer[received..])?;
+            ensure!(read > 0, "the connection was closed before the response");
+            received += read;
+            let text = &buffer[..received];
+            if let Some(head) = head(text)?
+                && received >= head.length + head.body
+            {
+                let text = String::from_utf8_lossy(text);
+                ensure!(head.status < 400, "a request failed: {text}");
+                return Ok(());
+            }
+        }
     }
 
     fn new(method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Self {

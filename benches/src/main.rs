@@ -6,9 +6,11 @@ mod backend;
 mod bare;
 mod baseline;
 mod bench;
+mod empty;
 mod load;
 mod machine;
 mod measures;
+mod paced;
 mod plan;
 mod report;
 mod rounds;
@@ -27,6 +29,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use bench::Bench;
 use plan::Plan;
 
+/// That of the binaries that are measured: what is compared with them must not differ in it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Quartet beside its peers
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
@@ -42,6 +48,9 @@ enum Command {
     /// The bare redirect, as a process
     #[command(hide = true)]
     Bare(bare::Args),
+    /// A pingora proxy without any policy, as a process
+    #[command(hide = true)]
+    Empty(empty::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +58,7 @@ fn main() -> ExitCode {
     let cancel = Cancel::default();
     let outcome = match args.command {
         Some(Command::Bare(args)) => bare::run(&args),
+        Some(Command::Empty(args)) => empty::run(&args),
         None => run(args.plan, &cancel),
     };
     match outcome {

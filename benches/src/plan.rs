@@ -7,6 +7,12 @@ use clap::ValueEnum;
 pub(crate) enum Measure {
     /// The gateway beside `HAProxy`, nginx and Caddy
     Gateway,
+    /// Latency of the gateway at half of its highest rate, in an open loop
+    Latency,
+    /// Memory of idle connections and `WebSockets`
+    Idle,
+    /// System calls of the gateway per request
+    Syscalls,
     /// The redirect with its durable click beside a bare handler
     Redirect,
     /// Password logins beside bare argon2id, and refreshes

@@ -1,5 +1,6 @@
 //! The tiny upstream behind every proxy: the same few bytes for every request, as cheap as possible,
-//! because it shares its core with the load. Also serves the JWKS of the issuer.
+//! because it shares its core with the load. Also serves the JWKS of the issuer,
+//! and accepts `WebSockets` that it leaves silent.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+const SWITCH: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// No benchmark sends longer heads.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -51,8 +55,13 @@ async fn respond(mut stream: TcpStream, jwks: Arc<[u8]>) -> std::io::Result<()> 
             }
             continue;
         }
-        let is_jwks = buffer.starts_with(b"GET /.well-known/jwks.json ");
-        let response = if is_jwks { &jwks } else { RESPONSE };
+        let response = if buffer.starts_with(b"GET /.well-known/jwks.json ") {
+            &jwks
+        } else if buffer.starts_with(b"GET /ws/") {
+            SWITCH
+        } else {
+            RESPONSE
+        };
         stream.write_all(response).await?;
         buffer.clear();
     }

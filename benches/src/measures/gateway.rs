@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm::{self, ES256, EdDSA, HS256};
 
-use super::peers::{Proxy, Setup};
-use super::{BUSY, CONNECTIONS};
+use super::peers::{Proxy, Setup, Variant};
+use super::{BUSY, CONNECTIONS, GUARDED, PLAIN, USERS};
 use crate::bench::Bench;
 use crate::load::{Load, Request};
 use crate::plan::Measure;
@@ -16,16 +16,16 @@ use crate::rounds::{Round, Rounds, alternate};
 use crate::tokens::Issuer;
 use crate::upstream;
 
-/// Each with a token of its own.
-const USERS: usize = 64;
 /// The shortest line that describes a request.
 const LINE_BYTES: u64 = 40;
-/// A path where tokens are verified and requests counted, and one that is only proxied.
-const GUARDED: &str = "/guarded/thing";
-const PLAIN: &str = "/plain/thing";
 
+const EMPTY: &str = "empty pingora";
+const TWO_CORES: &str = "quartet-gateway, HS256, two cores";
 /// The rows whose rates are compared in the notes.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 8] = [
+    ("quartet-gateway, HS256", "nginx, plain"),
+    ("quartet-gateway, HS256, general path", EMPTY),
+    (TWO_CORES, "quartet-gateway, HS256"),
     ("quartet-gateway, HS256", "HAProxy, HS256"),
     ("quartet-gateway, EdDSA", "HAProxy, ES256"),
     ("quartet-gateway, EdDSA", "quartet-gateway, plain"),
@@ -79,6 +79,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     };
     let mut notes: Vec<String> = PAIRS.into_iter().filter_map(ratio).collect();
     notes.push("Every request of every round succeeded and was logged.".to_owned());
+    notes.extend(cpu_notes(bench, find));
     let is_idle = |rounds: &Rounds| rounds.median(|round| round.busy) < BUSY;
     for (subject, _) in subjects
         .iter()
@@ -99,7 +100,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
             "{} rounds of {} s, {CONNECTIONS} connections, tokens of {USERS} users in turn, a tiny upstream that \
              responds `ok`. EdDSA, HS256 and ES256 rows verify the token, count a limit per user that is never \
              reached, set identity headers and a request id, keep metrics and write an access log to a file. Plain \
-             rows only proxy requests and write the log. benches/peers/ has the configurations and describes their \
+             rows only proxy requests and write the log; the empty pingora writes none. benches/peers/ has the configurations and describes their \
              differences.",
             pace.rounds, pace.seconds
         ),
@@ -108,31 +109,45 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     })
 }
 
+/// What processor times say that rates do not.
+fn cpu_notes<'r>(bench: &Bench, find: impl Fn(&str) -> Option<&'r Rounds>) -> Vec<String> {
+    let cpu = |name| Some(find(name)?.median(|round| round.cpu_micros));
+    let own = cpu("quartet-gateway, HS256").zip(cpu("nginx, plain"));
+    let ratio = own.map(|(own, nginx)| {
+        let ratio = own / nginx;
+        format!("CPU per request of quartet-gateway, HS256 to nginx, plain: {ratio:.2}")
+    });
+    let shared = (bench.core_count() < 4).then(|| {
+        format!(
+            "{TWO_CORES} shares both cores with the load and the upstream: only its CPU time can be compared."
+        )
+    });
+    ratio.into_iter().chain(shared).collect()
+}
+
 /// Everything that can be started, and the names of the rest.
 fn start_all(setup: &Setup<'_>) -> anyhow::Result<(Vec<Subject>, Vec<&'static str>)> {
-    let mut subjects = vec![
-        subject(
-            setup,
-            "quartet-gateway, EdDSA",
-            setup.gateway(EdDSA)?,
-            EdDSA,
-            true,
-        )?,
-        subject(
-            setup,
-            "quartet-gateway, HS256",
-            setup.gateway(HS256)?,
-            HS256,
-            true,
-        )?,
-        subject(
-            setup,
-            "quartet-gateway, plain",
-            setup.gateway(EdDSA)?,
-            EdDSA,
-            false,
-        )?,
-    ];
+    let general = Variant {
+        direct: false,
+        ..Variant::of(HS256)
+    };
+    let two_cores = Variant {
+        threads: 2,
+        ..Variant::of(HS256)
+    };
+    let mut subjects = Vec::new();
+    for (name, variant, guarded) in [
+        ("quartet-gateway, EdDSA", Variant::of(EdDSA), true),
+        ("quartet-gateway, HS256", Variant::of(HS256), true),
+        ("quartet-gateway, HS256, general path", general, true),
+        (TWO_CORES, two_cores, true),
+        ("quartet-gateway, plain", Variant::of(EdDSA), false),
+    ] {
+        let proxy = setup.gateway(variant)?;
+        subjects.push(subject(setup, name, proxy, variant.algorithm, guarded)?);
+    }
+    let empty = setup.empty_pingora()?;
+    subjects.push(subject(setup, EMPTY, empty, HS256, false)?);
     let mut skipped = Vec::new();
     for (name, proxy, algorithm, guarded) in [
         ("HAProxy, HS256", setup.haproxy(HS256), HS256, true),
@@ -203,7 +218,7 @@ impl Subject {
         let round = self.load.run(bench, *port, service.pid(), seconds)?;
         let logged = empty(access_log)?;
         ensure!(
-            logged >= round.requests * LINE_BYTES,
+            self.name == EMPTY || logged >= round.requests * LINE_BYTES,
             "{} wrote only {logged} bytes of log for {} requests",
             self.name,
             round.requests

@@ -1,12 +1,15 @@
 //! The benchmarks, in the order in which they run.
 
 mod gateway;
+mod idle;
+mod latency;
 mod login;
 mod peers;
 mod presign;
 mod redirect;
 mod sizes;
 mod soak;
+mod syscalls;
 
 use clap::ValueEnum as _;
 
@@ -17,13 +20,18 @@ use crate::report::Section;
 
 /// Connections of a load, unless stated otherwise.
 const CONNECTIONS: usize = 64;
+/// Each with a token of its own.
+const USERS: usize = 64;
+/// A path of the gateway where tokens are verified and requests counted, and one that is only proxied.
+const GUARDED: &str = "/guarded/thing";
+const PLAIN: &str = "/plain/thing";
 /// A server that used less of its core was not the bottleneck.
 const BUSY: f64 = 0.9;
 
 /// Runs what the plan names and prints each result as soon as it is known.
 pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
-    // Started after the gateway's benchmark, which needs no Postgres.
+    // Started after the gateway's benchmarks, which need no Postgres.
     let mut backend = None;
     for &measure in Measure::value_variants() {
         if !bench.plan.includes(measure) {
@@ -31,24 +39,29 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
         }
         bench.require_running()?;
         println!("{}", measure.name());
-        let section = if measure == Measure::Gateway {
-            gateway::run(bench)?
-        } else {
-            let backend = match &mut backend {
-                Some(backend) => backend,
-                none => none.insert(Backend::start(bench)?),
-            };
-            backend.settle()?;
-            match measure {
-                Measure::Redirect => redirect::run(bench, backend)?,
-                Measure::Login => login::run(bench, backend)?,
-                Measure::Soak => soak::run(bench, backend)?,
-                Measure::Presign => presign::run(bench, backend)?,
-                Measure::Gateway | Measure::Sizes => sizes::run(bench, backend)?,
-            }
+        let section = match measure {
+            Measure::Gateway => gateway::run(bench)?,
+            Measure::Latency => latency::run(bench)?,
+            Measure::Idle => idle::run(bench)?,
+            Measure::Syscalls => syscalls::run(bench)?,
+            Measure::Redirect => redirect::run(bench, started(&mut backend, bench)?)?,
+            Measure::Login => login::run(bench, started(&mut backend, bench)?)?,
+            Measure::Soak => soak::run(bench, started(&mut backend, bench)?)?,
+            Measure::Presign => presign::run(bench, started(&mut backend, bench)?)?,
+            Measure::Sizes => sizes::run(bench, started(&mut backend, bench)?)?,
         };
         println!("\n{section}");
         sections.push(section);
     }
     Ok(sections)
+}
+
+/// The backend, settled; started if this is the first that needs it.
+fn started<'b>(backend: &'b mut Option<Backend>, bench: &Bench) -> anyhow::Result<&'b mut Backend> {
+    let backend = match backend {
+        Some(backend) => backend,
+        none => none.insert(Backend::start(bench)?),
+    };
+    backend.settle()?;
+    Ok(backend)
 }

@@ -41,6 +41,26 @@ struct Plan<'a> {
     /// The file of the configuration follows.
     arguments: &'a [&'a str],
     ready: Ready,
+    cores: Cores,
+}
+
+/// How the gateway is run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) algorithm: Algorithm,
+    pub(super) direct: bool,
+    pub(super) threads: usize,
+}
+
+impl Variant {
+    /// As it is by default, on one core.
+    pub(super) fn of(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            direct: true,
+            threads: 1,
+        }
+    }
 }
 
 /// Where a proxy says that it is ready.
@@ -51,7 +71,12 @@ enum Ready {
 
 impl Setup<'_> {
     /// The gateway with public keys, or with a shared secret.
-    pub(super) fn gateway(&self, algorithm: Algorithm) -> anyhow::Result<Proxy> {
+    pub(super) fn gateway(&self, variant: Variant) -> anyhow::Result<Proxy> {
+        let Variant {
+            algorithm,
+            direct,
+            threads,
+        } = variant;
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", self.upstream);
         let (jwks, secret) = if algorithm == Algorithm::HS256 {
             (String::new(), self.issuer.secret().to_owned())
@@ -59,12 +84,35 @@ impl Setup<'_> {
             (jwks, String::new())
         };
         self.start(&Plan {
-            name: format!("gateway-{algorithm:?}"),
+            name: format!("gateway-{algorithm:?}-{direct}-{threads}"),
             program: workspace::binary("quartet-gateway")?,
             template: GATEWAY,
-            values: &[("JWKS_URL", jwks), ("SECRET", secret)],
+            values: &[
+                ("JWKS_URL", jwks),
+                ("SECRET", secret),
+                ("DIRECT", direct.to_string()),
+                ("THREADS", threads.to_string()),
+            ],
             arguments: &["serve", "--config"],
             ready: Ready::Admin("/ready"),
+            cores: if threads == 1 {
+                Cores::Server
+            } else {
+                Cores::Two
+            },
+        })
+    }
+
+    /// pingora without the gateway. It writes no log.
+    pub(super) fn empty_pingora(&self) -> anyhow::Result<Proxy> {
+        self.start(&Plan {
+            name: "empty-pingora".to_owned(),
+            program: std::env::current_exe().context("find this program")?,
+            template: "@PORT@ @UPSTREAM_PORT@",
+            values: &[],
+            arguments: &["empty"],
+            ready: Ready::Public("/plain/ready"),
+            cores: Cores::Server,
         })
     }
 
@@ -82,6 +130,7 @@ impl Setup<'_> {
             values: &[("ALGORITHM", format!("{algorithm:?}")), ("KEY", key)],
             arguments: &["-f"],
             ready: Ready::Public("/health"),
+            cores: Cores::Server,
         })
     }
 
@@ -94,6 +143,7 @@ impl Setup<'_> {
             // Before it has read its configuration it would log to a system directory.
             arguments: &["-e", "stderr", "-c"],
             ready: Ready::Public("/plain/ready"),
+            cores: Cores::Server,
         })
     }
 
@@ -105,6 +155,7 @@ impl Setup<'_> {
             values: &[],
             arguments: &["run", "--adapter", "caddyfile", "--config"],
             ready: Ready::Public("/plain/ready"),
+            cores: Cores::Server,
         })
     }
 
@@ -138,7 +189,7 @@ impl Setup<'_> {
             .arg(file)
             .ready_at(([127, 0, 0, 1], ready).into(), path);
         Ok(Proxy {
-            service: self.bench.start(Cores::Server, &spec)?,
+            service: self.bench.start(plan.cores, &spec)?,
             port,
             access_log: if separate { access_log } else { log },
         })
@@ -167,6 +218,8 @@ mod tests {
             "SECRET",
             "ALGORITHM",
             "KEY",
+            "DIRECT",
+            "THREADS",
         ];
         let values = names.map(|name| (name, "1".to_owned()));
         for template in [GATEWAY, HAPROXY, NGINX, CADDY] {

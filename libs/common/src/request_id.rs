@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::HeaderName;
+use uuid::Uuid;
 
 use crate::clock::Clock;
 
@@ -15,7 +16,14 @@ pub struct RequestId(String);
 
 impl RequestId {
     pub fn generate(clock: &Clock) -> Self {
-        Self(clock.uuid_v7().to_string())
+        let mut text = Uuid::encode_buffer();
+        Self(
+            clock
+                .uuid_v7()
+                .hyphenated()
+                .encode_lower(&mut text)
+                .to_owned(),
+        )
     }
 
     pub fn parse(text: &str) -> Option<Self> {

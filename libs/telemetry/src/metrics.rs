@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -50,6 +50,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
     active: Family<ActiveLabels, Gauge>,
+    /// Of `active`, by [`METHODS`]; each is looked up once.
+    active_by_method: Arc<[OnceLock<Gauge>; METHODS.len()]>,
     resident: Gauge,
 }
 
@@ -114,6 +116,7 @@ impl Metrics {
             requests,
             duration,
             active,
+            active_by_method: Arc::default(),
             resident,
         }
     }
@@ -139,10 +142,16 @@ impl Metrics {
 
     /// Counts a request in flight until the guard is dropped.
     pub fn request_started(&self, method: &Method) -> ActiveRequest {
-        let labels = ActiveLabels {
-            http_request_method: method_label(method),
-        };
-        let active = self.active.get_or_create(&labels).clone();
+        let label = method_label(method);
+        let place = METHODS.iter().position(|known| *known == label);
+        let active = self.active_by_method[place.unwrap_or(OTHER)]
+            .get_or_init(|| {
+                let http_request_method = label;
+                self.active.get_or_create_owned(&ActiveLabels {
+                    http_request_method,
+                })
+            })
+            .clone();
         active.inc();
         ActiveRequest(active)
     }
@@ -211,18 +220,16 @@ impl Drop for ActiveRequest {
     }
 }
 
+/// Labels of methods.
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "_OTHER",
+];
+const OTHER: usize = METHODS.len() - 1;
+
 /// Unknown methods share a label: a client must not be able to make new ones.
 fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "_OTHER",
-    }
+    let known = METHODS.iter().find(|known| **known == method.as_str());
+    known.unwrap_or(&METHODS[OTHER])
 }
 
 fn resident_bytes() -> Option<i64> {

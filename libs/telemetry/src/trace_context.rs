@@ -63,11 +63,17 @@ impl TraceContext {
 
     /// The value of a `traceparent` header.
     pub fn header(&self) -> HeaderValue {
+        let text = self.text();
+        HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are visible ASCII")
+    }
+
+    /// The same as text.
+    pub fn text(&self) -> [u8; TEXT_BYTES] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut text[3..35], self.trace_id);
         write_hex(&mut text[36..52], self.span_id.into());
         write_hex(&mut text[53..TEXT_BYTES], self.flags.into());
-        HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes are visible ASCII")
+        text
     }
 }
 

@@ -12,12 +12,12 @@ use quartet_common::{clock::Clock, config::ConfigError};
 
 use crate::{
     config::{Config, UpstreamConfig, model::Model},
-    metrics::{GatewayMetrics, gauge_value},
+    metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         Chain,
         rate_limit::{LocalCounter, NamedLimit},
     },
-    routing::{Auth, Route},
+    routing::{Auth, PathPattern, Route},
     upstream::Upstream,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// By the index of the route.
     chains: Vec<Chain>,
+    /// By the rank of the pattern.
+    series: Vec<PatternSeries>,
     verifier: Option<JwtVerifier>,
 }
 
@@ -65,10 +67,15 @@ impl Snapshot {
         let chains = routes
             .map(|route| Chain::new(route, verifier.as_ref(), &limits))
             .collect();
+        let patterns = config.routes.patterns();
+        let series = patterns
+            .map(|pattern| PatternSeries::new(&shared.metrics.http, &pattern.text))
+            .collect();
         let snapshot = Self {
             config,
             upstreams,
             chains,
+            series,
             verifier,
         };
         snapshot.export(shared.metrics);
@@ -78,6 +85,11 @@ impl Snapshot {
     /// The policies of a route of this snapshot.
     pub(crate) fn chain(&self, route: &Route) -> &Chain {
         &self.chains[route.index]
+    }
+
+    /// The metrics of requests that a pattern of this snapshot matched.
+    pub(crate) fn series(&self, pattern: &PathPattern) -> &PatternSeries {
+        &self.series[pattern.rank]
     }
 
     /// Creates the counters of each upstream, and sets its number of replicas.

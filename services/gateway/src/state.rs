@@ -1,6 +1,6 @@
 //! Shared by every thread: the snapshot in force, and what outlives it.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use quartet_common::{
@@ -17,6 +17,7 @@ use crate::{
     config::{
         Config,
         load::{ConfigErrors, Sources, Texts},
+        model::Listen,
         restart::restart_required,
     },
     listener::Connections,
@@ -35,6 +36,8 @@ pub(crate) struct State {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings with which the process was started.
     started: Settings,
+    /// The listeners that are open: a reload changes the list, but not them.
+    listeners: Vec<Listen>,
     /// The texts of the first snapshot.
     pub(crate) in_force: Texts,
     pub(crate) sources: Sources,
@@ -69,6 +72,7 @@ impl State {
         let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
         let started = config.settings.clone();
         let server = &config.model.server;
+        let listeners = server.listen.clone();
         let pool = Pool::new(server.worker_threads(), server.upstream_pool_size);
         let shared = Shared {
             clock: &clock,
@@ -96,6 +100,7 @@ impl State {
         let state = Arc::new(Self {
             snapshot,
             started,
+            listeners,
             in_force,
             sources,
             counter,
@@ -115,6 +120,23 @@ impl State {
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Replaces a snapshot that is no longer in force. Costs nothing that threads share if it is.
+    pub(crate) fn refresh(&self, known: &mut Arc<Snapshot>) {
+        let current = self.snapshot.load();
+        if !Arc::ptr_eq(&current, known) {
+            *known = Arc::clone(&current);
+        }
+    }
+
+    /// Whether the listener with this local address accepts HTTP/2 without TLS.
+    pub(crate) fn speaks_http2(&self, local: SocketAddr) -> bool {
+        let mut listeners = self.listeners.iter();
+        let own = listeners
+            .find(|listener| listener.accepts(local))
+            .and_then(Listen::http2);
+        own.unwrap_or(self.snapshot.load().config.model.server.http2)
     }
 
     /// Puts a new configuration in force for requests that start from now on.

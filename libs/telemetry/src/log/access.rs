@@ -97,10 +97,10 @@ impl AccessLine<'_> {
         line.optional_text("token_kind", self.token_kind);
         line.optional_text("client_id", self.client_id);
         if let Some(client) = self.client {
-            line.format("client", format_args!("{client}"));
+            line.address("client", client, None);
         }
         if let Some(upstream) = self.upstream {
-            line.format("upstream", format_args!("{upstream}"));
+            line.address("upstream", upstream.ip(), Some(upstream.port()));
         }
         if let Some(duration) = self.upstream_duration {
             line.milliseconds("upstream_ms", duration);

@@ -38,6 +38,8 @@ pub(crate) struct UpstreamConfig {
     pub(crate) host: Option<HeaderValue>,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    /// For each replica.
+    pub(crate) idle_connections_max: usize,
     pub(crate) retries: u32,
     pub(crate) retry_budget_percent: u32,
     pub(crate) eject_min: Duration,

@@ -58,17 +58,6 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whether the listener with this local address accepts HTTP/2 without TLS.
-    pub(crate) fn speaks_http2(&self, local: SocketAddr) -> bool {
-        let accepts = |listen: &&Listen| {
-            let listen = listen.address();
-            let (ip, local_ip) = (listen.ip().to_canonical(), local.ip().to_canonical());
-            listen.port() == local.port() && (ip.is_unspecified() || ip == local_ip)
-        };
-        let listener = self.listen.iter().find(accepts);
-        listener.and_then(Listen::http2).unwrap_or(self.http2)
-    }
-
     pub(crate) fn worker_threads(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -102,6 +91,13 @@ pub(crate) struct Listener {
 }
 
 impl Listen {
+    /// Whether connections to this local address are this listener's.
+    pub(crate) fn accepts(&self, local: SocketAddr) -> bool {
+        let listen = self.address();
+        let (ip, local_ip) = (listen.ip().to_canonical(), local.ip().to_canonical());
+        listen.port() == local.port() && (ip.is_unspecified() || ip == local_ip)
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Address(address) => *address,
@@ -110,7 +106,7 @@ impl Listen {
     }
 
     /// `None`: as `server.http2` says.
-    fn http2(&self) -> Option<bool> {
+    pub(crate) fn http2(&self) -> Option<bool> {
         match self {
             Self::Address(_) => None,
             Self::Table(listener) => listener.http2,
@@ -153,6 +149,8 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout_ms: u64,
     #[serde(default = "idle_timeout_seconds")]
     pub(crate) idle_timeout_seconds: u64,
+    #[serde(default = "idle_connections_max")]
+    pub(crate) idle_connections_max: usize,
     #[serde(default = "retries")]
     pub(crate) retries: u32,
     #[serde(default = "retry_budget_percent")]
@@ -269,6 +267,10 @@ fn connect_timeout_ms() -> u64 {
 
 fn idle_timeout_seconds() -> u64 {
     8
+}
+
+fn idle_connections_max() -> usize {
+    512
 }
 
 fn retries() -> u32 {

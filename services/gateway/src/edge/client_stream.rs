@@ -25,9 +25,12 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
 
-use super::chunks::Chunks;
+use super::{chunks::Chunks, reply::LINGER};
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -104,6 +107,11 @@ impl ClientStream {
     /// Whether the request was read to its end, so that the next one can be found.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.extent, Extent::Ended | Extent::Handshake)
+    }
+
+    /// From now on everything that the client sends can be read: no request follows.
+    pub(super) fn read_on(&mut self) {
+        self.extent = Extent::Tunnel;
     }
 
     /// The connection, if nothing of it is left here.
@@ -237,8 +245,19 @@ impl AsyncWrite for ClientStream {
 
 #[async_trait]
 impl Shutdown for ClientStream {
+    /// With requests unread, closing would be a reset, which could overtake the last response.
     async fn shutdown(&mut self) {
         self.inner.shutdown().await;
+        if !self.ahead.is_empty() {
+            let drained = async {
+                while !self.half_closed {
+                    self.ahead.clear();
+                    self.fill().await?;
+                }
+                io::Result::Ok(())
+            };
+            let _ = timeout(LINGER, drained).await;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One client connection: reads and checks request heads, then hands them to the proxy.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::{
@@ -19,12 +19,12 @@ use super::{
     http2,
     proxy::Edge,
     reply::{self, Rejected},
-    request_head::{self, Head, Limits},
+    request_head::{Head, Limits},
 };
 use crate::{
-    config::model::Server,
     error,
     listener::{Caps, OpenConnection},
+    snapshot::Snapshot,
     state::State,
 };
 
@@ -46,12 +46,12 @@ impl ServerApp for ConnectionHandler {
         let _open = match self.admit(client) {
             Ok(open) => open,
             Err(rejected) => {
-                reply::turn_away(&mut stream, rejected, &self.state).await;
+                Box::pin(reply::turn_away(&mut stream, rejected, &self.state)).await;
                 return None;
             }
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&self.proxy, stream, &self.state, shutdown).await;
+            Box::pin(http2::serve(&self.proxy, stream, &self.state, shutdown)).await;
         } else {
             self.http1(ClientStream::new(stream), shutdown).await;
         }
@@ -81,20 +81,26 @@ impl ConnectionHandler {
         })
     }
 
-    /// Serves one request after the other until the connection ends.
+    /// Serves one request after the other until the connection ends. What is rare is boxed: its state
+    /// would otherwise be part of every idle connection.
     async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
-        let mut shutdown_begun = shutdown.clone();
+        let mut watch = shutdown.clone();
+        // One for all requests: each registration takes a lock that all connections share.
+        let mut shutdown_begun = pin!(async move {
+            let _ = watch.wait_for(|&begun| begun).await;
+        });
         let mut first = true;
         let mut direct = Direct::new(&stream, &self.state);
         loop {
-            let limits = self.limits(first);
+            let limits = limits(direct.snapshot(), first);
             first = false;
-            let head = match request_head::read(&mut stream, limits, &mut shutdown_begun).await {
+            let reader = direct.reader(&mut stream, shutdown_begun.as_mut());
+            let head = match reader.read(limits).await {
                 Head::Complete(head) => head,
-                Head::Http2 => return self.http2(stream, shutdown).await,
+                Head::Http2 => return Box::pin(self.http2(stream, shutdown)).await,
                 Head::Closed => return,
                 Head::Rejected(rejected) => {
-                    return reply::reject(&mut stream, *rejected, &self.state).await;
+                    return Box::pin(reply::reject(&mut stream, *rejected, &self.state)).await;
                 }
             };
             match direct.serve(&mut stream, &head).await {
@@ -130,25 +136,22 @@ impl ConnectionHandler {
     }
 
     fn speaks_http2(&self, stream: &ClientStream) -> bool {
-        let snapshot = self.state.snapshot();
-        let server: &Server = &snapshot.config.model.server;
         let socket = stream.get_socket_digest();
         let local = socket
             .as_ref()
             .and_then(|socket| socket.local_addr()?.as_inet());
-        local.is_some_and(|local| server.speaks_http2(*local))
+        local.is_some_and(|local| self.state.speaks_http2(*local))
     }
+}
 
-    fn limits(&self, first: bool) -> Limits {
-        let snapshot = self.state.snapshot();
-        let server = &snapshot.config.model.server;
-        let timeout = snapshot.header_timeout();
-        let idle = Duration::from_secs(server.keepalive_timeout_seconds);
-        Limits {
-            bytes: server.header_limit_bytes,
-            count: server.header_limit_count,
-            timeout,
-            idle_timeout: if first { timeout } else { idle },
-        }
+fn limits(snapshot: &Snapshot, first: bool) -> Limits {
+    let server = &snapshot.config.model.server;
+    let timeout = snapshot.header_timeout();
+    let idle = Duration::from_secs(server.keepalive_timeout_seconds);
+    Limits {
+        bytes: server.header_limit_bytes,
+        count: server.header_limit_count,
+        timeout,
+        idle_timeout: if first { timeout } else { idle },
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Version, request::Parts};
 use pingora::protocols::SocketDigest;
 use quartet_common::{
     net::client_ip,
@@ -16,12 +16,48 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::{Flow, PolicyContext, ResponseHead},
-    request::{Facts, Target, WebSocket},
+    request::{Facts, Headers, Target, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
     upstream::{Lease, Upstream},
 };
+
+/// What a trusted proxy may say about a request.
+static TOLD: [HeaderName; 5] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+
+/// The head of a request, whichever parser read it.
+#[derive(Clone, Copy)]
+pub(super) struct Received<'r> {
+    pub(super) method: &'r Method,
+    pub(super) version: Version,
+    /// As sent: for HTTP/1 in any form, for HTTP/2 the `:path`.
+    pub(super) target: &'r [u8],
+    /// As sent, without query.
+    pub(super) path: &'r str,
+    /// Of HTTP/2.
+    pub(super) authority: Option<&'r str>,
+    pub(super) headers: &'r dyn Headers,
+}
+
+impl<'r> Received<'r> {
+    pub(super) fn of(head: &'r Parts, target: &'r [u8]) -> Self {
+        Self {
+            method: &head.method,
+            version: head.version,
+            target,
+            path: head.uri.path(),
+            authority: head.uri.authority().map(http::uri::Authority::as_str),
+            headers: &head.headers,
+        }
+    }
+}
 
 /// One request. Created when its head has been read, dropped after `logging`.
 pub(super) struct Ctx {
@@ -61,12 +97,12 @@ pub(super) struct Matched {
 
 impl Matched {
     /// The path that was matched.
-    pub(super) fn path<'m>(&'m self, head: &'m Parts) -> &'m str {
+    pub(super) fn path<'m>(&'m self, head: Received<'m>) -> &'m str {
         let target = self
             .target
             .as_deref()
             .map(|target| Target::split(target).path);
-        target.unwrap_or(head.uri.path())
+        target.unwrap_or(head.path)
     }
 }
 
@@ -113,45 +149,37 @@ impl Ctx {
     }
 
     /// Determines the client, and gives the request an id and a place in a trace.
-    pub(super) fn identify(&mut self, head: &Parts, peer: Option<IpAddr>, state: &State) {
+    pub(super) fn identify(&mut self, head: Received<'_>, peer: Option<IpAddr>, state: &State) {
         let trusted = &self.snapshot.config.trusted_proxies;
         let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
-        self.client_ip = if self.peer_is_trusted {
-            client_ip(&head.headers, peer, trusted)
+        // An untrusted client must not decide what is recorded, nor under which trace.
+        let told = if self.peer_is_trusted {
+            head.headers.only(&TOLD)
         } else {
-            peer
+            http::HeaderMap::new()
         };
-        let sent = head
-            .headers
+        self.client_ip = client_ip(&told, peer, trusted);
+        let id = told
             .get(&request_id::HEADER)
-            .filter(|_| self.peer_is_trusted);
-        let id = sent
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        // An untrusted client must not decide what is recorded, nor under which trace.
-        let untrusted = http::HeaderMap::new();
-        let sent = if self.peer_is_trusted {
-            &head.headers
-        } else {
-            &untrusted
-        };
-        self.trace = ServerTrace::start(sent, &head.method, id.as_str());
+        self.trace = ServerTrace::start(&told, head.method, id.as_str());
         self.request_id = Some(id);
-        self.active = Some(state.metrics.http.request_started(&head.method));
+        self.active = Some(state.metrics.http.request_started(head.method));
     }
 
     /// Whether the request may be forwarded. The route has been found.
-    pub(super) async fn judge(&mut self, head: &Parts) -> Flow {
+    pub(super) async fn judge(&mut self, head: Received<'_>) -> Flow {
         let Some(matched) = &self.matched else {
             return Flow::Continue;
         };
         let facts = Facts {
-            method: &head.method,
+            method: head.method,
             path: matched.path(head),
             client_ip: self.client_ip,
-            websocket: WebSocket::of(&head.method, head.version, &head.headers),
-            headers: &head.headers,
+            websocket: WebSocket::of(head.method, head.version, head.headers),
+            headers: head.headers,
             captures: &*matched.pattern,
         };
         let chain = self.snapshot.chain(&matched.route);

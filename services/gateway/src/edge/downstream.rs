@@ -36,7 +36,7 @@ pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
 /// Removes `Proxy`, which CGI programs take for a setting ("httpoxy"), `X-Forwarded`, and names with
 /// underscores, which many servers cannot tell from names with dashes.
 fn drop_headers(session: &mut Session, server: &Server) {
-    let is_dropped = |name: &HeaderName| is_dropped(name.as_str(), server);
+    let is_dropped = |name: &HeaderName| is_dropped(name.as_str().as_bytes(), server);
     let headers = &session.req_header().headers;
     if !headers.keys().any(is_dropped) {
         return;
@@ -51,11 +51,11 @@ fn drop_headers(session: &mut Session, server: &Server) {
     }
 }
 
-pub(super) fn is_dropped(name: &str, server: &Server) -> bool {
-    ["proxy", "x-forwarded"]
-        .iter()
-        .any(|dropped| name.eq_ignore_ascii_case(dropped))
-        || (!server.allow_underscore_headers && name.contains('_'))
+pub(super) fn is_dropped(name: &[u8], server: &Server) -> bool {
+    let is = |dropped: &[u8]| name.eq_ignore_ascii_case(dropped);
+    is(b"proxy")
+        || is(b"x-forwarded")
+        || (!server.allow_underscore_headers && memchr::memchr(b'_', name).is_some())
 }
 
 /// Rules for a head that the parser of HTTP/1 heads has not applied: it never sees those of HTTP/2.

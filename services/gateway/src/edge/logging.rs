@@ -1,6 +1,9 @@
 //! Phase 7: the request has ended. Access line, metrics, span.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::Method;
 use pingora::{Error, proxy::Session};
@@ -27,11 +30,12 @@ pub(super) struct Done<'d> {
     pub(super) status: Option<u16>,
     /// Of the response body.
     pub(super) bytes: u64,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<&'d str>,
 }
 
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
+    let error = error.map(ToString::to_string);
     let done = Done {
         method: &head.method,
         path: head.uri.path(),
@@ -39,7 +43,7 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
             .response_written()
             .map(|response| response.status.as_u16()),
         bytes: session.body_bytes_sent() as u64,
-        error: error.map(ToString::to_string),
+        error: error.as_deref(),
     };
     record(done, ctx, state);
 }
@@ -54,7 +58,7 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
     let cause = ctx
         .problem
         .as_ref()
-        .and_then(|problem| problem.causes.clone())
+        .and_then(|problem| problem.causes.as_deref())
         .or(done.error);
     let line = AccessLine {
         method: done.method.as_str(),
@@ -70,7 +74,7 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
         upstream_duration: ctx.attempts.duration,
         bytes: Some(done.bytes),
         code: ctx.problem.as_ref().map(|problem| problem.code),
-        error: cause.as_deref(),
+        error: cause,
         ..AccessLine::default()
     };
     let refused = ctx.attempts.started.is_none() && REFUSED.contains(&status);
@@ -83,16 +87,26 @@ pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
     if !refused || state.refusals.may_log(lines) {
         line.write();
     }
-    let (metrics, counted) = (&state.metrics.http, Arc::clone(route));
+    count(done.method, status, duration, ctx, state);
+    let code = ctx.problem.as_ref().map(|problem| problem.code);
+    ctx.trace.finish(done.method, route, status, code);
+    ctx.active = None;
+}
+
+fn count(method: &Method, status: u16, duration: Duration, ctx: &Ctx, state: &State) {
+    let matched = ctx.matched.as_ref();
+    let route = || matched.map_or(&*UNMATCHED_ROUTE, |matched| &matched.pattern.text);
+    let metrics = &state.metrics.http;
     if status == SWITCHING_PROTOCOLS {
         // The hours of a WebSocket are no one's wait for a response.
-        metrics.request_counted(done.method, counted, status);
-    } else {
-        let until_head = ctx.head_after.unwrap_or(duration);
-        metrics.request_finished(done.method, counted, status, until_head);
+        return metrics.request_counted(method, Arc::clone(route()), status);
     }
-    let code = ctx.problem.as_ref().map(|problem| problem.code);
-    let route = Arc::clone(route);
-    ctx.trace.finish(done.method, &route, status, code);
-    ctx.active = None;
+    let until_head = ctx.head_after.unwrap_or(duration);
+    match matched {
+        Some(matched) => {
+            let series = ctx.snapshot.series(&matched.pattern);
+            series.finished(method, status, until_head);
+        }
+        None => metrics.request_finished(method, Arc::clone(route()), status, until_head),
+    }
 }

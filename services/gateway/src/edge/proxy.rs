@@ -13,8 +13,8 @@ use pingora::{
 };
 
 use super::{
-    ctx::Ctx, downstream, failure, logging, peer, reply, request, request_body, response,
-    upstream_request,
+    ctx::{Ctx, Received},
+    downstream, failure, logging, peer, reply, request, request_body, response, upstream_request,
 };
 use crate::state::State;
 
@@ -39,7 +39,9 @@ impl ProxyHttp for Edge {
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
-        ctx.identify(session.req_header().as_ref(), peer, &self.state);
+        let head = session.req_header();
+        let head = Received::of(head.as_ref(), head.raw_path());
+        ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);
         if self.state.readiness.is_draining() {
             // `Connection: close`, so that no client sends a request on a connection that is
@@ -139,6 +141,10 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
+        if error.is_some() && !session.is_http2() {
+            // pingora only drops the connection; the client may have sent further requests.
+            session.as_downstream_mut().shutdown().await;
+        }
     }
 
     /// The access line has the error.

@@ -81,10 +81,8 @@ impl Rejected {
 /// Adds the headers of every final response, the upstream's included.
 pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
     ctx.head_after = Some(ctx.started.elapsed());
-    if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
-        response.set(request_id::HEADER.clone(), id);
-    }
-    response.set(TRACEPARENT.clone(), ctx.trace.context().header());
+    response.set_bytes(&request_id::HEADER, ctx.request_id().as_bytes());
+    response.set_bytes(&TRACEPARENT, &ctx.trace.context().text());
     ctx.decorate(response);
 }
 

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, header, request::Parts, uri::Authority};
+use http::{HeaderValue, header};
 use pingora::{Result, proxy::Session};
 use quartet_common::problem::Problem;
 
 use super::{
-    ctx::{Ctx, Matched},
+    ctx::{Ctx, Matched, Received},
     reply,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
-    match route(&snapshot, head.as_ref(), head.raw_path()) {
+    match route(&snapshot, Received::of(head.as_ref(), head.raw_path())) {
         Ok(matched) => ctx.matched = Some(matched),
         Err(problem) => {
             reply::problem(session, ctx, problem).await?;
@@ -33,7 +33,10 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     let Some(route) = ctx.route().cloned() else {
         return Ok(false);
     };
-    let flow = ctx.judge(session.req_header().as_ref()).await;
+    let head = session.req_header();
+    let flow = ctx
+        .judge(Received::of(head.as_ref(), head.raw_path()))
+        .await;
     if let Flow::Reply(answer) = flow {
         reply::answer(session, ctx, *answer).await?;
         return Ok(true);
@@ -59,29 +62,24 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     }
 }
 
-/// The route of a request, by the one spelling of its path and host. `raw_target` is the request
-/// target as sent: for HTTP/1 in any form, for HTTP/2 the `:path`.
+/// The route of a request, by the one spelling of its path and host.
 ///
 /// # Errors
 /// The problem that is the response.
-pub(super) fn route(
-    snapshot: &Snapshot,
-    head: &Parts,
-    raw_target: &[u8],
-) -> Result<Matched, Problem> {
-    let raw_target = std::str::from_utf8(raw_target).map_err(|_| refused(Refused::InvalidByte))?;
+pub(super) fn route(snapshot: &Snapshot, head: Received<'_>) -> Result<Matched, Problem> {
+    let raw_target = std::str::from_utf8(head.target).map_err(|_| refused(Refused::InvalidByte))?;
     let target = Target::split(raw_target);
-    let in_target = target
-        .authority
-        .or(head.uri.authority().map(Authority::as_str));
-    let sent_host = head.headers.get(header::HOST);
-    let sent_host = sent_host.map(|value| value.to_str().map_err(|_| invalid_host()));
-    let authority = reconcile(in_target, sent_host.transpose()?).ok_or_else(invalid_host)?;
+    let in_target = target.authority.or(head.authority);
+    let sent_host = head.headers.first(&header::HOST);
+    let sent_host = sent_host
+        .map(|value| visible(value).ok_or_else(invalid_host))
+        .transpose()?;
+    let authority = reconcile(in_target, sent_host).ok_or_else(invalid_host)?;
     let host = authority.as_ref().map_or("", |authority| &authority.host);
     let selected = snapshot
         .config
         .routes
-        .select(host, target.path, &head.method, &head.headers)
+        .select(host, target.path, head.method, head.headers)
         .map_err(|unroutable| match unroutable {
             Unroutable::Refused(rule) => refused(rule),
             Unroutable::MethodNotAllowed(allowed) => error::method_not_allowed(&allowed),
@@ -89,20 +87,22 @@ pub(super) fn route(
         })?;
     // An authority in the target would be forwarded, and override the Host header.
     let is_as_sent = in_target.is_none() && selected.path == target.path;
-    let respelled = authority.map(|authority| authority.to_text());
-    let respelled = respelled.filter(|host| {
-        in_target.is_some()
-            || head
-                .headers
-                .get(header::HOST)
-                .is_none_or(|sent| sent != host)
+    let respelled = authority.filter(|authority| {
+        in_target.is_some() || sent_host.is_none_or(|sent| !authority.is_spelled(sent))
     });
     Ok(Matched {
         route: Arc::clone(selected.route),
         pattern: Arc::clone(selected.pattern),
         target: (!is_as_sent).then(|| format!("{}{}", selected.path, target.query)),
-        host: respelled.and_then(|host| HeaderValue::try_from(host).ok()),
+        host: respelled.and_then(|host| HeaderValue::try_from(host.to_text()).ok()),
     })
+}
+
+/// A header value as text, if it is nothing else.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_text = |&byte: &u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    let text = std::str::from_utf8(value).ok();
+    text.filter(|_| value.iter().all(is_text))
 }
 
 fn refused(rule: Refused) -> Problem {
@@ -119,7 +119,8 @@ async fn serve_page(
     state: &State,
     serve: Serve,
 ) -> Result<()> {
-    let head = session.req_header().as_ref();
+    let head = session.req_header();
+    let head = Received::of(head.as_ref(), head.raw_path());
     let path = ctx.matched.as_ref().map(|matched| matched.path(head));
     let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);

@@ -12,20 +12,21 @@
 //! 3. **Bounded in size**, by bytes and by headers, before anything is parsed.
 //!
 //! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
-//! end, [`check`] parses the head, and its bytes are handed to pingora unchanged. What follows them
-//! stays in the [`ClientStream`], which knows from the head where the request ends.
+//! end, [`check`] parses the head and notes it for the direct path; for the other one, its bytes are
+//! handed to pingora unchanged. What follows them stays in the [`ClientStream`], which knows from the
+//! head where the request ends.
 
-use std::{mem::MaybeUninit, time::Duration};
+use std::{mem::MaybeUninit, pin::Pin, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use http::Method;
-use pingora::server::ShutdownWatch;
 use quartet_common::problem::Problem;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     chunks::Chunks,
     client_stream::{ClientStream, Extent},
+    direct::{Alarm, RequestHead},
     reply::Rejected,
 };
 use crate::error;
@@ -59,54 +60,67 @@ pub(super) enum Head {
     Rejected(Box<Rejected>),
 }
 
-pub(super) async fn read(
-    stream: &mut ClientStream,
-    limits: Limits,
-    shutdown: &mut ShutdownWatch,
-) -> Head {
-    if !begins(stream, limits, shutdown).await {
-        return Head::Closed;
-    }
-    let deadline = Instant::now() + limits.timeout;
-    let mut scan = Scan::default();
-    loop {
-        match scan.find(stream.ahead(), limits) {
-            Ok(Some(Found::Request { length, extent })) => {
-                return Head::Complete(stream.begin(length, extent));
-            }
-            Ok(Some(Found::Http2)) => return Head::Http2,
-            Ok(None) => {}
-            Err(problem) => return rejected(problem, stream.ahead()),
-        }
-        match timeout_at(deadline, stream.fill()).await {
-            Ok(Ok(1..)) => {}
-            Ok(_) => return Head::Closed,
-            Err(_) => {
-                let problem = error::request_timeout("the request head did not arrive in time");
-                return rejected(problem, stream.ahead());
-            }
-        }
-    }
+/// What reading a head needs of its connection.
+pub(super) struct Reader<'c, S> {
+    pub(super) stream: &'c mut ClientStream,
+    /// The timer of the connection.
+    pub(super) alarm: &'c mut Alarm,
+    /// Ready once the shutdown has begun.
+    pub(super) shutdown: Pin<&'c mut S>,
+    /// Where a valid head is noted.
+    pub(super) parsed: &'c mut RequestHead,
 }
 
-/// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
-async fn begins(stream: &mut ClientStream, limits: Limits, shutdown: &mut ShutdownWatch) -> bool {
-    let idle_until = Instant::now() + limits.idle_timeout;
-    loop {
-        while stream.ahead().starts_with(b"\r\n") {
-            stream.ahead().advance(2);
+impl<S: Future<Output = ()>> Reader<'_, S> {
+    pub(super) async fn read(mut self, limits: Limits) -> Head {
+        if !self.begins(limits).await {
+            return Head::Closed;
         }
-        if !matches!(&stream.ahead()[..], b"" | b"\r") {
-            return true;
+        let mut deadline = None;
+        let mut scan = Scan::default();
+        loop {
+            match scan.find(self.stream.ahead(), limits, self.parsed) {
+                Ok(Some(Found::Request { length, extent })) => {
+                    return Head::Complete(self.stream.begin(length, extent));
+                }
+                Ok(Some(Found::Http2)) => return Head::Http2,
+                Ok(None) => {}
+                Err(problem) => return rejected(problem, self.stream.ahead()),
+            }
+            let until = *deadline.get_or_insert_with(|| Instant::now() + limits.timeout);
+            match self.alarm.bound(Some(until), self.stream.fill()).await {
+                Some(Ok(1..)) => {}
+                Some(_) => return Head::Closed,
+                None => {
+                    let problem = error::request_timeout("the request head did not arrive in time");
+                    return rejected(problem, self.stream.ahead());
+                }
+            }
         }
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(idle_until, stream.fill()) => read,
-            // No request has started, so none is lost.
-            _ = shutdown.wait_for(|&begun| begun) => return false,
-        };
-        if !matches!(read, Ok(Ok(1..))) {
-            return false;
+    }
+
+    /// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
+    async fn begins(&mut self, limits: Limits) -> bool {
+        let mut idle_until = None;
+        loop {
+            while self.stream.ahead().starts_with(b"\r\n") {
+                self.stream.ahead().advance(2);
+            }
+            if !matches!(&self.stream.ahead()[..], b"" | b"\r") {
+                return true;
+            }
+            let until = *idle_until.get_or_insert_with(|| Instant::now() + limits.idle_timeout);
+            let read = async {
+                tokio::select! {
+                    biased;
+                    read = self.stream.fill() => matches!(read, Ok(1..)),
+                    // No request has started, so none is lost.
+                    () = self.shutdown.as_mut() => false,
+                }
+            };
+            if self.alarm.bound(Some(until), read).await != Some(true) {
+                return false;
+            }
         }
     }
 }
@@ -132,12 +146,17 @@ struct Scan {
 
 impl Scan {
     /// The head, once it is complete.
-    fn find(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<Found>, Problem> {
+    fn find(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: Limits,
+        parsed: &mut RequestHead,
+    ) -> Result<Option<Found>, Problem> {
         if self.end.is_none() {
             self.end = self.advance(buffer, limits)?;
         }
         match self.end {
-            Some(end) => recognize(buffer, end, limits),
+            Some(end) => recognize(buffer, end, limits, parsed),
             None => Ok(None),
         }
     }
@@ -185,9 +204,14 @@ enum Found {
 }
 
 /// What the first `end` bytes are. `None`: that depends on the next ones.
-fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>, Problem> {
+fn recognize(
+    buffer: &[u8],
+    end: usize,
+    limits: Limits,
+    parsed: &mut RequestHead,
+) -> Result<Option<Found>, Problem> {
     if &buffer[..end] != HTTP2_HEAD {
-        let extent = check(&buffer[..end], limits)?;
+        let extent = check(&buffer[..end], limits, parsed)?;
         return Ok(Some(Found::Request {
             length: end,
             extent,
@@ -200,9 +224,9 @@ fn recognize(buffer: &[u8], end: usize, limits: Limits) -> Result<Option<Found>,
     Ok((compared == HTTP2_PREFACE.len()).then_some(Found::Http2))
 }
 
-/// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Returns what
-/// follows a valid one.
-fn check(head: &[u8], limits: Limits) -> Result<Extent, Problem> {
+/// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Notes a valid one,
+/// and returns what follows it.
+fn check(head: &[u8], limits: Limits, parsed: &mut RequestHead) -> Result<Extent, Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut headers) {
@@ -221,6 +245,7 @@ fn check(head: &[u8], limits: Limits) -> Result<Extent, Problem> {
     let is_http_1_0 = request.version == Some(0);
     let framing = Framing::read(request.headers)?;
     framing.check(is_http_1_0)?;
+    parsed.note(head, &request);
     Ok(match framing.length {
         Some(1..) => Extent::Length(framing.length.unwrap_or_default()),
         _ if framing.codings > 0 => Extent::Chunked(Chunks::default()),
@@ -338,7 +363,7 @@ mod tests {
         let mut scan = Scan::default();
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
-            match scan.find(&mut buffer, LIMITS) {
+            match scan.find(&mut buffer, LIMITS, &mut RequestHead::default()) {
                 Ok(Some(Found::Request { .. })) => return "ok".to_owned(),
                 Ok(Some(Found::Http2)) => return "h2".to_owned(),
                 Ok(None) => {}

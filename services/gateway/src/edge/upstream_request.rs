@@ -21,16 +21,19 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         .uri
         .authority()
         .and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    let host = sent.headers.get(header::HOST).or(authority.as_ref());
     let origin = Origin {
-        client_ip: ctx.client_ip,
+        client: &ctx.client_ip.to_string(),
         peer_is_trusted: ctx.peer_is_trusted,
         tls: session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some()),
-        host: sent.headers.get(header::HOST).or(authority.as_ref()),
+        host: host.map(HeaderValue::as_bytes),
     };
-    for (name, value) in forwarded_headers(origin, &sent.headers).into_headers() {
-        request.insert_header(name, value)?;
+    for (name, value) in forwarded_headers(origin, &sent.headers) {
+        if let Some(value) = value {
+            request.insert_header(name, value)?;
+        }
     }
     for edit in &ctx.policy.edits {
         match edit {

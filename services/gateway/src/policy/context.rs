@@ -61,5 +61,19 @@ pub(crate) trait ResponseHead {
 
     fn append(&mut self, name: HeaderName, value: HeaderValue);
 
+    /// As `set`, with a value that need not outlive the call. Nothing, if it is not a header value.
+    fn set_bytes(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.set(name.clone(), value);
+        }
+    }
+
+    /// As `append`, with a value that need not outlive the call.
+    fn append_bytes(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.append(name.clone(), value);
+        }
+    }
+
     fn remove(&mut self, name: &HeaderName);
 }

@@ -1,10 +1,8 @@
 //! Which headers of a client are trusted, and what replaces the others.
 
-use std::net::IpAddr;
+use http::{HeaderMap, HeaderName};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::request::{host::Authority, is_untrusted};
+use crate::request::{Headers, host::Authority, is_untrusted};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -13,10 +11,11 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Where the request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    pub(crate) client_ip: IpAddr,
+    /// The client's IP address as text.
+    pub(crate) client: &'a str,
     pub(crate) peer_is_trusted: bool,
     pub(crate) tls: bool,
-    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) host: Option<&'a [u8]>,
 }
 
 /// Headers that must not reach the upstream as the client sent them.
@@ -30,46 +29,32 @@ pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// What the upstream learns about the client.
-pub(crate) fn forwarded_headers(origin: Origin<'_>, sent: &HeaderMap) -> ForwardedHeaders {
-    let trusted = |name: &HeaderName| sent.get(name).filter(|_| origin.peer_is_trusted).cloned();
-    let proto = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
-    ForwardedHeaders {
-        client: HeaderValue::from_str(&origin.client_ip.to_string()).ok(),
-        proto: trusted(&FORWARDED_PROTO)
-            .filter(|proto| proto == "http" || proto == "https")
-            .unwrap_or(proto),
-        host: trusted(&FORWARDED_HOST)
-            .filter(|host| {
-                host.to_str()
-                    .is_ok_and(|host| Authority::parse(host).is_some())
-            })
-            .or_else(|| origin.host.cloned()),
-    }
-}
-
-/// Values of the headers that the gateway sets; a missing one is not sent.
-#[derive(Debug)]
-pub(crate) struct ForwardedHeaders {
-    client: Option<HeaderValue>,
-    proto: HeaderValue,
-    host: Option<HeaderValue>,
-}
-
-impl ForwardedHeaders {
-    pub(crate) fn into_headers(self) -> impl Iterator<Item = (&'static HeaderName, HeaderValue)> {
-        [
-            (&FORWARDED_FOR, self.client),
-            (&FORWARDED_PROTO, Some(self.proto)),
-            (&FORWARDED_HOST, self.host),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    }
+/// What the upstream learns about the client; a header without a value is not sent.
+pub(crate) fn forwarded_headers<'a>(
+    origin: Origin<'a>,
+    sent: &'a dyn Headers,
+) -> [(&'static HeaderName, Option<&'a [u8]>); 3] {
+    let trusted = |name: &HeaderName| sent.first(name).filter(|_| origin.peer_is_trusted);
+    let proto: &[u8] = if origin.tls { b"https" } else { b"http" };
+    let proto = trusted(&FORWARDED_PROTO)
+        .filter(|&proto| proto == b"http" || proto == b"https")
+        .unwrap_or(proto);
+    let is_host = |host: &&[u8]| {
+        let host = std::str::from_utf8(host);
+        host.is_ok_and(|host| Authority::parse(host).is_some())
+    };
+    let host = trusted(&FORWARDED_HOST).filter(is_host).or(origin.host);
+    [
+        (&FORWARDED_FOR, Some(origin.client.as_bytes())),
+        (&FORWARDED_PROTO, Some(proto)),
+        (&FORWARDED_HOST, host),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The headers of a request, whichever parser read them.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers by name. Names compare without case.
 pub(crate) trait Headers: Sync {
@@ -16,10 +16,10 @@ pub(crate) trait Headers: Sync {
 impl Headers for HeaderMap {
     fn nth(&self, name: &HeaderName, index: usize) -> Option<&[u8]> {
         if index == 0 {
-            return self.get(name).map(http::HeaderValue::as_bytes);
+            return self.get(name).map(HeaderValue::as_bytes);
         }
         let mut values = self.get_all(name).iter();
-        values.nth(index).map(http::HeaderValue::as_bytes)
+        values.nth(index).map(HeaderValue::as_bytes)
     }
 }
 
@@ -34,6 +34,18 @@ impl dyn Headers + '_ {
         self.all(name)
             .flat_map(|value| value.split(|&byte| byte == b','))
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(element.as_bytes()))
+    }
+
+    /// These headers alone.
+    pub(crate) fn only(&self, names: &[HeaderName]) -> HeaderMap {
+        let mut found = HeaderMap::new();
+        for name in names {
+            let values = self.all(name.clone()).map(HeaderValue::from_bytes);
+            for value in values.flatten() {
+                found.append(name, value);
+            }
+        }
+        found
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

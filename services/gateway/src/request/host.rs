@@ -31,6 +31,15 @@ impl<'r> Authority<'r> {
         Some(Self { host, port })
     }
 
+    /// Whether a `Host` header says this in its one spelling.
+    pub(crate) fn is_spelled(&self, sent: &str) -> bool {
+        match sent.strip_prefix(&*self.host) {
+            Some("") => self.port.is_empty(),
+            Some(rest) => !self.port.is_empty() && rest.strip_prefix(':') == Some(self.port),
+            None => false,
+        }
+    }
+
     /// The value of a `Host` header.
     pub(crate) fn to_text(&self) -> String {
         if self.port.is_empty() {
@@ -88,6 +97,10 @@ mod tests {
             let parsed = Authority::parse(raw);
             let parsed = parsed.as_ref().map(|a| (&*a.host, a.port));
             assert_eq!(parsed, expected, "{raw:?}");
+            if let Some(parsed) = Authority::parse(raw) {
+                let is_spelled = parsed.to_text() == raw;
+                assert_eq!(parsed.is_spelled(raw), is_spelled, "{raw:?}");
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct PathPattern {
     pub(crate) segments: Vec<Segment>,
     /// Ends with `/*`: matches the path itself and everything below it.
     pub(crate) prefix: bool,
+    /// Among the patterns of the routing table, which sets it.
+    pub(crate) rank: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl PathPattern {
                 text: text.into(),
                 segments: Vec::new(),
                 prefix,
+                rank: 0,
             });
         }
         let segments = body
@@ -108,6 +111,7 @@ impl PathPattern {
             text: text.into(),
             segments,
             prefix,
+            rank: 0,
         })
     }
 

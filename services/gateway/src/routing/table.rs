@@ -103,7 +103,10 @@ impl RouteTable {
             entries.push(Entry {
                 route,
                 host: host.cloned(),
-                pattern: Arc::new(path.clone()),
+                pattern: Arc::new(PathPattern {
+                    rank,
+                    ..path.clone()
+                }),
             });
         }
         Self {
@@ -111,6 +114,11 @@ impl RouteTable {
             entries,
             root,
         }
+    }
+
+    /// All patterns by their rank; one that several hosts share is there for each.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &Arc<PathPattern>> {
+        self.entries.iter().map(|entry| &entry.pattern)
     }
 
     /// All routes in configuration order.

@@ -59,6 +59,7 @@ mod tests {
                 host: None,
                 connect_timeout: Duration::from_secs(1),
                 idle_timeout: Duration::from_secs(1),
+                idle_connections_max: 512,
                 retries: 2,
                 retry_budget_percent: 20,
                 eject_min: Duration::from_millis(100),

@@ -2,8 +2,9 @@
 //!
 //! - One list per worker thread and address, newest first: a connection is usually taken by the
 //!   thread that returned it. Another thread's list is only looked at instead of connecting.
-//! - Bounded in number and in time. A connection is kept for the idle time-out of its upstream,
-//!   which is shorter than that of the replica; [`Pool::sweep`] closes what expired.
+//! - Bounded in number, in all and per replica, so that one upstream cannot take the places of all
+//!   others; and in time. A connection is kept for the idle time-out of its upstream, which is shorter
+//!   than that of the replica; [`Pool::sweep`] closes what expired.
 //! - **Never lent with bytes in it.** Whatever an upstream sends after its response would be taken
 //!   for the response to the next request, of another client. So a connection is only returned
 //!   when nothing was left of the response, and the kernel is asked once more before it is lent: what
@@ -25,6 +26,8 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 use tokio::{net::TcpStream, time::Instant};
+
+use super::replicas::Upstream;
 
 static NEXT_WORKER: AtomicUsize = AtomicUsize::new(0);
 
@@ -74,16 +77,27 @@ impl Pool {
             .find_map(|mut shard| shard.take(address, now))
     }
 
-    /// Keeps a connection whose response was read to its last byte.
-    pub(crate) fn put(&self, address: SocketAddr, stream: TcpStream, until: Instant) {
+    /// Keeps a connection to a replica of `upstream` whose response was read to its last byte.
+    pub(crate) fn put(&self, address: SocketAddr, upstream: &Upstream, stream: TcpStream) {
+        let until = Instant::now() + upstream.config.idle_timeout;
+        self.keep(
+            address,
+            upstream.config.idle_connections_max,
+            Idle { stream, until },
+        );
+    }
+
+    /// `max`: for this address, of all threads together.
+    fn keep(&self, address: SocketAddr, max: usize, idle: Idle) {
+        let max = max.div_ceil(self.shards.len());
         let mut shard = self.lock(self.own());
-        if shard.count < self.max_per_shard {
+        if shard.count >= self.max_per_shard {
+            return;
+        }
+        let list = shard.idle.entry(address).or_default();
+        if list.len() < max {
+            list.push(idle);
             shard.count += 1;
-            shard
-                .idle
-                .entry(address)
-                .or_default()
-                .push(Idle { stream, until });
         }
     }
 
@@ -166,6 +180,11 @@ mod tests {
         }
     }
 
+    fn idle(stream: TcpStream) -> Idle {
+        let until = later();
+        Idle { stream, until }
+    }
+
     fn later() -> Instant {
         Instant::now() + Duration::from_mins(1)
     }
@@ -174,18 +193,18 @@ mod tests {
     async fn only_silent_connections_are_lent() {
         let pool = Pool::new(2, 10);
         let (stream, mut server, address) = pair().await;
-        pool.put(address, stream, later());
+        pool.keep(address, 100, idle(stream));
         assert_eq!(pool.len(), 1);
         let stream = pool.take(address, Instant::now()).unwrap();
         assert!(pool.take(address, Instant::now()).is_none());
         // Bytes behind the end of a response.
-        pool.put(address, stream, later());
+        pool.keep(address, 100, idle(stream));
         server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
         something_arrives(&pool, address).await;
         assert!(pool.take(address, Instant::now()).is_none());
         // Closed by the replica.
         let (stream, server, address) = pair().await;
-        pool.put(address, stream, later());
+        pool.keep(address, 100, idle(stream));
         drop(server);
         something_arrives(&pool, address).await;
         assert!(pool.take(address, Instant::now()).is_none());
@@ -215,7 +234,7 @@ mod tests {
         for _ in 0..3 {
             let (stream, server, _) = pair().await;
             servers.push(server);
-            pool.put(address, stream, later());
+            pool.keep(address, 100, idle(stream));
         }
         assert_eq!(pool.len(), 2);
         assert!(
@@ -223,7 +242,7 @@ mod tests {
             "expired ones are closed"
         );
         let (stream, _server, other) = pair().await;
-        pool.put(other, stream, later());
+        pool.keep(other, 100, idle(stream));
         pool.sweep(Instant::now(), |_| true);
         assert_eq!(pool.len(), 1);
         pool.sweep(Instant::now(), |address| address != other);
@@ -231,17 +250,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_replica_does_not_take_every_place() {
+        let pool = Pool::new(1, 4);
+        let (mut servers, (_, _, busy)) = (Vec::new(), pair().await);
+        for _ in 0..4 {
+            let (stream, server, _) = pair().await;
+            servers.push(server);
+            pool.keep(busy, 2, idle(stream));
+        }
+        assert_eq!(pool.len(), 2);
+        let (stream, _server, other) = pair().await;
+        pool.keep(other, 2, idle(stream));
+        assert!(pool.take(other, Instant::now()).is_some());
+    }
+
+    #[tokio::test]
     async fn other_threads_find_a_connection() {
         let pool = Pool::new(4, 8);
         let (stream, _server, address) = pair().await;
-        pool.put(address, stream, later());
+        pool.keep(address, 100, idle(stream));
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 let found = scope
                     .spawn(|| pool.take(address, Instant::now()))
                     .join()
                     .unwrap();
-                pool.put(address, found.unwrap(), later());
+                pool.keep(address, 100, idle(found.unwrap()));
             }
         });
     }

@@ -153,6 +153,40 @@ async fn a_client_that_half_closes_gets_its_responses() {
     assert_eq!(gateway.access_line("/2").await["status"], 200);
 }
 
+/// Closing a connection whose bytes are unread is a reset, and a reset discards what the client has
+/// not read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_behind_one_that_fails_do_not_reset_its_response() {
+    let (address, _) = canned(b"nonsense\r\n\r\n").await;
+    let gateway = in_front_of(address, "").await;
+    let next = "GET /next HTTP/1.1\r\nhost: a\r\n\r\n";
+    let behind = next.repeat(80_000 / next.len());
+    for number in 0..10 {
+        let path = format!("/first/{number}");
+        let first = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut stream = connect(&gateway).await;
+        let (mut reader, mut writer) = stream.split();
+        // A closed connection may refuse the rest.
+        let ((), text) = tokio::join!(
+            async {
+                let _ = writer.write_all(first.as_bytes()).await;
+                let _ = writer.write_all(behind.as_bytes()).await;
+            },
+            async {
+                // A client that is slow to read: the end of the connection comes first.
+                let line = gateway.access_line(&path).await;
+                assert_eq!(line["status"], 502, "{line}");
+                let mut bytes = Vec::new();
+                let read = timeout(DEADLINE, reader.read_to_end(&mut bytes)).await;
+                read.expect("the connection is closed in time").unwrap();
+                String::from_utf8(bytes).unwrap().to_lowercase()
+            }
+        );
+        assert!(text.starts_with("http/1.1 502 "), "{text}");
+        assert_eq!(text.matches("http/1.1 ").count(), 1, "{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http_1_0_clients_get_no_chunks() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";

@@ -14,7 +14,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{DEADLINE, Gateway, echo, eventually, read_response, route, serve, upstream};
+use crate::support::{
+    DEADLINE, Gateway, echo, eventually, free_address, read_response, route, serve, upstream,
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -97,6 +99,37 @@ async fn it_is_off_by_default() {
         response.body.contains("HTTP/2 without TLS is not enabled"),
         "{response:?}"
     );
+}
+
+/// The listeners that are open are those of the start, whatever list a reload brings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_list_of_listeners_changes_none_that_is_open() {
+    let (plain, other) = (free_address(), free_address());
+    let rest = [upstream(&[serve(echo()).await]), route("all", "/a/*", "")].concat();
+    let settings = |http2: bool| {
+        let address = format!("{{ address = \"{plain}\", http2 = {http2} }}");
+        format!("{rest}[server]\nlisten = [{address}, {{ address = \"{other}\" }}]\n")
+    };
+    // The list of the file counts.
+    let variables = [("QUARTET_SERVER_LISTEN", "")];
+    let gateway = Gateway::with_variables(&settings(true), &variables).await;
+    gateway.reload(&settings(false)).await;
+    let stream = TcpStream::connect(plain).await.unwrap();
+    let (send, connection) = client::handshake(stream).await.unwrap();
+    let mut client = Client {
+        send: send.ready().await.unwrap(),
+        connection: tokio::spawn(connection),
+    };
+    let request = Request::get(format!("http://{plain}/a/b"))
+        .body(())
+        .unwrap();
+    let (response, _) = client.get(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut stream = TcpStream::connect(other).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    read_response(&mut stream)
+        .await
+        .problem(400, "malformed_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,12 @@ pub(super) fn check(
                 1,
                 DAY_SECONDS,
             ),
+            (
+                "idle_connections_max",
+                upstream.idle_connections_max as u64,
+                0,
+                1_000_000,
+            ),
             ("retries", upstream.retries.into(), 0, 10),
             (
                 "retry_budget_percent",
@@ -63,6 +69,7 @@ pub(super) fn check(
         host,
         connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
         idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
+        idle_connections_max: upstream.idle_connections_max,
         retries: upstream.retries,
         retry_budget_percent: upstream.retry_budget_percent,
         eject_min: Duration::from_millis(eject_min),

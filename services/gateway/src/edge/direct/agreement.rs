@@ -28,7 +28,7 @@ fn read_here(bytes: &[u8]) -> Option<Read> {
     let length = HeadEnd::default().find(bytes).ok()??;
     let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let head = parse(&bytes[..length], false, &mut room).ok()?;
-    if head.is_interim() {
+    if head.is_interim() || head.switches() {
         return None;
     }
     let mut rest = &bytes[length..];

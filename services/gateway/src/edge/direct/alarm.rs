@@ -19,13 +19,13 @@ const NEVER: Duration = Duration::from_hours(24);
 
 /// The timer of a connection.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(in crate::edge) struct Alarm {
     sleep: Pin<Box<Sleep>>,
     deadline: Option<Instant>,
 }
 
 impl Alarm {
-    pub(super) fn new() -> Self {
+    pub(in crate::edge) fn new() -> Self {
         Self {
             sleep: Box::pin(sleep_until(Instant::now() + NEVER)),
             deadline: None,
@@ -33,7 +33,7 @@ impl Alarm {
     }
 
     /// Replaces the deadline; `None`: none.
-    pub(super) fn set(&mut self, deadline: Option<Instant>) {
+    pub(in crate::edge) fn set(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
         if let Some(deadline) = deadline
             && deadline < self.sleep.deadline()
@@ -43,7 +43,7 @@ impl Alarm {
     }
 
     /// Ready once the deadline has passed.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::edge) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.sleep.as_mut().poll(context).is_ready() {
             let now = Instant::now();
             match self.deadline {
@@ -56,7 +56,7 @@ impl Alarm {
     }
 
     /// The result of `work`; `None` if the deadline passes first.
-    pub(super) async fn bound<T>(
+    pub(in crate::edge) async fn bound<T>(
         &mut self,
         deadline: Option<Instant>,
         work: impl Future<Output = T>,

@@ -1,7 +1,8 @@
-//! Buffers that a connection has only while a request passes.
+//! Buffers that a connection has only while bytes pass.
 //!
-//! An idle connection keeps none: with thousands of idle connections, buffers would be most of the
-//! memory. Each thread keeps a few for the next request.
+//! An idle connection keeps none, and a request that waits for its upstream only that of its head:
+//! with thousands of these, buffers would be most of the memory. Memory is taken when the first byte
+//! comes. Each thread keeps some for the next request.
 
 use std::{
     cell::RefCell,
@@ -13,29 +14,54 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// One read of a body. As large as a TLS record.
-const BUFFER_BYTES: usize = 16 * 1024;
-/// Kept per thread.
-const MAX_SPARE: usize = 64;
+const BODY_BYTES: usize = 16 * 1024;
+/// Holds most heads.
+const HEAD_BYTES: usize = 4 * 1024;
+/// Kept per thread and size.
+const MAX_SPARE: usize = 128;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    /// Of [`HEAD_BYTES`], and of [`BODY_BYTES`].
+    static SPARE: [RefCell<Vec<Box<[u8]>>>; 2] =
+        const { [RefCell::new(Vec::new()), RefCell::new(Vec::new())] };
 }
 
 /// Bytes on their way from one connection to the other. Returned to the thread when dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
+    /// Empty until it is needed.
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    /// What it takes at first.
+    size: usize,
 }
 
 impl Buffer {
+    /// For parts of bodies.
     pub(super) fn lend() -> Self {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
+        Self::of(BODY_BYTES)
+    }
+
+    /// For a head.
+    pub(super) fn for_head() -> Self {
+        Self::of(HEAD_BYTES)
+    }
+
+    fn of(size: usize) -> Self {
         Self {
-            bytes: spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice()),
+            bytes: Box::default(),
             start: 0,
             end: 0,
+            size,
+        }
+    }
+
+    /// Gives its memory back, if it holds nothing.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+            give_back(std::mem::take(&mut self.bytes));
         }
     }
 
@@ -65,9 +91,15 @@ impl Buffer {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.make_room(bytes.len());
-        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
+        self.push_all([bytes]);
+    }
+
+    pub(super) fn push_all<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        self.make_room(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            self.bytes[self.end..self.end + part.len()].copy_from_slice(part);
+            self.end += part.len();
+        }
     }
 
     /// Reads at most `max` bytes, at least one; 0 is the end of the stream. Grows if it is full;
@@ -107,20 +139,52 @@ impl Buffer {
     }
 
     fn make_room(&mut self, wanted: usize) {
-        if self.bytes.len() - self.end >= wanted {
-            return;
+        if self.bytes.len() - self.end < wanted {
+            self.find_room(wanted);
         }
+    }
+
+    #[cold]
+    fn find_room(&mut self, wanted: usize) {
         let used = self.end - self.start;
-        if self.bytes.len() - used >= wanted {
+        if self.bytes.is_empty() && wanted <= self.size {
+            self.bytes = take_spare(self.size);
+        } else if self.bytes.len() - used >= wanted {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
             let size = (used + wanted).max(2 * self.bytes.len());
             let mut larger = vec![0; size].into_boxed_slice();
             larger[..used].copy_from_slice(self.unused());
-            self.bytes = larger;
+            give_back(std::mem::replace(&mut self.bytes, larger));
         }
         (self.start, self.end) = (0, used);
     }
+}
+
+fn spare<T>(size: usize, work: impl FnOnce(&mut Vec<Box<[u8]>>) -> T) -> Option<T> {
+    let place = match size {
+        HEAD_BYTES => 0,
+        BODY_BYTES => 1,
+        // One that has grown is an exception, not worth keeping.
+        _ => return None,
+    };
+    // Fails only while the thread ends.
+    SPARE
+        .try_with(|spare| work(&mut spare[place].borrow_mut()))
+        .ok()
+}
+
+fn take_spare(size: usize) -> Box<[u8]> {
+    let spare = spare(size, Vec::pop).flatten();
+    spare.unwrap_or_else(|| vec![0; size].into_boxed_slice())
+}
+
+fn give_back(bytes: Box<[u8]>) {
+    spare(bytes.len(), |spare| {
+        if spare.len() < MAX_SPARE {
+            spare.push(bytes);
+        }
+    });
 }
 
 impl io::Write for Buffer {
@@ -136,18 +200,7 @@ impl io::Write for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // One that has grown is an exception, not worth keeping.
-        if self.bytes.len() != BUFFER_BYTES {
-            return;
-        }
-        let bytes = std::mem::take(&mut self.bytes);
-        // Fails only while the thread ends.
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < MAX_SPARE {
-                spare.push(bytes);
-            }
-        });
+        give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -160,7 +213,7 @@ mod tests {
     #[test]
     fn content_moves_or_the_buffer_grows_when_it_is_full() {
         let mut context = Context::from_waker(Waker::noop());
-        let source: Vec<u8> = (0..=250).cycle().take(3 * BUFFER_BYTES).collect();
+        let source: Vec<u8> = (0..=250).cycle().take(3 * BODY_BYTES).collect();
         let mut reader = source.as_slice();
         let mut buffer = Buffer::lend();
         let mut read =
@@ -169,7 +222,7 @@ mod tests {
                 Poll::Pending => panic!("a slice is always ready"),
             };
         assert_eq!(read(&mut buffer, 10), 10);
-        assert_eq!(read(&mut buffer, u64::MAX), BUFFER_BYTES - 10);
+        assert_eq!(read(&mut buffer, u64::MAX), BODY_BYTES - 10);
         buffer.consume(100);
         assert_eq!(
             read(&mut buffer, u64::MAX),
@@ -178,15 +231,25 @@ mod tests {
         );
         assert_eq!(
             read(&mut buffer, u64::MAX),
-            BUFFER_BYTES,
+            BODY_BYTES,
             "a full buffer grows"
         );
         buffer.push(b"end");
-        let expected = [&source[100..100 + 2 * BUFFER_BYTES], b"end"].concat();
+        let expected = [&source[100..100 + 2 * BODY_BYTES], b"end"].concat();
         assert_eq!(buffer.unused(), expected);
         buffer.consume(usize::MAX);
         assert!(buffer.is_empty());
         drop(buffer);
-        assert_eq!(Buffer::lend().bytes.len(), BUFFER_BYTES);
+        let mut next = Buffer::lend();
+        assert_eq!(
+            next.bytes.len(),
+            0,
+            "nothing is taken before the first byte"
+        );
+        next.push(b"a");
+        assert_eq!(next.bytes.len(), BODY_BYTES);
+        next.consume(1);
+        next.rest();
+        assert_eq!(next.bytes.len(), 0);
     }
 }

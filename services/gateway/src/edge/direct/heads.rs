@@ -4,7 +4,7 @@
 //! A head so written has one reading, whatever the one received may have been. Fields that concern
 //! one connection only (RFC 9110, 7.6.1) and fields that the gateway sets itself are left out.
 
-use std::io::Write as _;
+use std::{cell::Cell, io::Write as _, ops::Range};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
@@ -12,30 +12,85 @@ use pingora::protocols::http::date::get_cached_date;
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
 use crate::{policy::ResponseHead as Head, reply::Reply, request::is_untrusted};
 
+thread_local! {
+    /// The lists of the last edits of this thread, so that no request allocates its own.
+    static SPARE: Cell<Option<(Vec<Change>, Vec<u8>)>> = const { Cell::new(None) };
+}
+
+/// Lists that one long value made larger are not kept.
+const SPARE_BYTES: usize = 4096;
+
 /// What the gateway changes of a head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Edits {
     status: StatusCode,
-    /// Written after the fields that pass.
-    added: Vec<(HeaderName, HeaderValue)>,
-    /// Fields that do not pass.
-    removed: Vec<HeaderName>,
+    /// In order: what is added is written after the fields that pass.
+    changes: Vec<Change>,
+    /// The values, one behind the other.
+    values: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Change {
+    name: HeaderName,
+    /// A field of this name does not pass.
+    removes: bool,
+    /// A value to add.
+    value: Option<Range<usize>>,
 }
 
 impl Edits {
     /// `status`: of the response; of no matter for a request.
     pub(super) fn new(status: StatusCode) -> Self {
+        let (changes, values) = SPARE
+            .try_with(Cell::take)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         Self {
             status,
-            ..Self::default()
+            changes,
+            values,
         }
     }
 
     fn removes(&self, name: &[u8]) -> bool {
-        let removed = self.removed.iter();
-        removed
-            .map(|removed| removed.as_str().as_bytes())
-            .any(|removed| name.eq_ignore_ascii_case(removed))
+        self.changes.iter().any(|change| {
+            change.removes && name.eq_ignore_ascii_case(change.name.as_str().as_bytes())
+        })
+    }
+
+    fn add(&mut self, name: &HeaderName, value: &[u8], removes: bool) {
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
+        self.changes.push(Change {
+            name: name.clone(),
+            removes,
+            value: Some(start..self.values.len()),
+        });
+    }
+
+    fn forget(&mut self, name: &HeaderName) {
+        for change in &mut self.changes {
+            if change.name == *name {
+                change.value = None;
+            }
+        }
+    }
+}
+
+impl Drop for Edits {
+    fn drop(&mut self) {
+        self.changes.clear();
+        self.values.clear();
+        if self.values.capacity() <= SPARE_BYTES && self.changes.capacity() <= SPARE_BYTES / 64 {
+            let spare = (
+                std::mem::take(&mut self.changes),
+                std::mem::take(&mut self.values),
+            );
+            // Fails only while the thread ends.
+            let _ = SPARE.try_with(|place| place.set(Some(spare)));
+        }
     }
 }
 
@@ -46,29 +101,54 @@ impl Head for Edits {
     }
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.remove(&name);
-        self.append(name, value);
+        self.set_bytes(&name, value.as_bytes());
     }
 
     fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        if !is_framing(&name) {
-            self.added.push((name, value));
+        self.append_bytes(&name, value.as_bytes());
+    }
+
+    fn set_bytes(&mut self, name: &HeaderName, value: &[u8]) {
+        if !is_framing(name) && is_value(value) {
+            self.forget(name);
+            self.add(name, value, true);
+        }
+    }
+
+    fn append_bytes(&mut self, name: &HeaderName, value: &[u8]) {
+        if !is_framing(name) && is_value(value) {
+            self.add(name, value, false);
         }
     }
 
     fn remove(&mut self, name: &HeaderName) {
         if !is_framing(name) {
-            self.added.retain(|(added, _)| added != name);
-            self.removed.push(name.clone());
+            self.forget(name);
+            self.changes.push(Change {
+                name: name.clone(),
+                removes: true,
+                value: None,
+            });
         }
     }
+}
+
+/// The rule of [`HeaderValue::from_bytes`]. Without it, a value could end its field and begin
+/// another one.
+fn is_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t')
 }
 
 fn is_framing(name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH || is_hop_by_hop(name.as_str().as_bytes())
 }
 
-/// Writes the head for a replica.
+/// Says that the connection becomes a WebSocket.
+const SWITCH: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\n";
+
+/// Writes the head for a replica, up to the empty line that [`end_request`] writes.
 pub(super) fn write_request(
     method: &Method,
     target: &[u8],
@@ -76,15 +156,20 @@ pub(super) fn write_request(
     edits: &Edits,
     out: &mut Buffer,
 ) {
-    for part in [method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
-        out.push(part);
-    }
+    out.push_all([method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"]);
     for (name, value) in request.fields() {
         if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
             write_field(name, value, out);
         }
     }
     write_edits(edits, out);
+}
+
+/// `handshake`: the request asks for a WebSocket.
+pub(super) fn end_request(handshake: bool, out: &mut Buffer) {
+    if handshake {
+        out.push(SWITCH);
+    }
     out.push(b"\r\n");
 }
 
@@ -111,7 +196,9 @@ pub(super) fn write_response(
     if BodyWriter::new(head.framing) == BodyWriter::Chunked {
         out.push(b"transfer-encoding: chunked\r\n");
     }
-    if !keep {
+    if head.switches() {
+        out.push(SWITCH);
+    } else if !keep {
         out.push(b"connection: close\r\n");
     }
     write_edits(edits, out);
@@ -154,20 +241,22 @@ pub(super) fn write_interim(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
 }
 
 fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
-    // Writing to a buffer cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+    let digit = |unit: u16| b'0' + u8::try_from(head.status / unit % 10).unwrap_or(0);
+    let status = [digit(100), digit(10), digit(1)];
+    out.push_all([b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
 }
 
 fn write_edits(edits: &Edits, out: &mut Buffer) {
-    for (name, value) in &edits.added {
-        write_field(name.as_str().as_bytes(), value.as_bytes(), out);
+    for change in &edits.changes {
+        if let Some(value) = change.value.clone() {
+            let (name, value) = (change.name.as_str(), &edits.values[value]);
+            write_field(name.as_bytes(), value, out);
+        }
     }
 }
 
 fn write_field(name: &[u8], value: &[u8], out: &mut Buffer) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.push(part);
-    }
+    out.push_all([name, b": ", value, b"\r\n"]);
 }
 
 /// Whether a field of a response is passed on.
@@ -242,10 +331,12 @@ mod tests {
              Connection: keep-alive\r\nKeep-Alive: 1\r\nTE: trailers\r\nTrailer: x\r\nProxy-Authorization: x\r\n\
              Accept: b\r\naccept: c\r\n\r\n";
         let mut head = RequestHead::default();
-        assert!(head.read(sent.as_bytes(), |_| false));
+        head.note_text(sent);
+        assert!(head.is_common());
         let mut out = Buffer::lend();
         let view = head.view(sent.as_bytes());
         write_request(head.method(), view.target(), view, &edits(), &mut out);
+        end_request(false, &mut out);
         let expected =
             "GET /a HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\nx-request-id: ours\r\n\r\n";
         assert_eq!(text(&out), expected);

@@ -1,10 +1,13 @@
-//! The path of the common request: HTTP/1.1 on both sides, no body or one with a length.
+//! The path of the common request: HTTP/1.1 on both sides, no body or one with a length, and the
+//! handshake of a WebSocket with the tunnel that follows.
 //!
 //! ```text
-//! connection -> request     the head, once more as positions; all else is left to pingora
-//!               serve       route, policies, attempts, reply: the same rules as on the other path
+//! connection -> request     the head as positions in its bytes; what is rare is left to pingora
+//!               serve       route, policies, attempts: the same rules as on the other path
+//!                 answer, failed, closing        responses of the gateway's own
 //!               heads       both heads, written again
 //!               exchange    both directions at once
+//!               tunnel      after the handshake of a WebSocket
 //!                 response_head, chunks, body    where the response ends
 //!                 buffer, alarm                  what a connection has only while it is busy
 //! ```
@@ -16,19 +19,25 @@
 //!   other path finds it untouched.
 //! - Whatever does not say in exactly one way where a response ends is refused, and its connection
 //!   closed. Otherwise bytes of one client's response could reach another client.
-//! - No wait on a socket without a deadline: all of them are in `exchange` and `alarm`.
+//! - No wait on a socket without a deadline: all of them are in `exchange`, `tunnel` and `alarm`.
 
 #[cfg(test)]
 mod agreement;
 mod alarm;
+mod answer;
 mod body;
 mod buffer;
 mod chunks;
+mod closing;
 mod connect;
 mod exchange;
+mod failed;
 mod heads;
 mod request;
 mod response_head;
 mod serve;
+mod tunnel;
 
+pub(super) use alarm::Alarm;
+pub(super) use request::RequestHead;
 pub(super) use serve::Direct;

@@ -49,7 +49,12 @@ pub(super) struct ResponseHead<'f, 'i> {
 impl ResponseHead<'_, '_> {
     /// An interim response; the final one follows.
     pub(super) fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && !self.switches()
+    }
+
+    /// The upstream speaks another protocol from here on. Only for whom asked for it.
+    pub(super) fn switches(&self) -> bool {
+        self.status == 101
     }
 
     pub(super) fn is_event_stream(&self) -> bool {
@@ -180,9 +185,6 @@ impl Seen {
         if self.chunked && old {
             return Err("an HTTP/1.0 response cannot be chunked");
         }
-        if status == 101 {
-            return Err("the upstream switched protocols without being asked");
-        }
         let announced = self.chunked || self.length.is_some_and(|length| length > 0);
         if announced && (status < 200 || status == 204) {
             return Err("a response without a body announces one");
@@ -275,7 +277,6 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -2,36 +2,36 @@
 
 use std::{
     net::IpAddr,
-    pin::pin,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{Method, StatusCode, Version, header};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
 use quartet_common::{problem::Problem, request_id};
 use quartet_telemetry::TRACEPARENT;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::timeout,
-};
 
 use super::{
     alarm::Alarm,
     buffer::Buffer,
+    closing::linger,
     connect::{Connected, connect},
-    exchange::{Client, Exchange, Failure, OnHead, Request, Timeouts},
+    exchange::{Client, Exchange, OnHead, Request, Timeouts},
+    failed::Failed,
     heads::{self, Edits},
-    request::RequestHead,
+    request::{RequestHead, RequestView},
     response_head::ResponseHead,
+    tunnel::{self, Bounds},
 };
 use crate::{
     edge::{
         client_stream::ClientStream,
-        ctx::{Ctx, peer_ip},
+        ctx::{Ctx, Received, peer_ip},
         downstream::is_dropped,
         failure, logging, reply,
         request::route,
+        request_head::Reader,
         response::has_answered,
     },
     error,
@@ -39,49 +39,92 @@ use crate::{
         Edit, Flow, ResponseHead as _,
         headers::{Origin, forwarded_headers},
     },
-    reply::{Answer, Reply},
+    reply::Answer,
+    request::{Headers as _, WebSocket},
     routing::{Action, Route},
+    snapshot::Snapshot,
     state::State,
     upstream::Upstream,
 };
 
 /// Serves requests of one connection, and keeps what they share.
 pub(in crate::edge) struct Direct {
-    state: Arc<State>,
+    head: RequestHead,
+    connection: Connection,
+}
+
+/// What the requests of a connection share beside the head.
+pub(super) struct Connection {
+    pub(super) state: Arc<State>,
+    /// The one in force when the last request began: asking for the current one is a comparison then.
+    snapshot: Arc<Snapshot>,
     peer: Option<IpAddr>,
     tls: bool,
-    head: RequestHead,
-    alarm: Alarm,
+    /// An address of the client and its text.
+    client: (IpAddr, Box<str>),
+    pub(super) alarm: Alarm,
 }
 
 /// How a request ended.
 #[derive(Default)]
-struct Ended {
+pub(super) struct Ended {
     /// Of the response that the client was sent.
-    status: Option<u16>,
-    bytes: u64,
+    pub(super) status: Option<u16>,
+    pub(super) bytes: u64,
     /// Another request may follow on the connection.
-    keep: bool,
-    error: Option<String>,
+    pub(super) keep: bool,
+    pub(super) error: Option<String>,
 }
 
-/// What is known of a request beside its head.
-struct InFlight<'r> {
-    stream: &'r mut ClientStream,
-    parts: &'r Parts,
-    ctx: &'r mut Ctx,
+/// One request.
+pub(super) struct InFlight<'r> {
+    pub(super) connection: &'r mut Connection,
+    pub(super) stream: &'r mut ClientStream,
+    pub(super) head: RequestView<'r>,
+    pub(super) method: &'r Method,
+    pub(super) body_bytes: u64,
+    pub(super) ctx: Ctx,
     /// Unless something happens that prevents it.
-    keep: bool,
+    pub(super) keep: bool,
 }
 
 impl Direct {
     pub(in crate::edge) fn new(stream: &ClientStream, state: &Arc<State>) -> Self {
+        let peer = peer_ip(stream.get_socket_digest().as_deref());
+        let client = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         Self {
-            state: Arc::clone(state),
-            peer: peer_ip(stream.get_socket_digest().as_deref()),
-            tls: stream.get_ssl_digest().is_some(),
             head: RequestHead::default(),
-            alarm: Alarm::new(),
+            connection: Connection {
+                state: Arc::clone(state),
+                snapshot: state.snapshot(),
+                peer,
+                tls: stream.get_ssl_digest().is_some(),
+                client: (client, client.to_string().into()),
+                alarm: Alarm::new(),
+            },
+        }
+    }
+
+    /// The snapshot in force.
+    pub(in crate::edge) fn snapshot(&mut self) -> &Arc<Snapshot> {
+        let Connection {
+            state, snapshot, ..
+        } = &mut self.connection;
+        state.refresh(snapshot);
+        snapshot
+    }
+
+    /// Reads the head of the next request.
+    pub(in crate::edge) fn reader<'c, S: Future<Output = ()>>(
+        &'c mut self,
+        stream: &'c mut ClientStream,
+        shutdown: Pin<&'c mut S>,
+    ) -> Reader<'c, S> {
+        Reader {
+            stream,
+            alarm: &mut self.connection.alarm,
+            shutdown,
+            parsed: &mut self.head,
         }
     }
 
@@ -91,37 +134,45 @@ impl Direct {
         stream: &mut ClientStream,
         head: &[u8],
     ) -> Option<bool> {
-        let snapshot = self.state.snapshot();
+        let snapshot = Arc::clone(self.snapshot());
         let server = &snapshot.config.model.server;
-        if !server.direct_path || !self.head.read(head, |name| is_dropped(name, server)) {
+        if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
             return None;
         }
-        let parts = self.head.view(head).to_parts()?;
-        let target = self.head.view(head).target();
-        let matched = route(&snapshot, &parts, target).ok()?;
-        if !matched.route.direct || self.needs_stored_body(stream) {
+        self.head.drop_fields(head, |name| is_dropped(name, server));
+        let connection = &mut self.connection;
+        let (view, method) = (self.head.view(head), self.head.method());
+        let received = Received {
+            method,
+            version: Version::HTTP_11,
+            target: view.target(),
+            path: view.path(),
+            authority: None,
+            headers: &view,
+        };
+        let matched = route(&snapshot, received).ok()?;
+        if !matched.route.direct || (self.head.asks_upgrade() && !opens(&matched.route, received)) {
             return None;
         }
-        self.state.metrics.direct_requests.inc();
+        connection.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
-        ctx.identify(&parts, self.peer, &self.state);
+        ctx.identify(received, connection.peer, &connection.state);
         ctx.matched = Some(matched);
-        let keep = !self.head.close() && !self.state.readiness.is_draining();
-        let request = InFlight {
+        let mut request = InFlight {
+            keep: !self.head.close() && !connection.state.readiness.is_draining(),
+            connection,
             stream,
-            parts: &parts,
-            ctx: &mut ctx,
-            keep,
+            head: view,
+            method,
+            body_bytes: self.head.body_bytes(),
+            ctx,
         };
-        let ended = self.respond(request, head).await;
-        let done = logging::Done {
-            method: &parts.method,
-            path: parts.uri.path(),
-            status: ended.status,
-            bytes: ended.bytes,
-            error: ended.error,
-        };
-        logging::record(done, &mut ctx, &self.state);
+        let ended = request.respond(received).await;
+        request.log(&ended);
+        let is_last = self.head.close();
+        if ended.lingers(is_last, stream) {
+            Box::pin(linger(stream)).await;
+        }
         Some(ended.keep)
     }
 
@@ -130,102 +181,172 @@ impl Direct {
         let received = stream.body_received() as u64;
         received < self.head.body_bytes() && self.head.method().is_idempotent()
     }
+}
 
-    async fn respond(&mut self, mut request: InFlight<'_>, head: &[u8]) -> Ended {
-        let snapshot = Arc::clone(&request.ctx.snapshot);
-        let Some(route) = request.ctx.route().cloned() else {
-            return self.problem(&mut request, error::internal()).await;
+impl Ended {
+    /// Whether bytes of the client may be unread or under way when the connection is closed: a reset
+    /// could then overtake the response. `is_last`: the client said that it sends nothing more.
+    fn lingers(&self, is_last: bool, stream: &mut ClientStream) -> bool {
+        let slow = self.status == Some(StatusCode::REQUEST_TIMEOUT.as_u16());
+        let silent = is_last && stream.has_ended() && stream.ahead().is_empty();
+        let tunnel = self.status == Some(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+        !self.keep && self.status.is_some() && !slow && !silent && !tunnel
+    }
+}
+
+/// Whether the request opens a WebSocket; any other `Upgrade` is rare.
+fn opens(route: &Route, head: Received<'_>) -> bool {
+    route.upgrade && WebSocket::of(head.method, head.version, head.headers) == WebSocket::Handshake
+}
+
+impl InFlight<'_> {
+    fn log(&mut self, ended: &Ended) {
+        let done = logging::Done {
+            method: self.method,
+            path: self.head.path(),
+            status: ended.status,
+            bytes: ended.bytes,
+            error: ended.error.as_deref(),
         };
-        match request.ctx.judge(request.parts).await {
+        logging::record(done, &mut self.ctx, &self.connection.state);
+    }
+
+    async fn respond(&mut self, received: Received<'_>) -> Ended {
+        match self.ctx.judge(received).await {
             Flow::Continue => {}
-            Flow::Reply(answer) => return self.answer(&mut request, *answer).await,
+            Flow::Reply(answer) => return Box::pin(self.answer(*answer)).await,
         }
-        let Action::Proxy(index) = route.action else {
-            return self.problem(&mut request, error::internal()).await;
+        let action = self.ctx.route().map(|route| route.action);
+        let Some(Action::Proxy(index)) = action else {
+            return Box::pin(self.problem(error::internal())).await;
         };
-        let upstream = &snapshot.upstreams[index];
+        let upstream = Arc::clone(&self.ctx.snapshot.upstreams[index]);
         upstream.retry_budget.deposit();
-        request.ctx.attempts.upstream = Some(Arc::clone(upstream));
-        let start = self.request_start(&mut request, upstream, head);
-        match self.attempt(&mut request, upstream, &route, start).await {
+        self.ctx.attempts.upstream = Some(Arc::clone(&upstream));
+        let start = self.request_start(&upstream);
+        match self.attempt(&upstream, start).await {
             Ok(ended) => ended,
-            Err(failed) => self.failed(&mut request, failed).await,
+            Err(failed) => Box::pin(self.failed(failed)).await,
         }
     }
 
+    /// Sends what a policy answered.
+    async fn answer(&mut self, answer: Answer) -> Ended {
+        match answer {
+            Answer::Problem(problem) => self.problem(problem).await,
+            Answer::Reply(reply) => self.reply(&reply).await,
+        }
+    }
+
+    pub(super) async fn problem(&mut self, problem: Problem) -> Ended {
+        let reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
+        self.reply(&reply).await
+    }
+
     /// The head for the upstream, and what is here of the body.
-    fn request_start(
-        &self,
-        request: &mut InFlight<'_>,
-        upstream: &Upstream,
-        head: &[u8],
-    ) -> Request {
-        let edits = request_edits(request, upstream, self.tls);
-        let mut start = Buffer::lend();
-        let view = self.head.view(head);
-        let respelled = request
-            .ctx
-            .matched
-            .as_ref()
-            .and_then(|matched| matched.target.as_deref());
-        let target = respelled.map_or(view.target(), str::as_bytes);
-        heads::write_request(&request.parts.method, target, view, &edits, &mut start);
-        let body = request.stream.take_body();
+    fn request_start(&mut self, upstream: &Upstream) -> Request {
+        self.name_client();
+        let edits = self.request_edits(upstream);
+        let mut start = Buffer::for_head();
+        let matched = self.ctx.matched.as_ref();
+        let respelled = matched.and_then(|matched| matched.target.as_deref());
+        let target = respelled.map_or(self.head.target(), str::as_bytes);
+        heads::write_request(self.method, target, self.head, &edits, &mut start);
+        heads::end_request(self.ctx.upgrade, &mut start);
+        let body = self.stream.take_body();
         start.push(&body);
         Request {
             start,
-            left: self.head.body_bytes() - body.len() as u64,
-            is_head: request.parts.method == Method::HEAD,
+            left: self.body_bytes - body.len() as u64,
+            is_head: *self.method == Method::HEAD,
+            is_handshake: self.ctx.upgrade,
         }
+    }
+
+    /// Makes the text of the client's address; behind a proxy it may be another one each time.
+    fn name_client(&mut self) {
+        let ip = self.ctx.client_ip;
+        if self.connection.client.0 != ip {
+            self.connection.client = (ip, ip.to_string().into());
+        }
+    }
+
+    /// Headers that the request gets, and loses.
+    fn request_edits(&self, upstream: &Upstream) -> Edits {
+        let ctx = &self.ctx;
+        let host = self.head.first(&header::HOST);
+        let origin = Origin {
+            client: &self.connection.client.1,
+            peer_is_trusted: ctx.peer_is_trusted,
+            tls: self.connection.tls,
+            host,
+        };
+        let mut edits = Edits::new(StatusCode::OK);
+        for (name, value) in forwarded_headers(origin, &self.head) {
+            if let Some(value) = value {
+                edits.set_bytes(name, value);
+            }
+        }
+        for edit in &ctx.policy.edits {
+            match edit {
+                Edit::Set(name, value) => edits.set_bytes(name, value.as_bytes()),
+                Edit::Remove(name) => edits.remove(name),
+            }
+        }
+        let matched = ctx.matched.as_ref();
+        let respelled = matched.and_then(|matched| matched.host.as_ref());
+        if let Some(host) = upstream.config.host.as_ref().or(respelled) {
+            edits.set_bytes(&header::HOST, host.as_bytes());
+        }
+        edits.set_bytes(&request_id::HEADER, ctx.request_id().as_bytes());
+        edits.set_bytes(&TRACEPARENT, &ctx.trace.context().text());
+        edits
     }
 
     /// Tries one replica after the other, as far as that is safe.
     async fn attempt(
         &mut self,
-        request: &mut InFlight<'_>,
         upstream: &Arc<Upstream>,
-        route: &Route,
         mut start: Request,
     ) -> Result<Ended, Failed> {
-        let timeouts = timeouts(request.ctx, route);
+        let timeouts = self.timeouts();
         loop {
-            let now = Instant::now();
-            let attempts = &mut request.ctx.attempts;
-            let replica = upstream
-                .acquire(&attempts.tried, now)
-                .ok_or(Failed::unreachable(None))?;
-            let address = replica.address;
-            attempts.current = Some(replica);
-            attempts.started = Some(now);
-            let server = &request.ctx.snapshot.config.model.server;
-            let connected =
-                connect(address, upstream, server, &self.state.pool, &mut self.alarm).await;
-            let Connected { stream, reused } = match connected {
-                Ok(connected) => connected,
-                Err(_) if failure::while_connecting(request.ctx, &self.state) => continue,
-                Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
-            };
+            let Connected { stream, reused } = self.connect(upstream).await?;
             let client = Client {
-                stream: &mut *request.stream,
-                alarm: &mut self.alarm,
+                stream: &mut *self.stream,
+                alarm: &mut self.connection.alarm,
             };
             let mut exchange = Exchange::new(client, stream, start, timeouts);
             let mut on_head = Heads {
-                ctx: request.ctx,
-                keep: request.keep,
+                ctx: &mut self.ctx,
+                keep: self.keep,
                 status: None,
             };
             let result = exchange.run(&mut on_head).await;
             let (status, keep) = (on_head.status, on_head.keep);
             let bytes = exchange.body_bytes;
+            if result.is_ok() && exchange.has_switched() {
+                let (client, stream, first) = exchange.into_tunnel();
+                client.stream.read_on();
+                let bounds = Bounds {
+                    silence: timeouts.response,
+                    write: timeouts.write,
+                    end: reply::LINGER,
+                };
+                return Ok(Ended {
+                    status,
+                    bytes: tunnel::run(client, stream, first, bounds).await,
+                    ..Ended::default()
+                });
+            }
             let Err(failure) = result else {
-                let read = exchange.request_read();
-                if let Some(stream) = exchange.into_reusable() {
-                    let until = tokio::time::Instant::now() + upstream.config.idle_timeout;
-                    self.state.pool.put(address, stream, until);
-                }
-                if !read {
-                    linger(request.stream).await;
+                if let (Some(stream), Some(replica)) =
+                    (exchange.into_reusable(), &self.ctx.attempts.current)
+                {
+                    self.connection
+                        .state
+                        .pool
+                        .put(replica.address, upstream, stream);
                 }
                 return Ok(Ended {
                     status,
@@ -238,9 +359,9 @@ impl Direct {
             let unanswered = exchange.is_unanswered();
             let again = exchange.into_request();
             if failure.is_of_connection() {
-                let idempotent = request.parts.method.is_idempotent();
+                let idempotent = self.method.is_idempotent();
                 let repeatable = idempotent && unanswered && again.is_some();
-                let (ctx, state) = (&mut *request.ctx, &self.state);
+                let (ctx, state) = (&mut self.ctx, &self.connection.state);
                 let retry = failure::after_a_failed_connection(ctx, state, repeatable, reused);
                 if let Some(again) = again.filter(|_| retry) {
                     start = again;
@@ -248,134 +369,46 @@ impl Direct {
                 }
             }
             let sent = (!can_reply).then_some((status, bytes));
-            return Err(Failed {
-                problem: failure.problem(),
-                error: Some(failure.text()),
-                sent,
-            });
+            return Err(Failed::of(&failure, sent));
         }
     }
 
-    /// Sends the client what failed, unless it has disconnected or a response has started.
-    async fn failed(&mut self, request: &mut InFlight<'_>, failed: Failed) -> Ended {
-        // The rest of the request may still arrive.
-        request.keep = false;
-        let mut ended = match (failed.problem, failed.sent) {
-            (Some(problem), None) => self.problem(request, problem).await,
-            (_, sent) => {
-                let (status, bytes) = sent.unwrap_or_default();
-                Ended {
-                    status,
-                    bytes,
-                    ..Ended::default()
-                }
+    /// A connection to a replica; another replica, if one cannot be reached.
+    async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, Failed> {
+        let Connection { state, alarm, .. } = &mut *self.connection;
+        loop {
+            let now = Instant::now();
+            let attempts = &mut self.ctx.attempts;
+            let replica = upstream
+                .acquire(&attempts.tried, now)
+                .ok_or(Failed::unreachable(None))?;
+            let address = replica.address;
+            attempts.current = Some(replica);
+            attempts.started = Some(now);
+            let server = &self.ctx.snapshot.config.model.server;
+            match connect(address, upstream, server, &state.pool, alarm).await {
+                Ok(connected) => return Ok(connected),
+                Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
+                Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
             }
-        };
-        ended.error = ended.error.or(failed.error);
-        ended
-    }
-
-    /// Sends what a policy answered.
-    async fn answer(&mut self, request: &mut InFlight<'_>, answer: Answer) -> Ended {
-        match answer {
-            Answer::Problem(problem) => self.problem(request, problem).await,
-            Answer::Reply(reply) => self.reply(request, &reply).await,
         }
     }
 
-    async fn problem(&mut self, request: &mut InFlight<'_>, problem: Problem) -> Ended {
-        let path = request.parts.uri.path();
-        let reply = reply::problem_reply(request.ctx, &problem, path);
-        self.reply(request, &reply).await
-    }
-
-    /// Sends a response of the gateway's own.
-    async fn reply(&mut self, request: &mut InFlight<'_>, reply: &Reply) -> Ended {
-        // The rest of a request that was too slow is not waited for.
-        let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
-        let read = !timed_out && discard_small_body(request.stream, self.head.body_bytes()).await;
-        let keep = request.keep && read;
-        let mut edits = Edits::new(reply.status);
-        reply::decorate(&mut edits, request.ctx);
-        let mut out = Buffer::lend();
-        heads::write_reply(reply, &request.parts.method, &edits, keep, &mut out);
-        let seconds = request
-            .ctx
-            .snapshot
-            .config
-            .model
-            .server
-            .page_timeout_seconds;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
-        let stream = &mut *request.stream;
-        let sent = async {
-            stream.write_all(out.unused()).await?;
-            stream.flush().await
-        };
-        let sent = self.alarm.bound(Some(deadline), sent).await;
-        if !matches!(sent, Some(Ok(()))) {
-            return Ended::default();
+    fn timeouts(&self) -> Timeouts {
+        let ctx = &self.ctx;
+        let write = ctx.snapshot.config.model.server.write_timeout_seconds;
+        let route = ctx.route();
+        Timeouts {
+            body: route.map_or(reply::LINGER, |route| route.body_timeout),
+            response: route.and_then(|route| {
+                if ctx.streaming {
+                    route.stream_timeout
+                } else {
+                    route.response_timeout
+                }
+            }),
+            write: Duration::from_secs(write),
         }
-        if !read && !timed_out {
-            linger(request.stream).await;
-        }
-        let is_head = request.parts.method == Method::HEAD;
-        let bytes = if is_head { 0 } else { reply.body.len() as u64 };
-        Ended {
-            status: Some(reply.status.as_u16()),
-            bytes,
-            keep,
-            error: None,
-        }
-    }
-}
-
-/// Why no attempt brought a whole response.
-struct Failed {
-    /// `None`: the client has disconnected.
-    problem: Option<Problem>,
-    error: Option<String>,
-    /// The status and the bytes of a response that has started.
-    sent: Option<(Option<u16>, u64)>,
-}
-
-impl Failed {
-    fn unreachable(error: Option<String>) -> Self {
-        let problem = Some(error::upstream_unreachable());
-        Self {
-            problem,
-            error,
-            sent: None,
-        }
-    }
-}
-
-impl Failure {
-    /// Rather than of the client or of time.
-    fn is_of_connection(&self) -> bool {
-        matches!(self, Self::UpstreamClosed(_) | Self::Refused(_))
-    }
-
-    fn problem(&self) -> Option<Problem> {
-        match self {
-            Self::ClientGone | Self::ClientStalled => None,
-            Self::BodyTimeout => Some(failure::body_timed_out()),
-            Self::UpstreamTimeout => Some(error::upstream_timeout()),
-            Self::UpstreamClosed(_) | Self::Refused(_) => Some(error::bad_gateway()),
-        }
-    }
-
-    fn text(&self) -> String {
-        let text = match self {
-            Self::ClientGone => "the client disconnected",
-            Self::ClientStalled => "the client did not read the response in time",
-            Self::BodyTimeout => "the request body did not arrive in time",
-            Self::UpstreamTimeout => "the upstream did not respond in time",
-            Self::UpstreamClosed(None) => "the upstream closed the connection",
-            Self::UpstreamClosed(Some(error)) => return error.to_string(),
-            Self::Refused(why) => why,
-        };
-        text.to_owned()
     }
 }
 
@@ -399,82 +432,4 @@ impl OnHead for Heads<'_> {
         reply::decorate(&mut edits, self.ctx);
         heads::write_response(head, &edits, self.keep, out);
     }
-}
-
-/// Headers that the request gets, and loses.
-fn request_edits(request: &InFlight<'_>, upstream: &Upstream, tls: bool) -> Edits {
-    let (ctx, sent) = (&*request.ctx, &request.parts.headers);
-    let origin = Origin {
-        client_ip: ctx.client_ip,
-        peer_is_trusted: ctx.peer_is_trusted,
-        tls,
-        host: sent.get(header::HOST),
-    };
-    let mut edits = Edits::default();
-    for (name, value) in forwarded_headers(origin, sent).into_headers() {
-        edits.set(name.clone(), value);
-    }
-    for edit in &ctx.policy.edits {
-        match edit {
-            Edit::Set(name, value) => edits.set(name.clone(), value.clone()),
-            Edit::Remove(name) => edits.remove(name),
-        }
-    }
-    let respelled = ctx
-        .matched
-        .as_ref()
-        .and_then(|matched| matched.host.as_ref());
-    if let Some(host) = upstream.config.host.as_ref().or(respelled) {
-        edits.set(header::HOST, host.clone());
-    }
-    if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
-        edits.set(request_id::HEADER.clone(), id);
-    }
-    edits.set(TRACEPARENT.clone(), ctx.trace.context().header());
-    edits
-}
-
-fn timeouts(ctx: &Ctx, route: &Route) -> Timeouts {
-    let write = ctx.snapshot.config.model.server.write_timeout_seconds;
-    Timeouts {
-        body: route.body_timeout,
-        response: if ctx.streaming {
-            route.stream_timeout
-        } else {
-            route.response_timeout
-        },
-        write: Duration::from_secs(write),
-    }
-}
-
-/// True: the request was read to its end.
-async fn discard_small_body(stream: &mut ClientStream, bytes: u64) -> bool {
-    stream.take_body();
-    if !stream.has_ended() && bytes <= reply::DISCARDED_BYTES {
-        let read = async {
-            let mut buffer = Buffer::lend();
-            while !stream.has_ended() {
-                let read = std::future::poll_fn(|context| {
-                    buffer.consume(usize::MAX);
-                    buffer.poll_read(stream, u64::MAX, context)
-                });
-                if !matches!(read.await, Ok(1..)) {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(reply::DISCARD_TIMEOUT, read).await;
-    }
-    stream.has_ended()
-}
-
-/// Closes, and reads what the client was sending: a reset could otherwise overtake the response.
-async fn linger(stream: &mut ClientStream) {
-    let closing = pin!(async {
-        stream.shutdown().await?;
-        let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
-    });
-    let _ = timeout(reply::LINGER, closing).await;
 }

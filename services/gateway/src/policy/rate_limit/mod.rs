@@ -5,7 +5,7 @@
 mod counter;
 mod local;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::RefCell, io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
@@ -17,6 +17,11 @@ pub(crate) use local::LocalCounter;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+thread_local! {
+    /// Reused, because every response has one.
+    static STATE_TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// An IPv6 site may send this many times the requests of one client.
 const SITE_FACTOR: u32 = 16;
@@ -103,15 +108,19 @@ impl RateLimit {
         };
         let name = &self.named.limit.name;
         let (remaining, reset) = (quota.remaining, whole_seconds(quota.reset));
-        let state = header(&format!("\"{name}\";r={remaining};t={reset}"));
-        let policy = self.named.policy_header.clone();
-        if self.place == 0 {
-            response.set(POLICY.clone(), policy);
-            response.set(STATE.clone(), state);
-        } else {
-            response.append(POLICY.clone(), policy);
-            response.append(STATE.clone(), state);
-        }
+        let policy = self.named.policy_header.as_bytes();
+        STATE_TEXT.with_borrow_mut(|state| {
+            state.clear();
+            // Writing to memory cannot fail.
+            let _ = write!(state, "\"{name}\";r={remaining};t={reset}");
+            if self.place == 0 {
+                response.set_bytes(&POLICY, policy);
+                response.set_bytes(&STATE, state);
+            } else {
+                response.append_bytes(&POLICY, policy);
+                response.append_bytes(&STATE, state);
+            }
+        });
     }
 }
 

@@ -45,6 +45,7 @@ impl Gateway {
         Self::with_variables(settings, &[]).await
     }
 
+    /// An empty variable is not set, so that the file counts.
     pub(crate) async fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
         // A port that was free a moment ago may be taken by another test.
         for _ in 0..5 {
@@ -79,6 +80,9 @@ impl Gateway {
             .env("QUARTET_SERVER_DIRECT_PATH", DIRECT.to_string())
             .envs(variables.iter().copied())
             .stdout(Stdio::piped());
+        for (name, _) in variables.iter().filter(|(_, value)| value.is_empty()) {
+            command.env_remove(name);
+        }
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,8 @@
 //! - Both directions progress in every poll. A response that comes while the body is still being
 //!   sent reaches the client at once, and what is left of the body stays unread.
 //! - One part is under way per direction: nothing is read before the part before it was written,
-//!   so a slow reader slows down the writer, and memory is bounded by two buffers.
+//!   so a slow reader slows down the writer, and memory is bounded by three buffers. Those of the
+//!   response exist only while a part of it passes.
 //! - Once the request is read, the client is watched. Its stream keeps what comes for the next
 //!   request. A client that sends no more may still wait for its response; one that waits for
 //!   events, which may never come, may not.
@@ -82,6 +83,8 @@ pub(super) struct Request {
     /// Bytes of the body that were not received yet.
     pub(super) left: u64,
     pub(super) is_head: bool,
+    /// The response may switch to another protocol.
+    pub(super) is_handshake: bool,
 }
 
 /// Receives the heads of responses, in order.
@@ -101,6 +104,7 @@ pub(super) struct Exchange<'c, C, U> {
     answering: Buffer,
     response: Response,
     is_head: bool,
+    is_handshake: bool,
     interim: usize,
     /// The upstream will send nothing more.
     upstream_ended: bool,
@@ -151,6 +155,8 @@ enum Response {
     Ended {
         persistent: bool,
     },
+    /// What follows is another protocol.
+    Switched,
 }
 
 /// What one poll brought.
@@ -188,6 +194,7 @@ where
             answering: Buffer::lend(),
             response: Response::Head(HeadEnd::default()),
             is_head: request.is_head,
+            is_handshake: request.is_handshake,
             interim: 0,
             upstream_ended: false,
             client_ended: false,
@@ -223,6 +230,7 @@ where
     }
 
     /// The whole request was read from the client.
+    #[cfg(test)]
     pub(super) fn request_read(&self) -> bool {
         self.sending.left == 0
     }
@@ -240,6 +248,7 @@ where
             start: buffer,
             left,
             is_head: self.is_head,
+            is_handshake: self.is_handshake,
         };
         (!self.sending.beyond_start).then_some(again)
     }
@@ -253,8 +262,18 @@ where
         (sent && clean && persistent).then_some(self.upstream)
     }
 
+    /// The response was 101.
+    pub(super) fn has_switched(&self) -> bool {
+        matches!(self.response, Response::Switched)
+    }
+
+    /// Both connections, and what the upstream has sent after its response.
+    pub(super) fn into_tunnel(self) -> (Client<'c, C>, U, Buffer) {
+        (self.client, self.upstream, self.received)
+    }
+
     fn has_ended(&self) -> bool {
-        matches!(self.response, Response::Ended { .. })
+        matches!(self.response, Response::Ended { .. } | Response::Switched)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
@@ -268,6 +287,7 @@ where
             let stream = &mut *self.client.stream;
             match self.answering.poll_write(stream, context, progressed) {
                 Poll::Ready(Ok(())) => {
+                    self.answering.rest();
                     // Its silence is counted from when it is listened to again.
                     self.upstream_since = self.answer_since;
                     return Poll::Ready(Ok(Event::Answered));
@@ -283,6 +303,7 @@ where
             self.upstream_ended = read.map_err(|error| Failure::UpstreamClosed(Some(error)))? == 0;
             return Poll::Ready(Ok(Event::Received));
         }
+        self.received.rest();
         self.watch(context)?;
         self.client.alarm.set(self.deadline());
         ready!(self.client.alarm.poll(context));
@@ -358,7 +379,7 @@ where
                     }
                 }
                 Response::Body { .. } => return self.body(),
-                Response::Ended { .. } => return Ok(()),
+                Response::Ended { .. } | Response::Switched => return Ok(()),
             }
         }
     }
@@ -373,6 +394,13 @@ where
                 return Err(Failure::Refused("too many interim responses"));
             }
             self.response = Response::Head(HeadEnd::default());
+        } else if head.switches() {
+            if !self.is_handshake {
+                let why = "the upstream switched protocols without being asked";
+                return Err(Failure::Refused(why));
+            }
+            self.head_received = true;
+            self.response = Response::Switched;
         } else {
             self.head_received = true;
             self.has_events = head.is_event_stream();

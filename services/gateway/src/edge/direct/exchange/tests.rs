@@ -71,6 +71,7 @@ fn start(request: &str, left: u64, timeouts: Timeouts) -> Peers {
             start,
             left,
             is_head,
+            is_handshake: false,
         };
         let mut exchange = Exchange::new(client, replica, request, timeouts);
         let result = exchange.run(&mut Statuses).await;

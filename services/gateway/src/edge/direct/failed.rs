@@ -1,0 +1,64 @@
+//! Why there is no whole response, and what the client gets instead.
+
+use quartet_common::problem::Problem;
+
+use super::exchange::Failure;
+use crate::{edge::failure, error};
+
+/// Why no attempt brought a whole response.
+pub(super) struct Failed {
+    /// `None`: the client has disconnected.
+    pub(super) problem: Option<Problem>,
+    pub(super) error: Option<String>,
+    /// The status and the bytes of a response that has started.
+    pub(super) sent: Option<(Option<u16>, u64)>,
+}
+
+impl Failed {
+    /// `sent`: the status and the bytes of a response that has started.
+    pub(super) fn of(failure: &Failure, sent: Option<(Option<u16>, u64)>) -> Self {
+        Self {
+            problem: failure.problem(),
+            error: Some(failure.text()),
+            sent,
+        }
+    }
+
+    pub(super) fn unreachable(error: Option<String>) -> Self {
+        let problem = Some(error::upstream_unreachable());
+        Self {
+            problem,
+            error,
+            sent: None,
+        }
+    }
+}
+
+impl Failure {
+    /// Rather than of the client or of time.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Self::UpstreamClosed(_) | Self::Refused(_))
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::ClientGone | Self::ClientStalled => None,
+            Self::BodyTimeout => Some(failure::body_timed_out()),
+            Self::UpstreamTimeout => Some(error::upstream_timeout()),
+            Self::UpstreamClosed(_) | Self::Refused(_) => Some(error::bad_gateway()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = match self {
+            Self::ClientGone => "the client disconnected",
+            Self::ClientStalled => "the client did not read the response in time",
+            Self::BodyTimeout => "the request body did not arrive in time",
+            Self::UpstreamTimeout => "the upstream did not respond in time",
+            Self::UpstreamClosed(None) => "the upstream closed the connection",
+            Self::UpstreamClosed(Some(error)) => return error.to_string(),
+            Self::Refused(why) => why,
+        };
+        text.to_owned()
+    }
+}

@@ -1,0 +1,211 @@
+//! A WebSocket after its handshake: bytes in both directions until one side ends.
+//!
+//! An idle one keeps no buffer. Each direction reads nothing before what it has read is written, so
+//! a slow reader slows down the writer.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{buffer::Buffer, exchange::Client};
+
+/// Bounds of the waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Silence of both sides.
+    pub(super) silence: Option<Duration>,
+    /// In which a side takes nothing of what is sent to it.
+    pub(super) write: Duration,
+    /// For what is under way when one side has ended.
+    pub(super) end: Duration,
+}
+
+/// Runs until both sides have ended, one has failed, or a bound is reached. Returns the bytes for the
+/// client. `first` is what the upstream has sent already.
+pub(super) async fn run<C, U>(
+    client: Client<'_, C>,
+    mut upstream: U,
+    first: Buffer,
+    bounds: Bounds,
+) -> u64
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let Client { stream, alarm } = client;
+    let mut up = Direction::new(Buffer::lend());
+    let mut down = Direction::new(first);
+    poll_fn(|context| {
+        let sent = up.poll(stream, &mut upstream, context);
+        let received = down.poll(&mut upstream, stream, context);
+        match (sent, received) {
+            (Poll::Ready(Err(_)), _)
+            | (_, Poll::Ready(Err(_)))
+            | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
+            _ => {}
+        }
+        alarm.set(deadline(&up, &down, bounds));
+        alarm.poll(context)
+    })
+    .await;
+    down.bytes
+}
+
+fn deadline(up: &Direction, down: &Direction, bounds: Bounds) -> Option<Instant> {
+    let last = up.since.max(down.since);
+    let silence = if up.done || down.done {
+        Some(bounds.end)
+    } else {
+        bounds.silence
+    };
+    let silent = silence.map(|silence| last + silence);
+    let writes = [up, down]
+        .into_iter()
+        .filter(|direction| !direction.buffer.is_empty())
+        .map(|direction| direction.since + bounds.write);
+    writes.chain(silent).min()
+}
+
+/// From one side to the other.
+#[derive(Debug)]
+struct Direction {
+    buffer: Buffer,
+    /// The source has ended.
+    ended: bool,
+    /// The destination knows.
+    done: bool,
+    /// When something was last read or written.
+    since: Instant,
+    bytes: u64,
+}
+
+impl Direction {
+    fn new(buffer: Buffer) -> Self {
+        Self {
+            bytes: buffer.unused().len() as u64,
+            buffer,
+            ended: false,
+            done: false,
+            since: Instant::now(),
+        }
+    }
+
+    fn poll<R, W>(
+        &mut self,
+        from: &mut R,
+        to: &mut W,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        while !self.done {
+            if !self.buffer.is_empty() {
+                let since = &mut self.since;
+                let progressed = || *since = Instant::now();
+                ready!(self.buffer.poll_write(to, context, progressed))?;
+            } else if self.ended {
+                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                self.done = true;
+            } else {
+                let read = self.buffer.poll_read(from, u64::MAX, context);
+                if read.is_pending() {
+                    self.buffer.rest();
+                }
+                let count = ready!(read)?;
+                self.since = Instant::now();
+                self.bytes += count as u64;
+                self.ended = count == 0;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::{super::alarm::Alarm, *};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// The other ends of client and upstream, and the tunnel between them.
+    fn tunnel(bounds: Bounds) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
+        let ((client, mut here), (upstream, there)) = (duplex(64), duplex(64));
+        let running = tokio::spawn(async move {
+            let mut first = Buffer::lend();
+            first.push(b"first");
+            let mut alarm = Alarm::new();
+            let client = Client {
+                stream: &mut here,
+                alarm: &mut alarm,
+            };
+            run(client, there, first, bounds).await
+        });
+        (client, upstream, running)
+    }
+
+    fn bounds(silence: Option<Duration>, write: Duration, end: Duration) -> Bounds {
+        Bounds {
+            silence,
+            write,
+            end,
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_until_both_sides_end() {
+        let (mut client, upstream, running) = tunnel(bounds(None, LONG, LONG));
+        let mut received = [0; 5];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"first");
+        let sent = vec![b'x'; 100_000];
+        let (writer, mut echoed) = (sent.clone(), vec![0; sent.len()]);
+        let (mut reading, mut writing) = tokio::io::split(client);
+        let (mut from, mut to) = tokio::io::split(upstream);
+        let echo = tokio::spawn(async move {
+            tokio::io::copy(&mut from, &mut to).await.unwrap();
+            to.shutdown().await.unwrap();
+        });
+        let write = tokio::spawn(async move {
+            writing.write_all(&writer).await.unwrap();
+            writing.shutdown().await.unwrap();
+        });
+        reading.read_exact(&mut echoed).await.unwrap();
+        assert_eq!(echoed, sent);
+        assert_eq!(reading.read(&mut echoed).await.unwrap(), 0);
+        write.await.unwrap();
+        echo.await.unwrap();
+        assert_eq!(running.await.unwrap(), 100_005);
+    }
+
+    #[tokio::test]
+    async fn every_wait_ends() {
+        let short = Duration::from_millis(20);
+        // Nobody says anything.
+        let (_client, _upstream, running) = tunnel(bounds(Some(short), LONG, LONG));
+        running.await.unwrap();
+        // The client takes nothing.
+        let (_client, mut upstream, running) = tunnel(bounds(None, short, LONG));
+        let sender = tokio::spawn(async move {
+            let _ = upstream.write_all(&vec![0; 100_000]).await;
+        });
+        running.await.unwrap();
+        sender.await.unwrap();
+        // One side has ended, the other one does not.
+        let (mut client, _upstream, running) = tunnel(bounds(None, LONG, short));
+        client.shutdown().await.unwrap();
+        running.await.unwrap();
+    }
+}

@@ -10,7 +10,7 @@
 //! | token kind | what the token stands for | `sid`, `sub`, `client_id` |
 //!
 //! Every service builds it from a token that it has verified itself, never from headers of the
-//! gateway: those could be forged by whoever reaches the service. Permissions are checked by
+//! gateway: those could be forged by anyone who reaches the service. Permissions are checked by
 //! [`Actor::require`] alone, and principals by row-level security (`quartet_db::begin_as`).
 
 mod permission;

@@ -1,4 +1,5 @@
-//! Kept responses are sealed: they name the caller, and are of use only to whoever repeats the request.
+//! Kept responses are sealed: they name the caller, and are of use only to a client that repeats the
+//! request.
 //!
 //! The key follows from the whole request, of which the table holds a keyed hash only. So neither a
 //! leaked table nor this process without the request can read a response, and what a sign-up

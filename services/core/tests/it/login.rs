@@ -196,7 +196,7 @@ async fn a_flood_from_nine_networks_keeps_no_one_out() {
         let email = if n < 90 {
             ADA.to_owned()
         } else {
-            format!("nobody{n}@example.com")
+            format!("unknown{n}@example.com")
         };
         let app = &app;
         async move { app.log_in_from(&client, &email, WRONG).await.status() }

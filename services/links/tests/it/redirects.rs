@@ -164,7 +164,7 @@ async fn a_repeated_request_takes_one_use_and_is_one_click() {
     assert_eq!(other.follow("one-time").await.status(), 410);
 }
 
-/// Whoever may choose the request id, behind a proxy that passes it on.
+/// A visitor who may choose the request id, behind a proxy that passes it on.
 #[tokio::test]
 async fn a_chosen_request_id_shares_no_use() {
     let cluster = Cluster::new().await;

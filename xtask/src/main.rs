@@ -8,6 +8,7 @@ mod check;
 mod compose;
 mod contract;
 mod db;
+mod fuzz;
 mod generate;
 mod git;
 mod image;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Args),
     /// Run the benchmarks with optimized binaries
     Bench(bench::Args),
+    /// Try changed inputs on the parsers of the gateway for a time
+    Fuzz(fuzz::Args),
     /// Run a command against a temporary stack on free ports
     Live(live::Args),
     /// Build container images: small, static, with one program each
@@ -87,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gen(args) => generate::run(&args, &signals),
         Command::Check(args) => check::run(&args, &signals),
         Command::Bench(args) => bench::run(&args, &signals),
+        Command::Fuzz(args) => fuzz::run(&args, &signals),
         Command::Live(args) => live::run(args, &signals),
         Command::Image(args) => image::run(&args, &signals),
         Command::ApiDiff(args) => api_diff::run(&args, &signals),

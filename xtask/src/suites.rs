@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::bail;
 use quartet_devstack::workspace;
 
-use crate::cargo::{build_services, status};
+use crate::cargo::{build_services, cargo, status, succeed};
 use crate::live::{self, Live};
 use crate::signals::Signals;
 use crate::tools;
@@ -143,6 +143,19 @@ pub(crate) fn clients(signals: &Signals) -> anyhow::Result<()> {
 pub(crate) fn conformance(seed: u32, seconds: u32, signals: &Signals) -> anyhow::Result<()> {
     println!("Building");
     build_services(false, signals)?;
+    println!("== HTTP of the gateway");
+    let tests = [
+        "test",
+        "--package",
+        "quartet-gateway",
+        "--test",
+        "it",
+        "--test",
+        "direct",
+    ];
+    let mut command = cargo(tests);
+    command.arg("conformance");
+    succeed(command, signals)?;
     let mut settings = live::wide_limits()?;
     settings.extend(live::settings(NO_THROTTLE)?);
     let live = Live::start(settings, signals)?;

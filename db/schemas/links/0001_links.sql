@@ -8,9 +8,24 @@
 -- behind a pooler in transaction mode. (A SET clause on the function would do the same,
 -- but only a superuser may use one for a custom setting.)
 
+-- The domains of short URLs. The default domain has no host: it is that of public.short_url, and
+-- every host that is not in this table. Every replica keeps all of them in memory.
+CREATE TABLE links.domains (
+    id         uuid PRIMARY KEY,
+    host       text COLLATE "C" UNIQUE CHECK (
+        length(host) <= 253 AND host = lower(host) AND host ~ '^[a-z0-9_-]+(\.[a-z0-9_-]+)*$'),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT domains_default_check
+        CHECK ((host IS NULL) = (id = '00000000-0000-0000-0000-000000000000'))
+);
+
+INSERT INTO links.domains (id) VALUES ('00000000-0000-0000-0000-000000000000');
+
 CREATE TABLE links.links (
     id              uuid PRIMARY KEY,
     owner           text NOT NULL CHECK (owner <> ''),
+    domain_id       uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
+        REFERENCES links.domains (id),
     slug            text NOT NULL COLLATE "C",
     url             text NOT NULL,
     title           text,
@@ -22,7 +37,7 @@ CREATE TABLE links.links (
     uses            integer NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
-    CONSTRAINT links_slug_key UNIQUE (slug)
+    CONSTRAINT links_slug_key UNIQUE (domain_id, slug)
 );
 
 -- One index for each order that lists offer. A page begins where a comparison of rows finds
@@ -82,6 +97,8 @@ CREATE TABLE links.clicks (
     device        text NOT NULL,
     -- Why the visitor counts as a bot; null for people.
     bot           text,
+    -- What has no column, by name. Null: nothing.
+    dimensions    jsonb,
     PRIMARY KEY (id, at)
 ) PARTITION BY RANGE (at);
 
@@ -120,9 +137,12 @@ CREATE INDEX purges_tried_at_idx ON links.purges (tried_at NULLS FIRST, link_id)
 -- Slugs that their link gave up. Until then only the former owner may use one again: it may
 -- be printed somewhere, or cached as a permanent redirect.
 CREATE TABLE links.freed_slugs (
-    slug  text PRIMARY KEY COLLATE "C",
-    owner text NOT NULL,
-    until timestamptz NOT NULL
+    domain_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
+        REFERENCES links.domains (id) ON DELETE CASCADE,
+    slug      text NOT NULL COLLATE "C",
+    owner     text NOT NULL,
+    until     timestamptz NOT NULL,
+    PRIMARY KEY (domain_id, slug)
 );
 
 CREATE INDEX freed_slugs_until_idx ON links.freed_slugs (until);
@@ -137,6 +157,8 @@ CREATE FUNCTION links.principals() RETURNS text[]
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT nullif(current_setting('quartet.principals', true), '')::text[] $$;
 
+ALTER TABLE links.domains ENABLE ROW LEVEL SECURITY;
+ALTER TABLE links.domains FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.links ENABLE ROW LEVEL SECURITY;
 ALTER TABLE links.links FORCE ROW LEVEL SECURITY;
 ALTER TABLE links.click_totals ENABLE ROW LEVEL SECURITY;
@@ -191,6 +213,11 @@ CREATE POLICY system ON links.purges
 CREATE POLICY system ON links.freed_slugs
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
+-- Hosts are no secret: every short URL names one.
+CREATE POLICY everybody ON links.domains FOR SELECT USING (true);
+CREATE POLICY system ON links.domains
+    USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
+
 -- Clicks are added and never changed. The role that serves can delete none: purges and retention
 -- go through functions of the owner, and partitions are used through their parent only.
 REVOKE UPDATE, DELETE ON links.clicks, links.visitors FROM quartet_links;
@@ -208,10 +235,11 @@ BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     SELECT EXISTS (
         SELECT FROM links.freed_slugs AS f
-        WHERE f.slug = NEW.slug AND f.owner <> NEW.owner AND f.until > clock_timestamp()
+        WHERE f.domain_id = NEW.domain_id AND f.slug = NEW.slug AND f.owner <> NEW.owner
+          AND f.until > clock_timestamp()
     ) INTO refused;
     IF NOT refused THEN
-        DELETE FROM links.freed_slugs AS f WHERE f.slug = NEW.slug;
+        DELETE FROM links.freed_slugs AS f WHERE f.domain_id = NEW.domain_id AND f.slug = NEW.slug;
     END IF;
     PERFORM set_config('quartet.system', before, true);
     IF NOT refused THEN
@@ -226,8 +254,8 @@ $$;
 
 CREATE TRIGGER claim_slug BEFORE INSERT ON links.links
     FOR EACH ROW EXECUTE FUNCTION links.claim_slug();
-CREATE TRIGGER claim_changed_slug BEFORE UPDATE OF slug ON links.links
-    FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+CREATE TRIGGER claim_changed_slug BEFORE UPDATE OF domain_id, slug ON links.links
+    FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
     EXECUTE FUNCTION links.claim_slug();
 
 -- Remembers a slug that its link gave up, and a deleted link whose clicks are to be deleted.
@@ -242,9 +270,9 @@ DECLARE
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     IF rest > interval '0' THEN
-        INSERT INTO links.freed_slugs AS f (slug, owner, until)
-        VALUES (OLD.slug, OLD.owner, clock_timestamp() + rest)
-        ON CONFLICT (slug) DO UPDATE SET owner = excluded.owner, until = excluded.until;
+        INSERT INTO links.freed_slugs AS f (domain_id, slug, owner, until)
+        VALUES (OLD.domain_id, OLD.slug, OLD.owner, clock_timestamp() + rest)
+        ON CONFLICT (domain_id, slug) DO UPDATE SET owner = excluded.owner, until = excluded.until;
     END IF;
     IF TG_OP = 'DELETE' THEN
         INSERT INTO links.purges (link_id) VALUES (OLD.id) ON CONFLICT DO NOTHING;
@@ -256,18 +284,19 @@ $$;
 
 CREATE TRIGGER give_up AFTER DELETE ON links.links
     FOR EACH ROW EXECUTE FUNCTION links.give_up();
-CREATE TRIGGER give_up_slug AFTER UPDATE OF slug ON links.links
-    FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+CREATE TRIGGER give_up_slug AFTER UPDATE OF domain_id, slug ON links.links
+    FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
     EXECUTE FUNCTION links.give_up();
 
 -- Replicas evict a link from their caches when any session changes it. NOTIFY takes a
 -- database-wide lock at commit, so that there is one per 50 links of a statement, not one
 -- per link, and none for a use: taking one is not a change. A notification holds up to 8000
--- bytes.
-CREATE FUNCTION links.tell_of_edits(slugs text[], deleted uuid[]) RETURNS void
+-- bytes. `domains` and `slugs` go in pairs.
+CREATE FUNCTION links.tell_of_edits(domains uuid[], slugs text[], deleted uuid[]) RETURNS void
     LANGUAGE sql
     AS $$
     SELECT pg_notify('links_edits', json_build_object(
+        'domains', domains[part * 50 + 1 : part * 50 + 50],
         'slugs', slugs[part * 50 + 1 : part * 50 + 50],
         'deleted', deleted[part * 50 + 1 : part * 50 + 50])::text)
     FROM generate_series(0, (cardinality(slugs) - 1) / 50) AS part
@@ -278,7 +307,8 @@ CREATE FUNCTION links.tell_of_inserts() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(n.slug), '{}') FROM new_links AS n HAVING count(*) > 0;
+    PERFORM links.tell_of_edits(array_agg(n.domain_id), array_agg(n.slug), '{}')
+    FROM new_links AS n HAVING count(*) > 0;
     RETURN NULL;
 END
 $$;
@@ -287,13 +317,17 @@ CREATE FUNCTION links.tell_of_updates() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(DISTINCT s.slug), '{}')
-    FROM old_links AS o
-    JOIN new_links AS n ON n.id = o.id
-    CROSS JOIN LATERAL unnest(ARRAY[o.slug, n.slug]) AS s (slug)
-    WHERE (o.slug, o.url, o.enabled, o.redirect_status, o.expires_at, o.max_clicks)
-        IS DISTINCT FROM
-        (n.slug, n.url, n.enabled, n.redirect_status, n.expires_at, n.max_clicks)
+    PERFORM links.tell_of_edits(array_agg(e.domain_id), array_agg(e.slug), '{}')
+    FROM (
+        SELECT DISTINCT s.domain_id, s.slug
+        FROM old_links AS o
+        JOIN new_links AS n ON n.id = o.id
+        CROSS JOIN LATERAL (VALUES (o.domain_id, o.slug), (n.domain_id, n.slug))
+            AS s (domain_id, slug)
+        WHERE (o.domain_id, o.slug, o.url, o.enabled, o.redirect_status, o.expires_at, o.max_clicks)
+            IS DISTINCT FROM
+            (n.domain_id, n.slug, n.url, n.enabled, n.redirect_status, n.expires_at, n.max_clicks)
+    ) AS e
     HAVING count(*) > 0;
     RETURN NULL;
 END
@@ -303,7 +337,7 @@ CREATE FUNCTION links.tell_of_deletes() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(o.slug), array_agg(o.id))
+    PERFORM links.tell_of_edits(array_agg(o.domain_id), array_agg(o.slug), array_agg(o.id))
     FROM old_links AS o HAVING count(*) > 0;
     RETURN NULL;
 END
@@ -319,6 +353,21 @@ CREATE TRIGGER tell_of_deletes AFTER DELETE ON links.links
     REFERENCING OLD TABLE AS old_links
     FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_deletes();
 
+-- Replicas read all domains again when one has changed, and keep all of them in memory.
+CREATE FUNCTION links.tell_of_domains() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (SELECT count(*) FROM links.domains) > 10000 THEN
+        RAISE program_limit_exceeded USING MESSAGE = 'there are 10000 domains already';
+    END IF;
+    PERFORM pg_notify('links_domains', '');
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER tell_of_domains AFTER INSERT OR UPDATE OR DELETE ON links.domains
+    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_domains();
 
 -- Every link has its totals from the start, so that lists can be ordered by them.
 CREATE FUNCTION links.begin_totals() RETURNS trigger

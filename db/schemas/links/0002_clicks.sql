@@ -3,7 +3,9 @@
 -- partitions run as the owner of the schema: the role that calls them may do neither.
 
 -- The link of a slug, as the redirect needs it.
-CREATE FUNCTION links.find_redirect(wanted text)
+CREATE FUNCTION links.find_redirect(
+    wanted text, domain uuid DEFAULT '00000000-0000-0000-0000-000000000000'
+)
     RETURNS TABLE (id uuid, url text, enabled boolean, redirect_status smallint,
                    expires_at timestamptz, max_clicks integer)
     LANGUAGE plpgsql VOLATILE
@@ -12,7 +14,7 @@ BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     RETURN QUERY
     SELECT l.id, l.url, l.enabled, l.redirect_status, l.expires_at, l.max_clicks
-    FROM links.links AS l WHERE l.slug = wanted;
+    FROM links.links AS l WHERE l.domain_id = domain AND l.slug = wanted;
     PERFORM set_config('quartet.system', 'off', true);
 END
 $$;
@@ -20,9 +22,13 @@ $$;
 -- Stores a batch of clicks with its rollups and notifies all replicas; returns the
 -- number of clicks that were new. Clicks that are stored already, and clicks of deleted
 -- links, change nothing.
+--
+-- Replicas of several releases call this. A new dimension of clicks therefore needs no new
+-- parameter: it is a member of the object of its click in `dimensions`, an array in the order of
+-- the others. What has no column of its own is stored as it is.
 CREATE FUNCTION links.record_clicks(
     ids uuid[], ats timestamptz[], link_ids uuid[], visitors bytea[], countries text[],
-    referrer_hosts text[], devices text[], bots text[]
+    referrer_hosts text[], devices text[], bots text[], dimensions jsonb DEFAULT NULL
 ) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -40,10 +46,12 @@ BEGIN
 
     WITH fresh AS (
         INSERT INTO links.clicks AS c
-            (id, at, link_id, batch, visitor, country, referrer_host, device, bot)
-        SELECT i.id, i.at, i.link_id, t.batch, i.visitor, i.country, i.referrer_host, i.device, i.bot
+            (id, at, link_id, batch, visitor, country, referrer_host, device, bot, dimensions)
+        SELECT i.id, i.at, i.link_id, t.batch, i.visitor, i.country, i.referrer_host, i.device, i.bot,
+               nullif(dimensions -> (i.n - 1)::integer, 'null')
         FROM unnest(ids, ats, link_ids, visitors, countries, referrer_hosts, devices, bots)
-            AS i (id, at, link_id, visitor, country, referrer_host, device, bot)
+            WITH ORDINALITY
+            AS i (id, at, link_id, visitor, country, referrer_host, device, bot, n)
         JOIN links.click_totals AS t ON t.link_id = i.link_id
         ON CONFLICT DO NOTHING
         RETURNING c.link_id, c.at, date_trunc('hour', c.at, 'UTC') AS hour, c.visitor, c.bot
@@ -103,7 +111,7 @@ $$;
 -- with the same click is answered like the first one and takes nothing.
 CREATE FUNCTION links.take_use(
     wanted uuid, now timestamptz, click_id uuid, click_at timestamptz, visitor bytea,
-    country text, referrer_host text, device text
+    country text, referrer_host text, device text, dimensions jsonb DEFAULT NULL
 ) RETURNS TABLE (outcome text, url text, redirect_status smallint)
     LANGUAGE plpgsql VOLATILE
     AS $$
@@ -131,7 +139,7 @@ BEGIN
         UPDATE links.links AS l SET uses = l.uses + 1 WHERE l.id = wanted;
         PERFORM links.record_clicks(ARRAY[click_id], ARRAY[click_at], ARRAY[wanted],
             ARRAY[visitor], ARRAY[country], ARRAY[referrer_host], ARRAY[device],
-            ARRAY[NULL]::text[]);
+            ARRAY[NULL]::text[], jsonb_build_array(dimensions));
     END IF;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN QUERY SELECT outcome, link.url, link.redirect_status;
@@ -309,8 +317,9 @@ DECLARE
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
     DELETE FROM links.freed_slugs AS f USING (
-        SELECT k.slug FROM links.freed_slugs AS k WHERE k.until <= clock_timestamp() LIMIT row_limit
-    ) AS d WHERE f.slug = d.slug;
+        SELECT k.domain_id, k.slug FROM links.freed_slugs AS k
+        WHERE k.until <= clock_timestamp() LIMIT row_limit
+    ) AS d WHERE f.domain_id = d.domain_id AND f.slug = d.slug;
     GET DIAGNOSTICS gone = ROW_COUNT;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN gone;

@@ -37,9 +37,9 @@ BEGIN
         ORDER BY k.id LIMIT row_limit FOR UPDATE);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     IF deleted < row_limit THEN
-        UPDATE links.freed_slugs AS f SET owner = '' WHERE f.slug IN (
-            SELECT k.slug FROM links.freed_slugs AS k WHERE k.owner = erased AND k.owner <> ''
-            LIMIT row_limit);
+        UPDATE links.freed_slugs AS f SET owner = '' WHERE (f.domain_id, f.slug) IN (
+            SELECT k.domain_id, k.slug FROM links.freed_slugs AS k
+            WHERE k.owner = erased AND k.owner <> '' LIMIT row_limit);
         GET DIAGNOSTICS freed = ROW_COUNT;
     END IF;
     PERFORM set_config('quartet.system', 'off', true);

@@ -15,9 +15,11 @@
 //! every request passes the router.
 
 use std::{
+    future::poll_fn,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -210,11 +212,10 @@ struct Line {
 impl Line {
     async fn answer(mut self, answer: Answer) -> Response {
         let limit = self.gate.stack.request_timeout;
-        let answered = tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await;
-        let result = match answered {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(panic_problem(panic_message(&*panic))),
-            Err(_) => Err(timed_out(limit)),
+        let result = match within(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => Err(panic_problem(panic_message(&*panic))),
+            None => Err(timed_out(limit)),
         };
         let mut response = result.unwrap_or_else(IntoResponse::into_response);
         let id = self.request_id.clone();
@@ -253,6 +254,21 @@ impl Drop for Line {
             self.write(499, "request canceled by the client", None);
         }
     }
+}
+
+/// The output of an answer, or `None` after the limit. Most answers are there after they have yielded
+/// once: a timer is set for the others only.
+async fn within<A: Future>(limit: Duration, answer: A) -> Option<A::Output> {
+    tokio::pin!(answer);
+    for _ in 0..2 {
+        let polled = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        // Wakes this task whether or not the answer does.
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(limit, answer).await.ok()
 }
 
 impl std::fmt::Debug for App {

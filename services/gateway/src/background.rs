@@ -31,8 +31,6 @@ use crate::{
 };
 
 const FILE_CHECK: Duration = Duration::from_secs(1);
-/// After a signal, the files are read again this much later.
-const SECOND_READING: Duration = Duration::from_millis(200);
 /// After this time /etc/resolv.conf is read again.
 const RESOLVER_AGE: Duration = Duration::from_mins(1);
 const SWEEP: Duration = Duration::from_secs(10);
@@ -63,7 +61,8 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         let discovered = Arc::clone(&discovered);
         async move {
             let snapshot = state.snapshot();
-            let resolver = resolver(&mut *known.lock().await, &snapshot.config.model.discovery)?;
+            let settings = &snapshot.config.model.discovery;
+            let resolver = resolver(&mut *known.lock().await, settings, Resolver::new)?;
             discovery::refresh(&snapshot.upstreams, &resolver).await;
             snapshot.export(&state.metrics);
             discovered.notify_one();
@@ -77,18 +76,22 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
 }
 
 /// A resolver, when it was built, and the settings it was built from.
-type KnownResolver = Option<(model::Discovery, Instant, Arc<Resolver>)>;
+type Known<R> = Option<(model::Discovery, Instant, Arc<R>)>;
 
 /// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
 /// have changed. One that could not be built is tried again in the next round.
-fn resolver(known: &mut KnownResolver, now: &model::Discovery) -> anyhow::Result<Arc<Resolver>> {
+fn resolver<R>(
+    known: &mut Known<R>,
+    now: &model::Discovery,
+    build: impl FnOnce(&model::Discovery) -> anyhow::Result<R>,
+) -> anyhow::Result<Arc<R>> {
     if let Some((settings, built, resolver)) = known
         && settings == now
         && built.elapsed() < RESOLVER_AGE
     {
         return Ok(Arc::clone(resolver));
     }
-    let resolver = Arc::new(Resolver::new(now)?);
+    let resolver = Arc::new(build(now)?);
     *known = Some((now.clone(), Instant::now(), Arc::clone(&resolver)));
     Ok(resolver)
 }
@@ -100,14 +103,11 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
     let mut kept_before = Vec::new();
     loop {
         run.succeeded();
-        let pause = if watch.is_requested() {
-            SECOND_READING
-        } else {
-            FILE_CHECK
-        };
+        // Between two readings there is a whole pause, after a signal too: it may have been sent
+        // while the file was being written.
         tokio::select! {
             _ = hangup.recv() => watch.request(),
-            () = sleep(pause) => {}
+            () = sleep(FILE_CHECK) => {}
         }
         let (texts, kept) = match read(&state, &good).await? {
             Ok(read) => read,
@@ -191,4 +191,32 @@ fn sweep_rate_limits(state: &State) {
     state.counter.sweep();
     let keys = gauge_value(state.counter.len());
     state.metrics.rate_limit_keys.set(keys);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_cannot_be_built_is_tried_again() {
+        let settings = |timeout_ms| model::Discovery {
+            interval_ms: 1_000,
+            nameserver: None,
+            timeout_ms,
+        };
+        let mut known = None;
+        // /etc/resolv.conf cannot be read at the start.
+        for _ in 0..2 {
+            let built = resolver::<u8>(&mut known, &settings(1), |_| anyhow::bail!("unreadable"));
+            assert!(built.is_err());
+        }
+        assert_eq!(*resolver(&mut known, &settings(1), |_| Ok(1)).unwrap(), 1);
+        assert_eq!(*resolver(&mut known, &settings(1), |_| Ok(2)).unwrap(), 1);
+        // Changed settings, and an old resolver.
+        assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(3)).unwrap(), 3);
+        if let Some((_, built, _)) = &mut known {
+            *built -= RESOLVER_AGE;
+        }
+        assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(4)).unwrap(), 4);
+    }
 }

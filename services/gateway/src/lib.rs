@@ -8,6 +8,8 @@ mod background;
 mod config;
 mod edge;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod listener;
 mod metrics;
 mod pages;

@@ -20,6 +20,15 @@ pub(crate) enum Answer {
     Reply(Reply),
 }
 
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Problem(problem) => problem.kind.status,
+            Self::Reply(reply) => reply.status,
+        }
+    }
+}
+
 impl From<Problem> for Box<Answer> {
     fn from(problem: Problem) -> Self {
         Self::new(Answer::Problem(problem))

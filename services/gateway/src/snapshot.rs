@@ -163,3 +163,83 @@ fn verifier(
     }
     JwtVerifier::new(&model.jwt, clock.clone()).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use quartet_telemetry::metrics::Metrics;
+
+    use super::*;
+    use crate::{config::load::Sources, fuzz};
+
+    /// Any text is refused with a reason, or is a configuration that can be put in force, and in
+    /// which no route that verifies tokens is open.
+    fn is_refused_or_complete(input: &[u8]) -> Result<(), TestCaseError> {
+        let text = String::from_utf8_lossy(input);
+        let config = match Sources::of_test(&text) {
+            Ok(config) => config,
+            Err(errors) => {
+                prop_assert!(!errors.to_string().is_empty());
+                return Ok(());
+            }
+        };
+        let metrics = GatewayMetrics::new(Metrics::new("gateway"));
+        let shared = Shared {
+            clock: &Clock::system(),
+            counter: &Arc::new(LocalCounter::new(100)),
+            metrics: &metrics,
+        };
+        let Ok(snapshot) = Snapshot::build(config, None, shared) else {
+            return Ok(());
+        };
+        let mut routes = snapshot.config.routes.routes().iter();
+        let verifies = routes.any(|route| route.auth != Auth::Public);
+        prop_assert!(!verifies || snapshot.verifier.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn fuzz_configurations() {
+        let dictionary = [
+            "\n",
+            "=",
+            "[",
+            "]",
+            "{",
+            "}",
+            "\"",
+            "\"\"\"",
+            ",",
+            ".",
+            "#",
+            "0",
+            "-1",
+            "99999999999",
+            "true",
+            "false",
+            "1.5",
+            "\"*\"",
+            "\"/*\"",
+            "/{a}",
+            "{a}",
+            "[routes.b]\n",
+            "[upstreams.v]\n",
+            "[limits.m]\n",
+            "paths = [\"/x\"]\n",
+            "upstream = \"u\"\n",
+            "auth = \"public\"\n",
+            "enabled = false\n",
+            "serve = \"health\"\n",
+            "redirect = \"/{x}\"\n",
+            "raw_path = true\n",
+            "upgrade = true\n",
+            "priority = -5\n",
+            "host = \"a:1\"\n",
+            "openapi = \"/o\"\n",
+            "weight = 0",
+            "\\u0000",
+            "\u{e9}",
+        ];
+        fuzz::run("configurations", &dictionary, is_refused_or_complete);
+    }
+}

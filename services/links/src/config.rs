@@ -108,6 +108,7 @@ pub struct GraphQl {
     pub max_sockets_per_user: usize,
     pub max_queued_bytes_per_socket: u32,
     pub max_queued_bytes_per_user: u32,
+    pub max_feed_bytes: usize,
     pub allowed_origins: Vec<String>,
     pub init_timeout_seconds: u64,
     pub keep_alive_seconds: u64,
@@ -169,6 +170,15 @@ impl Public {
             return Err(ConfigError::invalid("public.short_url", rule));
         }
         within("public.slug_rest_days", self.slug_rest_days, 0..=3650)
+    }
+
+    /// The short URL of a slug, under another host if its domain has one.
+    pub(crate) fn short_url_of(&self, slug: &str, host: Option<&str>) -> String {
+        let base = &self.short_url;
+        match host {
+            None => format!("{base}{slug}"),
+            Some(host) => format!("{}://{host}{}{slug}", base.scheme(), base.path()),
+        }
     }
 
     pub(crate) fn slug_rest_seconds(&self) -> u64 {
@@ -290,6 +300,8 @@ impl GraphQl {
         );
         within("graphql.max_queued_bytes_per_socket", socket, bytes.clone())?;
         within("graphql.max_queued_bytes_per_user", user, bytes)?;
+        let bytes = 64 << 10..=4 << 30;
+        within("graphql.max_feed_bytes", self.max_feed_bytes, bytes)?;
         let init_timeout = self.init_timeout_seconds;
         within("graphql.init_timeout_seconds", init_timeout, 1..=300)?;
         within(

@@ -14,6 +14,7 @@ mod problems;
 mod state;
 mod store;
 mod wal;
+mod web;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use quartet_common::{config::Settings, net::TrustedProxies};
 
 use crate::routing::RouteTable;
+pub(crate) use model::Balance;
 
 /// Every setting with its default and its documentation.
 pub const DEFAULTS: &str = include_str!("../../default.toml");
@@ -44,7 +45,21 @@ pub(crate) struct UpstreamConfig {
     pub(crate) retry_budget_percent: u32,
     pub(crate) eject_min: Duration,
     pub(crate) eject_max: Duration,
+    pub(crate) balance: Balance,
+    /// `None`: connections are plain.
+    pub(crate) tls: Option<Tls>,
     pub(crate) openapi: Option<String>,
+}
+
+/// How the certificate of an upstream is verified, and what is offered to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tls {
+    /// That the certificate must have.
+    pub(crate) server_name: String,
+    /// Certificates in DER. `None`: the authorities that the system trusts.
+    pub(crate) authorities: Option<Vec<Vec<u8>>>,
+    /// HTTP/2 is offered beside HTTP/1.1.
+    pub(crate) http2: bool,
 }
 
 /// One configured address, literal or to be resolved.

@@ -160,7 +160,28 @@ pub(crate) struct Upstream {
     #[serde(default = "eject_max_ms")]
     pub(crate) eject_max_ms: u64,
     #[serde(default)]
+    pub(crate) balance: Balance,
+    #[serde(default)]
+    pub(crate) tls: bool,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) tls_server_name: Option<String>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub(crate) tls_ca: Option<String>,
+    #[serde(default)]
+    pub(crate) http2: bool,
+    #[serde(default)]
     pub(crate) openapi: Option<String>,
+}
+
+/// Which replica a request is sent to first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Balance {
+    /// The next one.
+    #[default]
+    Turns,
+    /// The one of its user, or client IP.
+    Client,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -33,11 +33,6 @@ impl Watch {
         self.candidate = None;
     }
 
-    /// Whether a requested reload waits for the second reading.
-    pub(crate) fn is_requested(&self) -> bool {
-        self.requested
-    }
-
     /// The texts to try, once they have been read twice alike.
     pub(crate) fn observe(&mut self, read: Texts) -> Option<Texts> {
         if !self.requested && read == self.tried {

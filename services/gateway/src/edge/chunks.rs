@@ -1,50 +1,77 @@
 //! Finds the end of a body in chunks (RFC 9112, 7.1), looking at every byte once.
 //!
-//! It does not judge: what is not a chunk is passed on to its end, and pingora's parser refuses it.
+//! What a parser behind this one, or a proxy before it, could read otherwise is refused: bare line
+//! feeds, sizes without digits or beyond any body, control characters in extensions and trailers.
+//! Otherwise one of the two could see the end of the body, and the next request, elsewhere. The only
+//! tolerance is space after a size, which old clients pad it with.
 
 const LONGEST_SIZE: u32 = 16;
+/// No body may be larger.
+const LARGEST: u64 = 1 << 40;
+/// Of all extensions and trailers of a body, which are not counted otherwise.
+const EXTRA_BYTES: u32 = 16 * 1024;
 
 /// Where in the body the next byte is.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     state: State,
+    /// Bytes of extensions and trailers so far.
+    extra: u32,
 }
+
+/// Not a body in chunks: where it ends is in doubt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invalid;
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// In the size of a chunk, after this many digits.
     #[default]
     Start,
+    /// In the size of a chunk, after this many digits.
     Size {
         size: u64,
         digits: u32,
+    },
+    /// In the space after the size.
+    Space {
+        size: u64,
     },
     /// In the rest of the line with the size.
     Extension {
         size: u64,
     },
+    /// After the carriage return of that line.
+    SizeEnd {
+        size: u64,
+    },
     Data {
         left: u64,
     },
-    /// In the line end after the data.
+    /// After the data.
     DataEnd,
-    /// In the trailer; `empty` while its line has no byte but a carriage return.
+    /// After the carriage return that follows the data.
+    DataLineEnd,
+    /// In the trailers; `empty`: at the start of a line.
     Trailer {
         empty: bool,
     },
+    /// After the carriage return of such a line.
+    TrailerEnd {
+        empty: bool,
+    },
     Ended,
-    /// Not a body in chunks: its end is not known.
-    Invalid,
 }
 
 impl Chunks {
     /// How many of the bytes belong to the body, and whether it has ended.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+    ///
+    /// # Errors
+    /// When they do not continue the body.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Invalid> {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
-                State::Ended => return (at, true),
-                State::Invalid => return (bytes.len(), false),
+                State::Ended => return Ok((at, true)),
                 State::Data { left } => {
                     let skipped = usize::try_from(left)
                         .unwrap_or(usize::MAX)
@@ -58,42 +85,57 @@ impl Chunks {
                     };
                 }
                 state => {
-                    self.state = next(state, bytes[at]);
+                    self.state = next(state, bytes[at]).ok_or(Invalid)?;
                     at += 1;
+                    if matches!(
+                        state,
+                        State::Space { .. } | State::Extension { .. } | State::Trailer { .. }
+                    ) {
+                        self.extra += 1;
+                    }
+                    if self.extra > EXTRA_BYTES {
+                        return Err(Invalid);
+                    }
                 }
             }
         }
-        (at, matches!(self.state, State::Ended))
+        Ok((at, matches!(self.state, State::Ended)))
     }
 }
 
-fn next(state: State, byte: u8) -> State {
-    match (state, byte) {
-        (State::Start, _) => digit(0, 0, byte),
-        (State::Size { size, .. } | State::Extension { size }, b'\n') => match size {
-            0 => State::Trailer { empty: true },
-            left => State::Data { left },
-        },
-        (State::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => State::Extension { size },
-        (State::Size { size, digits }, _) => digit(size, digits, byte),
-        (State::DataEnd, b'\n') => State::Start,
-        (State::DataEnd, b'\r') => State::DataEnd,
-        (State::DataEnd, _) => State::Invalid,
-        (State::Trailer { empty: true }, b'\n') => State::Ended,
-        (State::Trailer { empty: false }, b'\n') | (State::Trailer { empty: true }, b'\r') => {
+/// `None`: this byte cannot follow.
+fn next(state: State, byte: u8) -> Option<State> {
+    Some(match (state, byte) {
+        (State::Start, _) => digit(0, 0, byte)?,
+        (State::Size { size, .. } | State::Space { size } | State::Extension { size }, b'\r') => {
+            State::SizeEnd { size }
+        }
+        (State::Size { size, .. } | State::Space { size }, b';') => State::Extension { size },
+        (State::Size { size, .. } | State::Space { size }, b' ' | b'\t') => State::Space { size },
+        (State::Size { size, digits }, _) => digit(size, digits, byte)?,
+        (State::Extension { size }, _) if is_text(byte) => State::Extension { size },
+        (State::SizeEnd { size: 0 } | State::TrailerEnd { empty: false }, b'\n') => {
             State::Trailer { empty: true }
         }
-        (State::Trailer { .. }, _) => State::Trailer { empty: false },
-        (state, _) => state,
-    }
+        (State::SizeEnd { size }, b'\n') => State::Data { left: size },
+        (State::DataEnd, b'\r') => State::DataLineEnd,
+        (State::DataLineEnd, b'\n') => State::Start,
+        (State::Trailer { empty }, b'\r') => State::TrailerEnd { empty },
+        (State::Trailer { .. }, _) if is_text(byte) => State::Trailer { empty: false },
+        (State::TrailerEnd { empty: true }, b'\n') => State::Ended,
+        _ => return None,
+    })
 }
 
-fn digit(size: u64, digits: u32, byte: u8) -> State {
-    let value = char::from(byte)
-        .to_digit(16)
-        .filter(|_| digits < LONGEST_SIZE);
-    value.map_or(State::Invalid, |value| State::Size {
-        size: size << 4 | u64::from(value),
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
+}
+
+fn digit(size: u64, digits: u32, byte: u8) -> Option<State> {
+    let value = char::from(byte).to_digit(16)?;
+    let size = size.checked_mul(16)? + u64::from(value);
+    (digits < LONGEST_SIZE && size <= LARGEST).then_some(State::Size {
+        size,
         digits: digits + 1,
     })
 }
@@ -107,7 +149,9 @@ mod tests {
         let mut chunks = Chunks::default();
         let mut length = 0;
         for bytes in text.as_bytes().chunks(part) {
-            let (taken, ended) = chunks.take(bytes);
+            let Ok((taken, ended)) = chunks.take(bytes) else {
+                return None;
+            };
             length += taken;
             if ended {
                 return Some(length);
@@ -130,6 +174,19 @@ mod tests {
             ("zz\r\n0\r\n\r\n", false),
             ("00000000000000000\r\n\r\n", false),
             ("\r\n0\r\n\r\n", false),
+            ("4 \r\nabcd\r\n0\r\n\r\n", true),
+            ("4 \t;a\r\nabcd\r\n0\r\n\r\n", true),
+            ("4 a\r\nabcd\r\n0\r\n\r\n", false),
+            ("4;a\nb\r\nabcd\r\n0\r\n\r\n", false),
+            ("4;a\rb\r\nabcd\r\n0\r\n\r\n", false),
+            ("4\nabcd\r\n0\r\n\r\n", false),
+            ("4\r\nabcd\n0\r\n\r\n", false),
+            ("4\r\nabcd\r\n0\n\r\n", false),
+            ("0\r\na: 1\n\r\n", false),
+            ("0\r\na: 1\rb\r\n\r\n", false),
+            ("0\r\na: 1\r\n\n", false),
+            ("10000000001\r\n", false),
+            ("8000000000000000\r\n", false),
         ];
         for (body, ends) in cases {
             let text = format!("{body}{next}");
@@ -138,5 +195,14 @@ mod tests {
                 assert_eq!(length(&text, part), expected, "{body:?} in parts of {part}");
             }
         }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        let long = "x".repeat(9_000);
+        let chunk = format!("1;{long}\r\na\r\n");
+        assert!(Chunks::default().take(chunk.as_bytes()).is_ok());
+        assert_eq!(length(&format!("{chunk}{chunk}0\r\n\r\n"), 100), None);
+        assert_eq!(length(&format!("0\r\n{long}\r\n{long}\r\n\r\n"), 100), None);
     }
 }

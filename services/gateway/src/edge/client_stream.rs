@@ -100,7 +100,8 @@ impl ClientStream {
     pub(super) fn take_body(&mut self) -> BytesMut {
         let length = self.body_received();
         let body = self.ahead.split_to(length);
-        self.take(&body);
+        // Only a body with a length is here, which takes any bytes.
+        let _ = self.take(&body);
         body
     }
 
@@ -165,7 +166,10 @@ impl ClientStream {
     }
 
     /// How many of these bytes belong to the request.
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    ///
+    /// # Errors
+    /// When the chunks of the body are invalid.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (taken, ended) = match &mut self.extent {
             Extent::Ended | Extent::Handshake => (0, false),
             Extent::Tunnel => (bytes.len(), false),
@@ -176,12 +180,17 @@ impl ClientStream {
                 *left -= taken as u64;
                 (taken, *left == 0)
             }
-            Extent::Chunked(chunks) => chunks.take(bytes),
+            Extent::Chunked(chunks) => chunks.take(bytes).map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the chunks of the body are invalid",
+                )
+            })?,
         };
         if ended {
             self.extent = Extent::Ended;
         }
-        taken
+        Ok(taken)
     }
 }
 
@@ -197,7 +206,7 @@ impl AsyncRead for ClientStream {
         }
         let before = buffer.filled().len();
         let read = ready!(this.poll_either(cx, buffer))?;
-        let taken = this.take(&buffer.filled()[before..]);
+        let taken = this.take(&buffer.filled()[before..])?;
         if taken < read {
             let rest = &buffer.filled()[before + taken..];
             let mut ahead = BytesMut::with_capacity(rest.len() + this.ahead.len());

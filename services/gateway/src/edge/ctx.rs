@@ -16,15 +16,16 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::{Flow, PolicyContext, ResponseHead},
+    reply::Answer,
     request::{Facts, Headers, Target, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{Lease, Upstream},
+    upstream::{Key, Lease, Upstream},
 };
 
 /// What a trusted proxy may say about a request.
-static TOLD: [HeaderName; 5] = [
+static REPORTED: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
@@ -75,7 +76,8 @@ pub(super) struct Ctx {
     pub(super) matched: Option<Matched>,
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
-    pub(super) body_bytes: u64,
+    /// What a policy answered to the request body.
+    pub(super) refusal: Option<Box<Answer>>,
     /// When a part of the request body was received last.
     pub(super) body_at: Option<Instant>,
     /// Until the final head of the response.
@@ -110,6 +112,8 @@ impl Matched {
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// Of the user, or the client IP.
+    pub(super) key: Key,
     /// Of the last attempt.
     pub(super) current: Option<Lease>,
     /// Not to be tried again for this request.
@@ -140,7 +144,7 @@ impl Ctx {
             matched: None,
             policy: PolicyContext::default(),
             attempts: Attempts::default(),
-            body_bytes: 0,
+            refusal: None,
             body_at: None,
             head_after: None,
             problem: None,
@@ -154,17 +158,17 @@ impl Ctx {
         let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
         // An untrusted client must not decide what is recorded, nor under which trace.
-        let told = if self.peer_is_trusted {
-            head.headers.only(&TOLD)
+        let reported = if self.peer_is_trusted {
+            head.headers.only(&REPORTED)
         } else {
             http::HeaderMap::new()
         };
-        self.client_ip = client_ip(&told, peer, trusted);
-        let id = told
+        self.client_ip = client_ip(&reported, peer, trusted);
+        let id = reported
             .get(&request_id::HEADER)
             .and_then(|value| RequestId::parse(value.to_str().ok()?))
             .unwrap_or_else(|| RequestId::generate(&state.clock));
-        self.trace = ServerTrace::start(&told, head.method, id.as_str());
+        self.trace = ServerTrace::start(&reported, head.method, id.as_str());
         self.request_id = Some(id);
         self.active = Some(state.metrics.http.request_started(head.method));
     }
@@ -184,6 +188,10 @@ impl Ctx {
         };
         let chain = self.snapshot.chain(&matched.route);
         let flow = chain.on_request(&facts, &mut self.policy).await;
+        self.attempts.key = match &self.policy.caller {
+            Some(caller) => Key::of(&caller.sub),
+            None => Key::of(self.client_ip),
+        };
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
         flow

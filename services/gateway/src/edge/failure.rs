@@ -1,11 +1,13 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
+use std::io;
+
 use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError,
-        WriteError, WriteTimedout,
+        ConnectionClosed, HTTPStatus, InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout,
+        SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };
@@ -13,11 +15,11 @@ use quartet_common::problem::Problem;
 
 use super::{
     ctx::Ctx,
-    peer::NO_REPLICA,
+    peer::{NO_REPLICA, NOT_SILENT},
     reply,
-    request_body::{TOO_LARGE, pause},
+    request_body::{BODY_REFUSED, pause},
 };
-use crate::{error, state::State, upstream::Outcome};
+use crate::{error, reply::Answer, state::State, upstream::Outcome};
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
 pub(super) fn while_connecting(ctx: &mut Ctx, state: &State) -> bool {
@@ -34,6 +36,10 @@ pub(super) fn while_proxying(
     error: &Error,
     reused: bool,
 ) -> bool {
+    if *error.etype() == NOT_SILENT {
+        // Nothing was sent; another connection, of this replica or another one, takes its place.
+        return true;
+    }
     let connection_failed = *error.esource() == ErrorSource::Upstream
         && !matches!(error.etype(), ReadTimedout | WriteTimedout | HTTPStatus(_));
     if !connection_failed {
@@ -45,7 +51,7 @@ pub(super) fn while_proxying(
     let retry = after_a_failed_connection(ctx, state, repeatable, reused);
     if retry {
         // The body is sent, and counted, again.
-        ctx.body_bytes = 0;
+        ctx.policy.restart_body();
     }
     retry
 }
@@ -128,17 +134,17 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
             .route()
             .is_some_and(|route| pause(ctx) > route.body_timeout);
     // The upstream is silent because the client is.
-    let problem = if body_is_slow {
-        Some(body_timed_out())
-    } else {
-        problem_of(error, ctx)
+    let answer = match ctx.refusal.take() {
+        Some(refusal) if *error.etype() == BODY_REFUSED => Some(*refusal),
+        _ if body_is_slow => Some(Answer::Problem(body_timed_out())),
+        _ => problem_of(error).map(Answer::Problem),
     };
-    let error_code = match problem {
-        Some(problem) if !started => {
-            let code = problem.kind.status.as_u16();
+    let error_code = match answer {
+        Some(answer) if !started => {
+            let code = answer.status().as_u16();
             // The rest of the request may still arrive, so the connection cannot be reused.
             session.set_keepalive(None);
-            match reply::problem(session, ctx, problem).await {
+            match reply::answer(session, ctx, answer).await {
                 Ok(()) => code,
                 Err(_) => 0,
             }
@@ -152,12 +158,8 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
 }
 
 /// `None`: the client has disconnected.
-fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
+fn problem_of(failure: &Error) -> Option<Problem> {
     let kind = failure.etype();
-    if *kind == TOO_LARGE {
-        let limit = ctx.route().map_or(0, |route| route.body_limit_bytes);
-        return Some(error::body_too_large(limit));
-    }
     if *kind == NO_REPLICA {
         return Some(error::upstream_unreachable());
     }
@@ -167,7 +169,8 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
             InvalidHTTPHeader => Some(error::malformed(
                 "the head cannot be forwarded: authority and Host differ, or Connection is invalid",
             )),
-            ReadError | WriteError | WriteTimedout | ConnectionClosed => None,
+            ReadError if !is_invalid_data(failure) => None,
+            WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
         },
         ErrorSource::Upstream => Some(match kind {
@@ -179,6 +182,12 @@ fn problem_of(failure: &Error, ctx: &Ctx) -> Option<Problem> {
     }
 }
 
+/// Whether the client's connection has refused what it read.
+fn is_invalid_data(failure: &Error) -> bool {
+    let cause = failure.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
 pub(super) fn body_timed_out() -> Problem {
     error::request_timeout("the request body did not arrive in time")
 }
@@ -186,6 +195,14 @@ pub(super) fn body_timed_out() -> Problem {
 fn is_connect(kind: &ErrorType) -> bool {
     matches!(
         kind,
-        ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | BindError | SocketError
+        ConnectTimedout
+            | ConnectRefused
+            | ConnectNoRoute
+            | ConnectError
+            | BindError
+            | SocketError
+            | InvalidCert
+            | TLSHandshakeFailure
+            | TLSHandshakeTimedout
     )
 }

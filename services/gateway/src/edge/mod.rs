@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
+//!     |  ^          absolute_form       a head whose target is a URL, written with a path
 //!     |  ^          client_stream       lets a request be read to its end and no further
 //!     v  | keep-alive
 //!     |  `- http2                       the same for a connection with HTTP/2
@@ -27,6 +28,9 @@
 //!   close: a reset could otherwise overtake it, and the client would see a broken connection
 //!   instead of the problem.
 
+mod absolute_form;
+#[cfg(test)]
+mod agreement;
 mod chunks;
 mod client_stream;
 mod connection;

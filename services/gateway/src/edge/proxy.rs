@@ -1,6 +1,6 @@
 //! pingora's phases, each delegated to a file of its own.
 
-use std::sync::Arc;
+use std::{os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
@@ -67,6 +68,18 @@ impl ProxyHttp for Edge {
         peer::choose(ctx)
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        socket: RawFd,
+        digest: Option<&Digest>,
+        _ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        peer::check_idle(reused, socket, digest)
+    }
+
     async fn request_body_filter(
         &self,
         session: &mut Session,
@@ -75,7 +88,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         request_body::drop_empty_end(body, end_of_stream);
-        request_body::count(session, body.as_ref(), ctx)
+        request_body::filter(session, body.as_ref(), ctx)
     }
 
     async fn upstream_request_filter(

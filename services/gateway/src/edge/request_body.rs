@@ -1,4 +1,4 @@
-//! Phase 5: counts the request body as its parts arrive, and bounds the pauses between them.
+//! Phase 5: shows policies the request body as its parts arrive, and bounds the pauses between them.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,10 @@ use bytes::Bytes;
 use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::ctx::Ctx;
+use crate::policy::Flow;
 
-/// The body is larger than the route allows.
-pub(super) const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);
+/// A policy has refused the body; its answer is in the state of the request.
+pub(super) const BODY_REFUSED: ErrorType = ErrorType::Custom("the request body is refused");
 
 /// Some clients with HTTP/2 end a body with an empty part. pingora would send it as a last chunk and
 /// then a last chunk of its own, which the upstream takes for the next request: its answer would
@@ -20,24 +21,27 @@ pub(super) fn drop_empty_end(part: &mut Option<Bytes>, end: bool) {
 }
 
 /// After an upgrade there is no request body: those bytes belong to the tunnel.
-pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn filter(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     let (Some(part), Some(matched)) = (part, &ctx.matched) else {
         return Ok(());
     };
     if ctx.upgrade {
         return Ok(());
     }
-    let (limit, timeout) = (matched.route.body_limit_bytes, matched.route.body_timeout);
+    let timeout = matched.route.body_timeout;
     // pingora bounds the pauses of HTTP/1 bodies only.
     if session.is_http2() && pause(ctx) > timeout {
         return Err(Error::new_down(ErrorType::ReadTimedout));
     }
     ctx.body_at = Some(Instant::now());
-    ctx.body_bytes = ctx.body_bytes.saturating_add(part.len() as u64);
-    if ctx.body_bytes > limit {
-        return Err(Error::new_down(TOO_LARGE));
+    let chain = ctx.snapshot.chain(&matched.route);
+    match chain.on_body(part.len(), &mut ctx.policy) {
+        Flow::Continue => Ok(()),
+        Flow::Reply(answer) => {
+            ctx.refusal = Some(answer);
+            Err(Error::new_down(BODY_REFUSED))
+        }
     }
-    Ok(())
 }
 
 /// How long ago the last part of the body was received.

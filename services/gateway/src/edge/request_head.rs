@@ -13,8 +13,8 @@
 //!
 //! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
 //! end, [`check`] parses the head and notes it for the direct path; for the other one, its bytes are
-//! handed to pingora unchanged. What follows them stays in the [`ClientStream`], which knows from the
-//! head where the request ends.
+//! handed to pingora, unchanged but for the [absolute form](absolute_form). What follows them stays in
+//! the [`ClientStream`], which knows from the head where the request ends.
 
 use std::{mem::MaybeUninit, pin::Pin, time::Duration};
 
@@ -24,12 +24,13 @@ use quartet_common::problem::Problem;
 use tokio::time::Instant;
 
 use super::{
+    absolute_form,
     chunks::Chunks,
     client_stream::{ClientStream, Extent},
     direct::{Alarm, RequestHead},
     reply::Rejected,
 };
-use crate::error;
+use crate::{error, request::Target};
 
 /// pingora has no room for more.
 const MOST_HEADERS: usize = 256;
@@ -80,8 +81,13 @@ impl<S: Future<Output = ()>> Reader<'_, S> {
         let mut scan = Scan::default();
         loop {
             match scan.find(self.stream.ahead(), limits, self.parsed) {
-                Ok(Some(Found::Request { length, extent })) => {
-                    return Head::Complete(self.stream.begin(length, extent));
+                Ok(Some(Found::Request {
+                    length,
+                    extent,
+                    respelled,
+                })) => {
+                    let head = self.stream.begin(length, extent);
+                    return Head::Complete(respelled.unwrap_or(head));
                 }
                 Ok(Some(Found::Http2)) => return Head::Http2,
                 Ok(None) => {}
@@ -136,7 +142,7 @@ fn rejected(problem: Problem, buffer: &[u8]) -> Head {
 
 /// Finds the end of the head, looking at each byte once.
 #[derive(Default)]
-struct Scan {
+pub(super) struct Scan {
     at: usize,
     line_start: usize,
     lines: usize,
@@ -146,7 +152,7 @@ struct Scan {
 
 impl Scan {
     /// The head, once it is complete.
-    fn find(
+    pub(super) fn find(
         &mut self,
         buffer: &mut BytesMut,
         limits: Limits,
@@ -198,8 +204,13 @@ impl Scan {
     }
 }
 
-enum Found {
-    Request { length: usize, extent: Extent },
+pub(super) enum Found {
+    Request {
+        length: usize,
+        extent: Extent,
+        /// The head to serve in place of that in absolute form.
+        respelled: Option<BytesMut>,
+    },
     Http2,
 }
 
@@ -211,10 +222,11 @@ fn recognize(
     parsed: &mut RequestHead,
 ) -> Result<Option<Found>, Problem> {
     if &buffer[..end] != HTTP2_HEAD {
-        let extent = check(&buffer[..end], limits, parsed)?;
+        let (extent, respelled) = check(&buffer[..end], limits, parsed)?;
         return Ok(Some(Found::Request {
             length: end,
             extent,
+            respelled,
         }));
     }
     let compared = buffer.len().min(HTTP2_PREFACE.len());
@@ -225,8 +237,12 @@ fn recognize(
 }
 
 /// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Notes a valid one,
-/// and returns what follows it.
-fn check(head: &[u8], limits: Limits, parsed: &mut RequestHead) -> Result<Extent, Problem> {
+/// and returns what follows it, and the head in origin form if it has another one.
+fn check(
+    head: &[u8],
+    limits: Limits,
+    parsed: &mut RequestHead,
+) -> Result<(Extent, Option<BytesMut>), Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut headers) {
@@ -238,20 +254,45 @@ fn check(head: &[u8], limits: Limits, parsed: &mut RequestHead) -> Result<Extent
             return Err(error::malformed("the request head cannot be parsed"));
         }
     }
-    let method = request.method.unwrap_or_default();
+    let (method, target) = (
+        request.method.unwrap_or_default(),
+        request.path.unwrap_or_default(),
+    );
+    if target.contains('#') {
+        return Err(error::malformed(
+            "the request target must not have a fragment",
+        ));
+    }
     if matches!(method, "CONNECT" | "TRACE") {
         return Err(error::method_not_allowed(&[]));
     }
     let is_http_1_0 = request.version == Some(0);
     let framing = Framing::read(request.headers)?;
     framing.check(is_http_1_0)?;
-    parsed.note(head, &request);
-    Ok(match framing.length {
+    let respelled = absolute_form::respell(&request)?;
+    match &respelled {
+        None => parsed.note(head, &request),
+        Some(head) => note_again(head, parsed)?,
+    }
+    let extent = match framing.length {
         Some(1..) => Extent::Length(framing.length.unwrap_or_default()),
         _ if framing.codings > 0 => Extent::Chunked(Chunks::default()),
         _ if framing.upgrade && method == "GET" && !is_http_1_0 => Extent::Handshake,
         _ => Extent::Ended,
-    })
+    };
+    Ok((extent, respelled))
+}
+
+/// Notes a head that was written again.
+fn note_again(head: &[u8], parsed: &mut RequestHead) -> Result<(), Problem> {
+    let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let result = request.parse_with_uninit_headers(head, &mut headers);
+    if !matches!(result, Ok(httparse::Status::Complete(_))) {
+        return Err(error::malformed("the request head cannot be parsed"));
+    }
+    parsed.note(head, &request);
+    Ok(())
 }
 
 /// The headers that say where a request ends and for whom it is.
@@ -336,13 +377,13 @@ fn request_line(head: &[u8]) -> (Option<Method>, Option<String>) {
         .unwrap_or_default();
     let mut words = line.split(|&byte| byte == b' ');
     let method = words.next().and_then(|word| Method::from_bytes(word).ok());
-    let path = words
+    let target = words
         .next()
-        .filter(|word| word.starts_with(b"/"))
-        .map(|word| {
-            let path = word.split(|&byte| byte == b'?').next().unwrap_or_default();
-            String::from_utf8_lossy(&path[..path.len().min(1024)]).into_owned()
-        });
+        .map(|word| String::from_utf8_lossy(&word[..word.len().min(1024)]));
+    let path = target.and_then(|target| {
+        let path = Target::split(&target).path;
+        path.starts_with('/').then(|| path.to_owned())
+    });
     (method, path)
 }
 

@@ -1,15 +1,18 @@
 //! Phase 4: the request head for the replica. Headers of the client that are not trusted are
 //! replaced by what the gateway knows.
 
-use http::{HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 use quartet_common::request_id;
 use quartet_telemetry::TRACEPARENT;
 
 use super::ctx::Ctx;
-use crate::policy::{
-    Edit,
-    headers::{Origin, forwarded_headers, untrusted_headers},
+use crate::{
+    policy::{
+        Edit,
+        headers::{Origin, forwarded_headers, untrusted_headers},
+    },
+    request::is_alias,
 };
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
@@ -31,11 +34,12 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         host: host.map(HeaderValue::as_bytes),
     };
     for (name, value) in forwarded_headers(origin, &sent.headers) {
-        if let Some(value) = value {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(&value).ok()) {
             request.insert_header(name, value)?;
         }
     }
     for edit in &ctx.policy.edits {
+        remove_aliases(request, edit.name());
         match edit {
             Edit::Set(name, value) => {
                 request.insert_header(name, value)?;
@@ -67,6 +71,19 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
         join_cookies(request)?;
     }
     Ok(())
+}
+
+/// What the client sent under another spelling must not stand beside, or in for, what was edited.
+fn remove_aliases(request: &mut RequestHeader, edited: &HeaderName) {
+    let edited = edited.as_str().as_bytes();
+    let is_other = |name: &&HeaderName| {
+        let name = name.as_str().as_bytes();
+        name != edited && is_alias(name, edited)
+    };
+    let aliases: Vec<HeaderName> = request.headers.keys().filter(is_other).cloned().collect();
+    for alias in aliases {
+        request.remove_header(&alias);
+    }
 }
 
 /// HTTP/2 clients may split cookies over several headers; HTTP/1.1 allows one (RFC 9113, 8.2.3).

@@ -3,6 +3,8 @@
 mod docs;
 pub(crate) mod openapi;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use quartet_common::problem::Problem;
@@ -19,7 +21,7 @@ pub(crate) async fn render(
     serve: Serve,
     path: &str,
     documents: &Documents,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
 ) -> Result<Reply, Problem> {
     match serve {
         Serve::Health => Ok(Reply::ok(

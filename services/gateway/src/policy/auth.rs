@@ -110,9 +110,12 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http::{HeaderMap, Method, StatusCode};
+    use proptest::prelude::*;
+    use quartet_common::clock::Clock;
+    use quartet_testing::Issuer;
 
     use super::*;
-    use crate::{reply::Answer, request::WebSocket, routing::PathPattern};
+    use crate::{fuzz, reply::Answer, request::WebSocket, routing::PathPattern};
 
     /// Such a configuration is refused. Should one be in force all the same, its routes are closed.
     #[tokio::test]
@@ -155,5 +158,90 @@ mod tests {
         assert!(read(&["Basic abc"]).is_err());
         assert!(read(&["abc"]).is_err());
         assert!(read(&["Bearer a", "Bearer b"]).is_err());
+    }
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    thread_local! {
+        /// `VALID` in the corpus, and what verifies it.
+        static ISSUED: (String, JwtVerifier) = {
+            let clock = Clock::system();
+            let issuer = Issuer::with_secret(clock.clone(), SECRET);
+            let mut settings = issuer.settings(([127, 0, 0, 1], 9).into());
+            settings.jwks_url = None;
+            settings.hs256_secret = Some(SECRET.into());
+            let claims = serde_json::json!({ "exp": clock.now().timestamp() + 86_400 });
+            let verifier = JwtVerifier::new(&settings, clock).unwrap();
+            (issuer.token_with("usr_a", claims), verifier)
+        };
+    }
+
+    /// No caller is recognized by anything but the token that was issued, byte by byte.
+    fn is_the_token(input: &[u8]) -> Result<(), TestCaseError> {
+        let (valid, verifier) = ISSUED.with(Clone::clone);
+        let text = input.iter().copied().map(char::from).collect::<String>();
+        let text: Vec<u8> = text
+            .replace("VALID", &valid)
+            .chars()
+            .filter_map(|character| u8::try_from(character).ok())
+            .collect();
+        let Ok(value) = HeaderValue::from_bytes(&text) else {
+            return Ok(());
+        };
+        let mut headers = HeaderMap::new();
+        headers.append(header::AUTHORIZATION, value);
+        let Ok(Some(token)) = bearer(&headers) else {
+            return Ok(());
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let claims = runtime.unwrap().block_on(verifier.verify(token));
+        prop_assert_eq!(claims.is_ok(), token == valid, "{}", token);
+        if let Ok(claims) = claims {
+            prop_assert_eq!(claims.sub.as_str(), "usr_a");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fuzz_tokens() {
+        let dictionary = [
+            "VALID",
+            "Bearer ",
+            "bearer",
+            " ",
+            "\t",
+            ".",
+            ",",
+            "=",
+            "==",
+            "-",
+            "_",
+            "+",
+            "/",
+            "e30",
+            "eyJ",
+            "eyJhbGciOiJub25lIn0",
+            "A",
+            "a",
+            "0",
+            "\u{0}",
+            "%20",
+            "\"",
+        ];
+        fuzz::run("tokens", &dictionary, is_the_token);
+    }
+
+    /// The token in parts, so that changes fall into it.
+    #[test]
+    fn no_change_of_a_token_is_accepted() {
+        let (valid, _) = ISSUED.with(Clone::clone);
+        for at in 0..valid.len() {
+            for byte in [b'A', b'B', b'.', b'=', b'-'] {
+                let mut changed = valid.clone().into_bytes();
+                changed[at] = byte;
+                is_the_token(&[b"Bearer ", &changed[..]].concat()).unwrap();
+            }
+            is_the_token(format!("Bearer {}", &valid[..at]).as_bytes()).unwrap();
+        }
     }
 }

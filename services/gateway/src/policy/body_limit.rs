@@ -1,6 +1,4 @@
-//! Refuses requests whose `Content-Length` is too large.
-//!
-//! Bodies without a length are counted as they arrive; see `edge::request_body`.
+//! Refuses requests whose body is too large: by its `Content-Length`, and as it arrives.
 
 use super::context::Flow;
 use crate::{error, request::Facts};
@@ -16,8 +14,16 @@ impl BodyLimit {
     }
 
     pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
-        let length = facts.headers.content_length();
-        if length.is_some_and(|length| length > self.bytes) {
+        self.check(facts.headers.content_length().unwrap_or(0))
+    }
+
+    /// `received`: of the body so far.
+    pub(super) fn on_body(&self, received: u64) -> Flow {
+        self.check(received)
+    }
+
+    fn check(&self, bytes: u64) -> Flow {
+        if bytes > self.bytes {
             return Flow::Reply(error::body_too_large(self.bytes).into());
         }
         Flow::Continue

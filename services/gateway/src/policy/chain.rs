@@ -6,7 +6,7 @@
 //! 2. `body_limit`: is the announced body too large
 //! 3. `auth`: the access token. A refusal is deferred until the limits have counted, against the
 //!    client IP: otherwise guessing tokens would be free.
-//! 4. `rate_limit`, once for each limit of the route
+//! 4. `rate_limit`: all limits of the route together
 //! 5. `edits`: the route's changes to headers of request and response
 //! 6. `redirect`, of a route that has no upstream
 //!
@@ -22,7 +22,7 @@ use super::{
     body_limit::BodyLimit,
     context::{Flow, PolicyContext, ResponseHead, Verdict},
     edits::HeaderEdits,
-    rate_limit::{NamedLimit, RateLimit},
+    rate_limit::{NamedLimit, RateLimits},
     redirect::Redirect,
     upgrade::Upgrade,
 };
@@ -43,7 +43,7 @@ enum Step {
     Upgrade(Upgrade),
     BodyLimit(BodyLimit),
     AccessToken(AccessToken),
-    RateLimit(RateLimit),
+    RateLimits(RateLimits),
     HeaderEdits(HeaderEdits),
     Redirect(Redirect),
 }
@@ -64,8 +64,8 @@ impl Chain {
             steps.push(Step::AccessToken(policy));
         }
         let named = route.limits.iter().filter_map(|&index| limits.get(index));
-        for (place, limit) in named.enumerate() {
-            steps.push(Step::RateLimit(RateLimit::new(Arc::clone(limit), place)));
+        if !route.limits.is_empty() {
+            steps.push(Step::RateLimits(RateLimits::new(named.cloned())));
         }
         if !(route.request_headers.is_empty() && route.response_headers.is_empty()) {
             steps.push(Step::HeaderEdits(HeaderEdits::new(route)));
@@ -91,10 +91,23 @@ impl Chain {
         context.deferred.take().map_or(Flow::Continue, Flow::Reply)
     }
 
+    /// A part of the request body has arrived.
+    pub(crate) fn on_body(&self, length: usize, context: &mut PolicyContext) -> Flow {
+        context.body_bytes = context.body_bytes.saturating_add(length as u64);
+        for step in &self.steps {
+            if let Step::BodyLimit(policy) = step
+                && let Flow::Reply(answer) = policy.on_body(context.body_bytes)
+            {
+                return Flow::Reply(answer);
+            }
+        }
+        Flow::Continue
+    }
+
     pub(crate) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
         for step in &self.steps {
             match step {
-                Step::RateLimit(policy) => policy.on_response(context, response),
+                Step::RateLimits(policy) => policy.on_response(context, response),
                 Step::HeaderEdits(policy) => policy.on_response(response),
                 Step::Upgrade(_)
                 | Step::BodyLimit(_)
@@ -115,7 +128,7 @@ impl Step {
             Self::Upgrade(policy) => Verdict::Now(policy.on_request(facts)),
             Self::BodyLimit(policy) => Verdict::Now(policy.on_request(facts)),
             Self::AccessToken(policy) => policy.on_request(facts, context),
-            Self::RateLimit(policy) => Verdict::Now(policy.on_request(facts, context)),
+            Self::RateLimits(policy) => Verdict::Now(policy.on_request(facts, context)),
             Self::HeaderEdits(policy) => {
                 policy.on_request(facts, context);
                 Verdict::Now(Flow::Continue)

@@ -28,6 +28,14 @@ pub(crate) enum Edit {
     Remove(HeaderName),
 }
 
+impl Edit {
+    pub(crate) fn name(&self) -> &HeaderName {
+        match self {
+            Self::Set(name, _) | Self::Remove(name) => name,
+        }
+    }
+}
+
 /// What policies remember of a request until its response.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyContext {
@@ -37,8 +45,17 @@ pub(crate) struct PolicyContext {
     pub(crate) edits: Vec<Edit>,
     /// An answer that later policies do not prevent but may replace.
     pub(super) deferred: Option<Box<Answer>>,
+    /// Received of the request body by this attempt.
+    pub(super) body_bytes: u64,
     /// By the place of a limit among those of its route.
     pub(super) quotas: [Option<Quota>; MAX_LIMITS],
+}
+
+impl PolicyContext {
+    /// The body is sent, and counted, again.
+    pub(crate) fn restart_body(&mut self) {
+        self.body_bytes = 0;
+    }
 }
 
 /// Of one route.

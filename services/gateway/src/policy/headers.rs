@@ -1,5 +1,7 @@
 //! Which headers of a client are trusted, and what replaces the others.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName};
 
 use crate::request::{Headers, host::Authority, is_untrusted};
@@ -33,22 +35,30 @@ pub(crate) fn untrusted_headers(headers: &HeaderMap) -> Vec<HeaderName> {
 pub(crate) fn forwarded_headers<'a>(
     origin: Origin<'a>,
     sent: &'a dyn Headers,
-) -> [(&'static HeaderName, Option<&'a [u8]>); 3] {
+) -> [(&'static HeaderName, Option<Cow<'a, [u8]>>); 3] {
     let trusted = |name: &HeaderName| sent.first(name).filter(|_| origin.peer_is_trusted);
     let proto: &[u8] = if origin.tls { b"https" } else { b"http" };
     let proto = trusted(&FORWARDED_PROTO)
         .filter(|&proto| proto == b"http" || proto == b"https")
         .unwrap_or(proto);
-    let is_host = |host: &&[u8]| {
-        let host = std::str::from_utf8(host);
-        host.is_ok_and(|host| Authority::parse(host).is_some())
-    };
-    let host = trusted(&FORWARDED_HOST).filter(is_host).or(origin.host);
+    let host = trusted(&FORWARDED_HOST)
+        .and_then(canonical)
+        .or_else(|| canonical(origin.host?));
     [
-        (&FORWARDED_FOR, Some(origin.client.as_bytes())),
-        (&FORWARDED_PROTO, Some(proto)),
+        (&FORWARDED_FOR, Some(origin.client.as_bytes().into())),
+        (&FORWARDED_PROTO, Some(proto.into())),
         (&FORWARDED_HOST, host),
     ]
+}
+
+/// The host in its one spelling; `None`: it is none.
+fn canonical(host: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let host = std::str::from_utf8(host).ok()?;
+    let authority = Authority::parse(host)?;
+    if authority.is_spelled(host) {
+        return Some(host.as_bytes().into());
+    }
+    Some(authority.to_text().into_bytes().into())
 }
 
 #[cfg(test)]
@@ -56,6 +66,31 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn hosts_are_forwarded_in_one_spelling() {
+        let host = |sent: &'static str, forwarded: Option<&'static str>, peer_is_trusted| {
+            let mut headers = HeaderMap::new();
+            if let Some(forwarded) = forwarded {
+                headers.insert(&FORWARDED_HOST, HeaderValue::from_static(forwarded));
+            }
+            let origin = Origin {
+                client: "10.0.0.1",
+                peer_is_trusted,
+                tls: false,
+                host: Some(sent.as_bytes()),
+            };
+            let [_, _, (_, host)] = forwarded_headers(origin, &headers);
+            host.map(|host| String::from_utf8(host.into_owned()).unwrap())
+        };
+        assert_eq!(host("a.b:80", None, false).as_deref(), Some("a.b:80"));
+        assert_eq!(host("A.b.:80", None, false).as_deref(), Some("a.b:80"));
+        assert_eq!(host("a:", None, false).as_deref(), Some("a"));
+        assert_eq!(host("a", Some("B."), false).as_deref(), Some("a"));
+        assert_eq!(host("a", Some("B."), true).as_deref(), Some("b"));
+        assert_eq!(host("a", Some("b, c"), true).as_deref(), Some("a"));
+        assert_eq!(host("", None, false), None);
+    }
 
     #[test]
     fn identity_headers_are_found_in_every_spelling() {

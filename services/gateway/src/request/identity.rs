@@ -29,6 +29,15 @@ fn is_identity_header(name: &[u8]) -> bool {
             .any(|prefix| has_prefix(name, prefix))
 }
 
+/// Whether some servers read one name as the other: without case, and with `_` as `-`.
+pub(crate) fn is_alias(one: &[u8], other: &[u8]) -> bool {
+    let spelled = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.iter().map(spelled).eq(other.iter().map(spelled))
+}
+
 fn has_prefix(name: &[u8], prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name.iter().zip(prefix.as_bytes()).all(|(&sent, &known)| {

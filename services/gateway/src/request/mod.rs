@@ -14,6 +14,6 @@ mod websocket;
 
 pub(crate) use facts::{Captures, Facts};
 pub(crate) use headers::Headers;
-pub(crate) use identity::is_untrusted;
+pub(crate) use identity::{is_alias, is_untrusted};
 pub(crate) use target::{Target, reconcile};
 pub(crate) use websocket::WebSocket;

@@ -243,6 +243,31 @@ fn hex(byte: Option<&u8>) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
+/// The segments that an upstream of the most generous kind reads from a path: everything resolved
+/// that some server resolves.
+#[cfg(test)]
+pub(crate) fn generous(raw: &str) -> Vec<String> {
+    let mut text = String::new();
+    let mut rest = raw.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let pair = hex(after.first()).zip(hex(after.get(1)));
+        let value = pair.filter(|_| byte == b'%');
+        text.push(char::from(
+            value.map_or(byte, |(high, low)| (high << 4) | low),
+        ));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    let mut segments: Vec<String> = Vec::new();
+    for segment in text.replace('\\', "/").split('/') {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            name => segments.push(name.to_owned()),
+        }
+    }
+    segments
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,35 +363,6 @@ mod tests {
             let expected = expected.map(|all| all.map(str::to_owned));
             assert_eq!(readings(raw), expected, "{raw:?}");
         }
-    }
-
-    /// What an upstream of the most generous kind makes of a path.
-    fn generous(raw: &str) -> Vec<String> {
-        let mut text = String::new();
-        let bytes = raw.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let pair = hex(bytes.get(at + 1)).zip(hex(bytes.get(at + 2)));
-            match pair.filter(|_| bytes[at] == b'%') {
-                Some((high, low)) if high < 8 => {
-                    text.push(char::from((high << 4) | low));
-                    at += 3;
-                }
-                _ => {
-                    text.push(char::from(bytes[at]));
-                    at += 1;
-                }
-            }
-        }
-        let mut segments: Vec<String> = Vec::new();
-        for segment in text.replace('\\', "/").split('/') {
-            match segment.split(';').next().unwrap_or_default() {
-                "" | "." => {}
-                ".." => drop(segments.pop()),
-                name => segments.push(name.to_owned()),
-            }
-        }
-        segments
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! A replica on loan to one attempt of one request.
 //!
 //! ```text
-//! acquire(tried) --> Lease --- report(outcome) ---> health of the replica
-//!                      |
-//!                      +------ drop ---------------> one request in flight less
+//! acquire(key, tried) --> Lease --- report(outcome) ---> health of the replica
+//!                           |
+//!                           +------ drop ---------------> one request in flight less
 //! ```
 //!
 //! The lease is dropped on every way out, so requests in flight are counted exactly however an
@@ -12,7 +12,10 @@
 
 use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Instant};
 
-use super::replicas::{Replica, Upstream};
+use super::{
+    balance::Key,
+    replicas::{Replica, Upstream},
+};
 
 /// How an attempt ended, as far as the replica is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +36,15 @@ pub(crate) struct Lease {
 }
 
 impl Upstream {
-    /// A replica for the next attempt. `tried` are those that this request must not be sent to
-    /// again. `None`: all were tried, or no address is known.
-    pub(crate) fn acquire(self: &Arc<Self>, tried: &[SocketAddr], now: Instant) -> Option<Lease> {
-        let replica = self.pick(tried, now)?;
+    /// A replica for the next attempt. `key` is that of the client; `tried` are those that this
+    /// request must not be sent to again. `None`: all were tried, or no address is known.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        key: Key,
+        tried: &[SocketAddr],
+        now: Instant,
+    ) -> Option<Lease> {
+        let replica = self.pick(key, tried, now)?;
         replica.enter();
         Some(Lease {
             upstream: Arc::clone(self),

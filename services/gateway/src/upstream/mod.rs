@@ -8,6 +8,7 @@ mod pool;
 mod replicas;
 mod retry;
 
+pub(crate) use balance::Key;
 pub(crate) use health::State as HealthState;
 pub(crate) use lease::{Lease, Outcome};
 pub(crate) use pool::Pool;

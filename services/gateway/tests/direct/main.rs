@@ -8,6 +8,8 @@ mod admin;
 mod auth;
 #[path = "../it/conduct.rs"]
 mod conduct;
+#[path = "../it/conformance/mod.rs"]
+mod conformance;
 #[path = "../it/connections.rs"]
 mod connections;
 #[path = "../it/documents.rs"]
@@ -32,6 +34,8 @@ mod spelling;
 mod streams;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../it/tls.rs"]
+mod tls;
 
 /// They start no gateway, or one for each path.
 const ONCE: [&str; 2] = ["layers", "paths"];

@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::support::{
-    DEADLINE, Gateway, RawResponse, echo, eventually, exchange, read_next, read_response, route,
-    serve, upstream,
+    DEADLINE, DIRECT, Gateway, RawResponse, echo, eventually, exchange, read_next, read_response,
+    route, serve, upstream,
 };
 
 /// An upstream that answers every request head with these bytes, and remembers the heads.
@@ -331,6 +331,42 @@ async fn headers_that_servers_confuse_are_dropped() {
         head.contains("x_anything: 1") && !head.contains("\r\nproxy:"),
         "{head}"
     );
+}
+
+/// An upstream that reads `_` as `-` must not find the client's value beside, or in for, an edited one.
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_hold_for_every_spelling_of_a_name() {
+    let (address, heads) = canned(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let edits = "request_headers = { x-tenant = \"a\", x-debug-level = \"\" }";
+    let settings = [upstream(&[address]), route("all", "/*", edits)].concat();
+    let allowed = [("QUARTET_SERVER_ALLOW_UNDERSCORE_HEADERS", "true")];
+    let gateway = Gateway::with_variables(&settings, &allowed).await;
+    let sent = "GET /x HTTP/1.1\r\nhost: a\r\nX_Tenant: b\r\nx_debug-level: 1\r\nx_kept: 1\r\n\r\n";
+    assert_eq!(exchange(gateway.public, sent.as_bytes()).await.status, 200);
+    let head = heads.lock().unwrap().pop().unwrap();
+    assert!(
+        head.contains("x-tenant: a\r\n") && head.contains("x_kept: 1"),
+        "{head}"
+    );
+    assert!(
+        !head.contains("x_tenant") && !head.contains("debug"),
+        "{head}"
+    );
+}
+
+/// pingora sets `Date` in every response of the general path, whatever the origin's is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_date_of_the_origin_is_kept_on_the_direct_path() {
+    let origin = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let response =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+    let (address, _) = canned(response).await;
+    let gateway = in_front_of(address, "").await;
+    let response = gateway.get("/x").await;
+    let dates: Vec<_> = response.headers().get_all("date").iter().collect();
+    assert_eq!(dates.len(), 1);
+    // Once this fails for the general path, docs/conformance.md has a difference less.
+    assert_eq!(dates[0] == origin, DIRECT, "{dates:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,19 @@
 //! The merged document and the API documentation.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
 use axum::{Json, Router, routing::get};
+use futures_util::future::join_all;
 use quartet_testing::{assert_complete, contract::Contract};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, free_address, problem, serve};
+use crate::support::{Gateway, eventually, free_address, problem, serve};
 
 fn document(service: &str) -> Router {
     let path = format!("/v1/{service}/things");
@@ -66,6 +75,53 @@ async fn documents_of_available_services_are_merged() {
     let health = &merged["paths"]["/health"]["get"];
     assert_eq!(health["operationId"], "get_health");
     assert!(health["responses"].get("431").is_some(), "{health}");
+}
+
+/// A service that does not answer costs no client the time-out of fetching its document.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_document_is_served_while_it_is_renewed() {
+    let core = serve(document("core")).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let media = silent.local_addr().unwrap();
+    let counted = Arc::clone(&fetches);
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = silent.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            kept.push(stream);
+        }
+    });
+    let settings = format!(
+        "shipped_routes = false\n[documents]\nrefresh_seconds = 1\ntimeout_ms = 3000\n\
+         [upstreams.core]\naddresses = [\"{core}\"]\nopenapi = \"/v1/core/openapi.json\"\n\
+         [upstreams.media]\naddresses = [\"{media}\"]\nopenapi = \"/v1/media/openapi.json\"\n\
+         [routes.openapi]\npaths = [\"/openapi.json\"]\nserve = \"openapi\"\nauth = \"public\"\n"
+    );
+    let gateway = Gateway::start(&settings).await;
+    // The first clients share one round.
+    let start = Instant::now();
+    let first = join_all((0..20).map(|_| gateway.get("/openapi.json"))).await;
+    assert!(first.iter().all(|response| response.status() == 200));
+    assert!(
+        start.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(fetches.load(Ordering::Relaxed), 1);
+    // From then on no client waits, although every round does.
+    eventually("another round has begun", || async {
+        let start = Instant::now();
+        let response = gateway.get("/openapi.json").await;
+        assert_eq!(response.status(), 200);
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
+        (fetches.load(Ordering::Relaxed) > 1).then_some(())
+    })
+    .await;
 }
 
 #[test]

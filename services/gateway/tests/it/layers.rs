@@ -8,7 +8,7 @@ fn imports_point_downward() {
             ["lib", "*", "pingora"],
             [
                 "edge",
-                "admin background state pages snapshot policy upstream routing request listener config reply error",
+                "admin background state pages snapshot policy upstream routing request listener config reply error fuzz",
                 "",
             ],
             [
@@ -28,7 +28,7 @@ fn imports_point_downward() {
             ],
             [
                 "pages",
-                "snapshot upstream routing reply error",
+                "snapshot upstream config routing reply error",
                 "pingora axum",
             ],
             [
@@ -51,6 +51,7 @@ fn imports_point_downward() {
             ["pulse", "", "pingora axum"],
             ["reply", "", "pingora axum"],
             ["error", "", "pingora axum"],
+            ["fuzz", "", "pingora axum"],
         ],
     );
 }

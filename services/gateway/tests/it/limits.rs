@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::{Router, routing::any};
 use futures_util::future::join_all;
 use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
@@ -181,9 +182,45 @@ async fn two_limits_of_a_route_both_hold() {
         assert!(states[0].starts_with(&format!("\"long\";r={};", left + 1)));
         assert!(states[1].starts_with(&format!("\"burst\";r={left};")));
     }
-    // The burst is used up, and this request counts in the long limit.
-    problem(gateway.get("/both").await, 429, "rate_limited").await;
+    // The burst is used up: such a request counts in no limit.
+    for _ in 0..3 {
+        let refused = gateway.get("/both").await;
+        let states = values_of(&refused, "ratelimit");
+        assert!(states[0].starts_with("\"long\";r=1;"), "{states:?}");
+        assert!(states[1].starts_with("\"burst\";r=0;"), "{states:?}");
+        problem(refused, 429, "rate_limited").await;
+    }
+    assert_eq!(gateway.get("/one").await.status(), 200);
     let refused = gateway.get("/one").await;
     assert!(values_of(&refused, "ratelimit")[0].starts_with("\"long\";r=0;"));
     problem(refused, 429, "rate_limited").await;
+}
+
+/// The quota of the service and that of the gateway are two elements of one list.
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_of_the_service_stay() {
+    let own = [
+        ("ratelimit-policy", "\"service\";q=9;w=1"),
+        ("ratelimit", "\"service\";r=8;t=1"),
+    ];
+    let router = Router::new().fallback(any(move || async move { own }));
+    let settings = [
+        upstream(&[serve(router).await]),
+        "[limits.gateway]\nrequests = 4\nwindow_seconds = 60\n".to_owned(),
+        route("all", "/*", "limit = \"gateway\""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let response = gateway.get("/a").await;
+    for (name, first, second) in [
+        ("ratelimit-policy", own[0].1, "\"gateway\";q=4;w=60"),
+        ("ratelimit", own[1].1, "\"gateway\";r=3;"),
+    ] {
+        let values: Vec<_> = response.headers().get_all(name).iter().collect();
+        assert_eq!(values[0], first, "{values:?}");
+        assert!(
+            values[1].to_str().unwrap().starts_with(second),
+            "{values:?}"
+        );
+        assert_eq!(values.len(), 2, "{values:?}");
+    }
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod conduct;
+mod conformance;
 mod connections;
 mod documents;
 mod hostile;
@@ -18,3 +19,4 @@ mod routing;
 mod spelling;
 mod streams;
 mod support;
+mod tls;

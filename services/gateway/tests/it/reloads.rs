@@ -102,6 +102,10 @@ async fn a_file_caught_half_written_is_not_put_in_force() {
         let text = &texts[round % 2];
         for part in ["", &start] {
             std::fs::write(gateway.file(), part).unwrap();
+            if round > 2 {
+                // Someone asks for a reload in this moment.
+                gateway.signal("HUP");
+            }
             let written = Instant::now();
             // Shorter than the time between two readings.
             let pause = Duration::from_millis(250);

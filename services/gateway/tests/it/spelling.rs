@@ -5,7 +5,7 @@ use http::Request;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::support::{Gateway, echo, exchange, route, serve, upstream};
+use crate::support::{Gateway, echo, eventually, exchange, route, serve, upstream};
 
 /// Everything is public but `/secret/*`, and all that `secret.example.org` has.
 async fn gateway() -> Gateway {
@@ -139,6 +139,13 @@ async fn no_spelling_of_a_host_leads_around_a_route() {
             assert_eq!(found, status, "HTTP/2 {host}");
         }
     }
+    // Refused with a line in the log.
+    assert_eq!(http1(&gateway, "a", "http://b/refused").await.0, 400);
+    eventually("the refusal is logged", || async {
+        let mut lines = gateway.lines().into_iter();
+        lines.find(|line| line["path"] == "/refused" && line["status"] == 400)
+    })
+    .await;
     // The upstream receives the spelling that was matched.
     for (host, expected) in [
         ("Other.Example.Org.:81", "other.example.org:81"),
@@ -146,8 +153,10 @@ async fn no_spelling_of_a_host_leads_around_a_route() {
     ] {
         let request = format!("GET /x HTTP/1.1\r\nhost: {host}\r\n\r\n");
         let response = exchange(gateway.public, request.as_bytes()).await;
-        let host = format!("[\"host\",\"{expected}\"]");
-        assert!(response.body.contains(&host), "{}", response.body);
+        for name in ["host", "x-forwarded-host"] {
+            let host = format!("[\"{name}\",\"{expected}\"]");
+            assert!(response.body.contains(&host), "{}", response.body);
+        }
     }
 }
 

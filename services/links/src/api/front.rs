@@ -9,7 +9,7 @@ use http::Method;
 use quartet_http::front::{Answer, Front, Offered};
 
 use super::{
-    redirects::{redirect_to, request_id},
+    redirects::{redirect_to, request_id, short_url},
     signals,
 };
 use crate::{domain::redirects, state::AppState};
@@ -35,7 +35,8 @@ impl Front for Redirects {
         // A slug that is percent-encoded, or has a slash behind it, is not found here.
         let slug = request.path.strip_prefix(PREFIX)?;
         let ctx = &self.0.ctx;
-        let plain = redirects::plain(ctx, slug, ctx.clock.now())?;
+        let url = short_url(&self.0, request.headers, slug);
+        let plain = redirects::plain(ctx, url, ctx.clock.now())?;
         let signals = signals::read(
             request.method,
             request.headers,

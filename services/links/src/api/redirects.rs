@@ -10,13 +10,14 @@ use super::{pages, signals};
 use crate::{
     domain::{
         redirects::{self, Outcome, Redirect},
-        values::slugs::Slug,
+        values::{short_urls::ShortUrlRef, slugs::Slug},
     },
     problems::{
         CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
         PREFETCH_REFUSED,
     },
     state::AppState,
+    web::Notice,
 };
 
 /// Example of the page that browsers see instead of a redirect.
@@ -59,19 +60,20 @@ pub(super) async fn follow_link(
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
     let Ok(slug) = Slug::parse(&slug) else {
-        return Ok(pages::notice(&headers, &LINK_NOT_FOUND));
+        return Ok(pages::notice(&headers, Notice::NotFound));
     };
     let country_header = state.country_header.as_ref();
     let signals = signals::read(&method, &headers, client.0, country_header);
-    let outcome = redirects::follow(&state.ctx, &slug, &signals, request_id(&headers)).await?;
+    let url = short_url(&state, &headers, slug.as_str());
+    let outcome = redirects::follow(&state.ctx, url, &signals, request_id(&headers)).await?;
     let why = match outcome {
         Outcome::Redirect(redirect) => return Ok(redirect_to(&state, redirect)),
-        Outcome::PeopleOnly => return Ok(pages::people_only()),
-        Outcome::NotFound => &LINK_NOT_FOUND,
-        Outcome::Disabled => &LINK_DISABLED,
-        Outcome::Expired => &LINK_EXPIRED,
-        Outcome::Exhausted => &LINK_EXHAUSTED,
-        Outcome::PrefetchRefused => &PREFETCH_REFUSED,
+        Outcome::NotFound => Notice::NotFound,
+        Outcome::Disabled => Notice::Disabled,
+        Outcome::Expired => Notice::Expired,
+        Outcome::Exhausted => Notice::Exhausted,
+        Outcome::PeopleOnly => Notice::PeopleOnly,
+        Outcome::PrefetchRefused => Notice::PrefetchRefused,
     };
     Ok(pages::notice(&headers, why))
 }
@@ -105,6 +107,18 @@ pub(super) async fn probe_link(
     slug: Path<String>,
 ) -> Result<Response, Problem> {
     follow_link(state, method, client, headers, slug).await
+}
+
+/// The gateway passes on the `Host` that the client has asked for.
+pub(super) fn short_url<'a>(
+    state: &AppState,
+    headers: &HeaderMap,
+    slug: &'a str,
+) -> ShortUrlRef<'a> {
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let domain = state.ctx.domains.of(host);
+    ShortUrlRef { domain, slug }
 }
 
 pub(super) fn request_id(headers: &HeaderMap) -> Option<Uuid> {

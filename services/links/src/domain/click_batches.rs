@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Days, Utc};
+use serde_json::json;
 
 use super::{Context, values::click::Click};
 use crate::store::clicks::{self, Columns};
@@ -61,6 +62,7 @@ fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns
         days => now - Days::new(days.into()),
     };
     let mut columns = Columns::default();
+    let mut dimensions = Vec::new();
     for click in clicks {
         let at = click.at();
         if at < oldest {
@@ -75,6 +77,10 @@ fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns
         columns.referrer_hosts.push(click.referrer_host.clone());
         columns.devices.push(click.device.clone().into_owned());
         columns.bots.push(click.bot.clone().map(Cow::into_owned));
+        dimensions.push((!click.dimensions.is_empty()).then_some(&click.dimensions));
+    }
+    if dimensions.iter().any(Option::is_some) {
+        columns.dimensions = Some(json!(dimensions));
     }
     columns
 }

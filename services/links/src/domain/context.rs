@@ -13,7 +13,7 @@ use super::{
         agents::Agents, click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache,
         salts::Salts,
     },
-    values::{slugs::SlugSource, targets::OwnHosts},
+    values::{domains::Domains, slugs::SlugSource, targets::OwnHosts},
 };
 use crate::{config::Config, metrics::LinkMetrics};
 
@@ -36,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) clicks_db: PgPool,
     pub(crate) metrics: LinkMetrics,
     pub(crate) slugs: SlugSource,
+    pub(crate) domains: Domains,
     pub(crate) own_hosts: OwnHosts,
     pub(crate) redirects: RedirectCache,
     pub(crate) salts: Salts,
@@ -66,10 +67,16 @@ impl Context {
         let clicks_db = pool("clicks", config.clicks.max_connections)?;
         let uses = usize::try_from(config.redirects.max_connections)?;
         let uses = uses.saturating_sub(1).max(1);
+        let domains = Domains::default();
         let host = config.public.short_url.host_str().unwrap_or_default();
         Ok(Self {
             slugs: SlugSource::default(),
-            own_hosts: OwnHosts::new(&config.public.short_url, &config.public.own_hosts),
+            own_hosts: OwnHosts::new(
+                &config.public.short_url,
+                &config.public.own_hosts,
+                domains.clone(),
+            ),
+            domains,
             redirects: RedirectCache::new(
                 &config.redirects,
                 redirects_db.clone(),
@@ -80,7 +87,7 @@ impl Context {
             agents: Agents::default(),
             click_log: click_log
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
-            feeds: Feeds::new(metrics.subscriptions.clone()),
+            feeds: Feeds::new(config.graphql.max_feed_bytes, metrics.subscriptions.clone()),
             erasures: Erasures::new(clicks_db.clone(), base.clock.clone()),
             redirects_db,
             uses: Arc::new(Semaphore::new(uses)),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, SubsecRound, Utc};
 use quartet_common::{checks::Checks, problem::Rule};
 
 use super::values::{
+    domains,
     slugs::Slug,
     targets::{OwnHosts, Target},
 };
@@ -99,6 +100,8 @@ impl ValidLink {
     pub(super) fn into_row(self, id: LinkId, now: DateTime<Utc>) -> LinkRow {
         LinkRow {
             id,
+            domain_id: domains::DEFAULT.into(),
+            domain_host: None,
             slug: String::new(),
             url: self.url.into(),
             title: self.title,

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 use quartet_db::begin_as;
 
-use super::{Context, replica::feeds::Watch, values::slugs::Slug};
+use super::{
+    Context,
+    replica::feeds::Watch,
+    values::{domains, short_urls::ShortUrlRef, slugs::Slug},
+};
 use crate::{
     error::Error,
     store::{
@@ -27,6 +31,13 @@ pub(crate) enum LinkStatus {
 }
 
 impl LinkRow {
+    fn short_url(&self) -> ShortUrlRef<'_> {
+        ShortUrlRef {
+            domain: self.domain_id,
+            slug: &self.slug,
+        }
+    }
+
     pub(crate) fn status(&self, now: DateTime<Utc>) -> LinkStatus {
         if !self.enabled {
             LinkStatus::Disabled
@@ -57,7 +68,7 @@ pub(crate) async fn create(ctx: &Context, actor: &Actor, input: NewLink) -> Resu
         link.slug = slug.into();
         if store::links::insert(&mut tx, actor.owner(), &link).await? {
             tx.commit().await?;
-            ctx.redirects.forget(&link.slug);
+            ctx.redirects.forget(link.short_url());
             return Ok(link);
         }
     }
@@ -85,8 +96,8 @@ pub(crate) async fn update(
     }
     store::links::update(&mut tx, actor.owner(), &link).await?;
     tx.commit().await?;
-    ctx.redirects.forget(&old.slug);
-    ctx.redirects.forget(&link.slug);
+    ctx.redirects.forget(old.short_url());
+    ctx.redirects.forget(link.short_url());
     Ok(link)
 }
 
@@ -98,10 +109,13 @@ pub(crate) async fn update(
 pub(crate) async fn delete(ctx: &Context, actor: &Actor, id: LinkId) -> Result<(), Error> {
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     store::links::set_slug_rest(&mut tx, ctx.config.public.slug_rest_seconds()).await?;
-    let slug = store::links::delete(&mut tx, actor.owner(), id).await?;
-    let slug = slug.ok_or(Error::LinkNotFound)?;
+    let deleted = store::links::delete(&mut tx, actor.owner(), id).await?;
+    let deleted = deleted.ok_or(Error::LinkNotFound)?;
     tx.commit().await?;
-    ctx.redirects.forget(&slug);
+    ctx.redirects.forget(ShortUrlRef {
+        domain: deleted.domain_id,
+        slug: &deleted.slug,
+    });
     Ok(())
 }
 
@@ -116,13 +130,15 @@ pub(crate) async fn by_id(
     Ok(link)
 }
 
+/// The link of a slug in the default domain.
 pub(crate) async fn by_slug(
     ctx: &Context,
     actor: &Actor,
     slug: &Slug,
 ) -> Result<Option<LinkRow>, Error> {
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
-    let link = store::links::by_slug(&mut tx, actor.owner(), slug.as_str()).await?;
+    let domain = domains::DEFAULT.into();
+    let link = store::links::by_slug(&mut tx, actor.owner(), domain, slug.as_str()).await?;
     tx.commit().await?;
     Ok(link)
 }

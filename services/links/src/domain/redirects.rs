@@ -15,7 +15,7 @@ use super::{
     },
     values::{
         click::Click,
-        slugs::Slug,
+        short_urls::ShortUrlRef,
         visitor::{BotReason, Signals, Visitor},
     },
 };
@@ -67,12 +67,12 @@ pub(crate) struct Redirect {
 /// `LogUnavailable`; `Database` when the link is not cached, or has `max_clicks`.
 pub(crate) async fn follow(
     ctx: &Context,
-    slug: &Slug,
+    url: ShortUrlRef<'_>,
     signals: &Signals<'_>,
     request_id: Option<Uuid>,
 ) -> Result<Outcome, Error> {
     let now = ctx.clock.now();
-    let Some(route) = ctx.redirects.get(slug, now).await? else {
+    let Some(route) = ctx.redirects.get(url, now).await? else {
         return Ok(Outcome::NotFound);
     };
     if !route.enabled {
@@ -93,7 +93,7 @@ pub(crate) async fn follow(
             let outcome = take_use(ctx, &route, &click, now).await?;
             if !matches!(outcome, Outcome::Redirect(_) | Outcome::Exhausted) {
                 // It has changed since it was cached.
-                ctx.redirects.forget(slug.as_str());
+                ctx.redirects.forget(url);
             }
             Ok(outcome)
         }
@@ -107,9 +107,9 @@ pub(crate) struct Plain {
     now: DateTime<Utc>,
 }
 
-/// The link of a slug if it is plain. Following it is then the same as [`follow`].
-pub(crate) fn plain(ctx: &Context, slug: &str, now: DateTime<Utc>) -> Option<Plain> {
-    let route = ctx.redirects.peek(slug, now)?;
+/// The link of a short URL if it is plain. Following it is then the same as [`follow`].
+pub(crate) fn plain(ctx: &Context, url: ShortUrlRef<'_>, now: DateTime<Utc>) -> Option<Plain> {
+    let route = ctx.redirects.peek(url, now)?;
     let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
     is_plain.then_some(Plain { route, now })
 }

@@ -5,7 +5,7 @@
 //!    |  \ explorer   the page that browsers get
 //!  budget   what a user may cause, per second and at the same time
 //!  guard    limits on a document, checked before anything walks it
-//! variables values, put in the place of variables
+//! variables values, put in the place of variables; usages: whether they are allowed there
 //! schema    types, arguments and resolvers
 //!    |
 //!  error    errors as GraphQL shows them
@@ -19,6 +19,7 @@ mod explorer;
 mod guard;
 mod schema;
 mod transport;
+mod usages;
 mod variables;
 
 pub(crate) use schema::sdl;

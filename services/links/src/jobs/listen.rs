@@ -15,12 +15,14 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    domain::{Context, replica::feeds::CATCH_UP},
+    domain::{Context, replica::feeds::CATCH_UP, values::short_urls::ShortUrlRef},
+    jobs::maintain,
     store::links::LinkId,
 };
 
 const EDITS: &str = "links_edits";
 const CLICKS: &str = "links_clicks";
+const DOMAINS: &str = "links_domains";
 /// Every replica sends a heartbeat twice a minute, so that a silent connection is a dead one.
 const HEARTBEATS: &str = "links_beats";
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(100);
@@ -30,6 +32,8 @@ const BACKLOG: usize = 256;
 /// Links were created, changed or deleted.
 #[derive(Deserialize)]
 struct Edit {
+    /// Of each slug.
+    domains: Vec<Uuid>,
     slugs: Vec<String>,
     deleted: Vec<Uuid>,
 }
@@ -57,10 +61,13 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let pool = pool(&ctx.config)?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    listener.listen_all([EDITS, CLICKS, HEARTBEATS]).await?;
+    listener
+        .listen_all([EDITS, CLICKS, DOMAINS, HEARTBEATS])
+        .await?;
     run.succeeded();
     // Catch up on notifications that were sent before the connection existed.
     ctx.redirects.forget_all();
+    maintain::refresh_domains(&ctx).await?;
     let since = ctx.clock.now() - CATCH_UP;
     ctx.feeds.announce(&ctx.db, None, since).await.ok();
     let (sender, mut received) = mpsc::channel(BACKLOG);
@@ -100,6 +107,7 @@ fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
 /// Handles edits one by one and batches of clicks together.
 async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item = PgNotification>) {
     let mut announcement: Option<Announcement> = None;
+    let mut domains_changed = false;
     for notification in notifications {
         let payload = notification.payload();
         if notification.channel() == EDITS {
@@ -108,6 +116,8 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
                 // Not of this release: it may concern any link.
                 Err(_) => ctx.redirects.forget_all(),
             }
+        } else if notification.channel() == DOMAINS {
+            domains_changed = true;
         } else if notification.channel() == CLICKS
             && let Ok(stored) = serde_json::from_str::<Stored>(payload)
         {
@@ -118,6 +128,9 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
             });
         }
     }
+    if domains_changed && let Err(error) = maintain::refresh_domains(ctx).await {
+        tracing::warn!(%error, "changed domains could not be read; they are read again within 30 s");
+    }
     if let Some(Announcement { links, since }) = announcement
         && let Err(error) = ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
     {
@@ -126,8 +139,9 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
 }
 
 fn forget(ctx: &Context, edit: Edit) {
-    for slug in &edit.slugs {
-        ctx.redirects.forget(slug);
+    for (domain, slug) in edit.domains.into_iter().zip(&edit.slugs) {
+        let domain = domain.into();
+        ctx.redirects.forget(ShortUrlRef { domain, slug });
     }
     for id in edit.deleted {
         ctx.feeds.end(id.into());

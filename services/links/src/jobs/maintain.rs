@@ -1,4 +1,4 @@
-//! Heartbeats, salts, partitions: what the other jobs and the redirects wait for, so nothing here may
+//! Heartbeats, salts, domains, partitions: what the other jobs and the redirects wait for, so nothing here may
 //! take long.
 
 use std::time::Duration;
@@ -8,7 +8,10 @@ use chrono::Days;
 use crate::{
     domain::{Context, click_batches::VISITOR_DAYS},
     error::Error,
-    store::maintenance::{self, Partitioned},
+    store::{
+        domains,
+        maintenance::{self, Partitioned},
+    },
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
@@ -23,6 +26,7 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let mut db = ctx.clicks_db.acquire().await?;
     maintenance::send_heartbeat(&mut db).await?;
     ctx.salts.rotate(&mut db, now).await?;
+    ctx.domains.replace(domains::all(&mut db).await?);
     for table in [Partitioned::Clicks, Partitioned::Visitors] {
         for day in 0..=DAYS_AHEAD {
             maintenance::create_partition(&mut db, table, today + Days::new(day)).await?;
@@ -35,5 +39,13 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
         let oldest = today - Days::new(retention_days.into());
         maintenance::drop_partitions(&mut db, Partitioned::Clicks, oldest).await?;
     }
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails; the domains are then those of before.
+pub(super) async fn refresh_domains(ctx: &Context) -> Result<(), sqlx::Error> {
+    let mut db = ctx.clicks_db.acquire().await?;
+    ctx.domains.replace(domains::all(&mut db).await?);
     Ok(())
 }

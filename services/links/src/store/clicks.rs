@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ pub(crate) struct Columns {
     pub(crate) referrer_hosts: Vec<Option<String>>,
     pub(crate) devices: Vec<String>,
     pub(crate) bots: Vec<Option<String>>,
+    /// An array of objects in the same order; `None` if all are empty.
+    pub(crate) dimensions: Option<Value>,
 }
 
 /// A click as its feed delivers it, with the totals after its batch.
@@ -76,7 +79,7 @@ pub(crate) async fn insert_batch(
     statement(
         "clicks.insert_batch",
         sqlx::query_scalar!(
-            r#"SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8) AS "new!""#,
+            r#"SELECT links.record_clicks($1, $2, $3, $4, $5, $6, $7, $8, $9) AS "new!""#,
             &batch.ids,
             &batch.ats,
             &batch.link_ids,
@@ -85,6 +88,7 @@ pub(crate) async fn insert_batch(
             &batch.referrer_hosts as &[Option<String>],
             &batch.devices,
             &batch.bots as &[Option<String>],
+            batch.dimensions.as_ref(),
         )
         .fetch_one(db),
     )

@@ -75,7 +75,8 @@ pub(crate) async fn list(
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, sqlx::Error> {
     let mut query = QueryBuilder::new(
-        "SELECT l.id, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at, \
+        "SELECT l.id, l.domain_id, \
+         (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at, \
          l.max_clicks, l.uses, l.created_at, l.updated_at, coalesce(t.people, 0) AS people, \
          coalesce(t.uniques, 0) AS uniques, coalesce(t.bots, 0) AS bots, t.last_at AS last_click_at",
     );

@@ -5,6 +5,8 @@ use quartet_common::principal::Principal;
 use quartet_db::{statement, typed_id};
 use sqlx::{FromRow, PgConnection};
 
+use super::domains::DomainId;
+
 typed_id!(
     /// A short URL and its target URL.
     pub(crate) LinkId,
@@ -15,6 +17,9 @@ typed_id!(
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct LinkRow {
     pub(crate) id: LinkId,
+    pub(crate) domain_id: DomainId,
+    /// `None` for the default domain.
+    pub(crate) domain_host: Option<String>,
     pub(crate) slug: String,
     pub(crate) url: String,
     pub(crate) title: Option<String>,
@@ -31,6 +36,13 @@ pub(crate) struct LinkRow {
     pub(crate) last_click_at: Option<DateTime<Utc>>,
 }
 
+/// What a link that was deleted leaves behind in caches.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletedRow {
+    pub(crate) domain_id: DomainId,
+    pub(crate) slug: String,
+}
+
 /// Returns whether the link was inserted; `false` when its slug is taken.
 pub(crate) async fn insert(
     db: &mut PgConnection,
@@ -41,9 +53,9 @@ pub(crate) async fn insert(
         "links.insert",
         sqlx::query!(
         "INSERT INTO links.links (id, owner, slug, url, title, enabled, redirect_status, expires_at,
-             max_clicks, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
-         ON CONFLICT (slug) DO NOTHING",
+             max_clicks, created_at, updated_at, domain_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)
+         ON CONFLICT (domain_id, slug) DO NOTHING",
         link.id.uuid(),
         owner.as_str(),
         link.slug,
@@ -54,6 +66,7 @@ pub(crate) async fn insert(
         link.expires_at,
         link.max_clicks,
         link.created_at,
+        link.domain_id.uuid(),
     )
         .execute(db),
     )
@@ -70,7 +83,8 @@ pub(crate) async fn by_id(
         "links.by_id",
         sqlx::query_as!(
             LinkRow,
-            r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+            r#"SELECT l.id AS "id: LinkId", l.domain_id AS "domain_id: DomainId",
+               (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status,
                l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
@@ -87,18 +101,21 @@ pub(crate) async fn by_id(
 pub(crate) async fn by_slug(
     db: &mut PgConnection,
     owner: &Principal,
+    domain: DomainId,
     slug: &str,
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     statement(
         "links.by_slug",
         sqlx::query_as!(
             LinkRow,
-            r#"SELECT l.id AS "id: LinkId", l.slug, l.url, l.title, l.enabled, l.redirect_status,
+            r#"SELECT l.id AS "id: LinkId", l.domain_id AS "domain_id: DomainId",
+               (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status,
                l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
                coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
                coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
            FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
-           WHERE l.slug = $1 AND l.owner = $2"#,
+           WHERE l.domain_id = $1 AND l.slug = $2 AND l.owner = $3"#,
+            domain.uuid(),
             slug,
             owner.as_str(),
         )
@@ -172,17 +189,19 @@ pub(crate) async fn set_slug_rest(db: &mut PgConnection, seconds: u64) -> Result
     .map(drop)
 }
 
-/// Deletes the link with its rollups and returns its slug. Its clicks are left to the purge, which
+/// Deletes the link with its rollups. Its clicks are left to the purge, which
 /// a trigger requests.
 pub(crate) async fn delete(
     db: &mut PgConnection,
     owner: &Principal,
     id: LinkId,
-) -> Result<Option<String>, sqlx::Error> {
+) -> Result<Option<DeletedRow>, sqlx::Error> {
     statement(
         "links.delete",
-        sqlx::query_scalar!(
-            "DELETE FROM links.links WHERE id = $1 AND owner = $2 RETURNING slug",
+        sqlx::query_as!(
+            DeletedRow,
+            r#"DELETE FROM links.links WHERE id = $1 AND owner = $2
+               RETURNING domain_id AS "domain_id: DomainId", slug"#,
             id.uuid(),
             owner.as_str(),
         )

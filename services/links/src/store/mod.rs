@@ -4,6 +4,7 @@
 //! name the owner as well, so that either check alone would be enough.
 
 pub(crate) mod clicks;
+pub(crate) mod domains;
 pub(crate) mod link_filters;
 pub(crate) mod link_lists;
 pub(crate) mod links;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use quartet_db::statement;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 
-use crate::store::{clicks::ClickId, links::LinkId};
+use crate::store::{clicks::ClickId, domains::DomainId, links::LinkId};
 
 /// A link as the redirect sees it.
 #[derive(Clone, Debug)]
@@ -68,6 +68,7 @@ pub(crate) async fn acquire(
 
 pub(crate) async fn by_slug(
     db: &mut PgConnection,
+    domain: DomainId,
     slug: &str,
 ) -> Result<Option<RedirectRow>, sqlx::Error> {
     statement(
@@ -76,8 +77,9 @@ pub(crate) async fn by_slug(
             RedirectRow,
             r#"SELECT id AS "id!: LinkId", url AS "url!", enabled AS "enabled!",
                redirect_status AS "redirect_status!", expires_at, max_clicks
-           FROM links.find_redirect($1)"#,
+           FROM links.find_redirect($1, $2)"#,
             slug,
+            domain.uuid(),
         )
         .fetch_optional(db),
     )

@@ -103,15 +103,22 @@ impl Wal {
         })))
     }
 
-    /// Appends a payload. Once this returns `Ok`, the payload survives a killed process.
+    /// Appends a payload, before the first poll. Once the future returns `Ok`, the payload survives a
+    /// killed process. It does not hold the payload: a future is moved and allocated with all it holds.
     ///
     /// # Errors
     /// `Full` at the size limit; `Stalled`; `Write`; `Payload` if it is too long; `Closed`.
-    pub(crate) async fn append(&self, payload: &[u8]) -> Result<(), AppendError> {
-        let group = self.enqueue(payload)?;
-        tokio::task::yield_now().await;
-        let outcome = self.committed(&group).await;
-        outcome.map_err(AppendError::Write)
+    pub(crate) fn append(
+        &self,
+        payload: &[u8],
+    ) -> impl Future<Output = Result<(), AppendError>> + Send + use<'_> {
+        let group = self.enqueue(payload);
+        async move {
+            let group = group?;
+            tokio::task::yield_now().await;
+            let outcome = self.committed(&group).await;
+            outcome.map_err(AppendError::Write)
+        }
     }
 
     /// The end of the log. A receiver is woken only where [`Self::wake_at`] says.

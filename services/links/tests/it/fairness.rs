@@ -17,18 +17,9 @@ async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_wa
     let lock = "BEGIN; SELECT FROM links.links ORDER BY created_at LIMIT 1 FOR UPDATE";
     sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
     let update = "mutation($id: ID!) { updateLink(id: $id, input: {title: \"new\"}) { title } }";
-    let waiting = replica.execute(ALICE, update, json!({"id": locked}));
+    let update = replica.execute(ALICE, update, json!({"id": locked}));
     let redirect = async {
-        eventually(async || {
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-                         AND datname = current_database()";
-            let waits: i64 = sqlx::query_scalar(waits)
-                .fetch_one(&mut watcher)
-                .await
-                .unwrap();
-            (waits > 0).then_some(())
-        })
-        .await;
+        eventually(async || (waiting(&mut watcher).await > 0).then_some(())).await;
         // Not cached, so that it needs a connection.
         assert_eq!(replica.follow(&slug).await.status(), 302);
         eventually(async || {
@@ -42,6 +33,45 @@ async fn graphql_without_a_free_connection_keeps_neither_redirects_nor_clicks_wa
         .await;
         sqlx::raw_sql("COMMIT").execute(&mut admin).await.unwrap();
     };
-    let (updated, ()) = within_deadline(async { tokio::join!(waiting, redirect) }).await;
+    let (updated, ()) = within_deadline(async { tokio::join!(update, redirect) }).await;
     assert_eq!(updated["data"]["updateLink"]["title"], "new");
+}
+
+#[tokio::test]
+async fn uses_of_a_limited_link_leave_a_connection_for_lookups_of_others() {
+    let replica = Cluster::new()
+        .await
+        .start_with(&[("QUARTET_REDIRECTS_MAX_CONNECTIONS", "2")])
+        .await;
+    let limited = json!({"url": "https://limited.example/", "slug": "limited", "maxClicks": 100});
+    replica.create(limited).await;
+    let (_, slug) = replica.link().await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let mut watcher = replica.cluster.database.connect_as_admin().await;
+    let lock = "BEGIN; SELECT FROM links.links WHERE slug = 'limited' FOR UPDATE";
+    sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
+    let uses = futures_util::future::join_all((0..8).map(|_| replica.follow("limited")));
+    let lookup = async {
+        eventually(async || (waiting(&mut watcher).await > 0).then_some(())).await;
+        // Not cached, so that it needs a connection.
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+        assert_eq!(
+            waiting(&mut watcher).await,
+            1,
+            "the others wait for their turn"
+        );
+        sqlx::raw_sql("COMMIT").execute(&mut admin).await.unwrap();
+    };
+    let (uses, ()) = within_deadline(async { tokio::join!(uses, lookup) }).await;
+    assert!(uses.iter().all(|response| response.status() == 302));
+}
+
+/// The number of connections that wait for a lock.
+async fn waiting(watcher: &mut sqlx::PgConnection) -> i64 {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND datname = current_database()";
+    sqlx::query_scalar(waiting)
+        .fetch_one(watcher)
+        .await
+        .unwrap()
 }

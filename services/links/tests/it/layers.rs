@@ -11,13 +11,13 @@ fn imports_point_downward() {
             ["jobs", "*", "axum http query query_as query_scalar"],
             [
                 "api",
-                "graphql graphql::transport state domain domain::values error problems",
+                "graphql graphql::transport state domain domain::values error problems web",
                 "sqlx",
             ],
             ["graphql", "graphql::transport graphql::schema", "sqlx"],
             [
                 "graphql::transport",
-                "graphql::schema graphql::guard graphql::budget graphql::variables graphql::explorer graphql::error state config problems",
+                "graphql::schema graphql::guard graphql::budget graphql::usages graphql::variables graphql::explorer graphql::error state config problems",
                 "sqlx",
             ],
             [
@@ -31,6 +31,7 @@ fn imports_point_downward() {
                 "sqlx axum http",
             ],
             ["graphql::variables", "", "sqlx axum http"],
+            ["graphql::usages", "", "sqlx axum http"],
             [
                 "graphql::budget",
                 "config problems",
@@ -60,6 +61,7 @@ fn imports_point_downward() {
                 "axum http query query_as query_scalar",
             ],
             ["store", "", "axum http"],
+            ["web", "problems", "sqlx"],
             ["error", "problems wal", "axum"],
             ["problems", "", ""],
             ["config", "", ""],

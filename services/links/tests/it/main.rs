@@ -5,6 +5,7 @@
 mod budget;
 mod clicks;
 mod documents;
+mod domains;
 mod erasure;
 mod fairness;
 mod graphql_http;
@@ -15,6 +16,7 @@ mod mutations;
 mod outages;
 mod plans;
 mod redirects;
+mod releases;
 mod replicas;
 mod restarts;
 mod row_security;

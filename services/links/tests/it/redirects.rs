@@ -94,6 +94,12 @@ async fn links_that_do_not_redirect_return_a_problem_or_a_page() {
             (status, "text/html; charset=utf-8")
         );
         assert!(header(&page, "cache-control").contains("no-store"));
+        let problem = replica
+            .visit(slug)
+            .header("accept", "application/json, text/html;q=0.5");
+        let problem = problem.send().await.unwrap();
+        assert_eq!(header(&problem, "vary"), "accept, accept-language");
+        assert_eq!(problem_code(problem).await, (status, code.into()));
     }
     assert_eq!(
         problem_code(replica.follow("%FF").await).await,
@@ -103,6 +109,101 @@ async fn links_that_do_not_redirect_return_a_problem_or_a_page() {
     let data = replica.data(ALICE, query, json!({})).await;
     let expected = json!([{"slug": "disabled", "status": "DISABLED"}, {"slug": "expired", "status": "EXPIRED"}, {"slug": "limited", "status": "EXHAUSTED"}]);
     assert_eq!(data["links"]["nodes"], expected);
+}
+
+/// The body and headers of a page, without its nonce.
+async fn page(replica: &Replica, slug: &str, language: &str) -> (String, String) {
+    let page = replica.visit(slug).header("accept", "text/html");
+    let page = page
+        .header("accept-language", language)
+        .send()
+        .await
+        .unwrap();
+    let policy = header(&page, "content-security-policy").to_owned();
+    let nonce = policy
+        .split('\'')
+        .find_map(|part| part.strip_prefix("nonce-"))
+        .unwrap();
+    for (name, value) in [
+        ("cache-control", "private, no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("vary", "accept, accept-language"),
+        ("x-content-type-options", "nosniff"),
+        ("x-robots-tag", "noindex"),
+    ] {
+        assert_eq!(header(&page, name), value, "{slug}: {name}");
+    }
+    let chosen = header(&page, "content-language").to_owned();
+    let nonce = nonce.to_owned();
+    let html = page.text().await.unwrap();
+    assert!(
+        html.contains(&format!("<style nonce=\"{nonce}\">")),
+        "{html}"
+    );
+    for text in ["<script", "src=", "href=", "://", "onload"] {
+        assert!(!html.contains(text), "{slug}: {text}");
+    }
+    (chosen, html)
+}
+
+#[tokio::test]
+async fn people_get_pages_in_their_language_that_load_nothing() {
+    let replica = Replica::start().await;
+    let url = "https://secret.example/";
+    replica
+        .create(json!({"url": url, "slug": "used-up", "maxClicks": 1}))
+        .await;
+    replica
+        .create(json!({"url": url, "slug": "off", "enabled": false}))
+        .await;
+    assert_eq!(replica.follow("used-up").await.status(), 302);
+    for (slug, english, german, code) in [
+        (
+            "unknown",
+            "There is no such short link",
+            "Diesen Kurzlink gibt es nicht",
+            "link_not_found",
+        ),
+        (
+            "used-up",
+            "This short link is used up",
+            "Dieser Kurzlink ist aufgebraucht",
+            "link_exhausted",
+        ),
+        (
+            "off",
+            "This short link is switched off",
+            "Dieser Kurzlink ist abgeschaltet",
+            "link_disabled",
+        ),
+        // Not a slug, and nothing of it is on the page.
+        (
+            "%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+            "There is no such short link",
+            "Diesen Kurzlink gibt es nicht",
+            "link_not_found",
+        ),
+    ] {
+        for (accepted, chosen, title) in [
+            ("fr, en;q=0.8", "en", english),
+            ("de-AT, en;q=0.8", "de", german),
+            ("xx", "en", english),
+        ] {
+            let (language, html) = page(&replica, slug, accepted).await;
+            assert_eq!(language, chosen, "{slug}");
+            assert!(
+                html.contains(&format!("<html lang=\"{chosen}\" dir=\"ltr\">")),
+                "{html}"
+            );
+            assert!(html.contains(&format!("<title>{title}</title>")), "{html}");
+            assert!(html.contains(&format!("<h1>{title}</h1>")), "{html}");
+            assert!(
+                html.contains(code) && !html.contains("secret.example"),
+                "{html}"
+            );
+            assert!(!html.contains("alert"), "{html}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -175,7 +276,9 @@ async fn a_chosen_request_id_shares_no_use() {
     }
     let same = cluster.clock.uuid_v7().to_string();
     let visit = async |slug: &str, id: &str, agent: &str| {
-        let visit = replica.visit(slug).header("x-request-id", id);
+        // Not `visit`: a second user agent would not replace the first one.
+        let visit = replica.client.get(replica.url(&format!("/s/{slug}")));
+        let visit = visit.header("x-request-id", id);
         let response = visit.header("user-agent", agent).send().await.unwrap();
         response.status().as_u16()
     };
@@ -331,7 +434,16 @@ async fn both_ways_of_answering_give_the_same_response() {
                 let answer = request.send().await.unwrap();
                 let mut headers = answer.headers().clone();
                 headers.remove("date");
-                (answer.status(), headers, answer.text().await.unwrap())
+                let status = answer.status();
+                let mut text = answer.text().await.unwrap();
+                // Each page has a nonce of its own.
+                if let Some(policy) = headers.remove("content-security-policy") {
+                    let policy = policy.to_str().unwrap();
+                    let nonce = policy.split('\'').find(|part| part.starts_with("nonce-"));
+                    let nonce = nonce.unwrap().trim_start_matches("nonce-");
+                    text = (text + policy).replace(nonce, "");
+                }
+                (status, headers, text)
             });
             let [front, router] = answers;
             assert_eq!(front.await, router.await, "{method} {slug}");

@@ -208,7 +208,7 @@ async fn no_user_can_have_the_clicks_of_a_stranger_purged_or_reserve_a_slug() {
     let mut role = replica.cluster.database.connect_as_role().await;
     for statement in [
         "INSERT INTO links.purges (link_id) SELECT gen_random_uuid()",
-        "INSERT INTO links.freed_slugs VALUES ('bank', 'usr_bob', now() + interval '1 year')",
+        "INSERT INTO links.freed_slugs (slug, owner, until) VALUES ('bank', 'usr_bob', now() + interval '1 year')",
     ] {
         run(&mut role, "BEGIN").await.unwrap();
         run(

@@ -217,6 +217,12 @@ async fn variables_are_absent_null_or_defaulted_as_specified() {
             json!(["GRAPHQL_VALIDATION_FAILED", null]),
         ),
         (
+            "($t: Int)",
+            format!("{{{url}, title: $t}}"),
+            json!({}),
+            json!(["GRAPHQL_VALIDATION_FAILED", null]),
+        ),
+        (
             "($t: Nothing)",
             format!("{{{url}, title: $t}}"),
             json!({}),
@@ -333,7 +339,22 @@ async fn include_and_skip_use_the_defaults_of_their_variables() {
         (required, json!({"on": true, "off": false}), all),
         (required, json!({"on": true}), json!("BAD_USER_INPUT")),
         (required, json!({"on": "yes", "off": false}), failed.clone()),
-        ("($on: Boolean, $off: Boolean)", json!({"on": true}), failed),
+        (
+            "($on: Boolean, $off: Boolean)",
+            json!({"on": true}),
+            failed.clone(),
+        ),
+        // May be null, although it is not this time.
+        (
+            "($on: Boolean, $off: Boolean)",
+            json!({"on": true, "off": false}),
+            failed.clone(),
+        ),
+        (
+            "($on: Boolean = null, $off: Boolean = false)",
+            json!({"on": true}),
+            failed,
+        ),
         (
             "($on: Boolean! = false, $off: Boolean! = true)",
             json!({}),

@@ -212,11 +212,12 @@ pub(super) async fn download_asset(
 impl Asset {
     pub(super) fn new(row: AssetRow, objects: &ObjectStore) -> Self {
         let is_public = row.visibility == Visibility::Public && row.status == Status::Ready;
+        let public_key = row.object_key.filter(|_| is_public);
         Self {
             id: row.id,
             status: row.status,
             visibility: row.visibility,
-            url: is_public.then(|| objects.public_url(&row.object_key)),
+            url: public_key.map(|key| objects.public_url(&key)),
             file_name: row.file_name,
             content_type: row.content_type,
             size_bytes: row.size_bytes,

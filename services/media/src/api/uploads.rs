@@ -123,9 +123,12 @@ pub(super) async fn presign_upload(
 
 /// A replay after the URL has expired would be of no use.
 fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
-    let PresignedUpload { asset, request } = presigned.clone();
+    let PresignedUpload {
+        asset,
+        expires_at,
+        request,
+    } = presigned.clone();
     let location = format!("/v1/media/assets/{}", asset.id);
-    let expires_at = asset.upload_expires_at;
     let body = Presigned {
         asset: Asset::new(asset, objects),
         upload: SignedUpload {

@@ -10,8 +10,8 @@ use crate::{
     domain::Context,
     error::Error,
     store::{
-        assets::{self, AssetId, AssetRow, Filter, Status, Visibility},
-        objects::Validity,
+        assets::{self, AssetId, AssetRow, Filter, ObjectsRow, Status, Visibility},
+        objects::{ObjectError, Validity},
         sweeps,
     },
 };
@@ -47,19 +47,23 @@ pub(crate) async fn list(
 /// The public URL of a public asset, or a signed URL of a private one.
 pub(crate) async fn download(ctx: &Context, actor: &Actor, id: AssetId) -> Result<Download, Error> {
     let asset = get(ctx, actor, id).await?;
-    match (asset.status, asset.visibility) {
-        (Status::Pending, _) => Err(Error::AssetNotReady),
-        (Status::Failed, _) => Err(Error::AssetFailed),
-        (Status::Ready, Visibility::Public) => Ok(Download {
-            url: ctx.objects.public_url(&asset.object_key),
+    let object_key = match (asset.status, asset.object_key) {
+        (Status::Failed, _) => return Err(Error::AssetFailed),
+        (Status::Ready, Some(object_key)) => object_key,
+        (Status::Pending | Status::Ready, _) => return Err(Error::AssetNotReady),
+    };
+    match asset.visibility {
+        Visibility::Public => Ok(Download {
+            url: ctx.objects.public_url(&object_key),
             expires_at: None,
         }),
-        (Status::Ready, Visibility::Private) => {
+        Visibility::Private => {
             let validity = Validity {
                 from: ctx.clock.now(),
                 ttl: Duration::from_secs(ctx.config.downloads.ttl_seconds),
             };
-            let signed = ctx.objects.sign_download(&asset, validity);
+            let file_name = &asset.file_name;
+            let signed = ctx.objects.sign_download(&object_key, file_name, validity);
             Ok(Download {
                 url: signed.url,
                 expires_at: Some(validity.ends_at()),
@@ -77,16 +81,23 @@ pub(crate) async fn delete(ctx: &Context, actor: &Actor, id: AssetId) -> Result<
     tx.commit().await?;
     let deleted = deleted.ok_or(Error::AssetNotFound)?;
     let removed = async {
-        let objects = &ctx.objects;
-        objects
-            .delete(deleted.visibility, &deleted.object_key)
-            .await?;
-        objects.delete_incoming(id).await?;
+        delete_objects(ctx, &deleted).await?;
         let mut db = ctx.db.acquire().await?;
-        Ok::<_, Error>(sweeps::finish(&mut db, &[id], now).await?)
+        Ok::<_, Error>(sweeps::finish_assets(&mut db, &[id], now).await?)
     };
     if let Err(error) = removed.await {
         tracing::warn!(%error, asset_id = %id, "deleting an object failed, left to the sweep");
+    }
+    Ok(())
+}
+
+/// Deletes everything that the object store may hold of an asset.
+pub(crate) async fn delete_objects(ctx: &Context, of: &ObjectsRow) -> Result<(), ObjectError> {
+    for key in &of.object_keys {
+        ctx.objects.delete(of.visibility, key).await?;
+    }
+    for upload in of.uploads() {
+        ctx.objects.delete_incoming(upload).await?;
     }
     Ok(())
 }

@@ -1,19 +1,20 @@
 //! Completing an upload: verify it, copy it to its final place, delete it.
 //!
 //! ```text
-//! incoming/ID (private) --verify--> matches: copy to uploads/ID --> ready, delete incoming/ID
-//!                                   differs: failed, delete incoming/ID
+//! incoming/UPLOAD (private) --verify--> matches: copy to uploads/VERSION --> ready
+//!                                       differs: failed; in both cases, delete incoming/UPLOAD
 //! ```
 //!
 //! Invariants:
-//! - Clients can write to `incoming/ID` only, which no one can read. What is public was verified:
+//! - Clients can write to `incoming/UPLOAD` only, which no one can read. What is public was verified:
 //!   the copy names the `ETag` of what was verified, so a file that is replaced in between is
 //!   verified again.
 //! - An asset changes from pending to another state once, in the database. Replicas that complete
 //!   the same asset copy the same file, and one of them wins.
 //! - A crash after the copy leaves a pending asset, whose retry or sweep finds the copy by its row.
 //!   The row stays while a replica may copy (`completing_until`), even if the asset is deleted.
-//! - Whatever is uploaded to `incoming/ID` afterwards is deleted by the sweep once the URL is dead.
+//! - A version is inserted in the statement that makes its asset ready, and never changes.
+//! - Whatever is uploaded to `incoming/UPLOAD` afterwards is deleted by the sweep once the URL is dead.
 
 use std::time::Duration;
 
@@ -25,8 +26,9 @@ use crate::{
     domain::{Context, assets::get, content},
     error::{Error, Mismatch},
     store::{
-        assets::{self, AssetId, AssetRow, Status},
+        assets::{AssetId, AssetRow, Status},
         objects::ObjectHead,
+        uploads::{self, UploadRow},
     },
 };
 
@@ -43,43 +45,43 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
         Status::Pending => {
             let owner = actor.owner().clone();
             let (owned, actor) = (ctx.clone(), actor.clone());
-            let verify = || async move { verify(&owned, &actor, asset).await };
+            let verify = || async move { verify(&owned, &actor, id).await };
             ctx.verifications.join(id, owner, verify).await
         }
     }
 }
 
-async fn verify(ctx: &Context, actor: &Actor, asset: AssetRow) -> Result<AssetRow, Error> {
+async fn verify(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, Error> {
     let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     // A copy may begin at the very end of the verification, and take as long.
     let until = ctx.clock.now() + limit + limit;
-    let held = assets::hold(&mut tx, actor.owner(), asset.id, until).await?;
+    let held = uploads::hold(&mut tx, actor.owner(), id, until).await?;
     tx.commit().await?;
-    if !held {
-        return settled(ctx, actor, asset.id).await;
-    }
-    let verified = tokio::time::timeout(limit, attempts(ctx, actor, &asset));
+    let Some(upload) = held else {
+        return settled(ctx, actor, id).await;
+    };
+    let verified = tokio::time::timeout(limit, attempts(ctx, actor, &upload));
     verified.await.map_err(|_| Error::VerificationEnded)?
 }
 
-async fn attempts(ctx: &Context, actor: &Actor, asset: &AssetRow) -> Result<AssetRow, Error> {
+async fn attempts(ctx: &Context, actor: &Actor, upload: &UploadRow) -> Result<AssetRow, Error> {
     for _ in 0..MAX_ATTEMPTS {
-        let Some(head) = ctx.objects.head_incoming(asset.id).await? else {
+        let Some(head) = ctx.objects.head_incoming(upload.id).await? else {
             // Perhaps another replica has just completed it.
-            return settled(ctx, actor, asset.id).await;
+            return settled(ctx, actor, upload.asset_id).await;
         };
-        let Some(mismatches) = compare(ctx, asset, &head).await? else {
+        let Some(mismatches) = compare(ctx, upload, &head).await? else {
             continue;
         };
         if !mismatches.is_empty() {
-            return reject(ctx, actor, asset, mismatches).await;
+            return reject(ctx, actor, upload, mismatches).await;
         }
         let limit = Duration::from_secs(ctx.config.uploads.verification_timeout_seconds);
-        let disposition = content::disposition(&asset.content_type);
-        let copied = ctx.objects.publish(asset, &head, disposition, limit);
+        let disposition = content::disposition(&upload.content_type);
+        let copied = ctx.objects.publish(upload, &head, disposition, limit);
         if copied.await? {
-            return accept(ctx, actor, asset, head.size_bytes).await;
+            return accept(ctx, actor, upload, head.size_bytes).await;
         }
     }
     Err(Error::VerificationEnded)
@@ -98,18 +100,21 @@ async fn settled(ctx: &Context, actor: &Actor, id: AssetId) -> Result<AssetRow, 
 async fn accept(
     ctx: &Context,
     actor: &Actor,
-    asset: &AssetRow,
+    upload: &UploadRow,
     size_bytes: u64,
 ) -> Result<AssetRow, Error> {
-    if settle(ctx, actor, asset.id, Status::Ready).await? {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let accepted = uploads::accept(&mut tx, actor.owner(), upload, ctx.clock.now()).await?;
+    tx.commit().await?;
+    if accepted {
         ctx.metrics.completed.inc();
         ctx.metrics.completed_bytes.inc_by(size_bytes);
-        delete_incoming(ctx, asset).await;
+        delete_incoming(ctx, upload).await;
     }
-    let settled = settled(ctx, actor, asset.id).await;
+    let settled = settled(ctx, actor, upload.asset_id).await;
     if matches!(settled, Err(Error::AssetNotFound | Error::AssetFailed)) {
         // Deleted or rejected while the file was being copied.
-        let deleted = ctx.objects.delete(asset.visibility, &asset.object_key);
+        let deleted = ctx.objects.delete(upload.visibility, &upload.object_key);
         deleted.await?;
     }
     settled
@@ -118,28 +123,23 @@ async fn accept(
 async fn reject(
     ctx: &Context,
     actor: &Actor,
-    asset: &AssetRow,
+    upload: &UploadRow,
     mismatches: Vec<Mismatch>,
 ) -> Result<AssetRow, Error> {
-    if settle(ctx, actor, asset.id, Status::Failed).await? {
+    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let rejected = uploads::reject(&mut tx, actor.owner(), upload, ctx.clock.now()).await?;
+    tx.commit().await?;
+    if rejected {
         ctx.metrics.rejected.inc();
-        delete_incoming(ctx, asset).await;
+        delete_incoming(ctx, upload).await;
     }
     Err(Error::Mismatch(mismatches))
 }
 
-/// `false` when the asset is no longer pending.
-async fn settle(ctx: &Context, actor: &Actor, id: AssetId, status: Status) -> Result<bool, Error> {
-    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
-    let settled = assets::settle(&mut tx, actor.owner(), id, status, ctx.clock.now()).await?;
-    tx.commit().await?;
-    Ok(settled)
-}
-
 /// The sweep deletes what this cannot.
-async fn delete_incoming(ctx: &Context, asset: &AssetRow) {
-    if let Err(error) = ctx.objects.delete_incoming(asset.id).await {
-        tracing::warn!(%error, asset_id = %asset.id, "deleting an object failed, left to the sweep");
+async fn delete_incoming(ctx: &Context, upload: &UploadRow) {
+    if let Err(error) = ctx.objects.delete_incoming(upload.id).await {
+        tracing::warn!(%error, asset_id = %upload.asset_id, "deleting an object failed, left to the sweep");
     }
 }
 
@@ -147,30 +147,30 @@ async fn delete_incoming(ctx: &Context, asset: &AssetRow) {
 /// been replaced meanwhile.
 async fn compare(
     ctx: &Context,
-    asset: &AssetRow,
+    upload: &UploadRow,
     head: &ObjectHead,
 ) -> Result<Option<Vec<Mismatch>>, Error> {
     let mut found = Vec::new();
-    if i64::try_from(head.size_bytes) != Ok(asset.size_bytes) {
-        let (declared, actual) = (asset.size_bytes, head.size_bytes);
+    if i64::try_from(head.size_bytes) != Ok(upload.size_bytes) {
+        let (declared, actual) = (upload.size_bytes, head.size_bytes);
         let rule = format!("must be {declared}; the file has {actual}");
         found.push(Mismatch::Size(Rule::new("size_mismatch", rule)));
     }
-    if content::essence(&head.content_type) != asset.content_type {
-        let rule = format!("must be {}, as in the presign request", asset.content_type);
+    if content::essence(&head.content_type) != upload.content_type {
+        let rule = format!("must be {}, as in the presign request", upload.content_type);
         let rule = Rule::new("content_type_mismatch", rule);
         found.push(Mismatch::ContentType(rule));
     }
     if head.size_bytes > 0 {
         let count = content::SAMPLE_BYTES.min(head.size_bytes);
-        let Some(sample) = ctx.objects.first_bytes(asset.id, head, count).await? else {
+        let Some(sample) = ctx.objects.first_bytes(upload.id, head, count).await? else {
             return Ok(None);
         };
-        if let Err(rule) = content::check_sample(&asset.content_type, &sample) {
+        if let Err(rule) = content::check_sample(&upload.content_type, &sample) {
             found.push(Mismatch::ContentType(rule));
         }
     }
-    let Some(declared) = &asset.checksum_sha256 else {
+    let Some(declared) = &upload.checksum_sha256 else {
         return Ok(Some(found));
     };
     let actual = match &head.checksum_sha256 {
@@ -179,7 +179,7 @@ async fn compare(
         None if !found.is_empty() => return Ok(Some(found)),
         None => {
             let _turn = ctx.verifications.whole_read().await;
-            ctx.objects.checksum(asset.id, head).await?
+            ctx.objects.checksum(upload.id, head).await?
         }
     };
     let Some(actual) = actual else {

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 use quartet_db::begin_as;
 use quartet_service::idempotency::Reply;
@@ -22,8 +23,10 @@ use crate::{
     domain::{Context, content},
     error::Error,
     store::{
-        assets::{self, AssetId, AssetRow, Status, Visibility},
+        assets::{AssetId, AssetRow, Status, Visibility},
+        ids::{UploadId, VersionId},
         objects::{SignedRequest, Validity},
+        uploads::{self, UploadRow},
     },
 };
 
@@ -41,6 +44,7 @@ pub(crate) struct NewUpload {
 #[derive(Clone, Debug)]
 pub(crate) struct PresignedUpload {
     pub(crate) asset: AssetRow,
+    pub(crate) expires_at: DateTime<Utc>,
     pub(crate) request: SignedRequest,
 }
 
@@ -52,32 +56,52 @@ pub(crate) async fn presign(
     upload: NewUpload,
     reply: &Reply<PresignedUpload>,
 ) -> Result<PresignedUpload, Error> {
-    let id = AssetId::new(&ctx.clock);
+    let version_id = VersionId::new(&ctx.clock);
     let validity = Validity {
         from: ctx.clock.now(),
         ttl: Duration::from_secs(ctx.config.uploads.ttl_seconds),
     };
     let asset = AssetRow {
-        id,
+        id: AssetId::new(&ctx.clock),
         status: Status::Pending,
         visibility: upload.visibility,
-        object_key: id.object_key(),
         file_name: upload.file_name,
+        object_key: None,
         content_type: upload.content_type,
         size_bytes: upload.size_bytes,
         checksum_sha256: upload.checksum_sha256,
-        upload_expires_at: validity.ends_at(),
         created_at: validity.from,
         updated_at: validity.from,
     };
-    let disposition = content::disposition(&asset.content_type);
-    let request = ctx.objects.sign_upload(&asset, disposition, validity);
-    let presigned = PresignedUpload { asset, request };
+    let upload = UploadRow {
+        id: UploadId::new(&ctx.clock),
+        asset_id: asset.id,
+        visibility: asset.visibility,
+        version_id,
+        object_key: version_id.object_key(),
+        content_type: asset.content_type.clone(),
+        size_bytes: asset.size_bytes,
+        checksum_sha256: asset.checksum_sha256.clone(),
+        expires_at: validity.ends_at(),
+    };
+    let disposition = content::disposition(&upload.content_type);
+    let presigned = PresignedUpload {
+        asset,
+        expires_at: upload.expires_at,
+        request: ctx.objects.sign_upload(&upload, disposition, validity),
+    };
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.
     let late = Duration::from_secs(ctx.config.uploads.abandoned_after_seconds);
     let incoming_until = validity.ends_at() + late;
-    assets::insert(&mut tx, actor.owner(), &presigned.asset, incoming_until).await?;
+    uploads::insert(
+        &mut tx,
+        actor.owner(),
+        &presigned.asset,
+        &upload,
+        incoming_until,
+    )
+    .await?;
     reply.keep(&mut tx, &presigned).await?;
     tx.commit().await?;
     ctx.metrics.presigned.inc();

@@ -15,20 +15,19 @@
 //! - Each round is bounded, and rounds follow each other until one is not full: what many clients
 //!   leave behind in a minute is gone a minute later.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::Context,
+    domain::{Context, assets::delete_objects},
     error::Error,
     state::AppState,
     store::{
-        assets::AssetId,
         objects::ObjectError,
-        sweeps::{self, Claim, SweepRow},
+        sweeps::{self, Claim, UploadSweepRow},
     },
 };
 
@@ -65,7 +64,7 @@ struct Round {
 /// One run. Returns the number of assets removed. `stopping` ends it between two rounds.
 pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u64, Error> {
     let mut removed = 0;
-    for kind in [Kind::Assets, Kind::Incoming] {
+    for kind in [Kind::Assets, Kind::Uploads] {
         loop {
             let round = round(ctx, kind).await?;
             removed += round.removed;
@@ -78,7 +77,7 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
         }
     }
     let mut db = ctx.db.acquire().await?;
-    let backlog = sweeps::backlog(&mut db, claim(ctx)).await?;
+    let backlog = sweeps::backlog(&mut db, ctx.clock.now()).await?;
     ctx.metrics.sweep_backlog.set(backlog);
     Ok(removed)
 }
@@ -86,21 +85,21 @@ pub(crate) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
 #[derive(Clone, Copy)]
 enum Kind {
     Assets,
-    /// What was uploaded to an asset that is ready.
-    Incoming,
+    /// Of assets that are ready.
+    Uploads,
 }
 
 async fn round(ctx: &Context, kind: Kind) -> Result<Round, Error> {
     match kind {
         Kind::Assets => assets(ctx).await,
-        Kind::Incoming => incoming(ctx).await,
+        Kind::Uploads => uploads(ctx).await,
     }
 }
 
 async fn assets(ctx: &Context) -> Result<Round, Error> {
     let rows = {
         let mut db = ctx.db.acquire().await?;
-        sweeps::take(&mut db, claim(ctx)).await?
+        sweeps::take_assets(&mut db, claim(ctx)).await?
     };
     let taken = rows.len();
     let deletes = rows.into_iter().map(|row| async move {
@@ -112,22 +111,23 @@ async fn assets(ctx: &Context) -> Result<Round, Error> {
     Ok(Round {
         taken,
         cleared: cleared.len(),
-        removed: sweeps::finish(&mut db, &cleared, ctx.clock.now()).await?,
+        removed: sweeps::finish_assets(&mut db, &cleared, ctx.clock.now()).await?,
     })
 }
 
-async fn incoming(ctx: &Context) -> Result<Round, Error> {
-    let ids = {
+async fn uploads(ctx: &Context) -> Result<Round, Error> {
+    let rows = {
         let mut db = ctx.db.acquire().await?;
-        sweeps::take_incoming(&mut db, claim(ctx)).await?
+        sweeps::take_uploads(&mut db, claim(ctx)).await?
     };
-    let taken = ids.len();
-    let deletes = ids
-        .into_iter()
-        .map(|id| async move { (id, ctx.objects.delete_incoming(id).await) });
+    let taken = rows.len();
+    let deletes = rows.into_iter().map(|row| async move {
+        let deleted = delete_upload(ctx, &row).await;
+        (row.id, deleted)
+    });
     let cleared = all(deletes).await;
     let mut db = ctx.db.acquire().await?;
-    sweeps::finish_incoming(&mut db, &cleared).await?;
+    sweeps::finish_uploads(&mut db, &cleared).await?;
     Ok(Round {
         taken,
         cleared: cleared.len(),
@@ -135,10 +135,11 @@ async fn incoming(ctx: &Context) -> Result<Round, Error> {
     })
 }
 
-/// Runs the deletions, several at once. Returns the assets whose deletion succeeded.
-async fn all<F>(deletes: impl Iterator<Item = F>) -> Vec<AssetId>
+/// Runs the deletions, several at once. Returns the ids of those that succeeded.
+async fn all<I, F>(deletes: impl Iterator<Item = F>) -> Vec<I>
 where
-    F: Future<Output = (AssetId, Result<(), ObjectError>)>,
+    I: fmt::Display,
+    F: Future<Output = (I, Result<(), ObjectError>)>,
 {
     stream::iter(deletes)
         .buffer_unordered(DELETES_AT_ONCE)
@@ -146,7 +147,7 @@ where
             match deleted {
                 Ok(()) => Some(id),
                 Err(error) => {
-                    tracing::warn!(%error, asset_id = %id, "removing an asset failed");
+                    tracing::warn!(%error, %id, "removing objects failed");
                     None
                 }
             }
@@ -155,8 +156,10 @@ where
         .await
 }
 
-async fn delete_objects(ctx: &Context, row: &SweepRow) -> Result<(), ObjectError> {
-    ctx.objects.delete(row.visibility, &row.object_key).await?;
+async fn delete_upload(ctx: &Context, row: &UploadSweepRow) -> Result<(), ObjectError> {
+    if let Some(key) = &row.object_key {
+        ctx.objects.delete(row.visibility, key).await?;
+    }
     ctx.objects.delete_incoming(row.id).await
 }
 
@@ -164,7 +167,6 @@ fn claim(ctx: &Context) -> Claim {
     let (now, settings) = (ctx.clock.now(), &ctx.config.uploads);
     Claim {
         now,
-        abandoned_before: now - Duration::from_secs(settings.abandoned_after_seconds),
         leased_until: now + LEASE,
         limit: i32::try_from(settings.sweep_batch).unwrap_or(i32::MAX),
     }

@@ -1,4 +1,5 @@
-//! Rows of `media.assets`. Every query names one owner.
+//! Rows of `media.assets` with their content: that of the current version, or what was declared for
+//! an asset that has none yet. Every query names one owner.
 
 use chrono::{DateTime, Utc};
 use quartet_common::principal::Principal;
@@ -6,24 +7,15 @@ use quartet_db::{statement, typed_id};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::store::ids::UploadId;
 
 typed_id!(
     /// A stored file with its metadata.
     pub(crate) AssetId,
     "ast"
 );
-
-impl AssetId {
-    /// Where the upload goes, in the private bucket.
-    pub(crate) fn incoming_key(self) -> String {
-        format!("incoming/{}", self.uuid())
-    }
-
-    /// Where the verified file goes.
-    pub(crate) fn object_key(self) -> String {
-        format!("uploads/{}", self.uuid())
-    }
-}
 
 /// Who can read an asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -55,12 +47,12 @@ pub(crate) struct AssetRow {
     pub(crate) id: AssetId,
     pub(crate) status: Status,
     pub(crate) visibility: Visibility,
-    pub(crate) object_key: String,
     pub(crate) file_name: String,
+    /// Of the current version; `None` before there is one.
+    pub(crate) object_key: Option<String>,
     pub(crate) content_type: String,
     pub(crate) size_bytes: i64,
     pub(crate) checksum_sha256: Option<Vec<u8>>,
-    pub(crate) upload_expires_at: DateTime<Utc>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -74,45 +66,20 @@ pub(crate) struct Filter {
     pub(crate) before: Option<AssetId>,
 }
 
-/// The verified file of a deleted asset.
+/// What the object store may still hold of an asset.
 #[derive(Clone, Debug)]
-pub(crate) struct DeletedAsset {
-    pub(crate) object_key: String,
+pub(crate) struct ObjectsRow {
+    pub(crate) id: AssetId,
     pub(crate) visibility: Visibility,
+    /// In the bucket of the visibility.
+    pub(crate) object_keys: Vec<String>,
+    pub(crate) uploads: Vec<Uuid>,
 }
 
-/// Stores an asset; until `incoming_until` its upload may arrive.
-pub(crate) async fn insert(
-    db: &mut PgConnection,
-    owner: &Principal,
-    asset: &AssetRow,
-    incoming_until: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    statement(
-        "assets.insert",
-        sqlx::query!(
-            "INSERT INTO media.assets (id, owner, status, visibility, object_key, file_name,
-             content_type, size_bytes, checksum_sha256, upload_expires_at, incoming_until, created_at,
-             updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            asset.id.uuid(),
-            owner.as_str(),
-            asset.status as Status,
-            asset.visibility as Visibility,
-            asset.object_key,
-            asset.file_name,
-            asset.content_type,
-            asset.size_bytes,
-            asset.checksum_sha256,
-            asset.upload_expires_at,
-            incoming_until,
-            asset.created_at,
-            asset.updated_at,
-        )
-        .execute(db),
-    )
-    .await?;
-    Ok(())
+impl ObjectsRow {
+    pub(crate) fn uploads(&self) -> impl Iterator<Item = UploadId> {
+        self.uploads.iter().copied().map(UploadId::from)
+    }
 }
 
 pub(crate) async fn by_id(
@@ -124,10 +91,20 @@ pub(crate) async fn by_id(
         "assets.by_id",
         sqlx::query_as!(
             AssetRow,
-            r#"SELECT id AS "id: AssetId", status AS "status: Status",
-                  visibility AS "visibility: Visibility", object_key, file_name, content_type,
-                  size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at
-           FROM media.assets WHERE id = $1 AND owner = $2 AND status <> 'deleting'"#,
+            r#"SELECT a.id AS "id: AssetId", a.status AS "status: Status",
+                  a.visibility AS "visibility: Visibility", a.file_name,
+                  v.object_key AS "object_key?",
+                  coalesce(v.content_type, u.content_type) AS "content_type!",
+                  coalesce(v.size_bytes, u.size_bytes) AS "size_bytes!",
+                  coalesce(v.checksum_sha256, u.checksum_sha256) AS checksum_sha256,
+                  a.created_at, a.updated_at
+           FROM media.assets AS a
+           LEFT JOIN media.asset_versions AS v ON v.id = a.current_version
+           LEFT JOIN LATERAL (
+               SELECT * FROM media.uploads AS d
+               WHERE d.asset_id = a.id AND a.current_version IS NULL ORDER BY d.id DESC LIMIT 1
+           ) AS u ON true
+           WHERE a.id = $1 AND a.owner = $2 AND a.status <> 'deleting'"#,
             id.uuid(),
             owner.as_str(),
         )
@@ -147,15 +124,27 @@ pub(crate) async fn list(
         "assets.list",
         sqlx::query_as!(
             AssetRow,
-            r#"SELECT id AS "id: AssetId", status AS "status: Status",
-                  visibility AS "visibility: Visibility", object_key, file_name, content_type,
-                  size_bytes, checksum_sha256, upload_expires_at, created_at, updated_at
-           FROM media.assets
-           WHERE owner = $1 AND status <> 'deleting'
-             AND ($2::text IS NULL OR status = $2)
-             AND ($3::text IS NULL OR visibility = $3)
-             AND ($4::uuid IS NULL OR id < $4)
-           ORDER BY id DESC LIMIT $5"#,
+            r#"SELECT a.id AS "id: AssetId", a.status AS "status: Status",
+                  a.visibility AS "visibility: Visibility", a.file_name,
+                  v.object_key AS "object_key?",
+                  coalesce(v.content_type, u.content_type) AS "content_type!",
+                  coalesce(v.size_bytes, u.size_bytes) AS "size_bytes!",
+                  coalesce(v.checksum_sha256, u.checksum_sha256) AS checksum_sha256,
+                  a.created_at, a.updated_at
+           FROM (
+               SELECT * FROM media.assets AS p
+               WHERE p.owner = $1 AND p.status <> 'deleting'
+                 AND ($2::text IS NULL OR p.status = $2)
+                 AND ($3::text IS NULL OR p.visibility = $3)
+                 AND ($4::uuid IS NULL OR p.id < $4)
+               ORDER BY p.id DESC LIMIT $5
+           ) AS a
+           LEFT JOIN media.asset_versions AS v ON v.id = a.current_version
+           LEFT JOIN LATERAL (
+               SELECT * FROM media.uploads AS d
+               WHERE d.asset_id = a.id AND a.current_version IS NULL ORDER BY d.id DESC LIMIT 1
+           ) AS u ON true
+           ORDER BY a.id DESC"#,
             owner.as_str(),
             filter.status as Option<Status>,
             filter.visibility as Option<Visibility>,
@@ -167,53 +156,6 @@ pub(crate) async fn list(
     .await
 }
 
-/// Keeps the row of a pending asset until `until`, even if the asset is deleted; `false` when it is
-/// no longer pending.
-pub(crate) async fn hold(
-    db: &mut PgConnection,
-    owner: &Principal,
-    id: AssetId,
-    until: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let updated = statement(
-        "assets.hold",
-        sqlx::query!(
-            "UPDATE media.assets SET completing_until = greatest(completing_until, $3)
-         WHERE id = $1 AND owner = $2 AND status = 'pending'",
-            id.uuid(),
-            owner.as_str(),
-            until,
-        )
-        .execute(db),
-    )
-    .await?;
-    Ok(updated.rows_affected() == 1)
-}
-
-/// Moves a pending asset to its next state; `false` when it is no longer pending.
-pub(crate) async fn settle(
-    db: &mut PgConnection,
-    owner: &Principal,
-    id: AssetId,
-    status: Status,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let updated = statement(
-        "assets.settle",
-        sqlx::query!(
-            "UPDATE media.assets SET status = $3, updated_at = $4, completing_until = NULL
-         WHERE id = $1 AND owner = $2 AND status = 'pending'",
-            id.uuid(),
-            owner.as_str(),
-            status as Status,
-            now,
-        )
-        .execute(db),
-    )
-    .await?;
-    Ok(updated.rows_affected() == 1)
-}
-
 /// Hides an asset; from `sweep_after` on the sweep removes what is left of it. `None` when it does
 /// not exist.
 pub(crate) async fn delete(
@@ -222,14 +164,18 @@ pub(crate) async fn delete(
     id: AssetId,
     now: DateTime<Utc>,
     sweep_after: DateTime<Utc>,
-) -> Result<Option<DeletedAsset>, sqlx::Error> {
+) -> Result<Option<ObjectsRow>, sqlx::Error> {
     statement(
         "assets.delete",
         sqlx::query_as!(
-            DeletedAsset,
-            r#"UPDATE media.assets SET status = 'deleting', updated_at = $3, sweep_after = $4
-           WHERE id = $1 AND owner = $2 AND status <> 'deleting'
-           RETURNING object_key, visibility AS "visibility: Visibility""#,
+            ObjectsRow,
+            r#"UPDATE media.assets AS a SET status = 'deleting', updated_at = $3, sweep_after = $4
+           WHERE a.id = $1 AND a.owner = $2 AND a.status <> 'deleting'
+           RETURNING a.id AS "id: AssetId", a.visibility AS "visibility: Visibility",
+               ARRAY(SELECT v.object_key FROM media.asset_versions AS v WHERE v.asset_id = a.id
+                     UNION SELECT u.object_key FROM media.uploads AS u WHERE u.asset_id = a.id
+               ) AS "object_keys!",
+               ARRAY(SELECT u.id FROM media.uploads AS u WHERE u.asset_id = a.id) AS "uploads!""#,
             id.uuid(),
             owner.as_str(),
             now,

@@ -5,40 +5,42 @@ use quartet_db::statement;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::store::assets::{AssetId, Visibility};
+use crate::store::{
+    assets::{AssetId, ObjectsRow, Visibility},
+    ids::UploadId,
+};
 
-/// An asset whose objects are to be deleted.
+/// An upload of a ready asset that is over.
 #[derive(Clone, Debug)]
-pub(crate) struct SweepRow {
-    pub(crate) id: AssetId,
-    pub(crate) object_key: String,
+pub(crate) struct UploadSweepRow {
+    pub(crate) id: UploadId,
     pub(crate) visibility: Visibility,
+    /// What may have been copied, unless that is a version.
+    pub(crate) object_key: Option<String>,
 }
 
-/// Which assets a sweep takes, and for how long.
+/// What a sweep takes, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) now: DateTime<Utc>,
-    /// Pending uploads whose URL expired before this time are abandoned.
-    pub(crate) abandoned_before: DateTime<Utc>,
     pub(crate) leased_until: DateTime<Utc>,
     pub(crate) limit: i32,
 }
 
-/// Takes deleted assets and abandoned uploads. No other sweep takes them until the lease ends.
-pub(crate) async fn take(
+/// Takes deleted assets, and those whose only upload was abandoned or rejected. No other sweep takes
+/// them until the lease ends.
+pub(crate) async fn take_assets(
     db: &mut PgConnection,
     claim: Claim,
-) -> Result<Vec<SweepRow>, sqlx::Error> {
+) -> Result<Vec<ObjectsRow>, sqlx::Error> {
     statement(
-        "sweeps.take",
+        "sweeps.take_assets",
         sqlx::query_as!(
-            SweepRow,
-            r#"SELECT id AS "id!: AssetId", object_key AS "object_key!",
-                  visibility AS "visibility!: Visibility"
-           FROM media.take_sweep($1, $2, $3, $4)"#,
+            ObjectsRow,
+            r#"SELECT id AS "id!: AssetId", visibility AS "visibility!: Visibility",
+                  object_keys AS "object_keys!", uploads AS "uploads!"
+           FROM media.take_assets($1, $2, $3)"#,
             claim.now,
-            claim.abandoned_before,
             claim.leased_until,
             claim.limit,
         )
@@ -47,31 +49,38 @@ pub(crate) async fn take(
     .await
 }
 
-/// Deletes the rows of deleted objects, except where an object may still arrive. Returns how many.
-pub(crate) async fn finish(
+/// Deletes the rows of deleted objects, except where an object may still arrive. Returns the number
+/// of assets deleted.
+pub(crate) async fn finish_assets(
     db: &mut PgConnection,
     ids: &[AssetId],
     now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let gone = statement(
-        "sweeps.finish",
-        sqlx::query_scalar!(r#"SELECT media.finish_sweep($1, $2) AS "gone!""#, &ids, now)
-            .fetch_one(db),
+        "sweeps.finish_assets",
+        sqlx::query_scalar!(
+            r#"SELECT media.finish_assets($1, $2) AS "gone!""#,
+            &ids,
+            now
+        )
+        .fetch_one(db),
     )
     .await?;
     Ok(u64::try_from(gone).unwrap_or(0))
 }
 
-/// Takes ready assets whose upload can no longer arrive.
-pub(crate) async fn take_incoming(
+/// Takes uploads of ready assets that can no longer arrive.
+pub(crate) async fn take_uploads(
     db: &mut PgConnection,
     claim: Claim,
-) -> Result<Vec<AssetId>, sqlx::Error> {
+) -> Result<Vec<UploadSweepRow>, sqlx::Error> {
     statement(
-        "sweeps.take_incoming",
-        sqlx::query_scalar!(
-            r#"SELECT id AS "id!: AssetId" FROM media.take_incoming($1, $2, $3)"#,
+        "sweeps.take_uploads",
+        sqlx::query_as!(
+            UploadSweepRow,
+            r#"SELECT id AS "id!: UploadId", visibility AS "visibility!: Visibility", object_key
+           FROM media.take_uploads($1, $2, $3)"#,
             claim.now,
             claim.leased_until,
             claim.limit,
@@ -81,15 +90,15 @@ pub(crate) async fn take_incoming(
     .await
 }
 
-/// Records that nothing is left of these uploads.
-pub(crate) async fn finish_incoming(
+/// Deletes the rows of uploads of which nothing is left.
+pub(crate) async fn finish_uploads(
     db: &mut PgConnection,
-    ids: &[AssetId],
+    ids: &[UploadId],
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     statement(
-        "sweeps.finish_incoming",
-        sqlx::query!("SELECT media.finish_incoming($1)", &ids).execute(db),
+        "sweeps.finish_uploads",
+        sqlx::query!("SELECT media.finish_uploads($1)", &ids).execute(db),
     )
     .await?;
     Ok(())
@@ -116,16 +125,11 @@ pub(crate) async fn hide_assets(
     Ok(u64::try_from(hidden).unwrap_or(0))
 }
 
-/// How many assets wait for a sweep; up to 100,000 are counted.
-pub(crate) async fn backlog(db: &mut PgConnection, claim: Claim) -> Result<i64, sqlx::Error> {
+/// How many assets and uploads wait for a sweep; up to 100,000 are counted.
+pub(crate) async fn backlog(db: &mut PgConnection, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
     statement(
         "sweeps.backlog",
-        sqlx::query_scalar!(
-            r#"SELECT media.sweep_backlog($1, $2) AS "due!""#,
-            claim.now,
-            claim.abandoned_before,
-        )
-        .fetch_one(db),
+        sqlx::query_scalar!(r#"SELECT media.sweep_backlog($1) AS "due!""#, now).fetch_one(db),
     )
     .await
 }

@@ -216,7 +216,10 @@ async fn a_checksum_is_verified_where_the_store_keeps_none() {
 #[tokio::test]
 async fn a_copy_without_its_row_is_completed_or_swept() {
     let app = TestApp::start().await;
-    let pending = "UPDATE media.assets SET status = 'pending', incoming_until = now()";
+    let pending =
+        "WITH asset AS (UPDATE media.assets SET status = 'pending', current_version = NULL),
+        version AS (DELETE FROM media.asset_versions)
+        UPDATE media.uploads SET status = 'pending', incoming_until = now()";
     let mut admin = app.database.connect_as_admin().await;
     let finished = app.upload("usr_a", "public").await;
     sqlx::query(pending).execute(&mut admin).await.unwrap();

@@ -100,10 +100,16 @@ async fn a_token_permits_what_its_scopes_name() {
 #[tokio::test]
 async fn row_level_security_hides_rows_of_other_users() {
     let app = TestApp::start().await;
-    app.presign("usr_a", &png("private")).await;
+    app.upload("usr_a", "private").await;
+    for table in ["assets", "asset_versions", "uploads"] {
+        row_level_security_hides(&app, table).await;
+    }
+}
+
+async fn row_level_security_hides(app: &TestApp, table: &str) {
     let pool = app.role_pool().await;
-    let count = "SELECT count(*) FROM media.assets";
-    let unset: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+    let count = || sqlx::AssertSqlSafe(format!("SELECT count(*) FROM media.{table}"));
+    let unset: i64 = sqlx::query_scalar(count()).fetch_one(&pool).await.unwrap();
     assert_eq!(unset, 0, "no rows without principals");
     for (principals, expected) in [
         ("{usr_b}", 0_i64),
@@ -119,9 +125,13 @@ async fn row_level_security_hides_rows_of_other_users() {
             .execute(&mut *tx)
             .await
             .unwrap();
-        let seen: i64 = sqlx::query_scalar(count).fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(seen, expected, "{principals}");
-        let given_away = sqlx::query("UPDATE media.assets SET owner = 'usr_c'")
+        let seen: i64 = sqlx::query_scalar(count())
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(seen, expected, "{table} for {principals}");
+        let give_away = format!("UPDATE media.{table} SET owner = 'usr_c'");
+        let given_away = sqlx::query(sqlx::AssertSqlSafe(give_away))
             .execute(&mut *tx)
             .await;
         assert!(

@@ -99,6 +99,38 @@ async fn an_object_uploaded_after_completion_is_swept() {
     assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
 }
 
+/// Uploads are rows of their own, which end while their asset lives on.
+#[tokio::test]
+async fn an_upload_leaves_its_asset_and_version_behind() {
+    let app = TestApp::start().await;
+    let ready = app.upload("usr_a", "public").await;
+    let other = app.presign("usr_a", &png("public")).await;
+    assert_eq!(app.put(&other, PNG, &[]).await, 200);
+    // A second upload of the ready asset, whose file was copied before the process died.
+    let mut admin = app.database.connect_as_admin().await;
+    let moved = "WITH upload AS (
+            UPDATE media.uploads SET asset_id = (SELECT id FROM media.assets WHERE status = 'ready'),
+                object_key = (SELECT 'uploads/' || id FROM media.assets WHERE status = 'pending')
+            WHERE status = 'pending'
+        ) DELETE FROM media.assets WHERE status = 'pending'";
+    sqlx::query(moved).execute(&mut admin).await.unwrap();
+    let count =
+        "SELECT (SELECT count(*) FROM media.uploads), (SELECT count(*) FROM media.asset_versions)";
+    let before: (i64, i64) = sqlx::query_as(count).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(before, (2, 1));
+    app.clock.advance(past_abandonment());
+    assert_eq!(app.state.sweep_once().await.unwrap(), 0, "no asset goes");
+    let after: (i64, i64) = sqlx::query_as(count).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(after, (0, 1));
+    assert_eq!(app.keys("quartet-private").await, Vec::<String>::new());
+    let path = format!("/v1/media/assets/{}", id_of(&ready));
+    assert_eq!(json_of(app.get(&path, "usr_a").await, 200).await, ready);
+    assert_eq!(app.fetch(ready["url"].as_str().unwrap()).await, 200);
+    assert_eq!(app.delete(&path, "usr_a").await.status(), 204);
+    assert!(app.rows().await.is_empty(), "nothing may arrive any more");
+    assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_sweep_goes_on_until_nothing_is_left() {
     let app = TestApp::start_with(|config| config.uploads.sweep_batch = 7).await;

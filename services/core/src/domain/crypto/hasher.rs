@@ -110,7 +110,8 @@ impl Hasher {
             pairs: Lanes::new(1, max_waiting),
             gate: Gate::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
             slots: Slots::new(max_concurrent, max_waiting),
-            memory: Mutex::new(vec![memory]),
+            // Not the decoy's: a process that has hashed nothing yet holds nothing.
+            memory: Mutex::default(),
             decoy,
             count,
         })))

@@ -22,6 +22,8 @@ const MAX_BODY_BYTES: u64 = 1 << 40;
 /// What routes refer to.
 struct References<'a> {
     upstreams: BTreeMap<&'a str, usize>,
+    /// By their index.
+    has_tls: Vec<bool>,
     limits: BTreeMap<&'a str, usize>,
     defaults: &'a model::RouteDefaults,
     direct_path: bool,
@@ -31,6 +33,11 @@ struct References<'a> {
 pub(super) fn check(model: &model::Model, checker: &mut Checker) -> Vec<Route> {
     let references = References {
         upstreams: indices(&model.upstreams),
+        has_tls: model
+            .upstreams
+            .values()
+            .map(|upstream| upstream.tls)
+            .collect(),
         limits: indices(&model.limits),
         defaults: &model.defaults,
         direct_path: model.server.direct_path,
@@ -52,6 +59,13 @@ fn check_route(
     let key = format!("routes.{name}");
     checker.name(&key, name);
     let action = check_action(&key, route, references, checker);
+    let has_tls = matches!(action, Some(Action::Proxy(index)) if references.has_tls[index]);
+    if has_tls && route.upgrade {
+        checker.error(
+            format!("{key}.upgrade"),
+            "is not possible with an upstream that has tls",
+        );
+    }
     let limits = check_limits(&key, route, references, checker);
     let paths = check_list(&key, "paths", &route.paths, PathPattern::parse, checker);
     if route.paths.is_empty() {
@@ -76,7 +90,7 @@ fn check_route(
         paths: paths?,
         methods: methods?,
         headers: headers?,
-        direct: references.direct_path && matches!(action, Some(Action::Proxy(_))),
+        direct: references.direct_path && !has_tls && matches!(action, Some(Action::Proxy(_))),
         action: action?,
         redirect: match redirect {
             None => None,

@@ -3,9 +3,13 @@
 use std::{net::IpAddr, time::Duration};
 
 use http::{HeaderValue, uri::Authority};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 use super::checker::{Checker, DAY_SECONDS};
-use crate::config::{Host, Target, UpstreamConfig, model};
+use crate::config::{Host, Target, Tls, UpstreamConfig, model};
 
 pub(super) fn check(
     name: &str,
@@ -63,9 +67,11 @@ pub(super) fn check(
             "must be a path that starts with /",
         );
     }
+    let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
+    let tls = check_tls(&key, upstream, &targets, checker);
     Some(UpstreamConfig {
         name: name.into(),
-        targets: targets.into_iter().collect::<Option<_>>()?,
+        targets,
         host,
         connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
         idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
@@ -74,8 +80,79 @@ pub(super) fn check(
         retry_budget_percent: upstream.retry_budget_percent,
         eject_min: Duration::from_millis(eject_min),
         eject_max: Duration::from_millis(eject_max),
+        balance: upstream.balance,
+        tls: tls?,
         openapi: upstream.openapi.clone(),
     })
+}
+
+/// The outer `None`: a violation was found.
+fn check_tls(
+    key: &str,
+    upstream: &model::Upstream,
+    targets: &[Target],
+    checker: &mut Checker,
+) -> Option<Option<Tls>> {
+    if !upstream.tls {
+        for (name, is_set) in [
+            ("tls_server_name", upstream.tls_server_name.is_some()),
+            ("tls_ca", upstream.tls_ca.is_some()),
+            ("http2", upstream.http2),
+        ] {
+            if is_set {
+                checker.error(format!("{key}.{name}"), "needs tls = true");
+            }
+        }
+        return Some(None);
+    }
+    let server_name = checker.ok(
+        &format!("{key}.tls_server_name"),
+        server_name(upstream.tls_server_name.as_deref(), targets),
+    );
+    let authorities = upstream.tls_ca.as_deref().map(parse_authorities);
+    let authorities = authorities.transpose();
+    let authorities = checker.ok(&format!("{key}.tls_ca"), authorities);
+    Some(Some(Tls {
+        server_name: server_name?,
+        authorities: authorities?,
+        http2: upstream.http2,
+    }))
+}
+
+/// The configured name, or the one that all targets have.
+fn server_name(configured: Option<&str>, targets: &[Target]) -> Result<String, String> {
+    if let Some(name) = configured {
+        let invalid = || "must be a host name without a port".to_owned();
+        return if is_name(name) && name.parse::<IpAddr>().is_err() {
+            Ok(name.to_ascii_lowercase())
+        } else {
+            Err(invalid())
+        };
+    }
+    let mut names = targets.iter().map(|target| match &target.host {
+        Host::Name(name) => Some(name.trim_end_matches('.')),
+        Host::Ip(_) => None,
+    });
+    let first = names.next().flatten();
+    let shared = first.filter(|first| names.all(|name| name == Some(first)));
+    shared
+        .map(str::to_owned)
+        .ok_or_else(|| "must be set, because the addresses have no common name".to_owned())
+}
+
+/// Certificates in PEM, as DER.
+fn parse_authorities(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let certificates = parsed.map_err(|error| format!("must be certificates in PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err("must have at least one certificate in PEM".to_owned());
+    }
+    let mut store = RootCertStore::empty();
+    for certificate in &certificates {
+        let added = store.add(certificate.clone());
+        added.map_err(|error| format!("has a certificate that cannot be used: {error}"))?;
+    }
+    Ok(certificates.iter().map(|der| der.to_vec()).collect())
 }
 
 /// A value for the `Host` header.

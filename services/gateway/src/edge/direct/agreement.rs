@@ -1,8 +1,8 @@
 //! Compares what this path and pingora read of the same bytes.
 //!
 //! What is accepted here must mean the same there: a response that the two understand differently
-//! is one whose end is in doubt. Responses are made from those in `tests/corpus` by chance; add the
-//! ones that are found. `PROPTEST_CASES` sets how many are tried.
+//! is one whose end is in doubt. Responses are made from those in `tests/corpus` by chance
+//! ([`fuzz`]).
 
 use std::{io::Cursor, mem::MaybeUninit};
 
@@ -14,6 +14,7 @@ use super::{
     chunks::Part,
     response_head::{Framing, HeadEnd, MAX_FIELDS, parse},
 };
+use crate::fuzz;
 
 /// A whole response: status, body, and whether another may follow.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,113 +93,45 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn corpus() -> Vec<Vec<u8>> {
-    let text = include_str!("../../../tests/corpus/responses.txt");
-    text.lines().map(unescape).collect()
-}
-
-fn unescape(line: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = line;
-    while let Some(character) = rest.chars().next() {
-        let (byte, length) = match rest.get(..2) {
-            Some("\\r") => (b'\r', 2),
-            Some("\\n") => (b'\n', 2),
-            Some("\\x") => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
-            _ => (u8::try_from(character).unwrap(), 1),
-        };
-        bytes.push(byte);
-        rest = &rest[length..];
-    }
-    bytes
-}
-
-/// One change of a response.
-#[derive(Clone, Debug)]
-enum Change {
-    Replace(u8),
-    Insert(&'static str),
-    Remove(usize),
-    Repeat(usize),
-}
-
-fn change() -> impl Strategy<Value = (usize, Change)> {
-    let fragment = prop::sample::select(vec![
-        "\r\n",
-        "\n",
-        "\r",
-        " ",
-        "\t",
-        ",",
-        ";",
-        ":",
-        "0",
-        "3",
-        "f",
-        "0\r\n\r\n",
-        "\r\n\r\n",
-        "chunked",
-        "close",
-        "keep-alive",
-        "\r\nContent-Length: 3",
-        "\r\nContent-Length:",
-        "\r\nTransfer-Encoding: chunked",
-        "\r\nTransfer-Encoding:",
-        "\r\nConnection: close",
-        "\r\nConnection: keep-alive",
-        "\u{0}",
-        "-",
-        "+",
-        "_",
-        "HTTP/1.1 200 OK",
-    ]);
-    let change = prop_oneof![
-        any::<u8>().prop_map(Change::Replace),
-        fragment.prop_map(Change::Insert),
-        (1_usize..8).prop_map(Change::Remove),
-        (1_usize..20).prop_map(Change::Repeat),
-    ];
-    (any::<prop::sample::Index>(), change).prop_map(|(at, change)| (at.index(1 << 16), change))
-}
-
-fn changed(mut bytes: Vec<u8>, changes: Vec<(usize, Change)>) -> Vec<u8> {
-    for (at, change) in changes {
-        let at = at % (bytes.len() + 1);
-        let end = |length: usize| bytes.len().min(at + length);
-        match change {
-            Change::Replace(byte) if at < bytes.len() => bytes[at] = byte,
-            Change::Replace(byte) => bytes.push(byte),
-            Change::Insert(text) => drop(bytes.splice(at..at, text.bytes())),
-            Change::Remove(length) => drop(bytes.drain(at..end(length))),
-            Change::Repeat(length) => {
-                let part = bytes[at..end(length)].to_vec();
-                bytes.splice(at..at, part);
-            }
-        }
-    }
-    bytes
-}
+const DICTIONARY: [&str; 29] = [
+    "\r\n",
+    "\n",
+    "\r",
+    " ",
+    "\t",
+    ",",
+    ";",
+    ":",
+    "0",
+    "3",
+    "f",
+    "0\r\n\r\n",
+    "\r\n\r\n",
+    "chunked",
+    "close",
+    "keep-alive",
+    "\r\nContent-Length: 3",
+    "\r\nContent-Length:",
+    "\r\nTransfer-Encoding: chunked",
+    "\r\nTransfer-Encoding:",
+    "\r\nConnection: close",
+    "\r\nConnection: keep-alive",
+    "\u{0}",
+    "-",
+    "+",
+    "_",
+    "HTTP/1.1 200 OK",
+    "204",
+    "100",
+];
 
 #[test]
-fn the_corpus_is_read_as_pingora_reads_it() {
-    let accepted = corpus()
-        .into_iter()
-        .filter(|bytes| read_here(bytes).is_some());
+fn fuzz_responses() {
+    let corpus = fuzz::corpus("responses");
+    let accepted = corpus.iter().filter(|bytes| read_here(bytes).is_some());
     assert!(
         accepted.count() > 10,
         "most of the corpus would prove nothing"
     );
-    for bytes in corpus() {
-        agree(&bytes).unwrap();
-    }
-}
-
-proptest! {
-    #[test]
-    fn what_is_accepted_means_the_same_to_pingora(
-        seed in prop::sample::select(corpus()),
-        changes in prop::collection::vec(change(), 0..4),
-    ) {
-        agree(&changed(seed, changes))?;
-    }
+    fuzz::run("responses", &DICTIONARY, agree);
 }

@@ -10,7 +10,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{body::BodyWriter, buffer::Buffer, request::RequestView, response_head::ResponseHead};
-use crate::{policy::ResponseHead as Head, reply::Reply, request::is_untrusted};
+use crate::{
+    policy::ResponseHead as Head,
+    reply::Reply,
+    request::{is_alias, is_untrusted},
+};
 
 thread_local! {
     /// The lists of the last edits of this thread, so that no request allocates its own.
@@ -52,6 +56,12 @@ impl Edits {
             changes,
             values,
         }
+    }
+
+    /// As `removes`, with any spelling that an upstream may take for a removed name.
+    fn removes_alias(&self, name: &[u8]) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| change.removes && is_alias(change.name.as_str().as_bytes(), name))
     }
 
     fn removes(&self, name: &[u8]) -> bool {
@@ -158,7 +168,7 @@ pub(super) fn write_request(
 ) {
     out.push_all([method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"]);
     for (name, value) in request.fields() {
-        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes(name) {
+        if !is_hop_by_hop(name) && !is_untrusted(name) && !edits.removes_alias(name) {
             write_field(name, value, out);
         }
     }

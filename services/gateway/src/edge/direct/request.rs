@@ -38,7 +38,7 @@ pub(in crate::edge) struct RequestHead {
 
 /// A head together with its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RequestView<'r> {
+pub(in crate::edge) struct RequestView<'r> {
     head: &'r RequestHead,
     bytes: &'r [u8],
 }
@@ -113,7 +113,7 @@ impl RequestHead {
     }
 
     /// Whether this path may serve the request.
-    pub(super) fn is_common(&self) -> bool {
+    pub(in crate::edge) fn is_common(&self) -> bool {
         self.common
     }
 
@@ -128,21 +128,21 @@ impl RequestHead {
             .retain(|(name, _)| !is_dropped(part(head, name)));
     }
 
-    pub(super) fn view<'r>(&'r self, bytes: &'r [u8]) -> RequestView<'r> {
+    pub(in crate::edge) fn view<'r>(&'r self, bytes: &'r [u8]) -> RequestView<'r> {
         RequestView { head: self, bytes }
     }
 
-    pub(super) fn method(&self) -> &Method {
+    pub(in crate::edge) fn method(&self) -> &Method {
         &self.method
     }
 
     /// Bytes of the body.
-    pub(super) fn body_bytes(&self) -> u64 {
+    pub(in crate::edge) fn body_bytes(&self) -> u64 {
         self.body_bytes
     }
 
     /// The client will send no other request.
-    pub(super) fn close(&self) -> bool {
+    pub(in crate::edge) fn close(&self) -> bool {
         self.close
     }
 }
@@ -183,7 +183,7 @@ fn part<'r>(bytes: &'r [u8], span: &Span) -> &'r [u8] {
 
 impl<'r> RequestView<'r> {
     /// Path and query, as sent.
-    pub(super) fn target(self) -> &'r [u8] {
+    pub(in crate::edge) fn target(self) -> &'r [u8] {
         part(self.bytes, &self.head.target)
     }
 
@@ -196,7 +196,7 @@ impl<'r> RequestView<'r> {
     }
 
     /// Names and values in order.
-    pub(super) fn fields(self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
+    pub(in crate::edge) fn fields(self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
         let fields = self.head.fields.iter();
         fields.map(move |(name, value)| (part(self.bytes, name), part(self.bytes, value)))
     }

@@ -284,7 +284,7 @@ impl InFlight<'_> {
         let mut edits = Edits::new(StatusCode::OK);
         for (name, value) in forwarded_headers(origin, &self.head) {
             if let Some(value) = value {
-                edits.set_bytes(name, value);
+                edits.set_bytes(name, &value);
             }
         }
         for edit in &ctx.policy.edits {
@@ -380,7 +380,7 @@ impl InFlight<'_> {
             let now = Instant::now();
             let attempts = &mut self.ctx.attempts;
             let replica = upstream
-                .acquire(&attempts.tried, now)
+                .acquire(attempts.key, &attempts.tried, now)
                 .ok_or(Failed::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);

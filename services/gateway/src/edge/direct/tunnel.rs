@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn every_wait_ends() {
         let short = Duration::from_millis(20);
-        // Nobody says anything.
+        // Neither side sends anything.
         let (_client, _upstream, running) = tunnel(bounds(Some(short), LONG, LONG));
         running.await.unwrap();
         // The client takes nothing.

@@ -2,10 +2,16 @@
 //!
 //! Services are deployed on their own, so their documents are fetched from them, cached for a short
 //! time, and kept while a service is unavailable.
+//!
+//! Clients wait only while no document is known: an old one is served, and renewed behind. There is
+//! one round of fetching at a time, whatever the number of clients, and a pause between rounds in
+//! which a service was missing. Otherwise clients would queue for a service that is down, each for
+//! the whole time-out.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, LazyLock, OnceLock},
+    net::SocketAddr,
+    sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -16,24 +22,54 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::gateway_document::merge_with_gateway;
-use crate::{error, reply::Reply, snapshot::Snapshot, upstream::Upstream};
+use crate::{
+    config::Tls,
+    error,
+    reply::Reply,
+    snapshot::Snapshot,
+    upstream::{Key, Upstream},
+};
 
 /// How the path of the 3.0 version ends.
 const SUFFIX_3_0: &str = "-3.0.json";
 const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Between rounds in which a document was missing.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The last known document of every service, and the merged one.
 #[derive(Debug)]
-pub(crate) struct Documents {
+pub(crate) struct Documents(Arc<Inner>);
+
+type Known = BTreeMap<Arc<str>, Arc<Value>>;
+
+#[derive(Debug)]
+struct Inner {
     /// Made for the first document: it holds the certificates of the platform.
     client: LazyLock<reqwest::Client>,
-    cache: Mutex<Cache>,
+    /// Held by the round that is under way: the last known document of each service.
+    by_service: Mutex<Known>,
+    last: RwLock<Option<Round>>,
 }
 
-#[derive(Debug, Default)]
-struct Cache {
-    by_service: BTreeMap<Arc<str>, Arc<Value>>,
-    merged: Option<(Instant, Arc<Merged>)>,
+/// What the last round of fetching brought.
+#[derive(Clone, Debug)]
+struct Round {
+    ended: Instant,
+    /// A service has never returned its document.
+    incomplete: bool,
+    /// `None`: none has.
+    merged: Option<Arc<Merged>>,
+}
+
+impl Round {
+    fn is_fresh(&self, fresh_for: Duration) -> bool {
+        let fresh_for = if self.incomplete {
+            fresh_for.min(RETRY_PAUSE)
+        } else {
+            fresh_for
+        };
+        self.ended.elapsed() < fresh_for
+    }
 }
 
 #[derive(Debug)]
@@ -46,16 +82,22 @@ struct Merged {
 
 impl Documents {
     pub(crate) fn new() -> Self {
-        Self {
+        Self(Arc::new(Inner {
             client: LazyLock::new(client),
-            cache: Mutex::default(),
-        }
+            by_service: Mutex::default(),
+            last: RwLock::default(),
+        }))
     }
 
     /// The merged document in the version that the path names.
-    pub(crate) async fn render(&self, path: &str, snapshot: &Snapshot) -> Result<Reply, Problem> {
+    pub(crate) async fn render(
+        &self,
+        path: &str,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Reply, Problem> {
         let fresh_for = Duration::from_secs(snapshot.config.model.documents.refresh_seconds);
-        let merged = self.merged(snapshot, fresh_for).await?;
+        let round = self.round(snapshot, fresh_for).await;
+        let merged = round.merged.ok_or_else(error::upstream_unreachable)?;
         let text = if path.ends_with(SUFFIX_3_0) {
             merged.text_3_0()
         } else {
@@ -64,40 +106,58 @@ impl Documents {
         Ok(reply(text, fresh_for))
     }
 
-    async fn merged(
-        &self,
-        snapshot: &Snapshot,
-        fresh_for: Duration,
-    ) -> Result<Arc<Merged>, Problem> {
-        let settings = &snapshot.config.model.documents;
-        // One request refreshes the cache; the others wait for it.
-        let mut cache = self.cache.lock().await;
-        if let Some((merged_at, merged)) = &cache.merged
-            && merged_at.elapsed() < fresh_for
-        {
-            return Ok(Arc::clone(merged));
+    async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> Round {
+        let last = self.0.last();
+        match last {
+            Some(last) if last.is_fresh(fresh_for) => return last,
+            // Without a time of freshness, an old document is never wanted.
+            Some(last) if last.merged.is_some() && !fresh_for.is_zero() => {
+                let (inner, snapshot) = (Arc::clone(&self.0), Arc::clone(snapshot));
+                tokio::spawn(async move {
+                    if let Ok(mut known) = inner.by_service.try_lock() {
+                        inner.renew(&mut known, &snapshot).await;
+                    }
+                });
+                return last;
+            }
+            _ => {}
         }
-        let timeout = Duration::from_millis(settings.timeout_ms);
-        self.refresh(&mut cache, snapshot, timeout).await;
-        let (present, missing): (Vec<_>, Vec<_>) = documented(snapshot)
-            .map(|upstream| &upstream.config.name)
-            .partition(|name| cache.by_service.contains_key(*name));
-        if present.is_empty() {
-            return Err(error::upstream_unreachable());
+        let asked = Instant::now();
+        let mut known = self.0.by_service.lock().await;
+        match self.0.last() {
+            // Another client's round ended while this one waited.
+            Some(last) if last.ended > asked => last,
+            _ => self.0.renew(&mut known, snapshot).await,
         }
-        let documents: Vec<(&str, &Value)> = present
-            .into_iter()
-            .map(|name| (&**name, &*cache.by_service[name]))
-            .collect();
-        let merged = Arc::new(Merged::new(merge_with_gateway(&documents)));
-        // While a service is missing, every request tries to fetch its document.
-        cache.merged = missing
-            .is_empty()
-            .then(|| (Instant::now(), Arc::clone(&merged)));
-        Ok(merged)
+    }
+}
+
+impl Inner {
+    fn last(&self) -> Option<Round> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
     }
 
-    async fn refresh(&self, cache: &mut Cache, snapshot: &Snapshot, timeout: Duration) {
+    async fn renew(&self, known: &mut Known, snapshot: &Snapshot) -> Round {
+        let timeout = Duration::from_millis(snapshot.config.model.documents.timeout_ms);
+        self.refresh(known, snapshot, timeout).await;
+        let names = documented(snapshot).map(|upstream| &upstream.config.name);
+        let documents: Vec<(&str, &Value)> = names
+            .clone()
+            .filter_map(|name| Some((&**name, &**known.get(name)?)))
+            .collect();
+        let round = Round {
+            ended: Instant::now(),
+            incomplete: documents.len() < names.count(),
+            merged: (!documents.is_empty())
+                .then(|| Arc::new(Merged::new(merge_with_gateway(&documents)))),
+        };
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(round.clone());
+        round
+    }
+
+    async fn refresh(&self, known: &mut Known, snapshot: &Snapshot, timeout: Duration) {
         let mut running = tokio::task::JoinSet::new();
         for upstream in documented(snapshot) {
             let (client, upstream) = (LazyLock::force(&self.client).clone(), Arc::clone(upstream));
@@ -112,7 +172,7 @@ impl Documents {
         while let Some(finished) = running.join_next().await {
             match finished {
                 Ok((name, Ok(Ok(document)))) => {
-                    cache.by_service.insert(name, Arc::new(document));
+                    known.insert(name, Arc::new(document));
                 }
                 Ok((name, Ok(Err(error)))) => {
                     tracing::warn!(target: "quartet", document = &*name,
@@ -151,7 +211,7 @@ fn client() -> reqwest::Client {
         .expect("a client with default TLS settings can be built")
 }
 
-fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> {
+fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clone {
     snapshot
         .upstreams
         .iter()
@@ -162,14 +222,36 @@ async fn fetch(client: &reqwest::Client, upstream: &Upstream) -> anyhow::Result<
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
     let mut tried = Vec::new();
     let mut last = anyhow::anyhow!("no known address");
-    while let Some(replica) = upstream.pick(&tried, Instant::now()) {
+    while let Some(replica) = upstream.pick(Key::default(), &tried, Instant::now()) {
         tried.push(replica.address);
-        match fetch_from(client, &format!("http://{}{path}", replica.address)).await {
+        let address = replica.address;
+        let fetched = match &upstream.config.tls {
+            None => fetch_from(client, &format!("http://{address}{path}")).await,
+            Some(tls) => fetch_by_tls(tls, address, path).await,
+        };
+        match fetched {
             Ok(document) => return Ok(document),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// With a client of its own: it trusts the authorities of this upstream only.
+async fn fetch_by_tls(tls: &Tls, address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .resolve(&tls.server_name, address);
+    if let Some(authorities) = &tls.authorities {
+        let certificates: Result<Vec<_>, _> = authorities
+            .iter()
+            .map(|der| reqwest::Certificate::from_der(der))
+            .collect();
+        builder = builder.tls_certs_only(certificates?);
+    }
+    let url = format!("https://{}:{}{path}", tls.server_name, address.port());
+    fetch_from(&builder.build()?, &url).await
 }
 
 async fn fetch_from(client: &reqwest::Client, url: &str) -> anyhow::Result<Value> {

@@ -22,7 +22,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -98,6 +98,41 @@ impl LocalCounter {
         self.count_at(limit, subject, self.now_ms())
     }
 
+    /// What `count` would say, with nothing counted.
+    pub(super) fn look(&self, limit: &Limit, subject: Subject<'_>) -> Outcome {
+        self.look_at(limit, subject, self.now_ms())
+    }
+
+    /// Takes back the last request that counted, unless its slice has expired.
+    pub(super) fn give_back(&self, limit: &Limit, subject: Subject<'_>) {
+        let key = Key::new(&limit.name, subject);
+        let (mut shard, _) = self.shard(key.as_bytes());
+        let window = shard.get_mut(key.as_bytes());
+        if let Some(window) = window.filter(|window| window.slice_ms == slice_ms(limit)) {
+            window.give_back();
+        }
+    }
+
+    fn shard(&self, key: &[u8]) -> (MutexGuard<'_, Shard>, u64) {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        (lock(&self.shards[index]), hash)
+    }
+
+    fn look_at(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
+        let key = Key::new(&limit.name, subject);
+        let (mut shard, _) = self.shard(key.as_bytes());
+        let window = shard.get_mut(key.as_bytes());
+        match window.filter(|window| window.slice_ms == slice_ms(limit)) {
+            Some(window) => window.look(limit.requests, now),
+            None => Outcome {
+                allowed: limit.requests > 0,
+                remaining: limit.requests,
+                reset: Duration::ZERO,
+            },
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -105,9 +140,7 @@ impl LocalCounter {
     fn count_at(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
         let key = Key::new(&limit.name, subject);
         let key = key.as_bytes();
-        let hash = self.hasher.hash_one(key);
-        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        let mut shard = lock(&self.shards[index]);
+        let (mut shard, hash) = self.shard(key);
         let slice_ms = slice_ms(limit);
         if let Some(window) = shard.get_mut(key) {
             if window.slice_ms != slice_ms {
@@ -136,19 +169,35 @@ impl Window {
     }
 
     fn count(&mut self, limit: u32, now: u64) -> Outcome {
-        self.advance(now);
         self.seen_ms = now;
-        let used: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
-        let allowed = used < u64::from(limit);
-        if allowed {
-            self.counts[slot(self.newest)] += 1;
+        let before = self.look(limit, now);
+        if !before.allowed {
+            return before;
         }
-        let used = used + u64::from(allowed);
+        self.counts[slot(self.newest)] += 1;
+        Outcome {
+            remaining: before.remaining.saturating_sub(1),
+            reset: self.reset(now),
+            ..before
+        }
+    }
+
+    fn look(&mut self, limit: u32, now: u64) -> Outcome {
+        self.advance(now);
+        let used: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
         let remaining = u32::try_from(u64::from(limit).saturating_sub(used)).unwrap_or(0);
         Outcome {
-            allowed,
+            allowed: remaining > 0,
             remaining,
             reset: self.reset(now),
+        }
+    }
+
+    fn give_back(&mut self) {
+        let oldest = self.newest.saturating_sub(SLICES as u64);
+        let last = (oldest..=self.newest).rev().map(slot);
+        if let Some(at) = last.into_iter().find(|&at| self.counts[at] > 0) {
+            self.counts[at] -= 1;
         }
     }
 
@@ -321,6 +370,20 @@ mod tests {
         assert!(take(&one, address("2001:db8:0:1::1")));
         let long = "x".repeat(300);
         assert!(take(&one, Subject::User(&long)) && !take(&one, Subject::User(&long)));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let counter = LocalCounter::new(10);
+        let (limit, subject) = (limit(2, 60), Subject::User("u"));
+        assert_eq!(counter.look(&limit, subject).remaining, 2);
+        for _ in 0..5 {
+            assert!(counter.count(&limit, subject).allowed);
+            assert_eq!(counter.look(&limit, subject).remaining, 1);
+            counter.give_back(&limit, subject);
+        }
+        counter.give_back(&limit, subject);
+        assert_eq!(counter.look(&limit, subject).remaining, 2);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::{cell::RefCell, io::Write as _, net::IpAddr, sync::Arc, time::Duration}
 use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
 
-use super::context::{Flow, PolicyContext, Quota, ResponseHead};
+use super::context::{Flow, MAX_LIMITS, PolicyContext, Quota, ResponseHead};
 use crate::{config::Limit, error, metrics::GatewayMetrics, request::Facts};
-use counter::Subject;
+use counter::{Outcome, Subject};
 pub(crate) use local::LocalCounter;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -55,72 +55,123 @@ impl NamedLimit {
             counter: Arc::clone(counter),
         })
     }
-}
 
-/// Counts the requests of a route against one of its limits. A request that a later limit refuses
-/// has counted.
-#[derive(Debug)]
-pub(super) struct RateLimit {
-    named: Arc<NamedLimit>,
-    /// Among the limits of the route.
-    place: usize,
-}
-
-impl RateLimit {
-    pub(super) fn new(named: Arc<NamedLimit>, place: usize) -> Self {
-        Self { named, place }
+    /// The quota as it is.
+    fn look(&self, subject: Subject<'_>) -> Outcome {
+        let own = self.counter.look(&self.limit, subject);
+        let site = site_of(subject).map(|site| self.counter.look(&self.site, site));
+        site.filter(|site| own.allowed && !site.allowed)
+            .unwrap_or(own)
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
-        let limit = &self.named.limit;
-        let subject = match &context.caller {
-            Some(claims) => Subject::User(&claims.sub),
-            None => Subject::ClientIp(facts.client_ip),
+    /// Counts a request, unless the quota is used up.
+    fn take(&self, subject: Subject<'_>) -> Outcome {
+        let own = self.counter.count(&self.limit, subject);
+        let Some(site) = site_of(subject).filter(|_| own.allowed) else {
+            return own;
         };
-        let mut outcome = self.named.counter.count(limit, subject);
-        if let (true, Subject::ClientIp(IpAddr::V6(address))) = (outcome.allowed, subject) {
-            let site = self
-                .named
-                .counter
-                .count(&self.named.site, Subject::Site(address));
-            if !site.allowed {
-                outcome = site;
-            }
+        let site = self.counter.count(&self.site, site);
+        if site.allowed {
+            return own;
         }
-        if let Some(quota) = context.quotas.get_mut(self.place) {
-            *quota = Some(Quota {
-                remaining: outcome.remaining,
-                reset: outcome.reset,
-            });
+        self.counter.give_back(&self.limit, subject);
+        site
+    }
+
+    /// The request that was just counted has been refused elsewhere.
+    fn give_back(&self, subject: Subject<'_>) {
+        self.counter.give_back(&self.limit, subject);
+        if let Some(site) = site_of(subject) {
+            self.counter.give_back(&self.site, site);
         }
-        if outcome.allowed {
-            return Flow::Continue;
-        }
-        self.named.refused.inc();
-        let (requests, window) = (limit.requests, limit.window.as_secs());
+    }
+
+    fn refuse(&self, outcome: Outcome) -> Flow {
+        self.refused.inc();
+        let (requests, window) = (self.limit.requests, self.limit.window.as_secs());
         let retry = whole_seconds(outcome.reset);
         Flow::Reply(error::rate_limited(requests, window, retry).into())
     }
+}
 
-    pub(super) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
-        let Some(Some(quota)) = context.quotas.get(self.place) else {
-            return;
+/// The site of an IPv6 client.
+fn site_of(subject: Subject<'_>) -> Option<Subject<'_>> {
+    match subject {
+        Subject::ClientIp(IpAddr::V6(address)) => Some(Subject::Site(address)),
+        _ => None,
+    }
+}
+
+impl From<Outcome> for Quota {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            remaining: outcome.remaining,
+            reset: outcome.reset,
+        }
+    }
+}
+
+/// Counts the requests of a route against its limits. A request that one of them refuses counts in
+/// none: all are looked at before any is taken from, and what was taken is given back if another
+/// request was faster.
+#[derive(Debug)]
+pub(super) struct RateLimits {
+    limits: Box<[Arc<NamedLimit>]>,
+}
+
+impl RateLimits {
+    pub(super) fn new(limits: impl Iterator<Item = Arc<NamedLimit>>) -> Self {
+        Self {
+            limits: limits.take(MAX_LIMITS).collect(),
+        }
+    }
+
+    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
+        let PolicyContext { caller, quotas, .. } = context;
+        let subject = match caller {
+            Some(claims) => Subject::User(&claims.sub),
+            None => Subject::ClientIp(facts.client_ip),
         };
-        let name = &self.named.limit.name;
-        let (remaining, reset) = (quota.remaining, whole_seconds(quota.reset));
-        let policy = self.named.policy_header.as_bytes();
-        STATE_TEXT.with_borrow_mut(|state| {
-            state.clear();
-            // Writing to memory cannot fail.
-            let _ = write!(state, "\"{name}\";r={remaining};t={reset}");
-            if self.place == 0 {
-                response.set_bytes(&POLICY, policy);
-                response.set_bytes(&STATE, state);
-            } else {
-                response.append_bytes(&POLICY, policy);
-                response.append_bytes(&STATE, state);
+        if self.limits.len() > 1 {
+            let mut refusing = None;
+            for (quota, named) in quotas.iter_mut().zip(&self.limits) {
+                let outcome = named.look(subject);
+                *quota = Some(outcome.into());
+                if !outcome.allowed {
+                    refusing.get_or_insert((named, outcome));
+                }
             }
-        });
+            if let Some((named, outcome)) = refusing {
+                return named.refuse(outcome);
+            }
+        }
+        for (place, named) in self.limits.iter().enumerate() {
+            let outcome = named.take(subject);
+            quotas[place] = Some(outcome.into());
+            if !outcome.allowed {
+                for earlier in &self.limits[..place] {
+                    earlier.give_back(subject);
+                }
+                return named.refuse(outcome);
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Further elements of the lists that a service may have sent.
+    pub(super) fn on_response(&self, context: &PolicyContext, response: &mut dyn ResponseHead) {
+        for (quota, named) in context.quotas.iter().zip(&self.limits) {
+            let Some(quota) = quota else { continue };
+            let name = &named.limit.name;
+            let (remaining, reset) = (quota.remaining, whole_seconds(quota.reset));
+            STATE_TEXT.with_borrow_mut(|state| {
+                state.clear();
+                // Writing to memory cannot fail.
+                let _ = write!(state, "\"{name}\";r={remaining};t={reset}");
+                response.append_bytes(&POLICY, named.policy_header.as_bytes());
+                response.append_bytes(&STATE, state);
+            });
+        }
     }
 }
 

@@ -102,8 +102,11 @@ impl ClickLog {
     /// # Errors
     /// `LogUnavailable` when the log cannot be written and clicks must not be dropped.
     pub(crate) async fn append(&self, click: &Click) -> Result<Appended, Error> {
-        let mut buffer = [0; MAX_ENCODED_BYTES];
-        match self.wal.append(click.encode(&mut buffer)).await {
+        let appended = {
+            let mut buffer = [0; MAX_ENCODED_BYTES];
+            self.wal.append(click.encode(&mut buffer))
+        };
+        match appended.await {
             Ok(()) => Ok(Appended::Persisted),
             Err(error) if self.may_drop(&error) => {
                 self.report(&error);

@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::domain::values::short_urls::ShortUrlRef;
+
 /// Counters. One for all slugs would make each edit repeat every lookup under way.
 const SHARDS: usize = 256;
 
@@ -27,12 +29,12 @@ impl Default for Edits {
 }
 
 impl Edits {
-    pub(super) fn of(&self, slug: &str) -> u64 {
-        self.shard(slug).load(Ordering::Acquire)
+    pub(super) fn of(&self, url: ShortUrlRef<'_>) -> u64 {
+        self.shard(url).load(Ordering::Acquire)
     }
 
-    pub(super) fn record(&self, slug: &str) {
-        self.shard(slug).fetch_add(1, Ordering::AcqRel);
+    pub(super) fn record(&self, url: ShortUrlRef<'_>) {
+        self.shard(url).fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn record_all(&self) {
@@ -41,8 +43,8 @@ impl Edits {
         }
     }
 
-    fn shard(&self, slug: &str) -> &AtomicU64 {
-        let hash = self.hasher.hash_one(slug);
+    fn shard(&self, url: ShortUrlRef<'_>) -> &AtomicU64 {
+        let hash = self.hasher.hash_one(url);
         let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
         &self.shards[index]
     }

@@ -26,13 +26,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 
+use super::backlog::{Backlog, Batch};
 use crate::store::{
     self,
     clicks::{FeedCursor, WatchedRow},
     links::LinkId,
 };
 
-/// Batches that a slow watcher may lag behind before it misses some.
+/// Batches that a slow watcher may lag behind before it misses some, if they are not too large for
+/// the [`Backlog`].
 const BACKLOG: usize = 64;
 /// Clicks of one link that one read delivers. The totals count all.
 const MAX_ROWS: i32 = 500;
@@ -45,12 +47,13 @@ pub(crate) const CATCH_UP: Duration = Duration::hours(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Feeds {
     feeds: Arc<Mutex<HashMap<LinkId, Feed>>>,
+    backlog: Backlog,
     subscriptions: Gauge,
 }
 
 #[derive(Debug)]
 struct Feed {
-    sender: broadcast::Sender<Arc<Vec<WatchedRow>>>,
+    sender: broadcast::Sender<Arc<Batch>>,
     cursor: Cursor,
 }
 
@@ -69,16 +72,18 @@ pub(crate) struct Watch {
     link_id: LinkId,
     /// The last batch before the watch began.
     start: i64,
-    receiver: broadcast::Receiver<Arc<Vec<WatchedRow>>>,
+    receiver: broadcast::Receiver<Arc<Batch>>,
     feeds: Feeds,
     /// Whether it is one of `subscriptions`.
     is_counted: bool,
 }
 
 impl Feeds {
-    pub(crate) fn new(subscriptions: Gauge) -> Self {
+    /// `backlog_bytes` is for what slow watchers have not read yet.
+    pub(crate) fn new(backlog_bytes: usize, subscriptions: Gauge) -> Self {
         Self {
             feeds: Arc::default(),
+            backlog: Backlog::new(backlog_bytes),
             subscriptions,
         }
     }
@@ -213,7 +218,7 @@ impl Feeds {
         if !fresh.is_empty() {
             feed.cursor = Cursor::At(last.batch.max(seen));
             // Fails if the last watcher has disconnected.
-            let _ = feed.sender.send(Arc::new(fresh));
+            let _ = feed.sender.send(self.backlog.add(fresh));
         }
     }
 }
@@ -224,7 +229,11 @@ impl Watch {
     pub(crate) async fn next(&mut self) -> Option<Vec<WatchedRow>> {
         loop {
             match self.receiver.recv().await {
-                Ok(rows) => {
+                Ok(batch) => {
+                    let Some(rows) = batch.rows() else {
+                        tracing::debug!(batches = 1, "slow watcher missed batches of clicks");
+                        continue;
+                    };
                     let rows = rows.iter().filter(|row| row.batch > self.start);
                     return Some(rows.cloned().collect());
                 }

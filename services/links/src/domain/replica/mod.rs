@@ -1,6 +1,7 @@
 //! What a replica keeps for as long as it lives.
 
 pub(crate) mod agents;
+mod backlog;
 pub(crate) mod click_log;
 mod edits;
 pub(crate) mod feeds;

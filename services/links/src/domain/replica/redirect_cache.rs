@@ -1,4 +1,4 @@
-//! The redirect cache: links by slug, and slugs that no link has.
+//! The redirect cache: links by domain and slug, and slugs that no link has.
 //!
 //! ```text
 //!  read      soft life (45 s)        twice that                     hard life (1 day)
@@ -46,7 +46,7 @@ use sqlx::PgPool;
 use super::edits::Edits;
 use crate::{
     config,
-    domain::values::slugs::Slug,
+    domain::values::short_urls::{ShortUrl, ShortUrlRef},
     error::Error,
     metrics::LinkMetrics,
     store::{
@@ -80,12 +80,12 @@ struct Inner {
     soft_ms: i64,
     hard_ms: i64,
     connection_wait: Duration,
-    known: Cache<Box<str>, Arc<Entry>>,
-    unknown: Cache<Box<str>, ()>,
+    known: Cache<ShortUrl, Arc<Entry>>,
+    unknown: Cache<ShortUrl, ()>,
     /// How often edits may have been missed. Links that were read before the last time are outdated.
     gaps: AtomicU64,
     edits: Edits,
-    loads: Mutex<HashMap<Box<str>, Load>>,
+    loads: Mutex<HashMap<ShortUrl, Load>>,
 }
 
 /// A link as it is cached.
@@ -142,10 +142,10 @@ impl RedirectCache {
         metrics: LinkMetrics,
     ) -> Self {
         let hard_life = Duration::from_secs(settings.cache_keep_seconds);
-        let known = Cache::<Box<str>, Arc<Entry>>::builder()
+        let known = Cache::<ShortUrl, Arc<Entry>>::builder()
             .max_capacity(settings.cache_bytes)
-            .weigher(|slug, entry| {
-                let bytes = slug.len() + entry.route.target.len() + ENTRY_BYTES;
+            .weigher(|url, entry| {
+                let bytes = url.as_ref().slug.len() + entry.route.target.len() + ENTRY_BYTES;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .time_to_live(hard_life)
@@ -171,10 +171,10 @@ impl RedirectCache {
     }
 
     /// Forgets a slug whose link was created, changed or deleted.
-    pub(crate) fn forget(&self, slug: &str) {
-        self.0.edits.record(slug);
-        self.0.unknown.invalidate(slug);
-        self.0.known.invalidate(slug);
+    pub(crate) fn forget(&self, url: ShortUrlRef<'_>) {
+        self.0.edits.record(url);
+        self.0.unknown.invalidate(&url);
+        self.0.known.invalidate(&url);
     }
 
     /// Trusts nothing that is cached, when edits may have been missed.
@@ -185,8 +185,8 @@ impl RedirectCache {
     }
 
     /// The link of a slug if it is cached and fresh.
-    pub(crate) fn peek(&self, slug: &str, now: DateTime<Utc>) -> Option<Arc<Route>> {
-        let entry = self.0.known.get(slug)?;
+    pub(crate) fn peek(&self, url: ShortUrlRef<'_>, now: DateTime<Utc>) -> Option<Arc<Route>> {
+        let entry = self.0.known.get(&url)?;
         self.0
             .is_fresh(&entry, now.timestamp_millis())
             .then(|| Arc::clone(&entry.route))
@@ -198,19 +198,18 @@ impl RedirectCache {
     /// `Database` when the link is not cached and cannot be read.
     pub(crate) async fn get(
         &self,
-        slug: &Slug,
+        url: ShortUrlRef<'_>,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Route>>, Error> {
-        let slug = slug.as_str();
-        match self.0.find(slug, now.timestamp_millis()) {
+        match self.0.find(url, now.timestamp_millis()) {
             Found::Fresh(route) | Found::Aging(route, false) => Ok(Some(route)),
             Found::Aging(route, true) => {
                 // Runs on its own.
-                drop(self.load(slug));
+                drop(self.load(url));
                 Ok(Some(route))
             }
             Found::Outdated(route, is_first) => {
-                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(slug)).await {
+                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(url)).await {
                     return Ok(loaded);
                 }
                 self.0.metrics.redirects_outdated.inc();
@@ -219,35 +218,35 @@ impl RedirectCache {
             Found::Unknown => Ok(None),
             Found::Missing => {
                 let limit = self.0.connection_wait + LOAD_WAIT;
-                within(limit, self.load(slug)).await.map_err(Error::from)
+                within(limit, self.load(url)).await.map_err(Error::from)
             }
         }
     }
 
     /// Reads a link from the database, or joins the request that does so already.
-    fn load(&self, slug: &str) -> Load {
+    fn load(&self, url: ShortUrlRef<'_>) -> Load {
+        let url = url.to_owned();
         let mut loads = self.0.loads();
-        if let Some(load) = loads.get(slug) {
+        if let Some(load) = loads.get(&url) {
             return load.clone();
         }
         if loads.len() >= MAX_LOADS {
             let busy = LoadError::Database(Arc::new(sqlx::Error::PoolTimedOut));
             return async { Err(busy) }.boxed().shared();
         }
-        let slug: Box<str> = slug.into();
         // A task of its own: a request that is dropped leaves the others their answer.
-        let task = tokio::spawn(load(Arc::clone(&self.0), slug.clone()));
+        let task = tokio::spawn(load(Arc::clone(&self.0), url.clone()));
         let load = async { task.await.unwrap_or(Err(LoadError::Late)) };
         let load = load.boxed().shared();
-        loads.insert(slug, load.clone());
+        loads.insert(url, load.clone());
         load
     }
 }
 
 impl Inner {
-    fn find(&self, slug: &str, now: i64) -> Found {
-        let Some(entry) = self.known.get(slug) else {
-            return if self.unknown.contains_key(slug) {
+    fn find(&self, url: ShortUrlRef<'_>, now: i64) -> Found {
+        let Some(entry) = self.known.get(&url) else {
+            return if self.unknown.contains_key(&url) {
                 Found::Unknown
             } else {
                 Found::Missing
@@ -274,26 +273,26 @@ impl Inner {
     }
 
     /// Caches what a lookup found, unless an edit has overtaken it.
-    fn keep(&self, slug: &str, read: Read, route: Option<&Arc<Route>>) {
+    fn keep(&self, url: ShortUrlRef<'_>, read: Read, route: Option<&Arc<Route>>) {
         if let Some(route) = route {
             let entry = Entry {
                 route: Arc::clone(route),
                 read,
                 tried_at: AtomicI64::new(read.at),
             };
-            self.unknown.invalidate(slug);
-            self.known.insert(slug.into(), Arc::new(entry));
+            self.unknown.invalidate(&url);
+            self.known.insert(url.to_owned(), Arc::new(entry));
         } else {
-            self.known.invalidate(slug);
-            self.unknown.insert(slug.into(), ());
+            self.known.invalidate(&url);
+            self.unknown.insert(url.to_owned(), ());
         }
-        if self.edits.of(slug) != read.edits {
-            self.known.invalidate(slug);
-            self.unknown.invalidate(slug);
+        if self.edits.of(url) != read.edits {
+            self.known.invalidate(&url);
+            self.unknown.invalidate(&url);
         }
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<Box<str>, Load>> {
+    fn loads(&self) -> MutexGuard<'_, HashMap<ShortUrl, Load>> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -310,29 +309,30 @@ impl Entry {
     }
 }
 
-async fn load(inner: Arc<Inner>, slug: Box<str>) -> Loaded {
+async fn load(inner: Arc<Inner>, url: ShortUrl) -> Loaded {
     /// Removed however the lookup ends.
-    struct Running<'a>(&'a Inner, &'a str);
+    struct Running<'a>(&'a Inner, &'a ShortUrl);
     impl Drop for Running<'_> {
         fn drop(&mut self) {
             self.0.loads().remove(self.1);
         }
     }
-    let _running = Running(&inner, &slug);
+    let _running = Running(&inner, &url);
+    let url = url.as_ref();
     let mut attempts = LOAD_ATTEMPTS;
     loop {
         let read = Read {
             at: inner.clock.now().timestamp_millis(),
             gaps: inner.gaps.load(Ordering::Acquire),
-            edits: inner.edits.of(&slug),
+            edits: inner.edits.of(url),
         };
         inner.metrics.redirect_loads.inc();
-        let row = find(&inner, &slug).await;
+        let row = find(&inner, url).await;
         let row = row.map_err(|error| LoadError::Database(Arc::new(error)))?;
         let route = row.map(|row| Arc::new(Route::from(row)));
         attempts -= 1;
-        if inner.edits.of(&slug) == read.edits {
-            inner.keep(&slug, read, route.as_ref());
+        if inner.edits.of(url) == read.edits {
+            inner.keep(url, read, route.as_ref());
             return Ok(route);
         }
         if attempts == 0 {
@@ -341,9 +341,9 @@ async fn load(inner: Arc<Inner>, slug: Box<str>) -> Loaded {
     }
 }
 
-async fn find(inner: &Inner, slug: &str) -> Result<Option<RedirectRow>, sqlx::Error> {
+async fn find(inner: &Inner, url: ShortUrlRef<'_>) -> Result<Option<RedirectRow>, sqlx::Error> {
     let mut db = redirects::acquire(&inner.db, inner.connection_wait).await?;
-    redirects::by_slug(&mut db, slug).await
+    redirects::by_slug(&mut db, url.domain, url.slug).await
 }
 
 async fn within(limit: Duration, load: Load) -> Loaded {
@@ -390,6 +390,7 @@ mod tests {
     use sqlx::postgres::PgPoolOptions;
 
     use super::*;
+    use crate::domain::values::domains::DEFAULT;
 
     fn cache(bytes: u64) -> RedirectCache {
         let settings = config::Redirects {
@@ -406,6 +407,11 @@ mod tests {
         let db = PgPoolOptions::new().connect_lazy("postgres://x@127.0.0.1:1/x");
         let metrics = LinkMetrics::register(&Metrics::new("test"));
         RedirectCache::new(&settings, db.unwrap(), Clock::system(), metrics)
+    }
+
+    fn url(slug: &str) -> ShortUrlRef<'_> {
+        let domain = DEFAULT.into();
+        ShortUrlRef { domain, slug }
     }
 
     fn route(target_bytes: usize) -> Arc<Route> {
@@ -429,7 +435,7 @@ mod tests {
         };
         for n in 0..2000 {
             let slug = format!("slug{n}");
-            cache.0.keep(&slug, read, Some(&route(8000)));
+            cache.0.keep(url(&slug), read, Some(&route(8000)));
         }
         cache.0.known.run_pending_tasks();
         assert!(cache.0.known.weighted_size() <= 1 << 20);
@@ -440,7 +446,7 @@ mod tests {
     async fn lookups_are_bounded_and_fail_soon() {
         let cache = cache(1 << 20);
         let loads: Vec<Load> = (0..2 * MAX_LOADS)
-            .map(|n| cache.load(&format!("slug{n}")))
+            .map(|n| cache.load(url(&format!("slug{n}"))))
             .collect();
         assert_eq!(cache.0.loads().len(), MAX_LOADS);
         let started = std::time::Instant::now();

@@ -3,6 +3,8 @@
 use quartet_common::problem::Rule;
 use url::{Host, Url};
 
+use super::domains::Domains;
+
 const MAX_BYTES: usize = 8192;
 
 /// A valid target URL: http or https, normalized, visible ASCII, at most 8192 bytes.
@@ -11,29 +13,33 @@ pub(crate) struct Target(Url);
 
 /// The hosts that serve short links. A link to one of them would be a loop.
 #[derive(Clone, Debug)]
-pub(crate) struct OwnHosts(Vec<(String, Option<u16>)>);
+pub(crate) struct OwnHosts {
+    hosts: Vec<(String, Option<u16>)>,
+    /// Each on every port: it is not known on which one they are served.
+    domains: Domains,
+}
 
 impl OwnHosts {
     /// The host of the short URLs, and others as `host` or `host:port`.
-    pub(crate) fn new(short_url: &Url, others: &[String]) -> Self {
+    pub(crate) fn new(short_url: &Url, others: &[String], domains: Domains) -> Self {
         let others = others
             .iter()
             .filter_map(|other| Url::parse(&format!("http://{other}/")).ok());
         let hosts = std::iter::once(short_url.clone()).chain(others);
-        Self(
-            hosts
+        Self {
+            hosts: hosts
                 .filter_map(|url| Some((host_of(&url)?, port_of(&url))))
                 .collect(),
-        )
+            domains,
+        }
     }
 
     fn contains(&self, url: &Url) -> bool {
         let Some(host) = host_of(url) else {
             return false;
         };
-        self.0
-            .iter()
-            .any(|(own, port)| *own == host && *port == port_of(url))
+        let is_own = |(own, port): &(String, _)| *own == host && *port == port_of(url);
+        self.hosts.iter().any(is_own) || self.domains.contains(&host)
     }
 }
 
@@ -102,10 +108,19 @@ mod tests {
 
     use super::*;
 
+    fn domains() -> Domains {
+        let domains = Domains::default();
+        let id = uuid::Uuid::from_u128(1).into();
+        let host = "brand.example".into();
+        domains.replace(vec![crate::store::domains::DomainRow { id, host }]);
+        domains
+    }
+
     fn own() -> OwnHosts {
         OwnHosts::new(
             &"https://go.example.com/s/".parse().unwrap(),
             &["localhost:8080".into(), "[::1]:8080".into()],
+            domains(),
         )
     }
 
@@ -170,6 +185,8 @@ mod tests {
             "https://go%2eexample.com/s/abc",
             "http://localhost:8080/s/abc",
             "http://[0:0::1]:8080/s/abc",
+            "https://brand.example/s/abc",
+            "http://BRAND.example.:8080/",
         ] {
             assert_eq!(code(text), "loop", "{text}");
         }

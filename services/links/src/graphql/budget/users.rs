@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use quartet_common::problem::Problem;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -47,6 +48,7 @@ pub(crate) struct User {
     sockets: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     queued_bytes: Arc<Semaphore>,
+    max_queued_bytes: u32,
 }
 
 impl Users {
@@ -115,6 +117,7 @@ impl User {
             sockets: permits(settings.max_sockets_per_user),
             connections: permits(settings.max_connections_per_user),
             queued_bytes: permits(settings.max_queued_bytes_per_user as usize),
+            max_queued_bytes: settings.max_queued_bytes_per_user,
         }
     }
 
@@ -172,9 +175,41 @@ impl User {
         Arc::clone(&self.sockets).try_acquire_owned().ok()
     }
 
+    /// What is to be sent to the user, counted until the connection has taken it. Waits while too much
+    /// of the user is waiting already. What is larger than all that may wait counts as that much.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` after a while.
+    pub(crate) async fn counted(&self, text: String) -> Result<Bytes, Problem> {
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let bytes = bytes.min(self.max_queued_bytes);
+        let permits = Arc::clone(&self.queued_bytes).acquire_many_owned(bytes);
+        let waited = tokio::time::timeout(self.patience, permits).await;
+        let permit = waited.ok().and_then(Result::ok).ok_or_else(|| {
+            let detail = "too many responses wait for clients of the user that do not read them";
+            rate_limited(Duration::from_secs(1)).detail(detail)
+        })?;
+        Ok(Bytes::from_owner(Counted {
+            text,
+            _permit: permit,
+        }))
+    }
+
     /// The bytes of all sockets of the user that wait for the client.
     pub(crate) fn queued_bytes(&self) -> Arc<Semaphore> {
         Arc::clone(&self.queued_bytes)
+    }
+}
+
+/// A text that is counted as long as any part of it is in memory.
+struct Counted {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 
@@ -218,6 +253,28 @@ mod tests {
             Arc::ptr_eq(&held, &get("usr_b", 14).unwrap()),
             "held, so kept"
         );
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_client_is_counted_until_it_is_dropped() {
+        let settings = Settings {
+            max_queued_bytes_per_user: 10_000,
+            ..Settings::for_tests()
+        };
+        let users = Users::new(&settings, Duration::from_millis(1));
+        let user = users.get("usr_a").unwrap();
+        let first = user.counted("x".repeat(6000)).await.unwrap();
+        assert_eq!(first.len(), 6000);
+        let refused = user.counted("x".repeat(6000)).await.unwrap_err();
+        assert_eq!(refused.kind.code, "rate_limited");
+        let other = users.get("usr_b").unwrap();
+        other.counted("x".repeat(6000)).await.unwrap();
+        // A part of it is enough.
+        let part = first.slice(..1);
+        drop(first);
+        assert!(user.counted("x".repeat(6000)).await.is_err());
+        drop(part);
+        user.counted("x".repeat(60_000)).await.unwrap();
     }
 
     #[tokio::test]

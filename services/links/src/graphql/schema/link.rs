@@ -41,7 +41,7 @@ impl Link {
         self.0.id.to_string().into()
     }
 
-    /// The last path segment of the short URL. Unique among all links.
+    /// The last path segment of the short URL. Unique in its domain.
     async fn slug(&self) -> &str {
         &self.0.slug
     }
@@ -50,8 +50,10 @@ impl Link {
     #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn short_url(&self, ctx: &Context<'_>) -> Result<String> {
         let (context, _) = scope(ctx)?;
-        let base = &context.config.public.short_url;
-        Ok(format!("{base}{}", self.0.slug))
+        Ok(context
+            .config
+            .public
+            .short_url_of(&self.0.slug, self.0.domain_host.as_deref()))
     }
 
     /// The target URL: where the link redirects to, in normal form.

@@ -195,5 +195,12 @@ async fn validate(
         let response = GraphQlResponse::new(response, settings);
         return Err(Rejected::Document(Box::new(response)));
     }
-    Ok(())
+    let checked = state
+        .types
+        .check(&checked.operation.node, &checked.document);
+    checked.map_err(|error| {
+        let settings = &state.app.ctx.config.graphql;
+        let response = GraphQlResponse::from_wrong_usage(error, settings);
+        Rejected::Document(Box::new(response))
+    })
 }

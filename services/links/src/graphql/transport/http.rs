@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, State, WebSocketUpgrade},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use quartet_auth::Actor;
 use quartet_common::problem::{FieldError, Problem, kinds as common};
@@ -25,7 +26,10 @@ use super::{
 };
 use crate::{
     config::GraphQl as Settings,
-    graphql::{budget::Balance, explorer},
+    graphql::{
+        budget::{Balance, User},
+        explorer,
+    },
     problems,
 };
 
@@ -177,27 +181,35 @@ impl Exchange<'_> {
         };
         let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
         let response = match prepared {
-            Ok(operation) => self.run(operation, &actor).await,
+            Ok(operation) => self.run(operation, &actor, &user).await,
             Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
             Err(Rejected::Refused(problem)) => self.reject(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
 
-    async fn run(&self, operation: Operation, actor: &Actor) -> Response {
+    async fn run(&self, operation: Operation, actor: &Actor, user: &Arc<User>) -> Response {
         if self.is_get && operation.kind == OperationType::Mutation {
             return mutation_by_get().into_response();
         }
-        let is_subscription = operation.kind == OperationType::Subscription;
+        let kind = operation.kind;
+        let is_subscription = kind == OperationType::Subscription;
         match self.accept.json {
             Some(_) if !is_subscription => match operation.run(self.state).await {
                 Ok(response) if response.is_request_error() => {
                     self.write(StatusCode::BAD_REQUEST, &response)
                 }
-                Ok(response) => self.write(StatusCode::OK, &response),
+                Ok(response) => match user.counted(response.to_json()).await {
+                    Ok(body) => respond(StatusCode::OK, self.media_type(), body),
+                    // It has taken effect, and the client must know.
+                    Err(_) if kind == OperationType::Mutation => {
+                        self.write(StatusCode::OK, &response)
+                    }
+                    Err(problem) => self.reject(&problem),
+                },
                 Err(problem) => self.reject(&problem),
             },
-            _ if self.accept.events => sse::respond(operation, actor, self.state),
+            _ if self.accept.events => sse::respond(operation, actor, Arc::clone(user), self.state),
             _ => self.reject(&stream_needed()),
         }
     }
@@ -205,10 +217,9 @@ impl Exchange<'_> {
     /// Writes a problem because of which the request is not executed. Its status is that of the
     /// problem, with `application/json` too.
     fn reject(&self, problem: &Problem) -> Response {
-        let media_type = self.accept.json.unwrap_or(JsonType::GraphQlResponse);
         let settings = &self.state.app.ctx.config.graphql;
         let body = GraphQlResponse::from_problem(problem, settings);
-        let mut response = json(problem.kind.status, media_type, &body);
+        let mut response = json(problem.kind.status, self.media_type(), &body);
         response.headers_mut().extend(problem.headers.clone());
         response
     }
@@ -221,10 +232,17 @@ impl Exchange<'_> {
             _ => json(status, JsonType::GraphQlResponse, response),
         }
     }
+
+    fn media_type(&self) -> JsonType {
+        self.accept.json.unwrap_or(JsonType::GraphQlResponse)
+    }
 }
 
 fn json(status: StatusCode, media_type: JsonType, response: &GraphQlResponse) -> Response {
-    let body = response.to_json();
+    respond(status, media_type, response.to_json().into())
+}
+
+fn respond(status: StatusCode, media_type: JsonType, body: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, media_type.content_type()),
         (header::CACHE_CONTROL, "private, no-store"),

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::openapi::GraphQlError;
 use crate::{
     config::GraphQl as Settings,
-    graphql::{error, guard::DocumentError},
+    graphql::{error, guard::DocumentError, usages::WrongUsage},
+    problems::graphql::GRAPHQL_VALIDATION_FAILED,
 };
 
 /// A GraphQL response.
@@ -35,6 +36,16 @@ impl GraphQlResponse {
     /// To a request that is not executed because of this problem.
     pub(super) fn from_problem(problem: &Problem, settings: &Settings) -> Self {
         Self::from_error(error::request_error(problem), settings)
+    }
+
+    /// To a request with a variable in a place that it does not fit.
+    pub(super) fn from_wrong_usage(usage: WrongUsage, settings: &Settings) -> Self {
+        let (line, column) = usage.at;
+        let mut error = ServerError::new(usage.message, Some(Pos { line, column }));
+        let mut values = ErrorExtensionValues::default();
+        values.set("code", GRAPHQL_VALIDATION_FAILED.code.to_uppercase());
+        error.extensions = Some(values);
+        Self::from_error(error, settings)
     }
 
     /// To a request whose document is rejected.

@@ -10,7 +10,7 @@
 //! Dropping the stream (the client disconnects) drops the operation. Without the keep-alive, proxies
 //! would close idle streams and a lost client would be noticed at the next click only.
 
-use std::{convert::Infallible, pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -25,7 +25,7 @@ use quartet_auth::{Actor, jwt::JwtError};
 use tokio::time::{Instant, Interval, Sleep, interval_at};
 
 use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};
-use crate::state::AppState;
+use crate::{graphql::budget::User, state::AppState};
 
 /// A comment, which clients ignore.
 const KEEP_ALIVE: &str = ":\n\n";
@@ -34,7 +34,12 @@ const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// Responds with a `next` event for each response of the operation and a `complete` event at the
 /// end. The stream ends when the token expires or the service shuts down.
-pub(super) fn respond(operation: Operation, actor: &Actor, state: &GraphQlState) -> Response {
+pub(super) fn respond(
+    operation: Operation,
+    actor: &Actor,
+    user: Arc<User>,
+    state: &GraphQlState,
+) -> Response {
     let ctx = &state.app.ctx;
     let seconds = actor
         .expires_at()
@@ -49,7 +54,16 @@ pub(super) fn respond(operation: Operation, actor: &Actor, state: &GraphQlState)
     });
     let events = stream::unfold(Phase::Running(run), |phase| async move {
         let (event, next) = phase.step().await?;
-        Some((Ok::<String, Infallible>(event), next))
+        Some((event, next))
+    });
+    // Counted until the connection has taken it; a client that reads nothing for long is given up.
+    let events = events.then(move |event| {
+        let user = Arc::clone(&user);
+        async move {
+            user.counted(event)
+                .await
+                .map_err(|problem| problem.kind.code)
+        }
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),

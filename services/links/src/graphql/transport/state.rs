@@ -9,6 +9,7 @@ use crate::{
     graphql::{
         budget::{User, Users},
         schema::{self, Schema},
+        usages::Types,
     },
     state::AppState,
 };
@@ -18,6 +19,7 @@ use crate::{
 pub(crate) struct GraphQlState {
     pub(super) app: AppState,
     pub(super) schema: Schema,
+    pub(super) types: Arc<Types>,
     users: Users,
 }
 
@@ -28,6 +30,7 @@ impl GraphQlState {
         Self {
             app: app.clone(),
             schema: schema::build(&app.ctx),
+            types: Arc::new(Types::read(&schema::sdl()).expect("the schema is one")),
             users: Users::new(&config.graphql, patience),
         }
     }

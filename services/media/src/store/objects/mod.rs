@@ -18,11 +18,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     config::S3,
-    store::assets::{AssetId, AssetRow, Visibility},
+    store::{assets::Visibility, ids::UploadId, uploads::UploadRow},
 };
 
-pub(crate) use presign::{Disposition, SignedRequest, Validity};
+pub(crate) use presign::Disposition;
 use signer::Signer;
+pub(crate) use signer::{SignedRequest, Validity};
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -91,7 +92,7 @@ impl ObjectStore {
     /// The metadata of an upload; `None` when there is none.
     pub(crate) async fn head_incoming(
         &self,
-        id: AssetId,
+        id: UploadId,
     ) -> Result<Option<ObjectHead>, ObjectError> {
         let request = self
             .0
@@ -113,7 +114,7 @@ impl ObjectStore {
     /// The first bytes of the upload that `head` describes; `None` when it has been replaced.
     pub(crate) async fn first_bytes(
         &self,
-        id: AssetId,
+        id: UploadId,
         head: &ObjectHead,
         count: u64,
     ) -> Result<Option<Vec<u8>>, ObjectError> {
@@ -134,7 +135,7 @@ impl ObjectStore {
     /// replaced.
     pub(crate) async fn checksum(
         &self,
-        id: AssetId,
+        id: UploadId,
         head: &ObjectHead,
     ) -> Result<Option<Vec<u8>>, ObjectError> {
         let request = self.read_incoming(id, head);
@@ -156,23 +157,23 @@ impl ObjectStore {
     /// `false` when it has been replaced since: nothing is copied then.
     pub(crate) async fn publish(
         &self,
-        asset: &AssetRow,
+        upload: &UploadRow,
         head: &ObjectHead,
         disposition: Disposition,
         time_limit: Duration,
     ) -> Result<bool, ObjectError> {
-        let source = format!("{}/{}", self.0.private_bucket, asset.id.incoming_key());
+        let source = format!("{}/{}", self.0.private_bucket, upload.id.incoming_key());
         let attachment = disposition == Disposition::Attachment;
         let request = self
             .0
             .client
             .copy_object()
-            .bucket(self.bucket(asset.visibility))
-            .key(&asset.object_key)
+            .bucket(self.bucket(upload.visibility))
+            .key(&upload.object_key)
             .copy_source(source)
             .copy_source_if_match(&head.etag)
             .metadata_directive(MetadataDirective::Replace)
-            .content_type(&asset.content_type)
+            .content_type(&upload.content_type)
             .set_content_disposition(attachment.then(|| "attachment".to_owned()))
             .customize()
             .config_override(client::patient(time_limit));
@@ -180,7 +181,7 @@ impl ObjectStore {
         Ok(unless_replaced(copied, "copy an object")?.is_some())
     }
 
-    fn read_incoming(&self, id: AssetId, head: &ObjectHead) -> GetObjectFluentBuilder {
+    fn read_incoming(&self, id: UploadId, head: &ObjectHead) -> GetObjectFluentBuilder {
         self.0
             .client
             .get_object()
@@ -189,7 +190,7 @@ impl ObjectStore {
             .if_match(&head.etag)
     }
 
-    pub(crate) async fn delete_incoming(&self, id: AssetId) -> Result<(), ObjectError> {
+    pub(crate) async fn delete_incoming(&self, id: UploadId) -> Result<(), ObjectError> {
         self.delete(Visibility::Private, &id.incoming_key()).await
     }
 

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     net::IpAddr,
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
@@ -19,8 +19,28 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use url::{Position, Url};
 
-use super::presign::{SignedRequest, Validity};
 use crate::config::S3;
+
+/// How long a signed URL is valid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) ttl: Duration,
+}
+
+/// A signed URL and the headers that are part of the signature.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedRequest {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Validity {
+    pub(crate) fn ends_at(self) -> DateTime<Utc> {
+        self.from + self.ttl
+    }
+}
 
 /// What a signature leaves as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -164,7 +184,6 @@ fn can_be_host(bucket: &str, endpoint: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use aws_sdk_s3::{
         operation::put_object::builders::PutObjectFluentBuilder, presigning::PresigningConfig,

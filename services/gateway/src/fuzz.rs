@@ -1,0 +1,179 @@
+//! Inputs by chance: those of `tests/corpus`, changed at random. What breaks a rule is reduced,
+//! appended to the corpus, and so tried first from then on.
+//!
+//! A target runs `PROPTEST_CASES` times in a test; `cargo xtask fuzz` sets `QUARTET_FUZZ_SECONDS`
+//! of processor time.
+
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestError, TestRunner},
+};
+
+/// What is demanded of any input.
+pub(crate) type Check = fn(&[u8]) -> Result<(), TestCaseError>;
+
+/// One change of an input.
+#[derive(Clone, Debug)]
+enum Change {
+    Replace(u8),
+    Insert(&'static str),
+    Remove(usize),
+    Repeat(usize),
+    /// Goes on as another input of the corpus does from there.
+    Cross(Vec<u8>),
+}
+
+/// Checks the corpus `name`, and then changes of it, in which the words of `dictionary` appear.
+pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
+    let corpus = corpus(name);
+    for input in &corpus {
+        if let Err(error) = check(input) {
+            panic!("{error}: {}", escape(input));
+        }
+    }
+    let count = Cell::new(0_u64);
+    let changes = prop::collection::vec(change(dictionary, &corpus), 0..6);
+    let inputs = (prop::sample::select(corpus), changes);
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let start = processor_seconds();
+    loop {
+        let result = TestRunner::new(config.clone()).run(&inputs, |(input, changes)| {
+            count.set(count.get() + 1);
+            check(&changed(input, changes))
+        });
+        match result {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, (input, changes))) => {
+                let input = changed(input, changes);
+                keep(name, &input);
+                panic!("{reason}: {}", escape(&input));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if processor_seconds() - start >= budget() {
+            break;
+        }
+    }
+    println!("{name}: {} inputs", count.get());
+}
+
+fn budget() -> u64 {
+    let seconds = std::env::var("QUARTET_FUZZ_SECONDS").ok();
+    seconds.map_or(0, |seconds| seconds.parse().expect("whole seconds"))
+}
+
+/// Used by this thread.
+fn processor_seconds() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds = text.split(' ').next().unwrap().parse::<u64>().unwrap();
+    nanoseconds / 1_000_000_000
+}
+
+fn path(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    directory.join(format!("{name}.txt"))
+}
+
+/// The inputs of `tests/corpus/{name}.txt`, one a line, without line ends and other control
+/// characters: `\r`, `\n`, `\t`, `\\` and `\x00`.
+pub(crate) fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(path(name)).unwrap();
+    text.lines().map(unescape).collect()
+}
+
+fn keep(name: &str, input: &[u8]) {
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(path(name))
+        .unwrap();
+    writeln!(file, "{}", escape(input)).unwrap();
+}
+
+fn escape(input: &[u8]) -> String {
+    let mut line = String::new();
+    for &byte in input {
+        match byte {
+            b'\r' => line.push_str("\\r"),
+            b'\n' => line.push_str("\\n"),
+            b'\t' => line.push_str("\\t"),
+            b'\\' => line.push_str("\\\\"),
+            b' '..=b'~' => line.push(char::from(byte)),
+            _ => {
+                let _ = write!(line, "\\x{byte:02x}");
+            }
+        }
+    }
+    line
+}
+
+fn unescape(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = line;
+    while let Some(character) = rest.chars().next() {
+        let (byte, length) = match rest.get(..2) {
+            Some("\\r") => (b'\r', 2),
+            Some("\\n") => (b'\n', 2),
+            Some("\\t") => (b'\t', 2),
+            Some("\\\\") => (b'\\', 2),
+            Some("\\x") => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
+            _ => (u8::try_from(character).unwrap(), 1),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    bytes
+}
+
+fn change(
+    dictionary: &[&'static str],
+    corpus: &[Vec<u8>],
+) -> impl Strategy<Value = (usize, Change)> + use<> {
+    let change = prop_oneof![
+        2 => any::<u8>().prop_map(Change::Replace),
+        4 => prop::sample::select(dictionary.to_vec()).prop_map(Change::Insert),
+        2 => (1_usize..8).prop_map(Change::Remove),
+        1 => (1_usize..20).prop_map(Change::Repeat),
+        1 => prop::sample::select(corpus.to_vec()).prop_map(Change::Cross),
+    ];
+    (any::<prop::sample::Index>(), change).prop_map(|(at, change)| (at.index(1 << 16), change))
+}
+
+fn changed(mut bytes: Vec<u8>, changes: Vec<(usize, Change)>) -> Vec<u8> {
+    for (at, change) in changes {
+        let at = at % (bytes.len() + 1);
+        let end = |length: usize| bytes.len().min(at + length);
+        match change {
+            Change::Replace(byte) if at < bytes.len() => bytes[at] = byte,
+            Change::Replace(byte) => bytes.push(byte),
+            Change::Insert(text) => drop(bytes.splice(at..at, text.bytes())),
+            Change::Remove(length) => drop(bytes.drain(at..end(length))),
+            Change::Repeat(length) => {
+                let part = bytes[at..end(length)].to_vec();
+                bytes.splice(at..at, part);
+            }
+            Change::Cross(other) => {
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[at.min(other.len())..]);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn inputs_are_kept_as_they_were() {
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    assert_eq!(unescape(&escape(&all)), all);
+    assert!(!escape(&all).contains('\n'));
+}

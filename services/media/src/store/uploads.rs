@@ -1,0 +1,159 @@
+//! Rows of `media.uploads`: files on their way to becoming a version of an asset. Every query names
+//! one owner.
+
+use chrono::{DateTime, Utc};
+use quartet_common::principal::Principal;
+use quartet_db::statement;
+use sqlx::PgConnection;
+
+use crate::store::{
+    assets::{AssetId, AssetRow, Status, Visibility},
+    ids::{UploadId, VersionId},
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct UploadRow {
+    pub(crate) id: UploadId,
+    pub(crate) asset_id: AssetId,
+    /// Of the asset.
+    pub(crate) visibility: Visibility,
+    /// Of the version that it becomes.
+    pub(crate) version_id: VersionId,
+    pub(crate) object_key: String,
+    pub(crate) content_type: String,
+    pub(crate) size_bytes: i64,
+    pub(crate) checksum_sha256: Option<Vec<u8>>,
+    /// When the signed URL expires.
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// Stores a new asset with its upload; until `incoming_until` the file may arrive.
+pub(crate) async fn insert(
+    db: &mut PgConnection,
+    owner: &Principal,
+    asset: &AssetRow,
+    upload: &UploadRow,
+    incoming_until: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    statement(
+        "uploads.insert",
+        sqlx::query!(
+            "WITH asset AS (
+                 INSERT INTO media.assets (id, owner, status, visibility, file_name, created_at, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $6)
+             )
+             INSERT INTO media.uploads (id, asset_id, owner, status, version_id, object_key,
+                 content_type, size_bytes, checksum_sha256, expires_at, incoming_until, created_at)
+             VALUES ($7, $1, $2, 'pending', $8, $9, $10, $11, $12, $13, $14, $6)",
+            asset.id.uuid(),
+            owner.as_str(),
+            asset.status as Status,
+            asset.visibility as Visibility,
+            asset.file_name,
+            asset.created_at,
+            upload.id.uuid(),
+            upload.version_id.uuid(),
+            upload.object_key,
+            upload.content_type,
+            upload.size_bytes,
+            upload.checksum_sha256,
+            upload.expires_at,
+            incoming_until,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The upload of a pending asset, which keeps the rows of both until `until` even if the asset is
+/// deleted; `None` when the asset is no longer pending.
+pub(crate) async fn hold(
+    db: &mut PgConnection,
+    owner: &Principal,
+    asset: AssetId,
+    until: DateTime<Utc>,
+) -> Result<Option<UploadRow>, sqlx::Error> {
+    statement(
+        "uploads.hold",
+        sqlx::query_as!(
+            UploadRow,
+            r#"WITH asset AS (
+                 SELECT a.id, a.visibility FROM media.assets AS a
+                 WHERE a.id = $1 AND a.owner = $2 AND a.status = 'pending' FOR UPDATE
+             )
+             UPDATE media.uploads AS u SET completing_until = greatest(u.completing_until, $3)
+             FROM asset WHERE u.asset_id = asset.id AND u.owner = $2 AND u.status = 'pending'
+             RETURNING u.id AS "id: UploadId", u.asset_id AS "asset_id: AssetId",
+                 asset.visibility AS "visibility: Visibility",
+                 u.version_id AS "version_id: VersionId", u.object_key, u.content_type,
+                 u.size_bytes, u.checksum_sha256, u.expires_at"#,
+            asset.uuid(),
+            owner.as_str(),
+            until,
+        )
+        .fetch_optional(db),
+    )
+    .await
+}
+
+/// Makes the file the version of its asset, which was pending; `false` when it is not any more.
+pub(crate) async fn accept(
+    db: &mut PgConnection,
+    owner: &Principal,
+    upload: &UploadRow,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = statement(
+        "uploads.accept",
+        sqlx::query!(
+            "WITH asset AS (
+                 UPDATE media.assets AS a SET status = 'ready', current_version = $3, updated_at = $5
+                 WHERE a.id = $1 AND a.owner = $2 AND a.status = 'pending' RETURNING a.id
+             ), upload AS (
+                 UPDATE media.uploads AS u SET status = 'accepted', completing_until = NULL
+                 FROM asset WHERE u.id = $4 AND u.asset_id = asset.id RETURNING u.*
+             )
+             INSERT INTO media.asset_versions (id, asset_id, owner, object_key, content_type,
+                 size_bytes, checksum_sha256, created_at)
+             SELECT u.version_id, u.asset_id, u.owner, u.object_key, u.content_type, u.size_bytes,
+                 u.checksum_sha256, $5
+             FROM upload AS u",
+            upload.asset_id.uuid(),
+            owner.as_str(),
+            upload.version_id.uuid(),
+            upload.id.uuid(),
+            now,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Marks the asset failed, which was pending; `false` when it is not any more.
+pub(crate) async fn reject(
+    db: &mut PgConnection,
+    owner: &Principal,
+    upload: &UploadRow,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = statement(
+        "uploads.reject",
+        sqlx::query!(
+            "WITH asset AS (
+                 UPDATE media.assets AS a SET status = 'failed', updated_at = $4
+                 WHERE a.id = $1 AND a.owner = $2 AND a.status = 'pending' RETURNING a.id
+             )
+             UPDATE media.uploads AS u SET status = 'rejected', completing_until = NULL
+             FROM asset WHERE u.id = $3 AND u.asset_id = asset.id",
+            upload.asset_id.uuid(),
+            owner.as_str(),
+            upload.id.uuid(),
+            now,
+        )
+        .execute(db),
+    )
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -7,11 +7,12 @@ use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Database, Jwt, Server, Telemetry},
+    config::{ConfigError, Database, Jwt, Server, Telemetry, Worker},
     problem::{Kind, kinds::render_markdown},
 };
 use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
+use quartet_worker::Tasks;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
@@ -85,6 +86,13 @@ pub trait Service: 'static {
         jobs: &mut Runner,
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 
+    /// The kinds of durable jobs.
+    fn tasks(state: &Self::State) -> Tasks;
+
+    /// Starts the jobs that need no requests beside them: those of every process that works on durable
+    /// jobs.
+    fn work(_state: &Self::State, _jobs: &mut Runner) {}
+
     /// Called after the last request and before the jobs are stopped.
     fn stop(_state: &Self::State) -> impl Future<Output = ()> + Send {
         async {}
@@ -126,6 +134,7 @@ pub struct Sections<'a> {
     pub server: &'a Server,
     pub database: &'a Database,
     pub jwt: &'a Jwt,
+    pub worker: &'a Worker,
     pub telemetry: &'a Telemetry,
 }
 
@@ -138,6 +147,7 @@ macro_rules! shared_sections {
                 server: &self.server,
                 database: &self.database,
                 jwt: &self.jwt,
+                worker: &self.worker,
                 telemetry: &self.telemetry,
             }
         }
@@ -149,6 +159,7 @@ impl Sections<'_> {
         self.server.check()?;
         self.database.check()?;
         self.jwt.check()?;
+        self.worker.check()?;
         self.telemetry.check()?;
         quartet_telemetry::check_filter(&self.telemetry.log)
     }

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
 use quartet_events::{Delivery, Endpoint, Secrets};
 use quartet_service::Settings;
@@ -29,6 +29,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub keys: Keys,
     pub passwords: Passwords,
@@ -148,7 +149,6 @@ pub struct Throttle {
 pub struct Retention {
     pub deleted_users_seconds: u64,
     pub ended_sessions_seconds: u64,
-    pub interval_seconds: u64,
     pub batch: u32,
 }
 
@@ -235,7 +235,6 @@ impl Config {
                 retention.ended_sessions_seconds,
                 0..=MAX_LIFETIME,
             ),
-            ("retention.interval", retention.interval_seconds, 1..=DAY),
         ] {
             within(&format!("{key}_seconds"), seconds, bounds)?;
         }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
 };
 use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
@@ -19,6 +19,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub public: Public,
     pub redirects: Redirects,

@@ -40,9 +40,6 @@ pub trait Consumer: Send + Sync + 'static {
         db: &'a mut PgConnection,
         event: &'a Event,
     ) -> BoxFuture<'a, Result<(), Rejected>>;
-
-    /// Called after the commit.
-    fn applied(&self) {}
 }
 
 /// Why an event was not applied.
@@ -188,7 +185,6 @@ impl Inbox {
         let reason = match applying.await {
             Ok(Ok(())) => {
                 tx.commit().await?;
-                consumer.applied();
                 return Ok(Ok("applied"));
             }
             Ok(Err(Rejected::Database(error))) if quartet_db::is_transient(&error) => {

@@ -121,6 +121,17 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
+        "worker",
+        &[
+            ["lib", "*", ""],
+            ["worker", "metrics store task", "axum"],
+            ["store", "metrics task", "axum"],
+            ["task", "metrics", "axum sqlx"],
+            ["metrics", "", "axum"],
+            ["schema", "", "axum"],
+        ],
+    ),
+    (
         "telemetry",
         &[
             ["lib", "*", ""],
@@ -152,6 +163,8 @@ fn statements_are_named() {
         ("events", "outbox"),
         ("events", "inbox"),
         ("events", "erasure"),
+        ("worker", "store"),
+        ("worker", "schema"),
     ] {
         let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));
         arrows::check_statements(&manifest_dir, room);

@@ -1,21 +1,28 @@
 //! Deletes the links of deleted users. Their clicks follow, as those of any deleted link: see `purge`.
 
-use std::time::Duration;
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
-use quartet_jobs::Run;
+use crate::{domain::Context, state::AppState, store::maintenance};
 
-use crate::{domain::Context, store::maintenance};
-
-pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 const ROWS: i32 = 500;
 
-/// # Errors
-/// When the database fails.
-pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
-    let erased = ctx
-        .erasures
-        .run(|owner| step(&ctx, owner), || run.is_stopping());
-    erased.await.map(drop)
+/// Every minute, and with each event.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Erase {}
+
+impl Task for Erase {
+    const NAME: &'static str = "erase";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    const AT_START: bool = true;
+    type Context = AppState;
+
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        let stopping = || state.base.shutdown.is_cancelled();
+        let ctx = &state.ctx;
+        let erased = ctx.erasures.run(|owner| step(ctx, owner), stopping);
+        Ok(erased.await.map(drop)?)
+    }
 }
 
 async fn step(ctx: &Context, owner: String) -> Result<u64, sqlx::Error> {

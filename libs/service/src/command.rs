@@ -122,7 +122,13 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         }
         Command::Worker(Waiting { wait }) => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(Work::Worker, load(check)?, move || load(check), files, limit)
+            serve::<S>(
+                Work::Worker,
+                load(check)?,
+                move || load(check),
+                files,
+                limit,
+            )
         }
         Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),

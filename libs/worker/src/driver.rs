@@ -50,7 +50,7 @@ impl DatabaseDriver for Driver {
         self
     }
 
-    fn begin<'a>(&'a self) -> BoxFuture<'a, Result<DbTransaction, DbError>> {
+    fn begin(&self) -> BoxFuture<'_, Result<DbTransaction, DbError>> {
         Box::pin(async move {
             let transaction = quartet_db::begin(&self.0).await?;
             let transaction = Transaction(Mutex::new(transaction));

@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use graphile_worker::{
-    Database, JobDefinition, TaskHandler as _, WorkerOptions, WorkerRecoveryConfig, WorkerShutdownConfig,
+    Database, JobDefinition, TaskHandler as _, WorkerOptions, WorkerRecoveryConfig,
+    WorkerShutdownConfig,
 };
 use quartet_jobs::{Job, Run, Runner};
 use quartet_telemetry::metrics::Metrics;

@@ -124,7 +124,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "worker",
         &[
             ["lib", "*", ""],
-            ["worker", "metrics store task", "axum"],
+            ["worker", "driver metrics store task", "axum"],
+            ["driver", "", "axum"],
             ["store", "metrics task", "axum"],
             ["task", "metrics", "axum sqlx"],
             ["metrics", "", "axum"],

@@ -42,7 +42,7 @@ impl Task for Quick {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_job_of_a_killed_worker_is_done_by_another() {
     let place = Place::new().await;
-    let mut db = place.db.acquire().await.unwrap();
+    let mut db = quartet_db::write(&place.db).await.unwrap();
     add(&mut db, &Quick {}, None).await.unwrap();
     let url = place.database.url();
     let mut child = Logging::start("kills::worker", &[("TEST_DATABASE", &url)]);

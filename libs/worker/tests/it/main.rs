@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod kills;
+mod pooler;
 mod queue;
 mod support;

@@ -12,11 +12,11 @@ async fn a_job_is_done_if_its_transaction_commits_and_once() {
     let counts = Counts::default();
     let tasks = || Tasks::new(counts.clone()).with::<Count>();
     let workers = [place.start(tasks()), place.start(tasks())];
-    let mut tx = place.db.begin().await.unwrap();
+    let mut tx = quartet_db::begin(&place.db).await.unwrap();
     add(&mut tx, &Count::default(), None).await.unwrap();
     tx.rollback().await.unwrap();
     for _ in 0..50 {
-        let mut tx = place.db.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&place.db).await.unwrap();
         add(&mut tx, &Count::default(), None).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -31,7 +31,7 @@ async fn a_job_is_done_if_its_transaction_commits_and_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_queued_once() {
     let place = Place::new().await;
-    let mut db = place.db.acquire().await.unwrap();
+    let mut db = quartet_db::write(&place.db).await.unwrap();
     for _ in 0..3 {
         add(&mut db, &Count::default(), Some("one")).await.unwrap();
     }
@@ -45,7 +45,7 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
         let counts = Counts::default();
         counts.failures.store(3, Ordering::SeqCst);
         let working = place.start(Tasks::new(counts.clone()).with::<Count>());
-        let mut db = place.db.acquire().await.unwrap();
+        let mut db = quartet_db::write(&place.db).await.unwrap();
         // One succeeds in the second attempt; of the other two attempts none does.
         add(&mut db, &Count { panics }, None).await.unwrap();
         let dead = "SELECT count(*) FROM jobs WHERE attempts >= max_attempts AND locked_at IS NULL";

@@ -95,9 +95,13 @@ impl Place {
 
     /// Everything below runs in the role that serves: it owns nothing.
     pub(crate) fn start(&self, tasks: Tasks) -> Working {
+        Self::start_on(self.db.clone(), tasks)
+    }
+
+    pub(crate) fn start_on(db: PgPool, tasks: Tasks) -> Working {
         let metrics = Metrics::new("test");
         let mut runner = Runner::new(&metrics, Clock::system(), CancellationToken::new());
-        let queue = (self.db.clone(), "core");
+        let queue = (db, "core");
         let worker = Worker::new(queue, tasks, settings(), &metrics);
         worker.start(&mut runner);
         Working {

@@ -26,7 +26,7 @@ pub(crate) async fn server() -> (Postgres, String) {
     .await
     .unwrap();
     let owner = sqlx::PgPool::connect(&owner).await.unwrap();
-    let mut connection = owner.acquire().await.unwrap();
+    let mut connection = quartet_db::write(&owner).await.unwrap();
     quartet_db::run(&MIGRATOR, &mut connection, "links")
         .await
         .unwrap();

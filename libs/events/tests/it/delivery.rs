@@ -140,7 +140,7 @@ async fn batches_are_bounded_in_events_and_bytes() {
     let sizes: Vec<usize> = consumer.seen.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes, [10, 10, 5]);
     for _ in 0..4 {
-        let mut tx = place.db.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&place.db).await.unwrap();
         let large = NewEvent {
             data: json!({ "number": 1, "text": "x".repeat(1500) }),
             ..event("eve", 1)
@@ -154,7 +154,7 @@ async fn batches_are_bounded_in_events_and_bytes() {
         .map(Vec::len)
         .collect();
     assert_eq!(sizes, [2, 2]);
-    let mut tx = place.db.begin().await.unwrap();
+    let mut tx = quartet_db::begin(&place.db).await.unwrap();
     let too_large = NewEvent {
         data: json!("x".repeat(16 * 1024)),
         ..event("eve", 1)

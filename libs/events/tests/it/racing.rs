@@ -10,7 +10,7 @@ async fn an_event_that_commits_after_a_later_one_is_not_skipped() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::default()).await;
     let outbox = place.outbox(consumer.address);
-    let mut slow = place.db.begin().await.unwrap();
+    let mut slow = quartet_db::begin(&place.db).await.unwrap();
     let number = next(&mut slow, "slow").await;
     let published = outbox.publish(&mut slow, event("slow", number)).await;
     place.publish(&outbox, "fast").await;
@@ -27,7 +27,7 @@ async fn what_is_rolled_back_is_not_delivered() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::default()).await;
     let outbox = place.outbox(consumer.address);
-    let mut tx = place.db.begin().await.unwrap();
+    let mut tx = quartet_db::begin(&place.db).await.unwrap();
     let published = outbox.publish(&mut tx, event("ada", 1)).await.unwrap();
     tx.rollback().await.unwrap();
     published.wake();
@@ -78,7 +78,7 @@ async fn racing_publishers_and_dispatchers_lose_nothing_and_keep_the_order() {
 async fn write(place: &Place, outbox: &Outbox, writer: usize) {
     for step in 0..40 {
         let subject = format!("subject-{}", (writer * 7 + step) % 12);
-        let mut tx = place.db.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&place.db).await.unwrap();
         let number = next(&mut tx, &subject).await;
         let published = outbox
             .publish(&mut tx, event(&subject, number))

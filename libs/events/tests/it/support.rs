@@ -91,7 +91,7 @@ impl Place {
 
     /// Publishes the next event of a subject, in the transaction that counts it.
     pub(crate) async fn publish(&self, outbox: &Outbox, subject: &str) -> i64 {
-        let mut tx = self.db.begin().await.unwrap();
+        let mut tx = quartet_db::begin(&self.db).await.unwrap();
         let number = next(&mut tx, subject).await;
         let published = outbox
             .publish(&mut tx, event(subject, number))

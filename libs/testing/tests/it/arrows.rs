@@ -8,7 +8,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "auth",
         &[
             ["lib", "*", ""],
-            ["caller", "jwt", "sqlx"],
+            ["extract", "actor jwt", "sqlx"],
+            ["actor", "jwt", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
         ],
     ),
@@ -25,6 +26,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["clock", "", ""],
             ["ids", "", ""],
             ["net", "", ""],
+            ["principal", "", ""],
             ["problem", "causes", "sqlx axum"],
             ["causes", "", ""],
         ],

@@ -8,7 +8,7 @@ use crate::config::Keys;
 
 /// When a key of an algorithm that is created now should become active; `None` when none is due.
 ///
-/// The first key of all signs at once, as nobody can have read the key set before. The first key of
+/// The first key of all signs at once, as no one can have read the key set before. The first key of
 /// another algorithm is published ahead like any other.
 pub(super) fn next_activation(
     newest: Option<DateTime<Utc>>,

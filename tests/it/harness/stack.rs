@@ -101,6 +101,10 @@ impl Stack {
         for service in SERVICES {
             for replica in 1..=options.count(service) {
                 self.launch(self.processes.replica(service, replica));
+                if service == "core" {
+                    // A service that finds no keys answers 503 for a second before it looks again.
+                    self.wait_ready(&format!("core-{replica}"));
+                }
             }
         }
     }

@@ -3,5 +3,6 @@
 
 mod postgres;
 mod roles;
+mod secrets;
 mod service;
 mod support;

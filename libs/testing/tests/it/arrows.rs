@@ -9,7 +9,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["extract", "actor jwt", "sqlx"],
-            ["actor", "jwt", "axum sqlx"],
+            ["actor", "actor::permission jwt", "axum sqlx"],
+            ["actor::permission", "", "axum sqlx"],
             ["jwt", "", "axum sqlx"],
         ],
     ),

@@ -330,15 +330,37 @@ export type Problem = {
 };
 
 /**
- * One Ed25519 key (RFC 8037).
+ * One public key: Ed25519 (RFC 8037), P-256 or RSA (RFC 7518). It verifies the algorithm in `alg` and
+ * no other.
  */
 export type PublicKey = {
     alg: string;
-    crv: string;
+    /**
+     * Of `EdDSA` and `ES256`.
+     */
+    crv?: string;
+    /**
+     * Exponent, of RS256.
+     */
+    e?: string;
     kid: string;
+    /**
+     * `OKP` for `EdDSA`, `EC` for `ES256`, `RSA` for `RS256`.
+     */
     kty: string;
+    /**
+     * Modulus, of RS256. Here shortened.
+     */
+    n?: string;
     use: string;
-    x: string;
+    /**
+     * Of `EdDSA` and `ES256`.
+     */
+    x?: string;
+    /**
+     * Of `ES256`.
+     */
+    y?: string;
 };
 
 /**

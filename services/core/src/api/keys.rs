@@ -23,7 +23,7 @@ struct JwksDocument {
 /// no other.
 #[derive(Serialize, ToSchema)]
 struct PublicKey {
-    /// `OKP` for EdDSA, `EC` for ES256, `RSA` for RS256.
+    /// `OKP` for `EdDSA`, `EC` for `ES256`, `RSA` for `RS256`.
     #[schema(example = "OKP")]
     kty: String,
     #[schema(example = "EdDSA")]
@@ -33,20 +33,26 @@ struct PublicKey {
     usage: String,
     #[schema(example = "Rm9vYmFyLTEy")]
     kid: String,
-    /// Of EdDSA and ES256.
+    /// Of `EdDSA` and `ES256`.
     #[schema(nullable = false, example = "Ed25519")]
     crv: Option<String>,
-    /// Of EdDSA and ES256.
+    /// Of `EdDSA` and `ES256`.
     #[schema(
         nullable = false,
         example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
     )]
     x: Option<String>,
-    /// Of ES256.
-    #[schema(nullable = false)]
+    /// Of `ES256`.
+    #[schema(
+        nullable = false,
+        example = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+    )]
     y: Option<String>,
-    /// Modulus, of RS256.
-    #[schema(nullable = false)]
+    /// Modulus, of RS256. Here shortened.
+    #[schema(
+        nullable = false,
+        example = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp"
+    )]
     n: Option<String>,
     /// Exponent, of RS256.
     #[schema(nullable = false, example = "AQAB")]

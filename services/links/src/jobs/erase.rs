@@ -1,9 +1,9 @@
-//! Deletes the links of deleted users. Their clicks follow, as those of any deleted link: see `purge`.
+//! Deletes the links of deleted users, then their clicks, as those of any deleted link: see `purge`.
 
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
-use crate::{domain::Context, state::AppState, store::maintenance};
+use crate::{domain::Context, jobs::purge, state::AppState, store::maintenance};
 
 const ROWS: i32 = 500;
 
@@ -21,7 +21,10 @@ impl Task for Erase {
         let stopping = || state.base.shutdown.is_cancelled();
         let ctx = &state.ctx;
         let erased = ctx.erasures.run(|owner| step(ctx, owner), stopping);
-        Ok(erased.await.map(drop)?)
+        if erased.await? > 0 {
+            purge::run(&state, stopping).await?;
+        }
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ impl Task for Purge {
 
 /// # Errors
 /// When a step has failed; the other links were purged all the same.
-async fn run(state: &AppState, stopping: impl Fn() -> bool) -> anyhow::Result<()> {
+pub(super) async fn run(state: &AppState, stopping: impl Fn() -> bool) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());

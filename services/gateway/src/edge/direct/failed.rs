@@ -1,9 +1,27 @@
 //! Why there is no whole response, and what the client gets instead.
 
+use std::io;
+
 use quartet_common::problem::Problem;
 
-use super::exchange::Failure;
+use super::response_head::Refused;
 use crate::{edge::failure, error};
+
+/// Why there is no complete response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client disconnected.
+    ClientGone,
+    /// The client took nothing of the response.
+    ClientStalled,
+    /// The request body did not arrive in time.
+    BodyTimeout,
+    UpstreamTimeout,
+    /// The connection to the upstream failed or ended before the response did.
+    UpstreamClosed(Option<io::Error>),
+    /// The response is not passed on.
+    Refused(Refused),
+}
 
 /// Why no attempt brought a whole response.
 pub(super) struct Failed {

@@ -17,7 +17,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -34,7 +33,8 @@ use super::{
     body::{BodyReader, BodyWriter},
     buffer::Buffer,
     chunks::Part,
-    response_head::{self, HeadEnd, MAX_FIELDS, Refused, ResponseHead},
+    failed::Failure,
+    response_head::{self, HeadEnd, MAX_FIELDS, ResponseHead},
 };
 
 /// An upstream that sends more interim responses is broken.
@@ -49,22 +49,6 @@ pub(super) struct Timeouts {
     pub(super) response: Option<Duration>,
     /// In which the client takes nothing of a response.
     pub(super) write: Duration,
-}
-
-/// Why there is no complete response.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The client disconnected.
-    ClientGone,
-    /// The client took nothing of the response.
-    ClientStalled,
-    /// The request body did not arrive in time.
-    BodyTimeout,
-    UpstreamTimeout,
-    /// The connection to the upstream failed or ended before the response did.
-    UpstreamClosed(Option<io::Error>),
-    /// The response is not passed on.
-    Refused(Refused),
 }
 
 /// The connection of a client. Its stream ends where the request does, and then reports the end of
@@ -305,7 +289,9 @@ where
         }
         self.received.rest();
         self.watch(context)?;
-        self.client.alarm.set(self.deadline());
+        self.client
+            .alarm
+            .set(self.earliest().map(|(deadline, _)| deadline));
         ready!(self.client.alarm.poll(context));
         Poll::Ready(Err(self.expired()))
     }
@@ -468,35 +454,23 @@ where
         Ok(())
     }
 
-    /// The earliest of the deadlines in force.
-    fn deadline(&self) -> Option<Instant> {
-        self.deadlines()
-            .into_iter()
-            .flatten()
-            .map(|(deadline, _)| deadline)
-            .min()
-    }
-
     fn expired(&self) -> Failure {
-        let earliest = self
-            .deadlines()
-            .into_iter()
-            .flatten()
-            .min_by_key(|(deadline, _)| *deadline);
-        match earliest {
+        match self.earliest() {
             Some((_, Wait::Body)) => Failure::BodyTimeout,
             Some((_, Wait::Answer)) => Failure::ClientStalled,
             Some((_, Wait::Upstream)) | None => Failure::UpstreamTimeout,
         }
     }
 
+    /// The earliest of the deadlines in force.
+    fn earliest(&self) -> Option<(Instant, Wait)> {
+        let deadlines = self.deadlines().into_iter().flatten();
+        deadlines.min_by_key(|(deadline, _)| *deadline)
+    }
+
     fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
-        let upstream = || {
-            Some((
-                self.upstream_since + self.timeouts.response?,
-                Wait::Upstream,
-            ))
-        };
+        let silence = self.timeouts.response;
+        let upstream = || Some((self.upstream_since + silence?, Wait::Upstream));
         let request = if self.sending.is_done() {
             None
         } else if self.sending.buffer.is_empty() {

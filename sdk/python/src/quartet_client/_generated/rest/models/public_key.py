@@ -7,34 +7,41 @@ from typing import Any, TypeVar
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 T = TypeVar("T", bound="PublicKey")
 
 
 @_attrs_define
 class PublicKey:
-    """One Ed25519 key (RFC 8037).
+    """One public key: Ed25519 (RFC 8037), P-256 or RSA (RFC 7518). It verifies the algorithm in `alg` and
+    no other.
 
-    Attributes:
-        alg (str):
-        crv (str):
-        kid (str):
-        kty (str):
-        use (str):
-        x (str):
+        Attributes:
+            alg (str):
+            kid (str):
+            kty (str): `OKP` for `EdDSA`, `EC` for `ES256`, `RSA` for `RS256`.
+            use (str):
+            crv (str | Unset): Of `EdDSA` and `ES256`.
+            e (str | Unset): Exponent, of RS256.
+            n (str | Unset): Modulus, of RS256. Here shortened.
+            x (str | Unset): Of `EdDSA` and `ES256`.
+            y (str | Unset): Of `ES256`.
     """
 
     alg: str
-    crv: str
     kid: str
     kty: str
     use: str
-    x: str
+    crv: str | Unset = UNSET
+    e: str | Unset = UNSET
+    n: str | Unset = UNSET
+    x: str | Unset = UNSET
+    y: str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         alg = self.alg
-
-        crv = self.crv
 
         kid = self.kid
 
@@ -42,20 +49,36 @@ class PublicKey:
 
         use = self.use
 
+        crv = self.crv
+
+        e = self.e
+
+        n = self.n
+
         x = self.x
+
+        y = self.y
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
                 "alg": alg,
-                "crv": crv,
                 "kid": kid,
                 "kty": kty,
                 "use": use,
-                "x": x,
             }
         )
+        if crv is not UNSET:
+            field_dict["crv"] = crv
+        if e is not UNSET:
+            field_dict["e"] = e
+        if n is not UNSET:
+            field_dict["n"] = n
+        if x is not UNSET:
+            field_dict["x"] = x
+        if y is not UNSET:
+            field_dict["y"] = y
 
         return field_dict
 
@@ -64,23 +87,32 @@ class PublicKey:
         d = dict(src_dict)
         alg = d.pop("alg")
 
-        crv = d.pop("crv")
-
         kid = d.pop("kid")
 
         kty = d.pop("kty")
 
         use = d.pop("use")
 
-        x = d.pop("x")
+        crv = d.pop("crv", UNSET)
+
+        e = d.pop("e", UNSET)
+
+        n = d.pop("n", UNSET)
+
+        x = d.pop("x", UNSET)
+
+        y = d.pop("y", UNSET)
 
         public_key = cls(
             alg=alg,
-            crv=crv,
             kid=kid,
             kty=kty,
             use=use,
+            crv=crv,
+            e=e,
+            n=n,
             x=x,
+            y=y,
         )
 
         public_key.additional_properties = d

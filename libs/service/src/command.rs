@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::Base,
+    dead_letters,
     replica::Replica,
     secrets::{Rotation, is_reloaded},
-    service::{Service, Settings, check},
+    service::{Service, Settings, check, check_serving},
 };
 
 /// Time between two looks at a database that is awaited.
@@ -40,6 +41,9 @@ enum Command<C: Subcommand> {
     Serve(Waiting),
     /// Work on durable jobs and deliver events until SIGTERM. Serves only probes and metrics.
     Worker(Waiting),
+    /// Print durable jobs and events that have failed for good, or have them tried again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Apply pending migrations to the schema of the service, then exit.
     Migrate,
     /// Print the OpenAPI document.
@@ -118,17 +122,23 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     match arguments.command {
         Command::Serve(Waiting { wait }) => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(Work::Serve, load(check)?, move || load(check), files, limit)
-        }
-        Command::Worker(Waiting { wait }) => {
-            let limit = Duration::from_secs(wait.unwrap_or_default());
+            let loaded = load(check_serving)?;
             serve::<S>(
-                Work::Worker,
-                load(check)?,
-                move || load(check),
+                Work::Serve,
+                loaded,
+                move || load(check_serving),
                 files,
                 limit,
             )
+        }
+        Command::Worker(Waiting { wait }) => {
+            let limit = Duration::from_secs(wait.unwrap_or_default());
+            let loaded = load(check)?;
+            serve::<S>(Work::Worker, loaded, move || load(check), files, limit)
+        }
+        Command::DeadLetters(command) => {
+            let loaded = sections(&load)?;
+            dead_letters::run::<S>(loaded.config.sections().database, command)
         }
         Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),

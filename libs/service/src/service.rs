@@ -36,6 +36,8 @@ pub trait Service: 'static {
     /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
     /// mentions that they are missing.
     const KEYS_REQUIRED: bool = true;
+    /// Whether the schema has an outbox.
+    const PUBLISHES: bool = false;
     /// Settings that [`Self::rotate`] puts in force while the process runs, beside the URLs of
     /// databases.
     const ROTATED: &'static [&'static str] = &[];
@@ -126,6 +128,14 @@ pub trait Settings {
     /// # Errors
     /// The first setting that breaks one.
     fn check(&self) -> Result<(), ConfigError>;
+
+    /// Rules that only a process with an API has to follow.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
+    fn check_serving(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 /// The sections of the settings that all services share.
@@ -163,6 +173,15 @@ impl Sections<'_> {
         self.telemetry.check()?;
         quartet_telemetry::check_filter(&self.telemetry.log)
     }
+}
+
+/// [`check`], and what only `serve` requires.
+///
+/// # Errors
+/// The first setting that breaks a rule.
+pub fn check_serving(config: &impl Settings) -> Result<(), ConfigError> {
+    check(config)?;
+    config.check_serving()
 }
 
 /// Every rule that types alone do not express.

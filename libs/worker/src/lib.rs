@@ -18,6 +18,7 @@
 //!
 //! Periodic work of a replica, such as reading keys again, belongs in `quartet-jobs`.
 
+pub mod dead_letters;
 mod driver;
 mod metrics;
 mod schema;

@@ -37,5 +37,15 @@ pub async fn migrate(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
         .await?;
     let open = sqlx::raw_sql(AssertSqlSafe(open));
     statement("tasks.open", open.execute(db)).await?;
+    // As for the book of the other migrations: what has run is not for the role that serves to change.
+    let close = format!(
+        "DO $$ BEGIN
+             IF to_regrole('quartet_{schema}') IS NOT NULL AND current_user <> 'quartet_{schema}' THEN
+                 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {schema}.migrations FROM quartet_{schema};
+             END IF;
+         END $$"
+    );
+    let close = sqlx::raw_sql(AssertSqlSafe(close));
+    statement("tasks.close_book", close.execute(db)).await?;
     Ok(())
 }

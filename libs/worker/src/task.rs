@@ -6,16 +6,24 @@ use futures_util::FutureExt as _;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use quartet_common::causes;
 use quartet_telemetry::panic_message;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::metrics::TaskMetrics;
+
+/// What the clock adds to payloads that are objects.
+const TICK: &str = "_cron";
 
 /// A kind of durable job. The fields of the type are its payload.
 pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
     /// When the task is added by itself, such as `*/5 * * * *`, in UTC. One job per tick, however many
-    /// workers there are, and none while the one of an earlier tick waits.
+    /// workers there are, and none while the one of an earlier tick waits. A tick that no worker has
+    /// seen is made up for by the next worker that starts within ten minutes.
     const CRON: Option<&'static str> = None;
     /// Whether each worker adds the task when it starts, unless it waits already.
     const AT_START: bool = false;
@@ -44,9 +52,24 @@ impl<C> fmt::Debug for Shared<C> {
 }
 
 /// The task as the queue knows it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(transparent, bound = "")]
 pub(crate) struct Handler<T: Task>(T);
+
+/// The clock of the queue adds jobs with the payload `null`, or with the time of the tick in it: both
+/// stand for a task without arguments.
+impl<'de, T: Task> Deserialize<'de> for Handler<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut payload = Value::deserialize(from)?;
+        if payload.is_null() {
+            payload = json!({});
+        }
+        if let Some(fields) = payload.as_object_mut() {
+            fields.remove(TICK);
+        }
+        T::deserialize(payload).map(Self).map_err(D::Error::custom)
+    }
+}
 
 impl<T: Task> TaskHandler for Handler<T> {
     const IDENTIFIER: &'static str = T::NAME;

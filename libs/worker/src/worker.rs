@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Heartbeats in the time after which a worker without one is dead.
-const HEARTBEATS: u32 = 6;
+const HEARTBEATS: u32 = 3;
 const SUCCESS_INTERVAL: Duration = Duration::from_secs(15);
 const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_BATCH: i64 = 1000;
@@ -78,7 +78,7 @@ impl Tasks {
         if let Some(cron) = T::CRON {
             let (name, max) = (T::NAME, T::MAX_ATTEMPTS);
             // With a key, a tick replaces the job of an earlier one that still waits.
-            let line = format!("{cron} {name} ?max={max}&jobKey={name}\n");
+            let line = format!("{cron} {name} ?max={max}&jobKey={name}&fill=10m\n");
             self.crontab.push_str(&line);
         }
         if T::AT_START {

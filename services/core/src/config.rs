@@ -130,6 +130,7 @@ pub struct Events {
     pub batch_events: u32,
     pub batch_bytes: u32,
     pub max_tries: u32,
+    pub max_wait_seconds: u64,
     pub retention_seconds: u64,
 }
 
@@ -347,6 +348,7 @@ impl Events {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             max_tries: self.max_tries,
+            max_wait_seconds: self.max_wait_seconds,
             retention_seconds: self.retention_seconds,
         })
     }

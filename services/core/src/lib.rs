@@ -58,6 +58,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const PUBLISHES: bool = true;
 
     type Config = Config;
     type State = AppState;

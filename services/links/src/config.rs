@@ -128,11 +128,15 @@ pub struct Events {
 impl Settings for Config {
     quartet_service::shared_sections!();
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check_serving(&self) -> Result<(), ConfigError> {
         if self.database.pooled && self.events.listen_url.is_none() {
             let rule = "must be set: LISTEN needs a session, which database.pooled rules out";
             return Err(ConfigError::invalid("events.listen_url", rule));
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;

@@ -96,7 +96,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "service",
         &[
             ["lib", "*", ""],
-            ["command", "base replica secrets service", ""],
+            ["command", "base dead_letters replica secrets service", ""],
+            ["dead_letters", "service", ""],
             ["secrets", "service", ""],
             ["replica", "base service", ""],
             ["assembly", "base documents service", ""],
@@ -117,6 +118,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["contract", "closed", ""],
             ["closed", "", ""],
             ["pooler", "database", ""],
+            ["clockwork", "", ""],
             ["database", "", ""],
             ["issuer", "", ""],
             ["child", "", ""],
@@ -130,6 +132,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["worker", "driver metrics store task", "axum"],
             ["driver", "", "axum"],
             ["store", "metrics task", "axum"],
+            ["dead_letters", "", "axum"],
             ["task", "metrics", "axum sqlx"],
             ["metrics", "", "axum"],
             ["schema", "", "axum"],
@@ -168,6 +171,7 @@ fn statements_are_named() {
         ("events", "inbox"),
         ("events", "erasure"),
         ("worker", "store"),
+        ("worker", "dead_letters"),
         ("worker", "schema"),
     ] {
         let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));

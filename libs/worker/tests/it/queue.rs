@@ -2,9 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use quartet_worker::{Tasks, add};
+use quartet_testing::{assert_ticks_done, miss_ticks};
+use quartet_worker::{Tasks, add, dead_letters};
 
-use crate::support::{Begin, Count, Counts, Place, until};
+use crate::support::{Begin, Count, Counts, Often, Place, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_done_if_its_transaction_commits_and_once() {
@@ -103,5 +104,54 @@ async fn a_worker_adds_what_is_to_be_done_at_its_start() {
     let crontabs = "SELECT count(*) FROM _private_known_crontabs WHERE identifier = 'begin'";
     // The clock may start after the first job.
     until(async || place.number(crontabs).await == 1).await;
+    working.runner.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_no_worker_has_seen_is_made_up_for() {
+    let place = Place::new().await;
+    let mut db = place.database.connect_as_role().await;
+    miss_ticks(&mut db, &["often"]).await;
+    let counts = Counts::default();
+    let working = place.start(Tasks::new(counts.clone()).with::<Often>());
+    assert_ticks_done(&mut db, &working.metrics, &["often"]).await;
+    assert!(counts.done() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_and_tried_again() {
+    let place = Place::new().await;
+    let counts = Counts::default();
+    counts.failures.store(6, Ordering::SeqCst);
+    let working = place.start(Tasks::new(counts.clone()).with::<Count>());
+    let mut db = place.database.connect_as_role().await;
+    for _ in 0..3 {
+        add(&mut db, &Count::default(), None).await.unwrap();
+    }
+    let dead = "SELECT count(*) FROM jobs WHERE attempts >= max_attempts AND locked_at IS NULL";
+    until(async || {
+        place.hurry().await;
+        place.number(dead).await == 3
+    })
+    .await;
+    let listed = dead_letters::list(&mut db, 2).await.unwrap();
+    assert_eq!(listed.len(), 2, "the list has a bound");
+    assert_eq!((listed[0].task.as_str(), listed[0].attempts), ("count", 2));
+    assert!(listed[0].reason.contains("the store is away"), "{listed:?}");
+    let one = [listed[0].id];
+    let retried = dead_letters::retry(&mut db, Some(&one), 10).await.unwrap();
+    assert_eq!(retried, 1);
+    until(async || counts.done() == 1).await;
+    assert_eq!(
+        dead_letters::retry(&mut db, Some(&one), 10).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        dead_letters::retry(&mut db, None, 1).await.unwrap(),
+        1,
+        "a round has a bound"
+    );
+    assert_eq!(dead_letters::retry(&mut db, None, 10).await.unwrap(), 1);
+    until(async || counts.done() == 3).await;
     working.runner.stop(Duration::from_secs(5)).await.unwrap();
 }

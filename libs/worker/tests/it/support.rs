@@ -70,6 +70,22 @@ impl Task for Begin {
     }
 }
 
+/// Takes no payload but its own.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Often {}
+
+impl Task for Often {
+    const NAME: &'static str = "often";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    type Context = Counts;
+
+    async fn run(self, counts: Counts) -> anyhow::Result<()> {
+        counts.done.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
 pub(crate) struct Place {
     pub(crate) database: TestDatabase,
     pub(crate) db: PgPool,

@@ -1,6 +1,6 @@
 //! The durable jobs that the clock adds, through the queue.
 
-use quartet_common::config::{self, COMMON_DEFAULTS};
+use quartet_common::config::{self, COMMON_DEFAULTS, ConfigError};
 use quartet_links::{Config, Service};
 use quartet_service::{Base, Replica, Service as _, check, check_serving};
 use quartet_testing::{assert_ticks_done, miss_ticks};
@@ -25,7 +25,7 @@ async fn every_task_of_the_clock_is_done() {
 #[tokio::test]
 async fn a_worker_behind_a_pooler_needs_no_url_to_listen_on() {
     let cluster = Cluster::new().await;
-    let load = |check| {
+    let load = |check: fn(&Config) -> Result<(), ConfigError>| {
         let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
         let settings = cluster.environment(&[("QUARTET_DATABASE_POOLED", "true")]);
         config::load_checked::<Config>(&defaults, None, settings, check)

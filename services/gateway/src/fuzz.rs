@@ -10,7 +10,6 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use proptest::{
@@ -41,7 +40,7 @@ pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
     let mut findings = Findings {
         corpus: name,
         found: Vec::new(),
-        most: if seconds == 0 { 1 } else { MAX_FINDINGS },
+        most: if seconds == 0.0 { 1 } else { MAX_FINDINGS },
     };
     for input in &corpus {
         if let Err(error) = check(input) {
@@ -55,7 +54,7 @@ pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
         failure_persistence: None,
         ..Config::default()
     };
-    let start = processor_time();
+    let start = processor_seconds();
     while !findings.are_enough() {
         let result = TestRunner::new(config.clone()).run(&inputs, |(input, changes)| {
             count.set(count.get() + 1);
@@ -68,11 +67,11 @@ pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
             }
             Err(error) => panic!("{error}"),
         }
-        if (processor_time() - start).as_secs() >= seconds {
+        if processor_seconds() - start >= seconds {
             break;
         }
     }
-    let seconds = (processor_time() - start).as_secs_f64();
+    let seconds = processor_seconds() - start;
     println!("{name}: {} inputs in {seconds:.0} s", count.get());
     let found = findings.found;
     assert!(
@@ -110,15 +109,16 @@ impl Findings<'_> {
     }
 }
 
-fn budget() -> u64 {
+fn budget() -> f64 {
     let seconds = std::env::var("QUARTET_FUZZ_SECONDS").ok();
-    seconds.map_or(0, |seconds| seconds.parse().expect("whole seconds"))
+    seconds.map_or(0.0, |seconds| seconds.parse().expect("seconds"))
 }
 
 /// Used by this thread.
-fn processor_time() -> Duration {
+fn processor_seconds() -> f64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    let nanoseconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    nanoseconds / 1e9
 }
 
 fn path(name: &str) -> PathBuf {

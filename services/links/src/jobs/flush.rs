@@ -59,8 +59,7 @@ async fn flush(ctx: &Context, run: &Run) -> io::Result<()> {
     let mut lag = Lag::default();
     loop {
         let position = wait_for_batch(ctx, run, &mut written, &reading).await;
-        let held = i64::try_from(wal.held_bytes()).unwrap_or(i64::MAX);
-        ctx.metrics.click_log_bytes.set(held);
+        count_held_bytes(ctx);
         let is_sealed = position.segment > reading.number || position.closed;
         let bound = (!is_sealed).then_some(position.offset);
         let rows = ctx.config.clicks.batch_rows;
@@ -179,7 +178,15 @@ async fn wait_for_batch(
     }
 }
 
+fn count_held_bytes(ctx: &Context) {
+    let held = i64::try_from(ctx.click_log.wal().held_bytes()).unwrap_or(i64::MAX);
+    ctx.metrics.click_log_bytes.set(held);
+}
+
+/// Stores clicks, however long the database is away. The metrics show meanwhile how the log fills.
 async fn store(ctx: &Context, run: &Run, clicks: &[Click], lag: &mut Lag) {
+    let oldest = clicks.iter().map(Click::at).min();
+    let lag_ms = || oldest.map(|oldest| (ctx.clock.now() - oldest).num_milliseconds());
     let mut failures = 0;
     loop {
         let began = Instant::now();
@@ -192,10 +199,14 @@ async fn store(ctx: &Context, run: &Run, clicks: &[Click], lag: &mut Lag) {
             tracing::warn!(%error, clicks = clicks.len(), "clicks wait for the database");
         }
         failures += 1;
+        count_held_bytes(ctx);
+        if let Some(lag_ms) = lag_ms() {
+            lag.update(ctx, lag_ms);
+        }
         tokio::time::sleep(BACKOFF.delay(failures)).await;
     }
-    if let Some(oldest) = clicks.iter().map(Click::at).min() {
-        lag.update(ctx, (ctx.clock.now() - oldest).num_milliseconds());
+    if let Some(lag_ms) = lag_ms() {
+        lag.update(ctx, lag_ms);
     }
 }
 

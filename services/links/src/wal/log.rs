@@ -1,4 +1,4 @@
-//! Group commit without a thread: whichever request comes first writes what all others have appended.
+//! Group commit without a thread: the first request writes everything that was appended so far.
 //!
 //! ```text
 //! request 1: append ── yield ── takes the writer, writes group 1 ── group 1 is done
@@ -10,8 +10,11 @@
 //! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
-//! - A task that releases the writer wakes one member of the next group, if there is one. A member
-//!   that finds the writer taken therefore never waits indefinitely.
+//! - Whoever releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
+//!   a group that was taken gets an outcome ([`Batch`]), even if the write panics. A member that
+//!   finds the writer taken therefore never waits indefinitely.
+//! - No request waits in the queue of the writer's lock: one that left when its turn had just come
+//!   would wake no one. It asks without waiting, or in a task of its own.
 //! - A request that is dropped after its append leaves its frame in the group. It is written with the
 //!   next group, or when the log is closed; its client was promised nothing.
 //! - Plain writes go to the page cache and take microseconds; they run on the task. What may take
@@ -82,9 +85,37 @@ struct Group {
     changed: Notify,
 }
 
+/// A group that was taken to be written. Its members learn the outcome when it is dropped.
 struct Batch {
     frames: Vec<u8>,
     group: Arc<Group>,
+}
+
+/// The writer, held by one task. The fields are dropped in this order.
+struct Turn {
+    writer: OwnedMutexGuard<Writer>,
+    _next: WakeNext,
+}
+
+/// Wakes a member of the next group when it is dropped.
+struct WakeNext(Wal);
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // Already set unless the write has panicked.
+        let failure = || Err(Arc::new(io::Error::other("the write was interrupted")));
+        self.group.outcome.get_or_init(failure).as_ref().ok();
+        self.group.changed.notify_waiters();
+    }
+}
+
+impl Drop for WakeNext {
+    fn drop(&mut self) {
+        let pending = self.0.lock();
+        if !pending.frames.is_empty() {
+            pending.group.changed.notify_one();
+        }
+    }
 }
 
 impl Wal {
@@ -157,18 +188,43 @@ impl Wal {
     /// # Errors
     /// When it cannot be created.
     pub(crate) async fn seal(&self) -> io::Result<()> {
-        let writer = Arc::clone(&self.0.writer).lock_owned().await;
-        let log = self.clone();
-        blocking(move || log.seal_with(writer)).await?
+        let mut turn = self.turn().await?;
+        blocking(move || turn.writer.seal()).await?
     }
 
     /// Writes what is pending and syncs it. Later appends return `Closed`.
     pub(crate) async fn close(&self) {
         self.lock().closed = true;
-        let writer = Arc::clone(&self.0.writer).lock_owned().await;
-        self.write_pending(writer).await;
-        let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
-        let _ = blocking(move || writer.close()).await;
+        if let Ok(turn) = self.turn().await {
+            self.write_pending(turn).await;
+        }
+        if let Ok(mut turn) = self.turn().await {
+            let _ = blocking(move || turn.writer.close()).await;
+        }
+    }
+
+    /// Waits for the writer, in a task of its own.
+    async fn turn(&self) -> io::Result<Turn> {
+        let log = self.clone();
+        let waiting = tokio::spawn(async move {
+            let writer = Arc::clone(&log.0.writer).lock_owned().await;
+            log.turn_with(writer)
+        });
+        waiting.await.map_err(io::Error::other)
+    }
+
+    /// The writer, unless another task holds it.
+    fn try_turn(&self) -> Option<Turn> {
+        let writer = Arc::clone(&self.0.writer).try_lock_owned().ok()?;
+        Some(self.turn_with(writer))
+    }
+
+    fn turn_with(&self, writer: OwnedMutexGuard<Writer>) -> Turn {
+        let next = WakeNext(self.clone());
+        Turn {
+            writer,
+            _next: next,
+        }
     }
 
     fn enqueue(&self, payload: &[u8]) -> Result<Arc<Group>, AppendError> {
@@ -176,6 +232,7 @@ impl Wal {
         if pending.closed {
             return Err(AppendError::Closed);
         }
+        // Without the batch that is being written: the limit is exceeded by `MAX_PENDING_BYTES` at most.
         let waiting = pending.frames.len();
         let held = self.0.held.total() + (waiting + payload.len()) as u64;
         if held + frame::HEADER_BYTES as u64 > self.0.limit_bytes {
@@ -198,8 +255,8 @@ impl Wal {
             if let Some(outcome) = group.outcome.get() {
                 return outcome.clone();
             }
-            if let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() {
-                self.write_pending(writer).await;
+            if let Some(turn) = self.try_turn() {
+                self.write_pending(turn).await;
                 continue;
             }
             let changed = group.changed.notified();
@@ -211,15 +268,15 @@ impl Wal {
         }
     }
 
-    async fn write_pending(&self, writer: OwnedMutexGuard<Writer>) {
+    async fn write_pending(&self, turn: Turn) {
         let Some(batch) = self.take_pending() else {
-            return self.pass_on(writer);
+            return;
         };
-        if writer.may_block() {
+        if turn.writer.may_block() {
             let log = self.clone();
-            let _ = blocking(move || log.write(writer, batch)).await;
+            let _ = blocking(move || log.write(turn, batch)).await;
         } else {
-            self.write(writer, batch);
+            self.write(turn, batch);
         }
     }
 
@@ -235,42 +292,24 @@ impl Wal {
         })
     }
 
-    fn write(&self, mut writer: OwnedMutexGuard<Writer>, batch: Batch) {
-        let outcome = writer.write(&batch.frames).map_err(Arc::new);
-        let mut spare = batch.frames;
+    fn write(&self, mut turn: Turn, mut batch: Batch) {
+        let outcome = turn.writer.write(&batch.frames).map_err(Arc::new);
+        let mut spare = std::mem::take(&mut batch.frames);
         spare.clear();
         if spare.capacity() <= SPARE_BYTES {
             self.lock().spare = spare;
         }
         // Only the task that takes a group sets its outcome.
         let _ = batch.group.outcome.set(outcome);
-        batch.group.changed.notify_waiters();
-        self.pass_on(writer);
-    }
-
-    /// Releases the writer and wakes a member of the next group.
-    fn pass_on(&self, writer: OwnedMutexGuard<Writer>) {
-        drop(writer);
-        let pending = self.lock();
-        if !pending.frames.is_empty() {
-            pending.group.changed.notify_one();
-        }
-    }
-
-    fn seal_with(&self, mut writer: OwnedMutexGuard<Writer>) -> io::Result<()> {
-        let sealed = writer.seal();
-        self.pass_on(writer);
-        sealed
     }
 
     /// Starts a new segment behind this call, unless the writer is in use: the next call tries again.
     fn seal_soon(&self) {
-        let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() else {
+        let Some(mut turn) = self.try_turn() else {
             return;
         };
-        let log = self.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = log.seal_with(writer) {
+            if let Err(error) = turn.writer.seal() {
                 tracing::warn!(%error, "a full click log could not start a new segment");
             }
         });
@@ -413,7 +452,7 @@ mod tests {
         };
         let wal = Wal::create(directory.path().to_owned(), large).unwrap();
         // The task that holds the writer is stuck in a write.
-        let stalled = Arc::clone(&wal.0.writer).lock_owned().await;
+        let stalled = wal.try_turn().unwrap();
         let payload = [7; 4000];
         let mut waiting = 0;
         while wal.enqueue(&payload).is_ok() {
@@ -423,6 +462,41 @@ mod tests {
         assert!((3 << 20..=4 << 20).contains(&waiting), "{waiting}");
         drop(stalled);
         wal.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_fails_its_group_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
+        let sync_with = |sync: fn(&std::path::Path) -> io::Result<()>| {
+            wal.try_turn().unwrap().writer.sync_directory_with(sync);
+        };
+        sync_with(|_| panic!("planted"));
+        let appends = futures_util::future::join_all([wal.append(b"one"), wal.append(b"two")]);
+        let appends = tokio::time::timeout(Duration::from_secs(20), appends).await;
+        for outcome in appends.expect("the members of the group are told") {
+            assert!(matches!(outcome, Err(AppendError::Write(_))), "{outcome:?}");
+        }
+        sync_with(|_| Ok(()));
+        wal.append(b"three").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_seal_that_is_dropped_when_its_turn_comes_keeps_no_append_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
+        let turn = wal.try_turn().unwrap();
+        let mut seal = Box::pin(wal.seal());
+        assert!(futures_util::poll!(&mut seal).is_pending());
+        let mut append = Box::pin(wal.append(b"payload"));
+        for _ in 0..3 {
+            assert!(futures_util::poll!(&mut append).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        drop(seal);
+        let appended = tokio::time::timeout(Duration::from_secs(20), append).await;
+        appended.expect("the append is woken").unwrap();
     }
 
     #[tokio::test]

@@ -169,6 +169,25 @@ async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
     eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
 }
 
+/// What an alert on a filling log needs.
+#[tokio::test]
+async fn metrics_show_how_the_log_fills_while_postgres_is_away() {
+    let (replica, _other, proxy) = replicas_with_proxy(&[]).await;
+    let (_, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    proxy.disconnect();
+    let bytes = async || replica.metric("links_click_log_bytes").await;
+    assert_eq!(replica.follow(&slug).await.status(), 302);
+    let first = eventually(async || Some(bytes().await).filter(|&bytes| bytes > 0)).await;
+    for _ in 0..100 {
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+    }
+    eventually(async || (bytes().await > first + 100 * 40).then_some(())).await;
+    let lag = async || replica.metric("links_click_log_lag_milliseconds").await;
+    let lagging = eventually(async || Some(lag().await).filter(|&lag| lag > 0)).await;
+    eventually(async || (lag().await > lagging).then_some(())).await;
+}
+
 #[tokio::test]
 async fn cached_links_redirect_without_postgres_and_no_click_is_lost() {
     let (replica, other, proxy) = replicas_with_proxy(&[]).await;

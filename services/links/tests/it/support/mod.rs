@@ -249,6 +249,16 @@ impl Replica {
     }
 
     pub(crate) async fn metric(&self, name: &str) -> i64 {
+        self.sample(&format!("{name}{{")).await
+    }
+
+    pub(crate) async fn job_failures(&self, job: &str) -> i64 {
+        let sample = format!("job_failures_total{{job=\"{job}\"");
+        self.sample(&sample).await
+    }
+
+    /// The value on the first line of the metrics with this beginning.
+    async fn sample(&self, beginning: &str) -> i64 {
         let text = self
             .client
             .get(self.url("/metrics"))
@@ -258,12 +268,10 @@ impl Replica {
             .text()
             .await
             .unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{name}{{")));
+        let line = text.lines().find(|line| line.starts_with(beginning));
         let value = line
             .and_then(|line| line.rsplit(' ').next())
-            .unwrap_or_else(|| panic!("{name}: {text}"));
+            .unwrap_or_else(|| panic!("{beginning}: {text}"));
         value.parse().unwrap()
     }
 

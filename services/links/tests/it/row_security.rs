@@ -201,6 +201,7 @@ async fn row_security_is_forced_on_every_table() {
     // of the service may neither define nor truncate them.
     let queue = [
         "_private_job_queues",
+        "_private_job_retirements",
         "_private_jobs",
         "_private_known_crontabs",
         "_private_tasks",

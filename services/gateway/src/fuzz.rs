@@ -1,8 +1,8 @@
 //! Inputs by chance: those of `tests/corpus`, changed at random. What breaks a rule is reduced,
 //! appended to the corpus, and so tried first from then on.
 //!
-//! A target runs `PROPTEST_CASES` times in a test; `cargo xtask fuzz` sets `QUARTET_FUZZ_SECONDS`
-//! of processor time.
+//! A target runs `PROPTEST_CASES` times in a test, which ends with the first finding. `cargo xtask
+//! fuzz` sets `QUARTET_FUZZ_SECONDS` of processor time, which are spent whatever is found on the way.
 
 use std::{
     cell::Cell,
@@ -31,12 +31,20 @@ enum Change {
     Cross(Vec<u8>),
 }
 
+/// Findings of one run; what breaks this often needs no further search.
+const MAX_FINDINGS: usize = 20;
+
 /// Checks the corpus `name`, and then changes of it, in which the words of `dictionary` appear.
 pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
-    let corpus = corpus(name);
+    let (corpus, seconds) = (corpus(name), budget());
+    let mut findings = Findings {
+        corpus: name,
+        found: Vec::new(),
+        most: if seconds == 0.0 { 1 } else { MAX_FINDINGS },
+    };
     for input in &corpus {
         if let Err(error) = check(input) {
-            panic!("{error}: {}", escape(input));
+            findings.add(&error.to_string(), input, false);
         }
     }
     let count = Cell::new(0_u64);
@@ -47,7 +55,7 @@ pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
         ..Config::default()
     };
     let start = processor_seconds();
-    loop {
+    while !findings.are_enough() {
         let result = TestRunner::new(config.clone()).run(&inputs, |(input, changes)| {
             count.set(count.get() + 1);
             check(&changed(input, changes))
@@ -55,29 +63,62 @@ pub(crate) fn run(name: &str, dictionary: &[&'static str], check: Check) {
         match result {
             Ok(()) => {}
             Err(TestError::Fail(reason, (input, changes))) => {
-                let input = changed(input, changes);
-                keep(name, &input);
-                panic!("{reason}: {}", escape(&input));
+                findings.add(reason.message(), &changed(input, changes), true);
             }
             Err(error) => panic!("{error}"),
         }
-        if processor_seconds() - start >= budget() {
+        if processor_seconds() - start >= seconds {
             break;
         }
     }
-    println!("{name}: {} inputs", count.get());
+    let seconds = processor_seconds() - start;
+    println!("{name}: {} inputs in {seconds:.0} s", count.get());
+    let found = findings.found;
+    assert!(
+        found.is_empty(),
+        "{} findings:\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
-fn budget() -> u64 {
+/// What was found so far.
+struct Findings<'n> {
+    corpus: &'n str,
+    found: Vec<String>,
+    most: usize,
+}
+
+impl Findings<'_> {
+    /// Notes what broke, and keeps the input if it is `new` to the corpus.
+    fn add(&mut self, reason: &str, input: &[u8], new: bool) {
+        let finding = format!("{reason}: {}", escape(input));
+        // The same input may be found again and again.
+        if self.found.contains(&finding) {
+            return;
+        }
+        if new {
+            keep(self.corpus, input);
+        }
+        println!("{finding}");
+        self.found.push(finding);
+    }
+
+    fn are_enough(&self) -> bool {
+        self.found.len() >= self.most
+    }
+}
+
+fn budget() -> f64 {
     let seconds = std::env::var("QUARTET_FUZZ_SECONDS").ok();
-    seconds.map_or(0, |seconds| seconds.parse().expect("whole seconds"))
+    seconds.map_or(0.0, |seconds| seconds.parse().expect("seconds"))
 }
 
 /// Used by this thread.
-fn processor_seconds() -> u64 {
+fn processor_seconds() -> f64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds = text.split(' ').next().unwrap().parse::<u64>().unwrap();
-    nanoseconds / 1_000_000_000
+    let nanoseconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    nanoseconds / 1e9
 }
 
 fn path(name: &str) -> PathBuf {
@@ -176,4 +217,18 @@ fn inputs_are_kept_as_they_were() {
     let all: Vec<u8> = (0..=u8::MAX).collect();
     assert_eq!(unescape(&escape(&all)), all);
     assert!(!escape(&all).contains('\n'));
+}
+
+#[test]
+fn findings_are_counted_once_each() {
+    let mut findings = Findings {
+        corpus: "",
+        found: Vec::new(),
+        most: 2,
+    };
+    for (input, are_enough) in [(b"a", false), (b"a", false), (b"b", true)] {
+        findings.add("reason", input, false);
+        assert_eq!(findings.are_enough(), are_enough);
+    }
+    assert_eq!(findings.found, ["reason: a", "reason: b"]);
 }

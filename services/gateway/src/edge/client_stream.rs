@@ -13,6 +13,7 @@
 //!   those that the client sent too early.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
@@ -21,6 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
@@ -30,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, reply::LINGER};
+use super::{chunks::Chunks, date::OriginDate, gather::Gather, reply::LINGER};
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -57,6 +59,8 @@ pub(super) struct ClientStream {
     /// Received, and not part of what was read so far.
     ahead: BytesMut,
     extent: Extent,
+    written: Gather,
+    origin_date: OriginDate,
     /// The client has sent its last byte.
     half_closed: bool,
 }
@@ -67,6 +71,8 @@ impl ClientStream {
             inner,
             ahead: BytesMut::new(),
             extent: Extent::Ended,
+            written: Gather::default(),
+            origin_date: OriginDate::default(),
             half_closed: false,
         }
     }
@@ -115,6 +121,16 @@ impl ClientStream {
         self.extent = Extent::Tunnel;
     }
 
+    /// Whether small writes wait for a flush.
+    pub(super) fn gather_writes(&mut self, on: bool) {
+        self.written.set(on);
+    }
+
+    /// Gives the next final head that is written this `Date`.
+    pub(super) fn keep_date(&self, date: &HeaderValue) {
+        self.origin_date.set(date);
+    }
+
     /// The connection, if nothing of it is left here.
     pub(super) fn into_inner(self) -> (Stream, BytesMut) {
         (self.inner, self.ahead)
@@ -122,7 +138,7 @@ impl ClientStream {
 
     /// Reads more of the next request; 0 at the end of the connection.
     pub(super) async fn fill(&mut self) -> io::Result<usize> {
-        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+        poll_fn(|cx| self.poll_fill(cx)).await
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -228,15 +244,24 @@ impl AsyncWrite for ClientStream {
         if matches!(self.extent, Extent::Handshake) && bytes.starts_with(SWITCHING_PROTOCOLS) {
             self.extent = Extent::Tunnel;
         }
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let this = &mut *self;
+        if let Some(head) = this.origin_date.restore(bytes) {
+            this.written.push(&head);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        this.written.poll_write(&mut this.inner, cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let this = &mut *self;
+        ready!(this.written.poll_send(&mut this.inner, cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(this.written.poll_send(&mut this.inner, cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -244,7 +269,12 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        if self.origin_date.is_set() {
+            let mut parts = parts.iter().filter(|part| !part.is_empty());
+            return self.poll_write(cx, parts.next().map_or(&[], |part| part));
+        }
+        let this = &mut *self;
+        this.written.poll_write_vectored(&mut this.inner, cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -256,6 +286,7 @@ impl AsyncWrite for ClientStream {
 impl Shutdown for ClientStream {
     /// With requests unread, closing would be a reset, which could overtake the last response.
     async fn shutdown(&mut self) {
+        let _ = poll_fn(|cx| self.written.poll_send(&mut self.inner, cx)).await;
         self.inner.shutdown().await;
         if !self.ahead.is_empty() {
             let drained = async {

@@ -15,7 +15,7 @@ use pingora::{
 use super::{
     client_stream::ClientStream,
     ctx::peer_ip,
-    direct::Direct,
+    direct::{Direct, Served, Tunnel},
     http2,
     proxy::Edge,
     reply::{self, Rejected},
@@ -38,23 +38,16 @@ pub(super) struct ConnectionHandler {
 impl ServerApp for ConnectionHandler {
     async fn process_new(
         self: &Arc<Self>,
-        mut stream: Stream,
+        stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         self.state.pulse.start();
         let client = peer_ip(stream.get_socket_digest().as_deref());
-        let _open = match self.admit(client) {
-            Ok(open) => open,
-            Err(rejected) => {
-                Box::pin(reply::turn_away(&mut stream, rejected, &self.state)).await;
-                return None;
-            }
-        };
-        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            Box::pin(http2::serve(&self.proxy, stream, &self.state, shutdown)).await;
-        } else {
-            self.http1(ClientStream::new(stream), shutdown).await;
-        }
+        let open = self.admit(client);
+        let (handler, shutdown) = (Arc::clone(self), shutdown.clone());
+        // That of pingora would keep the state of a TLS handshake for as long as the connection is
+        // open.
+        tokio::spawn(async move { handler.serve(stream, open, &shutdown).await });
         None
     }
 
@@ -64,9 +57,32 @@ impl ServerApp for ConnectionHandler {
 }
 
 impl ConnectionHandler {
+    /// One connection. What is not the same for all of its life is boxed, and so gone once it is over:
+    /// a WebSocket keeps nothing of the requests before it.
+    async fn serve(
+        &self,
+        mut stream: Stream,
+        open: Result<OpenConnection, Box<Rejected>>,
+        shutdown: &ShutdownWatch,
+    ) {
+        let _open = match open {
+            Ok(open) => open,
+            Err(rejected) => {
+                return Box::pin(reply::turn_away(&mut stream, *rejected, &self.state)).await;
+            }
+        };
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return Box::pin(http2::serve(&self.proxy, stream, &self.state, shutdown)).await;
+        }
+        let requests = self.http1(ClientStream::new(stream), shutdown);
+        if let Some(mut tunnel) = Box::pin(requests).await {
+            tunnel.run().await;
+        }
+    }
+
     /// # Errors
     /// When there are too many connections, in all or of this client.
-    fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Rejected> {
+    fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Box<Rejected>> {
         let snapshot = self.state.snapshot();
         let server = &snapshot.config.model.server;
         let caps = Caps {
@@ -77,13 +93,13 @@ impl ConnectionHandler {
         let client = peer.filter(|&peer| !snapshot.config.trusted_proxies.contains(peer));
         self.state.connections.open(client, caps).map_err(|full| {
             self.state.metrics.connections_refused(full.name()).inc();
-            Rejected::of(error::too_many_connections())
+            Box::new(Rejected::of(error::too_many_connections()))
         })
     }
 
-    /// Serves one request after the other until the connection ends. What is rare is boxed: its state
-    /// would otherwise be part of every idle connection.
-    async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
+    /// Serves one request after the other until the connection ends, or is one of another protocol.
+    /// What is rare is boxed: its state would otherwise be part of every idle connection.
+    async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) -> Option<Tunnel> {
         let mut watch = shutdown.clone();
         // One for all requests: each registration takes a lock that all connections share.
         let mut shutdown_begun = pin!(async move {
@@ -97,28 +113,36 @@ impl ConnectionHandler {
             let reader = direct.reader(&mut stream, shutdown_begun.as_mut());
             let head = match reader.read(limits).await {
                 Head::Complete(head) => head,
-                Head::Http2 => return Box::pin(self.http2(stream, shutdown)).await,
-                Head::Closed => return,
+                Head::Http2 => {
+                    Box::pin(self.http2(stream, shutdown)).await;
+                    return None;
+                }
+                Head::Closed => return None,
                 Head::Rejected(rejected) => {
-                    return Box::pin(reply::reject(&mut stream, *rejected, &self.state)).await;
+                    Box::pin(reply::reject(&mut stream, *rejected, &self.state)).await;
+                    return None;
                 }
             };
             match direct.serve(&mut stream, &head).await {
-                Some(keep) if keep && stream.has_ended() => continue,
-                Some(_) => return,
-                None => {}
+                Served::Declined => {}
+                Served::Next if stream.has_ended() => continue,
+                Served::Next | Served::Last => return None,
+                Served::Switched(opened) => return Some(direct.into_tunnel(stream, opened)),
             }
+            stream.gather_writes(true);
             let mut session = ServerSession::new_http1(Box::new(stream));
             session.set_pipelined_prefix(head);
-            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
-                return;
-            };
-            let (reused, _) = reused.consume();
+            let (reused, _) = self
+                .proxy
+                .process_new_http(session, shutdown)
+                .await?
+                .consume();
             match reused.into_any().downcast::<ClientStream>() {
                 // Otherwise the next head would be looked for within the body of this request.
                 Ok(reused) if reused.has_ended() => stream = *reused,
-                _ => return,
+                _ => return None,
             }
+            stream.gather_writes(false);
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! connection ------ request_head        reads one head, within its limits; else 400, 408 or 431
+//!     |  ^          framing             the headers that say where it ends
 //!     |  ^          absolute_form       a head whose target is a URL, written with a path
 //!     |  ^          client_stream       lets a request be read to its end and no further
+//!     |  ^          gather, date        joins what pingora writes in parts; puts a header back into it
 //!     v  | keep-alive
 //!     |  `- http2                       the same for a connection with HTTP/2
 //!   proxy           (pingora calls these, in this order)
@@ -35,9 +37,12 @@ mod chunks;
 mod client_stream;
 mod connection;
 mod ctx;
+mod date;
 mod direct;
 mod downstream;
 mod failure;
+mod framing;
+mod gather;
 mod http2;
 mod logging;
 mod peer;

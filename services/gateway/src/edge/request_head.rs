@@ -19,7 +19,7 @@
 use std::{mem::MaybeUninit, pin::Pin, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use http::Method;
+use http::{Method, uri::PathAndQuery};
 use quartet_common::problem::Problem;
 use tokio::time::Instant;
 
@@ -28,6 +28,7 @@ use super::{
     chunks::Chunks,
     client_stream::{ClientStream, Extent},
     direct::{Alarm, RequestHead},
+    framing::Framing,
     reply::Rejected,
 };
 use crate::{error, request::Target};
@@ -254,11 +255,8 @@ fn check(
             return Err(error::malformed("the request head cannot be parsed"));
         }
     }
-    let (method, target) = (
-        request.method.unwrap_or_default(),
-        request.path.unwrap_or_default(),
-    );
-    if target.contains('#') {
+    let method = request.method.unwrap_or_default();
+    if request.path.unwrap_or_default().contains('#') {
         return Err(error::malformed(
             "the request target must not have a fragment",
         ));
@@ -271,7 +269,7 @@ fn check(
     framing.check(is_http_1_0)?;
     let respelled = absolute_form::respell(&request)?;
     match &respelled {
-        None => parsed.note(head, &request),
+        None => note(head, &request, parsed)?,
         Some(head) => note_again(head, parsed)?,
     }
     let extent = match framing.length {
@@ -291,82 +289,31 @@ fn note_again(head: &[u8], parsed: &mut RequestHead) -> Result<(), Problem> {
     if !matches!(result, Ok(httparse::Status::Complete(_))) {
         return Err(error::malformed("the request head cannot be parsed"));
     }
-    parsed.note(head, &request);
+    note(head, &request, parsed)
+}
+
+/// Notes a head. What is not noted as common is for pingora, whose refusal would be a bare 400 without
+/// a line in the log; so everything that it refuses is refused here.
+fn note(
+    head: &[u8],
+    request: &httparse::Request<'_, '_>,
+    parsed: &mut RequestHead,
+) -> Result<(), Problem> {
+    parsed.note(head, request);
+    if parsed.is_common() {
+        return Ok(());
+    }
+    let method = request.method.unwrap_or_default();
+    if Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(error::malformed("the method is invalid"));
+    }
+    // The same parser as pingora's.
+    if PathAndQuery::try_from(request.path.unwrap_or_default()).is_err() {
+        return Err(error::malformed(
+            "the request target has a character that a URL cannot have, or is too long",
+        ));
+    }
     Ok(())
-}
-
-/// The headers that say where a request ends and for whom it is.
-#[derive(Default)]
-struct Framing {
-    length: Option<u64>,
-    lengths: u32,
-    codings: u32,
-    hosts: u32,
-    upgrade: bool,
-}
-
-impl Framing {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Problem> {
-        let mut framing = Self::default();
-        for header in headers {
-            framing.note(header)?;
-        }
-        Ok(framing)
-    }
-
-    fn note(&mut self, header: &httparse::Header<'_>) -> Result<(), Problem> {
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        match header.name.len() {
-            14 if is("content-length") => {
-                self.lengths += 1;
-                let is_number = header.value.iter().all(u8::is_ascii_digit);
-                let text = std::str::from_utf8(header.value).ok().filter(|_| is_number);
-                self.length = text.and_then(|text| text.parse().ok());
-                if self.length.is_none() {
-                    return Err(error::malformed("Content-Length must be a whole number"));
-                }
-            }
-            17 if is("transfer-encoding") => {
-                self.codings += 1;
-                if !header.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(error::malformed("Transfer-Encoding must be chunked"));
-                }
-            }
-            4 if is("host") => {
-                self.hosts += 1;
-                if !header.value.iter().all(|&byte| is_authority(byte)) {
-                    return Err(error::malformed(
-                        "Host must be a host with an optional port",
-                    ));
-                }
-            }
-            7 if is("upgrade") => self.upgrade = true,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn check(&self, is_http_1_0: bool) -> Result<(), Problem> {
-        match (self.lengths, self.codings, self.hosts) {
-            (1.., 1.., _) => Err(error::malformed(
-                "Content-Length and Transfer-Encoding cannot be combined",
-            )),
-            (2.., ..) => Err(error::malformed("there must be at most one Content-Length")),
-            (_, 2.., _) => Err(error::malformed(
-                "there must be at most one Transfer-Encoding",
-            )),
-            (_, 1, _) if is_http_1_0 => Err(error::malformed(
-                "HTTP/1.0 does not support Transfer-Encoding",
-            )),
-            (_, _, 0) if !is_http_1_0 => Err(error::malformed("the Host header is missing")),
-            (_, _, 2..) => Err(error::malformed("there must be exactly one Host header")),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn is_authority(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
 }
 
 /// Method and path of a head that may be invalid, for the log.

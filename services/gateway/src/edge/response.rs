@@ -1,9 +1,9 @@
 //! Phase 6: the head of the upstream's response.
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use super::{ctx::Ctx, downstream, reply};
+use super::{client_stream::ClientStream, ctx::Ctx, downstream, reply};
 use crate::upstream::Outcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
@@ -38,7 +38,17 @@ pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: 
         return;
     }
     downstream::adapt(session, response);
+    keep_date(session, response);
     reply::decorate(response, ctx);
+}
+
+/// pingora would replace it; with HTTP/2 it does not.
+fn keep_date(session: &Session, response: &ResponseHeader) {
+    let stream = session.stream().map(|stream| (**stream).as_any());
+    let stream = stream.and_then(|stream| stream.downcast_ref::<ClientStream>());
+    if let (Some(stream), Some(date)) = (stream, response.headers.get(header::DATE)) {
+        stream.keep_date(date);
+    }
 }
 
 fn is_interim(response: &ResponseHeader) -> bool {

@@ -16,8 +16,8 @@ pub(super) fn listener_config(listen: &Listen, server: &Server) -> ListenerConfi
     options.tcp_keepalive = Some(tcp_keepalive(server));
     ListenerConfig::tcp(listen.address().to_string())
         .tcp_socket_options(options)
-        // Heads and bodies are read into buffers of their own; this one would only cost memory.
-        .l4_buffer(L4BufferSettings::default().read(0))
+        // Whoever reads or writes has buffers of its own; these would only cost memory.
+        .l4_buffer(L4BufferSettings::unbuffered())
 }
 
 /// For connections of clients and to upstreams: a peer that has vanished must not keep its place.

@@ -1,11 +1,13 @@
-//! How often memory is allocated for one request, on each path. Everything runs in this process; the
-//! client and the upstream allocate nothing, so what is counted is the gateway's.
+//! How often memory is allocated for a request, and how much of it an idle connection keeps.
+//! Everything runs in this process; the client and the upstream allocate nothing, so what is counted
+//! is the gateway's.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
     alloc::System,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,10 @@ const WARM_UP: u64 = 200;
 
 /// What a request may allocate on the direct path.
 const DIRECT_MAX: u64 = 16;
+/// Bytes. Ten thousand `WebSocket`s in 150 MB, with the gateway and what the allocator adds, leave
+/// 12 KiB for each.
+const WEBSOCKET_MAX: i64 = 5 * 1024;
+const KEPT_ALIVE_MAX: i64 = 8 * 1024;
 
 /// A server on a thread that allocates nothing once a connection is open.
 fn upstream() -> SocketAddr {
@@ -35,8 +41,10 @@ fn upstream() -> SocketAddr {
             let mut stream = stream.unwrap();
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
-                while matches!(stream.read(&mut buffer), Ok(1..)) {
-                    stream.write_all(RESPONSE).unwrap();
+                while let Ok(received @ 1..) = stream.read(&mut buffer) {
+                    let handshake = buffer[..received].starts_with(b"GET /guarded/ws ");
+                    let response = if handshake { SWITCHING } else { RESPONSE };
+                    stream.write_all(response).unwrap();
                 }
             });
         }
@@ -79,26 +87,90 @@ fn allocations(stream: &mut TcpStream, requests: u64) -> u64 {
     u64::try_from(made).unwrap() / requests
 }
 
-#[test]
-fn a_request_on_the_direct_path_allocates_little() {
+/// Ends when the connection does; a handshake is answered as one.
+const HANDSHAKE: &[u8] = b"GET /guarded/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n\
+    upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const CONNECTIONS: usize = 400;
+
+/// One for all tests, since a process starts its log once; one test after the other, since what the
+/// process allocates is counted.
+static GATEWAY: LazyLock<Mutex<(SocketAddr, tempfile::TempDir)>> =
+    LazyLock::new(|| Mutex::new(gateway()));
+
+/// A gateway with one worker thread. The directory holds its configuration.
+fn gateway() -> (SocketAddr, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let (public, admin, upstream) = (free_address(), free_address(), upstream());
-    let settings = |direct: bool| {
-        format!(
-            "shipped_routes = false\n[server]\nlisten = [\"{public}\"]\nadmin_listen = \"{admin}\"\n\
-             threads = 1\ndirect_path = {direct}\n[telemetry]\nlog = \"info\"\n\
-             [upstreams.u]\naddresses = [\"{upstream}\"]\n\
-             [limits.l]\nrequests = 1000000\nwindow_seconds = 60\n\
-             [routes.r]\npaths = [\"/guarded/*\"]\nupstream = \"u\"\nauth = \"public\"\nlimit = \"l\"\n"
-        )
-    };
+    let settings = format!(
+        "shipped_routes = false\n[server]\nlisten = [\"{public}\"]\nadmin_listen = \"{admin}\"\n\
+         threads = 1\n[telemetry]\nlog = \"info\"\n\
+         [upstreams.u]\naddresses = [\"{upstream}\"]\n\
+         [limits.l]\nrequests = 1000000\nwindow_seconds = 60\n\
+         [routes.r]\npaths = [\"/guarded/*\"]\nupstream = \"u\"\nauth = \"public\"\nlimit = \"l\"\n\
+         upgrade = true\n"
+    );
     let file = directory.path().join("gateway.toml");
-    std::fs::write(&file, settings(true)).unwrap();
+    std::fs::write(&file, settings).unwrap();
     let sources = Sources::of_process(Some(file));
     std::thread::spawn(move || quartet_gateway::serve(sources).unwrap());
+    (public, directory)
+}
+
+/// Sends `request` on so many connections, and returns them once each was answered with `status`.
+fn open(address: SocketAddr, count: usize, request: &[u8], status: &[u8]) -> Vec<TcpStream> {
+    let mut buffer = [0; 4096];
+    let mut streams = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = connect(address);
+        stream.write_all(request).unwrap();
+        let received = stream.read(&mut buffer).unwrap();
+        let received = &buffer[..received];
+        assert!(received.starts_with(status), "{}", received.escape_ascii());
+        streams.push(stream);
+    }
+    streams
+}
+
+/// What the gateway has allocated and not freed.
+fn held() -> i64 {
+    let stats = ALLOCATOR.stats();
+    let bytes = |bytes: usize| i64::try_from(bytes).unwrap();
+    // Reallocations are counted apart, as what they add.
+    let added = i64::try_from(stats.bytes_reallocated).unwrap();
+    bytes(stats.bytes_allocated) - bytes(stats.bytes_deallocated) + added
+}
+
+#[test]
+fn a_request_on_the_direct_path_allocates_little() {
+    let gateway = GATEWAY.lock().unwrap();
+    let public = gateway.0;
     let mut stream = connect(public);
     allocations(&mut stream, WARM_UP);
     let direct = allocations(&mut stream, REQUESTS);
     eprintln!("allocations per request on the direct path: {direct}");
     assert!(direct <= DIRECT_MAX, "{direct} allocations");
+}
+
+#[test]
+fn idle_connections_hold_little() {
+    let gateway = GATEWAY.lock().unwrap();
+    let public = gateway.0;
+    // Lists, tables and the buffers of the log have their size then.
+    allocations(&mut connect(public), WARM_UP);
+    let mut all = Vec::new();
+    for (name, request, status, most) in [
+        ("WebSocket", HANDSHAKE, &b"HTTP/1.1 101 "[..], WEBSOCKET_MAX),
+        ("connection", REQUEST, b"HTTP/1.1 200 ", KEPT_ALIVE_MAX),
+    ] {
+        all.push(open(public, CONNECTIONS, request, status));
+        let before = held();
+        all.push(open(public, CONNECTIONS, request, status));
+        let each = (held() - before) / i64::try_from(CONNECTIONS).unwrap();
+        eprintln!("an idle {name} holds {each} bytes");
+        assert!(each <= most, "an idle {name} holds {each} bytes");
+    }
+    drop(all);
 }

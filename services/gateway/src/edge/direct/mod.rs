@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! connection -> request     the head as positions in its bytes; what is rare is left to pingora
-//!               serve       route, policies, attempts: the same rules as on the other path
+//!               serve       route and policies: the same rules as on the other path
 //!                 answer, failed, closing        responses of the gateway's own
+//!               attempt     a replica, and what comes of it
 //!               heads       both heads, written again
 //!               exchange    both directions at once
-//!               tunnel      after the handshake of a WebSocket
+//!               tunnel      after the handshake of a WebSocket: the rest is gone by then
 //!                 response_head, chunks, body    where the response ends
 //!                 buffer, alarm                  what a connection has only while it is busy
 //! ```
@@ -25,6 +26,7 @@
 mod agreement;
 mod alarm;
 mod answer;
+mod attempt;
 mod body;
 mod buffer;
 mod chunks;
@@ -40,4 +42,5 @@ mod tunnel;
 
 pub(super) use alarm::Alarm;
 pub(super) use request::RequestHead;
-pub(super) use serve::Direct;
+pub(super) use serve::{Direct, Served};
+pub(super) use tunnel::Tunnel;

@@ -1,11 +1,6 @@
 //! One request from its head to its line in the log.
 
-use std::{
-    net::IpAddr,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use http::{Method, StatusCode, Version, header};
 use pingora::protocols::{GetSocketDigest as _, Ssl as _};
@@ -16,23 +11,19 @@ use super::{
     alarm::Alarm,
     buffer::Buffer,
     closing::linger,
-    connect::{Connected, connect},
-    exchange::{Client, Exchange, OnHead, Request, Timeouts},
-    failed::Failed,
+    exchange::Request,
     heads::{self, Edits},
     request::{RequestHead, RequestView},
-    response_head::ResponseHead,
-    tunnel::{self, Bounds},
+    tunnel::{Opened, Switched, Tunnel},
 };
 use crate::{
     edge::{
         client_stream::ClientStream,
         ctx::{Ctx, Received, peer_ip},
         downstream::is_dropped,
-        failure, logging, reply,
+        logging, reply,
         request::route,
         request_head::Reader,
-        response::has_answered,
     },
     error,
     policy::{
@@ -65,6 +56,17 @@ pub(super) struct Connection {
     pub(super) alarm: Alarm,
 }
 
+/// What becomes of the connection after a head.
+pub(in crate::edge) enum Served {
+    /// Nothing was done: the request is not for this path.
+    Declined,
+    /// Another request may follow.
+    Next,
+    Last,
+    /// No request follows, but another protocol.
+    Switched(Box<Opened>),
+}
+
 /// How a request ended.
 #[derive(Default)]
 pub(super) struct Ended {
@@ -74,6 +76,13 @@ pub(super) struct Ended {
     /// Another request may follow on the connection.
     pub(super) keep: bool,
     pub(super) error: Option<String>,
+}
+
+/// What came of an attempt that did not fail.
+pub(super) enum Outcome {
+    Ended(Ended),
+    /// The upstream agreed to another protocol.
+    Switched(Box<Switched>),
 }
 
 /// One request.
@@ -128,16 +137,15 @@ impl Direct {
         }
     }
 
-    /// Whether another request may follow. `None`: the request is not for this path.
     pub(in crate::edge) async fn serve(
         &mut self,
         stream: &mut ClientStream,
         head: &[u8],
-    ) -> Option<bool> {
+    ) -> Served {
         let snapshot = Arc::clone(self.snapshot());
         let server = &snapshot.config.model.server;
         if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
-            return None;
+            return Served::Declined;
         }
         self.head.drop_fields(head, |name| is_dropped(name, server));
         let connection = &mut self.connection;
@@ -150,10 +158,13 @@ impl Direct {
             authority: None,
             headers: &view,
         };
-        let matched = route(&snapshot, received).ok()?;
-        if !matched.route.direct || (self.head.asks_upgrade() && !opens(&matched.route, received)) {
-            return None;
-        }
+        let matched = route(&snapshot, received)
+            .ok()
+            .filter(|matched| matched.route.direct)
+            .filter(|matched| !self.head.asks_upgrade() || opens(&matched.route, received));
+        let Some(matched) = matched else {
+            return Served::Declined;
+        };
         connection.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
         ctx.identify(received, connection.peer, &connection.state);
@@ -167,13 +178,16 @@ impl Direct {
             body_bytes: self.head.body_bytes(),
             ctx,
         };
-        let ended = request.respond(received).await;
-        request.log(&ended);
-        let is_last = self.head.close();
-        if ended.lingers(is_last, stream) {
-            Box::pin(linger(stream)).await;
+        match request.respond(received).await {
+            Outcome::Ended(ended) => request.end(&ended, self.head.close()).await,
+            Outcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
         }
-        Some(ended.keep)
+    }
+
+    /// The connection after a switch. What requests of it shared is dropped.
+    pub(in crate::edge) fn into_tunnel(self, stream: ClientStream, opened: Box<Opened>) -> Tunnel {
+        let Connection { state, alarm, .. } = self.connection;
+        Tunnel::new(stream, alarm, state, opened)
     }
 
     /// Another attempt would need a body that this path does not keep.
@@ -189,8 +203,7 @@ impl Ended {
     fn lingers(&self, is_last: bool, stream: &mut ClientStream) -> bool {
         let slow = self.status == Some(StatusCode::REQUEST_TIMEOUT.as_u16());
         let silent = is_last && stream.has_ended() && stream.ahead().is_empty();
-        let tunnel = self.status == Some(StatusCode::SWITCHING_PROTOCOLS.as_u16());
-        !self.keep && self.status.is_some() && !slow && !silent && !tunnel
+        !self.keep && self.status.is_some() && !slow && !silent
     }
 }
 
@@ -211,22 +224,40 @@ impl InFlight<'_> {
         logging::record(done, &mut self.ctx, &self.connection.state);
     }
 
-    async fn respond(&mut self, received: Received<'_>) -> Ended {
+    /// Logs the end, and reads what the client is still sending.
+    async fn end(&mut self, ended: &Ended, is_last: bool) -> Served {
+        self.log(ended);
+        if ended.lingers(is_last, self.stream) {
+            Box::pin(linger(self.stream)).await;
+        }
+        if ended.keep {
+            Served::Next
+        } else {
+            Served::Last
+        }
+    }
+
+    fn into_opened(self, switched: Switched) -> Box<Opened> {
+        let (method, path) = (self.method.clone(), self.head.path().into());
+        Box::new(Opened::new(self.ctx, method, path, switched))
+    }
+
+    async fn respond(&mut self, received: Received<'_>) -> Outcome {
         match self.ctx.judge(received).await {
             Flow::Continue => {}
-            Flow::Reply(answer) => return Box::pin(self.answer(*answer)).await,
+            Flow::Reply(answer) => return Outcome::Ended(Box::pin(self.answer(*answer)).await),
         }
         let action = self.ctx.route().map(|route| route.action);
         let Some(Action::Proxy(index)) = action else {
-            return Box::pin(self.problem(error::internal())).await;
+            return Outcome::Ended(Box::pin(self.problem(error::internal())).await);
         };
         let upstream = Arc::clone(&self.ctx.snapshot.upstreams[index]);
         upstream.retry_budget.deposit();
         self.ctx.attempts.upstream = Some(Arc::clone(&upstream));
         let start = self.request_start(&upstream);
         match self.attempt(&upstream, start).await {
-            Ok(ended) => ended,
-            Err(failed) => Box::pin(self.failed(failed)).await,
+            Ok(outcome) => outcome,
+            Err(failed) => Outcome::Ended(Box::pin(self.failed(failed)).await),
         }
     }
 
@@ -301,135 +332,5 @@ impl InFlight<'_> {
         edits.set_bytes(&request_id::HEADER, ctx.request_id().as_bytes());
         edits.set_bytes(&TRACEPARENT, &ctx.trace.context().text());
         edits
-    }
-
-    /// Tries one replica after the other, as far as that is safe.
-    async fn attempt(
-        &mut self,
-        upstream: &Arc<Upstream>,
-        mut start: Request,
-    ) -> Result<Ended, Failed> {
-        let timeouts = self.timeouts();
-        loop {
-            let Connected { stream, reused } = self.connect(upstream).await?;
-            let client = Client {
-                stream: &mut *self.stream,
-                alarm: &mut self.connection.alarm,
-            };
-            let mut exchange = Exchange::new(client, stream, start, timeouts);
-            let mut on_head = Heads {
-                ctx: &mut self.ctx,
-                keep: self.keep,
-                status: None,
-            };
-            let result = exchange.run(&mut on_head).await;
-            let (status, keep) = (on_head.status, on_head.keep);
-            let bytes = exchange.body_bytes;
-            if result.is_ok() && exchange.has_switched() {
-                let (client, stream, first) = exchange.into_tunnel();
-                client.stream.read_on();
-                let bounds = Bounds {
-                    silence: timeouts.response,
-                    write: timeouts.write,
-                    end: reply::LINGER,
-                };
-                return Ok(Ended {
-                    status,
-                    bytes: tunnel::run(client, stream, first, bounds).await,
-                    ..Ended::default()
-                });
-            }
-            let Err(failure) = result else {
-                if let (Some(stream), Some(replica)) =
-                    (exchange.into_reusable(), &self.ctx.attempts.current)
-                {
-                    self.connection
-                        .state
-                        .pool
-                        .put(replica.address, upstream, stream);
-                }
-                return Ok(Ended {
-                    status,
-                    bytes,
-                    keep,
-                    error: None,
-                });
-            };
-            let can_reply = exchange.can_reply();
-            let unanswered = exchange.is_unanswered();
-            let again = exchange.into_request();
-            if failure.is_of_connection() {
-                let idempotent = self.method.is_idempotent();
-                let repeatable = idempotent && unanswered && again.is_some();
-                let (ctx, state) = (&mut self.ctx, &self.connection.state);
-                let retry = failure::after_a_failed_connection(ctx, state, repeatable, reused);
-                if let Some(again) = again.filter(|_| retry) {
-                    start = again;
-                    continue;
-                }
-            }
-            let sent = (!can_reply).then_some((status, bytes));
-            return Err(Failed::of(&failure, sent));
-        }
-    }
-
-    /// A connection to a replica; another replica, if one cannot be reached.
-    async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, Failed> {
-        let Connection { state, alarm, .. } = &mut *self.connection;
-        loop {
-            let now = Instant::now();
-            let attempts = &mut self.ctx.attempts;
-            let replica = upstream
-                .acquire(attempts.key, &attempts.tried, now)
-                .ok_or(Failed::unreachable(None))?;
-            let address = replica.address;
-            attempts.current = Some(replica);
-            attempts.started = Some(now);
-            let server = &self.ctx.snapshot.config.model.server;
-            match connect(address, upstream, server, &state.pool, alarm).await {
-                Ok(connected) => return Ok(connected),
-                Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
-                Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
-            }
-        }
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        let ctx = &self.ctx;
-        let write = ctx.snapshot.config.model.server.write_timeout_seconds;
-        let route = ctx.route();
-        Timeouts {
-            body: route.map_or(reply::LINGER, |route| route.body_timeout),
-            response: route.and_then(|route| {
-                if ctx.streaming {
-                    route.stream_timeout
-                } else {
-                    route.response_timeout
-                }
-            }),
-            write: Duration::from_secs(write),
-        }
-    }
-}
-
-/// Writes the heads of one response.
-struct Heads<'h> {
-    ctx: &'h mut Ctx,
-    keep: bool,
-    status: Option<u16>,
-}
-
-impl OnHead for Heads<'_> {
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
-        if head.is_interim() {
-            heads::write_interim(head, out);
-            return;
-        }
-        has_answered(self.ctx);
-        self.keep &= keep;
-        self.status = Some(head.status);
-        let mut edits = Edits::new(StatusCode::from_u16(head.status).unwrap_or_default());
-        reply::decorate(&mut edits, self.ctx);
-        heads::write_response(head, &edits, self.keep, out);
     }
 }

@@ -1,22 +1,34 @@
 //! A WebSocket after its handshake: bytes in both directions until one side ends.
 //!
-//! An idle one keeps no buffer. Each direction reads nothing before what it has read is written, so
-//! a slow reader slows down the writer.
+//! Most of the time one is idle, and there are thousands of them. So an idle one keeps no buffer, and
+//! of the request that opened it only what its line in the log needs. Each direction reads nothing
+//! before what it has read is written, so a slow reader slows down the writer.
 
 use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use http::Method;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     time::Instant,
 };
 
-use super::{buffer::Buffer, exchange::Client};
+use super::{
+    alarm::Alarm,
+    buffer::Buffer,
+    exchange::{Client, Timeouts},
+};
+use crate::{
+    edge::{client_stream::ClientStream, ctx::Ctx, logging, reply},
+    state::State,
+};
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +39,105 @@ pub(super) struct Bounds {
     pub(super) write: Duration,
     /// For what is under way when one side has ended.
     pub(super) end: Duration,
+}
+
+/// The upstream of an attempt that switched to another protocol.
+pub(super) struct Switched {
+    upstream: TcpStream,
+    /// What it has sent already.
+    first: Buffer,
+    status: Option<u16>,
+    bounds: Bounds,
+}
+
+/// What is left of the request.
+pub(in crate::edge) struct Opened {
+    ctx: Ctx,
+    method: Method,
+    path: Box<str>,
+    switched: Switched,
+}
+
+/// The rest of the life of a connection.
+pub(in crate::edge) struct Tunnel {
+    stream: ClientStream,
+    alarm: Alarm,
+    state: Arc<State>,
+    opened: Box<Opened>,
+}
+
+impl Switched {
+    pub(super) fn new(
+        upstream: TcpStream,
+        first: Buffer,
+        status: Option<u16>,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self {
+            upstream,
+            first,
+            status,
+            bounds: Bounds {
+                silence: timeouts.response,
+                write: timeouts.write,
+                end: reply::LINGER,
+            },
+        }
+    }
+}
+
+impl Opened {
+    pub(super) fn new(mut ctx: Ctx, method: Method, path: Box<str>, switched: Switched) -> Self {
+        ctx.policy.edits = Vec::new();
+        ctx.attempts.tried = Vec::new();
+        Self {
+            ctx,
+            method,
+            path,
+            switched,
+        }
+    }
+}
+
+impl Tunnel {
+    pub(super) fn new(
+        mut stream: ClientStream,
+        alarm: Alarm,
+        state: Arc<State>,
+        opened: Box<Opened>,
+    ) -> Self {
+        stream.read_on();
+        Self {
+            stream,
+            alarm,
+            state,
+            opened,
+        }
+    }
+
+    /// Runs until the connection ends, and logs the request that opened it.
+    pub(in crate::edge) async fn run(&mut self) {
+        let client = Client {
+            stream: &mut self.stream,
+            alarm: &mut self.alarm,
+        };
+        let Opened {
+            ctx,
+            method,
+            path,
+            switched,
+        } = &mut *self.opened;
+        let first = std::mem::replace(&mut switched.first, Buffer::lend());
+        let bytes = run(client, &mut switched.upstream, first, switched.bounds).await;
+        let done = logging::Done {
+            method,
+            path,
+            status: switched.status,
+            bytes,
+            error: None,
+        };
+        logging::record(done, ctx, &self.state);
+    }
 }
 
 /// Runs until both sides have ended, one has failed, or a bound is reached. Returns the bytes for the

@@ -25,6 +25,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = framing();
     rows.extend(lines());
     rows.extend(request_line());
+    rows.extend(targets());
     rows.extend(host());
     rows.extend(chunks());
     rows.extend(one_after_the_other());
@@ -269,10 +270,6 @@ fn request_line() -> Vec<Row> {
         bad("HTTP/01.1", "GET /~/x HTTP/01.1\r\nhost: a\r\n\r\n"),
         bad("a fragment", "GET /~/x#y HTTP/1.1\r\nhost: a\r\n\r\n"),
         bad(
-            "bytes outside of ASCII",
-            "GET /~/\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n",
-        ),
-        bad(
             "a NUL in the target",
             "GET /~/\0 HTTP/1.1\r\nhost: a\r\n\r\n",
         ),
@@ -298,7 +295,92 @@ fn request_line() -> Vec<Row> {
             &[405],
             &[],
         ),
+        bad(
+            "a method with a bracket",
+            "G[T /~/x HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
         bad("the asterisk form", "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ]
+}
+
+/// Characters that a URL cannot have, and those that clients send all the same.
+fn targets() -> Vec<Row> {
+    vec![
+        bad("`<` in the path", "GET /~/x< HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`>` in the path", "GET /~/x> HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`\"` in the path", "GET /~/x\" HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad(
+            "a backtick in the path",
+            "GET /~/x` HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad("`{` in the path", "GET /~/x{ HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`}` in the path", "GET /~/x} HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`\\` in the path", "GET /~/x\\ HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`^` in the path", "GET /~/x^ HTTP/1.1\r\nhost: a\r\n\r\n"),
+        row(
+            "`\\|` in the path",
+            "GET /~/x| HTTP/1.1\r\nhost: a\r\n\r\n",
+            &[200],
+            &["GET /x%7C 0"],
+        ),
+        row(
+            "`[` in the path",
+            "GET /~/x[ HTTP/1.1\r\nhost: a\r\n\r\n",
+            &[200],
+            &["GET /x%5B 0"],
+        ),
+        bad(
+            "one byte beyond ASCII in the path",
+            "GET /~/\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad(
+            "UTF-8 in the path",
+            "GET /~/\u{c3}\u{a9} HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad("`<` in the query", "GET /~/x?< HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad("`>` in the query", "GET /~/x?> HTTP/1.1\r\nhost: a\r\n\r\n"),
+        bad(
+            "`\"` in the query",
+            "GET /~/x?\" HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        row(
+            "a backtick in the query",
+            "GET /~/x?` HTTP/1.1\r\nhost: a\r\n\r\n",
+            &[200],
+            &["GET /x?` 0"],
+        ),
+        row(
+            "`{`, `}`, `\\|`, `\\`, `^`, `[`, `]` in the query",
+            "GET /~/x?{}|\\^[] HTTP/1.1\r\nhost: a\r\n\r\n",
+            &[200],
+            &["GET /x?{}|\\^[] 0"],
+        ),
+        bad(
+            "one byte beyond ASCII in the query",
+            "GET /~/x?\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        row(
+            "UTF-8 in the query",
+            "GET /~/x?\u{c3}\u{a9} HTTP/1.1\r\nhost: a\r\n\r\n",
+            &[200],
+            &["GET /x?\u{e9} 0"],
+        ),
+        bad(
+            "DEL in the target",
+            "GET /~/x\u{7f} HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad(
+            "`<` in the absolute form",
+            "GET http://a/~/x< HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad(
+            "a target of 70,000 bytes",
+            "GET /~/\u{2026} HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        bad(
+            "a name of 70,000 bytes",
+            "GET /~/x HTTP/1.1\r\nhost: a\r\n\u{2026}: 1\r\n\r\n",
+        ),
     ]
 }
 

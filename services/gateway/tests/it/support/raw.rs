@@ -11,7 +11,7 @@ use tokio::{
 
 use super::DEADLINE;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,

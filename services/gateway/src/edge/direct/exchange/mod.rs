@@ -15,9 +15,11 @@
 //!   events, which may never come, may not.
 //! - Every wait has a deadline, and all deadlines share one timer.
 
+mod deadlines;
+mod response;
+
 use std::{
     future::poll_fn,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -32,13 +34,9 @@ use super::{
     alarm::Alarm,
     body::{BodyReader, BodyWriter},
     buffer::Buffer,
-    chunks::Part,
     failed::Failure,
-    response_head::{self, HeadEnd, MAX_FIELDS, ResponseHead},
+    response_head::{HeadEnd, ResponseHead},
 };
-
-/// An upstream that sends more interim responses is broken.
-const MAX_INTERIM: usize = 16;
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +126,7 @@ impl Sending {
     }
 }
 
+/// How far the response has come.
 #[derive(Debug)]
 enum Response {
     Head(HeadEnd),
@@ -251,9 +250,9 @@ where
         matches!(self.response, Response::Switched)
     }
 
-    /// Both connections, and what the upstream has sent after its response.
-    pub(super) fn into_tunnel(self) -> (Client<'c, C>, U, Buffer) {
-        (self.client, self.upstream, self.received)
+    /// The upstream, and what it has sent after its response.
+    pub(super) fn into_tunnel(self) -> (U, Buffer) {
+        (self.upstream, self.received)
     }
 
     fn has_ended(&self) -> bool {
@@ -342,159 +341,6 @@ where
         }
         self.check_end()
     }
-
-    fn check_end(&self) -> Result<(), Failure> {
-        // Nothing but the end of the client would end the request.
-        let endless = self.has_events || self.timeouts.response.is_none();
-        if self.client_ended && endless {
-            return Err(Failure::ClientGone);
-        }
-        Ok(())
-    }
-
-    /// Passes on what was received.
-    fn process(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
-        loop {
-            match &mut self.response {
-                Response::Head(end) => {
-                    let found = end.find(self.received.unused()).map_err(Failure::Refused)?;
-                    match found {
-                        Some(length) => self.head(length, on_head)?,
-                        None if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
-                        None => return Ok(()),
-                    }
-                }
-                Response::Body { .. } => return self.body(),
-                Response::Ended { .. } | Response::Switched => return Ok(()),
-            }
-        }
-    }
-
-    fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), Failure> {
-        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
-            .map_err(Failure::Refused)?;
-        if head.is_interim() {
-            self.interim += 1;
-            if self.interim > MAX_INTERIM {
-                return Err(Failure::Refused("too many interim responses"));
-            }
-            self.response = Response::Head(HeadEnd::default());
-        } else if head.switches() {
-            if !self.is_handshake {
-                let why = "the upstream switched protocols without being asked";
-                return Err(Failure::Refused(why));
-            }
-            self.head_received = true;
-            self.response = Response::Switched;
-        } else {
-            self.head_received = true;
-            self.has_events = head.is_event_stream();
-            self.response = Response::Body {
-                reader: BodyReader::new(head.framing),
-                writer: BodyWriter::new(head.framing),
-                persistent: head.persistent,
-            };
-        }
-        let keep = self.sending.left == 0 && !self.client_ended;
-        self.answer_since = self.upstream_since;
-        on_head.head(&head, keep, &mut self.answering);
-        self.received.consume(length);
-        self.check_end()
-    }
-
-    fn body(&mut self) -> Result<(), Failure> {
-        let Response::Body {
-            reader,
-            writer,
-            persistent,
-        } = &mut self.response
-        else {
-            return Ok(());
-        };
-        self.answer_since = self.upstream_since;
-        if let BodyReader::Length(left) = reader
-            && self.answering.is_empty()
-            && (1..=*left).contains(&(self.received.unused().len() as u64))
-        {
-            // Passed on without a copy.
-            *left -= self.received.unused().len() as u64;
-            self.body_bytes += self.received.unused().len() as u64;
-            std::mem::swap(&mut self.received, &mut self.answering);
-            if *left == 0 {
-                self.response = Response::Ended {
-                    persistent: *persistent,
-                };
-            }
-            return Ok(());
-        }
-        let before = self.received.unused().len();
-        let mut rest = self.received.unused();
-        let ended = loop {
-            let part = reader.next(&mut rest);
-            match part.map_err(|_| Failure::Refused("the chunks of the response are invalid"))? {
-                Part::Data(data) => {
-                    self.body_bytes += data.len() as u64;
-                    writer.data(data, &mut self.answering);
-                }
-                Part::End => break true,
-                Part::More if self.upstream_ended && reader.ends_with_connection() => break true,
-                Part::More if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
-                Part::More => break false,
-            }
-        };
-        let used = before - rest.len();
-        if ended {
-            writer.end(&mut self.answering);
-            self.response = Response::Ended {
-                persistent: *persistent,
-            };
-        }
-        self.received.consume(used);
-        Ok(())
-    }
-
-    fn expired(&self) -> Failure {
-        match self.earliest() {
-            Some((_, Wait::Body)) => Failure::BodyTimeout,
-            Some((_, Wait::Answer)) => Failure::ClientStalled,
-            Some((_, Wait::Upstream)) | None => Failure::UpstreamTimeout,
-        }
-    }
-
-    /// The earliest of the deadlines in force.
-    fn earliest(&self) -> Option<(Instant, Wait)> {
-        let deadlines = self.deadlines().into_iter().flatten();
-        deadlines.min_by_key(|(deadline, _)| *deadline)
-    }
-
-    fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
-        let silence = self.timeouts.response;
-        let upstream = || Some((self.upstream_since + silence?, Wait::Upstream));
-        let request = if self.sending.is_done() {
-            None
-        } else if self.sending.buffer.is_empty() {
-            Some((self.body_since + self.timeouts.body, Wait::Body))
-        } else {
-            upstream()
-        };
-        let response = if !self.answering.is_empty() {
-            Some((self.answer_since + self.timeouts.write, Wait::Answer))
-        } else if self.sending.is_done() {
-            upstream()
-        } else {
-            None
-        };
-        [request, response]
-    }
-}
-
-/// Who is waited for.
-#[derive(Clone, Copy)]
-enum Wait {
-    Body,
-    Answer,
-    Upstream,
 }
 
 #[cfg(test)]

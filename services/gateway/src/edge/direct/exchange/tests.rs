@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::*;
+use super::{response::MAX_INTERIM, *};
 use crate::edge::client_stream::{ClientStream, Extent};
 
 const GET: &str = "GET / HTTP/1.1\r\n\r\n";

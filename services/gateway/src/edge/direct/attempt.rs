@@ -1,0 +1,152 @@
+//! The attempts of a request: a replica, a connection to it, and what comes of both.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use tokio::net::TcpStream;
+
+use super::{
+    buffer::Buffer,
+    connect::{Connected, connect},
+    exchange::{Client, Exchange, OnHead, Request, Timeouts},
+    failed::Failed,
+    heads::{self, Edits},
+    response_head::ResponseHead,
+    serve::{Connection, Ended, InFlight, Outcome},
+    tunnel::Switched,
+};
+use crate::{
+    edge::{ctx::Ctx, failure, reply, response::has_answered},
+    upstream::Upstream,
+};
+
+impl InFlight<'_> {
+    /// Tries one replica after the other, as far as that is safe.
+    pub(super) async fn attempt(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        mut start: Request,
+    ) -> Result<Outcome, Failed> {
+        let timeouts = self.timeouts();
+        loop {
+            let Connected { stream, reused } = self.connect(upstream).await?;
+            let client = Client {
+                stream: &mut *self.stream,
+                alarm: &mut self.connection.alarm,
+            };
+            let mut exchange = Exchange::new(client, stream, start, timeouts);
+            let mut on_head = Heads {
+                ctx: &mut self.ctx,
+                keep: self.keep,
+                status: None,
+            };
+            let result = exchange.run(&mut on_head).await;
+            let (status, keep, bytes) = (on_head.status, on_head.keep, exchange.body_bytes);
+            let failure = match result {
+                Ok(()) if exchange.has_switched() => {
+                    let (upstream, first) = exchange.into_tunnel();
+                    let switched = Switched::new(upstream, first, status, timeouts);
+                    return Ok(Outcome::Switched(Box::new(switched)));
+                }
+                Ok(()) => {
+                    let idle = exchange.into_reusable();
+                    self.put_back(upstream, idle);
+                    return Ok(Outcome::Ended(Ended {
+                        status,
+                        bytes,
+                        keep,
+                        error: None,
+                    }));
+                }
+                Err(failure) => failure,
+            };
+            let can_reply = exchange.can_reply();
+            let unanswered = exchange.is_unanswered();
+            let again = exchange.into_request();
+            if failure.is_of_connection() {
+                let idempotent = self.method.is_idempotent();
+                let repeatable = idempotent && unanswered && again.is_some();
+                let (ctx, state) = (&mut self.ctx, &self.connection.state);
+                let retry = failure::after_a_failed_connection(ctx, state, repeatable, reused);
+                if let Some(again) = again.filter(|_| retry) {
+                    start = again;
+                    continue;
+                }
+            }
+            let sent = (!can_reply).then_some((status, bytes));
+            return Err(Failed::of(&failure, sent));
+        }
+    }
+
+    /// Keeps a connection that can serve another request.
+    fn put_back(&self, upstream: &Upstream, idle: Option<TcpStream>) {
+        let replica = self.ctx.attempts.current.as_ref();
+        if let (Some(stream), Some(replica)) = (idle, replica) {
+            let pool = &self.connection.state.pool;
+            pool.put(replica.address, upstream, stream);
+        }
+    }
+
+    /// A connection to a replica; another replica, if one cannot be reached.
+    async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, Failed> {
+        let Connection { state, alarm, .. } = &mut *self.connection;
+        loop {
+            let now = Instant::now();
+            let attempts = &mut self.ctx.attempts;
+            let replica = upstream
+                .acquire(attempts.key, &attempts.tried, now)
+                .ok_or(Failed::unreachable(None))?;
+            let address = replica.address;
+            attempts.current = Some(replica);
+            attempts.started = Some(now);
+            let server = &self.ctx.snapshot.config.model.server;
+            match connect(address, upstream, server, &state.pool, alarm).await {
+                Ok(connected) => return Ok(connected),
+                Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
+                Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
+            }
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let ctx = &self.ctx;
+        let write = ctx.snapshot.config.model.server.write_timeout_seconds;
+        let route = ctx.route();
+        Timeouts {
+            body: route.map_or(reply::LINGER, |route| route.body_timeout),
+            response: route.and_then(|route| {
+                if ctx.streaming {
+                    route.stream_timeout
+                } else {
+                    route.response_timeout
+                }
+            }),
+            write: Duration::from_secs(write),
+        }
+    }
+}
+
+/// Writes the heads of one response.
+struct Heads<'h> {
+    ctx: &'h mut Ctx,
+    keep: bool,
+    status: Option<u16>,
+}
+
+impl OnHead for Heads<'_> {
+    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
+        if head.is_interim() {
+            heads::write_interim(head, out);
+            return;
+        }
+        has_answered(self.ctx);
+        self.keep &= keep;
+        self.status = Some(head.status);
+        let mut edits = Edits::new(StatusCode::from_u16(head.status).unwrap_or_default());
+        reply::decorate(&mut edits, self.ctx);
+        heads::write_response(head, &edits, self.keep, out);
+    }
+}

@@ -1,0 +1,50 @@
+//! Which wait ends first. Every one of them is in force only while something depends on it.
+
+use tokio::time::Instant;
+
+use super::Exchange;
+use crate::edge::direct::failed::Failure;
+
+/// Who is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    Body,
+    Answer,
+    Upstream,
+}
+
+impl<C, U> Exchange<'_, C, U> {
+    pub(super) fn expired(&self) -> Failure {
+        match self.earliest() {
+            Some((_, Wait::Body)) => Failure::BodyTimeout,
+            Some((_, Wait::Answer)) => Failure::ClientStalled,
+            Some((_, Wait::Upstream)) | None => Failure::UpstreamTimeout,
+        }
+    }
+
+    /// The earliest of the deadlines in force.
+    pub(super) fn earliest(&self) -> Option<(Instant, Wait)> {
+        let deadlines = self.deadlines().into_iter().flatten();
+        deadlines.min_by_key(|(deadline, _)| *deadline)
+    }
+
+    fn deadlines(&self) -> [Option<(Instant, Wait)>; 2] {
+        let silence = self.timeouts.response;
+        let upstream = || Some((self.upstream_since + silence?, Wait::Upstream));
+        let request = if self.sending.is_done() {
+            None
+        } else if self.sending.buffer.is_empty() {
+            Some((self.body_since + self.timeouts.body, Wait::Body))
+        } else {
+            upstream()
+        };
+        let response = if !self.answering.is_empty() {
+            Some((self.answer_since + self.timeouts.write, Wait::Answer))
+        } else if self.sending.is_done() {
+            upstream()
+        } else {
+            None
+        };
+        [request, response]
+    }
+}

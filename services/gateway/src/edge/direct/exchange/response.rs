@@ -1,0 +1,127 @@
+//! The direction from the upstream to the client: heads, then one body, framed anew.
+
+use std::mem::MaybeUninit;
+
+use super::{Exchange, OnHead, Response};
+use crate::edge::direct::{
+    body::{BodyReader, BodyWriter},
+    chunks::Part,
+    failed::Failure,
+    response_head::{self, HeadEnd, MAX_FIELDS},
+};
+
+/// An upstream that sends more interim responses is broken.
+pub(super) const MAX_INTERIM: usize = 16;
+
+impl<C, U> Exchange<'_, C, U> {
+    /// Passes on what was received.
+    pub(super) fn process(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
+        loop {
+            match &mut self.response {
+                Response::Head(end) => {
+                    let found = end.find(self.received.unused()).map_err(Failure::Refused)?;
+                    match found {
+                        Some(length) => self.head(length, on_head)?,
+                        None if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
+                        None => return Ok(()),
+                    }
+                }
+                Response::Body { .. } => return self.body(),
+                Response::Ended { .. } | Response::Switched => return Ok(()),
+            }
+        }
+    }
+
+    fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), Failure> {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
+            .map_err(Failure::Refused)?;
+        if head.is_interim() {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(Failure::Refused("too many interim responses"));
+            }
+            self.response = Response::Head(HeadEnd::default());
+        } else if head.switches() {
+            if !self.is_handshake {
+                let why = "the upstream switched protocols without being asked";
+                return Err(Failure::Refused(why));
+            }
+            self.head_received = true;
+            self.response = Response::Switched;
+        } else {
+            self.head_received = true;
+            self.has_events = head.is_event_stream();
+            self.response = Response::Body {
+                reader: BodyReader::new(head.framing),
+                writer: BodyWriter::new(head.framing),
+                persistent: head.persistent,
+            };
+        }
+        let keep = self.sending.left == 0 && !self.client_ended;
+        self.answer_since = self.upstream_since;
+        on_head.head(&head, keep, &mut self.answering);
+        self.received.consume(length);
+        self.check_end()
+    }
+
+    fn body(&mut self) -> Result<(), Failure> {
+        let Response::Body {
+            reader,
+            writer,
+            persistent,
+        } = &mut self.response
+        else {
+            return Ok(());
+        };
+        self.answer_since = self.upstream_since;
+        if let BodyReader::Length(left) = reader
+            && self.answering.is_empty()
+            && (1..=*left).contains(&(self.received.unused().len() as u64))
+        {
+            // Passed on without a copy.
+            *left -= self.received.unused().len() as u64;
+            self.body_bytes += self.received.unused().len() as u64;
+            std::mem::swap(&mut self.received, &mut self.answering);
+            if *left == 0 {
+                self.response = Response::Ended {
+                    persistent: *persistent,
+                };
+            }
+            return Ok(());
+        }
+        let before = self.received.unused().len();
+        let mut rest = self.received.unused();
+        let ended = loop {
+            let part = reader.next(&mut rest);
+            match part.map_err(|_| Failure::Refused("the chunks of the response are invalid"))? {
+                Part::Data(data) => {
+                    self.body_bytes += data.len() as u64;
+                    writer.data(data, &mut self.answering);
+                }
+                Part::End => break true,
+                Part::More if self.upstream_ended && reader.ends_with_connection() => break true,
+                Part::More if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
+                Part::More => break false,
+            }
+        };
+        let used = before - rest.len();
+        if ended {
+            writer.end(&mut self.answering);
+            self.response = Response::Ended {
+                persistent: *persistent,
+            };
+        }
+        self.received.consume(used);
+        Ok(())
+    }
+
+    pub(super) fn check_end(&self) -> Result<(), Failure> {
+        // Nothing but the end of the client would end the request.
+        let endless = self.has_events || self.timeouts.response.is_none();
+        if self.client_ended && endless {
+            return Err(Failure::ClientGone);
+        }
+        Ok(())
+    }
+}

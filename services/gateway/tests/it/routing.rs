@@ -286,10 +286,8 @@ async fn the_path_of_a_request_does_not_choose_the_host_of_its_redirect() {
                 };
                 let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
                 let response = exchange(address, request.as_bytes()).await;
-                let lines = response.head.lines();
-                let location = lines
-                    .filter_map(|line| line.strip_prefix("location: "))
-                    .next();
+                let mut lines = response.head.lines();
+                let location = lines.find_map(|line| line.strip_prefix("location: "));
                 let Some(location) = location else {
                     assert!(
                         (400..500).contains(&response.status),

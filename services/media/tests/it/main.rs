@@ -13,3 +13,4 @@ mod start;
 mod statements;
 mod support;
 mod sweep;
+mod ticks;

@@ -2,13 +2,14 @@
 
 use crate::harness::{Client, Options, Stack, raw};
 
-const INTERNAL: [&str; 6] = [
+const INTERNAL: [&str; 7] = [
     "/metrics",
     "/ready",
     "/routes",
     "/upstreams",
     "/admin",
     "/config",
+    "/internal/events",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +29,7 @@ async fn metrics_and_admin_paths_are_not_public() {
 async fn no_spelling_of_a_path_reaches_internal_endpoints() {
     let stack = Stack::small().await;
     let mut targets = Vec::new();
-    for inside in ["metrics", "ready"] {
+    for inside in ["metrics", "ready", "internal/events"] {
         for prefix in ["", "/v1/core", "/v1/media", "/v1/links", "/s", "/docs"] {
             for up in [
                 "..",
@@ -58,6 +59,7 @@ async fn no_spelling_of_a_path_reaches_internal_endpoints() {
             format!("GET {target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
         let answer = raw::exchange(stack.gateway(), request).await;
         assert!((400..500).contains(&answer.status), "{target}: {answer:?}");
+        assert_ne!(answer.status, 405, "{target} reaches the route of events");
         for word in ["http_server_requests", "\"checks\"", "process_start_time"] {
             assert!(!answer.body.contains(word), "{target}: {answer:?}");
         }

@@ -77,6 +77,18 @@ fn named_options(
     Ok(options.options([("statement_timeout", timeout.as_str())]))
 }
 
+/// One connection of the role that owns the schema, for what `migrate` does beside the migrations.
+///
+/// # Errors
+/// When the URL is not valid.
+pub fn owner_pool(settings: &Database) -> Result<PgPool, ConfigError> {
+    let options = owner_options(settings)?.options([("statement_timeout", "0")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
+        .connect_lazy_with(options))
+}
+
 /// A pool that connects on first use, and reconnects after an outage of the database.
 ///
 /// # Errors

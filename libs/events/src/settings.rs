@@ -7,6 +7,8 @@ use url::Url;
 use crate::signature::Signer;
 
 const DAY: u64 = 86_400;
+/// With the time for which dead letters are kept, less than that of ids in the inbox.
+const MAX_WAIT_DAYS: u64 = 60;
 
 /// The secrets that sign and verify.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub struct Delivery {
     pub batch_events: u32,
     pub batch_bytes: u32,
     pub max_tries: u32,
+    pub max_wait_seconds: u64,
     pub retention_seconds: u64,
 }
 
@@ -94,6 +97,8 @@ impl Delivery {
         within("events.batch_events", self.batch_events, 1..=1000)?;
         within("events.batch_bytes", self.batch_bytes, 1024..=1 << 20)?;
         within("events.max_tries", self.max_tries, 1..=100)?;
+        let wait = self.max_wait_seconds;
+        within("events.max_wait_seconds", wait, 3600..=MAX_WAIT_DAYS * DAY)?;
         within(
             "events.retention_seconds",
             self.retention_seconds,

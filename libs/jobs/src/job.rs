@@ -107,6 +107,14 @@ impl Job {
         self
     }
 
+    /// Lets a run in progress end at shutdown, which it learns of by [`Run::stopping`]. For continuous
+    /// jobs, which are canceled otherwise.
+    #[must_use]
+    pub fn finish_at_stop(mut self) -> Self {
+        self.cancel_at_stop = false;
+        self
+    }
+
     /// Varies every wait by up to this share of it, so that replicas do not run in step. 0.1 by
     /// default; values outside 0 to 1 are clamped.
     #[must_use]

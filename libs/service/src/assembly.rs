@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use quartet_common::{clock::Clock, config::ConfigError};
+use quartet_common::{
+    clock::Clock,
+    config::{ConfigError, Database},
+};
 use quartet_db::{Databases, Reads};
 use quartet_http::{
     front::App,
@@ -17,6 +20,9 @@ use crate::{
     documents,
     service::{Service, Settings, check},
 };
+
+/// To take jobs, to note their end, and to say that the worker lives.
+const QUEUE_CONNECTIONS: u32 = 3;
 
 impl Base {
     /// Checks the settings and opens the pool; connects to nothing.
@@ -33,11 +39,18 @@ impl Base {
         let databases = Databases::default();
         let application = format!("quartet-{}", S::NAME);
         let db = databases.open("database.url", sections.database, &application)?;
+        let queue = Database {
+            max_connections: QUEUE_CONNECTIONS,
+            ..sections.database.clone()
+        };
+        let queue_db = databases.open("database.url", &queue, &format!("{application}-queue"))?;
         let reads = format!("{application}-reads");
         Ok(Self {
             reads: Reads::open(&databases, db.clone(), sections.database, &reads)?,
             db,
             databases,
+            queue_db,
+            worker: sections.worker.clone(),
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
@@ -58,6 +71,11 @@ impl Base {
             Some(front) => App::from(router).with_front(front, stack),
             None => router.into(),
         }
+    }
+
+    /// The probes alone, for a process without an API.
+    pub fn probes(&self, readiness: Readiness) -> App {
+        health::router(readiness, self.metrics.clone()).into()
     }
 
     /// Ready while what the service adds responds, Postgres does, unless the service works without

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use quartet_auth::jwt::JwtVerifier;
-use quartet_common::{clock::Clock, config::Server};
+use quartet_common::{
+    clock::Clock,
+    config::{Server, Worker},
+};
 use quartet_db::{Databases, Reads};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::PgPool;
@@ -24,6 +27,9 @@ pub struct Base {
     pub verifier: JwtVerifier,
     pub metrics: Metrics,
     pub server: Arc<Server>,
+    /// For the queue of durable jobs.
+    pub queue_db: PgPool,
+    pub worker: Worker,
     /// Requests that run on although their clients may have left.
     pub running: TaskTracker,
     /// Canceled when the process shuts down.

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     base::Base,
+    dead_letters,
     replica::Replica,
     secrets::{Rotation, is_reloaded},
-    service::{Service, Settings, check},
+    service::{Service, Settings, check, check_serving},
 };
 
 /// Time between two looks at a database that is awaited.
@@ -37,14 +38,12 @@ struct Arguments<C: Subcommand> {
 #[derive(Subcommand)]
 enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
-    Serve {
-        /// Wait for the database to respond and for its migrations to be applied, 300 seconds unless
-        /// another number is given. At most 86400.
-        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
-              default_missing_value = "300",
-              value_parser = clap::value_parser!(u64).range(..=86_400))]
-        wait: Option<u64>,
-    },
+    Serve(Waiting),
+    /// Work on durable jobs and deliver events until SIGTERM. Serves only probes and metrics.
+    Worker(Waiting),
+    /// Print durable jobs and events that have failed for good, or have them tried again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Apply pending migrations to the schema of the service, then exit.
     Migrate,
     /// Print the OpenAPI document.
@@ -65,6 +64,23 @@ enum Command<C: Subcommand> {
     },
     #[command(flatten)]
     Own(C),
+}
+
+#[derive(clap::Args)]
+struct Waiting {
+    /// Wait for the database to respond and for its migrations to be applied, 300 seconds unless
+    /// another number is given. At most 86400.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "300",
+          value_parser = clap::value_parser!(u64).range(..=86_400))]
+    wait: Option<u64>,
+}
+
+/// What a process does until SIGTERM.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    Serve,
+    Worker,
 }
 
 /// Runs the command that the arguments name.
@@ -104,9 +120,25 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     // These need no secret of the service.
     let sections = |load: &dyn Fn(Check<S>) -> Loading<S>| load(|config| config.sections().check());
     match arguments.command {
-        Command::Serve { wait } => {
+        Command::Serve(Waiting { wait }) => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            serve::<S>(load(check)?, move || load(check), files, limit)
+            let loaded = load(check_serving)?;
+            serve::<S>(
+                Work::Serve,
+                loaded,
+                move || load(check_serving),
+                files,
+                limit,
+            )
+        }
+        Command::Worker(Waiting { wait }) => {
+            let limit = Duration::from_secs(wait.unwrap_or_default());
+            let loaded = load(check)?;
+            serve::<S>(Work::Worker, loaded, move || load(check), files, limit)
+        }
+        Command::DeadLetters(command) => {
+            let loaded = sections(&load)?;
+            dead_letters::run::<S>(loaded.config.sections().database, command)
         }
         Command::Migrate => migrate::<S>(&sections(&load)?.config),
         Command::Openapi { version } => print(in_version(S::DOCUMENT, version)?),
@@ -127,7 +159,11 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(quartet_db::migrate(S::MIGRATOR, sections.database, S::NAME))?;
+        .block_on(async {
+            quartet_db::migrate(S::MIGRATOR, sections.database, S::NAME).await?;
+            let owner = quartet_db::owner_pool(sections.database)?;
+            quartet_worker::migrate(&owner, S::NAME).await
+        })?;
     tracing::info!("the schema is up to date");
     Ok(())
 }
@@ -135,6 +171,7 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 /// `reload` reads the configuration again: on SIGHUP, for the log filter, and when a secret among
 /// `files` has changed. `wait` is how long the schema may take to become current.
 fn serve<S: Service>(
+    work: Work,
     loaded: Loaded<S::Config>,
     reload: impl Fn() -> Loading<S> + Clone + Send + Sync + 'static,
     files: Sources,
@@ -172,10 +209,16 @@ fn serve<S: Service>(
         let listener = bind().await?;
         let mut replica = Replica::<S>::new(config, base)?;
         built.send_replace(Some(replica.state.clone()));
-        replica.start().await?;
+        match work {
+            Work::Serve => replica.start().await?,
+            Work::Worker => replica.work(),
+        }
         // Only now: this line promises that every check of the start has passed.
         tracing::info!(address = %listener.local_addr()?, version = S::VERSION, "listening");
-        replica.run(listener).await
+        match work {
+            Work::Serve => replica.run(listener).await,
+            Work::Worker => replica.run_worker(listener).await,
+        }
     });
     if result.is_ok() {
         tracing::info!("stopped");

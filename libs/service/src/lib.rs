@@ -15,6 +15,7 @@
 mod assembly;
 mod base;
 mod command;
+mod dead_letters;
 mod documents;
 pub mod idempotency;
 mod replica;
@@ -24,4 +25,4 @@ mod service;
 pub use base::Base;
 pub use command::{main, with_base};
 pub use replica::Replica;
-pub use service::{NoCommand, Sections, Service, Settings, check};
+pub use service::{NoCommand, Sections, Service, Settings, check, check_serving};

@@ -6,9 +6,13 @@ use axum::Router;
 use quartet_db::STANDBY_CHECK;
 use quartet_http::{front::App, health::Readiness, serve::serve};
 use quartet_jobs::{Job, Runner};
+use quartet_worker::Worker;
 use tokio::net::TcpListener;
 
 use crate::{base::Base, service::Service};
+
+/// After this time without a sign of life, the durable jobs of a worker are taken by another one.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// A replica that has not served yet. Dropping it cancels its jobs.
 pub struct Replica<S: Service> {
@@ -16,6 +20,7 @@ pub struct Replica<S: Service> {
     pub state: S::State,
     readiness: Readiness,
     jobs: Runner,
+    worker: Worker,
 }
 
 impl<S: Service> Replica<S> {
@@ -30,20 +35,44 @@ impl<S: Service> Replica<S> {
         let readiness = base
             .readiness::<S>(&state)
             .notice("jobs", move || monitor.notices());
+        let grace = Duration::from_secs(base.server.shutdown_grace_seconds);
+        let settings = quartet_worker::Settings {
+            concurrency: usize::try_from(base.worker.concurrency)?,
+            poll_interval: Duration::from_millis(base.worker.poll_interval_ms),
+            // The runner cancels what takes longer.
+            grace: grace.saturating_sub(Duration::from_secs(1)),
+            dead_after: DEAD_AFTER,
+        };
+        let queue = (base.queue_db.clone(), S::NAME);
+        let worker = Worker::new(queue, S::tasks(&state), settings, &base.metrics);
+        let notices = worker.clone();
+        let readiness = readiness.notice("worker", move || notices.notices());
         Ok(Self {
             base,
             state,
             readiness,
             jobs,
+            worker,
         })
     }
 
-    /// Prepares what requests depend on, and starts the jobs.
+    /// Prepares what requests depend on, and starts the jobs, those of [`Self::work`] included unless
+    /// `worker.in_serve` is false.
     ///
     /// # Errors
     /// When the preparation fails, for instance because the database does not respond.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         self.base.verifier.prefetch();
+        self.watch_standby();
+        S::start(&self.state, &mut self.jobs).await?;
+        if self.base.worker.in_serve {
+            self.work();
+        }
+        Ok(())
+    }
+
+    /// Measures how far a standby lags, for what reads from it. Only requests do.
+    fn watch_standby(&mut self) {
         let reads = self.base.reads.clone();
         if reads.has_standby() {
             let check = move |_| {
@@ -53,7 +82,21 @@ impl<S: Service> Replica<S> {
             let job = Job::periodic("standby", STANDBY_CHECK, check);
             self.jobs.start(job.immediately().cancel_at_stop());
         }
-        S::start(&self.state, &mut self.jobs).await
+    }
+
+    /// Starts to work on durable jobs. What they read is of the primary.
+    pub fn work(&mut self) {
+        self.worker.start(&mut self.jobs);
+        S::work(&self.state, &mut self.jobs);
+    }
+
+    /// Like [`Self::run`], without the API: only probes and metrics are served.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn run_worker(self, listener: TcpListener) -> anyhow::Result<()> {
+        let probes = self.base.probes(self.readiness.clone());
+        self.serve_app(listener, |_| probes).await
     }
 
     /// Serves until `base.shutdown` is canceled. Then requests in flight, what the service does
@@ -88,6 +131,7 @@ impl<S: Service> Replica<S> {
             state,
             readiness,
             jobs,
+            worker: _worker,
         } = self;
         let app = wrap(base.app::<S>(state.clone(), readiness.clone()));
         let shutdown = base.shutdown.clone();
@@ -105,6 +149,7 @@ impl<S: Service> Replica<S> {
         }
         jobs.stop(grace).await?;
         base.db.close().await;
+        base.queue_db.close().await;
         Ok(served?)
     }
 }

@@ -7,11 +7,12 @@ use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Database, Jwt, Server, Telemetry},
+    config::{ConfigError, Database, Jwt, Server, Telemetry, Worker},
     problem::{Kind, kinds::render_markdown},
 };
 use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
+use quartet_worker::Tasks;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
@@ -35,6 +36,8 @@ pub trait Service: 'static {
     /// Whether a replica without the keys that verify tokens is not ready. If not, `/ready` only
     /// mentions that they are missing.
     const KEYS_REQUIRED: bool = true;
+    /// Whether the schema has an outbox.
+    const PUBLISHES: bool = false;
     /// Settings that [`Self::rotate`] puts in force while the process runs, beside the URLs of
     /// databases.
     const ROTATED: &'static [&'static str] = &[];
@@ -85,6 +88,13 @@ pub trait Service: 'static {
         jobs: &mut Runner,
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 
+    /// The kinds of durable jobs.
+    fn tasks(state: &Self::State) -> Tasks;
+
+    /// Starts the jobs that need no requests beside them: those of every process that works on durable
+    /// jobs.
+    fn work(_state: &Self::State, _jobs: &mut Runner) {}
+
     /// Called after the last request and before the jobs are stopped.
     fn stop(_state: &Self::State) -> impl Future<Output = ()> + Send {
         async {}
@@ -118,6 +128,14 @@ pub trait Settings {
     /// # Errors
     /// The first setting that breaks one.
     fn check(&self) -> Result<(), ConfigError>;
+
+    /// Rules that only a process with an API has to follow.
+    ///
+    /// # Errors
+    /// The first setting that breaks one.
+    fn check_serving(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 /// The sections of the settings that all services share.
@@ -126,6 +144,7 @@ pub struct Sections<'a> {
     pub server: &'a Server,
     pub database: &'a Database,
     pub jwt: &'a Jwt,
+    pub worker: &'a Worker,
     pub telemetry: &'a Telemetry,
 }
 
@@ -138,6 +157,7 @@ macro_rules! shared_sections {
                 server: &self.server,
                 database: &self.database,
                 jwt: &self.jwt,
+                worker: &self.worker,
                 telemetry: &self.telemetry,
             }
         }
@@ -149,9 +169,19 @@ impl Sections<'_> {
         self.server.check()?;
         self.database.check()?;
         self.jwt.check()?;
+        self.worker.check()?;
         self.telemetry.check()?;
         quartet_telemetry::check_filter(&self.telemetry.log)
     }
+}
+
+/// [`check`], and what only `serve` requires.
+///
+/// # Errors
+/// The first setting that breaks a rule.
+pub fn check_serving(config: &impl Settings) -> Result<(), ConfigError> {
+    check(config)?;
+    config.check_serving()
 }
 
 /// Every rule that types alone do not express.

@@ -6,8 +6,9 @@ use quartet_common::config::Database;
 use quartet_db as db;
 use secrecy::SecretString;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, migrate::Migrator,
-    postgres::PgConnectOptions,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 /// The variable with the URL of a superuser of a Postgres for tests.
@@ -38,6 +39,11 @@ impl TestDatabase {
         db::run(migrator, &mut connection, schema)
             .await
             .expect("migrations run");
+        let owner = PgPoolOptions::new().max_connections(1);
+        let owner = owner.connect(&this.owner_url()).await;
+        quartet_worker::migrate(&owner.expect("the owner may connect"), schema)
+            .await
+            .expect("the queue of durable jobs is created");
         this
     }
 

@@ -6,6 +6,8 @@
 pub mod arrows;
 mod bounds;
 pub mod child;
+#[cfg(feature = "database")]
+mod clockwork;
 mod closed;
 mod complete;
 pub mod contract;
@@ -18,6 +20,8 @@ pub mod server;
 mod watch;
 
 pub use bounds::accepted_numbers;
+#[cfg(feature = "database")]
+pub use clockwork::{assert_ticks_done, miss_ticks};
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};

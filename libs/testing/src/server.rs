@@ -30,6 +30,8 @@ struct Settings {
     _database: toml::Value,
     #[serde(rename = "jwt")]
     _jwt: toml::Value,
+    #[serde(rename = "worker")]
+    _worker: toml::Value,
     #[serde(rename = "telemetry")]
     _telemetry: toml::Value,
 }

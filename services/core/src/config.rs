@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
 use quartet_events::{Delivery, Endpoint, Secrets};
 use quartet_service::Settings;
@@ -29,6 +29,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub keys: Keys,
     pub passwords: Passwords,
@@ -129,6 +130,7 @@ pub struct Events {
     pub batch_events: u32,
     pub batch_bytes: u32,
     pub max_tries: u32,
+    pub max_wait_seconds: u64,
     pub retention_seconds: u64,
 }
 
@@ -148,7 +150,6 @@ pub struct Throttle {
 pub struct Retention {
     pub deleted_users_seconds: u64,
     pub ended_sessions_seconds: u64,
-    pub interval_seconds: u64,
     pub batch: u32,
 }
 
@@ -235,7 +236,6 @@ impl Config {
                 retention.ended_sessions_seconds,
                 0..=MAX_LIFETIME,
             ),
-            ("retention.interval", retention.interval_seconds, 1..=DAY),
         ] {
             within(&format!("{key}_seconds"), seconds, bounds)?;
         }
@@ -348,6 +348,7 @@ impl Events {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             max_tries: self.max_tries,
+            max_wait_seconds: self.max_wait_seconds,
             retention_seconds: self.retention_seconds,
         })
     }

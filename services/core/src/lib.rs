@@ -21,6 +21,7 @@ use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
 use quartet_service::{Base, with_base};
+use quartet_worker::Tasks;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
@@ -57,6 +58,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const PUBLISHES: bool = true;
 
     type Config = Config;
     type State = AppState;
@@ -90,6 +92,14 @@ impl quartet_service::Service for Service {
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
         Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    fn tasks(state: &AppState) -> Tasks {
+        jobs::tasks(&state.ctx)
+    }
+
+    fn work(state: &AppState, runner: &mut Runner) {
+        state.ctx.events.start(runner);
     }
 
     fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
 };
 use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
@@ -19,6 +19,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub public: Public,
     pub redirects: Redirects,
@@ -127,11 +128,15 @@ pub struct Events {
 impl Settings for Config {
     quartet_service::shared_sections!();
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check_serving(&self) -> Result<(), ConfigError> {
         if self.database.pooled && self.events.listen_url.is_none() {
             let rule = "must be set: LISTEN needs a session, which database.pooled rules out";
             return Err(ConfigError::invalid("events.listen_url", rule));
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.public.validate()?;
         self.redirects.validate()?;
         self.clicks.validate()?;

@@ -31,6 +31,7 @@ use quartet_common::{
 use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use quartet_service::Base;
+use quartet_worker::Tasks;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
@@ -99,7 +100,11 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(state, runner).await?)
+        Ok(jobs::start(&state.ctx, runner).await?)
+    }
+
+    fn tasks(state: &AppState) -> Tasks {
+        jobs::tasks(state)
     }
 
     /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
 use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
@@ -13,7 +13,6 @@ use url::Url;
 const MAX_TTL_SECONDS: u64 = 604_800;
 /// Of S3 and R2, for a single PUT.
 const MAX_PUT_BYTES: u64 = 5 << 30;
-const DAY: u64 = 86_400;
 
 const MAX_VERIFICATION_SECONDS: u64 = 3600;
 const MAX_SWEEP_BATCH: u32 = 10_000;
@@ -25,6 +24,7 @@ pub struct Config {
     pub server: Server,
     pub database: Database,
     pub jwt: Jwt,
+    pub worker: Worker,
     pub telemetry: Telemetry,
     pub s3: S3,
     pub uploads: Uploads,
@@ -58,7 +58,6 @@ pub struct Uploads {
     pub content_types: Vec<String>,
     pub verification_timeout_seconds: u64,
     pub abandoned_after_seconds: u64,
-    pub sweep_interval_seconds: u64,
     pub sweep_batch: u32,
 }
 
@@ -109,8 +108,6 @@ impl Settings for Config {
         )?;
         let late = uploads.abandoned_after_seconds;
         within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS)?;
-        let interval = uploads.sweep_interval_seconds;
-        within("uploads.sweep_interval_seconds", interval, 1..=DAY)?;
         let batch = uploads.sweep_batch;
         within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
         within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)

@@ -20,6 +20,7 @@ use quartet_common::{config::ConfigError, problem::Kind};
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
 use quartet_service::{Base, NoCommand};
+use quartet_worker::Tasks;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
@@ -65,8 +66,12 @@ impl quartet_service::Service for Service {
         state.readiness(readiness)
     }
 
-    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(state, runner).await?)
+    async fn start(state: &AppState, _jobs: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(&state.ctx).await?)
+    }
+
+    fn tasks(state: &AppState) -> Tasks {
+        jobs::tasks(state)
     }
 
     fn rotate(state: &AppState, config: &Config) {

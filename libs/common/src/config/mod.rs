@@ -27,7 +27,9 @@ pub use error::ConfigError;
 pub use key::environment;
 pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
-pub use sections::{Database, Jwt, OtlpProtocol, Server, Telemetry, empty_as_none, networks};
+pub use sections::{
+    Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
+};
 pub use sources::{Sources, Texts};
 pub use watch::Watch;
 

@@ -71,6 +71,15 @@ pub struct Jwt {
     pub leeway_seconds: u64,
 }
 
+/// Durable jobs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    pub in_serve: bool,
+    pub concurrency: u32,
+    pub poll_interval_ms: u64,
+}
+
 /// Logs and traces.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +197,19 @@ impl Jwt {
             "jwt.leeway_seconds",
             self.leeway_seconds,
             0..=MAX_LEEWAY_SECONDS,
+        )
+    }
+}
+
+impl Worker {
+    /// # Errors
+    /// The first setting out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        within("worker.concurrency", self.concurrency, 1..=100)?;
+        within(
+            "worker.poll_interval_ms",
+            self.poll_interval_ms,
+            100..=60_000,
         )
     }
 }

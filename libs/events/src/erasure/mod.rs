@@ -1,7 +1,7 @@
 //! What `user.deleted` causes in a service whose rows belong to users.
 //!
-//! The event only notes whose rows are to go, in its own transaction; a job erases them, in bounded
-//! steps and until nothing is left. Access tokens outlive their account, by as much as their
+//! The event only notes whose rows are to go, and adds the durable job `erase`, in its own transaction;
+//! the job erases them, in bounded steps and until nothing is left. Access tokens outlive their account, by as much as their
 //! lifetime, so that a deleted user may still create something: it is looked for again until no
 //! token can be valid any more.
 //!
@@ -9,13 +9,12 @@
 
 mod store;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use quartet_common::clock::Clock;
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::Notify;
 
 use crate::{
     event::Event,
@@ -35,7 +34,6 @@ const KEPT: TimeDelta = TimeDelta::days(31);
 pub struct Erasures {
     db: PgPool,
     clock: Clock,
-    asked: Arc<Notify>,
 }
 
 impl fmt::Debug for Erasures {
@@ -47,16 +45,7 @@ impl fmt::Debug for Erasures {
 impl Erasures {
     /// The erasures in the schema that the connections of `db` use.
     pub fn new(db: PgPool, clock: Clock) -> Self {
-        Self {
-            db,
-            clock,
-            asked: Arc::default(),
-        }
-    }
-
-    /// Notified when an erasure was asked for at this replica.
-    pub fn asked(&self) -> Arc<Notify> {
-        Arc::clone(&self.asked)
+        Self { db, clock }
     }
 
     /// Calls `erase` with the owner of each erasure that is due until it has changed no row.
@@ -123,9 +112,5 @@ impl Consumer for Erasures {
             let now = self.clock.now();
             Ok(store::ask(db, &event.subject, now).await?)
         })
-    }
-
-    fn applied(&self) {
-        self.asked.notify_one();
     }
 }

@@ -22,7 +22,10 @@ pub(super) async fn ask(
     )
     .bind(owner)
     .bind(now);
-    statement("erasures.ask", insert.execute(db)).await?;
+    statement("erasures.ask", insert.execute(&mut *db)).await?;
+    // The queue is that of quartet-worker. One that waits already does this, too.
+    let add = sqlx::query("SELECT FROM add_job('erase', payload => '{}', job_key => 'erase')");
+    statement("erasures.add_job", add.execute(db)).await?;
     Ok(())
 }
 

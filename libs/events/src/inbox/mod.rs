@@ -24,8 +24,9 @@ use crate::{event::Event, signature::Signer};
 
 /// Where events are received, beside the API. The gateway has no route to it.
 pub(crate) const PATH: &str = "/internal/events";
-/// Longer than publishers keep what they might deliver again.
-const KEPT: Duration = Duration::from_hours(31 * 24);
+/// Longer than publishers keep what they might deliver again: 60 days of waiting at most, retries, and
+/// 30 days as a dead letter.
+const KEPT: Duration = Duration::from_hours(100 * 24);
 const PURGE_BATCH: i64 = 1000;
 
 /// What a service does with events.
@@ -40,9 +41,6 @@ pub trait Consumer: Send + Sync + 'static {
         db: &'a mut PgConnection,
         event: &'a Event,
     ) -> BoxFuture<'a, Result<(), Rejected>>;
-
-    /// Called after the commit.
-    fn applied(&self) {}
 }
 
 /// Why an event was not applied.
@@ -188,7 +186,6 @@ impl Inbox {
         let reason = match applying.await {
             Ok(Ok(())) => {
                 tx.commit().await?;
-                consumer.applied();
                 return Ok(Ok("applied"));
             }
             Ok(Err(Rejected::Database(error))) if quartet_db::is_transient(&error) => {

@@ -39,7 +39,12 @@ pub(super) struct Series {
 }
 
 impl OutboxMetrics {
-    pub(super) fn register(to: &Metrics) -> Self {
+    pub(super) fn register(to: &Metrics, max_wait_seconds: u64) -> Self {
+        let max_wait = to.gauge(
+            "events_max_wait_seconds",
+            "Age at which an event that is not delivered becomes a dead letter",
+        );
+        max_wait.set(i64::try_from(max_wait_seconds).unwrap_or(i64::MAX));
         let metrics = Self {
             published: to.counter("events_published", "Events written to the outbox"),
             ..Self::default()

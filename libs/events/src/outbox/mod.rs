@@ -4,7 +4,8 @@
 //! written, no position --number--> position > cursor --deliver--> position <= cursor --> purged
 //!   (order of inserts)              (order of delivery)   |
 //!                                                         +--> retry ... --> delivered
-//!                                                         `--> dead letter after `max_tries`
+//!                                                         `--> dead letter after `max_tries`,
+//!                                                              or after `max_wait_seconds`
 //! ```
 //!
 //! Invariants:
@@ -20,6 +21,7 @@
 //!   the next holder of the lease begins at the same cursor.
 //! - No connection to Postgres is held during a request to a consumer.
 
+pub mod dead_letters;
 mod metrics;
 mod round;
 mod send;
@@ -118,7 +120,7 @@ impl Outbox {
             .timeout(Duration::from_secs(delivery.request_timeout_seconds))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let metrics = OutboxMetrics::register(metrics);
+        let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
         let targets = delivery.consumers.iter().map(|endpoint| Target {
             endpoint: endpoint.clone(),
             wake: Arc::default(),
@@ -183,8 +185,8 @@ impl Outbox {
         outcome
     }
 
-    /// Deletes events that are delivered for longer than `retention_seconds`, and dead letters after
-    /// 30 days, in bounded rounds to the end.
+    /// Deletes events that are delivered for longer than `retention_seconds`, dead letters after 30
+    /// days, and without consumers what has waited for `max_wait_seconds`, in bounded rounds to the end.
     ///
     /// # Errors
     /// When the database fails.
@@ -209,6 +211,28 @@ impl Outbox {
             db.commit().await?;
             purged >= full
         } {}
+        if consumers.is_empty() {
+            return self.purge_unwanted().await;
+        }
+        Ok(())
+    }
+
+    /// Without consumers, no cursor says what is delivered.
+    async fn purge_unwanted(&self) -> Result<(), sqlx::Error> {
+        let wait = Duration::from_secs(self.0.delivery.max_wait_seconds);
+        let before = self.0.clock.now() - wait;
+        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
+        let mut deleted = 0;
+        while {
+            let mut db = quartet_db::write(&self.0.db).await?;
+            let purged = store::purge_unwanted(&mut db, before, PURGE_BATCH).await?;
+            db.commit().await?;
+            deleted += purged;
+            purged >= full
+        } {}
+        if deleted > 0 {
+            tracing::warn!(events = deleted, "events for no consumer are deleted");
+        }
         Ok(())
     }
 

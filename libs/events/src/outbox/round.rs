@@ -21,6 +21,7 @@ const BACKOFF: Backoff = Backoff {
     max: Duration::from_hours(1),
 };
 const HELD: &str = "waits for an earlier event of the subject";
+const EXPIRED: &str = "the consumer did not accept events for too long";
 
 /// What a round has done.
 enum Step {
@@ -35,6 +36,9 @@ struct Batch {
     sent: Vec<Stored>,
     /// Not to be sent before an earlier event of the subject.
     held: Vec<Stored>,
+    /// Have waited for too long. A batch has no others beside them, so that they become dead letters
+    /// although the consumer is away.
+    expired: Vec<Stored>,
     body: Vec<u8>,
     cursor: i64,
 }
@@ -96,12 +100,19 @@ impl Inner {
             body: b"[".to_vec(),
             ..Batch::default()
         };
-        let due = store::due(db, ids, self.clock.now(), rows).await?;
+        let now = self.clock.now();
+        let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
+        let due = store::due(db, ids, now, rows).await?;
         let fresh = store::after(db, ids, lease.cursor, rows).await?;
         for stored in due.into_iter().chain(fresh) {
             let position = stored.position;
             let fresh = stored.tries.is_none();
-            if stored.held {
+            let expired = stored.since < oldest;
+            if expired && batch.sent.is_empty() && batch.held.is_empty() {
+                batch.expired.push(stored);
+            } else if expired || !batch.expired.is_empty() {
+                break;
+            } else if stored.held {
                 batch.held.push(stored);
             } else {
                 let event = stored.event.to_json().to_string();
@@ -170,7 +181,7 @@ impl Inner {
             cursor: batch.cursor,
             ..lease
         };
-        let nothing = batch.sent.is_empty() && batch.held.is_empty();
+        let nothing = batch.sent.is_empty() && batch.held.is_empty() && batch.expired.is_empty();
         let (retries, applied) = self.sort(batch, &failed);
         let mut tx = quartet_db::begin(&self.db).await?;
         if !store::give_back(&mut tx, name, moved).await? {
@@ -196,6 +207,13 @@ impl Inner {
         let (mut retries, mut applied) = (Vec::new(), Vec::new());
         for stored in batch.held {
             retries.push(waiting(&stored, now));
+        }
+        for stored in batch.expired {
+            retries.push(Retry {
+                reason: EXPIRED.to_owned(),
+                dead_at: Some(now),
+                ..waiting(&stored, now)
+            });
         }
         for stored in batch.sent {
             match failed.get(&stored.event.id) {
@@ -223,7 +241,18 @@ impl Inner {
     fn count(target: &Target, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
         let name = target.endpoint.name;
-        for retry in retries.iter().filter(|retry| retry.reason != HELD) {
+        let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
+        let expired = i64::try_from(expired.count()).unwrap_or(i64::MAX);
+        if expired > 0 {
+            target.series.died.inc_by(expired.unsigned_abs());
+            target.series.dead.inc_by(expired);
+            let text = "events that waited for too long are dead letters";
+            tracing::error!(consumer = name, events = expired, "{text}");
+        }
+        for retry in retries
+            .iter()
+            .filter(|retry| ![HELD, EXPIRED].contains(&&*retry.reason))
+        {
             target.series.failed.inc();
             let Retry {
                 position,

@@ -30,6 +30,8 @@ pub(super) struct Stored {
     pub(super) tries: Option<i32>,
     /// An earlier event of the subject waits for a retry.
     pub(super) held: bool,
+    /// Since when it could have been delivered.
+    pub(super) since: DateTime<Utc>,
 }
 
 /// An event that is to be tried again, or no more.
@@ -179,7 +181,7 @@ pub(super) async fn due(
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent, r.tries,
-                false AS held
+                false AS held, r.retry_at AS since
          FROM outbox_retries AS r JOIN outbox AS o ON o.position = r.position
          WHERE r.consumer = $1 AND r.dead_at IS NULL AND r.retry_at <= $2
            AND NOT EXISTS (SELECT FROM outbox_retries AS e
@@ -203,7 +205,7 @@ pub(super) async fn after(
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent,
-                NULL::integer AS tries,
+                NULL::integer AS tries, o.at AS since,
                 EXISTS (SELECT FROM outbox_retries AS r
                     WHERE r.consumer = $1 AND r.subject = o.subject AND r.dead_at IS NULL) AS held
          FROM outbox AS o WHERE o.position > $2 ORDER BY o.position LIMIT $3",
@@ -280,6 +282,25 @@ pub(super) async fn purge(
     Ok(deleted.rows_affected())
 }
 
+/// Deletes up to `limit` events of the time before `before` that no consumer will ever get.
+pub(super) async fn purge_unwanted(
+    db: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM outbox WHERE written IN (
+             SELECT o.written FROM outbox AS o
+             WHERE o.at < $1
+               AND NOT EXISTS (SELECT FROM outbox_retries AS r WHERE r.position = o.position)
+             ORDER BY o.written LIMIT $2 FOR UPDATE OF o SKIP LOCKED)",
+    )
+    .bind(before)
+    .bind(limit);
+    let deleted = statement("outbox.purge_unwanted", delete.execute(db)).await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Deletes up to `limit` dead letters of the time before `before`.
 pub(super) async fn purge_dead(
     db: &mut PgConnection,
@@ -308,5 +329,6 @@ fn stored(row: &PgRow, source: &str) -> Result<Stored, sqlx::Error> {
         event,
         tries: row.try_get("tries")?,
         held: row.try_get("held")?,
+        since: row.try_get("since")?,
     })
 }

@@ -1,7 +1,7 @@
 //! What the dispatcher does with consumers that fail, and the bounds of what it sends.
 
 use http::StatusCode;
-use quartet_events::NewEvent;
+use quartet_events::{NewEvent, outbox::dead_letters};
 use quartet_jobs::Runner;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -259,4 +259,79 @@ async fn a_publisher_wakes_the_dispatcher_after_its_commit() {
         .stop(std::time::Duration::from_secs(5))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::broken("eve", "reject")).await;
+    let outbox = place.outbox_with(consumer.address, |it| {
+        it.max_wait_seconds = 36_010;
+    });
+    place.publish(&outbox, "eve").await;
+    outbox.deliver_once().await.unwrap();
+    // From now on the consumer is away: nothing counts as tried.
+    consumer.answer(Some(StatusCode::SERVICE_UNAVAILABLE));
+    for _ in 0..25 {
+        place.publish(&outbox, "ada").await;
+    }
+    place.advance(9 * HOUR);
+    place.publish(&outbox, "late").await;
+    outbox.deliver_once().await.unwrap_err();
+    assert_eq!(place.metric("events_dead_total{"), "0");
+    assert_eq!(place.metric("events_max_wait_seconds{"), "36010");
+    place.advance(2 * HOUR);
+    let requests = consumer.requests();
+    outbox.deliver_once().await.unwrap_err();
+    assert_eq!(
+        consumer.requests(),
+        requests + 1,
+        "only the late one is sent"
+    );
+    assert_eq!(place.metric("events_dead_total{"), "26");
+    outbox.deliver_once().await.unwrap_err();
+    assert_eq!(outbox.notices(), ["media: 26 dead letters"]);
+    assert_eq!(place.metric("events_waiting{"), "1");
+    // The consumer is back.
+    consumer.answer(None);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("ada").await, [0i64; 0]);
+    assert_eq!(place.effects("late").await, [1]);
+    let mut db = place.database.connect_as_role().await;
+    let listed = dead_letters::list(&mut db, 2).await.unwrap();
+    assert_eq!(listed.len(), 2, "the list has a bound");
+    assert_eq!(
+        (listed[0].consumer.as_str(), listed[0].subject.as_str()),
+        ("media", "eve")
+    );
+    assert_eq!(
+        listed[1].reason,
+        "the consumer did not accept events for too long"
+    );
+    let now = place.clock.now();
+    let one = [("media".to_owned(), listed[1].position)];
+    let retry = async |db: &mut _, places, limit| {
+        dead_letters::retry(db, places, (now, limit)).await.unwrap()
+    };
+    assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 1);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("ada").await, [1]);
+    assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 0);
+    assert_eq!(retry(&mut db, None, 20).await, 20, "a round has a bound");
+    assert_eq!(retry(&mut db, None, 20).await, 5);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("ada").await.len(), 25);
+}
+
+#[tokio::test]
+async fn without_a_consumer_events_are_kept_for_a_time() {
+    let place = Place::new().await;
+    let nowhere = place.outbox_with(([127, 0, 0, 1], 1).into(), |it| it.consumers.clear());
+    place.publish(&nowhere, "ada").await;
+    place.advance(29 * 86_400);
+    nowhere.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
+    place.advance(2 * 86_400);
+    nowhere.purge().await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
 }

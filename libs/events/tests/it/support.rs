@@ -155,6 +155,7 @@ pub(crate) fn delivery(consumer: SocketAddr) -> Delivery {
         batch_events: 10,
         batch_bytes: 48 * 1024,
         max_tries: MAX_TRIES,
+        max_wait_seconds: 30 * 86_400,
         retention_seconds: 3600,
     }
 }

@@ -96,7 +96,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         "service",
         &[
             ["lib", "*", ""],
-            ["command", "base replica secrets service", ""],
+            ["command", "base dead_letters replica secrets service", ""],
+            ["dead_letters", "service", ""],
             ["secrets", "service", ""],
             ["replica", "base service", ""],
             ["assembly", "base documents service", ""],
@@ -117,10 +118,24 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["contract", "closed", ""],
             ["closed", "", ""],
             ["pooler", "database", ""],
+            ["clockwork", "", ""],
             ["database", "", ""],
             ["issuer", "", ""],
             ["child", "", ""],
             ["bounds", "", ""],
+        ],
+    ),
+    (
+        "worker",
+        &[
+            ["lib", "*", ""],
+            ["worker", "driver metrics store task", "axum"],
+            ["driver", "", "axum"],
+            ["store", "metrics task", "axum"],
+            ["dead_letters", "", "axum"],
+            ["task", "metrics", "axum sqlx"],
+            ["metrics", "", "axum"],
+            ["schema", "", "axum"],
         ],
     ),
     (
@@ -155,6 +170,9 @@ fn statements_are_named() {
         ("events", "outbox"),
         ("events", "inbox"),
         ("events", "erasure"),
+        ("worker", "store"),
+        ("worker", "dead_letters"),
+        ("worker", "schema"),
     ] {
         let manifest_dir = format!("{}/../{library}", env!("CARGO_MANIFEST_DIR"));
         arrows::check_statements(&manifest_dir, room);

@@ -1,10 +1,11 @@
-//! Work beside the requests. All replicas run all jobs at once.
+//! Work beside the requests: jobs of each replica, and durable jobs, which one worker does for all.
 
 mod purge;
 
 use std::time::Duration;
 
 use quartet_jobs::{Job, Runner};
+use quartet_worker::Tasks;
 
 use crate::{domain::Context, error::Error, state::AppState};
 
@@ -21,12 +22,12 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
         maintain_keys(owned.clone())
     });
     runner.start(keys.cancel_at_stop());
-    let interval = Duration::from_secs(ctx.config.retention.interval_seconds);
-    let owned = ctx.clone();
-    let purge = Job::periodic("purge", interval, move |_| purge::run(owned.clone()));
-    runner.start(purge.cancel_at_stop());
-    ctx.events.start(runner);
     Ok(())
+}
+
+/// The durable jobs.
+pub(crate) fn tasks(ctx: &Context) -> Tasks {
+    Tasks::new(ctx.clone()).with::<purge::Purge>()
 }
 
 impl AppState {

@@ -3,12 +3,28 @@
 use std::time::Duration;
 
 use quartet_service::idempotency;
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::Context,
     error::Error,
     store::{refresh_tokens, sessions, throttles, users},
 };
+
+/// Every minute.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Purge {}
+
+impl Task for Purge {
+    const NAME: &'static str = "purge";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    type Context = Context;
+
+    async fn run(self, ctx: Context) -> anyhow::Result<()> {
+        Ok(run(ctx).await?)
+    }
+}
 
 /// Deletes in bounded batches until one is not full. Children go before their parents: a cascade
 /// would not be bounded.

@@ -68,12 +68,17 @@ fn sighup_ends_no_command() {
 pub(crate) struct Started {
     pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    address: String,
 }
 
 impl Started {
     pub(crate) fn new(mut command: Command) -> Self {
         let mut this = Self::starting(&mut command);
-        this.find("listening");
+        let listening = this.find("listening").0;
+        listening["address"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut this.address);
         this
     }
 
@@ -81,7 +86,11 @@ impl Started {
     pub(crate) fn starting(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            address: String::new(),
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -111,9 +120,13 @@ impl Drop for Started {
 }
 
 pub(crate) fn serve(database: &TestDatabase, key: &str) -> Command {
+    command("serve", database, key)
+}
+
+fn command(name: &str, database: &TestDatabase, key: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-core"));
     command
-        .arg("serve")
+        .arg(name)
         .env_clear()
         .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
         .env("QUARTET_KEYS_MASTER_KEY", key)
@@ -270,4 +283,43 @@ async fn the_owner_of_the_schema_and_a_superuser_may_not_serve() {
         assert!(stderr.contains(power), "{stderr}");
         assert!(stderr.contains("serve as `quartet_core`"), "{stderr}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_serves_probes_alone_and_works_on_durable_jobs() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    let mut db = database.connect_as_role().await;
+    let idle = command("serve", &database, GOOD_KEY)
+        .env("QUARTET_WORKER_IN_SERVE", "false")
+        .stdout(Stdio::null())
+        .spawn();
+    let mut idle = idle.unwrap();
+    for statement in ["SELECT add_job('purge')", "SELECT add_job('unknown')"] {
+        sqlx::query(statement).execute(&mut db).await.unwrap();
+    }
+    let worker = Started::new(command("worker", &database, GOOD_KEY));
+    let get = async |path: &str| {
+        let url = format!("http://{}{path}", worker.address);
+        reqwest::get(url).await.unwrap().status()
+    };
+    assert_eq!(get("/ready").await, 200);
+    assert_eq!(get("/metrics").await, 200);
+    assert_eq!(get("/v1/core/users/me").await, 404);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let left = sqlx::query_scalar("SELECT task_identifier FROM jobs ORDER BY 1");
+        let left: Vec<String> = left.fetch_all(&mut db).await.unwrap();
+        if left == ["unknown"] {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left:?}");
+    }
+    let workers = "SELECT count(*) FROM _private_workers";
+    let workers: i64 = sqlx::query_scalar(workers)
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(workers, 1, "the replica leaves the work to the worker");
+    idle.kill().unwrap();
+    idle.wait().unwrap();
 }

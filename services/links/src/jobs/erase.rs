@@ -1,25 +1,31 @@
 //! Deletes the links of deleted users, then their clicks, as those of any deleted link: see `purge`.
 
-use std::time::Duration;
-
-use quartet_jobs::Run;
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
 use crate::{domain::Context, jobs::purge, state::AppState, store::maintenance};
 
-pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 const ROWS: i32 = 500;
 
-/// # Errors
-/// When the database fails, or a step of the purge has failed.
-pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
-    let ctx = &state.ctx;
-    let erased = ctx
-        .erasures
-        .run(|owner| step(ctx, owner), || run.is_stopping());
-    if erased.await? > 0 {
-        purge::run(state, run).await?;
+/// Every minute, and with each event.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Erase {}
+
+impl Task for Erase {
+    const NAME: &'static str = "erase";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    const AT_START: bool = true;
+    type Context = AppState;
+
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        let stopping = || state.base.shutdown.is_cancelled();
+        let ctx = &state.ctx;
+        let erased = ctx.erasures.run(|owner| step(ctx, owner), stopping);
+        if erased.await? > 0 {
+            purge::run(&state, stopping).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 async fn step(ctx: &Context, owner: String) -> Result<u64, sqlx::Error> {

@@ -1,4 +1,4 @@
-//! Work beside the requests. All replicas run all jobs at once.
+//! Work beside the requests: jobs of each replica, and durable jobs, which one worker does for all.
 //!
 //! `flush` is essential: a replica that cannot read its click log must not keep filling it. It ends
 //! by itself once the log is closed and stored. It is no run that succeeds or fails, so that it has
@@ -15,15 +15,15 @@ mod skipped;
 use std::time::Duration;
 
 use quartet_jobs::{Job, Runner};
+use quartet_worker::Tasks;
 
-use crate::{error::Error, state::AppState};
+use crate::{domain::Context, error::Error, state::AppState};
 
 /// Runs maintenance once, because requests need today's salt and partitions, then starts the jobs.
 ///
 /// # Errors
 /// When maintenance fails.
-pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), Error> {
-    let ctx = &state.ctx;
+pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
     maintain::run(ctx.clone()).await?;
     // The first visitor does not wait for a new connection.
     drop(quartet_db::read(&ctx.redirects_db).await?);
@@ -42,16 +42,12 @@ pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), E
         maintain::run(owned.clone())
     });
     runner.start(maintain.cancel_at_stop());
-    let owned = state.clone();
-    let erase = Job::periodic("erase", erase::INTERVAL, move |run| {
-        erase::run(owned.clone(), run)
-    });
-    let erase = erase.wake_on(ctx.erasures.asked());
-    runner.start(erase.immediately().cancel_at_stop());
-    let owned = state.clone();
-    let purge = Job::periodic("purge", purge::INTERVAL, move |run| {
-        purge::run(owned.clone(), run)
-    });
-    runner.start(purge.immediately().cancel_at_stop());
     Ok(())
+}
+
+/// The durable jobs.
+pub(crate) fn tasks(state: &AppState) -> Tasks {
+    Tasks::new(state.clone())
+        .with::<purge::Purge>()
+        .with::<erase::Erase>()
 }

@@ -4,11 +4,10 @@
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use quartet_jobs::Run;
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{Context, click_batches::VISITOR_DAYS},
@@ -16,18 +15,33 @@ use crate::{
     store::{links::LinkId, maintenance},
 };
 
-pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 const ROWS: i32 = 5000;
 /// Links that may fail before a run gives up.
 const MAX_FAILURES: usize = 16;
 
+/// Every minute.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Purge {}
+
+impl Task for Purge {
+    const NAME: &'static str = "purge";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    const AT_START: bool = true;
+    type Context = AppState;
+
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        let stopping = || state.base.shutdown.is_cancelled();
+        run(&state, stopping).await
+    }
+}
+
 /// # Errors
 /// When a step has failed; the other links were purged all the same.
-pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
+pub(super) async fn run(state: &AppState, stopping: impl Fn() -> bool) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());
-    while !run.is_stopping() && failed.len() < MAX_FAILURES {
+    while !stopping() && failed.len() < MAX_FAILURES {
         let now = ctx.clock.now();
         let mut db = quartet_db::write(&ctx.clicks_db).await?;
         let next = maintenance::next_purge(&mut db, now, &failed).await?;
@@ -38,7 +52,7 @@ pub(super) async fn run(state: AppState, run: Run) -> anyhow::Result<()> {
             outcome = Err(error).with_context(|| format!("purge {link_id}"));
         }
     }
-    while !run.is_stopping() {
+    while !stopping() {
         let mut db = quartet_db::write(&ctx.clicks_db).await?;
         let dropped = maintenance::drop_freed_slugs(&mut db, ROWS).await?;
         db.commit().await?;

@@ -25,5 +25,6 @@ mod standby;
 mod subscriptions;
 mod support;
 mod survival;
+mod ticks;
 mod variables;
 mod websocket;

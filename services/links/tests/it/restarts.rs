@@ -5,7 +5,6 @@ use quartet_devstack::{
     roles::{self, Passwords},
 };
 use quartet_links::MIGRATOR;
-use sqlx::Connection as _;
 use tokio::task::spawn_blocking;
 
 use crate::support::{Cluster, eventually, problem_code};
@@ -26,10 +25,12 @@ pub(crate) async fn server() -> (Postgres, String) {
     })
     .await
     .unwrap();
-    let mut owner = sqlx::PgConnection::connect(&owner).await.unwrap();
-    quartet_db::run(&MIGRATOR, &mut owner, "links")
+    let owner = sqlx::PgPool::connect(&owner).await.unwrap();
+    let mut connection = quartet_db::write(&owner).await.unwrap();
+    quartet_db::run(&MIGRATOR, &mut connection, "links")
         .await
         .unwrap();
+    quartet_worker::migrate(&owner, "links").await.unwrap();
     (postgres, url)
 }
 

@@ -196,8 +196,43 @@ async fn row_security_is_forced_on_every_table() {
         .await
         .unwrap();
     open.sort();
-    // No request reads the two tables of events: what another service has sent, and whom to erase.
-    assert_eq!(open, ["_sqlx_migrations", "erasures", "inbox"]);
+    // No request reads the two tables of events: what another service has sent, and whom to erase. Nor
+    // those of the queue of durable jobs, which belong to no user: grants protect them, and the role
+    // of the service may neither define nor truncate them.
+    let queue = [
+        "_private_job_queues",
+        "_private_job_retirements",
+        "_private_jobs",
+        "_private_known_crontabs",
+        "_private_tasks",
+        "_private_workers",
+        "migrations",
+    ];
+    let events = ["_sqlx_migrations", "erasures", "inbox"];
+    let mut expected: Vec<&str> = queue.into_iter().chain(events).collect();
+    expected.sort_unstable();
+    assert_eq!(open, expected);
+    let mut role = replica.cluster.database.connect_as_role().await;
+    for table in queue {
+        for statement in [
+            format!("TRUNCATE links.{table} CASCADE"),
+            format!("DROP TABLE links.{table} CASCADE"),
+            format!("ALTER TABLE links.{table} ADD COLUMN more integer"),
+            format!(
+                "CREATE TRIGGER more BEFORE INSERT ON links.{table}
+                     EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+            ),
+        ] {
+            let error = run(&mut role, &statement).await.unwrap_err();
+            assert_eq!(sql_state(&error), "42501", "{statement}: {error}");
+        }
+    }
+    let error = run(&mut role, "DELETE FROM links.migrations").await;
+    assert_eq!(
+        sql_state(&error.unwrap_err()),
+        "42501",
+        "the book is read only"
+    );
     let data = replica
         .data("usr_carol", "{ links { totalCount } }", json!({}))
         .await;

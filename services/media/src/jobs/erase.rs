@@ -1,13 +1,26 @@
 //! Erases what deleted users own: hides their assets, then has the sweep delete objects and rows, which
 //! goes on until the store has deleted every object.
 
-use std::time::Duration;
-
 use quartet_service::idempotency;
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
-use crate::{domain::Context, error::Error, jobs::sweep, store::sweeps};
+use crate::{domain::Context, error::Error, jobs::sweep, state::AppState, store::sweeps};
 
-pub(super) const INTERVAL: Duration = Duration::from_mins(1);
+/// Every minute, and with each event.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Erase {}
+
+impl Task for Erase {
+    const NAME: &'static str = "erase";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    type Context = AppState;
+
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        let stopping = || state.base.shutdown.is_cancelled();
+        Ok(run(&state.ctx, stopping).await.map(drop)?)
+    }
+}
 
 /// Returns the number of rows that were hidden or deleted. `stopping` ends it between two steps.
 pub(super) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u64, Error> {

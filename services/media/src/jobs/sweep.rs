@@ -18,10 +18,13 @@
 use std::{fmt, future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
+use quartet_worker::Task;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{Context, assets::delete_objects},
     error::Error,
+    state::AppState,
     store::{
         objects::ObjectError,
         sweeps::{self, Claim, UploadSweepRow},
@@ -32,6 +35,21 @@ use crate::{
 const LEASE: Duration = Duration::from_mins(5);
 /// Requests to the store at once.
 const DELETES_AT_ONCE: usize = 16;
+
+/// Every minute.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Sweep {}
+
+impl Task for Sweep {
+    const NAME: &'static str = "sweep";
+    const CRON: Option<&'static str> = Some("* * * * *");
+    type Context = AppState;
+
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        let stopping = || state.base.shutdown.is_cancelled();
+        Ok(run(&state.ctx, stopping).await.map(drop)?)
+    }
+}
 
 /// What a round has done.
 #[derive(Default)]

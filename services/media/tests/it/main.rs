@@ -12,3 +12,4 @@ mod presign;
 mod start;
 mod support;
 mod sweep;
+mod ticks;

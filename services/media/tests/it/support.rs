@@ -35,7 +35,7 @@ static CONTRACT: LazyLock<Contract> =
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
-    config: Config,
+    pub(crate) config: Config,
     pub(crate) clock: Clock,
     pub(crate) issuer: Issuer,
     pub(crate) database: TestDatabase,

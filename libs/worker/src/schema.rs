@@ -1,0 +1,51 @@
+//! The tables of the queue, in the schema of the service.
+
+use graphile_worker::{Database, WorkerUtils};
+use quartet_db::statement;
+use sqlx::{AssertSqlSafe, PgPool};
+
+/// Creates or updates the queue in `schema`, as the owner of the schema.
+///
+/// The crate enables row-level security without policies, so that only the owner could use its tables.
+/// Here the privileges of the schema decide, as for every other table.
+///
+/// # Errors
+/// When the database fails or is older than Postgres 12.
+pub async fn migrate(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
+    // The crate would create the schema as well, which needs a privilege on the database even where
+    // the schema exists.
+    let book = format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.migrations (
+             id integer PRIMARY KEY,
+             ts timestamptz NOT NULL DEFAULT now(),
+             breaking boolean NOT NULL DEFAULT false)"
+    );
+    let open = format!(
+        "DO $$ DECLARE name text; BEGIN
+             FOR name IN SELECT c.relname FROM pg_class AS c
+                 WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r'
+                   AND c.relrowsecurity AND c.relname LIKE '\\_private\\_%'
+             LOOP
+                 EXECUTE format('ALTER TABLE {schema}.%I DISABLE ROW LEVEL SECURITY', name);
+             END LOOP;
+         END $$"
+    );
+    let create = sqlx::raw_sql(AssertSqlSafe(book));
+    statement("tasks.create_book", create.execute(db)).await?;
+    WorkerUtils::new(Database::from(db.clone()), schema)
+        .migrate()
+        .await?;
+    let open = sqlx::raw_sql(AssertSqlSafe(open));
+    statement("tasks.open", open.execute(db)).await?;
+    // As for the book of the other migrations: what has run is not for the role that serves to change.
+    let close = format!(
+        "DO $$ BEGIN
+             IF to_regrole('quartet_{schema}') IS NOT NULL AND current_user <> 'quartet_{schema}' THEN
+                 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {schema}.migrations FROM quartet_{schema};
+             END IF;
+         END $$"
+    );
+    let close = sqlx::raw_sql(AssertSqlSafe(close));
+    statement("tasks.close_book", close.execute(db)).await?;
+    Ok(())
+}

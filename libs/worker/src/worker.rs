@@ -1,0 +1,216 @@
+//! Takes jobs from the queue and does them, under the supervision of a [`Runner`].
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use graphile_worker::{
+    Database, JobDefinition, TaskHandler as _, WorkerOptions, WorkerRecoveryConfig,
+    WorkerShutdownConfig,
+};
+use quartet_jobs::{Job, Run, Runner};
+use quartet_telemetry::metrics::Metrics;
+use sqlx::{PgConnection, PgPool};
+
+use crate::{
+    driver::Driver,
+    metrics::TaskMetrics,
+    store,
+    task::{Handler, Shared, Task},
+};
+
+/// Heartbeats in the time after which a worker without one is dead.
+const HEARTBEATS: u32 = 3;
+const SUCCESS_INTERVAL: Duration = Duration::from_secs(15);
+const WATCH_INTERVAL: Duration = Duration::from_secs(15);
+const PURGE_BATCH: i64 = 1000;
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Jobs at once.
+    pub concurrency: usize,
+    pub poll_interval: Duration,
+    /// How long running jobs have at shutdown.
+    pub grace: Duration,
+    /// Without a sign of life for this long, a worker is dead, and its jobs are taken by others.
+    pub dead_after: Duration,
+}
+
+type Start = Box<
+    dyn for<'a> Fn(
+            &'a mut PgConnection,
+        ) -> futures_util::future::BoxFuture<'a, Result<(), sqlx::Error>>
+        + Send
+        + Sync,
+>;
+
+/// The tasks of a service.
+pub struct Tasks {
+    jobs: Vec<JobDefinition>,
+    crontab: String,
+    start: Vec<Start>,
+    share: Box<dyn Fn(WorkerOptions, TaskMetrics) -> WorkerOptions + Send + Sync>,
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tasks")
+    }
+}
+
+impl Tasks {
+    /// No tasks yet; those that are added work with `context`.
+    pub fn new<C: Clone + Send + Sync + 'static>(context: C) -> Self {
+        Self {
+            jobs: Vec::new(),
+            crontab: String::new(),
+            start: Vec::new(),
+            share: Box::new(move |options, metrics| {
+                let context = context.clone();
+                options.add_extension(Shared { context, metrics })
+            }),
+        }
+    }
+
+    /// Adds a task, whose context must be that of [`Self::new`].
+    #[must_use]
+    pub fn with<T: Task + Default>(mut self) -> Self {
+        self.jobs.push(Handler::<T>::definition());
+        if let Some(cron) = T::CRON {
+            let (name, max) = (T::NAME, T::MAX_ATTEMPTS);
+            // With a key, a tick replaces the job of an earlier one that still waits.
+            let line = format!("{cron} {name} ?max={max}&jobKey={name}&fill=10m\n");
+            self.crontab.push_str(&line);
+        }
+        if T::AT_START {
+            self.start.push(Box::new(|db| {
+                Box::pin(async move { store::add(db, &T::default(), Some(T::NAME)).await })
+            }));
+        }
+        self
+    }
+}
+
+/// The worker of a process.
+#[derive(Clone)]
+pub struct Worker(Arc<Inner>);
+
+struct Inner {
+    db: PgPool,
+    schema: &'static str,
+    tasks: Tasks,
+    settings: Settings,
+    metrics: TaskMetrics,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
+impl Worker {
+    /// A worker for the queue in `schema`. `db` is for the queue alone: tasks have pools of their own.
+    #[must_use]
+    pub fn new(
+        (db, schema): (PgPool, &'static str),
+        tasks: Tasks,
+        settings: Settings,
+        metrics: &Metrics,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            db,
+            schema,
+            tasks,
+            settings,
+            metrics: TaskMetrics::register(metrics),
+        }))
+    }
+
+    /// Starts the worker, and what watches the queue.
+    pub fn start(&self, runner: &mut Runner) {
+        let this = self.clone();
+        let work = Job::continuous("worker", Duration::from_mins(1), move |run| {
+            let this = this.clone();
+            async move { this.work(run).await }
+        });
+        runner.start(work.finish_at_stop());
+        let this = self.clone();
+        let watch = Job::periodic("worker_watch", WATCH_INTERVAL, move |_| {
+            let this = this.clone();
+            async move { this.watch().await }
+        });
+        runner.start(watch.cancel_at_stop());
+    }
+
+    /// What operators should know, for `/ready`.
+    pub fn notices(&self) -> Vec<String> {
+        let dead = self.0.metrics.dead();
+        let notice = (dead > 0).then(|| format!("{dead} dead letters"));
+        notice.into_iter().collect()
+    }
+
+    /// Works until the process stops, or the queue fails.
+    async fn work(&self, run: Run) -> anyhow::Result<()> {
+        let inner = &self.0;
+        for start in &inner.tasks.start {
+            let mut db = quartet_db::write(&inner.db).await?;
+            start(&mut db).await?;
+            db.commit().await?;
+        }
+        let stop = run.clone();
+        let shutdown = WorkerShutdownConfig::default()
+            .listen_os_shutdown_signals(false)
+            .grace_period(inner.settings.grace)
+            .interrupted_job_retry_delay(Duration::ZERO)
+            .shutdown_signal(async move { stop.stopping().await });
+        let recovery = WorkerRecoveryConfig::default()
+            .heartbeat_interval(inner.settings.dead_after / HEARTBEATS)
+            .sweep_interval(inner.settings.dead_after / HEARTBEATS)
+            .sweep_threshold(inner.settings.dead_after)
+            .recovery_delay(Duration::ZERO);
+        let options = WorkerOptions::default()
+            .database(Database::new(Driver(inner.db.clone())))
+            .schema(inner.schema)
+            .concurrency(inner.settings.concurrency.max(1))
+            .poll_interval(inner.settings.poll_interval)
+            // A connection that listens cannot pass a pooler in transaction mode.
+            .use_notification_delivery(false)
+            .worker_shutdown(shutdown)
+            .worker_recovery(recovery)
+            .define_jobs(inner.tasks.jobs.iter().cloned());
+        let options = (inner.tasks.share)(options, inner.metrics.clone());
+        let worker = options
+            .with_cron(inner.tasks.crontab.as_str())?
+            .init()
+            .await?;
+        let working = worker.run();
+        tokio::pin!(working);
+        // The worker reports failures of the queue by ending; while it runs, all is well.
+        let mut tick = tokio::time::interval(SUCCESS_INTERVAL);
+        loop {
+            tokio::select! {
+                ended = &mut working => return Ok(ended?),
+                _ = tick.tick() => run.succeeded(),
+            }
+        }
+    }
+
+    /// Reads what waits, and deletes dead letters that are over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn watch(&self) -> Result<(), sqlx::Error> {
+        let db = &self.0.db;
+        let backlog = store::backlog(&mut *quartet_db::read(db).await?).await?;
+        self.0.metrics.observe(&backlog);
+        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
+        loop {
+            let mut lease = quartet_db::write(db).await?;
+            let deleted = store::purge_dead(&mut lease, PURGE_BATCH).await?;
+            lease.commit().await?;
+            if deleted < full {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -102,6 +102,13 @@ async fn an_aging_link_is_used_and_read_again_behind() {
         replica.metric("links_redirect_loads_total").await,
         loads + 1
     );
+    // Nor does a clock that was set back keep a link from being read.
+    sqlx::query("UPDATE links.links SET url = 'https://back.example/'")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    cluster.clock.advance(chrono::Duration::hours(-1));
+    eventually(async || (target().await == "https://back.example/").then_some(())).await;
     // Too old to be used without a look.
     sqlx::query("UPDATE links.links SET url = 'https://again.example/'")
         .execute(&mut admin)

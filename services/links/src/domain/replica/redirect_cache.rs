@@ -256,7 +256,8 @@ impl Inner {
         if self.is_fresh(&entry, now) {
             return Found::Fresh(route);
         }
-        let age = now - entry.read.at;
+        // A clock that was set back makes a route old, not young.
+        let age = (now - entry.read.at).abs();
         if age >= self.hard_ms {
             return Found::Missing;
         }
@@ -301,7 +302,8 @@ impl Entry {
     /// Whether the caller is the one that reads the link again.
     fn claim(&self, now: i64) -> bool {
         let tried_at = self.tried_at.load(Ordering::Relaxed);
-        now - tried_at >= RETRY_MS
+        // Also when the clock was set back since.
+        (now - tried_at).abs() >= RETRY_MS
             && self
                 .tried_at
                 .compare_exchange(tried_at, now, Ordering::AcqRel, Ordering::Relaxed)

@@ -165,6 +165,10 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
             let message = "the brackets of the document are nested too deeply";
             DocumentError::new(&problems::TOO_DEEP, message)
         }
+        LexerError::Unterminated => {
+            let message = "syntax error in the document: a block string does not end";
+            DocumentError::new(&problems::GRAPHQL_PARSE_FAILED, message)
+        }
     })?;
     let text = strings::rewrite(text).map_err(|InvalidEscape { at }| {
         let message = "syntax error in the document: a string has an escape that is no character";

@@ -41,12 +41,13 @@ impl Context {
             .context("events cannot be sent")?;
         Ok(Self {
             events,
-            hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
+            hasher: Hasher::new(&config.passwords, &metrics)?,
             keys: SigningKeys::new(
                 Arc::clone(&config),
                 master_key.clone(),
                 base.verifier.clone(),
                 base.clock.clone(),
+                metrics.unusable_keys.clone(),
             ),
             config,
             clock: base.clock.clone(),

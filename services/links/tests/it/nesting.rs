@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{ALICE, Replica, Socket};
 
-/// A quarter of what the threads of the service have.
-const STACK: usize = 512 << 10;
+/// Half of what the threads of the service have.
+const STACK: usize = 1 << 20;
 const FILTERED: &str = "query($f: LinkFilter) { links(where: $f) { totalCount } }";
 
 /// Runs a replica and its client on one thread with a small stack. An overflow aborts the process.

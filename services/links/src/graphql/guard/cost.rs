@@ -12,7 +12,8 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Value};
 
-use super::MAX_VALUE_LEVELS;
+/// Levels of lists and objects in one argument or variable. A filter that the schema allows has 17.
+pub(in crate::graphql) const MAX_VALUE_LEVELS: usize = 24;
 
 /// Levels of recursion. The lexer bounds the nesting within one fragment, not that of fragments that
 /// use each other.

@@ -49,6 +49,7 @@ use async_graphql::{
 
 use quartet_common::problem::Kind;
 
+pub(super) use self::cost::MAX_VALUE_LEVELS;
 use self::{
     cost::{Cost, CostError, Costs, Sizes},
     lexer::LexerError,
@@ -57,9 +58,6 @@ use self::{
 use crate::{
     config::GraphQl as Limits, graphql::variables::MissingVariable, problems::graphql as problems,
 };
-
-/// Levels of lists and objects in one argument or variable. A filter that the schema allows has 17.
-pub(super) const MAX_VALUE_LEVELS: usize = 24;
 
 /// A document within the limits.
 #[derive(Debug)]

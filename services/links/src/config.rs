@@ -92,6 +92,7 @@ pub struct GraphQl {
     pub max_tokens: usize,
     pub max_depth: u64,
     pub max_nodes: u64,
+    pub max_event_nodes: u64,
     pub max_aliases: u64,
     pub max_root_fields: u64,
     pub max_directives: usize,
@@ -251,6 +252,7 @@ impl GraphQl {
         ] {
             within(key, count, 1..=100_000)?;
         }
+        within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000)?;
         within("graphql.max_errors", self.max_errors, 1..=1000)
     }
 

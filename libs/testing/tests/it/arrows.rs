@@ -28,6 +28,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["ids", "", ""],
             ["net", "", ""],
             ["principal", "", ""],
+            ["text", "", ""],
             ["problem", "causes", "sqlx axum"],
             ["causes", "", ""],
         ],

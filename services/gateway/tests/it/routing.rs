@@ -53,6 +53,21 @@ async fn paths_hosts_and_methods_select_the_route() {
     assert_eq!(routes["routes"].as_array().unwrap().len(), 3);
 }
 
+/// Of the routes that are shipped: a slash after a slug changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn short_links_are_forwarded_with_and_without_a_slash() {
+    let address = serve(echo()).await;
+    let links = format!("[upstreams.links]\naddresses = [\"{address}\"]\n");
+    let gateway = Gateway::start(&links).await;
+    for path in ["/s/abc", "/s/abc/"] {
+        let echoed: Value = gateway.get(path).await.json().await.unwrap();
+        assert_eq!(echoed["path"], path);
+    }
+    for path in ["/s/", "/s/abc/d"] {
+        problem(gateway.get(path).await, 404, "no_route").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_and_access_lines_have_request_id_and_trace() {
     let address = serve(echo()).await;

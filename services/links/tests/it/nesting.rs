@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{ALICE, Replica, Socket};
 
-/// Half of what the threads of the service have.
-const STACK: usize = 1 << 20;
+/// Three quarters of what the threads of the service have.
+const STACK: usize = 1536 << 10;
 const FILTERED: &str = "query($f: LinkFilter) { links(where: $f) { totalCount } }";
 
 /// Runs a replica and its client on one thread with a small stack. An overflow aborts the process.
@@ -91,7 +91,7 @@ fn nested_variables_are_refused_over_every_transport() {
     on_a_small_stack(|| async {
         let replica = Replica::start().await;
         let mut socket = replica.socket_of(ALICE).await;
-        for (levels, in_lists) in [(25, false), (13, true), (58, true), (120, false)] {
+        for (levels, in_lists) in [(20, false), (10, true), (58, true), (120, false)] {
             let filter = nested(levels, in_lists);
             for (status, answer) in over_http(&replica, FILTERED, &filter).await {
                 let code = code(&serde_json::from_str(&answer).unwrap()).to_owned();
@@ -101,7 +101,7 @@ fn nested_variables_are_refused_over_every_transport() {
                     "{answer}"
                 );
                 assert!(
-                    answer.contains("variables must have at most 24 levels"),
+                    answer.contains("variables must have at most 20 levels"),
                     "{answer}"
                 );
             }
@@ -124,8 +124,8 @@ fn the_deepest_filter_that_is_not_refused_is_executed() {
         for (levels, in_lists, expected) in [
             (7, false, ""),
             (7, true, ""),
-            (23, false, "INVALID_INPUT"),
-            (11, true, "INVALID_INPUT"),
+            (19, false, "INVALID_INPUT"),
+            (9, true, "INVALID_INPUT"),
         ] {
             let filter = nested(levels, in_lists);
             for (status, answer) in over_http(&replica, FILTERED, &filter).await {

@@ -13,7 +13,7 @@ use async_graphql::{
 use async_graphql_value::{ConstValue, Value};
 
 /// Levels of lists and objects in one argument or variable. A filter that the schema allows has 17.
-pub(in crate::graphql) const MAX_VALUE_LEVELS: usize = 24;
+pub(crate) const MAX_VALUE_LEVELS: usize = 20;
 
 /// Levels of recursion. The lexer bounds the nesting within one fragment, not that of fragments that
 /// use each other.

@@ -416,8 +416,8 @@ mod tests {
             format!("{}{inside}{}", "[".repeat(levels), "]".repeat(levels))
         };
         let used = |levels| format!("query($v: X) {{ a(b: {}) }}", lists(levels, "$v"));
-        assert_eq!(code(&used(14), 10), None);
-        assert_eq!(code(&used(15), 10), Some("too_deep"));
+        assert_eq!(code(&used(10), 10), None);
+        assert_eq!(code(&used(11), 10), Some("too_deep"));
         let directive = format!("query($v: X) {{ a @b(c: {}) }}", lists(15, "$v"));
         assert_eq!(code(&directive, 10), Some("too_deep"));
         let default = format!("query($d: X = {}) {{ a }}", lists(25, "1"));

@@ -189,7 +189,7 @@ async fn the_committed_document_is_served_also_in_3_0() {
 
 /// RFC 9068, 2.2.1: how the user was authenticated does not change with a new token.
 #[tokio::test]
-async fn a_token_tells_when_and_how_the_user_logged_in_also_after_refreshes() {
+async fn a_token_says_when_and_how_the_user_logged_in_also_after_refreshes() {
     let app = TestApp::start().await;
     let login = app.clock.now().timestamp();
     let mut tokens = app.join(ADA).await;

@@ -96,7 +96,7 @@ fn errors_have_line_and_column() {
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
 }
 
-/// A segment of the path is chosen by whoever sends the request.
+/// A segment of the path is chosen by the client.
 #[test]
 fn a_redirect_whose_host_depends_on_the_path_is_refused() {
     let path = "must be a URL or a path that starts with /";

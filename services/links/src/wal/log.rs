@@ -10,7 +10,7 @@
 //! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
-//! - Whoever releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
+//! - The request that releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
 //!   a group that was taken gets an outcome ([`Batch`]), even if the write panics. A member that
 //!   finds the writer taken therefore never waits indefinitely.
 //! - No request waits in the queue of the writer's lock: one that left when its turn had just come
@@ -474,7 +474,7 @@ mod tests {
         sync_with(|_| panic!("planted"));
         let appends = futures_util::future::join_all([wal.append(b"one"), wal.append(b"two")]);
         let appends = tokio::time::timeout(Duration::from_secs(20), appends).await;
-        for outcome in appends.expect("the members of the group are told") {
+        for outcome in appends.expect("the members of the group are notified") {
             assert!(matches!(outcome, Err(AppendError::Write(_))), "{outcome:?}");
         }
         sync_with(|_| Ok(()));

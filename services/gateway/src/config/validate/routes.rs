@@ -195,7 +195,7 @@ fn check_action(
     }
 }
 
-/// A URL, or a path of the same origin. Whoever sends the request does not choose its host.
+/// A URL, or a path of the same origin. The client does not choose its host.
 fn check_redirect(
     key: &str,
     text: &str,

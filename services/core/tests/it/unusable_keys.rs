@@ -145,7 +145,7 @@ async fn a_key_whose_successor_does_not_open_signs_and_is_kept() {
     )
     .await;
     replica.state.run_jobs_once().await.unwrap();
-    assert_ne!(replica.log_in(ADA).await.key_id(), old, "it opens again");
+    assert_ne!(replica.log_in(ADA).await.key_id(), old, "usable again");
     assert_eq!(replica.metric(UNUSABLE), 0);
     assert!(notices(&replica).await.is_empty());
 }

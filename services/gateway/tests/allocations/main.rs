@@ -124,7 +124,7 @@ fn gateway() -> (SocketAddr, tempfile::TempDir) {
     (public, directory)
 }
 
-/// Sends `request` on this many connections, and returns them once each was answered with `status`.
+/// Sends `request` on this number of connections, and returns them once each was answered with `status`.
 fn open(address: SocketAddr, count: usize, request: &[u8], status: &[u8]) -> Vec<TcpStream> {
     let mut buffer = [0; 4096];
     let mut streams = Vec::with_capacity(count);

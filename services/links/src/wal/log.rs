@@ -10,7 +10,7 @@
 //! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
-//! - Whoever releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
+//! - The request that releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
 //!   a group that was taken gets an outcome ([`Batch`]), even if the write panics. A member that
 //!   finds the writer taken therefore never waits indefinitely.
 //! - No request waits in the queue of the writer's lock: one that left when its turn had just come
@@ -100,6 +100,18 @@ struct Turn {
 /// Wakes a member of the next group when it is dropped.
 struct WakeNext(Wal);
 
+/// A closure that used a field of a turn would take that field along and leave the other one behind:
+/// whoever moves one to another thread uses these.
+impl Turn {
+    fn seal(mut self) -> io::Result<()> {
+        self.writer.seal()
+    }
+
+    fn close(mut self) {
+        self.writer.close();
+    }
+}
+
 impl Drop for Batch {
     fn drop(&mut self) {
         // Already set unless the write has panicked.
@@ -188,8 +200,8 @@ impl Wal {
     /// # Errors
     /// When it cannot be created.
     pub(crate) async fn seal(&self) -> io::Result<()> {
-        let mut turn = self.turn().await?;
-        blocking(move || turn.writer.seal()).await?
+        let turn = self.turn().await?;
+        blocking(move || turn.seal()).await?
     }
 
     /// Writes what is pending and syncs it. Later appends return `Closed`.
@@ -198,8 +210,8 @@ impl Wal {
         if let Ok(turn) = self.turn().await {
             self.write_pending(turn).await;
         }
-        if let Ok(mut turn) = self.turn().await {
-            let _ = blocking(move || turn.writer.close()).await;
+        if let Ok(turn) = self.turn().await {
+            let _ = blocking(move || turn.close()).await;
         }
     }
 
@@ -305,11 +317,11 @@ impl Wal {
 
     /// Starts a new segment behind this call, unless the writer is in use: the next call tries again.
     fn seal_soon(&self) {
-        let Some(mut turn) = self.try_turn() else {
+        let Some(turn) = self.try_turn() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = turn.writer.seal() {
+            if let Err(error) = turn.seal() {
                 tracing::warn!(%error, "a full click log could not start a new segment");
             }
         });
@@ -474,7 +486,7 @@ mod tests {
         sync_with(|_| panic!("planted"));
         let appends = futures_util::future::join_all([wal.append(b"one"), wal.append(b"two")]);
         let appends = tokio::time::timeout(Duration::from_secs(20), appends).await;
-        for outcome in appends.expect("the members of the group are told") {
+        for outcome in appends.expect("the members of the group are notified") {
             assert!(matches!(outcome, Err(AppendError::Write(_))), "{outcome:?}");
         }
         sync_with(|_| Ok(()));

@@ -255,7 +255,8 @@ impl Replica {
 
     pub(crate) async fn job_failures(&self, job: &str) -> i64 {
         let label = format!("job=\"{job}\"");
-        let is_of_job = |line: &str| line.starts_with("job_failures_total{") && line.contains(&label);
+        let is_of_job =
+            |line: &str| line.starts_with("job_failures_total{") && line.contains(&label);
         self.sample(is_of_job).await
     }
 

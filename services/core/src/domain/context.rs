@@ -7,6 +7,7 @@ use quartet_common::clock::Clock;
 use quartet_events::Outbox;
 use quartet_service::Base;
 use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
+    /// Work that ends even if its client disconnects.
+    pub(crate) running: TaskTracker,
 }
 
 impl Context {
@@ -54,6 +57,7 @@ impl Context {
             db: base.db.clone(),
             metrics,
             master_key,
+            running: base.running.clone(),
         })
     }
 }

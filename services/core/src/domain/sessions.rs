@@ -114,9 +114,9 @@ pub(crate) async fn log_in(
             passwords::by_email(&mut db, email.as_str()).await?
         };
         let hash = stored.as_ref().map(|stored| stored.hash.clone());
-        let verification = permit.verify(password.clone(), hash).await?;
+        let verification;
+        (permit, verification) = attempt.verify(ctx, permit, password.clone(), hash).await?;
         let Some(stored) = stored.filter(|_| verification != Verification::Invalid) else {
-            attempt.record_failure(ctx).await?;
             ctx.metrics.failed_logins.inc();
             return Err(Error::InvalidCredentials);
         };

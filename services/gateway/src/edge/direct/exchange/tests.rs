@@ -47,8 +47,21 @@ struct Peers {
 
 /// `left`: bytes of the body that the client still has to send.
 fn start(request: &str, left: u64, timeouts: Timeouts) -> Peers {
-    let (client, stream) = duplex(1024);
     let (upstream, replica) = duplex(1024);
+    start_on((upstream, replica), request, left, timeouts)
+}
+
+/// `upstream`: its own end, and that of the exchange.
+fn start_on<U>(
+    (upstream, replica): (DuplexStream, U),
+    request: &str,
+    left: u64,
+    timeouts: Timeouts,
+) -> Peers
+where
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, stream) = duplex(1024);
     let mut start = Buffer::lend();
     start.push(request.as_bytes());
     let is_head = request.starts_with("HEAD");
@@ -311,6 +324,26 @@ async fn a_response_during_the_upload_is_passed_at_once() {
     let ended = peers.ended().await;
     assert!(ended.result.is_ok(), "{ended:?}");
     assert!(!ended.reusable && !ended.request_read, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_client_is_watched_when_the_upstream_takes_no_more_of_its_body() {
+    let endless = Timeouts {
+        response: None,
+        ..TIMEOUTS
+    };
+    for sent in ["", "some of the body"] {
+        let (upstream, reads) = duplex(1024);
+        let (_, writes) = duplex(1024);
+        let replica = tokio::io::join(reads, writes);
+        let mut peers = start_on((upstream, replica), POST, 1_000_000, endless);
+        peers.client_sends(sent).await;
+        drop(peers.client);
+        let ended = tokio::time::timeout(Duration::from_secs(10), peers.exchange).await;
+        let result = ended.unwrap().unwrap().result;
+        assert!(matches!(result, Err(Failure::ClientGone)), "{result:?}");
+        drop(peers.upstream);
+    }
 }
 
 #[tokio::test]

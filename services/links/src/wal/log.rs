@@ -101,7 +101,7 @@ struct Turn {
 struct WakeNext(Wal);
 
 /// A closure that used a field of a turn would take that field along and leave the other one behind:
-/// whoever moves one to another thread uses these.
+/// its methods take it whole, for threads of their own.
 impl Turn {
     fn seal(mut self) -> io::Result<()> {
         self.writer.seal()

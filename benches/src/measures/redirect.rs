@@ -99,16 +99,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
          row.",
         median(clicks.rates.take())
     ));
-    let [links, bare] = latencies;
-    notes.push(format!(
-        "At {rate:.0} requests per second in an open loop, half of what quartet-links reached: p50 {:.0} us and p99 \
-         {:.0} us, bare {:.0} us and {:.0} us; p99 to bare: {:.2}",
-        links.p50_micros,
-        links.p99_micros,
-        bare.p50_micros,
-        bare.p99_micros,
-        links.p99_micros / bare.p99_micros
-    ));
+    notes.push(latency_note(rate, latencies));
     Ok(Section {
         measure: Measure::Redirect,
         title: "Redirect",
@@ -122,6 +113,18 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         table,
         notes,
     })
+}
+
+fn latency_note(rate: f64, [links, bare]: [Latency; 2]) -> String {
+    format!(
+        "At {rate:.0} requests per second in an open loop, half of what quartet-links reached: p50 {:.0} us and p99 \
+         {:.0} us, bare {:.0} us and {:.0} us; p99 to bare: {:.2}",
+        links.p50_micros,
+        links.p99_micros,
+        bare.p50_micros,
+        bare.p99_micros,
+        links.p99_micros / bare.p99_micros
+    )
 }
 
 fn start_links(bench: &Bench, backend: &Backend, spec: ServiceSpec) -> anyhow::Result<Service> {

@@ -447,11 +447,7 @@ mod tests {
             let problem = read(text);
             let error = &problem.errors[0];
             assert_eq!(error.pointer.as_deref(), Some(pointer), "{text}");
-            assert_eq!(
-                (error.code.as_ref(), error.detail.as_str()),
-                (code, rule),
-                "{text}"
-            );
+            assert_eq!((error.code, error.detail.as_str()), (code, rule), "{text}");
         }
     }
 

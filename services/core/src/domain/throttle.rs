@@ -21,10 +21,8 @@ use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use quartet_telemetry::{REQUEST, current_request};
 use secrecy::SecretString;
 use sqlx::PgConnection;
-use tracing::Instrument;
 
 use crate::{
     config,
@@ -110,12 +108,8 @@ impl Attempt {
             }
             Ok((permit, verification))
         };
-        let work = work.instrument(tracing::Span::current());
-        let task = match current_request() {
-            Some(request) => ctx.running.spawn(REQUEST.scope(request, work)),
-            None => ctx.running.spawn(work),
-        };
-        task.await
+        quartet_service::detached(&ctx.running, work)
+            .await
             .map_err(|_| Error::Crypto("password work panicked"))?
     }
 

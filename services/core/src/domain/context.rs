@@ -57,7 +57,7 @@ impl Context {
             db: base.db.clone(),
             metrics,
             master_key,
-            running: base.running.clone(),
+            detached: base.detached.clone(),
         })
     }
 }

@@ -94,7 +94,7 @@ impl<T: Task> TaskHandler for Handler<T> {
         if let Err(error) = &ended {
             let (task, attempt) = (T::NAME, *job.attempts());
             if last {
-                tracing::error!(target: "quartet", task, attempt, error, "task is a dead letter");
+                tracing::error!(target: "quartet", task, attempt, error, "task failed for good; kept as a dead letter");
             } else {
                 tracing::warn!(target: "quartet", task, attempt, error, "task failed");
             }

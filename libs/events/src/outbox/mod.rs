@@ -233,7 +233,7 @@ impl Outbox {
             purged >= full
         } {}
         if deleted > 0 {
-            tracing::warn!(events = deleted, "events for no consumer are deleted");
+            tracing::warn!(events = deleted, "events without a consumer deleted");
         }
         Ok(())
     }

@@ -19,8 +19,7 @@ const PATTERN_COST: usize = 500;
 /// Filters within filters.
 const MAX_DEPTH: usize = 8;
 
-/// Selects links. All given fields must hold; none may be null. At most 60 comparisons and
-/// 8 levels of filters.
+/// Selects links. All given fields hold, none may be null. At most 60 comparisons, 8 levels deep.
 #[derive(InputObject, Default)]
 pub(crate) struct LinkFilter {
     /// All of these filters hold. True if empty.
@@ -29,7 +28,7 @@ pub(crate) struct LinkFilter {
     /// At least one of these filters holds. False if empty.
     #[graphql(name = "_or")]
     or: MaybeUndefined<Vec<LinkFilter>>,
-    /// This filter does not hold. A comparison of a field that is null never does, except `_is_null`.
+    /// This filter does not hold. A comparison of null never does, except `_is_null`.
     #[graphql(name = "_not")]
     not: MaybeUndefined<Box<LinkFilter>>,
     id: MaybeUndefined<IdComparison>,

@@ -33,6 +33,8 @@ use crate::{
 /// How the path of the 3.0 version ends.
 const SUFFIX_3_0: &str = "-3.0.json";
 const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Then another replica is asked, well within `documents.timeout_ms`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between rounds in which a document was missing.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -206,6 +208,7 @@ impl Merged {
 fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .build()
         .expect("a client with default TLS settings can be built")
@@ -250,6 +253,7 @@ async fn fetch(client: &reqwest::Client, upstream: &Arc<Upstream>) -> anyhow::Re
 fn client_by_tls(tls: &Tls, address: SocketAddr) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .resolve(&tls.server_name, address);
     if let Some(authorities) = &tls.authorities {

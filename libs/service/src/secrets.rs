@@ -89,7 +89,9 @@ impl<S: Service> Rotation<S> {
         let loaded = load()?;
         let databases = self.databases.keys();
         let changed = self.settings.changed_keys(&loaded.settings);
-        let of_databases = changed.iter().filter(|key| databases.contains(&key.as_str()));
+        let of_databases = changed
+            .iter()
+            .filter(|key| databases.contains(&key.as_str()));
         let urls = of_databases.map(|key| {
             let url = loaded.settings.text(key).unwrap_or_default();
             (key.as_str(), url)

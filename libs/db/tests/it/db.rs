@@ -267,7 +267,10 @@ async fn urls_are_replaced_together_or_not_at_all() {
         databases.rotate(&urls).await.unwrap_err();
         assert_eq!(users().await, before);
     }
-    databases.rotate(&keys.map(|key| (key, other.as_str()))).await.unwrap();
+    databases
+        .rotate(&keys.map(|key| (key, other.as_str())))
+        .await
+        .unwrap();
     let after = users().await;
     assert!(after.iter().all(|user| !before.contains(user)), "{after:?}");
 }

@@ -193,7 +193,11 @@ impl Inbox {
             }
             Ok(Err(Rejected::Invalid(reason))) => reason,
             Ok(Err(Rejected::Database(error))) => {
-                tracing::error!(event_id = event.id, error = causes(&error), "event not applied");
+                tracing::error!(
+                    event_id = event.id,
+                    error = causes(&error),
+                    "event not applied"
+                );
                 "the database refuses it"
             }
             Err(panic) => {

@@ -159,7 +159,11 @@ impl Inner {
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
             Outcome::Refused(reason) if batch.sent.len() > 1 => {
-                tracing::info!(consumer = name, reason, "batch refused; sending events one by one");
+                tracing::info!(
+                    consumer = name,
+                    reason,
+                    "batch refused; sending events one by one"
+                );
                 target.limit.store(1, Ordering::Relaxed);
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
@@ -247,7 +251,11 @@ impl Inner {
             target.series.died.inc_by(expired.unsigned_abs());
             target.series.dead.inc_by(expired);
             let events = expired;
-            tracing::error!(consumer = name, events, "events given up: they waited for too long");
+            tracing::error!(
+                consumer = name,
+                events,
+                "events given up: they waited for too long"
+            );
         }
         for retry in retries
             .iter()

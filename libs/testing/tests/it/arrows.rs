@@ -148,7 +148,11 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["init", "level log otlp span", "axum sqlx"],
             ["level", "log", "axum sqlx"],
             ["metrics", "log", "axum sqlx"],
-            ["log", "panic_message request run trace_context", "axum sqlx"],
+            [
+                "log",
+                "panic_message request run trace_context",
+                "axum sqlx",
+            ],
             ["request", "trace_context", "axum sqlx"],
             ["run", "", "axum sqlx"],
             ["span", "trace_context", "axum sqlx"],

@@ -9,5 +9,10 @@ pub(super) fn report(ctx: &Context, segment: u64, skipped: Skipped) {
     ctx.metrics.click_log_corrupt.inc_by(skipped.runs);
     ctx.metrics.click_log_corrupt_bytes.inc_by(skipped.bytes);
     let Skipped { runs, bytes } = skipped;
-    tracing::error!(segment, gaps = runs, bytes, "corrupt frames of a click log skipped");
+    tracing::error!(
+        segment,
+        gaps = runs,
+        bytes,
+        "corrupt frames of a click log skipped"
+    );
 }

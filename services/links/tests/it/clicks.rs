@@ -284,7 +284,10 @@ async fn a_link_that_cannot_be_purged_keeps_neither_others_nor_the_heartbeat_wai
 /// What a long run leaves is for the next one; a run that took as long as it takes would fail.
 #[tokio::test]
 async fn a_purge_ends_in_time() {
-    let cluster = Cluster::at(Clock::manual(DateTime::<Utc>::from(std::time::SystemTime::now()))).await;
+    let cluster = Cluster::at(Clock::manual(DateTime::<Utc>::from(
+        std::time::SystemTime::now(),
+    )))
+    .await;
     let replica = cluster.start().await;
     let mut links = Vec::new();
     for _ in 0..2 {
@@ -306,9 +309,13 @@ async fn a_purge_ends_in_time() {
     eventually(async || (waiting(&mut admin).await > 0).then_some(())).await;
     cluster.clock.advance(Duration::minutes(11));
     sqlx::raw_sql("COMMIT").execute(&mut blocker).await.unwrap();
-    let running = "SELECT count(*) FROM links.jobs WHERE locked_at IS NOT NULL AND task_identifier = 'purge'";
+    let running =
+        "SELECT count(*) FROM links.jobs WHERE locked_at IS NOT NULL AND task_identifier = 'purge'";
     let mut number = async |query: &'static str| -> i64 {
-        sqlx::query_scalar(query).fetch_one(&mut admin).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
     };
     eventually(async || (number(running).await == 0).then_some(())).await;
     let left = "SELECT count(*) FROM links.purges";

@@ -134,10 +134,7 @@ async fn every_operator_filters_every_column() {
             json!({"_not": {"title": {"_nin": ["b"]}}}),
             &["one", "three", "five"],
         ),
-        (
-            json!({"_not": {"_not": {"title": {"_eq": "b"}}}}),
-            &["one"],
-        ),
+        (json!({"_not": {"_not": {"title": {"_eq": "b"}}}}), &["one"]),
     ];
     for (filter, expected) in cases {
         let order = json!([{"field": "CREATED_AT"}]);

@@ -647,6 +647,9 @@ async fn uses_are_not_counted_without_a_maximum() {
     sqlx::raw_sql(unnoticed).execute(&mut admin).await.unwrap();
     assert_eq!(replica.follow("limited").await.status(), 302);
     let uses = "SELECT uses FROM links.links";
-    let uses: i32 = sqlx::query_scalar(uses).fetch_one(&mut admin).await.unwrap();
+    let uses: i32 = sqlx::query_scalar(uses)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     assert_eq!(uses, 0);
 }

@@ -208,7 +208,10 @@ mod tests {
         let schemas = &merged["components"]["schemas"];
         assert_eq!(schemas["Middle"]["items"], reference("Leaf"));
         assert_eq!(schemas["Leaf"]["type"], "string");
-        assert_eq!(merged["paths"]["/b"]["get"]["schema"], reference("media_Top"));
+        assert_eq!(
+            merged["paths"]["/b"]["get"]["schema"],
+            reference("media_Top")
+        );
         assert_eq!(schemas["media_Top"]["items"], reference("media_Middle"));
         assert_eq!(schemas["media_Middle"]["items"], reference("media_Leaf"));
         assert_eq!(schemas["media_Leaf"]["type"], "integer");

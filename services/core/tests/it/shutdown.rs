@@ -20,8 +20,8 @@ use crate::support::config;
 async fn one_grace_period_is_for_all_that_is_left_to_do() {
     let mut config = config();
     config.database.url = "postgres://nobody@127.0.0.1:1/nothing".into();
-    config.server.drain_seconds = 3;
-    config.server.shutdown_grace_seconds = 20;
+    config.server.drain_seconds = 1;
+    config.server.shutdown_grace_seconds = 6;
     let shutdown = CancellationToken::new();
     let base = Base::new::<Service>(&config, Clock::system(), shutdown.clone()).unwrap();
     base.detached.spawn(std::future::pending::<()>());
@@ -43,6 +43,6 @@ async fn one_grace_period_is_for_all_that_is_left_to_do() {
     let error = serving.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("cut off"), "{error:#}");
     let took = began.elapsed();
-    let (most, least) = (Duration::from_secs(25), Duration::from_secs(23));
+    let (most, least) = (Duration::from_secs(9), Duration::from_secs(7));
     assert!(least <= took && took < most, "{took:?}");
 }

@@ -112,7 +112,8 @@ impl Worker {
     /// A worker for the queue in `schema`. `db` is for the queue alone: tasks have pools of their own.
     #[must_use]
     pub fn new(
-        (db, schema): (PgPool, &'static str),
+        db: PgPool,
+        schema: &'static str,
         tasks: Tasks,
         settings: Settings,
         metrics: &Metrics,

@@ -6,10 +6,10 @@ use http::HeaderName;
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
 };
-use quartet_events::{Secrets, Signer};
+use quartet_events::Signer;
 use quartet_service::Settings;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 /// All settings of the service.
@@ -62,8 +62,9 @@ pub struct Clicks {
     pub batch_rows: usize,
     pub batch_wait_ms: u64,
     pub adopt_interval_seconds: u64,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub country_header: Option<String>,
+    /// A trusted proxy sets it to the visitor's country.
+    #[serde(deserialize_with = "header_name")]
+    pub country_header: Option<HeaderName>,
     pub retention_days: u32,
 }
 
@@ -150,11 +151,7 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        let secrets = Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        };
-        secrets.signer()
+        quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
     }
 }
 
@@ -340,20 +337,15 @@ impl Clicks {
             self.adopt_interval_seconds,
             1..=3600,
         )?;
-        within("clicks.retention_days", self.retention_days, 0..=36_500)?;
-        self.country_header().map(drop)
+        within("clicks.retention_days", self.retention_days, 0..=36_500)
     }
+}
 
-    /// The header with the visitor's country, if one is configured.
-    ///
-    /// # Errors
-    /// When the setting is not a valid header name.
-    pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
-        let name = self.country_header.as_deref().map(str::parse).transpose();
-        name.map_err(|_| {
-            ConfigError::invalid("clicks.country_header", "must be a valid header name")
-        })
-    }
+/// An empty string means that the setting is not set.
+fn header_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HeaderName>, D::Error> {
+    let name: Option<String> = empty_as_none(from)?;
+    let name = name.map(|name| name.parse()).transpose();
+    name.map_err(|_| serde::de::Error::custom("must be a valid header name"))
 }
 
 #[cfg(test)]

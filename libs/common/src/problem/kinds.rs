@@ -92,7 +92,7 @@ problem_kinds! {
     }
     pub NOT_FOUND = NOT_FOUND "not_found" "Resource not found" {
         when: "The resource does not exist or belongs to another user.",
-        then: "Do not repeat the request.",
+        then: "Check the id.",
     }
     pub NO_ROUTE = NOT_FOUND "no_route" "No such path" {
         when: "No operation has this path.",

@@ -93,8 +93,9 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     /// The inbox in the schema that the connections of `db` use.
     pub fn new(
+        db: PgPool,
+        clock: Clock,
         signer: Option<Signer>,
-        (db, clock): (PgPool, Clock),
         metrics: &Metrics,
         consumer: impl Consumer,
     ) -> Self {

@@ -113,7 +113,8 @@ impl Outbox {
     pub fn new(
         service: &str,
         delivery: Delivery,
-        (db, clock): (PgPool, Clock),
+        db: PgPool,
+        clock: Clock,
         metrics: &Metrics,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()

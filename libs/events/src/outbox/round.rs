@@ -1,6 +1,6 @@
 //! One round of delivery to one consumer.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
@@ -30,17 +30,60 @@ enum Step {
     Nothing,
 }
 
-/// What a round sends, and where the cursor is when all of it is settled.
+/// What a round sends, and where the cursor is when all of it is settled. A batch either has expired
+/// events alone, so that these become dead letters although the consumer is away, or none.
 #[derive(Default)]
 struct Batch {
-    sent: Vec<Stored>,
+    sent: Vec<StoredEvent>,
     /// Not to be sent before an earlier event of the subject.
-    held: Vec<Stored>,
-    /// Have waited for too long. A batch has no others beside them, so that they become dead letters
-    /// although the consumer is away.
-    expired: Vec<Stored>,
+    held: Vec<StoredEvent>,
+    /// Have waited for too long.
+    expired: Vec<StoredEvent>,
     body: Vec<u8>,
     cursor: i64,
+}
+
+struct BatchBounds {
+    events: usize,
+    bytes: usize,
+    /// Events that have waited since before are expired.
+    oldest: DateTime<Utc>,
+}
+
+impl Batch {
+    /// Adds an event, or ends the batch before it: events after it would overtake it.
+    fn add(&mut self, stored: StoredEvent, bounds: &BatchBounds) -> ControlFlow<()> {
+        if stored.since < bounds.oldest {
+            if !self.sent.is_empty() || !self.held.is_empty() {
+                return ControlFlow::Break(());
+            }
+            self.expired.push(stored);
+            return ControlFlow::Continue(());
+        }
+        if !self.expired.is_empty() {
+            return ControlFlow::Break(());
+        }
+        if stored.held {
+            self.held.push(stored);
+            return ControlFlow::Continue(());
+        }
+        let event = stored.event.to_json().to_string();
+        // A single event is sent whatever its size.
+        let fits = self.sent.is_empty() || self.body.len() + event.len() < bounds.bytes;
+        if !fits || self.sent.len() >= bounds.events {
+            return ControlFlow::Break(());
+        }
+        if !self.sent.is_empty() {
+            self.body.push(b',');
+        }
+        self.body.extend_from_slice(event.as_bytes());
+        self.sent.push(stored);
+        ControlFlow::Continue(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.held.is_empty() && self.expired.is_empty()
+    }
 }
 
 impl Inner {
@@ -73,7 +116,7 @@ impl Inner {
         store::number(&mut db, NUMBERED_AT_ONCE).await?;
         let timeout = Duration::from_secs(self.delivery.request_timeout_seconds);
         let until = now + timeout + LEASE_MARGIN;
-        let lease = store::take(&mut db, name, self.clock.uuid_v7(), (now, until)).await?;
+        let lease = store::take(&mut db, name, self.clock.uuid_v7(), now, until).await?;
         db.commit().await?;
         let Some(lease) = lease else {
             return Ok(Step::Nothing);
@@ -92,45 +135,28 @@ impl Inner {
         target: &Target,
         lease: Lease,
     ) -> Result<Batch, sqlx::Error> {
-        let ids = (target.endpoint.name, self.source.as_str());
-        let limit = target.limit.load(Ordering::Relaxed).max(1) as usize;
-        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (consumer, source) = (target.endpoint.name, self.source.as_str());
+        let limit = target.limit.load(Ordering::Relaxed).max(1);
+        let now = self.clock.now();
+        let bounds = BatchBounds {
+            events: limit as usize,
+            bytes: self.delivery.batch_bytes as usize,
+            oldest: now - Duration::from_secs(self.delivery.max_wait_seconds),
+        };
         let mut batch = Batch {
             cursor: lease.cursor,
             body: b"[".to_vec(),
             ..Batch::default()
         };
-        let now = self.clock.now();
-        let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
-        let due = store::due(db, ids, now, rows).await?;
-        let fresh = store::after(db, ids, lease.cursor, rows).await?;
+        let rows = i64::from(limit);
+        let due = store::due(db, consumer, source, now, rows).await?;
+        let fresh = store::after(db, consumer, source, lease.cursor, rows).await?;
         for stored in due.into_iter().chain(fresh) {
-            let position = stored.position;
-            let fresh = stored.tries.is_none();
-            let expired = stored.since < oldest;
-            if expired && batch.sent.is_empty() && batch.held.is_empty() {
-                batch.expired.push(stored);
-            } else if expired || !batch.expired.is_empty() {
+            let fresh = stored.tries.is_none().then_some(stored.position);
+            if batch.add(stored, &bounds).is_break() {
                 break;
-            } else if stored.held {
-                batch.held.push(stored);
-            } else {
-                let event = stored.event.to_json().to_string();
-                let max = self.delivery.batch_bytes as usize;
-                let fits = batch.body.len() + event.len() < max || batch.sent.is_empty();
-                if !fits || batch.sent.len() >= limit {
-                    // What follows would overtake it.
-                    break;
-                }
-                if !batch.sent.is_empty() {
-                    batch.body.push(b',');
-                }
-                batch.body.extend_from_slice(event.as_bytes());
-                batch.sent.push(stored);
             }
-            if fresh {
-                batch.cursor = position;
-            }
+            batch.cursor = fresh.unwrap_or(batch.cursor);
         }
         batch.body.push(b']');
         Ok(batch)
@@ -181,7 +207,7 @@ impl Inner {
             cursor: batch.cursor,
             ..lease
         };
-        let nothing = batch.sent.is_empty() && batch.held.is_empty() && batch.expired.is_empty();
+        let nothing = batch.is_empty();
         let (retries, applied) = self.sort(batch, &failed);
         let mut tx = quartet_db::begin(&self.db).await?;
         if !store::give_back(&mut tx, name, moved).await? {

@@ -141,7 +141,8 @@ pub(super) async fn take(
     db: &mut PgConnection,
     consumer: &str,
     id: Uuid,
-    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
 ) -> Result<Option<Lease>, sqlx::Error> {
     let take = sqlx::query_scalar(
         "INSERT INTO outbox_cursors AS c (consumer, lease, leased_until) VALUES ($1, $2, $4)
@@ -178,7 +179,8 @@ pub(super) async fn give_back(
 /// Events whose retry is due: of each subject the first one only.
 pub(super) async fn due(
     db: &mut PgConnection,
-    (consumer, source): (&str, &str),
+    consumer: &str,
+    source: &str,
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Stored>, sqlx::Error> {
@@ -202,7 +204,8 @@ pub(super) async fn due(
 /// The next events after the cursor.
 pub(super) async fn after(
     db: &mut PgConnection,
-    (consumer, source): (&str, &str),
+    consumer: &str,
+    source: &str,
     cursor: i64,
     limit: i64,
 ) -> Result<Vec<Stored>, sqlx::Error> {

@@ -311,7 +311,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     let now = place.clock.now();
     let one = [("media".to_owned(), listed[1].position)];
     let retry = async |db: &mut _, places, limit| {
-        dead_letters::retry(db, places, (now, limit)).await.unwrap()
+        dead_letters::retry(db, places, now, limit).await.unwrap()
     };
     assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 1);
     outbox.deliver_once().await.unwrap();

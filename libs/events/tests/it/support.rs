@@ -73,8 +73,8 @@ impl Place {
     ) -> Outbox {
         let mut delivery = delivery(consumer);
         change(&mut delivery);
-        let place = (self.db.clone(), self.clock.clone());
-        Outbox::new("core", delivery, place, &self.metrics).unwrap()
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        Outbox::new("core", delivery, db, clock, &self.metrics).unwrap()
     }
 
     /// A consumer on a loopback port.
@@ -85,8 +85,8 @@ impl Place {
 
     pub(crate) fn inbox(&self, consumer: Counting) -> Inbox {
         let signer = Signer::new(&SECRET.into());
-        let place = (self.db.clone(), self.clock.clone());
-        Inbox::new(signer, place, &Metrics::new("consumer"), consumer)
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        Inbox::new(db, clock, signer, &Metrics::new("consumer"), consumer)
     }
 
     /// Publishes the next event of a subject, in the transaction that counts it.

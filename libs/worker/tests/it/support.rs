@@ -117,8 +117,7 @@ impl Place {
     pub(crate) fn start_on(db: PgPool, tasks: Tasks) -> Working {
         let metrics = Metrics::new("test");
         let mut runner = Runner::new(&metrics, Clock::system(), CancellationToken::new());
-        let queue = (db, "core");
-        let worker = Worker::new(queue, tasks, settings(), &metrics);
+        let worker = Worker::new(db, "core", tasks, settings(), &metrics);
         worker.start(&mut runner);
         Working {
             metrics,

@@ -14,7 +14,8 @@ use crate::{domain::Context, error::Error, state::AppState};
 ///
 /// # Errors
 /// When the signing keys cannot be read.
-pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
+pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), Error> {
+    let ctx = &state.ctx;
     maintain_keys(ctx.clone()).await?;
     let interval = Duration::from_secs(ctx.config.keys.reload_seconds);
     let owned = ctx.clone();
@@ -26,8 +27,8 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
 }
 
 /// The durable jobs.
-pub(crate) fn tasks(ctx: &Context) -> Tasks {
-    Tasks::new(ctx.clone()).with::<purge::Purge>()
+pub(crate) fn tasks(state: &AppState) -> Tasks {
+    Tasks::new(state.ctx.clone()).with::<purge::Purge>()
 }
 
 impl AppState {

@@ -177,11 +177,11 @@ pub(crate) struct Upstream {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Balance {
-    /// The next one.
+    /// The next one, by weight.
     #[default]
-    Turns,
+    RoundRobin,
     /// The one of its user, or client IP.
-    Client,
+    ClientHash,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

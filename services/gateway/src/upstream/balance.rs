@@ -46,8 +46,8 @@ impl Upstream {
         now: Instant,
     ) -> Option<Arc<Replica>> {
         match self.config.balance {
-            Balance::Turns => self.pick_in_turn(tried, now),
-            Balance::Client => self.pick_by_key(key, tried, now),
+            Balance::RoundRobin => self.pick_in_turn(tried, now),
+            Balance::ClientHash => self.pick_by_key(key, tried, now),
         }
     }
 
@@ -124,7 +124,7 @@ mod tests {
                 retry_budget_percent: 20,
                 eject_min: Duration::from_millis(100),
                 eject_max: Duration::from_secs(1),
-                balance: Balance::Turns,
+                balance: Balance::RoundRobin,
                 tls: None,
                 openapi: None,
             },
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn clients_keep_their_replica() {
         let mut config = upstream(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).config;
-        config.balance = Balance::Client;
+        config.balance = Balance::ClientHash;
         config.targets[2].weight = 2;
         let three = Upstream::new(config.clone(), None);
         config.targets.pop();

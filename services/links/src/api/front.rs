@@ -41,7 +41,7 @@ impl Front for Redirects {
             request.method,
             request.headers,
             request.client,
-            self.0.country_header.as_ref(),
+            ctx.config.clicks.country_header.as_ref(),
         );
         let click = plain.click(ctx, &signals, request_id(request.headers));
         let state = Arc::clone(&self.0);

@@ -39,7 +39,7 @@ impl FromRequestParts<AppState> for Visit {
             headers: parts.headers.clone(),
             method: parts.method.clone(),
             client_ip,
-            country_header: state.country_header.clone(),
+            country_header: state.ctx.config.clicks.country_header.clone(),
         })
     }
 }

@@ -7,13 +7,14 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use quartet_auth::{Actor, Permission};
+use quartet_auth::Actor;
 use quartet_common::problem::Problem;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{request::GraphQlRequest, response::GraphQlResponse, state::GraphQlState};
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::{Meter, User},
@@ -23,9 +24,6 @@ use crate::{
     },
     problems::graphql as problems,
 };
-
-const READ: Permission = Permission::new("links:read");
-const WRITE: Permission = Permission::new("links:write");
 
 /// An operation that may be executed: its document is within the limits, its variables have values,
 /// its actor is known.
@@ -61,7 +59,7 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
-        actor.require(permission(kind)).map_err(Problem::from)?;
+        auth::require(actor, kind)?;
         let values = Values::new(&checked.operation.node, &variables);
         let values = values.map_err(|error| invalid(error.into()))?;
         validate(&checked, name, variables, state).await?;
@@ -139,13 +137,6 @@ impl Rejected {
             Self::Document(response) => *response,
             Self::Refused(problem) => GraphQlResponse::from_problem(&problem, settings),
         }
-    }
-}
-
-fn permission(kind: OperationType) -> Permission {
-    match kind {
-        OperationType::Query | OperationType::Subscription => READ,
-        OperationType::Mutation => WRITE,
     }
 }
 

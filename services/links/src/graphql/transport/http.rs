@@ -25,6 +25,7 @@ use super::{
     websocket,
 };
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::{Balance, User},
@@ -166,11 +167,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Actor, Response> {
-        let verifier = &self.state.app.base.verifier;
-        let verified = match quartet_auth::bearer_token(headers) {
-            Ok(token) => Actor::from_token(verifier, token).await,
-            Err(error) => Err(error),
-        };
+        let verified = auth::actor(headers, &self.state.app).await;
         verified.map_err(|error| self.reject(&error.into()))
     }
 

@@ -34,6 +34,7 @@ use super::{
     operations::Operations,
 };
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::User,
@@ -198,7 +199,7 @@ impl Session {
         }
         let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
         let verified = match token {
-            Some(token) => Actor::from_token(&self.state.app.base.verifier, token).await,
+            Some(token) => auth::actor_of_token(token, &self.state.app).await,
             None => Err(JwtError::Missing),
         };
         let actor = verified.map_err(|error| match error {

@@ -14,7 +14,7 @@ use crate::{
     driver::Driver,
     metrics::TaskMetrics,
     store,
-    task::{Handler, Shared, Task},
+    task::{Handler, TaskContext, Task},
 };
 
 /// Heartbeats in the time after which a worker without one is dead.
@@ -66,7 +66,7 @@ impl Tasks {
             start: Vec::new(),
             share: Box::new(move |options, metrics| {
                 let context = context.clone();
-                options.add_extension(Shared { context, metrics })
+                options.add_extension(TaskContext { context, metrics })
             }),
         }
     }

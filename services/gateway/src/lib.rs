@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
-use snapshot::{Shared, Snapshot};
+use snapshot::{SnapshotContext, Snapshot};
 
 pub use config::{DEFAULTS, load::Sources};
 
@@ -70,7 +70,7 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
 /// Every violation, with line and column if it is in a file.
 pub fn check(sources: &Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
-    let shared = Shared {
+    let shared = SnapshotContext {
         clock: &Clock::system(),
         counter: &Arc::new(LocalCounter::new(1)),
         metrics: &GatewayMetrics::new(Metrics::new("gateway")),

@@ -51,7 +51,7 @@ type Outcome = Result<(), FetchError>;
 
 /// The address of a key set. Clones share the fetch.
 #[derive(Clone)]
-pub(super) struct Remote {
+pub(super) struct RemoteKeySet {
     url: Url,
     client: reqwest::Client,
     clock: Clock,
@@ -64,7 +64,7 @@ struct State {
     last: Option<(DateTime<Utc>, Outcome)>,
 }
 
-impl Remote {
+impl RemoteKeySet {
     pub(super) fn new(url: Url, clock: Clock) -> Result<Self, reqwest::Error> {
         let mut client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
 
 use super::{
-    DeliveryError, Inner, Target,
-    send::{Failure, Outcome, send},
-    store::{self, Lease, Retry, Stored},
+    DeliveryError, Inner, ConsumerTarget,
+    send::{EventFailure, Outcome, send},
+    store::{self, Lease, Retry, StoredEvent},
 };
 
 /// Events that get positions at once.
@@ -24,7 +24,7 @@ const HELD: &str = "waits for an earlier event of the subject";
 const EXPIRED: &str = "the consumer did not accept events for too long";
 
 /// What a round has done.
-enum Step {
+enum RoundOutcome {
     /// Something; there may be more.
     Went,
     Nothing,
@@ -94,7 +94,7 @@ impl Inner {
         run: Option<&Run>,
     ) -> Result<(), DeliveryError> {
         let target = &self.targets[index];
-        while let Step::Went = self.round(target).await? {
+        while let RoundOutcome::Went = self.round(target).await? {
             if let Some(run) = run {
                 run.succeeded();
                 if run.is_stopping() {
@@ -105,13 +105,13 @@ impl Inner {
         Ok(())
     }
 
-    async fn round(&self, target: &Target) -> Result<Step, DeliveryError> {
+    async fn round(&self, target: &ConsumerTarget) -> Result<RoundOutcome, DeliveryError> {
         let (now, name) = (self.clock.now(), target.endpoint.name);
         let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
         target.series.observe(&backlog, now);
         if backlog.fresh == 0 && !backlog.due {
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         }
         store::number(&mut db, NUMBERED_AT_ONCE).await?;
         let timeout = Duration::from_secs(self.delivery.request_timeout_seconds);
@@ -119,7 +119,7 @@ impl Inner {
         let lease = store::take(&mut db, name, self.clock.uuid_v7(), now, until).await?;
         db.commit().await?;
         let Some(lease) = lease else {
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         };
         let mut db = quartet_db::read(&self.db).await?;
         let batch = self.collect(&mut db, target, lease).await?;
@@ -132,7 +132,7 @@ impl Inner {
     async fn collect(
         &self,
         db: &mut sqlx::PgConnection,
-        target: &Target,
+        target: &ConsumerTarget,
         lease: Lease,
     ) -> Result<Batch, sqlx::Error> {
         let (consumer, source) = (target.endpoint.name, self.source.as_str());
@@ -162,7 +162,7 @@ impl Inner {
         Ok(batch)
     }
 
-    async fn send(&self, target: &Target, batch: &Batch) -> Outcome {
+    async fn send(&self, target: &ConsumerTarget, batch: &Batch) -> Outcome {
         if batch.sent.is_empty() {
             return Outcome::Applied(HashMap::new());
         }
@@ -176,11 +176,11 @@ impl Inner {
     /// Notes what became of the batch, in one transaction with the cursor.
     async fn settle(
         &self,
-        target: &Target,
+        target: &ConsumerTarget,
         lease: Lease,
         batch: Batch,
         outcome: Outcome,
-    ) -> Result<Step, DeliveryError> {
+    ) -> Result<RoundOutcome, DeliveryError> {
         let name = target.endpoint.name;
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
@@ -190,7 +190,7 @@ impl Inner {
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
                 db.commit().await?;
-                return Ok(Step::Went);
+                return Ok(RoundOutcome::Went);
             }
             Outcome::Refused(reason) => refused(&batch, &reason),
             Outcome::Away(reason) => {
@@ -215,7 +215,7 @@ impl Inner {
                 consumer = name,
                 "a lease ended early: events are delivered again"
             );
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         }
         store::put_off(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
@@ -224,11 +224,11 @@ impl Inner {
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);
         target.limit.store(limit, Ordering::Relaxed);
-        Ok(if nothing { Step::Nothing } else { Step::Went })
+        Ok(if nothing { RoundOutcome::Nothing } else { RoundOutcome::Went })
     }
 
     /// What is to be tried again, and the positions that are done.
-    fn sort(&self, batch: Batch, failed: &HashMap<String, Failure>) -> (Vec<Retry>, Vec<i64>) {
+    fn sort(&self, batch: Batch, failed: &HashMap<String, EventFailure>) -> (Vec<Retry>, Vec<i64>) {
         let now = self.clock.now();
         let (mut retries, mut applied) = (Vec::new(), Vec::new());
         for stored in batch.held {
@@ -251,7 +251,7 @@ impl Inner {
         (retries, applied)
     }
 
-    fn retry(&self, stored: &Stored, failure: &Failure, now: DateTime<Utc>) -> Retry {
+    fn retry(&self, stored: &StoredEvent, failure: &EventFailure, now: DateTime<Utc>) -> Retry {
         let tries = stored.tries.unwrap_or(0).saturating_add(1);
         let count = tries.unsigned_abs();
         let dead = count >= self.delivery.max_tries;
@@ -264,7 +264,7 @@ impl Inner {
         }
     }
 
-    fn count(target: &Target, retries: &[Retry], applied: usize) {
+    fn count(target: &ConsumerTarget, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
         let name = target.endpoint.name;
         let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
@@ -304,13 +304,13 @@ impl Inner {
 }
 
 /// The failures of a batch of one event that was refused as a whole.
-fn refused(batch: &Batch, reason: &str) -> HashMap<String, Failure> {
+fn refused(batch: &Batch, reason: &str) -> HashMap<String, EventFailure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    sent.map(|id| (id.clone(), Failure::new(id, reason)))
+    sent.map(|id| (id.clone(), EventFailure::new(id, reason)))
         .collect()
 }
 
-fn waiting(stored: &Stored, now: DateTime<Utc>) -> Retry {
+fn waiting(stored: &StoredEvent, now: DateTime<Utc>) -> Retry {
     Retry {
         position: stored.position,
         subject: stored.event.subject.clone(),

@@ -23,7 +23,7 @@ pub(super) struct Backlog {
 
 /// An event with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredEvent {
     pub(super) position: i64,
     pub(super) event: Event,
     /// How often its delivery has failed; `None` for one after the cursor.
@@ -183,7 +183,7 @@ pub(super) async fn due(
     source: &str,
     now: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<StoredEvent>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent, r.tries,
                 false AS held, r.retry_at AS since
@@ -208,7 +208,7 @@ pub(super) async fn after(
     source: &str,
     cursor: i64,
     limit: i64,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<StoredEvent>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent,
                 NULL::integer AS tries, o.at AS since,
@@ -324,13 +324,13 @@ pub(super) async fn purge_dead(
     Ok(deleted.rows_affected())
 }
 
-fn stored(row: &PgRow, source: &str) -> Result<Stored, sqlx::Error> {
+fn stored(row: &PgRow, source: &str) -> Result<StoredEvent, sqlx::Error> {
     let (id, kind): (Uuid, &str) = (row.try_get("id")?, row.try_get("kind")?);
     let (subject, at): (&str, DateTime<Utc>) = (row.try_get("subject")?, row.try_get("at")?);
     let data: Value = row.try_get("data")?;
     let mut event = Event::new(id, source, kind, subject, at).with_data(data);
     event.traceparent = row.try_get("traceparent")?;
-    Ok(Stored {
+    Ok(StoredEvent {
         position: row.try_get("position")?,
         event,
         tries: row.try_get("tries")?,

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use quartet_common::clock::Clock;
 use quartet_events::{
-    Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, Rejected, Signer,
+    Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, ApplyError, Signer,
 };
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::TestDatabase;
@@ -216,7 +216,7 @@ impl Consumer for Counting {
         &'a self,
         db: &'a mut PgConnection,
         event: &'a Event,
-    ) -> BoxFuture<'a, Result<(), Rejected>> {
+    ) -> BoxFuture<'a, Result<(), ApplyError>> {
         let broken = self.broken.lock().unwrap().clone();
         let how = broken
             .into_iter()
@@ -240,7 +240,7 @@ impl Consumer for Counting {
                     let broken = sqlx::query("INSERT INTO effects VALUES (NULL, NULL, NULL)");
                     Ok(broken.execute(db).await.map(drop)?)
                 }
-                Some(_) => Err(Rejected::Invalid("is not wanted")),
+                Some(_) => Err(ApplyError::Invalid("is not wanted")),
                 None => Ok(()),
             }
         })

@@ -52,7 +52,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::detached;
 
-pub use reply::{Answer, Keeper, Reply};
+pub use reply::{WholeResponse, IdempotencyKey, Reply};
 pub use request::HEADER;
 use request::{parse_key, principal, read};
 use seal::Fingerprint;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 use quartet_common::config::Environment;
-use quartet_common::config::{self, ConfigError, Schema, Texts};
+use quartet_common::config::{self, ConfigError, Schema, ConfigTexts};
 
 use super::{Config, DEFAULTS, model::Model, validate::validate};
 
@@ -49,12 +49,12 @@ impl Sources {
 
     /// # Errors
     /// When a file cannot be read.
-    pub(crate) fn read(&self) -> Result<Texts, ConfigErrors> {
+    pub(crate) fn read(&self) -> Result<ConfigTexts, ConfigErrors> {
         Ok(self.0.read()?)
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(&self, last: &Texts) -> Result<(Texts, Vec<String>), ConfigErrors> {
+    pub(crate) fn read_again(&self, last: &ConfigTexts) -> Result<(ConfigTexts, Vec<String>), ConfigErrors> {
         Ok(self.0.read_again(last)?)
     }
 
@@ -65,7 +65,7 @@ impl Sources {
     }
 
     /// As [`load`](Self::load), with the texts at hand.
-    pub(crate) fn parse(&self, texts: &Texts) -> Result<Config, ConfigErrors> {
+    pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigErrors> {
         let layers = self.0.layers(SCHEMA, texts)?;
         let model: Model = layers.deserialize()?;
         validate(model, layers.settings()).map_err(|violations| {
@@ -83,7 +83,7 @@ impl Sources {
     fn of_variable(name: &str, value: &str) -> Result<Config, ConfigErrors> {
         let environment = Environment::from([(name.to_owned(), value.to_owned())]);
         let sources = Self(config::Sources::new(None, environment));
-        sources.parse(&Texts::default())
+        sources.parse(&ConfigTexts::default())
     }
 
     /// A configuration from the text of a file alone.
@@ -91,7 +91,7 @@ impl Sources {
     pub(crate) fn of_test(text: &str) -> Result<Config, ConfigErrors> {
         let file = Some("test.toml".into());
         let sources = Self(config::Sources::new(file, Environment::new()));
-        sources.parse(&Texts::of_file(text))
+        sources.parse(&ConfigTexts::of_file(text))
     }
 }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use quartet_common::config::{Jwt, Telemetry, empty_as_none, networks};
 use serde::Deserialize;
 
-use crate::routing::{Auth, Serve};
+use crate::routing::{Auth, GatewayPage};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -208,7 +208,7 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) upstream: Option<String>,
     #[serde(default)]
-    pub(crate) serve: Option<Serve>,
+    pub(crate) serve: Option<GatewayPage>,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) redirect: Option<String>,
     #[serde(default)]

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::context::{Edit, PolicyContext, ResponseHead};
 use crate::{
-    request::Facts,
+    request::RequestFacts,
     routing::{Route, Template},
 };
 
@@ -22,7 +22,7 @@ impl HeaderEdits {
         }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
         for (name, template) in &self.request {
             let value = template
                 .as_ref()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::Method;
-use quartet_http::front::{Answer, Front, Offered};
+use quartet_http::front::{FrontResponse, Front, RequestHead};
 
 use super::{
     redirects::{redirect_to, request_id, short_url},
@@ -28,7 +28,7 @@ impl Front for Redirects {
         ROUTE
     }
 
-    fn take(&self, request: &Offered<'_>) -> Option<Answer> {
+    fn take(&self, request: &RequestHead<'_>) -> Option<FrontResponse> {
         if *request.method != Method::GET {
             return None;
         }

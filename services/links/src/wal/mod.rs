@@ -32,5 +32,5 @@ pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use frame::MAX_PAYLOAD_BYTES;
 pub(crate) use log::{AppendError, Wal};
-pub(crate) use segment::{Ending, SEGMENT_HEADER_BYTES, SegmentReader, Skipped};
+pub(crate) use segment::{BatchEnd, SEGMENT_HEADER_BYTES, SegmentReader, SkippedBytes};
 pub(crate) use writer::{Fsync, Position, Settings};

@@ -31,8 +31,8 @@ use std::{
 };
 
 use super::{
-    gate::{Entry, Gate},
-    lanes::{Lanes, Place},
+    gate::{Admission, Gate},
+    lanes::{Lanes, LanePermit},
     slots::{Slot, Slots},
 };
 use crate::{config::Passwords, error::Error, metrics::CoreMetrics};
@@ -187,7 +187,7 @@ impl Hasher {
 pub(crate) struct Permit {
     inner: Arc<Inner>,
     network: String,
-    _places: (Entry, Option<Place>),
+    _places: (Admission, Option<LanePermit>),
 }
 
 impl Permit {

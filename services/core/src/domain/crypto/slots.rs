@@ -67,7 +67,7 @@ impl Slots {
             }
             state.push(network, wake)
         };
-        let _leave = Leave {
+        let _leave = LeaveQueue {
             slots: self,
             network,
             id,
@@ -107,13 +107,13 @@ impl Drop for Slot {
 }
 
 /// Removes a waiter that is not interested any more.
-struct Leave<'a> {
+struct LeaveQueue<'a> {
     slots: &'a Slots,
     network: &'a str,
     id: u64,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for LeaveQueue<'_> {
     fn drop(&mut self) {
         self.slots.lock().remove(self.network, self.id);
     }

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::checker::{Checker, DAY_SECONDS};
-use crate::config::{Host, Target, Tls, UpstreamConfig, model};
+use crate::config::{Host, UpstreamTarget, Tls, UpstreamConfig, model};
 
 pub(super) fn check(
     name: &str,
@@ -67,7 +67,7 @@ pub(super) fn check(
             "must be a path that starts with /",
         );
     }
-    let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
+    let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
     let tls = check_tls(&key, upstream, &targets, checker);
     Some(UpstreamConfig {
         name: name.into(),
@@ -90,7 +90,7 @@ pub(super) fn check(
 fn check_tls(
     key: &str,
     upstream: &model::Upstream,
-    targets: &[Target],
+    targets: &[UpstreamTarget],
     checker: &mut Checker,
 ) -> Option<Option<Tls>> {
     if !upstream.tls {
@@ -120,7 +120,7 @@ fn check_tls(
 }
 
 /// The configured name, or the one that all targets have.
-fn server_name(configured: Option<&str>, targets: &[Target]) -> Result<String, String> {
+fn server_name(configured: Option<&str>, targets: &[UpstreamTarget]) -> Result<String, String> {
     if let Some(name) = configured {
         let invalid = || "must be a host name without a port".to_owned();
         return if is_name(name) && name.parse::<IpAddr>().is_err() {
@@ -168,7 +168,7 @@ fn parse_authority(text: &str) -> Result<HeaderValue, String> {
 /// Bounds the length of a round.
 const MAX_WEIGHT: u32 = 100;
 
-fn parse_address(address: &model::Address) -> Result<Target, String> {
+fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
     match address {
         model::Address::Plain(text) => parse_target(text, 1),
         model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
@@ -178,7 +178,7 @@ fn parse_address(address: &model::Address) -> Result<Target, String> {
     }
 }
 
-fn parse_target(text: &str, weight: u32) -> Result<Target, String> {
+fn parse_target(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
     let invalid = || "must be host:port, IPv4:port or [IPv6]:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     let port = port.parse().ok().filter(|&port: &u16| port != 0);
@@ -192,7 +192,7 @@ fn parse_target(text: &str, weight: u32) -> Result<Target, String> {
         (None, Err(_)) if is_name(host) => Host::Name(host.to_ascii_lowercase()),
         (None, _) => return Err(invalid()),
     };
-    Ok(Target { host, port, weight })
+    Ok(UpstreamTarget { host, port, weight })
 }
 
 fn is_name(host: &str) -> bool {

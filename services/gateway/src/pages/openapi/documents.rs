@@ -27,7 +27,7 @@ use crate::{
     error,
     reply::Reply,
     snapshot::Snapshot,
-    upstream::{Key, Upstream},
+    upstream::{BalanceKey, Upstream},
 };
 
 /// How the path of the 3.0 version ends.
@@ -48,20 +48,20 @@ struct Inner {
     client: LazyLock<reqwest::Client>,
     /// Held by the round that is under way: the last known document of each service.
     by_service: Mutex<Known>,
-    last: RwLock<Option<Round>>,
+    last: RwLock<Option<FetchRound>>,
 }
 
 /// What the last round of fetching brought.
 #[derive(Clone, Debug)]
-struct Round {
+struct FetchRound {
     ended: Instant,
     /// A service has never returned its document.
     incomplete: bool,
     /// `None`: none has.
-    merged: Option<Arc<Merged>>,
+    merged: Option<Arc<MergedDocument>>,
 }
 
-impl Round {
+impl FetchRound {
     fn is_fresh(&self, fresh_for: Duration) -> bool {
         let fresh_for = if self.incomplete {
             fresh_for.min(RETRY_PAUSE)
@@ -73,7 +73,7 @@ impl Round {
 }
 
 #[derive(Debug)]
-struct Merged {
+struct MergedDocument {
     document: Value,
     text: Bytes,
     /// Built on the first request for it.
@@ -106,7 +106,7 @@ impl Documents {
         Ok(reply(text, fresh_for))
     }
 
-    async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> Round {
+    async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> FetchRound {
         let last = self.0.last();
         match last {
             Some(last) if last.is_fresh(fresh_for) => return last,
@@ -133,12 +133,12 @@ impl Documents {
 }
 
 impl Inner {
-    fn last(&self) -> Option<Round> {
+    fn last(&self) -> Option<FetchRound> {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
         last.clone()
     }
 
-    async fn renew(&self, known: &mut Known, snapshot: &Snapshot) -> Round {
+    async fn renew(&self, known: &mut Known, snapshot: &Snapshot) -> FetchRound {
         let timeout = Duration::from_millis(snapshot.config.model.documents.timeout_ms);
         self.refresh(known, snapshot, timeout).await;
         let names = documented(snapshot).map(|upstream| &upstream.config.name);
@@ -146,11 +146,11 @@ impl Inner {
             .clone()
             .filter_map(|name| Some((&**name, &**known.get(name)?)))
             .collect();
-        let round = Round {
+        let round = FetchRound {
             ended: Instant::now(),
             incomplete: documents.len() < names.count(),
             merged: (!documents.is_empty())
-                .then(|| Arc::new(Merged::new(merge_with_gateway(&documents)))),
+                .then(|| Arc::new(MergedDocument::new(merge_with_gateway(&documents)))),
         };
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         *last = Some(round.clone());
@@ -188,7 +188,7 @@ impl Inner {
     }
 }
 
-impl Merged {
+impl MergedDocument {
     fn new(document: Value) -> Self {
         Self {
             text: document.to_string().into(),
@@ -222,7 +222,7 @@ async fn fetch(client: &reqwest::Client, upstream: &Upstream) -> anyhow::Result<
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
     let mut tried = Vec::new();
     let mut last = anyhow::anyhow!("no known address");
-    while let Some(replica) = upstream.pick(Key::default(), &tried, Instant::now()) {
+    while let Some(replica) = upstream.pick(BalanceKey::default(), &tried, Instant::now()) {
         tried.push(replica.address);
         let address = replica.address;
         let fetched = match &upstream.config.tls {

@@ -46,11 +46,11 @@ impl Operation {
         actor: &Actor,
         user: Arc<User>,
         state: &GraphQlState,
-    ) -> Result<Self, Rejected> {
+    ) -> Result<Self, RejectedOperation> {
         let settings = &state.app.ctx.config.graphql;
         let invalid = |error| {
             let response = GraphQlResponse::from_document_error(error, settings);
-            Rejected::Document(Box::new(response))
+            RejectedOperation::Document(Box::new(response))
         };
         let meter = Meter::start(user, &request.query, settings)?;
         let name = request.operation_name;
@@ -118,20 +118,20 @@ impl Operation {
 }
 
 /// Why an operation is not executed.
-pub(super) enum Rejected {
+pub(super) enum RejectedOperation {
     /// Its document or variables are invalid.
     Document(Box<GraphQlResponse>),
     /// The token or the user's quota does not allow it.
     Refused(Problem),
 }
 
-impl From<Problem> for Rejected {
+impl From<Problem> for RejectedOperation {
     fn from(problem: Problem) -> Self {
         Self::Refused(problem)
     }
 }
 
-impl Rejected {
+impl RejectedOperation {
     pub(super) fn into_response(self, settings: &Settings) -> GraphQlResponse {
         match self {
             Self::Document(response) => *response,
@@ -173,7 +173,7 @@ async fn validate(
     operation_name: Option<String>,
     variables: Variables,
     state: &GraphQlState,
-) -> Result<(), Rejected> {
+) -> Result<(), RejectedOperation> {
     if checked.is_one_operation_without_variables() {
         return Ok(());
     }
@@ -184,7 +184,7 @@ async fn validate(
     if response.is_err() {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::new(response, settings);
-        return Err(Rejected::Document(Box::new(response)));
+        return Err(RejectedOperation::Document(Box::new(response)));
     }
     let checked = state
         .types
@@ -192,6 +192,6 @@ async fn validate(
     checked.map_err(|error| {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::from_wrong_usage(error, settings);
-        Rejected::Document(Box::new(response))
+        RejectedOperation::Document(Box::new(response))
     })
 }

@@ -15,8 +15,8 @@ use quartet_http::extract::Body;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    execution::{Operation, Rejected},
-    negotiation::{Accept, JsonType},
+    execution::{Operation, RejectedOperation},
+    negotiation::{AcceptedTypes, JsonType},
     openapi::{EVENTS, EXPLORER, RequestErrors, error_codes, executed},
     request::GraphQlRequest,
     response::GraphQlResponse,
@@ -68,7 +68,7 @@ pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
     ),
 )]
 async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Response {
-    let accept = Accept::read(request.headers());
+    let accept = AcceptedTypes::read(request.headers());
     if accept.json.is_none() && !accept.events {
         return not_acceptable().into_response();
     }
@@ -134,7 +134,7 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
             Err(rejection) => websocket::invalid_upgrade(&rejection).into_response(),
         };
     }
-    let accept = Accept::read(&parts.headers);
+    let accept = AcceptedTypes::read(&parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let has_document =
         url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "query");
@@ -161,7 +161,7 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
 /// One request and the media types of its response.
 struct Exchange<'a> {
     state: &'a GraphQlState,
-    accept: Accept,
+    accept: AcceptedTypes,
     is_get: bool,
 }
 
@@ -179,8 +179,8 @@ impl Exchange<'_> {
         let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
         let response = match prepared {
             Ok(operation) => self.run(operation, &actor, &user).await,
-            Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
-            Err(Rejected::Refused(problem)) => self.reject(&problem),
+            Err(RejectedOperation::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
+            Err(RejectedOperation::Refused(problem)) => self.reject(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }

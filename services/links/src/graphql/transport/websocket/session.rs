@@ -71,7 +71,7 @@ const DUPLICATE: Close = (4409, "Subscriber for this id already exists");
 const TOO_MANY_INITS: Close = (4429, "Too many initialisation requests");
 
 /// How a session ends: with a close frame, or without one because the client has disconnected.
-type Ended = Option<Close>;
+type SessionEnd = Option<Close>;
 
 /// A socket and the operations that run on it.
 pub(super) struct Session {
@@ -133,7 +133,7 @@ impl Session {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
     }
 
-    async fn serve(&mut self) -> Ended {
+    async fn serve(&mut self) -> SessionEnd {
         let settings = self.settings();
         let init_timeout = Duration::from_secs(settings.init_timeout_seconds);
         let period = Duration::from_secs(settings.keep_alive_seconds);
@@ -166,7 +166,7 @@ impl Session {
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), Ended> {
+    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), SessionEnd> {
         match received {
             Some(Ok(Message::Text(text))) => {
                 let message =
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Result<(), Ended> {
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), SessionEnd> {
         match message {
             ClientMessage::ConnectionInit { payload } => self.initialize(payload).await,
             ClientMessage::Ping { payload } => self.send_text(message::pong(payload)).await,
@@ -193,7 +193,7 @@ impl Session {
         }
     }
 
-    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), Ended> {
+    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), SessionEnd> {
         if std::mem::replace(&mut self.is_initialized, true) {
             return Err(Some(TOO_MANY_INITS));
         }
@@ -221,7 +221,7 @@ impl Session {
         self.send_text(message::connection_ack()).await
     }
 
-    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Ended> {
+    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), SessionEnd> {
         let Some(client) = &self.client else {
             return Err(Some(UNAUTHORIZED));
         };
@@ -247,11 +247,11 @@ impl Session {
         Instant::now() + Duration::from_millis(left)
     }
 
-    async fn send_text(&mut self, text: String) -> Result<(), Ended> {
+    async fn send_text(&mut self, text: String) -> Result<(), SessionEnd> {
         self.send(Message::Text(text.into())).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Ended> {
+    async fn send(&mut self, message: Message) -> Result<(), SessionEnd> {
         match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(None),

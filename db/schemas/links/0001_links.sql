@@ -56,7 +56,7 @@ CREATE INDEX links_owner_expires_at_nulls_low_idx
     ON links.links (owner, (expires_at IS NOT NULL), (CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END), id);
 
 -- Running totals, one row per link. The owner is that of the link, which never changes: with
--- it, row-level security and orders need no look at the link. `batch` is the number of
+-- it, row-level security and orders need no join. `batch` is the number of
 -- batches with clicks of the link. The transaction of a batch increments it first, so
 -- that the row lock orders the batches of a link by their commits: a reader that has
 -- seen batch n misses nothing at or below n.
@@ -214,7 +214,7 @@ CREATE POLICY system ON links.freed_slugs
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
 -- Hosts are no secret: every short URL names one.
-CREATE POLICY everybody ON links.domains FOR SELECT USING (true);
+CREATE POLICY anyone ON links.domains FOR SELECT USING (true);
 CREATE POLICY system ON links.domains
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 

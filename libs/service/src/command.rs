@@ -22,7 +22,7 @@ use crate::{
     service::{Service, Settings, check, check_serving},
 };
 
-/// Time between two looks at a database that is awaited.
+/// Polling interval for a database that is awaited.
 const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]

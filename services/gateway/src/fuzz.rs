@@ -1,5 +1,5 @@
-//! Inputs by chance: those of `tests/corpus`, changed at random. What breaks a rule is reduced,
-//! appended to the corpus, and so tried first from then on.
+//! Random inputs: those of `tests/corpus`, changed at random. What breaks a rule is minimized and
+//! added to the corpus, which is tried first.
 //!
 //! A target runs `PROPTEST_CASES` times in a test, which ends with the first finding. `cargo xtask
 //! fuzz` sets `QUARTET_FUZZ_SECONDS` of processor time, which are spent whatever is found on the way.
@@ -27,7 +27,7 @@ enum Mutation {
     Insert(&'static str),
     Remove(usize),
     Repeat(usize),
-    /// Goes on as another input of the corpus does from there.
+    /// Continues as another input of the corpus does from there.
     Cross(Vec<u8>),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Programs write a file in steps: `cp` and most editors empty it first. A text caught in between
 //! can be valid, and would then be in force for a moment: an empty file means the default routes.
-//! So a text counts only once it has been read twice alike, and a file without a setting never
+//! So a text counts only once two reads in a row are identical, and a file without a setting never
 //! replaces one that had some. Content is compared rather than time stamps, because Kubernetes swaps
 //! symbolic links and editors replace files. A text that was refused is not tried again.
 
@@ -35,7 +35,7 @@ impl Watch {
         self.candidate = None;
     }
 
-    /// The texts to try, once they have been read twice alike.
+    /// The texts to try, once two reads in a row are identical.
     pub fn observe(&mut self, read: ConfigTexts) -> Option<ConfigTexts> {
         if !self.requested && read == self.tried {
             self.candidate = None;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_tried_once_when_read_twice_alike() {
+    fn texts_are_tried_once_after_two_identical_reads() {
         let text = ConfigTexts::of_file;
         let mut watch = Watch::new(text("a"));
         assert_eq!(watch.observe(text("a")), None);

@@ -176,7 +176,7 @@ impl Outbox {
     /// Delivers to every consumer until nothing is due.
     ///
     /// # Errors
-    /// When the database or a consumer fails; the other consumers have been served all the same.
+    /// When the database or a consumer fails; the other consumers have still been served.
     pub async fn deliver_once(&self) -> Result<(), DeliveryError> {
         let mut outcome = Ok(());
         for index in 0..self.0.targets.len() {

@@ -72,7 +72,7 @@ pub(super) struct StoredResponse<'a> {
     pub(super) expires_at: Option<DateTime<Utc>>,
 }
 
-/// A response that cannot be sealed, or is not sealed for the request whose hash stands beside it.
+/// A response that cannot be sealed, or is not sealed for the request whose hash is stored with it.
 #[derive(Debug, thiserror::Error)]
 #[error("a kept response is unreadable")]
 struct UnreadableResponse;

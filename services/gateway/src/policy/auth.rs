@@ -16,7 +16,7 @@ static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
-/// force all the same, its routes are closed rather than open.
+/// force nevertheless, its routes are closed rather than open.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no verifier of access tokens")]
 struct NoVerifier;
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{fuzz, reply::GatewayResponse, request::WebSocket, routing::PathPattern};
 
-    /// Such a configuration is refused. Should one be in force all the same, its routes are closed.
+    /// Such a configuration is refused. Should one be in force nevertheless, its routes are closed.
     #[tokio::test]
     async fn without_a_verifier_every_request_is_refused() {
         let headers = HeaderMap::new();

@@ -29,7 +29,7 @@ impl HeaderEdits {
                 .and_then(|template| template.render(facts));
             context.edits.push(match value {
                 Some(value) => Edit::Set(name.clone(), value),
-                // The client's own value must not stand in for one that cannot be set.
+                // The client's own value must not replace one that cannot be set.
                 None => Edit::Remove(name.clone()),
             });
         }

@@ -147,7 +147,7 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-/// Characters that stand in a path as they are and mean nothing else.
+/// Characters that appear in a path as they are and mean nothing else.
 const CLASS: [bool; 256] = {
     let mut class = [false; 256];
     let plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,=:@";

@@ -1,8 +1,8 @@
 //! Passive health checks: a replica that fails is ejected, longer each time.
 //!
-//! A replica that cannot be reached is ejected at once. One that breaks off responses is ejected only
+//! A replica that cannot be reached is ejected at once. One that fails responses halfway is ejected only
 //! if at least half of those of the last seconds broke: a single request that crashes its handler
-//! must not take replicas away from everybody else.
+//! must not take replicas away from all others.
 //!
 //! ```text
 //!            failure                    time is up

@@ -56,7 +56,7 @@ pub(crate) fn disposition(content_type: &str) -> Disposition {
 
 /// Checks that a file with these first bytes can be of the declared type.
 ///
-/// Text is judged as text, not by signatures: some are two or three letters long, with which a table
+/// Text is checked by its encoding, not by magic bytes: some are two or three letters long, with which a table
 /// or a note may well begin (`BMI,`, `ID3`).
 ///
 /// # Errors

@@ -1,16 +1,16 @@
 //! The gate: attempts enter when their account is free and their network has room, both at once.
 //!
 //! ```text
-//! waiting, in the lines of its account and of its network --both have room--> inside --dropped--> gone
+//! waiting, in the queues of its account and its network --both have room--> inside --dropped--> gone
 //! ```
 //!
 //! Invariants:
 //! - One attempt per account is inside, and `width` per network.
-//! - Who waits holds nothing. Otherwise an attempt whose network is busy would keep its account from
+//! - A waiting attempt holds nothing. Otherwise an attempt whose network is busy would keep its account from
 //!   the owner, and attempts on busy accounts would keep their network from its other users.
 //! - After each departure, all who can enter do, the longest waiting first. So a newcomer who can
 //!   enter passes no one who could.
-//! - `max_waiting` wait in each line; further ones are refused.
+//! - `max_waiting` wait in each queue; further ones are refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -244,7 +244,7 @@ mod tests {
 
     /// A network that is busy with other accounts keeps none of them waiting.
     #[test]
-    fn who_waits_for_their_network_does_not_hold_their_account() {
+    fn waiting_for_the_network_does_not_hold_the_account() {
         let gate = Gate::new(1, 4);
         let busy = entered(&mut enter(&gate, "other", "attacker")).unwrap();
         let mut attack = enter(&gate, "victim", "attacker");
@@ -259,7 +259,7 @@ mod tests {
 
     /// The reverse: attempts on a busy account keep no place of their network.
     #[test]
-    fn who_waits_for_their_account_does_not_hold_their_network() {
+    fn waiting_for_the_account_does_not_hold_the_network() {
         let gate = Gate::new(1, 4);
         let busy = entered(&mut enter(&gate, "victim", "elsewhere")).unwrap();
         let mut waiting = enter(&gate, "victim", "nat");

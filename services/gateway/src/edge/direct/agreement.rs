@@ -1,7 +1,7 @@
 //! Compares what this path and pingora read of the same bytes.
 //!
 //! What is accepted here must mean the same there: a response that the two understand differently
-//! is one whose end is in doubt. Responses are made from those in `tests/corpus` by chance
+//! is one whose end is in doubt. Responses are those in `tests/corpus`, changed at random
 //! ([`fuzz`]).
 
 use std::{io::Cursor, mem::MaybeUninit};

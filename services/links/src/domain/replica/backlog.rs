@@ -1,8 +1,8 @@
 //! What feeds hold for watchers that have not read it yet, bounded in bytes for the whole replica.
 //!
 //! A batch is shared by the watchers of its link and counted until the last of them has read it. When
-//! a new one does not fit, the oldest are given up, whichever link they belong to: a watcher that
-//! comes to one of them has been too slow and misses it. Without the bound, a few clients that do not
+//! a new one does not fit, the oldest are evicted, whichever link they belong to: a watcher that
+//! reaches an evicted one has been too slow and misses it. Without the bound, a few clients that do not
 //! read, each on a busy link, would hold as much as all those links have clicks.
 
 use std::{
@@ -49,7 +49,7 @@ impl Backlog {
         }))
     }
 
-    /// Counts a batch, and gives up the oldest ones until it fits. A batch that is larger than all the
+    /// Counts a batch, and evicts the oldest ones until it fits. A batch that is larger than all the
     /// backlog is kept alone.
     pub(super) fn add(&self, rows: Vec<WatchedRow>) -> Arc<Batch> {
         let bytes = rows.iter().map(size).sum();

@@ -53,7 +53,7 @@ enum Command {
     /// Try changed inputs on the parsers of the gateway for a time
     Fuzz(fuzz::Args),
     /// Run a command against a temporary stack on free ports
-    LiveStack(live::Args),
+    Live(live::Args),
     /// Build container images: small, static, with one program each
     Image(image::Args),
     /// Compare the published interfaces with the last release

@@ -7,7 +7,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quartet_common::config::{ConfigError, LoadedConfig, Settings as Values, Sources, ConfigTexts, Watch};
+use quartet_common::config::{
+    ConfigError, ConfigTexts, LoadedConfig, Settings as Values, Sources, Watch,
+};
 use quartet_db::{Databases, RotateFailure};
 use tokio::sync::watch;
 

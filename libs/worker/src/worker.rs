@@ -14,7 +14,7 @@ use crate::{
     driver::Driver,
     metrics::TaskMetrics,
     store,
-    task::{Handler, TaskContext, Task},
+    task::{Handler, Task, TaskContext},
 };
 
 /// Heartbeats in the time after which a worker without one is dead.

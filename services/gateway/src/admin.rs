@@ -32,7 +32,7 @@ use crate::{
     config::{Config, Host, UpstreamTarget},
     error,
     reply::Reply,
-    routing::{RouteAction, Auth, Route},
+    routing::{Auth, Route, RouteAction},
     state::State,
     upstream::{HealthState, Lookup, Replica, Upstream},
 };
@@ -152,7 +152,9 @@ fn describe_route(route: &Route, config: &Config) -> Value {
     let action = match route.action {
         RouteAction::Proxy(index) => json!({ "upstream": &*config.upstreams[index].name }),
         RouteAction::Serve(serve) => json!({ "serve": format!("{serve:?}").to_lowercase() }),
-        RouteAction::Redirect => json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) }),
+        RouteAction::Redirect => {
+            json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) })
+        }
     };
     json!({
         "name": &*route.name,

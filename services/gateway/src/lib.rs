@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
-use snapshot::{SnapshotContext, Snapshot};
+use snapshot::{Snapshot, SnapshotContext};
 
 pub use config::{DEFAULTS, load::Sources};
 

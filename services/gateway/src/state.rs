@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Settings, ConfigTexts},
+    config::{ConfigError, ConfigTexts, Settings},
 };
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
@@ -26,7 +26,7 @@ use crate::{
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
-    snapshot::{SnapshotContext, Snapshot},
+    snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
 

@@ -29,7 +29,11 @@ pub(super) struct Harness<'a> {
 }
 
 impl<'a> Harness<'a> {
-    pub(super) fn new(built: &'a BuiltRelease, service: Service, binary: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        built: &'a BuiltRelease,
+        service: Service,
+        binary: &Path,
+    ) -> anyhow::Result<Self> {
         let directory = built.previous.scratch();
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("today"))?;

@@ -106,7 +106,12 @@ impl JwtVerifier {
         Self::with(settings, clock, None, None)
     }
 
-    fn with(settings: &Jwt, clock: Clock, remote: Option<RemoteKeySet>, keys: Option<KeySet>) -> Self {
+    fn with(
+        settings: &Jwt,
+        clock: Clock,
+        remote: Option<RemoteKeySet>,
+        keys: Option<KeySet>,
+    ) -> Self {
         let at = clock.now();
         let keys = keys.map(|keys| InstalledKeys { keys, at });
         Self(Arc::new(Inner {

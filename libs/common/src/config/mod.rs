@@ -30,7 +30,7 @@ pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{
     Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
 };
-pub use sources::{Sources, ConfigTexts};
+pub use sources::{ConfigTexts, Sources};
 pub use watch::Watch;
 
 /// The defaults of the common sections, for services that have a database.

@@ -67,7 +67,8 @@ impl Sources {
     /// # Errors
     /// When a file cannot be read.
     pub fn read(&self) -> Result<ConfigTexts, ConfigError> {
-        self.read_again(&ConfigTexts::default()).map(|(texts, _)| texts)
+        self.read_again(&ConfigTexts::default())
+            .map(|(texts, _)| texts)
     }
 
     /// The texts, and the variables whose file is missing or empty although it was not before. Of
@@ -75,7 +76,10 @@ impl Sources {
     ///
     /// # Errors
     /// When the configuration file cannot be read, or a secret that has never been read.
-    pub fn read_again(&self, last: &ConfigTexts) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
+    pub fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
         let mut texts = ConfigTexts::default();
         let mut kept = Vec::new();
         if let Some(file) = &self.file {

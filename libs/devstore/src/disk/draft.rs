@@ -81,7 +81,12 @@ impl Draft {
     }
 
     /// Compares the content with what was promised, and adds its metadata.
-    pub(crate) fn seal(self, key: &str, headers: Headers, promised: &DeclaredContent) -> S3Result<SealedDraft> {
+    pub(crate) fn seal(
+        self,
+        key: &str,
+        headers: Headers,
+        promised: &DeclaredContent,
+    ) -> S3Result<SealedDraft> {
         let mut draft = self;
         let md5 = std::mem::take(&mut draft.md5).finalize();
         let checksums = Checksums::from(std::mem::take(&mut draft.hasher).finalize());

@@ -24,7 +24,7 @@ mod uploads;
 pub(crate) use bucket::Bucket;
 pub(crate) use checksums::Checksums;
 pub(crate) use conditions::{ReadConditions, WriteConditions, failed};
-pub(crate) use draft::{Draft, DeclaredContent, receive};
+pub(crate) use draft::{DeclaredContent, Draft, receive};
 pub(crate) use record::{Headers, ObjectMetadata, Record, timestamp};
 pub(crate) use store::Store;
 pub(crate) use uploads::{PartRef, Upload};

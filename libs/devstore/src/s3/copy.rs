@@ -9,7 +9,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
 use super::headers::{headers_of, refuse_unsupported, refuse_version, set_checksums};
 use crate::disk::{
-    Bucket, Internal as _, DeclaredContent, ReadConditions, Store, WriteConditions, blocking, failed,
+    Bucket, DeclaredContent, Internal as _, ReadConditions, Store, WriteConditions, blocking,
+    failed,
 };
 
 pub(super) async fn copy(

@@ -14,7 +14,9 @@ use super::headers::{checksums_of, headers_of, refuse_unsupported, set_checksums
 use super::list::page_limit;
 use super::wire;
 use super::write::{Body, name_of};
-use crate::disk::{Headers, ObjectMetadata, PartRef, DeclaredContent, Store, Upload, WriteConditions, blocking};
+use crate::disk::{
+    DeclaredContent, Headers, ObjectMetadata, PartRef, Store, Upload, WriteConditions, blocking,
+};
 
 const PART_NUMBERS: std::ops::RangeInclusive<i32> = 1..=10_000;
 

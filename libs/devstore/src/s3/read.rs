@@ -102,7 +102,10 @@ fn is_enabled(mode: Option<&ChecksumMode>) -> bool {
 }
 
 /// Opens the object, checks conditions and range, and describes the response.
-async fn open(store: &Store, read: ReadRequest) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
+async fn open(
+    store: &Store,
+    read: ReadRequest,
+) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
     let bucket = store.bucket(&read.bucket)?;
     let checksums = read.checksums && store.keeps_checksums();
     blocking(move || {

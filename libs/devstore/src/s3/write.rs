@@ -12,7 +12,9 @@ use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
 use super::headers::{checksums_of, headers_of, refuse_unsupported, refuse_version, set_checksums};
 use super::wire;
-use crate::disk::{Bucket, Checksums, Draft, DeclaredContent, Store, WriteConditions, blocking, receive};
+use crate::disk::{
+    Bucket, Checksums, DeclaredContent, Draft, Store, WriteConditions, blocking, receive,
+};
 
 const DELETE_LIMIT: usize = 1000;
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";

@@ -18,7 +18,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::{
     event::Event,
-    inbox::{Consumer, ApplyError},
+    inbox::{ApplyError, Consumer},
 };
 
 /// Published by core when an account is deleted; the subject is the id of the user.

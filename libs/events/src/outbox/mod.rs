@@ -43,7 +43,7 @@ use crate::{
     event::{MAX_DATA_BYTES, NewEvent},
     settings::{Delivery, Endpoint},
 };
-use metrics::{OutboxMetrics, ConsumerMetrics};
+use metrics::{ConsumerMetrics, OutboxMetrics};
 
 /// How long dead letters are kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);

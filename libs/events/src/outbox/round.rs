@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
 
 use super::{
-    DeliveryError, Inner, ConsumerTarget,
+    ConsumerTarget, DeliveryError, Inner,
     send::{EventFailure, Outcome, send},
     store::{self, Lease, Retry, StoredEvent},
 };
@@ -224,7 +224,11 @@ impl Inner {
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);
         target.limit.store(limit, Ordering::Relaxed);
-        Ok(if nothing { RoundOutcome::Nothing } else { RoundOutcome::Went })
+        Ok(if nothing {
+            RoundOutcome::Nothing
+        } else {
+            RoundOutcome::Went
+        })
     }
 
     /// What is to be tried again, and the positions that are done.

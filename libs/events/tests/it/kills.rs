@@ -157,13 +157,8 @@ async fn consumer() {
     };
     let db = PgPool::connect(&variable("TEST_DATABASE")).await.unwrap();
     let signer = quartet_events::Signer::new(&crate::support::SECRET.into());
-    let inbox = quartet_events::Inbox::new(
-        db,
-        Clock::system(),
-        signer,
-        &Metrics::new("test"),
-        counting,
-    );
+    let inbox =
+        quartet_events::Inbox::new(db, Clock::system(), signer, &Metrics::new("test"), counting);
     let listener = TcpListener::bind(variable("TEST_CONSUMER")).await.unwrap();
     let served = Served::start_on(listener, inbox.router());
     say("listening");

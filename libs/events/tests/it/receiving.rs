@@ -48,7 +48,13 @@ async fn requests_that_are_not_signed_change_nothing() {
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     }
     let (db, clock) = (place.db.clone(), place.clock.clone());
-    let closed = Inbox::new(db, clock, None, &Metrics::new("closed"), Counting::default());
+    let closed = Inbox::new(
+        db,
+        clock,
+        None,
+        &Metrics::new("closed"),
+        Counting::default(),
+    );
     assert_eq!(
         closed.notices(),
         ["events.secret is not set: no events are received"]

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use quartet_common::clock::Clock;
 use quartet_events::{
-    Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, ApplyError, Signer,
+    ApplyError, Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, Signer,
 };
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::TestDatabase;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::{Router, response::IntoResponse, routing::get};
 use futures_util::FutureExt as _;
 use quartet_common::problem::{Problem, kinds};
-use quartet_http::front::{FrontResponse, Front, RequestHead};
+use quartet_http::front::{Front, FrontResponse, RequestHead};
 use quartet_testing::server::{RunningServer, start_behind};
 use serde_json::Value;
 

@@ -53,7 +53,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::detached;
 
-pub use reply::{WholeResponse, IdempotencyKey, Reply};
+pub use reply::{IdempotencyKey, Reply, WholeResponse};
 pub use request::HEADER;
 use request::{parse_key, principal, read};
 use seal::Fingerprint;

@@ -18,7 +18,7 @@ use quartet_db::Lease;
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use super::slot::{StoredResponse, Slot};
+use super::slot::{Slot, StoredResponse};
 
 /// A whole response.
 #[derive(Clone, Debug)]
@@ -68,7 +68,10 @@ pub struct IdempotencyKey(Option<Arc<Slot>>);
 
 impl IdempotencyKey {
     /// `render` makes the response of what the work returns.
-    pub fn reply<T>(self, render: impl Fn(&T) -> WholeResponse + Send + Sync + 'static) -> Reply<T> {
+    pub fn reply<T>(
+        self,
+        render: impl Fn(&T) -> WholeResponse + Send + Sync + 'static,
+    ) -> Reply<T> {
         Reply {
             slot: self.0,
             render: Box::new(render),

@@ -6,7 +6,7 @@ use axum::{Router, extract::State, middleware::from_fn_with_state, routing::post
 use chrono::{TimeDelta, TimeZone, Utc};
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, problem::Problem};
-use quartet_service::idempotency::{WholeResponse, Idempotency, IdempotencyKey, idempotent};
+use quartet_service::idempotency::{Idempotency, IdempotencyKey, WholeResponse, idempotent};
 use quartet_testing::{
     Issuer, TestDatabase,
     server::{Gate, RunningServer, start},
@@ -48,7 +48,10 @@ enum Stop {
     Nowhere,
 }
 
-async fn work(State(work): State<Work>, idempotency_key: IdempotencyKey) -> Result<WholeResponse, Problem> {
+async fn work(
+    State(work): State<Work>,
+    idempotency_key: IdempotencyKey,
+) -> Result<WholeResponse, Problem> {
     let reply = idempotency_key.reply(|id: &i64| WholeResponse::json(StatusCode::CREATED, [], id));
     if let Some(gate) = work.before {
         gate.pass().await;

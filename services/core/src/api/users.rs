@@ -14,7 +14,7 @@ use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
     layers::ClientIp,
 };
-use quartet_service::idempotency::{WholeResponse, IdempotencyKey};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

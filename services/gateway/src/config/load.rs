@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 use quartet_common::config::Environment;
-use quartet_common::config::{self, ConfigError, Schema, ConfigTexts};
+use quartet_common::config::{self, ConfigError, ConfigTexts, Schema};
 
 use super::{Config, DEFAULTS, model::Model, validate::validate};
 
@@ -54,7 +54,10 @@ impl Sources {
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(&self, last: &ConfigTexts) -> Result<(ConfigTexts, Vec<String>), ConfigErrors> {
+    pub(crate) fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigErrors> {
         Ok(self.0.read_again(last)?)
     }
 
@@ -104,5 +107,34 @@ mod tests {
         let load = |name: &str, value: &str| Sources::of_variable(name, value).map(drop);
         let accepted = quartet_testing::accepted_numbers(&[DEFAULTS], load);
         assert!(accepted.is_empty(), "{accepted:#?}");
+    }
+
+    /// The keys of upstreams have no defaults in the file; a table in a comment describes them.
+    #[test]
+    fn bounds_of_upstreams_are_documented() {
+        let (_, table) = DEFAULTS.split_once("# Upstreams.").unwrap();
+        let (table, _) = table.split_once("[upstreams.core]").unwrap();
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        for line in table.lines().filter_map(|line| line.strip_prefix("#   ")) {
+            match (line.split_once(' '), rows.last_mut()) {
+                (Some((name, text)), _) if !name.is_empty() => rows.push((name, text.to_owned())),
+                (_, Some((_, text))) => text.push_str(line),
+                (_, None) => {}
+            }
+        }
+        let is_bounded = |(name, text): &(&str, String)| {
+            let file = format!("[upstreams.core]\n{name} = 4294967295\n");
+            let error = Sources::of_test(&file).unwrap_err().to_string();
+            let Some((_, bounds)) = error.split_once("must be between ") else {
+                return false;
+            };
+            let bounds = bounds.lines().next().unwrap();
+            let (min, max) = bounds.split_once(" and ").unwrap();
+            let named = [min, "eject_min_ms"].map(|min| text.contains(&format!("{min} to {max}")));
+            assert!(named.contains(&true), "{name}: {bounds}: {text}");
+            true
+        };
+        let bounded = rows.iter().filter(|row| is_bounded(row)).count();
+        assert_eq!(bounded, 7);
     }
 }

@@ -19,7 +19,7 @@ use super::{
     http2,
     proxy::Edge,
     reply::{self, RejectedHead},
-    request_head::{ReadHead, HeadLimits},
+    request_head::{HeadLimits, ReadHead},
 };
 use crate::{
     error,

@@ -17,7 +17,7 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 use crate::{
     policy::{Flow, PolicyContext, ResponseHead},
     reply::GatewayResponse,
-    request::{RequestFacts, Headers, RequestTarget, WebSocket},
+    request::{Headers, RequestFacts, RequestTarget, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,

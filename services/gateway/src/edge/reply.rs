@@ -85,7 +85,11 @@ pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
 }
 
 /// Sends what a policy answered.
-pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, answer: GatewayResponse) -> Result<()> {
+pub(super) async fn answer(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    answer: GatewayResponse,
+) -> Result<()> {
     match answer {
         GatewayResponse::Problem(problem) => self::problem(session, ctx, problem).await,
         GatewayResponse::Reply(reply) => send(session, ctx, reply).await,

@@ -14,7 +14,7 @@ use crate::{
     error, pages,
     policy::Flow,
     request::{RequestTarget, path::PathError, reconcile},
-    routing::{RouteAction, GatewayPage, Unroutable},
+    routing::{GatewayPage, RouteAction, Unroutable},
     snapshot::Snapshot,
     state::State,
 };
@@ -67,7 +67,8 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
 /// # Errors
 /// The problem that is the response.
 pub(super) fn route(snapshot: &Snapshot, head: ReceivedHead<'_>) -> Result<MatchedRoute, Problem> {
-    let raw_target = std::str::from_utf8(head.target).map_err(|_| refused(PathError::InvalidByte))?;
+    let raw_target =
+        std::str::from_utf8(head.target).map_err(|_| refused(PathError::InvalidByte))?;
     let target = RequestTarget::split(raw_target);
     let in_target = target.authority.or(head.authority);
     let sent_host = head.headers.first(&header::HOST);

@@ -168,7 +168,11 @@ impl HeadScan {
         }
     }
 
-    fn advance(&mut self, buffer: &mut BytesMut, limits: HeadLimits) -> Result<Option<usize>, Problem> {
+    fn advance(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, Problem> {
         let too_large = || error::headers_too_large(limits.bytes, limits.count);
         while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
             let newline = self.at + found;

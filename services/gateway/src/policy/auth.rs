@@ -8,7 +8,7 @@ use quartet_common::problem::Problem;
 
 use super::context::{Edit, Flow, PolicyContext, Verdict};
 use crate::{
-    request::{RequestFacts, Headers},
+    request::{Headers, RequestFacts},
     routing::Auth,
 };
 

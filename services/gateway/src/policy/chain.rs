@@ -78,7 +78,11 @@ impl Chain {
         }
     }
 
-    pub(crate) async fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) -> Flow {
+    pub(crate) async fn on_request(
+        &self,
+        facts: &RequestFacts<'_>,
+        context: &mut PolicyContext,
+    ) -> Flow {
         for step in &self.steps {
             let flow = match step.on_request(facts, context) {
                 Verdict::Now(flow) => flow,

@@ -195,7 +195,11 @@ fn decode(raw: &str, relaxed: &mut dyn FnMut(PathError)) -> Result<String, PathE
     Ok(out)
 }
 
-fn encoded(value: u8, out: &mut String, relaxed: &mut dyn FnMut(PathError)) -> Result<(), PathError> {
+fn encoded(
+    value: u8,
+    out: &mut String,
+    relaxed: &mut dyn FnMut(PathError),
+) -> Result<(), PathError> {
     match value {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             out.push(char::from(value));

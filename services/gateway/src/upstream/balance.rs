@@ -51,7 +51,12 @@ impl Upstream {
         }
     }
 
-    fn pick_by_key(&self, key: BalanceKey, tried: &[SocketAddr], now: Instant) -> Option<Arc<Replica>> {
+    fn pick_by_key(
+        &self,
+        key: BalanceKey,
+        tried: &[SocketAddr],
+        now: Instant,
+    ) -> Option<Arc<Replica>> {
         let replicas = self.replicas.load();
         let round = self.round.load();
         let chances = |index| round.iter().filter(|&&turn| turn == index).count();
@@ -99,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Host, UpstreamTarget, UpstreamConfig},
+        config::{Host, UpstreamConfig, UpstreamTarget},
         upstream::{HealthState, ReplicaOutcome},
     };
 
@@ -143,7 +148,12 @@ mod tests {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
         let now = Instant::now();
         let three: HashSet<_> = (0..3)
-            .map(|_| upstream.pick(BalanceKey::default(), &[], now).unwrap().address)
+            .map(|_| {
+                upstream
+                    .pick(BalanceKey::default(), &[], now)
+                    .unwrap()
+                    .address
+            })
             .collect();
         assert_eq!(three.len(), 3);
         let mut tried = Vec::new();
@@ -161,17 +171,30 @@ mod tests {
         fail(&upstream, &bad, now);
         for _ in 0..4 {
             assert_ne!(
-                upstream.pick(BalanceKey::default(), &[], now).unwrap().address,
+                upstream
+                    .pick(BalanceKey::default(), &[], now)
+                    .unwrap()
+                    .address,
                 bad.address
             );
         }
         let later = now + Duration::from_millis(150);
-        let picked = (0..6)
-            .filter(|_| upstream.pick(BalanceKey::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6).filter(|_| {
+            upstream
+                .pick(BalanceKey::default(), &[], later)
+                .unwrap()
+                .address
+                == bad.address
+        });
         assert_eq!(picked.count(), 1, "one probe until its outcome is known");
         bad.health.record_success(later);
-        let picked = (0..6)
-            .filter(|_| upstream.pick(BalanceKey::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6).filter(|_| {
+            upstream
+                .pick(BalanceKey::default(), &[], later)
+                .unwrap()
+                .address
+                == bad.address
+        });
         assert_eq!(picked.count(), 3);
     }
 
@@ -229,8 +252,14 @@ mod tests {
         // Its weight is in force at once.
         bad.health.record_success(now);
         let heavy: IpAddr = [10, 0, 0, 3].into();
-        let picks =
-            (0..50).filter(|_| after.pick(BalanceKey::default(), &[], now).unwrap().address.ip() == heavy);
+        let picks = (0..50).filter(|_| {
+            after
+                .pick(BalanceKey::default(), &[], now)
+                .unwrap()
+                .address
+                .ip()
+                == heavy
+        });
         assert_eq!(picks.count(), 30);
     }
 

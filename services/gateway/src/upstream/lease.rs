@@ -66,7 +66,7 @@ impl Lease {
 }
 
 impl Deref for Lease {
-    type UpstreamTarget = Replica;
+    type Target = Replica;
 
     fn deref(&self) -> &Replica {
         &self.replica

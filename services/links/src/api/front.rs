@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::Method;
-use quartet_http::front::{FrontResponse, Front, RequestHead};
+use quartet_http::front::{Front, FrontResponse, RequestHead};
 
 use super::{
     redirects::{redirect_to, request_id, short_url},

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 
 use super::{
     replica::{
-        user_agents::UserAgentCache, click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache,
-        salts::Salts,
+        click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache, salts::Salts,
+        user_agents::UserAgentCache,
     },
     values::{domains::Domains, slugs::SlugSource, targets::OwnHosts},
 };

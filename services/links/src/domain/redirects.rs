@@ -108,7 +108,11 @@ pub(crate) struct CachedRedirect {
 }
 
 /// The link of a short URL if it is plain. Following it is then the same as [`follow`].
-pub(crate) fn plain(ctx: &Context, url: ShortUrlRef<'_>, now: DateTime<Utc>) -> Option<CachedRedirect> {
+pub(crate) fn plain(
+    ctx: &Context,
+    url: ShortUrlRef<'_>,
+    now: DateTime<Utc>,
+) -> Option<CachedRedirect> {
     let route = ctx.redirects.peek(url, now)?;
     let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
     is_plain.then_some(CachedRedirect { route, now })

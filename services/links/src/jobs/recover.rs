@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::{
     domain::{Context, click_batches, values::click::Click},
     jobs::skipped,
-    wal::{Directory, BatchEnd, SegmentReader},
+    wal::{BatchEnd, Directory, SegmentReader},
 };
 
 /// # Errors

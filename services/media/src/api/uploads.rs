@@ -13,7 +13,7 @@ use quartet_common::{
     problem::{Problem, kinds::NOT_FOUND},
 };
 use quartet_http::extract::{Json, Path, whole_number};
-use quartet_service::idempotency::{WholeResponse, IdempotencyKey};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

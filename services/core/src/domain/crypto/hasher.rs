@@ -33,7 +33,7 @@ use std::{
 
 use super::{
     gate::{Admission, Gate},
-    lanes::{Lanes, LanePermit},
+    lanes::{LanePermit, Lanes},
     slots::{Slot, Slots},
 };
 use crate::{config::Passwords, error::Error, metrics::CoreMetrics};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::model,
-    routing::{RouteAction, HostPattern, PathPattern, Route, Template},
+    routing::{HostPattern, PathPattern, Route, RouteAction, Template},
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::checker::{Checker, DAY_SECONDS};
-use crate::config::{Host, UpstreamTarget, Tls, UpstreamConfig, model};
+use crate::config::{Host, Tls, UpstreamConfig, UpstreamTarget, model};
 
 pub(super) fn check(
     name: &str,
@@ -174,7 +174,7 @@ fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
         model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
             parse_target(&weighted.address, weighted.weight)
         }
-        model::Address::Weighted(_) => Err(format!("weight must be from 1 to {MAX_WEIGHT}")),
+        model::Address::Weighted(_) => Err(format!("weight must be between 1 and {MAX_WEIGHT}")),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     failed::FailedRequest,
     heads::{self, HeadEdits},
     response_head::ResponseHead,
-    serve::{Connection, Completion, InFlight, AttemptOutcome},
+    serve::{AttemptOutcome, Completion, Connection, InFlight},
     tunnel::SwitchedUpstream,
 };
 use crate::{

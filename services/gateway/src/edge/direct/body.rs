@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use super::{
     buffer::Buffer,
-    chunks::{Chunks, InvalidChunks, BodyPart},
+    chunks::{BodyPart, Chunks, InvalidChunks},
     response_head::Framing,
 };
 

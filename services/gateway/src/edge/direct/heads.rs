@@ -216,7 +216,13 @@ pub(super) fn write_response(
 }
 
 /// Writes a response of the gateway's own.
-pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &HeadEdits, keep: bool, out: &mut Buffer) {
+pub(super) fn write_reply(
+    reply: &Reply,
+    to: &Method,
+    edits: &HeadEdits,
+    keep: bool,
+    out: &mut Buffer,
+) {
     let reason = reply.status.canonical_reason().unwrap_or_default();
     // Writing to a buffer cannot fail.
     let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());

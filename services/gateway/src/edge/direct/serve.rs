@@ -23,7 +23,7 @@ use crate::{
         downstream::is_dropped,
         logging, reply,
         request::route,
-        request_head::Reader,
+        request_head::HeadReader,
     },
     error,
     policy::{
@@ -32,7 +32,7 @@ use crate::{
     },
     reply::GatewayResponse,
     request::{Headers as _, WebSocket},
-    routing::{RouteAction, Route},
+    routing::{Route, RouteAction},
     snapshot::Snapshot,
     state::State,
     upstream::Upstream,
@@ -126,8 +126,8 @@ impl DirectConnection {
         &'c mut self,
         stream: &'c mut ClientStream,
         shutdown: Pin<&'c mut S>,
-    ) -> Reader<'c, S> {
-        Reader {
+    ) -> HeadReader<'c, S> {
+        HeadReader {
             stream,
             alarm: &mut self.connection.alarm,
             shutdown,
@@ -168,7 +168,11 @@ impl DirectConnection {
     }
 
     /// The connection after a switch. What requests of it shared is dropped.
-    pub(in crate::edge) fn into_tunnel(self, stream: ClientStream, opened: Box<OpenedTunnel>) -> Tunnel {
+    pub(in crate::edge) fn into_tunnel(
+        self,
+        stream: ClientStream,
+        opened: Box<OpenedTunnel>,
+    ) -> Tunnel {
         let Connection { state, alarm, .. } = self.connection;
         Tunnel::new(stream, alarm, state, opened)
     }
@@ -278,7 +282,9 @@ impl InFlight<'_> {
     async fn respond(&mut self, received: ReceivedHead<'_>) -> AttemptOutcome {
         match self.ctx.judge(received).await {
             Flow::Continue => {}
-            Flow::Reply(answer) => return AttemptOutcome::Ended(Box::pin(self.answer(*answer)).await),
+            Flow::Reply(answer) => {
+                return AttemptOutcome::Ended(Box::pin(self.answer(*answer)).await);
+            }
         }
         let action = self.ctx.route().map(|route| route.action);
         let Some(RouteAction::Proxy(index)) = action else {

@@ -87,7 +87,12 @@ impl SwitchedUpstream {
 }
 
 impl OpenedTunnel {
-    pub(super) fn new(mut ctx: Ctx, method: Method, path: Box<str>, switched: SwitchedUpstream) -> Self {
+    pub(super) fn new(
+        mut ctx: Ctx,
+        method: Method,
+        path: Box<str>,
+        switched: SwitchedUpstream,
+    ) -> Self {
         ctx.policy.edits = Vec::new();
         ctx.attempts.tried = Vec::new();
         Self {
@@ -252,7 +257,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     /// The other ends of client and upstream, and the tunnel between them.
-    fn tunnel(bounds: TunnelTimeouts) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
+    fn tunnel(
+        bounds: TunnelTimeouts,
+    ) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
         let ((client, mut here), (upstream, there)) = (duplex(64), duplex(64));
         let running = tokio::spawn(async move {
             let mut first = Buffer::lend();

@@ -135,8 +135,9 @@ fn half_closed() -> Vec<Case> {
 }
 
 fn closed() -> Vec<Case> {
-    let after =
-        |id, what, want, more: &[Vec<u8>]| case(id, what, want, &[get(1)]).then(Reaction::End(1), more);
+    let after = |id, what, want, more: &[Vec<u8>]| {
+        case(id, what, want, &[get(1)]).then(Reaction::End(1), more)
+    };
     vec![
         case(
             "5.1/8",

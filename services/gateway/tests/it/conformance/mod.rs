@@ -144,7 +144,9 @@ async fn until(peer: &mut Peer, awaited: Reaction) -> Result<(), Reaction> {
     loop {
         match peer.see().await {
             seen if seen == awaited => return Ok(()),
-            seen @ (Reaction::Closed | Reaction::Nothing | Reaction::GoAway(_)) => return Err(seen),
+            seen @ (Reaction::Closed | Reaction::Nothing | Reaction::GoAway(_)) => {
+                return Err(seen);
+            }
             _ => {}
         }
     }
@@ -159,9 +161,10 @@ impl Expected {
             }
             (Self::Malformed, Reaction::GoAway(code) | Reaction::Reset(code)) => code == PROTOCOL,
             (Self::Malformed, Reaction::Status(status)) => status == 400,
-            (Self::ConnectionError(_) | Self::StreamError(_) | Self::Malformed, Reaction::Closed) => {
-                true
-            }
+            (
+                Self::ConnectionError(_) | Self::StreamError(_) | Self::Malformed,
+                Reaction::Closed,
+            ) => true,
             (Self::Exactly(wanted), seen) => wanted == seen,
             _ => false,
         }

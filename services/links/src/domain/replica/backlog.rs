@@ -58,7 +58,7 @@ impl Backlog {
             && let Some(oldest) = queue.pop_front()
         {
             if let Some(batch) = oldest.upgrade() {
-                batch.give_up();
+                batch.evict();
             }
         }
         self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -90,7 +90,7 @@ impl Batch {
         lock(&self.rows).clone()
     }
 
-    fn give_up(&self) {
+    fn evict(&self) {
         if lock(&self.rows).take().is_some() {
             self.backlog.subtract(self);
         }
@@ -99,7 +99,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.give_up();
+        self.evict();
         self.backlog.0.batches.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -179,7 +179,9 @@ impl Exchange<'_> {
         let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
         let response = match prepared {
             Ok(operation) => self.run(operation, &actor, &user).await,
-            Err(RejectedOperation::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
+            Err(RejectedOperation::Document(response)) => {
+                self.write(StatusCode::BAD_REQUEST, &response)
+            }
             Err(RejectedOperation::Refused(problem)) => self.reject(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)

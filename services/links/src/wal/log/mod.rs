@@ -135,7 +135,12 @@ impl Wal {
     pub(crate) fn create(directory: PathBuf, settings: Settings) -> io::Result<Self> {
         let (wake_threshold, held) = (Arc::<WakeThreshold>::default(), Arc::<HeldBytes>::default());
         let limit_bytes = settings.limit_bytes;
-        let writer = Writer::create(directory, settings, Arc::clone(&wake_threshold), Arc::clone(&held))?;
+        let writer = Writer::create(
+            directory,
+            settings,
+            Arc::clone(&wake_threshold),
+            Arc::clone(&held),
+        )?;
         Ok(Self(Arc::new(Shared {
             pending: Mutex::default(),
             written: writer.subscribe(),

@@ -131,7 +131,11 @@ impl KeyRing {
     ///
     /// When keys of `algorithm` are active and none of them opens, nothing signs: verifiers may rely on
     /// the algorithm that was chosen.
-    pub(super) fn signing(&self, algorithm: SigningAlgorithm, now: DateTime<Utc>) -> Option<&RingKey> {
+    pub(super) fn signing(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: DateTime<Utc>,
+    ) -> Option<&RingKey> {
         let is_active = |key: &&RingKey| key.activates_at <= now;
         let active = || self.keys.iter().rev().filter(is_active);
         if let Some(key) = active().find(|key| key.algorithm == algorithm) {

@@ -271,7 +271,10 @@ where
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.response, ResponseProgress::Ended { .. } | ResponseProgress::Switched)
+        matches!(
+            self.response,
+            ResponseProgress::Ended { .. } | ResponseProgress::Switched
+        )
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<PollEvent, ExchangeError>> {
@@ -298,7 +301,8 @@ where
                 .poll_read(&mut self.upstream, u64::MAX, context)
         {
             self.upstream_since = Instant::now();
-            self.upstream_ended = read.map_err(|error| ExchangeError::UpstreamClosed(Some(error)))? == 0;
+            self.upstream_ended =
+                read.map_err(|error| ExchangeError::UpstreamClosed(Some(error)))? == 0;
             return Poll::Ready(Ok(PollEvent::Received));
         }
         self.received.rest();

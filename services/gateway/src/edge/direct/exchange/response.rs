@@ -19,10 +19,14 @@ impl<C, U> Exchange<'_, C, U> {
         loop {
             match &mut self.response {
                 ResponseProgress::Head(end) => {
-                    let found = end.find(self.received.unused()).map_err(ExchangeError::Refused)?;
+                    let found = end
+                        .find(self.received.unused())
+                        .map_err(ExchangeError::Refused)?;
                     match found {
                         Some(length) => self.head(length, on_head)?,
-                        None if self.upstream_ended => return Err(ExchangeError::UpstreamClosed(None)),
+                        None if self.upstream_ended => {
+                            return Err(ExchangeError::UpstreamClosed(None));
+                        }
                         None => return Ok(()),
                     }
                 }
@@ -94,14 +98,20 @@ impl<C, U> Exchange<'_, C, U> {
         let mut rest = self.received.unused();
         let ended = loop {
             let part = reader.next(&mut rest);
-            match part.map_err(|_| ExchangeError::Refused("the chunks of the response are invalid"))? {
+            match part
+                .map_err(|_| ExchangeError::Refused("the chunks of the response are invalid"))?
+            {
                 BodyPart::Data(data) => {
                     self.body_bytes += data.len() as u64;
                     writer.data(data, &mut self.answering);
                 }
                 BodyPart::End => break true,
-                BodyPart::More if self.upstream_ended && reader.ends_with_connection() => break true,
-                BodyPart::More if self.upstream_ended => return Err(ExchangeError::UpstreamClosed(None)),
+                BodyPart::More if self.upstream_ended && reader.ends_with_connection() => {
+                    break true;
+                }
+                BodyPart::More if self.upstream_ended => {
+                    return Err(ExchangeError::UpstreamClosed(None));
+                }
                 BodyPart::More => break false,
             }
         };

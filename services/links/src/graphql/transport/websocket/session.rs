@@ -166,7 +166,10 @@ impl Session {
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), SessionEnd> {
+    async fn receive(
+        &mut self,
+        received: Option<Result<Message, Error>>,
+    ) -> Result<(), SessionEnd> {
         match received {
             Some(Ok(Message::Text(text))) => {
                 let message =

@@ -343,7 +343,10 @@ async fn a_client_is_watched_when_the_upstream_takes_no_more_of_its_body() {
         drop(peers.client);
         let ended = tokio::time::timeout(Duration::from_secs(10), peers.exchange).await;
         let result = ended.unwrap().unwrap().result;
-        assert!(matches!(result, Err(ExchangeError::ClientGone)), "{result:?}");
+        assert!(
+            matches!(result, Err(ExchangeError::ClientGone)),
+            "{result:?}"
+        );
         drop(peers.upstream);
     }
 }

@@ -122,7 +122,10 @@ async fn every_wait_has_a_deadline() {
         let _ = upstream.write_all(&vec![b'x'; 100_000]).await;
     });
     let result = exchange.await.unwrap().result;
-    assert!(matches!(result, Err(ExchangeError::ClientStalled)), "{result:?}");
+    assert!(
+        matches!(result, Err(ExchangeError::ClientStalled)),
+        "{result:?}"
+    );
     drop(client);
     sender.abort();
 }

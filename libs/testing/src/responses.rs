@@ -1,6 +1,6 @@
 //! What a response is, asserted.
 
-#![expect(clippy::unwrap_used, reason = "a test helper")]
+#![expect(clippy::unwrap_used, reason = "only tests call this; a panic fails the test")]
 
 use reqwest::Response;
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! The gateway: the only public listener, in front of all services.
 //!
 //! A request passes through [`edge`] (connection, phases), [`routing`] (which route), [`policy`]
-//! (is it allowed) and [`upstream`] (which replica). The modules below `edge` do not know pingora.
+//! (is it allowed) and [`upstream`] (which replica). Only `edge` knows pingora, as the test
+//! `imports_point_downward` (`tests/it/layers.rs`) checks.
 
 mod admin;
 mod background;

@@ -110,7 +110,7 @@ problem_kinds! {
         when: "The first request with this idempotency key has not been completed yet.",
         then: "Send the request again after the time in `Retry-After`.",
     }
-    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Resource changed since it was read" {
+    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Outdated version of the resource" {
         when: "`If-Match` does not list the current version of the resource.",
         then: "Read the resource again and decide whether the change still applies.",
     }

@@ -32,9 +32,37 @@ pub(super) fn check(
         .collect();
     let host = upstream.host.as_deref().map(parse_authority);
     let host = host.and_then(|host| checker.ok(&format!("{key}.host"), host));
+    check_bounds(&key, upstream, checker);
+    let path = upstream.openapi.as_ref();
+    if path.is_some_and(|path| !path.starts_with('/')) {
+        checker.error(
+            format!("{key}.openapi"),
+            "must be a path that starts with /",
+        );
+    }
+    let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
+    let tls = check_tls(&key, upstream, &targets, checker);
+    Some(UpstreamConfig {
+        name: name.into(),
+        targets,
+        host,
+        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+        idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
+        idle_connections_max: upstream.idle_connections_max,
+        retries: upstream.retries,
+        retry_budget_percent: upstream.retry_budget_percent,
+        eject_min: Duration::from_millis(upstream.eject_min_ms),
+        eject_max: Duration::from_millis(upstream.eject_max_ms),
+        balance: upstream.balance,
+        tls: tls?,
+        openapi: upstream.openapi.clone(),
+    })
+}
+
+fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
     let (eject_min, eject_max) = (upstream.eject_min_ms, upstream.eject_max_ms);
     checker.ranges(
-        &key,
+        key,
         &[
             ("connect_timeout_ms", upstream.connect_timeout_ms, 1, 60_000),
             (
@@ -60,30 +88,6 @@ pub(super) fn check(
             ("eject_max_ms", eject_max, eject_min, 3_600_000),
         ],
     );
-    let path = upstream.openapi.as_ref();
-    if path.is_some_and(|path| !path.starts_with('/')) {
-        checker.error(
-            format!("{key}.openapi"),
-            "must be a path that starts with /",
-        );
-    }
-    let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
-    let tls = check_tls(&key, upstream, &targets, checker);
-    Some(UpstreamConfig {
-        name: name.into(),
-        targets,
-        host,
-        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
-        idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
-        idle_connections_max: upstream.idle_connections_max,
-        retries: upstream.retries,
-        retry_budget_percent: upstream.retry_budget_percent,
-        eject_min: Duration::from_millis(eject_min),
-        eject_max: Duration::from_millis(eject_max),
-        balance: upstream.balance,
-        tls: tls?,
-        openapi: upstream.openapi.clone(),
-    })
 }
 
 /// The outer `None`: a violation was found.

@@ -88,7 +88,8 @@ fn documents(comment: &str, min: &str, max: &str, all: &[Setting]) -> bool {
             return false;
         };
         let (has_min, has_max) = (*from == min, *to == max);
-        (has_min && has_max) || (has_min && is_setting(to)) || (has_max && is_setting(from))
+        // At least one of the two is a number.
+        (has_min || has_max) && (has_min || is_setting(from)) && (has_max || is_setting(to))
     })
 }
 

@@ -1,6 +1,9 @@
 //! What a response is, asserted.
 
-#![expect(clippy::unwrap_used, reason = "only tests call this; a panic fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "only tests call this; a panic fails the test"
+)]
 
 use reqwest::Response;
 use serde_json::Value;

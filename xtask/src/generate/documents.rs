@@ -114,7 +114,9 @@ mod tests {
     fn title(row: &str) -> Option<&str> {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         match cells[..] {
-            ["", _, code, title, _, _, ""] | ["", code, title, _, _, ""] if code.starts_with('`') => {
+            ["", _, code, title, _, _, ""] | ["", code, title, _, _, ""]
+                if code.starts_with('`') =>
+            {
                 Some(title)
             }
             _ => None,

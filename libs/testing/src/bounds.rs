@@ -66,12 +66,9 @@ fn comment(setting: &Setting, all: &[Setting]) -> String {
     let same = all
         .iter()
         .filter(|other| kind(&other.key) == kind(&setting.key));
-    let comments = [setting].into_iter().chain(same).map(|other| &other.doc);
-    comments
-        .into_iter()
-        .find(|comment| !comment.is_empty())
-        .cloned()
-        .unwrap_or_default()
+    let mut comments = [setting].into_iter().chain(same).map(|other| &other.doc);
+    let first = comments.find(|comment| !comment.is_empty());
+    first.cloned().unwrap_or_default()
 }
 
 fn documents(comment: &str, min: &str, max: &str, all: &[Setting]) -> bool {
@@ -87,9 +84,10 @@ fn documents(comment: &str, min: &str, max: &str, all: &[Setting]) -> bool {
         let [from, "to", to] = range else {
             return false;
         };
-        let (has_min, has_max) = (*from == min, *to == max);
-        // At least one of the two is a number.
-        (has_min || has_max) && (has_min || is_setting(from)) && (has_max || is_setting(to))
+        match (*from == min, *to == max) {
+            (true, is_max) => is_max || is_setting(to),
+            (false, is_max) => is_max && is_setting(from),
+        }
     })
 }
 

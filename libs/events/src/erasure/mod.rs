@@ -120,7 +120,7 @@ impl Consumer for Erasures {
     ) -> BoxFuture<'a, Result<(), ApplyError>> {
         Box::pin(async move {
             let now = self.clock.now();
-            Ok(store::ask(db, &event.subject, now).await?)
+            Ok(store::request(db, &event.subject, now).await?)
         })
     }
 }

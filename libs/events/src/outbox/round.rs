@@ -217,7 +217,7 @@ impl Inner {
             );
             return Ok(RoundOutcome::Nothing);
         }
-        store::put_off(&mut tx, name, &retries).await?;
+        store::schedule_retries(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
         tx.commit().await?;
         Self::count(target, &retries, applied.len());

@@ -224,7 +224,7 @@ pub(super) async fn after(
 }
 
 /// Notes what is to be tried again.
-pub(super) async fn put_off(
+pub(super) async fn schedule_retries(
     db: &mut PgConnection,
     consumer: &str,
     retries: &[Retry],
@@ -245,7 +245,7 @@ pub(super) async fn put_off(
         .bind(retry.retry_at)
         .bind(&retry.reason)
         .bind(retry.dead_at);
-        statement("outbox.put_off", upsert.execute(&mut *db)).await?;
+        statement("outbox.schedule_retries", upsert.execute(&mut *db)).await?;
     }
     Ok(())
 }

@@ -68,7 +68,12 @@ impl ConnectionHandler {
         let _open = match open {
             Ok(open) => open,
             Err(rejected) => {
-                return Box::pin(reply::turn_away(&mut stream, *rejected, &self.state)).await;
+                return Box::pin(reply::refuse_connection(
+                    &mut stream,
+                    *rejected,
+                    &self.state,
+                ))
+                .await;
             }
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {

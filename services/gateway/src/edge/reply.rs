@@ -195,7 +195,7 @@ where
 
 /// Sends the reason to a client whose connection is over the limit, unless too many of these
 /// responses are being sent already.
-pub(super) async fn turn_away(stream: &mut Stream, rejected: RejectedHead, state: &State) {
+pub(super) async fn refuse_connection(stream: &mut Stream, rejected: RejectedHead, state: &State) {
     let client = peer_ip(stream.get_socket_digest().as_deref());
     let line = Rejection::new(&rejected, state);
     if let Ok(_permit) = state.refusals.answers.try_acquire() {

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_judged_as_text() {
+    fn text_is_checked_by_its_encoding() {
         let latin = |text: &str| -> Vec<u8> {
             text.chars()
                 .map(|c| u8::try_from(u32::from(c)).unwrap())

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_waiting_enter_first_and_lines_are_bounded() {
+    fn the_longest_waiting_enter_first_and_queues_are_bounded() {
         let gate = Gate::new(2, 2);
         let inside = entered(&mut enter(&gate, "a", "n1")).unwrap();
         let mut first = enter(&gate, "a", "n2");

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_batches_are_given_up() {
+    fn the_oldest_batches_are_evicted() {
         let one = rows(1).iter().map(size).sum::<usize>();
         let backlog = Backlog::new(10 * one);
         let held: Vec<_> = (0..25).map(|_| backlog.add(rows(2))).collect();

@@ -194,12 +194,16 @@ impl Inbox {
             }
             Ok(Err(ApplyError::Invalid(reason))) => reason,
             Ok(Err(ApplyError::Database(error))) => {
-                tracing::error!(event_id = event.id, error = causes(&error), "event failed");
+                tracing::error!(
+                    event_id = event.id,
+                    error = causes(&error),
+                    "event not applied"
+                );
                 "the database refuses it"
             }
             Err(panic) => {
                 let message = panic_message(&*panic);
-                tracing::error!(event_id = event.id, error = message, "event failed");
+                tracing::error!(event_id = event.id, error = message, "event not applied");
                 "panic"
             }
         };

@@ -28,7 +28,7 @@ pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), E
 
 /// The durable jobs.
 pub(crate) fn tasks(state: &AppState) -> Tasks {
-    Tasks::new(state.ctx.clone()).with::<purge::Purge>()
+    Tasks::new(state.clone()).with::<purge::Purge>()
 }
 
 impl AppState {
@@ -38,7 +38,7 @@ impl AppState {
     /// When a job fails.
     pub async fn run_jobs_once(&self) -> anyhow::Result<()> {
         maintain_keys(self.ctx.clone()).await?;
-        Ok(purge::run(self.ctx.clone()).await?)
+        Ok(purge::run(self).await?)
     }
 
     /// Delivers the events that are due.

@@ -10,37 +10,31 @@ const DAY: u64 = 86_400;
 /// With the time for which dead letters are kept, less than that of ids in the inbox.
 const MAX_WAIT_DAYS: u64 = 60;
 
-/// The secrets that sign and verify.
-#[derive(Clone, Debug)]
-pub struct Secrets<'a> {
-    pub secret: Option<&'a SecretString>,
-    pub previous: &'a [SecretString],
-}
-
-impl Secrets<'_> {
-    /// `None` without a secret.
-    ///
-    /// # Errors
-    /// When one is not in the form of Standard Webhooks. The message does not contain it.
-    pub fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        let rule = "must be `whsec_` and 24 to 64 bytes in base64; \
-                    generate it with `echo whsec_$(openssl rand -base64 32)`";
-        let Some(secret) = self.secret else {
-            if self.previous.is_empty() {
-                return Ok(None);
-            }
-            let rule = "must be set, if events.previous_secrets is";
-            return Err(ConfigError::invalid("events.secret", rule));
-        };
-        let signer = Signer::new(secret).ok_or_else(|| ConfigError::invalid("events.secret", rule));
-        let mut signer = signer?;
-        for previous in self.previous {
-            signer = signer
-                .and_previous(previous)
-                .ok_or_else(|| ConfigError::invalid("events.previous_secrets", rule))?;
+/// What `events.secret` and `events.previous_secrets` sign and verify with; `None` without a secret.
+///
+/// # Errors
+/// When one is not in the form of Standard Webhooks. The message does not contain it.
+pub fn signer(
+    secret: Option<&SecretString>,
+    previous: &[SecretString],
+) -> Result<Option<Signer>, ConfigError> {
+    let rule = "must be `whsec_` and 24 to 64 bytes in base64; \
+                generate it with `echo whsec_$(openssl rand -base64 32)`";
+    let Some(secret) = secret else {
+        if previous.is_empty() {
+            return Ok(None);
         }
-        Ok(Some(signer))
+        let rule = "must be set, if events.previous_secrets is";
+        return Err(ConfigError::invalid("events.secret", rule));
+    };
+    let signer = Signer::new(secret).ok_or_else(|| ConfigError::invalid("events.secret", rule));
+    let mut signer = signer?;
+    for previous in previous {
+        signer = signer
+            .and_previous(previous)
+            .ok_or_else(|| ConfigError::invalid("events.previous_secrets", rule))?;
     }
+    Ok(Some(signer))
 }
 
 /// A consumer, and where it receives events.

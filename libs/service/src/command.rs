@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
-    config::{self, COMMON_DEFAULTS, ConfigError, Loaded, Settings as Values, Sources},
+    config::{self, COMMON_DEFAULTS, ConfigError, LoadedConfig, Settings as Values, Sources},
     openapi::in_version,
 };
 use quartet_db::{Databases, SchemaError};
@@ -22,7 +22,7 @@ use crate::{
     service::{Service, Settings, check, check_serving},
 };
 
-/// Time between two looks at a database that is awaited.
+/// Polling interval for a database that is awaited.
 const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
@@ -104,7 +104,7 @@ pub fn main<S: Service>() -> ExitCode {
 }
 
 type Check<S> = fn(&<S as Service>::Config) -> Result<(), ConfigError>;
-type Loading<S> = Result<Loaded<<S as Service>::Config>, ConfigError>;
+type Loading<S> = Result<LoadedConfig<<S as Service>::Config>, ConfigError>;
 
 fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
@@ -172,12 +172,12 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 /// `files` has changed. `wait` is how long the schema may take to become current.
 fn serve<S: Service>(
     work: Work,
-    loaded: Loaded<S::Config>,
+    loaded: LoadedConfig<S::Config>,
     reload: impl Fn() -> Loading<S> + Clone + Send + Sync + 'static,
     files: Sources,
     wait: Duration,
 ) -> anyhow::Result<()> {
-    let Loaded { config, settings } = loaded;
+    let LoadedConfig { config, settings } = loaded;
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     quartet_telemetry::report_passed_over(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()

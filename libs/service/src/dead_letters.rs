@@ -135,7 +135,7 @@ async fn retry(db: &PgPool, publishes: bool, ids: &[Id]) -> anyhow::Result<()> {
     while publishes && (all || !of_events.is_empty()) {
         let mut db = quartet_db::write(db).await?;
         let places = (!all).then_some(of_events.as_slice());
-        let batch = events::retry(&mut db, places, (now, BATCH)).await?;
+        let batch = events::retry(&mut db, places, now, BATCH).await?;
         db.commit().await?;
         retried += batch;
         if batch < full {

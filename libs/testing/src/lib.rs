@@ -16,6 +16,7 @@ mod database;
 mod issuer;
 #[cfg(feature = "database")]
 mod pooler;
+mod responses;
 pub mod server;
 mod watch;
 
@@ -28,4 +29,5 @@ pub use database::{ADMIN_URL, TestDatabase};
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
+pub use responses::{json_of, problem_of};
 pub use watch::Watch;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
-use quartet_events::{Delivery, Endpoint, Secrets};
+use quartet_events::{Delivery, Endpoint, signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -328,10 +328,6 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn delivery(&self) -> Result<Delivery, ConfigError> {
-        let secrets = Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        };
         let consumers = [
             ("media", "events_media", &self.media_url),
             ("links", "events_links", &self.links_url),
@@ -341,7 +337,7 @@ impl Events {
             Some(Endpoint { name, job, url })
         };
         Ok(Delivery {
-            signer: secrets.signer()?,
+            signer: signer(self.secret.as_ref(), &self.previous_secrets)?,
             consumers: consumers.into_iter().filter_map(endpoint).collect(),
             poll_interval_ms: self.poll_interval_ms,
             request_timeout_seconds: self.request_timeout_seconds,

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{Texts, Watch};
+use quartet_common::config::{ConfigTexts, Watch};
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -141,8 +141,8 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
 /// Files are read on a thread of their own: a network file system may block.
 async fn read(
     state: &Arc<State>,
-    good: &Texts,
-) -> anyhow::Result<Result<(Texts, Vec<String>), ConfigErrors>> {
+    good: &ConfigTexts,
+) -> anyhow::Result<Result<(ConfigTexts, Vec<String>), ConfigErrors>> {
     let (state, good) = (Arc::clone(state), good.clone());
     Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
 }

@@ -6,10 +6,10 @@ use http::HeaderName;
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
 };
-use quartet_events::{Secrets, Signer};
+use quartet_events::Signer;
 use quartet_service::Settings;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 /// All settings of the service.
@@ -62,8 +62,9 @@ pub struct Clicks {
     pub batch_rows: usize,
     pub batch_wait_ms: u64,
     pub adopt_interval_seconds: u64,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub country_header: Option<String>,
+    /// A trusted proxy sets it to the visitor's country.
+    #[serde(deserialize_with = "header_name")]
+    pub country_header: Option<HeaderName>,
     pub retention_days: u32,
 }
 
@@ -150,11 +151,7 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        let secrets = Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        };
-        secrets.signer()
+        quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
     }
 }
 
@@ -340,68 +337,43 @@ impl Clicks {
             self.adopt_interval_seconds,
             1..=3600,
         )?;
-        within("clicks.retention_days", self.retention_days, 0..=36_500)?;
-        self.country_header().map(drop)
+        within("clicks.retention_days", self.retention_days, 0..=36_500)
     }
+}
 
-    /// The header with the visitor's country, if one is configured.
-    ///
-    /// # Errors
-    /// When the setting is not a valid header name.
-    pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
-        let name = self.country_header.as_deref().map(str::parse).transpose();
-        name.map_err(|_| {
-            ConfigError::invalid("clicks.country_header", "must be a valid header name")
-        })
-    }
+/// An empty string means that the setting is not set.
+fn header_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HeaderName>, D::Error> {
+    let name: Option<String> = empty_as_none(from)?;
+    let name = name.map(|name| name.parse()).transpose();
+    name.map_err(|_| serde::de::Error::custom("must be a valid header name"))
 }
 
 #[cfg(test)]
 mod tests {
-    use quartet_common::config::{COMMON_DEFAULTS, load_checked, settings};
+    use quartet_common::config::{COMMON_DEFAULTS, load_checked};
 
     use super::*;
 
-    const DEFAULTS: &str = include_str!("../default.toml");
+    const DEFAULTS: [&str; 2] = [COMMON_DEFAULTS, include_str!("../default.toml")];
 
-    /// Loads the defaults with one setting replaced.
-    fn load_with(key: &str, value: u64) -> Result<(), ConfigError> {
-        let variable = format!("QUARTET_{}", key.replace('.', "_").to_uppercase());
-        let replaced = [(variable, value.to_string())];
-        load_checked::<Config>(&[COMMON_DEFAULTS, DEFAULTS], None, replaced, |config| {
-            config.server.check()?;
-            config.check()
-        })
-        .map(drop)
+    /// Loads the defaults with one variable.
+    fn load(variable: &str, value: &str) -> Result<(), ConfigError> {
+        let environment = [(variable.to_owned(), value.to_owned())];
+        load_checked::<Config>(&DEFAULTS, None, environment, quartet_service::check).map(drop)
     }
 
     #[test]
-    fn every_number_has_an_upper_bound() {
-        let is_number = |text: &str| text.parse::<u64>().is_ok();
-        let numbers: Vec<_> = settings(&[DEFAULTS])
-            .into_iter()
-            .filter(|setting| is_number(&setting.default))
-            .collect();
-        assert!(numbers.len() > 35, "{}", numbers.len());
-        for setting in numbers {
-            let huge = if setting.key.ends_with("_bytes") {
-                1 << 62
-            } else {
-                u64::from(u32::MAX)
-            };
-            let error = load_with(&setting.key, huge).expect_err(&setting.key);
-            assert!(error.to_string().contains(&setting.key), "{error}");
-        }
+    fn every_number_is_bounded() {
+        let accepted = quartet_testing::accepted_numbers(&DEFAULTS, load);
+        assert!(accepted.is_empty(), "{accepted:#?}");
     }
 
     #[test]
-    fn bounds_are_documented() {
-        let bounded = load_with("graphql.max_nodes", 100_000);
-        assert!(bounded.is_ok(), "{bounded:?}");
-        for setting in settings(&[DEFAULTS]) {
-            let is_number = setting.default.parse::<u64>().is_ok();
-            let names_bounds = setting.doc.contains(" to ") || setting.key.starts_with("server.");
-            assert!(!is_number || names_bounds, "{}", setting.key);
-        }
+    fn the_country_header_is_a_header_name() {
+        let key = "QUARTET_CLICKS_COUNTRY_HEADER";
+        assert!(load(key, "CF-IPCountry").is_ok());
+        let error = load(key, "cf ipcountry").unwrap_err().to_string();
+        let expected = "setting `clicks.country_header` (QUARTET_CLICKS_COUNTRY_HEADER): must be a valid header name";
+        assert_eq!(error, expected);
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use http::HeaderName;
 use quartet_events::Inbox;
 use quartet_http::health::Readiness;
 use quartet_service::Base;
@@ -16,23 +15,17 @@ pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
     pub(crate) inbox: Inbox,
-    /// The header with the visitor's country, which a trusted proxy sets.
-    pub(crate) country_header: Option<HeaderName>,
 }
 
 impl AppState {
+    /// # Errors
+    /// When a setting is invalid, or the click log cannot be created.
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
-        let country_header = config.clicks.country_header()?;
         let signer = config.events.signer()?;
         let ctx = Context::new(Arc::new(config), &base)?;
-        let place = (ctx.clicks_db.clone(), base.clock.clone());
-        let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
-        Ok(Self {
-            base,
-            ctx,
-            inbox,
-            country_header,
-        })
+        let (db, clock) = (ctx.clicks_db.clone(), ctx.clock.clone());
+        let inbox = Inbox::new(db, clock, signer, &base.metrics, ctx.erasures.clone());
+        Ok(Self { base, ctx, inbox })
     }
 
     /// Redirects are the main work, and they go on without Postgres: only the click log decides. A

@@ -3,7 +3,7 @@
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
-use quartet_events::{Secrets, Signer};
+use quartet_events::Signer;
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -118,10 +118,6 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        let secrets = Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        };
-        secrets.signer()
+        quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
     }
 }

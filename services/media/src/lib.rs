@@ -55,7 +55,7 @@ impl quartet_service::Service for Service {
     }
 
     fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
-        Ok(AppState::new(config, base)?)
+        AppState::new(config, base)
     }
 
     fn routes(state: AppState) -> Router {
@@ -66,8 +66,8 @@ impl quartet_service::Service for Service {
         state.readiness(readiness)
     }
 
-    async fn start(state: &AppState, _jobs: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx).await?)
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(state, runner).await?)
     }
 
     fn tasks(state: &AppState) -> Tasks {

@@ -33,7 +33,7 @@ An error is a problem document (RFC 9457, `application/problem+json`):
 |---|---|
 | `code` | stable name of the kind of problem; decide by this |
 | `type` | `urn:quartet:problem:` and the code |
-| `title` | the same sentence for every problem of the kind |
+| `title` | the same phrase for every problem of the kind |
 | `status` | the status code of the response |
 | `detail` | what is specific to this occurrence; may be absent |
 | `errors` | each invalid field: `pointer` into the body or name of the `parameter`, `code` and `detail` of the rule; absent if no field is invalid |
@@ -104,4 +104,37 @@ fn merge(scratch: &Path) -> Vec<String> {
 fn print(name: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
     let program = workspace::binary(&format!("quartet-{name}"))?;
     output(Command::new(program).args(words).env_clear())
+}
+
+#[cfg(test)]
+mod tests {
+    const ERRORS: &str = include_str!("../../../docs/errors.md");
+
+    /// In an HTTP table the title follows the status and the code, in that of GraphQL the code.
+    fn title(row: &str) -> Option<&str> {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", _, code, title, _, _, ""] | ["", code, title, _, _, ""]
+                if code.starts_with('`') =>
+            {
+                Some(title)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn titles_of_problems_are_noun_phrases() {
+        let verbs = [
+            "is", "are", "was", "were", "has", "have", "does", "cannot", "must", "requires",
+            "require", "needs", "need", "costs", "limits", "contains", "exceeds",
+        ];
+        let titles: Vec<&str> = ERRORS.lines().filter_map(title).collect();
+        assert!(titles.len() > 50, "{}", titles.len());
+        for title in titles {
+            let verb = title.split(' ').find(|word| verbs.contains(word));
+            assert_eq!(verb, None, "{title}");
+            assert!(!title.ends_with('.'), "{title}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use quartet_devstack::{Options, Postgres, PostgresUrl, port, workspace};
 use crate::cargo::build_services;
 use crate::signals::Signals;
 pub(crate) use lock::Lock;
-pub(crate) use running::Running;
+pub(crate) use running::RunningStack;
 
 /// Where the development Postgres listens.
 pub(crate) const POSTGRES_PORT: u16 = 5433;
@@ -131,11 +131,11 @@ fn start(
     release: bool,
     lock: &Lock,
     signals: &Signals,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<RunningStack> {
     let postgres = Postgres::find_or_start(options)?;
     let stack = prepare::stack(root, &postgres, ports, release)?;
     prepare::roles(&stack, &postgres)?;
-    let mut running = Running::new(stack, postgres, lock);
+    let mut running = RunningStack::new(stack, postgres, lock);
     running.start_all(signals)?;
     Ok(running)
 }

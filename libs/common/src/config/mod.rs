@@ -30,7 +30,7 @@ pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{
     Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
 };
-pub use sources::{Sources, Texts};
+pub use sources::{ConfigTexts, Sources};
 pub use watch::Watch;
 
 /// The defaults of the common sections, for services that have a database.
@@ -50,7 +50,7 @@ pub fn load<T: DeserializeOwned>(
 
 /// A configuration, and the values that it consists of.
 #[derive(Clone, Debug)]
-pub struct Loaded<T> {
+pub struct LoadedConfig<T> {
     pub config: T,
     pub settings: Settings,
 }
@@ -64,7 +64,7 @@ pub fn load_checked<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
-) -> Result<Loaded<T>, ConfigError> {
+) -> Result<LoadedConfig<T>, ConfigError> {
     let sources = Sources::new(file.map(Into::into), environment.into_iter().collect());
     let texts = sources.read()?;
     load_texts(defaults, &sources, &texts, check)
@@ -77,13 +77,13 @@ pub fn load_checked<T: DeserializeOwned>(
 pub fn load_texts<T: DeserializeOwned>(
     defaults: &[&str],
     sources: &Sources,
-    texts: &Texts,
+    texts: &ConfigTexts,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
-) -> Result<Loaded<T>, ConfigError> {
+) -> Result<LoadedConfig<T>, ConfigError> {
     let layers = sources.layers(Schema::closed(defaults), texts)?;
     let config = layers.deserialize()?;
     match check(&config) {
-        Ok(()) => Ok(Loaded {
+        Ok(()) => Ok(LoadedConfig {
             config,
             settings: layers.settings(),
         }),

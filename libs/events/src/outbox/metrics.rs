@@ -29,7 +29,7 @@ pub(super) struct OutboxMetrics {
 
 /// The metrics of one consumer.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
+pub(super) struct ConsumerMetrics {
     pub(super) delivered: Counter,
     pub(super) failed: Counter,
     pub(super) died: Counter,
@@ -82,9 +82,9 @@ impl OutboxMetrics {
         metrics
     }
 
-    pub(super) fn series(&self, consumer: &'static str) -> Series {
+    pub(super) fn series(&self, consumer: &'static str) -> ConsumerMetrics {
         let label = ConsumerLabel { consumer };
-        Series {
+        ConsumerMetrics {
             delivered: self.delivered.get_or_create_owned(&label),
             failed: self.failed.get_or_create_owned(&label),
             died: self.died.get_or_create_owned(&label),
@@ -95,7 +95,7 @@ impl OutboxMetrics {
     }
 }
 
-impl Series {
+impl ConsumerMetrics {
     pub(super) fn observe(&self, backlog: &Backlog, now: DateTime<Utc>) {
         self.waiting.set(backlog.fresh + backlog.retries);
         self.dead.set(backlog.dead);

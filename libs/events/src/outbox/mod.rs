@@ -43,7 +43,7 @@ use crate::{
     event::{MAX_DATA_BYTES, NewEvent},
     settings::{Delivery, Endpoint},
 };
-use metrics::{OutboxMetrics, Series};
+use metrics::{ConsumerMetrics, OutboxMetrics};
 
 /// How long dead letters are kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -60,7 +60,7 @@ struct Inner {
     delivery: Delivery,
     client: reqwest::Client,
     metrics: OutboxMetrics,
-    targets: Vec<Target>,
+    targets: Vec<ConsumerTarget>,
 }
 
 /// Why nothing was delivered to a consumer. The next run tries again.
@@ -77,10 +77,10 @@ pub enum DeliveryError {
 }
 
 /// A consumer, as the dispatcher of this replica knows it.
-struct Target {
+struct ConsumerTarget {
     endpoint: Endpoint,
     wake: Arc<Notify>,
-    series: Series,
+    series: ConsumerMetrics,
     /// Events per request: fewer after a refused batch, to find the one that it was refused for.
     limit: AtomicU32,
 }
@@ -94,9 +94,9 @@ impl fmt::Debug for Outbox {
 /// An event that is stored, if its transaction commits.
 #[must_use = "wake the dispatcher after the commit"]
 #[derive(Debug)]
-pub struct Published(Outbox);
+pub struct PublishedEvent(Outbox);
 
-impl Published {
+impl PublishedEvent {
     /// Has the event delivered now. Without this, the next poll of the dispatcher finds it.
     pub fn wake(self) {
         for target in &self.0.0.targets {
@@ -113,7 +113,8 @@ impl Outbox {
     pub fn new(
         service: &str,
         delivery: Delivery,
-        (db, clock): (PgPool, Clock),
+        db: PgPool,
+        clock: Clock,
         metrics: &Metrics,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -123,7 +124,7 @@ impl Outbox {
             .no_proxy()
             .build()?;
         let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
-        let targets = delivery.consumers.iter().map(|endpoint| Target {
+        let targets = delivery.consumers.iter().map(|endpoint| ConsumerTarget {
             endpoint: endpoint.clone(),
             wake: Arc::default(),
             series: metrics.series(endpoint.name),
@@ -148,7 +149,7 @@ impl Outbox {
         &self,
         tx: &mut PgConnection,
         event: NewEvent,
-    ) -> Result<Published, sqlx::Error> {
+    ) -> Result<PublishedEvent, sqlx::Error> {
         if event.data.to_string().len() > MAX_DATA_BYTES {
             let text = format!("the data of an event is longer than {MAX_DATA_BYTES} bytes");
             return Err(sqlx::Error::Encode(text.into()));
@@ -158,7 +159,7 @@ impl Outbox {
         let trace = trace.as_ref().and_then(|value| value.to_str().ok());
         store::insert(tx, clock.uuid_v7(), &event, clock.now(), trace).await?;
         self.0.metrics.published.inc();
-        Ok(Published(self.clone()))
+        Ok(PublishedEvent(self.clone()))
     }
 
     /// Starts one job per consumer, so that one that is away keeps no other waiting, and the purge.
@@ -177,7 +178,7 @@ impl Outbox {
     /// Delivers to every consumer until nothing is due.
     ///
     /// # Errors
-    /// When the database or a consumer fails; the other consumers have been served all the same.
+    /// When the database or a consumer fails; the other consumers have still been served.
     pub async fn deliver_once(&self) -> Result<(), DeliveryError> {
         let mut outcome = Ok(());
         for index in 0..self.0.targets.len() {

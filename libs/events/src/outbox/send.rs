@@ -17,7 +17,7 @@ const MAX_RESPONSE_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The consumer has applied every event but these, by id, each with the reason.
-    Applied(HashMap<String, Failure>),
+    Applied(HashMap<String, EventFailure>),
     /// The consumer does not take this request; another one may be fine.
     Refused(String),
     /// The consumer takes nothing now.
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct EventFailure {
     id: String,
     pub(super) reason: String,
     /// It was not tried: an earlier one of the subject failed.
@@ -33,7 +33,7 @@ pub(super) struct Failure {
     pub(super) held: bool,
 }
 
-impl Failure {
+impl EventFailure {
     pub(super) fn new(id: &str, reason: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -45,7 +45,7 @@ impl Failure {
 
 #[derive(Deserialize)]
 struct Receipt {
-    failed: Vec<Failure>,
+    failed: Vec<EventFailure>,
 }
 
 /// Sends `events`, a JSON array of `CloudEvents`.

@@ -33,7 +33,7 @@ async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
         "1",
         "the others of the subject are not tried"
     );
-    // Once it can be applied, the subject goes on in its order.
+    // Once it can be applied, the subject continues in its order.
     counting.broken.lock().unwrap().clear();
     place.advance(HOUR);
     outbox.deliver_once().await.unwrap();
@@ -44,7 +44,7 @@ async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
 }
 
 #[tokio::test]
-async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
+async fn after_its_attempts_an_event_is_a_dead_letter_and_the_next_is_delivered() {
     for how in ["reject", "panic", "constraint"] {
         let place = Place::new().await;
         let counting = Counting::broken("eve", how);
@@ -311,7 +311,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     let now = place.clock.now();
     let one = [("media".to_owned(), listed[1].position)];
     let retry = async |db: &mut _, places, limit| {
-        dead_letters::retry(db, places, (now, limit)).await.unwrap()
+        dead_letters::retry(db, places, now, limit).await.unwrap()
     };
     assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 1);
     outbox.deliver_once().await.unwrap();

@@ -65,7 +65,7 @@ async fn requests_are_answered_while_nothing_reads_the_log() {
         .unwrap();
     assert!(dropped > 0, "the queue is bounded");
 
-    // The reader resumes: the log says what is missing, and goes on.
+    // The reader resumes: the log says what is missing, and continues.
     let reported = child.find("log lines dropped");
     assert_eq!(reported["dropped"], dropped);
     fetch("/after").await;

@@ -13,14 +13,14 @@ use quartet_common::{clock::Clock, problem::Problem};
 use quartet_service::idempotency::{Idempotency, idempotent, purge};
 use quartet_testing::{
     Issuer, TestDatabase,
-    server::{Gate, Running, start},
+    server::{Gate, RunningServer, start},
 };
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
 struct World {
-    running: Option<Running>,
+    running: Option<RunningServer>,
     done: Arc<AtomicUsize>,
     gate: Gate,
     pool: PgPool,
@@ -56,7 +56,7 @@ async fn world() -> World {
 }
 
 impl World {
-    async fn replica(&self, hash_keys: Vec<[u8; 32]>) -> Running {
+    async fn replica(&self, hash_keys: Vec<[u8; 32]>) -> RunningServer {
         let Self {
             done,
             gate,

@@ -115,6 +115,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["arrows", "", ""],
+            ["responses", "", "sqlx"],
             ["server", "", ""],
             ["watch", "contract", ""],
             ["complete", "contract", ""],

@@ -14,7 +14,7 @@ use quartet_http::{
     extract::{IfMatch, IfNoneMatch, Json},
     layers::ClientIp,
 };
-use quartet_service::idempotency::{Answer, Keeper};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -124,19 +124,19 @@ pub(super) struct User {
 pub(super) async fn create_user(
     State(ctx): State<Context>,
     ClientIp(client_ip): ClientIp,
-    keeper: Keeper,
+    idempotency_key: IdempotencyKey,
     Json(request): Json<SignUp>,
 ) -> Result<Response, Problem> {
     let new = request.check(&ctx.config)?;
-    let reply = keeper.reply(created);
+    let reply = idempotency_key.reply(created);
     let user = users::sign_up(&ctx, new, client_ip, &reply).await?;
     Ok(reply.answer(&user).into_response())
 }
 
-fn created(user: &UserRow) -> Answer {
+fn created(user: &UserRow) -> WholeResponse {
     let location = (header::LOCATION, "/v1/core/users/me".to_owned());
     let headers = private(entity_tag(user)).into_iter().chain([location]);
-    Answer::json(StatusCode::CREATED, headers, &User::from(user.clone()))
+    WholeResponse::json(StatusCode::CREATED, headers, &User::from(user.clone()))
 }
 
 /// Get your account

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use quartet_testing::{json_of, problem_of};
+
 pub(crate) const ADA: &str = "ada@example.com";
 pub(crate) const EVE: &str = "eve@example.com";
 pub(crate) const PASSWORD: &str = "tangerine-violin-moss";
@@ -341,31 +343,6 @@ pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .headers()
         .get(name)
         .map_or("", |value| value.to_str().unwrap())
-}
-
-pub(crate) async fn json_of(response: Response, status: u16) -> Value {
-    let found = response.status();
-    let text = response.text().await.unwrap();
-    assert_eq!(found, status, "{text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// Asserts a problem with this code. Returns its fields: pointer or parameter, and rule.
-pub(crate) async fn problem_of(
-    response: Response,
-    status: u16,
-    code: &str,
-) -> Vec<(String, String)> {
-    let problem = json_of(response, status).await;
-    assert_eq!(problem["code"], code, "{problem}");
-    assert!(problem["request_id"].is_string(), "{problem}");
-    let fields = problem["errors"].as_array().cloned().unwrap_or_default();
-    let named = |field: &Value| {
-        let name = field["pointer"].as_str().or(field["parameter"].as_str());
-        let rule = field["code"].as_str();
-        (name.unwrap().to_owned(), rule.unwrap().to_owned())
-    };
-    fields.iter().map(named).collect()
 }
 
 pub(crate) fn field(name: &str, rule: &str) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 use quartet_common::config::Environment;
-use quartet_common::config::{self, ConfigError, Schema, Texts};
+use quartet_common::config::{self, ConfigError, ConfigTexts, Schema};
 
 use super::{Config, DEFAULTS, model::Model, validate::validate};
 
@@ -49,12 +49,15 @@ impl Sources {
 
     /// # Errors
     /// When a file cannot be read.
-    pub(crate) fn read(&self) -> Result<Texts, ConfigErrors> {
+    pub(crate) fn read(&self) -> Result<ConfigTexts, ConfigErrors> {
         Ok(self.0.read()?)
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(&self, last: &Texts) -> Result<(Texts, Vec<String>), ConfigErrors> {
+    pub(crate) fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigErrors> {
         Ok(self.0.read_again(last)?)
     }
 
@@ -65,7 +68,7 @@ impl Sources {
     }
 
     /// As [`load`](Self::load), with the texts at hand.
-    pub(crate) fn parse(&self, texts: &Texts) -> Result<Config, ConfigErrors> {
+    pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigErrors> {
         let layers = self.0.layers(SCHEMA, texts)?;
         let model: Model = layers.deserialize()?;
         validate(model, layers.settings()).map_err(|violations| {
@@ -83,7 +86,7 @@ impl Sources {
     fn of_variable(name: &str, value: &str) -> Result<Config, ConfigErrors> {
         let environment = Environment::from([(name.to_owned(), value.to_owned())]);
         let sources = Self(config::Sources::new(None, environment));
-        sources.parse(&Texts::default())
+        sources.parse(&ConfigTexts::default())
     }
 
     /// A configuration from the text of a file alone.
@@ -91,7 +94,7 @@ impl Sources {
     pub(crate) fn of_test(text: &str) -> Result<Config, ConfigErrors> {
         let file = Some("test.toml".into());
         let sources = Self(config::Sources::new(file, Environment::new()));
-        sources.parse(&Texts::of_file(text))
+        sources.parse(&ConfigTexts::of_file(text))
     }
 }
 
@@ -104,5 +107,34 @@ mod tests {
         let load = |name: &str, value: &str| Sources::of_variable(name, value).map(drop);
         let accepted = quartet_testing::accepted_numbers(&[DEFAULTS], load);
         assert!(accepted.is_empty(), "{accepted:#?}");
+    }
+
+    /// The keys of upstreams have no defaults in the file; a table in a comment describes them.
+    #[test]
+    fn bounds_of_upstreams_are_documented() {
+        let (_, table) = DEFAULTS.split_once("# Upstreams.").unwrap();
+        let (table, _) = table.split_once("[upstreams.core]").unwrap();
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        for line in table.lines().filter_map(|line| line.strip_prefix("#   ")) {
+            match (line.split_once(' '), rows.last_mut()) {
+                (Some((name, text)), _) if !name.is_empty() => rows.push((name, text.to_owned())),
+                (_, Some((_, text))) => text.push_str(line),
+                (_, None) => {}
+            }
+        }
+        let is_bounded = |(name, text): &(&str, String)| {
+            let file = format!("[upstreams.core]\n{name} = 4294967295\n");
+            let error = Sources::of_test(&file).unwrap_err().to_string();
+            let Some((_, bounds)) = error.split_once("must be between ") else {
+                return false;
+            };
+            let bounds = bounds.lines().next().unwrap();
+            let (min, max) = bounds.split_once(" and ").unwrap();
+            let named = [min, "eject_min_ms"].map(|min| text.contains(&format!("{min} to {max}")));
+            assert!(named.contains(&true), "{name}: {bounds}: {text}");
+            true
+        };
+        let bounded = rows.iter().filter(|row| is_bounded(row)).count();
+        assert_eq!(bounded, 7);
     }
 }

@@ -32,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, date::OriginDate, gather::Gather, reply::LINGER};
+use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites, reply::LINGER};
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -59,7 +59,7 @@ pub(super) struct ClientStream {
     /// Received, and not part of what was read so far.
     ahead: BytesMut,
     extent: Extent,
-    written: Gather,
+    written: PendingWrites,
     origin_date: OriginDate,
     /// The client has sent its last byte.
     half_closed: bool,
@@ -71,7 +71,7 @@ impl ClientStream {
             inner,
             ahead: BytesMut::new(),
             extent: Extent::Ended,
-            written: Gather::default(),
+            written: PendingWrites::default(),
             origin_date: OriginDate::default(),
             half_closed: false,
         }

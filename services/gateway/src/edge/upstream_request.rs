@@ -72,7 +72,7 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     }
 }
 
-/// What the client sent under another spelling must not stand beside, or in for, what was edited.
+/// What the client sent under another spelling must not appear beside, or in place of, what was edited.
 fn remove_aliases(headers: &mut HeaderMap, edited: &HeaderName) {
     let edited = edited.as_str().as_bytes();
     let is_other = |name: &&HeaderName| {

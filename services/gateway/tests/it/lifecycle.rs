@@ -61,7 +61,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[limits.core]\nrequests = 0\n",
-            "setting `limits.core.requests` (FILE:2:1): must be from 1",
+            "setting `limits.core.requests` (FILE:2:1): must be between 1",
         ),
         (
             "[upstreams.x]\naddresses = [\"core\"]\n",

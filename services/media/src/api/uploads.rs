@@ -13,13 +13,13 @@ use quartet_common::{
     problem::{Problem, kinds::NOT_FOUND},
 };
 use quartet_http::extract::{Json, Path, whole_number};
-use quartet_service::idempotency::{Answer, Keeper};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     api::assets::Asset,
-    auth::Writer,
+    auth::AssetWriter,
     config::Uploads,
     domain::{
         Context, completion, content,
@@ -110,19 +110,19 @@ pub(crate) struct SignedUpload {
 )]
 pub(super) async fn presign_upload(
     State(ctx): State<Context>,
-    Writer(actor): Writer,
-    keeper: Keeper,
+    AssetWriter(actor): AssetWriter,
+    idempotency_key: IdempotencyKey,
     Json(request): Json<PresignRequest>,
 ) -> Result<Response, Problem> {
     let upload = request.check(&ctx.config.uploads)?;
     let objects = ctx.objects.clone();
-    let reply = keeper.reply(move |presigned| created(presigned, &objects));
+    let reply = idempotency_key.reply(move |presigned| created(presigned, &objects));
     let presigned = uploads::presign(&ctx, &actor, upload, &reply).await?;
     Ok(reply.answer(&presigned).into_response())
 }
 
 /// A replay after the URL has expired would be of no use.
-fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
+fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> WholeResponse {
     let PresignedUpload {
         asset,
         expires_at,
@@ -138,9 +138,9 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
             expires_at,
         },
     };
-    Answer {
+    WholeResponse {
         valid_until: Some(expires_at),
-        ..Answer::json(StatusCode::CREATED, [(header::LOCATION, location)], &body)
+        ..WholeResponse::json(StatusCode::CREATED, [(header::LOCATION, location)], &body)
     }
 }
 
@@ -167,7 +167,7 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
 )]
 pub(super) async fn complete_upload(
     State(ctx): State<Context>,
-    Writer(actor): Writer,
+    AssetWriter(actor): AssetWriter,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
     let asset = completion::complete(&ctx, &actor, id).await?;

@@ -32,7 +32,7 @@ use crate::{
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct TunnelTimeouts {
     /// Silence of both sides.
     pub(super) silence: Option<Duration>,
     /// In which a side takes nothing of what is sent to it.
@@ -42,20 +42,20 @@ pub(super) struct Bounds {
 }
 
 /// The upstream of an attempt that switched to another protocol.
-pub(super) struct Switched {
+pub(super) struct SwitchedUpstream {
     upstream: TcpStream,
     /// What it has sent already.
     first: Buffer,
     status: Option<u16>,
-    bounds: Bounds,
+    bounds: TunnelTimeouts,
 }
 
 /// What is left of the request.
-pub(in crate::edge) struct Opened {
+pub(in crate::edge) struct OpenedTunnel {
     ctx: Ctx,
     method: Method,
     path: Box<str>,
-    switched: Switched,
+    switched: SwitchedUpstream,
 }
 
 /// The rest of the life of a connection.
@@ -63,10 +63,10 @@ pub(in crate::edge) struct Tunnel {
     stream: ClientStream,
     alarm: Alarm,
     state: Arc<State>,
-    opened: Box<Opened>,
+    opened: Box<OpenedTunnel>,
 }
 
-impl Switched {
+impl SwitchedUpstream {
     pub(super) fn new(
         upstream: TcpStream,
         first: Buffer,
@@ -77,7 +77,7 @@ impl Switched {
             upstream,
             first,
             status,
-            bounds: Bounds {
+            bounds: TunnelTimeouts {
                 silence: timeouts.response,
                 write: timeouts.write,
                 end: reply::LINGER,
@@ -86,8 +86,13 @@ impl Switched {
     }
 }
 
-impl Opened {
-    pub(super) fn new(mut ctx: Ctx, method: Method, path: Box<str>, switched: Switched) -> Self {
+impl OpenedTunnel {
+    pub(super) fn new(
+        mut ctx: Ctx,
+        method: Method,
+        path: Box<str>,
+        switched: SwitchedUpstream,
+    ) -> Self {
         ctx.policy.edits = Vec::new();
         ctx.attempts.tried = Vec::new();
         Self {
@@ -104,7 +109,7 @@ impl Tunnel {
         mut stream: ClientStream,
         alarm: Alarm,
         state: Arc<State>,
-        opened: Box<Opened>,
+        opened: Box<OpenedTunnel>,
     ) -> Self {
         stream.read_on();
         Self {
@@ -121,7 +126,7 @@ impl Tunnel {
             stream: &mut self.stream,
             alarm: &mut self.alarm,
         };
-        let Opened {
+        let OpenedTunnel {
             ctx,
             method,
             path,
@@ -129,7 +134,7 @@ impl Tunnel {
         } = &mut *self.opened;
         let first = std::mem::replace(&mut switched.first, Buffer::lend());
         let bytes = run(client, &mut switched.upstream, first, switched.bounds).await;
-        let done = logging::Done {
+        let done = logging::CompletedRequest {
             method,
             path,
             status: switched.status,
@@ -146,7 +151,7 @@ pub(super) async fn run<C, U>(
     client: Client<'_, C>,
     mut upstream: U,
     first: Buffer,
-    bounds: Bounds,
+    bounds: TunnelTimeouts,
 ) -> u64
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -171,7 +176,7 @@ where
     down.bytes
 }
 
-fn deadline(up: &Direction, down: &Direction, bounds: Bounds) -> Option<Instant> {
+fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<Instant> {
     let last = up.since.max(down.since);
     let silence = if up.done || down.done {
         Some(bounds.end)
@@ -252,7 +257,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     /// The other ends of client and upstream, and the tunnel between them.
-    fn tunnel(bounds: Bounds) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
+    fn tunnel(
+        bounds: TunnelTimeouts,
+    ) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
         let ((client, mut here), (upstream, there)) = (duplex(64), duplex(64));
         let running = tokio::spawn(async move {
             let mut first = Buffer::lend();
@@ -267,8 +274,8 @@ mod tests {
         (client, upstream, running)
     }
 
-    fn bounds(silence: Option<Duration>, write: Duration, end: Duration) -> Bounds {
-        Bounds {
+    fn bounds(silence: Option<Duration>, write: Duration, end: Duration) -> TunnelTimeouts {
+        TunnelTimeouts {
             silence,
             write,
             end,

@@ -80,7 +80,7 @@ struct Inner {
     soft_ms: i64,
     hard_ms: i64,
     connection_wait: Duration,
-    known: Cache<ShortUrl, Arc<Entry>>,
+    known: Cache<ShortUrl, Arc<CachedRoute>>,
     unknown: Cache<ShortUrl, ()>,
     /// How often edits may have been missed. Links that were read before the last time are outdated.
     gaps: AtomicU64,
@@ -101,32 +101,38 @@ pub(crate) struct Route {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedRoute {
     route: Arc<Route>,
-    read: Read,
+    read: ReadMark,
     /// When it was last tried to read the link again.
     tried_at: AtomicI64,
 }
 
 /// The moment before a link was read.
 #[derive(Clone, Copy, Debug)]
-struct Read {
+struct ReadMark {
     at: i64,
     gaps: u64,
     edits: u64,
 }
 
-enum Found {
+enum CacheLookup {
     Fresh(Arc<Route>),
-    /// Whether this request is the one that reads the link again.
-    Aging(Arc<Route>, bool),
-    Outdated(Arc<Route>, bool),
+    /// `claimed`: this request is the one that reads the link again.
+    Aging {
+        route: Arc<Route>,
+        claimed: bool,
+    },
+    Outdated {
+        route: Arc<Route>,
+        claimed: bool,
+    },
     Unknown,
     Missing,
 }
 
-type Loaded = Result<Option<Arc<Route>>, LoadError>;
-type Load = Shared<BoxFuture<'static, Loaded>>;
+type LoadResult = Result<Option<Arc<Route>>, LoadError>;
+type Load = Shared<BoxFuture<'static, LoadResult>>;
 
 #[derive(Clone, Debug)]
 enum LoadError {
@@ -142,7 +148,7 @@ impl RedirectCache {
         metrics: LinksMetrics,
     ) -> Self {
         let hard_life = Duration::from_secs(settings.cache_keep_seconds);
-        let known = Cache::<ShortUrl, Arc<Entry>>::builder()
+        let known = Cache::<ShortUrl, Arc<CachedRoute>>::builder()
             .max_capacity(settings.cache_bytes)
             .weigher(|url, entry| {
                 let bytes = url.as_ref().slug.len() + entry.route.target.len() + ENTRY_BYTES;
@@ -202,21 +208,23 @@ impl RedirectCache {
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Route>>, Error> {
         match self.0.find(url, now.timestamp_millis()) {
-            Found::Fresh(route) | Found::Aging(route, false) => Ok(Some(route)),
-            Found::Aging(route, true) => {
-                // Runs on its own.
-                drop(self.load(url));
+            CacheLookup::Fresh(route) => Ok(Some(route)),
+            CacheLookup::Aging { route, claimed } => {
+                if claimed {
+                    // Runs on its own.
+                    drop(self.load(url));
+                }
                 Ok(Some(route))
             }
-            Found::Outdated(route, is_first) => {
-                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(url)).await {
+            CacheLookup::Outdated { route, claimed } => {
+                if claimed && let Ok(loaded) = within(REFRESH_WAIT, self.load(url)).await {
                     return Ok(loaded);
                 }
                 self.0.metrics.redirects_outdated.inc();
                 Ok(Some(route))
             }
-            Found::Unknown => Ok(None),
-            Found::Missing => {
+            CacheLookup::Unknown => Ok(None),
+            CacheLookup::Missing => {
                 let limit = self.0.connection_wait + LOAD_WAIT;
                 within(limit, self.load(url)).await.map_err(Error::from)
             }
@@ -244,39 +252,41 @@ impl RedirectCache {
 }
 
 impl Inner {
-    fn find(&self, url: ShortUrlRef<'_>, now: i64) -> Found {
+    fn find(&self, url: ShortUrlRef<'_>, now: i64) -> CacheLookup {
         let Some(entry) = self.known.get(&url) else {
             return if self.unknown.contains_key(&url) {
-                Found::Unknown
+                CacheLookup::Unknown
             } else {
-                Found::Missing
+                CacheLookup::Missing
             };
         };
         let route = Arc::clone(&entry.route);
         if self.is_fresh(&entry, now) {
-            return Found::Fresh(route);
+            return CacheLookup::Fresh(route);
         }
         // A clock that was set back makes a route old, not young.
         let age = (now - entry.read.at).abs();
         if age >= self.hard_ms {
-            return Found::Missing;
+            return CacheLookup::Missing;
         }
         if age < 2 * self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire) {
-            return Found::Aging(route, entry.claim(now));
+            let claimed = entry.claim(now);
+            return CacheLookup::Aging { route, claimed };
         }
-        Found::Outdated(route, entry.claim(now))
+        let claimed = entry.claim(now);
+        CacheLookup::Outdated { route, claimed }
     }
 
-    fn is_fresh(&self, entry: &Entry, now: i64) -> bool {
+    fn is_fresh(&self, entry: &CachedRoute, now: i64) -> bool {
         // A clock that was set back must not make a route fresh for longer.
         (now - entry.read.at).abs() < self.soft_ms
             && entry.read.gaps == self.gaps.load(Ordering::Acquire)
     }
 
     /// Caches what a lookup found, unless an edit has overtaken it.
-    fn keep(&self, url: ShortUrlRef<'_>, read: Read, route: Option<&Arc<Route>>) {
+    fn keep(&self, url: ShortUrlRef<'_>, read: ReadMark, route: Option<&Arc<Route>>) {
         if let Some(route) = route {
-            let entry = Entry {
+            let entry = CachedRoute {
                 route: Arc::clone(route),
                 read,
                 tried_at: AtomicI64::new(read.at),
@@ -298,7 +308,7 @@ impl Inner {
     }
 }
 
-impl Entry {
+impl CachedRoute {
     /// Whether the caller is the one that reads the link again.
     fn claim(&self, now: i64) -> bool {
         let tried_at = self.tried_at.load(Ordering::Relaxed);
@@ -311,19 +321,19 @@ impl Entry {
     }
 }
 
-async fn load(inner: Arc<Inner>, url: ShortUrl) -> Loaded {
+async fn load(inner: Arc<Inner>, url: ShortUrl) -> LoadResult {
     /// Removed however the lookup ends.
-    struct Running<'a>(&'a Inner, &'a ShortUrl);
-    impl Drop for Running<'_> {
+    struct RunningLoad<'a>(&'a Inner, &'a ShortUrl);
+    impl Drop for RunningLoad<'_> {
         fn drop(&mut self) {
             self.0.loads().remove(self.1);
         }
     }
-    let _running = Running(&inner, &url);
+    let _running = RunningLoad(&inner, &url);
     let url = url.as_ref();
     let mut attempts = LOAD_ATTEMPTS;
     loop {
-        let read = Read {
+        let read = ReadMark {
             at: inner.clock.now().timestamp_millis(),
             gaps: inner.gaps.load(Ordering::Acquire),
             edits: inner.edits.of(url),
@@ -348,7 +358,7 @@ async fn find(inner: &Inner, url: ShortUrlRef<'_>) -> Result<Option<RedirectRow>
     redirects::by_slug(&mut db, url.domain, url.slug).await
 }
 
-async fn within(limit: Duration, load: Load) -> Loaded {
+async fn within(limit: Duration, load: Load) -> LoadResult {
     let waited = tokio::time::timeout(limit, load).await;
     waited.unwrap_or(Err(LoadError::Late))
 }
@@ -430,7 +440,7 @@ mod tests {
     #[tokio::test]
     async fn the_cache_is_bounded_in_bytes() {
         let cache = cache(1 << 20);
-        let read = Read {
+        let read = ReadMark {
             at: cache.0.clock.now().timestamp_millis(),
             gaps: 0,
             edits: 0,

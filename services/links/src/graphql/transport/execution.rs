@@ -7,13 +7,14 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use quartet_auth::{Actor, Permission};
+use quartet_auth::Actor;
 use quartet_common::problem::Problem;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{request::GraphQlRequest, response::GraphQlResponse, state::GraphQlState};
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::{Meter, User},
@@ -23,9 +24,6 @@ use crate::{
     },
     problems::graphql as problems,
 };
-
-const READ: Permission = Permission::new("links:read");
-const WRITE: Permission = Permission::new("links:write");
 
 /// An operation that may be executed: its document is within the limits, its variables have values,
 /// its actor is known.
@@ -48,11 +46,11 @@ impl Operation {
         actor: &Actor,
         user: Arc<User>,
         state: &GraphQlState,
-    ) -> Result<Self, Rejected> {
+    ) -> Result<Self, RejectedOperation> {
         let settings = &state.app.ctx.config.graphql;
         let invalid = |error| {
             let response = GraphQlResponse::from_document_error(error, settings);
-            Rejected::Document(Box::new(response))
+            RejectedOperation::Document(Box::new(response))
         };
         let meter = Meter::start(user, &request.query, settings)?;
         let name = request.operation_name;
@@ -61,7 +59,7 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
-        actor.require(permission(kind)).map_err(Problem::from)?;
+        auth::require(actor, kind)?;
         let values = Values::new(&checked.operation.node, &variables);
         let values = values.map_err(|error| invalid(error.into()))?;
         validate(&checked, name, variables, state).await?;
@@ -120,32 +118,25 @@ impl Operation {
 }
 
 /// Why an operation is not executed.
-pub(super) enum Rejected {
+pub(super) enum RejectedOperation {
     /// Its document or variables are invalid.
     Document(Box<GraphQlResponse>),
     /// The token or the user's quota does not allow it.
     Refused(Problem),
 }
 
-impl From<Problem> for Rejected {
+impl From<Problem> for RejectedOperation {
     fn from(problem: Problem) -> Self {
         Self::Refused(problem)
     }
 }
 
-impl Rejected {
+impl RejectedOperation {
     pub(super) fn into_response(self, settings: &Settings) -> GraphQlResponse {
         match self {
             Self::Document(response) => *response,
             Self::Refused(problem) => GraphQlResponse::from_problem(&problem, settings),
         }
-    }
-}
-
-fn permission(kind: OperationType) -> Permission {
-    match kind {
-        OperationType::Query | OperationType::Subscription => READ,
-        OperationType::Mutation => WRITE,
     }
 }
 
@@ -182,7 +173,7 @@ async fn validate(
     operation_name: Option<String>,
     variables: Variables,
     state: &GraphQlState,
-) -> Result<(), Rejected> {
+) -> Result<(), RejectedOperation> {
     if checked.is_one_operation_without_variables() {
         return Ok(());
     }
@@ -193,7 +184,7 @@ async fn validate(
     if response.is_err() {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::new(response, settings);
-        return Err(Rejected::Document(Box::new(response)));
+        return Err(RejectedOperation::Document(Box::new(response)));
     }
     let checked = state
         .types
@@ -201,6 +192,6 @@ async fn validate(
     checked.map_err(|error| {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::from_wrong_usage(error, settings);
-        Rejected::Document(Box::new(response))
+        RejectedOperation::Document(Box::new(response))
     })
 }

@@ -56,7 +56,7 @@ pub(super) fn respond(
     let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);
     let is_subscription = operation.kind == OperationType::Subscription;
     let responses = operation.stream(state);
-    let run = Box::new(Run {
+    let run = Box::new(RunningOperation {
         responses: if is_subscription {
             in_own_task(responses)
         } else {
@@ -89,7 +89,7 @@ pub(super) fn respond(
 }
 
 /// An operation that runs.
-struct Run {
+struct RunningOperation {
     responses: BoxStream<'static, GraphQlResponse>,
     expiry: Pin<Box<Sleep>>,
     keep_alive: Interval,
@@ -130,7 +130,7 @@ fn in_own_task(
 }
 
 enum Phase {
-    Running(Box<Run>),
+    Running(Box<RunningOperation>),
     /// Only `complete` is left to send.
     Completing,
     Ended,

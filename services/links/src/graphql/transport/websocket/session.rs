@@ -34,6 +34,7 @@ use super::{
     operations::Operations,
 };
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::User,
@@ -70,7 +71,7 @@ const DUPLICATE: Close = (4409, "Subscriber for this id already exists");
 const TOO_MANY_INITS: Close = (4429, "Too many initialisation requests");
 
 /// How a session ends: with a close frame, or without one because the client has disconnected.
-type Ended = Option<Close>;
+type SessionEnd = Option<Close>;
 
 /// A socket and the operations that run on it.
 pub(super) struct Session {
@@ -132,7 +133,7 @@ impl Session {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
     }
 
-    async fn serve(&mut self) -> Ended {
+    async fn serve(&mut self) -> SessionEnd {
         let settings = self.settings();
         let init_timeout = Duration::from_secs(settings.init_timeout_seconds);
         let period = Duration::from_secs(settings.keep_alive_seconds);
@@ -165,7 +166,10 @@ impl Session {
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), Ended> {
+    async fn receive(
+        &mut self,
+        received: Option<Result<Message, Error>>,
+    ) -> Result<(), SessionEnd> {
         match received {
             Some(Ok(Message::Text(text))) => {
                 let message =
@@ -179,7 +183,7 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Result<(), Ended> {
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), SessionEnd> {
         match message {
             ClientMessage::ConnectionInit { payload } => self.initialize(payload).await,
             ClientMessage::Ping { payload } => self.send_text(message::pong(payload)).await,
@@ -192,13 +196,13 @@ impl Session {
         }
     }
 
-    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), Ended> {
+    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), SessionEnd> {
         if std::mem::replace(&mut self.is_initialized, true) {
             return Err(Some(TOO_MANY_INITS));
         }
         let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
         let verified = match token {
-            Some(token) => Actor::from_token(&self.state.app.base.verifier, token).await,
+            Some(token) => auth::actor_of_token(token, &self.state.app).await,
             None => Err(JwtError::Missing),
         };
         let actor = verified.map_err(|error| match error {
@@ -220,7 +224,7 @@ impl Session {
         self.send_text(message::connection_ack()).await
     }
 
-    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Ended> {
+    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), SessionEnd> {
         let Some(client) = &self.client else {
             return Err(Some(UNAUTHORIZED));
         };
@@ -246,11 +250,11 @@ impl Session {
         Instant::now() + Duration::from_millis(left)
     }
 
-    async fn send_text(&mut self, text: String) -> Result<(), Ended> {
+    async fn send_text(&mut self, text: String) -> Result<(), SessionEnd> {
         self.send(Message::Text(text.into())).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Ended> {
+    async fn send(&mut self, message: Message) -> Result<(), SessionEnd> {
         match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(None),

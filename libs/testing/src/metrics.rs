@@ -80,7 +80,9 @@ fn family_of<'t>(sample: &'t str, kinds: &BTreeMap<&'t str, &'t str>) -> (&'t st
         let family = sample.strip_suffix(suffix)?;
         kinds.get(family).map(|kind| (family, *kind))
     });
-    families.last().unwrap_or_else(|| panic!("{sample} has no type"))
+    families
+        .last()
+        .unwrap_or_else(|| panic!("{sample} has no type"))
 }
 
 /// Names of labels, without those that every metric or every histogram has.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{Texts, Watch};
+use quartet_common::config::{ConfigError, Texts, Watch};
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{load::ConfigErrors, model},
+    config::{load::emptied, model},
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},
@@ -123,7 +123,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
             continue;
         };
         let result = if good.is_emptied_by(&texts) {
-            Err(ConfigErrors::emptied())
+            Err(emptied())
         } else {
             state.reload(&texts)
         };
@@ -142,7 +142,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
 async fn read(
     state: &Arc<State>,
     good: &Texts,
-) -> anyhow::Result<Result<(Texts, Vec<String>), ConfigErrors>> {
+) -> anyhow::Result<Result<(Texts, Vec<String>), ConfigError>> {
     let (state, good) = (Arc::clone(state), good.clone());
     Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
 }
@@ -154,7 +154,7 @@ fn report_kept(variables: &[String]) {
     }
 }
 
-fn refuse(state: &State, error: &ConfigErrors) {
+fn refuse(state: &State, error: &ConfigError) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");

@@ -60,7 +60,10 @@ fn alerts() -> BTreeMap<String, Vec<String>> {
         }
         let through = used.iter().filter_map(|word| records.get(word)).flatten();
         for word in through.chain(&used).collect::<BTreeSet<_>>() {
-            alerts.entry(word.clone()).or_default().push(name.to_owned());
+            alerts
+                .entry(word.clone())
+                .or_default()
+                .push(name.to_owned());
         }
     }
     assert!(alerts.len() > 20, "{alerts:?}");
@@ -100,7 +103,10 @@ fn units_are_those_in_the_names() {
     for (name, row) in documented() {
         let base = name.strip_suffix("_total").unwrap_or(&name);
         let unit = match base.rsplit('_').next().unwrap() {
-            "seconds" if base.ends_with("_timestamp_seconds") || base.ends_with("_start_time_seconds") => {
+            "seconds"
+                if base.ends_with("_timestamp_seconds")
+                    || base.ends_with("_start_time_seconds") =>
+            {
                 "seconds since 1970"
             }
             unit @ ("seconds" | "milliseconds" | "bytes") => unit,

@@ -1,4 +1,4 @@
-//! What serde says about a value, as a rule for whoever sent it.
+//! What serde says about a value, as a rule for the sender.
 //!
 //! Messages of serde and of parsers speak of types of Rust, and quote the value, which may be a secret.
 //! A rule names neither. Requests and settings share the words; a message that is a rule already

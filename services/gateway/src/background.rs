@@ -58,6 +58,7 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         let discovered = Arc::clone(&discovered);
         async move {
             let snapshot = state.snapshot();
+            snapshot.fetch_keys();
             let settings = &snapshot.config.model.discovery;
             let resolver = resolver(&mut *known.lock().await, settings, Resolver::new)?;
             discovery::refresh(&snapshot.upstreams, &resolver).await;

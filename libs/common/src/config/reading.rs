@@ -1,7 +1,7 @@
 //! Reads the settings by their types, and checks rules, so that one start shows every error.
 //!
 //! serde ends at the first value that does not fit. So the error is noted, the default takes the place of
-//! the value, and all is read again, until it can be read. Rules then see settings that nobody has
+//! the value, and all is read again, until it can be read. Rules then see settings that are not
 //! configured: what they find about a value at fault, or in comparison with one, is left aside. Where there
 //! is no default, as for a route of the operator's, the entry is removed, and rules are not checked, because
 //! others may refer to it. Nothing is handed on while there is an error.

@@ -121,7 +121,6 @@ fn pointer(field: Field) -> &'static str {
 
 fn message(problem: &Problem) -> String {
     match problem.errors.first() {
-        Some(error) if is_whole(error) => format!("the request {}", error.detail),
         Some(error) => format!("{} {}", name(error), error.detail),
         None => problem
             .detail
@@ -153,11 +152,6 @@ fn field_error(error: &FieldError) -> Value {
         "code": (error.code),
         "detail": (error.detail.clone()),
     })
-}
-
-/// Its pointer is empty: it is about the request and none of its members.
-fn is_whole(error: &FieldError) -> bool {
-    error.parameter.is_none() && error.pointer.as_deref().is_none_or(str::is_empty)
 }
 
 /// `input.url` for `/input/url`.

@@ -136,7 +136,7 @@ impl Session {
         let settings = self.settings();
         let init_timeout = Duration::from_secs(settings.init_timeout_seconds);
         let period = Duration::from_secs(settings.keep_alive_seconds);
-        let (mut deadline, mut at_deadline) = (Instant::now() + init_timeout, INIT_TIMEOUT);
+        let mut deadline = Instant::now() + init_timeout;
         let mut keep_alive = tokio::time::interval_at(Instant::now() + period, period);
         let mut is_alive = true;
         loop {
@@ -153,15 +153,22 @@ impl Session {
                     }
                     self.send(Message::Ping(Bytes::new())).await
                 }
-                () = tokio::time::sleep_until(deadline) => Err(Some(at_deadline.clone())),
+                () = tokio::time::sleep_until(deadline) => Err(Some(self.at_deadline())),
                 () = self.state.app.base.shutdown.cancelled() => Err(Some(GOING_AWAY)),
             };
             if let Err(ended) = done {
                 return ended;
             }
             if let Some(client) = &self.client {
-                (deadline, at_deadline) = (self.expiry(&client.actor), refused(&JwtError::Expired));
+                deadline = self.expiry(&client.actor);
             }
+        }
+    }
+
+    fn at_deadline(&self) -> Close {
+        match self.client {
+            Some(_) => refused(&JwtError::Expired),
+            None => INIT_TIMEOUT,
         }
     }
 

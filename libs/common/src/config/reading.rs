@@ -75,7 +75,8 @@ impl Layers<'_> {
             if let Some(member) = fault.member
                 && (fault.code == "missing" || key.rsplit('.').next() != Some(member))
             {
-                key = format!("{key}.{member}").trim_start_matches('.').to_owned();
+                let point = if key.is_empty() { "" } else { "." };
+                key = format!("{key}{point}{member}");
             }
             let steps = steps(&key);
             // A value without a default is removed. Should its key be missing then, its table is.

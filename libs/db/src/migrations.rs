@@ -177,8 +177,8 @@ fn is_denied(error: &MigrateError) -> bool {
     let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
         return false;
     };
-    let code = cause.as_database_error().and_then(|refused| refused.code());
-    code.as_deref() == Some("42501")
+    let refused = cause.as_database_error();
+    refused.is_some_and(|refused| refused.code().as_deref() == Some("42501"))
 }
 
 /// The role that serves reads what is applied, and changes nothing of it.

@@ -120,7 +120,7 @@ pub(crate) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem>
     let mut errors: Vec<FieldError> = Vec::new();
     loop {
         let pairs = form_urlencoded::parse(query.as_bytes());
-        let text = serde_urlencoded::Deserializer::new(pairs.clone());
+        let text = serde_urlencoded::Deserializer::new(pairs);
         let found = match serde_path_to_error::deserialize(text) {
             Ok(value) if errors.is_empty() => return Ok(value),
             Ok(_) => break,

@@ -76,12 +76,12 @@ pub fn assert_documented(scraped: &str) {
 /// The family of a sample, and its type.
 fn family_of<'t>(sample: &'t str, kinds: &BTreeMap<&'t str, &'t str>) -> (&'t str, &'t str) {
     let suffixes = ["", "_total", "_bucket", "_sum", "_count"];
-    let families = suffixes.iter().filter_map(|suffix| {
+    let mut families = suffixes.iter().filter_map(|suffix| {
         let family = sample.strip_suffix(suffix)?;
         kinds.get(family).map(|kind| (family, *kind))
     });
     families
-        .last()
+        .next()
         .unwrap_or_else(|| panic!("{sample} has no type"))
 }
 

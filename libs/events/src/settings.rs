@@ -1,6 +1,6 @@
 //! The settings of events, for the sections `events` of the services.
 
-use quartet_common::config::{ConfigError, within};
+use quartet_common::config::{ConfigError, all, within};
 use secrecy::SecretString;
 use url::Url;
 
@@ -65,38 +65,49 @@ pub struct Delivery {
 
 impl Delivery {
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting that breaks a rule.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.signer.is_none() && !self.consumers.is_empty() {
+        let signed = if self.signer.is_none() && !self.consumers.is_empty() {
             let rule = "must be set: events are delivered signed";
-            return Err(ConfigError::invalid("events.secret", rule));
-        }
-        for Endpoint { name, url, .. } in &self.consumers {
-            let plain = matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.query().is_none()
-                && url.fragment().is_none();
-            if !plain {
-                let rule = "must be an http or https URL without a query";
-                return Err(ConfigError::invalid(&format!("events.{name}_url"), rule));
-            }
-        }
-        within(
-            "events.poll_interval_ms",
-            self.poll_interval_ms,
-            100..=60_000,
-        )?;
+            Err(ConfigError::invalid("events.secret", rule))
+        } else {
+            Ok(())
+        };
         let timeout = self.request_timeout_seconds;
-        within("events.request_timeout_seconds", timeout, 1..=60)?;
-        within("events.batch_events", self.batch_events, 1..=1000)?;
-        within("events.batch_bytes", self.batch_bytes, 1024..=1 << 20)?;
-        within("events.max_tries", self.max_tries, 1..=100)?;
         let wait = self.max_wait_seconds;
-        within("events.max_wait_seconds", wait, 3600..=MAX_WAIT_DAYS * DAY)?;
-        within(
-            "events.retention_seconds",
-            self.retention_seconds,
-            0..=365 * DAY,
-        )
+        all([
+            signed,
+            all(self.consumers.iter().map(Endpoint::check)),
+            within(
+                "events.poll_interval_ms",
+                self.poll_interval_ms,
+                100..=60_000,
+            ),
+            within("events.request_timeout_seconds", timeout, 1..=60),
+            within("events.batch_events", self.batch_events, 1..=1000),
+            within("events.batch_bytes", self.batch_bytes, 1024..=1 << 20),
+            within("events.max_tries", self.max_tries, 1..=100),
+            within("events.max_wait_seconds", wait, 3600..=MAX_WAIT_DAYS * DAY),
+            within(
+                "events.retention_seconds",
+                self.retention_seconds,
+                0..=365 * DAY,
+            ),
+        ])
+    }
+}
+
+impl Endpoint {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Self { name, url, .. } = self;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if plain {
+            return Ok(());
+        }
+        let rule = "must be an http or https URL without a query";
+        Err(ConfigError::invalid(&format!("events.{name}_url"), rule))
     }
 }

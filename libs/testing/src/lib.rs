@@ -14,6 +14,7 @@ pub mod contract;
 #[cfg(feature = "database")]
 mod database;
 mod issuer;
+pub mod metrics;
 #[cfg(feature = "database")]
 mod pooler;
 mod responses;

@@ -38,6 +38,8 @@ pub struct Service;
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
+    const ABOUT: &'static str =
+        "The core service of Quartet: users, sessions, and the keys that sign access tokens.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");

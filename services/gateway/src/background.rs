@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{ConfigTexts, Watch};
+use quartet_common::config::{ConfigError, ConfigTexts, Watch};
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{load::ConfigErrors, model},
+    config::{load::emptied, model},
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},
@@ -58,6 +58,7 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         let discovered = Arc::clone(&discovered);
         async move {
             let snapshot = state.snapshot();
+            snapshot.fetch_keys();
             let settings = &snapshot.config.model.discovery;
             let resolver = resolver(&mut *known.lock().await, settings, Resolver::new)?;
             discovery::refresh(&snapshot.upstreams, &resolver).await;
@@ -123,7 +124,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
             continue;
         };
         let result = if good.is_emptied_by(&texts) {
-            Err(ConfigErrors::emptied())
+            Err(emptied())
         } else {
             state.reload(&texts)
         };
@@ -142,7 +143,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
 async fn read(
     state: &Arc<State>,
     good: &ConfigTexts,
-) -> anyhow::Result<Result<(ConfigTexts, Vec<String>), ConfigErrors>> {
+) -> anyhow::Result<Result<(ConfigTexts, Vec<String>), ConfigError>> {
     let (state, good) = (Arc::clone(state), good.clone());
     Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
 }
@@ -154,7 +155,7 @@ fn report_kept(variables: &[String]) {
     }
 }
 
-fn refuse(state: &State, error: &ConfigErrors) {
+fn refuse(state: &State, error: &ConfigError) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");

@@ -90,7 +90,7 @@ pub fn problems() -> String {
     use quartet_common::problem::kinds::{ALL, render_markdown};
     let (shared, own) = (render_markdown(ALL), render_markdown(error::ALL));
     format!(
-        "All services, and the gateway where they apply:\n\n{shared}\nThe gateway only:\n\n{own}"
+        "## All services\n\nAnd the gateway, where they apply.\n\n{shared}\n## quartet-gateway\n\n{own}"
     )
 }
 

@@ -119,6 +119,13 @@ impl Snapshot {
         }
     }
 
+    /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
+    pub(crate) fn fetch_keys(&self) {
+        if let Some(verifier) = &self.verifier {
+            verifier.prefetch_once();
+        }
+    }
+
     /// What is wrong with the keys that verify tokens. Missing ones are fetched.
     pub(crate) fn key_notices(&self) -> Vec<String> {
         self.verifier

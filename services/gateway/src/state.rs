@@ -14,12 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{
-        Config,
-        load::{ConfigErrors, Sources},
-        model::Listen,
-        restart::restart_required,
-    },
+    config::{Config, load::Sources, model::Listen, restart::restart_required},
     listener::Connections,
     metrics::GatewayMetrics,
     pages::openapi::Documents,
@@ -143,7 +138,7 @@ impl State {
     ///
     /// # Errors
     /// Every violation in the texts; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<(), ConfigErrors> {
+    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<(), ConfigError> {
         let before = self.snapshot();
         let config = self.sources.parse(texts)?;
         let shared = SnapshotContext {

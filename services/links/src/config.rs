@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, at_least, empty_as_none, within,
 };
 use quartet_events::Signer;
 use quartet_service::Settings;
@@ -139,11 +139,13 @@ impl Settings for Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.public.check()?;
-        self.redirects.check()?;
-        self.clicks.check()?;
-        self.events.signer()?;
-        self.graphql.check()
+        all([
+            self.public.check(),
+            self.redirects.check(),
+            self.clicks.check(),
+            self.events.signer().map(drop),
+            self.graphql.check(),
+        ])
     }
 }
 
@@ -163,11 +165,12 @@ impl Public {
             && url.path().ends_with('/')
             && url.query().is_none()
             && url.fragment().is_none();
-        if !plain {
-            let rule = "must be an http or https URL whose path ends in a slash";
-            return Err(ConfigError::invalid("public.short_url", rule));
-        }
-        within("public.slug_rest_days", self.slug_rest_days, 0..=3650)
+        let rule = "must be an http or https URL whose path ends in a slash";
+        let url = (!plain).then(|| ConfigError::invalid("public.short_url", rule));
+        all([
+            url.map_or(Ok(()), Err),
+            within("public.slug_rest_days", self.slug_rest_days, 0..=3650),
+        ])
     }
 
     /// The short URL of a slug, under another host if its domain has one.
@@ -190,38 +193,40 @@ impl Redirects {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        within("redirects.max_connections", self.max_connections, 1..=100)?;
-        within(
-            "redirects.connection_wait_ms",
-            self.connection_wait_ms,
-            10..=10_000,
-        )?;
-        within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34)?;
-        within(
-            "redirects.cache_refresh_seconds",
-            self.cache_refresh_seconds,
-            1..=60,
-        )?;
-        within(
-            "redirects.cache_keep_seconds",
-            self.cache_keep_seconds,
-            120..=604_800,
-        )?;
-        within(
-            "redirects.unknown_entries",
-            self.unknown_entries,
-            1..=1_000_000,
-        )?;
-        within(
-            "redirects.unknown_ttl_seconds",
-            self.unknown_ttl_seconds,
-            1..=60,
-        )?;
-        within(
-            "redirects.permanent_max_age_seconds",
-            self.permanent_max_age_seconds,
-            0..=86_400,
-        )
+        all([
+            within("redirects.max_connections", self.max_connections, 1..=100),
+            within(
+                "redirects.connection_wait_ms",
+                self.connection_wait_ms,
+                10..=10_000,
+            ),
+            within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34),
+            within(
+                "redirects.cache_refresh_seconds",
+                self.cache_refresh_seconds,
+                1..=60,
+            ),
+            within(
+                "redirects.cache_keep_seconds",
+                self.cache_keep_seconds,
+                120..=604_800,
+            ),
+            within(
+                "redirects.unknown_entries",
+                self.unknown_entries,
+                1..=1_000_000,
+            ),
+            within(
+                "redirects.unknown_ttl_seconds",
+                self.unknown_ttl_seconds,
+                1..=60,
+            ),
+            within(
+                "redirects.permanent_max_age_seconds",
+                self.permanent_max_age_seconds,
+                0..=86_400,
+            ),
+        ])
     }
 }
 
@@ -235,109 +240,127 @@ impl GraphQl {
 
     /// What one document may contain. Every limit also bounds the work of reading it.
     fn check_documents(&self) -> Result<(), ConfigError> {
-        // Fields are resolved recursively: a deeper document could overflow the stack.
-        within("graphql.max_depth", self.max_depth, 1..=32)?;
+        let count = |key, count| within(key, count, 1..=100_000);
         let bytes = 1024..=1 << 20;
-        within("graphql.max_document_bytes", self.max_document_bytes, bytes)?;
-        for (key, count) in [
-            ("graphql.max_tokens", self.max_tokens as u64),
-            ("graphql.max_nodes", self.max_nodes),
-            ("graphql.max_aliases", self.max_aliases),
-            ("graphql.max_root_fields", self.max_root_fields),
-            ("graphql.max_directives", self.max_directives as u64),
-            ("graphql.max_fragments", self.max_fragments as u64),
-        ] {
-            within(key, count, 1..=100_000)?;
-        }
-        within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000)?;
-        within("graphql.max_errors", self.max_errors, 1..=1000)
+        all([
+            // Fields are resolved recursively: a deeper document could overflow the stack.
+            within("graphql.max_depth", self.max_depth, 1..=32),
+            within("graphql.max_document_bytes", self.max_document_bytes, bytes),
+            count("graphql.max_tokens", self.max_tokens as u64),
+            count("graphql.max_nodes", self.max_nodes),
+            count("graphql.max_aliases", self.max_aliases),
+            count("graphql.max_root_fields", self.max_root_fields),
+            count("graphql.max_directives", self.max_directives as u64),
+            count("graphql.max_fragments", self.max_fragments as u64),
+            within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000),
+            within("graphql.max_errors", self.max_errors, 1..=1000),
+        ])
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.check_documents()?;
-        within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
-        within(
-            "graphql.cost_per_second",
-            self.cost_per_second,
-            1..=1_000_000,
-        )?;
-        within("graphql.cost_burst", self.cost_burst, 1..=100_000_000)?;
-        // An operation that is allowed must not wait for more than the bucket holds.
-        at_least(
-            "graphql.cost_burst",
-            self.cost_burst as usize,
-            self.max_cost,
-        )?;
+        all([
+            self.check_documents(),
+            self.check_cost(),
+            self.check_users(),
+            within(
+                "graphql.init_timeout_seconds",
+                self.init_timeout_seconds,
+                1..=300,
+            ),
+            within(
+                "graphql.keep_alive_seconds",
+                self.keep_alive_seconds,
+                1..=300,
+            ),
+        ])
+    }
+
+    fn check_cost(&self) -> Result<(), ConfigError> {
+        all([
+            within("graphql.max_cost", self.max_cost, 100..=1_000_000),
+            within(
+                "graphql.cost_per_second",
+                self.cost_per_second,
+                1..=1_000_000,
+            ),
+            within("graphql.cost_burst", self.cost_burst, 1..=100_000_000),
+            // An operation that is allowed must not wait for more than the bucket holds.
+            at_least(
+                "graphql.cost_burst",
+                self.cost_burst as usize,
+                self.max_cost,
+            ),
+        ])
+    }
+
+    /// What users may hold at a time.
+    fn check_users(&self) -> Result<(), ConfigError> {
+        let count = |key, count| within(key, count, 1..=10_000);
         let bytes = 4096..=16 << 20;
-        within("graphql.max_response_bytes", self.max_response_bytes, bytes)?;
-        within("graphql.max_users", self.max_users, 1..=1_000_000)?;
-        for (key, count) in [
-            (
+        let queued = |key, bytes| within(key, bytes, 4096..=256 << 20);
+        let feeds = 64 << 10..=4 << 30;
+        all([
+            within("graphql.max_response_bytes", self.max_response_bytes, bytes),
+            within("graphql.max_users", self.max_users, 1..=1_000_000),
+            count(
                 "graphql.max_operations_per_user",
                 self.max_operations_per_user,
             ),
-            (
+            count(
                 "graphql.max_connections_per_user",
                 self.max_connections_per_user,
             ),
-            (
+            count(
                 "graphql.max_subscriptions_per_user",
                 self.max_subscriptions_per_user,
             ),
-            ("graphql.max_sockets_per_user", self.max_sockets_per_user),
-            (
+            count("graphql.max_sockets_per_user", self.max_sockets_per_user),
+            count(
                 "graphql.max_subscriptions_per_socket",
                 self.max_subscriptions_per_socket,
             ),
-        ] {
-            within(key, count, 1..=10_000)?;
-        }
-        let bytes = 4096..=256 << 20;
-        let (socket, user) = (
-            self.max_queued_bytes_per_socket,
-            self.max_queued_bytes_per_user,
-        );
-        within("graphql.max_queued_bytes_per_socket", socket, bytes.clone())?;
-        within("graphql.max_queued_bytes_per_user", user, bytes)?;
-        let bytes = 64 << 10..=4 << 30;
-        within("graphql.max_feed_bytes", self.max_feed_bytes, bytes)?;
-        let init_timeout = self.init_timeout_seconds;
-        within("graphql.init_timeout_seconds", init_timeout, 1..=300)?;
-        within(
-            "graphql.keep_alive_seconds",
-            self.keep_alive_seconds,
-            1..=300,
-        )
+            queued(
+                "graphql.max_queued_bytes_per_socket",
+                self.max_queued_bytes_per_socket,
+            ),
+            queued(
+                "graphql.max_queued_bytes_per_user",
+                self.max_queued_bytes_per_user,
+            ),
+            within("graphql.max_feed_bytes", self.max_feed_bytes, feeds),
+        ])
     }
 }
 
 impl Clicks {
     fn check(&self) -> Result<(), ConfigError> {
-        within("clicks.max_connections", self.max_connections, 2..=100)?;
-        within(
-            "clicks.fsync_interval_ms",
-            self.fsync_interval_ms,
-            1..=60_000,
-        )?;
-        within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30)?;
-        within(
-            "clicks.log_limit_bytes",
-            self.log_limit_bytes,
-            4096..=1 << 40,
-        )?;
-        at_least(
-            "clicks.log_limit_bytes",
-            self.log_limit_bytes,
-            self.segment_bytes,
-        )?;
-        within("clicks.batch_rows", self.batch_rows as u64, 1..=5000)?;
-        within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000)?;
-        within(
-            "clicks.adopt_interval_seconds",
-            self.adopt_interval_seconds,
-            1..=3600,
-        )?;
-        within("clicks.retention_days", self.retention_days, 0..=36_500)
+        all([
+            within("clicks.max_connections", self.max_connections, 2..=100),
+            within(
+                "clicks.fsync_interval_ms",
+                self.fsync_interval_ms,
+                1..=60_000,
+            ),
+            within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30),
+            within(
+                "clicks.log_limit_bytes",
+                self.log_limit_bytes,
+                4096..=1 << 40,
+            ),
+            at_least(
+                "clicks.log_limit_bytes",
+                self.log_limit_bytes,
+                self.segment_bytes,
+            ),
+            within("clicks.batch_rows", self.batch_rows as u64, 1..=5000),
+            within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000),
+            within(
+                "clicks.adopt_interval_seconds",
+                self.adopt_interval_seconds,
+                1..=3600,
+            ),
+            within("clicks.retention_days", self.retention_days, 0..=36_500),
+        ])
     }
 }
 

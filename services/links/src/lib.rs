@@ -42,6 +42,8 @@ pub struct Service;
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "links";
+    const ABOUT: &'static str =
+        "The links service of Quartet: short links over GraphQL, redirects, and click counts.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");

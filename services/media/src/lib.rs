@@ -36,6 +36,8 @@ pub struct Service;
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "media";
+    const ABOUT: &'static str =
+        "The media service of Quartet: uploads to an object store, and the assets that result.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");

@@ -20,6 +20,10 @@ Later layers override earlier ones: the defaults below, a TOML file (`--config` 
 `QUARTET_CONFIG`), the environment, and files named by `QUARTET_..._FILE`, meant for secrets.
 The variable of the setting `a.b_c` is `QUARTET_A_B_C`; a list is separated by commas in it, such as
 `EdDSA,ES256`. Unknown settings are rejected.
+
+`quartet-NAME check` validates a file and the environment without starting anything, and reports every
+error with its line and column. The meaning of `upstreams`, `limits` and `routes` of the gateway is explained
+in [default.toml](../services/gateway/default.toml), at the first entry of each.
 ";
 
 const ERRORS_HEAD: &str = "\
@@ -65,7 +69,8 @@ pub(super) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Res
     let merged = print("gateway", &merge(scratch))?;
     generated.add("services/gateway/openapi.json", merged + "\n");
     let mut errors = ERRORS_HEAD.to_owned();
-    for service in std::iter::once("gateway").chain(roles::SERVICES) {
+    writeln!(errors, "\n{}", print("gateway", &["problems"])?)?;
+    for service in roles::SERVICES {
         writeln!(
             errors,
             "\n## quartet-{service}\n\n{}",

@@ -143,6 +143,15 @@ impl JwtVerifier {
         }
     }
 
+    /// [`prefetch`](Self::prefetch), unless there has been a fetch.
+    pub fn prefetch_once(&self) {
+        if let Some(remote) = &self.0.remote
+            && !remote.has_tried()
+        {
+            remote.start(self.installer());
+        }
+    }
+
     /// Whether tokens can be verified. Fetches keys that are missing or too old to be trusted.
     ///
     /// # Errors
@@ -168,8 +177,14 @@ impl JwtVerifier {
     /// are fetched.
     pub fn notices(&self) -> Vec<String> {
         if self.current_keys().is_none() {
+            let has_tried = self.0.remote.as_ref().is_none_or(Remote::has_tried);
             self.prefetch();
-            return vec!["there are no signing keys".to_owned()];
+            let notice = if has_tried {
+                "there are no signing keys"
+            } else {
+                "the signing keys have not been fetched yet"
+            };
+            return vec![notice.to_owned()];
         }
         let overdue = self.overdue().map(|age| {
             let seconds = age.num_seconds();

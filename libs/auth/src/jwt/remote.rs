@@ -99,6 +99,12 @@ impl RemoteKeySet {
         drop(self.join(install));
     }
 
+    /// Whether a fetch has ended, with keys or without.
+    pub(super) fn has_tried(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last.is_some()
+    }
+
     /// The fetch that is running or now starts, or the outcome of the last one.
     fn join(
         &self,

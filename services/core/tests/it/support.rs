@@ -14,7 +14,9 @@ use quartet_common::{
 use quartet_core::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
-use quartet_testing::{POOLED, Pooler, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{
+    POOLED, Pooler, TestDatabase, Watch, contract::Contract, metrics::assert_documented,
+};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -297,6 +299,7 @@ impl Replica {
 
     pub(crate) fn metric(&self, start: &str) -> u64 {
         let text = self.metrics.render();
+        assert_documented(&text);
         let line = text.lines().find(|line| line.starts_with(start));
         let value = line.unwrap_or_else(|| panic!("{start} in {text}"));
         value.rsplit(' ').next().unwrap().parse().unwrap()

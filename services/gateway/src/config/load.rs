@@ -14,26 +14,11 @@ const SCHEMA: Schema<'static> = Schema {
     shipped: Some("shipped_routes"),
 };
 
-/// Every error that was found, one per line.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub(crate) struct ConfigErrors(Vec<ConfigError>);
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
-    }
-}
-
-impl ConfigErrors {
-    /// The file lost all its settings, which would put the default routes in force.
-    pub(crate) fn emptied() -> Self {
-        ConfigError::Syntax {
-            origin: "configuration file".to_owned(),
-            message: "is empty or has no setting; restart the gateway if this is intended"
-                .to_owned(),
-        }
-        .into()
+/// The file lost all its settings, which would put the default routes in force.
+pub(crate) fn emptied() -> ConfigError {
+    ConfigError::Syntax {
+        origin: "configuration file".to_owned(),
+        message: "is empty or has no setting; restart the gateway if this is intended".to_owned(),
     }
 }
 
@@ -49,41 +34,36 @@ impl Sources {
 
     /// # Errors
     /// When a file cannot be read.
-    pub(crate) fn read(&self) -> Result<ConfigTexts, ConfigErrors> {
-        Ok(self.0.read()?)
+    pub(crate) fn read(&self) -> Result<ConfigTexts, ConfigError> {
+        self.0.read()
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(
-        &self,
-        last: &ConfigTexts,
-    ) -> Result<(ConfigTexts, Vec<String>), ConfigErrors> {
-        Ok(self.0.read_again(last)?)
+    pub(crate) fn read_again(&self, last: &ConfigTexts) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
+        self.0.read_again(last)
     }
 
     /// # Errors
-    /// Every error of the first kind that is found: syntax, types, rules.
-    pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
+    /// Every error.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         self.parse(&self.read()?)
     }
 
     /// As [`load`](Self::load), with the texts at hand.
-    pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigErrors> {
+    pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigError> {
         let layers = self.0.layers(SCHEMA, texts)?;
-        let model: Model = layers.deserialize()?;
-        validate(model, layers.settings()).map_err(|violations| {
-            let violations = violations.into_iter();
-            ConfigErrors(
-                violations
-                    .map(|(key, message)| layers.invalid(&key, message))
-                    .collect(),
-            )
+        layers.read(|model: Model| {
+            validate(model, layers.settings()).map_err(|violations| {
+                let violations = violations.into_iter();
+                let errors = violations.map(|(key, message)| layers.invalid(&key, message));
+                ConfigError::Several(errors.collect())
+            })
         })
     }
 
     /// A configuration from one variable alone.
     #[cfg(test)]
-    fn of_variable(name: &str, value: &str) -> Result<Config, ConfigErrors> {
+    fn of_variable(name: &str, value: &str) -> Result<Config, ConfigError> {
         let environment = Environment::from([(name.to_owned(), value.to_owned())]);
         let sources = Self(config::Sources::new(None, environment));
         sources.parse(&ConfigTexts::default())
@@ -91,7 +71,7 @@ impl Sources {
 
     /// A configuration from the text of a file alone.
     #[cfg(test)]
-    pub(crate) fn of_test(text: &str) -> Result<Config, ConfigErrors> {
+    pub(crate) fn of_test(text: &str) -> Result<Config, ConfigError> {
         let file = Some("test.toml".into());
         let sources = Self(config::Sources::new(file, Environment::new()));
         sources.parse(&ConfigTexts::of_file(text))

@@ -90,19 +90,21 @@ fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
         return Ok(None);
     };
     if headers.nth(&header::AUTHORIZATION, 1).is_some() {
-        return Err(JwtError::Malformed);
+        return Err(JwtError::NoBearer);
     }
     // A header that only a part of all servers would read as text.
     let is_text = value
         .iter()
         .all(|&byte| byte == b' ' || byte.is_ascii_graphic());
     let text = std::str::from_utf8(value).ok().filter(|_| is_text);
-    match text.ok_or(JwtError::Malformed)?.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(token.trim_matches(' ')))
-        }
-        _ => Err(JwtError::Malformed),
+    let (scheme, token) = text
+        .and_then(|text| text.split_once(' '))
+        .ok_or(JwtError::NoBearer)?;
+    let token = token.trim_matches(' ');
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(JwtError::NoBearer);
     }
+    Ok(Some(token))
 }
 
 #[cfg(test)]

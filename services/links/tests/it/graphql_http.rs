@@ -469,6 +469,7 @@ async fn an_event_stream_ends_when_its_token_expires() {
         .bearer_auth(token);
     let stream = request
         .header("accept", "text/event-stream")
+        .header("x-request-id", "of-the-stream")
         .json(&json!({"query": query}));
     let text = within_deadline(stream.send())
         .await
@@ -480,4 +481,5 @@ async fn an_event_stream_ends_when_its_token_expires() {
         text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
         "{text}"
     );
+    assert!(text.contains("\"requestId\":\"of-the-stream\""), "{text}");
 }

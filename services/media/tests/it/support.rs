@@ -14,7 +14,9 @@ use quartet_common::{
 use quartet_devstore::Quirks;
 use quartet_media::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Replica, Service as _};
-use quartet_testing::{Issuer, POOLED, Pooler, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{
+    Issuer, POOLED, Pooler, TestDatabase, Watch, contract::Contract, metrics::assert_documented,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -262,7 +264,9 @@ impl TestApp {
 
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.address);
-        reqwest::get(url).await.unwrap().text().await.unwrap()
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        assert_documented(&text);
+        text
     }
 
     /// The S3 client of an administrator.

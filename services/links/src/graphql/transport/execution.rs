@@ -9,6 +9,7 @@ use futures_util::{
 };
 use quartet_auth::Actor;
 use quartet_common::problem::Problem;
+use quartet_telemetry::{REQUEST, RequestContext};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -93,11 +94,15 @@ impl Operation {
         let config = Arc::clone(&state.app.ctx.config);
         let schema = state.schema.clone();
         let (kind, meter, request) = (self.kind, self.meter, self.request);
+        // Streams run in tasks that know no request.
+        let context = quartet_telemetry::current_request();
         let begin = async move {
             let settings = &config.graphql;
             match permit(kind, meter.user(), settings).await {
                 Err(problem) => {
-                    let response = GraphQlResponse::from_problem(&problem, settings);
+                    let response = within(context, || {
+                        GraphQlResponse::from_problem(&problem, settings)
+                    });
                     stream::once(future::ready(response)).boxed()
                 }
                 Ok(permit) => schema
@@ -106,14 +111,27 @@ impl Operation {
                         // Held until the stream is dropped.
                         let _ = &permit;
                         let settings = &config.graphql;
-                        outcome(response, kind, &meter, settings).unwrap_or_else(|problem| {
-                            GraphQlResponse::from_problem(&problem, settings)
+                        within(context.clone(), || {
+                            outcome(response, kind, &meter, settings).unwrap_or_else(|problem| {
+                                GraphQlResponse::from_problem(&problem, settings)
+                            })
                         })
                     })
                     .boxed(),
             }
         };
         stream::once(begin).flatten().boxed()
+    }
+}
+
+/// Makes a response that has the id of its request, in a task that knows no request.
+pub(super) fn within(
+    request: Option<Arc<RequestContext>>,
+    make: impl FnOnce() -> GraphQlResponse,
+) -> GraphQlResponse {
+    match request {
+        Some(request) => REQUEST.sync_scope(request, make),
+        None => make(),
     }
 }
 

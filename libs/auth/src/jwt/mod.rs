@@ -177,7 +177,7 @@ impl JwtVerifier {
     /// are fetched.
     pub fn notices(&self) -> Vec<String> {
         if self.current_keys().is_none() {
-            let has_tried = self.0.remote.as_ref().is_none_or(Remote::has_tried);
+            let has_tried = self.0.remote.as_ref().is_none_or(RemoteKeySet::has_tried);
             self.prefetch();
             let notice = if has_tried {
                 "there are no signing keys"

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, http, within,
 };
 use quartet_events::{Secrets, Signer};
 use quartet_service::Settings;
@@ -85,6 +85,13 @@ impl Settings for Config {
             let rule =
                 "must differ from s3.private_bucket: every object in a public bucket is readable";
             return Err(ConfigError::invalid("s3.public_bucket", rule));
+        }
+        for (key, url) in [
+            ("s3.endpoint", Some(&s3.endpoint)),
+            ("s3.public_endpoint", s3.public_endpoint.as_ref()),
+            ("s3.public_base_url", s3.public_base_url.as_ref()),
+        ] {
+            url.map_or(Ok(()), |url| http(key, url))?;
         }
         for (key, value) in [
             ("s3.access_key", &s3.access_key),

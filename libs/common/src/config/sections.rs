@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Value;
 use url::Url;
 
-use super::{bounds::within, error::ConfigError};
+use super::{
+    bounds::{http, within},
+    error::ConfigError,
+};
 use crate::net::TrustedProxies;
 
 /// A longer timeout is a mistake.
@@ -188,6 +191,9 @@ impl Jwt {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(url) = &self.jwks_url {
+            http("jwt.jwks_url", url)?;
+        }
         within(
             "jwt.jwks_refresh_seconds",
             self.jwks_refresh_seconds,
@@ -218,6 +224,9 @@ impl Telemetry {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(url) = &self.otlp_endpoint {
+            http("telemetry.otlp_endpoint", url)?;
+        }
         within(
             "telemetry.trace_sample_ratio",
             self.trace_sample_ratio,

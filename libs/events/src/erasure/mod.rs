@@ -119,6 +119,10 @@ impl Consumer for Erasures {
         event: &'a Event,
     ) -> BoxFuture<'a, Result<(), Rejected>> {
         Box::pin(async move {
+            // Erasing cannot be undone: an event that contradicts itself erases nothing.
+            if event.data["user_id"] != *event.subject {
+                return Err(Rejected::Invalid("`data.user_id` must be the subject"));
+            }
             let now = self.clock.now();
             Ok(store::ask(db, &event.subject, now).await?)
         })

@@ -54,7 +54,7 @@ use crate::detached;
 
 pub use reply::{Answer, Keeper, Reply};
 pub use request::HEADER;
-use request::{parse_key, principal, read};
+use request::{key, principal, read};
 use seal::Fingerprint;
 use slot::Slot;
 
@@ -88,10 +88,9 @@ pub async fn idempotent(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(key) = request.headers().get(&HEADER) else {
+    let Some(key) = key(request.headers())? else {
         return Ok(next.run(request).await);
     };
-    let key = parse_key(key)?;
     let (mut parts, bytes) = read(request).await?;
     let slot = Arc::new(Slot {
         db: state.db.clone(),

@@ -183,7 +183,7 @@ impl Exchange<'_> {
         let response = match prepared {
             Ok(operation) => self.run(operation, &actor, &user).await,
             Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
-            Err(Rejected::Refused(problem)) => self.reject(&problem),
+            Err(Rejected::Refused(problem)) => self.refuse(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
@@ -205,17 +205,28 @@ impl Exchange<'_> {
                     Err(_) if kind == OperationType::Mutation => {
                         self.write(StatusCode::OK, &response)
                     }
-                    Err(problem) => self.reject(&problem),
+                    Err(problem) => self.refuse(&problem),
                 },
-                Err(problem) => self.reject(&problem),
+                Err(problem) => self.refuse(&problem),
             },
             _ if self.accept.events => sse::respond(operation, actor, Arc::clone(user), self.state),
             _ => self.reject(&stream_needed()),
         }
     }
 
-    /// Writes a problem because of which the request is not executed. Its status is that of the
-    /// problem, with `application/json` too.
+    /// Writes a problem with what a well-formed request asks for, such as its cost, as one with the
+    /// document; any other one as `reject` does.
+    fn refuse(&self, problem: &Problem) -> Response {
+        if problem.kind.status != StatusCode::BAD_REQUEST {
+            return self.reject(problem);
+        }
+        let settings = &self.state.app.ctx.config.graphql;
+        let response = GraphQlResponse::from_problem(problem, settings);
+        self.write(StatusCode::BAD_REQUEST, &response)
+    }
+
+    /// Writes a problem with who asks, how, or when. Its status is that of the problem, with
+    /// `application/json` too.
     fn reject(&self, problem: &Problem) -> Response {
         let settings = &self.state.app.ctx.config.graphql;
         let body = GraphQlResponse::from_problem(problem, settings);

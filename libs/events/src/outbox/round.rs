@@ -159,7 +159,11 @@ impl Inner {
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
             Outcome::Refused(reason) | Outcome::Broken(reason) if batch.sent.len() > 1 => {
-                tracing::info!(consumer = name, reason, "events are sent one by one");
+                tracing::info!(
+                    consumer = name,
+                    reason,
+                    "batch refused; sending events one by one"
+                );
                 target.limit.store(1, Ordering::Relaxed);
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
@@ -188,7 +192,7 @@ impl Inner {
         if !store::give_back(&mut tx, name, moved).await? {
             tracing::warn!(
                 consumer = name,
-                "a lease ended early: events are delivered again"
+                "lease ended early; events are delivered again"
             );
             return Ok(Step::Nothing);
         }
@@ -269,8 +273,12 @@ impl Inner {
         if expired > 0 {
             target.series.died.inc_by(expired.unsigned_abs());
             target.series.dead.inc_by(expired);
-            let text = "events that waited for too long are dead letters";
-            tracing::error!(consumer = name, events = expired, "{text}");
+            let events = expired;
+            tracing::error!(
+                consumer = name,
+                events,
+                "events given up: they waited for too long"
+            );
         }
         for retry in retries
             .iter()
@@ -291,10 +299,16 @@ impl Inner {
                     position,
                     tries,
                     reason,
-                    "event is a dead letter"
+                    "event given up as a dead letter"
                 );
             } else {
-                tracing::warn!(consumer = name, position, tries, reason, "event failed");
+                tracing::warn!(
+                    consumer = name,
+                    position,
+                    tries,
+                    reason,
+                    "event not applied by the consumer"
+                );
             }
         }
     }

@@ -7,7 +7,8 @@ use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
     config::{
-        self, COMMON_DEFAULTS, ConfigError, Database, LoadedConfig, Settings as Values, Sources, all,
+        self, COMMON_DEFAULTS, ConfigError, Database, LoadedConfig, Settings as Values, Sources,
+        all,
     },
     openapi::in_version,
 };

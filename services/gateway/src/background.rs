@@ -77,19 +77,30 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
 type Known<R> = Option<(model::Discovery, Instant, Arc<R>)>;
 
 /// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
-/// have changed. One that could not be built is tried again in the next round.
+/// have changed. One that could not be built is tried again in the next round; until then, an old one
+/// goes on.
 fn resolver<R>(
     known: &mut Known<R>,
     now: &model::Discovery,
     build: impl FnOnce(&model::Discovery) -> anyhow::Result<R>,
 ) -> anyhow::Result<Arc<R>> {
+    let mut old = None;
     if let Some((settings, built, resolver)) = known
         && settings == now
-        && built.elapsed() < RESOLVER_AGE
     {
-        return Ok(Arc::clone(resolver));
+        if built.elapsed() < RESOLVER_AGE {
+            return Ok(Arc::clone(resolver));
+        }
+        old = Some(Arc::clone(resolver));
     }
-    let resolver = Arc::new(build(now)?);
+    let resolver = match (build(now), old) {
+        (Ok(resolver), _) => Arc::new(resolver),
+        (Err(error), Some(old)) => {
+            tracing::warn!(error = %format!("{error:#}"), "the resolver's settings cannot be read; the previous ones stay in force");
+            return Ok(old);
+        }
+        (Err(error), None) => return Err(error),
+    };
     *known = Some((now.clone(), Instant::now(), Arc::clone(&resolver)));
     Ok(resolver)
 }
@@ -216,5 +227,12 @@ mod tests {
             *built -= RESOLVER_AGE;
         }
         assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(4)).unwrap(), 4);
+        // A file that is being written: the old one goes on, and is replaced in the next round.
+        if let Some((_, built, _)) = &mut known {
+            *built -= RESOLVER_AGE;
+        }
+        let unreadable = |_: &model::Discovery| anyhow::bail!("unreadable");
+        assert_eq!(*resolver(&mut known, &settings(2), unreadable).unwrap(), 4);
+        assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(5)).unwrap(), 5);
     }
 }

@@ -1,7 +1,7 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
 use quartet_events::Signer;
 use quartet_service::Settings;
@@ -96,12 +96,16 @@ impl S3 {
             let error = missing.then(|| ConfigError::invalid(key, "must be set"));
             error.map_or(Ok(()), Err)
         };
+        let is_http = |key, url: Option<&Url>| url.map_or(Ok(()), |url| http(key, url));
         let is_shared = self.private_bucket == self.public_bucket;
         let rule =
             "must differ from s3.private_bucket: every object in a public bucket is readable";
         let shared = is_shared.then(|| ConfigError::invalid("s3.public_bucket", rule));
         all([
             shared.map_or(Ok(()), Err),
+            http("s3.endpoint", &self.endpoint),
+            is_http("s3.public_endpoint", self.public_endpoint.as_ref()),
+            is_http("s3.public_base_url", self.public_base_url.as_ref()),
             is_set("s3.access_key", &self.access_key),
             is_set("s3.secret_key", &self.secret_key),
             within("s3.timeout_seconds", self.timeout_seconds, 1..=3600),

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-pub use bounds::{at_least, within};
+pub use bounds::{at_least, http, within};
 pub use changes::Settings;
 pub use error::{ConfigError, all};
 pub use key::environment;

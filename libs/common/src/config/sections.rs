@@ -9,7 +9,7 @@ use toml::Value;
 use url::Url;
 
 use super::{
-    bounds::within,
+    bounds::{http, within},
     error::{ConfigError, all},
 };
 use crate::net::TrustedProxies;
@@ -180,6 +180,9 @@ impl Jwt {
     /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
         all([
+            self.jwks_url
+                .as_ref()
+                .map_or(Ok(()), |url| http("jwt.jwks_url", url)),
             within(
                 "jwt.jwks_refresh_seconds",
                 self.jwks_refresh_seconds,
@@ -213,11 +216,16 @@ impl Telemetry {
     /// # Errors
     /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
-            "telemetry.trace_sample_ratio",
-            self.trace_sample_ratio,
-            0.0..=1.0,
-        )
+        all([
+            self.otlp_endpoint
+                .as_ref()
+                .map_or(Ok(()), |url| http("telemetry.otlp_endpoint", url)),
+            within(
+                "telemetry.trace_sample_ratio",
+                self.trace_sample_ratio,
+                0.0..=1.0,
+            ),
+        ])
     }
 }
 

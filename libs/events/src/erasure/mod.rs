@@ -119,6 +119,10 @@ impl Consumer for Erasures {
         event: &'a Event,
     ) -> BoxFuture<'a, Result<(), ApplyError>> {
         Box::pin(async move {
+            // Erasing cannot be undone: an event that contradicts itself erases nothing.
+            if event.data["user_id"] != *event.subject {
+                return Err(Rejected::Invalid("`data.user_id` must be the subject"));
+            }
             let now = self.clock.now();
             Ok(store::request(db, &event.subject, now).await?)
         })

@@ -20,6 +20,9 @@
 //!   only if it still has it. One that stalls can deliver an event once more, never too early:
 //!   the next holder of the lease begins at the same cursor.
 //! - No connection to Postgres is held during a request to a consumer.
+//! - An event at which the consumer fails with 500 becomes a dead letter only if the consumer has
+//!   applied another one since it was published, or once it is `max_wait_seconds` old. A consumer with a
+//!   missing grant fails at every event, and nothing is wrong with them.
 
 pub mod dead_letters;
 mod metrics;
@@ -29,7 +32,10 @@ mod store;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -83,6 +89,8 @@ struct ConsumerTarget {
     series: ConsumerMetrics,
     /// Events per request: fewer after a refused batch, to find the one that it was refused for.
     limit: AtomicU32,
+    /// When the consumer has applied an event of this replica, in milliseconds.
+    applied_at: AtomicI64,
 }
 
 impl fmt::Debug for Outbox {
@@ -129,6 +137,7 @@ impl Outbox {
             wake: Arc::default(),
             series: metrics.series(endpoint.name),
             limit: AtomicU32::new(delivery.batch_events),
+            applied_at: AtomicI64::new(i64::MIN),
         });
         Ok(Self(Arc::new(Inner {
             db,

@@ -184,7 +184,7 @@ impl Inner {
         let name = target.endpoint.name;
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
-            Outcome::Refused(reason) if batch.sent.len() > 1 => {
+            Outcome::Refused(reason) | Outcome::Broken(reason) if batch.sent.len() > 1 => {
                 tracing::info!(
                     consumer = name,
                     reason,
@@ -196,7 +196,8 @@ impl Inner {
                 db.commit().await?;
                 return Ok(RoundOutcome::Went);
             }
-            Outcome::Refused(reason) => refused(&batch, &reason),
+            Outcome::Refused(reason) => refused(&batch, &reason, false),
+            Outcome::Broken(reason) => refused(&batch, &reason, true),
             Outcome::Away(reason) => {
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
@@ -212,7 +213,7 @@ impl Inner {
             ..lease
         };
         let nothing = batch.is_empty();
-        let (retries, applied) = self.sort(batch, &failed);
+        let (retries, applied) = self.sort(target, batch, &failed);
         let mut tx = quartet_db::begin(&self.db).await?;
         if !store::give_back(&mut tx, name, moved).await? {
             tracing::warn!(
@@ -236,7 +237,12 @@ impl Inner {
     }
 
     /// What is to be tried again, and the positions that are done.
-    fn sort(&self, batch: Batch, failed: &HashMap<String, EventFailure>) -> (Vec<Retry>, Vec<i64>) {
+    fn sort(
+        &self,
+        target: &Target,
+        batch: Batch,
+        failed: &HashMap<String, EventFailure>,
+    ) -> (Vec<Retry>, Vec<i64>) {
         let now = self.clock.now();
         let (mut retries, mut applied) = (Vec::new(), Vec::new());
         for stored in batch.held {
@@ -253,16 +259,33 @@ impl Inner {
             match failed.get(&stored.event.id) {
                 None => applied.push(stored.position),
                 Some(failure) if failure.held => retries.push(waiting(&stored, now)),
-                Some(failure) => retries.push(self.retry(&stored, failure, now)),
+                Some(failure) => {
+                    let may_die = !failure.broken || self.is_at_fault(target, &stored, now);
+                    retries.push(self.retry(&stored, failure, may_die));
+                }
             }
+        }
+        if !applied.is_empty() {
+            let now = now.timestamp_millis();
+            target.applied_at.fetch_max(now, Ordering::Relaxed);
         }
         (retries, applied)
     }
 
-    fn retry(&self, stored: &StoredEvent, failure: &EventFailure, now: DateTime<Utc>) -> Retry {
+    /// Whether a failure of the consumer is the fault of the event: others could be applied. One that is
+    /// old is given up in any case.
+    fn is_at_fault(&self, target: &Target, stored: &StoredEvent, now: DateTime<Utc>) -> bool {
+        let published = stored.event.time;
+        let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
+        let applied_at = target.applied_at.load(Ordering::Relaxed);
+        published < oldest || applied_at >= published.timestamp_millis()
+    }
+
+    fn retry(&self, stored: &StoredEvent, failure: &EventFailure, may_die: bool) -> Retry {
+        let now = self.clock.now();
         let tries = stored.tries.unwrap_or(0).saturating_add(1);
         let count = tries.unsigned_abs();
-        let dead = count >= self.delivery.max_tries;
+        let dead = may_die && count >= self.delivery.max_tries;
         Retry {
             tries,
             retry_at: now + BACKOFF.delay(count),
@@ -322,10 +345,13 @@ impl Inner {
 }
 
 /// The failures of a batch of one event that was refused as a whole.
-fn refused(batch: &Batch, reason: &str) -> HashMap<String, EventFailure> {
+fn refused(batch: &Batch, reason: &str, broken: bool) -> HashMap<String, EventFailure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    sent.map(|id| (id.clone(), EventFailure::new(id, reason)))
-        .collect()
+    let failure = |id| EventFailure {
+        broken,
+        ..EventFailure::new(id, reason)
+    };
+    sent.map(|id| (id.clone(), failure(id))).collect()
 }
 
 fn waiting(stored: &StoredEvent, now: DateTime<Utc>) -> Retry {

@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Applied(HashMap<String, EventFailure>),
     /// The consumer does not take this request; another one may be fine.
     Refused(String),
+    /// The consumer failed at this request: because of it, or at every other one, too.
+    Broken(String),
     /// The consumer takes nothing now.
     Away(String),
 }
@@ -31,6 +33,9 @@ pub(super) struct EventFailure {
     /// It was not tried: an earlier one of the subject failed.
     #[serde(default)]
     pub(super) held: bool,
+    /// Perhaps the fault of the consumer, and not of the event.
+    #[serde(skip)]
+    pub(super) broken: bool,
 }
 
 impl EventFailure {
@@ -39,6 +44,7 @@ impl EventFailure {
             id: id.to_owned(),
             reason: reason.to_owned(),
             held: false,
+            broken: false,
         }
     }
 }
@@ -100,11 +106,11 @@ fn judge(status: StatusCode, body: &[u8]) -> Outcome {
     let code = problem["code"].as_str().unwrap_or("no code");
     let reason = format!("HTTP {} ({code})", status.as_u16());
     match status {
-        // These are about the request, or what it does to the consumer.
+        // These are about the request.
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNPROCESSABLE_ENTITY
-        | StatusCode::INTERNAL_SERVER_ERROR => Outcome::Refused(reason),
+        | StatusCode::UNPROCESSABLE_ENTITY => Outcome::Refused(reason),
+        StatusCode::INTERNAL_SERVER_ERROR => Outcome::Broken(reason),
         _ => Outcome::Away(reason),
     }
 }

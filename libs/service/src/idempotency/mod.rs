@@ -55,7 +55,7 @@ use crate::detached;
 
 pub use reply::{IdempotencyKey, Reply, WholeResponse};
 pub use request::HEADER;
-use request::{parse_key, principal, read};
+use request::{key, principal, read};
 use seal::Fingerprint;
 use slot::Slot;
 
@@ -89,10 +89,9 @@ pub async fn idempotent(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(key) = request.headers().get(&HEADER) else {
+    let Some(key) = key(request.headers())? else {
         return Ok(next.run(request).await);
     };
-    let key = parse_key(key)?;
     let (mut parts, bytes) = read(request).await?;
     let slot = Arc::new(Slot {
         db: state.db.clone(),

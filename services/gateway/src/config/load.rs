@@ -39,7 +39,10 @@ impl Sources {
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(&self, last: &ConfigTexts) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
+    pub(crate) fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
         self.0.read_again(last)
     }
 

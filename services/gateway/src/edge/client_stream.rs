@@ -284,11 +284,12 @@ impl AsyncWrite for ClientStream {
 
 #[async_trait]
 impl Shutdown for ClientStream {
-    /// With requests unread, closing would be a reset, which could overtake the last response.
+    /// With requests or a part of a tunnel unread, closing would be a reset, which could overtake what
+    /// was sent last.
     async fn shutdown(&mut self) {
         let _ = poll_fn(|cx| self.written.poll_send(&mut self.inner, cx)).await;
         self.inner.shutdown().await;
-        if !self.ahead.is_empty() {
+        if !self.ahead.is_empty() || matches!(self.extent, Extent::Tunnel) {
             let drained = async {
                 while !self.half_closed {
                     self.ahead.clear();

@@ -32,6 +32,11 @@ static REPORTED: [HeaderName; 5] = [
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
 ];
+/// What says more about a trace than `traceparent`.
+static TRACE_DETAILS: [HeaderName; 2] = [
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
 
 /// The head of a request, whichever parser read it.
 #[derive(Clone, Copy)]
@@ -202,6 +207,26 @@ impl Ctx {
         if let Some(route) = self.route() {
             let chain = self.snapshot.chain(route);
             chain.on_response(&self.policy, response);
+        }
+    }
+
+    /// How long the upstream may be silent; `None`: for ever.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let route = self.route()?;
+        if self.streaming {
+            route.stream_timeout
+        } else {
+            route.response_timeout
+        }
+    }
+
+    /// Fields about a trace that is not passed on: without its `traceparent`, a `tracestate` has no
+    /// meaning (W3C Trace Context, 3.3), and `baggage` is trusted by whoever reads it.
+    pub(super) fn untrusted_trace_fields(&self) -> &'static [HeaderName] {
+        match (self.peer_is_trusted, self.trace.is_continued()) {
+            (false, _) => &TRACE_DETAILS,
+            (true, false) => &TRACE_DETAILS[..1],
+            (true, true) => &[],
         }
     }
 

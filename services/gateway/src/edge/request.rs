@@ -140,6 +140,10 @@ fn set_timeouts(session: &mut Session, ctx: &Ctx) {
     } else {
         session.set_read_timeout(Some(route.body_timeout));
     }
+    if !ctx.upgrade && ctx.silence().is_none() {
+        // Nothing but the end of the client would end the request.
+        session.set_abort_on_close(true);
+    }
     session.set_write_timeout(Some(Duration::from_secs(write)));
     session.set_total_drain_timeout(Some(reply::LINGER));
 }

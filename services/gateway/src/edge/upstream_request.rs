@@ -29,6 +29,14 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     for name in untrusted_headers(&sent.headers) {
         headers.remove(&name);
     }
+    for name in ctx.untrusted_trace_fields() {
+        headers.remove(name);
+    }
+    if ctx.upgrade {
+        // Of the protocols that the client offers, only this one may be chosen.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
     let authority = sent
         .uri
         .authority()

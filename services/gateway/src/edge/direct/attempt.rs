@@ -117,13 +117,7 @@ impl InFlight<'_> {
         let route = ctx.route();
         Timeouts {
             body: route.map_or(reply::LINGER, |route| route.body_timeout),
-            response: route.and_then(|route| {
-                if ctx.streaming {
-                    route.stream_timeout
-                } else {
-                    route.response_timeout
-                }
-            }),
+            response: ctx.silence(),
             write: Duration::from_secs(write),
         }
     }

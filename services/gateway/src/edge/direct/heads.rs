@@ -411,7 +411,11 @@ mod tests {
                 format!("HTTP/1.1 {expected}\r\n\r\n")
             );
         }
-        let dated = response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
-        assert!(dated.contains("\r\ndate: "), "{dated}");
+        for nominated in ["", "Date: d\r\nConnection: date\r\n"] {
+            let sent = format!("HTTP/1.1 200 OK\r\n{nominated}Content-Length: 0\r\n\r\n");
+            let dated = response(&sent, true);
+            assert!(dated.contains("\r\ndate: "), "{dated}");
+            assert!(!dated.contains("Date: d"), "{dated}");
+        }
     }
 }

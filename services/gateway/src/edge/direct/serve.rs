@@ -352,6 +352,9 @@ impl InFlight<'_> {
             host,
         };
         let mut edits = HeadEdits::new(StatusCode::OK);
+        for name in ctx.untrusted_trace_fields() {
+            edits.remove(name);
+        }
         for (name, value) in forwarded_headers(origin, &self.head) {
             if let Some(value) = value {
                 edits.set_bytes(name, &value);

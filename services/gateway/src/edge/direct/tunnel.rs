@@ -3,10 +3,13 @@
 //! Most of the time one is idle, and there are thousands of them. So an idle one keeps no buffer, and
 //! of the request that opened it only what its line in the log needs. Each direction reads nothing
 //! before what it has read is written, so a slow reader slows down the writer.
+//!
+//! A direction that fails has ended; the other one goes on for a while. An upstream that closes while
+//! the client is still sending, after a frame that says why, resets its connection: the frame has
+//! arrived and is passed on, and the client's rest is read so that no reset overtakes it there.
 
 use std::{
     future::poll_fn,
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -23,6 +26,7 @@ use tokio::{
 use super::{
     alarm::Alarm,
     buffer::Buffer,
+    closing::linger,
     exchange::{Client, Timeouts},
 };
 use crate::{
@@ -142,10 +146,11 @@ impl Tunnel {
             error: None,
         };
         logging::record(done, ctx, &self.state);
+        Box::pin(linger(&mut self.stream)).await;
     }
 }
 
-/// Runs until both sides have ended, one has failed, or a bound is reached. Returns the bytes for the
+/// Runs until both sides have ended or failed, or a bound is reached. Returns the bytes for the
 /// client. `first` is what the upstream has sent already.
 pub(super) async fn run<C, U>(
     client: Client<'_, C>,
@@ -163,11 +168,8 @@ where
     poll_fn(|context| {
         let sent = up.poll(stream, &mut upstream, context);
         let received = down.poll(&mut upstream, stream, context);
-        match (sent, received) {
-            (Poll::Ready(Err(_)), _)
-            | (_, Poll::Ready(Err(_)))
-            | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
-            _ => {}
+        if sent.is_ready() && received.is_ready() {
+            return Poll::Ready(());
         }
         alarm.set(deadline(&up, &down, bounds));
         alarm.poll(context)
@@ -195,11 +197,11 @@ fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<
 #[derive(Debug)]
 struct Direction {
     buffer: Buffer,
-    /// The source has ended.
+    /// The source has ended or failed.
     ended: bool,
-    /// The destination knows.
+    /// The destination knows, or has failed.
     done: bool,
-    /// When something was last read or written.
+    /// When something was last read or written, or the direction ended.
     since: Instant,
     bytes: u64,
 }
@@ -215,12 +217,8 @@ impl Direction {
         }
     }
 
-    fn poll<R, W>(
-        &mut self,
-        from: &mut R,
-        to: &mut W,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>>
+    /// Ready when nothing more can pass.
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, context: &mut Context<'_>) -> Poll<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -229,22 +227,32 @@ impl Direction {
             if !self.buffer.is_empty() {
                 let since = &mut self.since;
                 let progressed = || *since = Instant::now();
-                ready!(self.buffer.poll_write(to, context, progressed))?;
+                if ready!(self.buffer.poll_write(to, context, progressed)).is_err() {
+                    self.buffer.consume(self.buffer.unused().len());
+                    self.finish();
+                }
             } else if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
-                self.done = true;
+                // Of one that has failed, nothing is expected.
+                let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
+                self.finish();
             } else {
                 let read = self.buffer.poll_read(from, u64::MAX, context);
                 if read.is_pending() {
                     self.buffer.rest();
                 }
-                let count = ready!(read)?;
+                let count = ready!(read).unwrap_or(0);
                 self.since = Instant::now();
                 self.bytes += count as u64;
                 self.ended = count == 0;
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
+    }
+
+    fn finish(&mut self) {
+        self.done = true;
+        self.since = Instant::now();
+        self.buffer.rest();
     }
 }
 

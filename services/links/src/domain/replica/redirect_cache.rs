@@ -12,7 +12,7 @@
 //! - One lookup runs per slug, however many requests wait for it, and it ends even if they do not wait.
 //!   The number of lookups is bounded, and so is the wait of a request.
 //! - An edit on this replica is visible to the next request: `forget` runs before the mutation
-//!   returns. Edits on other replicas arrive by `NOTIFY`; the soft life bounds the staleness when one
+//!   returns, and no request joins a lookup that began before it. Edits on other replicas arrive by `NOTIFY`; the soft life bounds the staleness when one
 //!   is lost. After a gap in the notifications every link is outdated (`forget_all`), not forgotten:
 //!   Postgres may be gone again.
 //! - A lookup that was under way during an edit leaves nothing stale behind. It may have read the row
@@ -85,7 +85,17 @@ struct Inner {
     /// How often edits may have been missed. Links that were read before the last time are outdated.
     gaps: AtomicU64,
     edits: Edits,
-    loads: Mutex<HashMap<ShortUrl, Load>>,
+    loads: Mutex<Loads>,
+}
+
+/// The lookups that requests may join.
+#[derive(Debug, Default)]
+struct Loads {
+    by_url: HashMap<ShortUrl, (u64, Load)>,
+    /// All that run, joined or not.
+    running: usize,
+    /// How many there have been; each is known by its number.
+    begun: u64,
 }
 
 /// A link as it is cached.
@@ -179,6 +189,7 @@ impl RedirectCache {
     /// Forgets a slug whose link was created, changed or deleted.
     pub(crate) fn forget(&self, url: ShortUrlRef<'_>) {
         self.0.edits.record(url);
+        self.0.loads().by_url.remove(&url);
         self.0.unknown.invalidate(&url);
         self.0.known.invalidate(&url);
     }
@@ -187,6 +198,7 @@ impl RedirectCache {
     pub(crate) fn forget_all(&self) {
         self.0.gaps.fetch_add(1, Ordering::AcqRel);
         self.0.edits.record_all();
+        self.0.loads().by_url.clear();
         self.0.unknown.invalidate_all();
     }
 
@@ -235,18 +247,26 @@ impl RedirectCache {
     fn load(&self, url: ShortUrlRef<'_>) -> Load {
         let url = url.to_owned();
         let mut loads = self.0.loads();
-        if let Some(load) = loads.get(&url) {
+        if let Some((_, load)) = loads.by_url.get(&url) {
             return load.clone();
         }
-        if loads.len() >= MAX_LOADS {
+        if loads.running >= MAX_LOADS {
             let busy = LoadError::Database(Arc::new(sqlx::Error::PoolTimedOut));
             return async { Err(busy) }.boxed().shared();
         }
         // A task of its own: a request that is dropped leaves the others their answer.
-        let task = tokio::spawn(load(Arc::clone(&self.0), url.clone()));
+        loads.running += 1;
+        loads.begun += 1;
+        let running = RunningLoad {
+            inner: Arc::clone(&self.0),
+            url: url.clone(),
+            number: loads.begun,
+        };
+        let number = loads.begun;
+        let task = tokio::spawn(load(running));
         let load = async { task.await.unwrap_or(Err(LoadError::Late)) };
         let load = load.boxed().shared();
-        loads.insert(url, load.clone());
+        loads.by_url.insert(url, (number, load.clone()));
         load
     }
 }
@@ -303,7 +323,7 @@ impl Inner {
         }
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<ShortUrl, Load>> {
+    fn loads(&self) -> MutexGuard<'_, Loads> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -321,16 +341,27 @@ impl CachedRoute {
     }
 }
 
-async fn load(inner: Arc<Inner>, url: ShortUrl) -> LoadResult {
-    /// Removed however the lookup ends.
-    struct RunningLoad<'a>(&'a Inner, &'a ShortUrl);
-    impl Drop for RunningLoad<'_> {
-        fn drop(&mut self) {
-            self.0.loads().remove(self.1);
+/// A lookup, removed however it ends.
+struct RunningLoad {
+    inner: Arc<Inner>,
+    url: ShortUrl,
+    number: u64,
+}
+
+impl Drop for RunningLoad {
+    fn drop(&mut self) {
+        let mut loads = self.inner.loads();
+        loads.running -= 1;
+        // After an edit, another lookup may have its place.
+        let own = loads.by_url.get(&self.url);
+        if own.is_some_and(|(number, _)| *number == self.number) {
+            loads.by_url.remove(&self.url);
         }
     }
-    let _running = RunningLoad(&inner, &url);
-    let url = url.as_ref();
+}
+
+async fn load(running: RunningLoad) -> LoadResult {
+    let (inner, url) = (&*running.inner, running.url.as_ref());
     let mut attempts = LOAD_ATTEMPTS;
     loop {
         let read = ReadMark {
@@ -339,7 +370,7 @@ async fn load(inner: Arc<Inner>, url: ShortUrl) -> LoadResult {
             edits: inner.edits.of(url),
         };
         inner.metrics.redirect_loads.inc();
-        let row = find(&inner, url).await;
+        let row = find(inner, url).await;
         let row = row.map_err(|error| LoadError::Database(Arc::new(error)))?;
         let route = row.map(|row| Arc::new(Route::from(row)));
         attempts -= 1;
@@ -460,12 +491,42 @@ mod tests {
         let loads: Vec<Load> = (0..2 * MAX_LOADS)
             .map(|n| cache.load(url(&format!("slug{n}"))))
             .collect();
-        assert_eq!(cache.0.loads().len(), MAX_LOADS);
+        assert_eq!(cache.0.loads().running, MAX_LOADS);
         let started = std::time::Instant::now();
         for load in loads {
             assert!(load.await.is_err());
         }
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert!(cache.0.loads().is_empty());
+        assert!(cache.0.loads().by_url.is_empty());
+        assert_eq!(cache.0.loads().running, 0);
+    }
+
+    #[tokio::test]
+    async fn no_request_joins_a_lookup_from_before_an_edit() {
+        let cache = cache(1 << 20);
+        let before = cache.load(url("slug"));
+        let joined = cache.load(url("slug"));
+        assert!(before.ptr_eq(&joined));
+        cache.forget(url("slug"));
+        let after = cache.load(url("slug"));
+        assert!(!after.ptr_eq(&before));
+        assert_eq!(cache.0.loads().running, 2, "both count");
+        // The end of the first one leaves the second one its place.
+        let place = || {
+            let loads = cache.0.loads();
+            loads.by_url.get(&url("slug")).map(|(number, _)| *number)
+        };
+        drop(RunningLoad {
+            inner: Arc::clone(&cache.0),
+            url: url("slug").to_owned(),
+            number: 1,
+        });
+        assert_eq!(place(), Some(2));
+        cache.0.loads().running += 1;
+        cache.forget_all();
+        let last = cache.load(url("slug"));
+        assert!(!last.ptr_eq(&after));
+        assert!(before.await.is_err() && after.await.is_err() && last.await.is_err());
+        assert_eq!((place(), cache.0.loads().running), (None, 0));
     }
 }

@@ -280,6 +280,20 @@ mod tests {
         user.counted("x".repeat(60_000)).await.unwrap();
     }
 
+    /// Forgotten meanwhile, the user would have a whole quota of waiting bytes again.
+    #[tokio::test]
+    async fn a_user_is_kept_while_bytes_wait() {
+        let users = users(1);
+        let user = users.get("usr_a").unwrap();
+        let waiting = user.counted("x".repeat(100)).await.unwrap();
+        let part = waiting.slice(..1);
+        drop((user, waiting));
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(users.get_at("usr_b", later(100)).is_err());
+        drop(part);
+        users.get_at("usr_b", later(200)).unwrap();
+    }
+
     #[tokio::test]
     async fn a_user_has_one_bucket_and_permits_of_its_own() {
         let users = users(10);

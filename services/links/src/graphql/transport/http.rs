@@ -182,7 +182,7 @@ impl Exchange<'_> {
             Err(RejectedOperation::Document(response)) => {
                 self.write(StatusCode::BAD_REQUEST, &response)
             }
-            Err(RejectedOperation::Refused(problem)) => self.reject(&problem),
+            Err(RejectedOperation::Refused(problem)) => self.refuse(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
@@ -204,17 +204,28 @@ impl Exchange<'_> {
                     Err(_) if kind == OperationType::Mutation => {
                         self.write(StatusCode::OK, &response)
                     }
-                    Err(problem) => self.reject(&problem),
+                    Err(problem) => self.refuse(&problem),
                 },
-                Err(problem) => self.reject(&problem),
+                Err(problem) => self.refuse(&problem),
             },
             _ if self.accept.events => sse::respond(operation, actor, Arc::clone(user), self.state),
             _ => self.reject(&stream_needed()),
         }
     }
 
-    /// Writes a problem because of which the request is not executed. Its status is that of the
-    /// problem, with `application/json` too.
+    /// Writes a problem with what a well-formed request asks for, such as its cost, as one with the
+    /// document; any other one as `reject` does.
+    fn refuse(&self, problem: &Problem) -> Response {
+        if problem.kind.status != StatusCode::BAD_REQUEST {
+            return self.reject(problem);
+        }
+        let settings = &self.state.app.ctx.config.graphql;
+        let response = GraphQlResponse::from_problem(problem, settings);
+        self.write(StatusCode::BAD_REQUEST, &response)
+    }
+
+    /// Writes a problem with who asks, how, or when. Its status is that of the problem, with
+    /// `application/json` too.
     fn reject(&self, problem: &Problem) -> Response {
         let settings = &self.state.app.ctx.config.graphql;
         let body = GraphQlResponse::from_problem(problem, settings);

@@ -173,7 +173,10 @@ impl Session {
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), SessionEnd> {
+    async fn receive(
+        &mut self,
+        received: Option<Result<Message, Error>>,
+    ) -> Result<(), SessionEnd> {
         match received {
             Some(Ok(Message::Text(text))) => {
                 let message = ClientMessage::parse(&text)

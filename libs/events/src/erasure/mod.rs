@@ -121,7 +121,7 @@ impl Consumer for Erasures {
         Box::pin(async move {
             // Erasing cannot be undone: an event that contradicts itself erases nothing.
             if event.data["user_id"] != *event.subject {
-                return Err(Rejected::Invalid("`data.user_id` must be the subject"));
+                return Err(ApplyError::Invalid("`data.user_id` must be the subject"));
             }
             let now = self.clock.now();
             Ok(store::request(db, &event.subject, now).await?)

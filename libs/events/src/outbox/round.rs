@@ -347,11 +347,12 @@ impl Inner {
 /// The failures of a batch of one event that was refused as a whole.
 fn refused(batch: &Batch, reason: &str, broken: bool) -> HashMap<String, EventFailure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    let failure = |id| EventFailure {
-        broken,
-        ..EventFailure::new(id, reason)
-    };
-    sent.map(|id| (id.clone(), failure(id))).collect()
+    sent.map(|id| {
+        let mut failure = EventFailure::new(id, reason);
+        failure.broken = broken;
+        (id.clone(), failure)
+    })
+    .collect()
 }
 
 fn waiting(stored: &StoredEvent, now: DateTime<Utc>) -> Retry {

@@ -317,11 +317,12 @@ impl Inner {
 /// The failures of a batch of one event that was refused as a whole.
 fn refused(batch: &Batch, reason: &str, broken: bool) -> HashMap<String, Failure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    let failure = |id| Failure {
-        broken,
-        ..Failure::new(id, reason)
-    };
-    sent.map(|id| (id.clone(), failure(id))).collect()
+    sent.map(|id| {
+        let mut failure = Failure::new(id, reason);
+        failure.broken = broken;
+        (id.clone(), failure)
+    })
+    .collect()
 }
 
 fn waiting(stored: &Stored, now: DateTime<Utc>) -> Retry {

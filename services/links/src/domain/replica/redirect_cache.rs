@@ -13,8 +13,8 @@
 //!   The number of lookups is bounded, and so is the wait of a request.
 //! - An edit on this replica is visible to the next request: `forget` runs before the mutation
 //!   returns, and no request joins a lookup that began before it. Edits on other replicas arrive by
-//!   `NOTIFY`; the soft life bounds the staleness when one is lost. After a gap in the notifications every link is outdated (`forget_all`), not forgotten:
-//!   Postgres may be gone again.
+//!   `NOTIFY`; the soft life bounds the staleness when one is lost. After a gap in the notifications
+//!   every link is outdated (`forget_all`), not forgotten: Postgres may be gone again.
 //! - A lookup that was under way during an edit leaves nothing stale behind. It may have read the row
 //!   from before the edit and would cache it after `forget` has run. So every edit increments a
 //!   counter, and a lookup whose counter has changed is repeated or not cached:

@@ -135,25 +135,17 @@ async fn other_content_types_and_accept_headers_are_rejected() {
 #[tokio::test]
 async fn every_refusal_has_its_status() {
     let cluster = Cluster::new().await;
-    let settings = [
-        ("QUARTET_GRAPHQL_MAX_RESPONSE_BYTES", "2000"),
-        ("QUARTET_GRAPHQL_MAX_TOKENS", "500"),
-        ("QUARTET_GRAPHQL_MAX_NODES", "60"),
-        ("QUARTET_GRAPHQL_COST_BURST", "100000"),
-    ];
+    let settings = [("QUARTET_GRAPHQL_MAX_RESPONSE_BYTES", "20000")];
     let replica = cluster.start_with(&settings).await;
-    let long = format!("https://example.com/{}", "x".repeat(1800));
-    for _ in 0..2 {
+    let long = format!("https://example.com/{}", "x".repeat(3000));
+    for _ in 0..8 {
         replica.create(json!({"url": long})).await;
     }
     let repeat = |count: usize, part: fn(usize) -> String| (0..count).map(part).collect::<String>();
     let fragments = repeat(51, |n| format!("fragment f{n} on Query {{ __typename }} "));
-    let costly = "{ links(first: 100) { nodes { clicks { series(by: HOUR) { total people } } } } }";
-    let variables = json!({
-        "query": "query($n: Int!) { links(first: $n) { totalCount } }",
-        "variables": {"n": "many"},
-    });
+    let costly = "{ links(first: 100) { nodes { clicks { a: series(by: DAY) { total people } b: series(by: HOUR) { total people } } } } }";
     let document = |text: &str| json!({ "query": text });
+    let variables = document("query($n: Int!) { links(first: $n) { totalCount } }");
     let documents = [
         ("GRAPHQL_PARSE_FAILED", document("{")),
         ("GRAPHQL_VALIDATION_FAILED", document("{ nothing }")),
@@ -169,9 +161,12 @@ async fn every_refusal_has_its_status() {
         ("DOCUMENT_TOO_LARGE", document(&"#".repeat(40_000))),
         (
             "TOO_MANY_TOKENS",
-            document(&format!("{{ {} }}", "a ".repeat(501))),
+            document(&format!("{{ {} }}", "a ".repeat(4001))),
         ),
-        ("TOO_DEEP", document(&"a{".repeat(100).replacen('a', "", 1))),
+        (
+            "TOO_DEEP",
+            document(&"a{".repeat(1000).replacen('a', "", 1)),
+        ),
         (
             "TOO_MANY_ROOT_FIELDS",
             document(&format!(
@@ -203,12 +198,12 @@ async fn every_refusal_has_its_status() {
         ),
         (
             "TOO_COMPLEX",
-            document(&format!("{{ links {{ {} }} }}", "totalCount ".repeat(61))),
+            document(&format!("{{ links {{ {} }} }}", "totalCount ".repeat(1501))),
         ),
         ("TOO_EXPENSIVE", document(costly)),
         (
             "RESPONSE_TOO_LARGE",
-            document("{ links(first: 2) { nodes { url } } }"),
+            document("{ links(first: 8) { nodes { url } } }"),
         ),
     ];
     let requests = [

@@ -12,9 +12,9 @@
 //! - One lookup runs per slug, however many requests wait for it, and it ends even if they do not wait.
 //!   The number of lookups is bounded, and so is the wait of a request.
 //! - An edit on this replica is visible to the next request: `forget` runs before the mutation
-//!   returns, and no request joins a lookup that began before it. Edits on other replicas arrive by `NOTIFY`; the soft life bounds the staleness when one
-//!   is lost. After a gap in the notifications every link is outdated (`forget_all`), not forgotten:
-//!   Postgres may be gone again.
+//!   returns, and no request joins a lookup that began before it. Edits on other replicas arrive by
+//!   `NOTIFY`; the soft life bounds the staleness when one is lost. After a gap in the notifications
+//!   every link is outdated (`forget_all`), not forgotten: Postgres may be gone again.
 //! - A lookup that was under way during an edit leaves nothing stale behind. It may have read the row
 //!   from before the edit and would cache it after `forget` has run. So every edit increments a
 //!   counter, and a lookup whose counter has changed is repeated or not cached:
@@ -189,7 +189,7 @@ impl RedirectCache {
     /// Forgets a slug whose link was created, changed or deleted.
     pub(crate) fn forget(&self, url: ShortUrlRef<'_>) {
         self.0.edits.record(url);
-        self.0.loads().by_url.remove(&url);
+        self.0.loads().by_url.remove(&url.to_owned());
         self.0.unknown.invalidate(&url);
         self.0.known.invalidate(&url);
     }
@@ -514,7 +514,10 @@ mod tests {
         // The end of the first one leaves the second one its place.
         let place = || {
             let loads = cache.0.loads();
-            loads.by_url.get(&url("slug")).map(|(number, _)| *number)
+            loads
+                .by_url
+                .get(&url("slug").to_owned())
+                .map(|(number, _)| *number)
         };
         drop(RunningLoad {
             inner: Arc::clone(&cache.0),

@@ -274,7 +274,12 @@ impl Inner {
 
     /// Whether a failure of the consumer is the fault of the event: others could be applied. One that is
     /// old is given up in any case.
-    fn is_at_fault(&self, target: &ConsumerTarget, stored: &StoredEvent, now: DateTime<Utc>) -> bool {
+    fn is_at_fault(
+        &self,
+        target: &ConsumerTarget,
+        stored: &StoredEvent,
+        now: DateTime<Utc>,
+    ) -> bool {
         let published = stored.event.time;
         let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
         let applied_at = target.applied_at.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::clock::Clock;
-use quartet_events::{Consumer as _, Erasures, Event, Rejected, USER_DELETED};
+use quartet_events::{ApplyError, Consumer as _, Erasures, Event, USER_DELETED};
 use quartet_testing::TestDatabase;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -40,7 +40,7 @@ async fn world() -> World {
 }
 
 impl World {
-    async fn apply(&self, data: Value) -> Result<(), Rejected> {
+    async fn apply(&self, data: Value) -> Result<(), ApplyError> {
         let now = self.clock.now();
         let event = Event::new("1", "/v1/core", USER_DELETED, "usr_a", now).with_data(data);
         let mut tx = quartet_db::begin(&self.db).await.unwrap();
@@ -61,7 +61,7 @@ async fn an_event_that_names_another_user_erases_nothing() {
         json!("usr_a"),
     ] {
         let rejected = world.apply(data.clone()).await.unwrap_err();
-        assert!(matches!(rejected, Rejected::Invalid(_)), "{data}");
+        assert!(matches!(rejected, ApplyError::Invalid(_)), "{data}");
     }
     let due = async || -> i64 {
         let count = sqlx::query_scalar("SELECT count(*) FROM erasures");

@@ -27,8 +27,10 @@ fn serves() {
     let router = Router::new().route(
         "/{*path}",
         get(|| async {
-            count_statement(async {}).await;
-            count_statement(tokio::time::sleep(STATEMENT)).await;
+            drop(count_statement());
+            let timer = count_statement();
+            tokio::time::sleep(STATEMENT).await;
+            drop(timer);
         }),
     );
     let running = runtime.block_on(start(router, |_| {}));

@@ -78,7 +78,7 @@ type Known<R> = Option<(model::Discovery, Instant, Arc<R>)>;
 
 /// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
 /// have changed. One that could not be built is tried again in the next round; until then, an old one
-/// stays in use.
+/// continues.
 fn resolver<R>(
     known: &mut Known<R>,
     now: &model::Discovery,

@@ -210,7 +210,7 @@ impl Ctx {
         }
     }
 
-    /// How long the upstream may be silent; `None`: indefinitely.
+    /// How long the upstream may be silent; `None`: without a limit.
     pub(super) fn silence(&self) -> Option<Duration> {
         let route = self.route()?;
         if self.streaming {

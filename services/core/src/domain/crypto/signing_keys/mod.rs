@@ -73,8 +73,8 @@ struct Inner {
     key_ring: ArcSwap<KeyRing>,
     /// How many keys cannot be used.
     unusable: Gauge,
-    /// The last time an unknown key id caused a read that succeeded. Held by the reader of the rows
-    /// until it has stored the key ring: a slower reader would put back keys that are deleted.
+    /// The last time an unknown key id caused a read that succeeded. Held by the task that reads the rows
+    /// until the key ring is theirs: a slower reader would put back keys that are deleted.
     reading: Mutex<Option<DateTime<Utc>>>,
 }
 

@@ -328,7 +328,7 @@ mod tests {
         for problem in [
             send::<Sample>(None, "{}").await,
             send::<Sample>(Some("text/plain"), "").await,
-            // A body that need not have anything in it is asked for all the same.
+            // A body that need not have anything in it is still asked for.
             send::<Patch>(None, "").await,
         ] {
             assert_eq!(problem.kind.code, "unsupported_media_type");

@@ -31,13 +31,18 @@ pub fn accepted_numbers<E: Display>(
         let mut bounds = None;
         for value in HUGE.into_iter().chain(large) {
             match load(&variable, value).map_err(|error| error.to_string()) {
-                Err(error) if error.contains(&setting.key) => bounds = bounds.or(named(&error)),
+                Err(error) if error.contains(&setting.key) => {
+                    bounds = bounds.or_else(|| named(&error, &setting.key));
+                }
                 Err(error) => accepted.push(format!("{} = {value}: {error}", setting.key)),
                 Ok(()) => accepted.push(format!("{} = {value}", setting.key)),
             }
         }
         // A number of bytes may be one of 32 bits.
-        let bounds = bounds.or_else(|| named(&load(&variable, LARGE[0]).err()?.to_string()));
+        let bounds = bounds.or_else(|| {
+            let error = load(&variable, LARGE[0]).err()?.to_string();
+            named(&error, &setting.key)
+        });
         match bounds {
             None => accepted.push(format!("{}: no error names its bounds", setting.key)),
             Some((min, max)) if !documents(&comment(setting, &all), &min, &max, &all) => {
@@ -49,9 +54,10 @@ pub fn accepted_numbers<E: Display>(
     accepted
 }
 
-/// The bounds in an error.
-fn named(error: &str) -> Option<(String, String)> {
-    let (_, bounds) = error.split_once("between ")?;
+/// The bounds of a setting in an error, which may have a line for each of several settings.
+fn named(error: &str, key: &str) -> Option<(String, String)> {
+    let mut lines = error.lines().filter(|line| line.contains(key));
+    let (_, bounds) = lines.find_map(|line| line.split_once("between "))?;
     let mut words = bounds.split_whitespace();
     let (min, and, max) = (words.next()?, words.next()?, words.next()?);
     (and == "and").then(|| (min.to_owned(), max.to_owned()))

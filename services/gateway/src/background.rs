@@ -78,7 +78,7 @@ type Known<R> = Option<(model::Discovery, Instant, Arc<R>)>;
 
 /// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
 /// have changed. One that could not be built is tried again in the next round; until then, an old one
-/// goes on.
+/// continues.
 fn resolver<R>(
     known: &mut Known<R>,
     now: &model::Discovery,
@@ -227,7 +227,7 @@ mod tests {
             *built -= RESOLVER_AGE;
         }
         assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(4)).unwrap(), 4);
-        // A file that is being written: the old one goes on, and is replaced in the next round.
+        // A file that is being written: the old one stays in use, and is replaced in the next round.
         if let Some((_, built, _)) = &mut known {
             *built -= RESOLVER_AGE;
         }

@@ -16,7 +16,7 @@ const MAX_KEY_BYTES: usize = 255;
 /// The key of a request, if it has one.
 ///
 /// # Errors
-/// 400 for an invalid key, and for several: which of them counts, nobody could say.
+/// 400 for an invalid key, and for several: which of them counts is undefined.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(&HEADER).iter();
     let Some(value) = values.next() else {

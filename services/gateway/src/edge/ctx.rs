@@ -210,7 +210,7 @@ impl Ctx {
         }
     }
 
-    /// How long the upstream may be silent; `None`: for ever.
+    /// How long the upstream may be silent; `None`: without a limit.
     pub(super) fn silence(&self) -> Option<Duration> {
         let route = self.route()?;
         if self.streaming {
@@ -221,7 +221,7 @@ impl Ctx {
     }
 
     /// Fields about a trace that is not passed on: without its `traceparent`, a `tracestate` has no
-    /// meaning (W3C Trace Context, 3.3), and `baggage` is trusted by whoever reads it.
+    /// meaning (W3C Trace Context, 3.3), and `baggage` is trusted by its readers.
     pub(super) fn untrusted_trace_fields(&self) -> &'static [HeaderName] {
         match (self.peer_is_trusted, self.trace.is_continued()) {
             (false, _) => &TRACE_DETAILS,

@@ -160,7 +160,7 @@ async fn the_half_close_of_a_websocket_passes_on_the_direct_path_only() {
     }
 }
 
-/// Where a response may be silent for ever, only the end of its client ends the request.
+/// Where a response may be silent indefinitely, only the end of its client ends the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_half_closes_before_an_endless_silence_is_given_up_on_both_paths() {
     let (address, _) = peer().await;
@@ -199,7 +199,7 @@ async fn what_untrusted_clients_say_about_traces_stays_here() {
     }
 }
 
-/// A field that the upstream nominates stays in its hop, and a response has a date all the same.
+/// A field that the upstream nominates stays in its hop, and a response still has a date.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nominated_date_is_replaced() {
     let (address, _) = peer().await;

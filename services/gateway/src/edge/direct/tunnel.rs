@@ -4,7 +4,7 @@
 //! of the request that opened it only what its line in the log needs. Each direction reads nothing
 //! before what it has read is written, so a slow reader slows down the writer.
 //!
-//! A direction that fails has ended; the other one goes on for a while. An upstream that closes while
+//! A direction that fails has ended; the other one continues for a while. An upstream that closes while
 //! the client is still sending, after a frame that says why, resets its connection: the frame has
 //! arrived and is passed on, and the client's rest is read so that no reset overtakes it there.
 

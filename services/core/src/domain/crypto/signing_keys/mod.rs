@@ -73,7 +73,7 @@ struct Inner {
     key_ring: ArcSwap<KeyRing>,
     /// How many keys cannot be used.
     unusable: Gauge,
-    /// The last time an unknown key id caused a read that succeeded. Held by whoever reads the rows
+    /// The last time an unknown key id caused a read that succeeded. Held by the task that reads the rows
     /// until the key ring is theirs: a slower reader would put back keys that are deleted.
     reading: Mutex<Option<DateTime<Utc>>>,
 }

@@ -11,6 +11,8 @@
 //!      +--- settle: cursor, retries, dead letters <-------- ids that failed
 //! ```
 //!
+//! Where NATS is configured, a stream takes the place of the POST: see `nats`.
+//!
 //! Guarantees:
 //! - **Nothing is lost**: an event is committed with its write, or neither is. A consumer that is
 //!   away finds everything when it is back.
@@ -26,6 +28,7 @@
 pub mod erasure;
 mod event;
 pub mod inbox;
+mod nats;
 pub mod outbox;
 mod settings;
 mod signature;
@@ -33,6 +36,7 @@ mod signature;
 pub use erasure::{Erasures, USER_DELETED};
 pub use event::{Event, InvalidEvent, NewEvent};
 pub use inbox::{Consumer, Inbox, Rejected};
+pub use nats::Nats;
 pub use outbox::{Outbox, Published};
 pub use settings::{Delivery, Endpoint, Secrets};
 pub use signature::{InvalidSignature, Signer};

@@ -4,7 +4,7 @@ use quartet_common::config::{ConfigError, within};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::signature::Signer;
+use crate::{nats::Nats, signature::Signer};
 
 const DAY: u64 = 86_400;
 /// With the time for which dead letters are kept, less than that of ids in the inbox.
@@ -59,6 +59,8 @@ pub struct Endpoint {
 pub struct Delivery {
     /// Without one, nothing can be delivered.
     pub signer: Option<Signer>,
+    /// In place of requests to `consumers`, which is empty then.
+    pub nats: Option<Nats>,
     pub consumers: Vec<Endpoint>,
     pub poll_interval_ms: u64,
     pub request_timeout_seconds: u64,
@@ -73,7 +75,12 @@ impl Delivery {
     /// # Errors
     /// The first setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.signer.is_none() && !self.consumers.is_empty() {
+        if let (Some(_), Some(endpoint)) = (&self.nats, self.consumers.first()) {
+            let key = format!("events.{}_url", endpoint.name);
+            let rule = "must be empty: events go through events.nats_url";
+            return Err(ConfigError::invalid(&key, rule));
+        }
+        if self.signer.is_none() && (self.nats.is_some() || !self.consumers.is_empty()) {
             let rule = "must be set: events are delivered signed";
             return Err(ConfigError::invalid("events.secret", rule));
         }

@@ -15,6 +15,8 @@ pub mod contract;
 mod database;
 mod issuer;
 #[cfg(feature = "database")]
+mod nats;
+#[cfg(feature = "database")]
 mod pooler;
 pub mod server;
 mod watch;
@@ -26,6 +28,8 @@ pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
+#[cfg(feature = "database")]
+pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
 pub use watch::Watch;

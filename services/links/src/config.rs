@@ -6,7 +6,7 @@ use http::HeaderName;
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
 };
-use quartet_events::{Secrets, Signer};
+use quartet_events::{Nats, Secrets, Signer};
 use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -123,6 +123,8 @@ pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub secret: Option<SecretString>,
     pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub nats_url: Option<SecretString>,
 }
 
 impl Settings for Config {
@@ -141,11 +143,23 @@ impl Settings for Config {
         self.redirects.validate()?;
         self.clicks.validate()?;
         self.events.signer()?;
+        self.events.nats()?;
         self.graphql.validate()
     }
 }
 
 impl Events {
+    /// # Errors
+    /// When the URL is malformed. The message does not contain it.
+    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
+        let nats = self.nats_url.as_ref().map(Nats::new).transpose()?;
+        if nats.is_some() && self.secret.is_none() {
+            let rule = "must be set: events are delivered signed";
+            return Err(ConfigError::invalid("events.secret", rule));
+        }
+        Ok(nats)
+    }
+
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {

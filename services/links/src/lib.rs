@@ -107,6 +107,12 @@ impl quartet_service::Service for Service {
         jobs::tasks(state)
     }
 
+    fn work(state: &AppState, runner: &mut Runner) {
+        if let Some(nats) = &state.nats {
+            state.inbox.start(nats, Self::NAME, runner);
+        }
+    }
+
     /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be
     /// stored within the grace period stay in the log, which another replica recovers.
     async fn stop(state: &AppState) {

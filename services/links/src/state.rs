@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use quartet_events::Inbox;
+use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::Base;
 
@@ -16,12 +16,15 @@ pub struct AppState {
     pub(crate) ctx: Context,
     pub(crate) country_header: Option<HeaderName>,
     pub(crate) inbox: Inbox,
+    /// Where events are taken from, if not from requests.
+    pub(crate) nats: Option<Nats>,
 }
 
 impl AppState {
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let country_header = config.clicks.country_header()?;
         let signer = config.events.signer()?;
+        let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base)?;
         let place = (ctx.clicks_db.clone(), base.clock.clone());
         let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
@@ -30,6 +33,7 @@ impl AppState {
             ctx,
             country_header,
             inbox,
+            nats,
         })
     }
 

@@ -3,7 +3,7 @@
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
-use quartet_events::{Secrets, Signer};
+use quartet_events::{Nats, Secrets, Signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -73,6 +73,8 @@ pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub secret: Option<SecretString>,
     pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub nats_url: Option<SecretString>,
 }
 
 impl Settings for Config {
@@ -80,6 +82,7 @@ impl Settings for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.events.signer()?;
+        self.events.nats()?;
         let s3 = &self.s3;
         if s3.private_bucket == s3.public_bucket {
             let rule =
@@ -115,6 +118,17 @@ impl Settings for Config {
 }
 
 impl Events {
+    /// # Errors
+    /// When the URL is malformed. The message does not contain it.
+    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
+        let nats = self.nats_url.as_ref().map(Nats::new).transpose()?;
+        if nats.is_some() && self.secret.is_none() {
+            let rule = "must be set: events are delivered signed";
+            return Err(ConfigError::invalid("events.secret", rule));
+        }
+        Ok(nats)
+    }
+
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {

@@ -74,6 +74,12 @@ impl quartet_service::Service for Service {
         jobs::tasks(state)
     }
 
+    fn work(state: &AppState, runner: &mut Runner) {
+        if let Some(nats) = &state.nats {
+            state.inbox.start(nats, Self::NAME, runner);
+        }
+    }
+
     fn rotate(state: &AppState, config: &Config) {
         state.ctx.objects.rotate(&config.s3);
     }

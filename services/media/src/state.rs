@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::config::ConfigError;
-use quartet_events::Inbox;
+use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::{Base, idempotency::Idempotency};
 
@@ -17,6 +17,8 @@ pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
     pub(crate) inbox: Inbox,
+    /// Where events are taken from, if not from requests.
+    pub(crate) nats: Option<Nats>,
 }
 
 impl AppState {
@@ -24,10 +26,16 @@ impl AppState {
     /// When a secret of events is malformed.
     pub(crate) fn new(config: Config, base: Base) -> Result<Self, ConfigError> {
         let signer = config.events.signer()?;
+        let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base);
         let place = (base.db.clone(), base.clock.clone());
         let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
-        Ok(Self { base, ctx, inbox })
+        Ok(Self {
+            base,
+            ctx,
+            inbox,
+            nats,
+        })
     }
 
     /// Ready while both buckets respond, too.

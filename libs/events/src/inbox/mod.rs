@@ -7,6 +7,7 @@
 
 mod api;
 mod store;
+mod stream;
 
 use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

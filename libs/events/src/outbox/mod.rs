@@ -26,6 +26,7 @@ mod metrics;
 mod round;
 mod send;
 mod store;
+mod stream;
 
 use std::{
     fmt,
@@ -41,9 +42,11 @@ use tokio::sync::Notify;
 
 use crate::{
     event::{MAX_DATA_BYTES, NewEvent},
-    settings::{Delivery, Endpoint},
+    settings::Delivery,
 };
 use metrics::{OutboxMetrics, Series};
+use stream::Stream;
+use url::Url;
 
 /// How long dead letters are kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -78,11 +81,20 @@ pub enum DeliveryError {
 
 /// A consumer, as the dispatcher of this replica knows it.
 struct Target {
-    endpoint: Endpoint,
+    name: &'static str,
+    job: &'static str,
+    route: Route,
     wake: Arc<Notify>,
     series: Series,
     /// Events per request: fewer after a refused batch, to find the one that it was refused for.
     limit: AtomicU32,
+}
+
+/// How events reach a consumer.
+enum Route {
+    Http(Url),
+    /// For the outbox, the stream is the only consumer.
+    Nats(Box<Stream>),
 }
 
 impl fmt::Debug for Outbox {
@@ -121,20 +133,31 @@ impl Outbox {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
-        let targets = delivery.consumers.iter().map(|endpoint| Target {
-            endpoint: endpoint.clone(),
+        let source = format!("/v1/{service}");
+        let target = |(name, job, route)| Target {
+            name,
+            job,
+            route,
             wake: Arc::default(),
-            series: metrics.series(endpoint.name),
+            series: metrics.series(name),
             limit: AtomicU32::new(delivery.batch_events),
+        };
+        let timeout = Duration::from_secs(delivery.request_timeout_seconds);
+        let nats = delivery.nats.iter().map(|nats| {
+            let stream = Stream::new(nats.clone(), &source, timeout);
+            ("nats", "events_nats", Route::Nats(Box::new(stream)))
         });
+        let http = delivery.consumers.iter();
+        let http = http.map(|it| (it.name, it.job, Route::Http(it.url.clone())));
+        let targets = nats.chain(http).map(target).collect();
         Ok(Self(Arc::new(Inner {
             db,
             clock,
-            source: format!("/v1/{service}"),
-            client,
-            targets: targets.collect(),
-            metrics,
+            source,
             delivery,
+            client,
+            metrics,
+            targets,
         })))
     }
 
@@ -164,7 +187,7 @@ impl Outbox {
         let period = Duration::from_millis(self.0.delivery.poll_interval_ms);
         for (index, target) in self.0.targets.iter().enumerate() {
             let this = self.clone();
-            let job = Job::periodic(target.endpoint.job, period, move |run| {
+            let job = Job::periodic(target.job, period, move |run| {
                 let this = this.clone();
                 async move { this.0.deliver(index, Some(&run)).await }
             });
@@ -193,8 +216,8 @@ impl Outbox {
     pub async fn purge(&self) -> Result<(), sqlx::Error> {
         let now = self.0.clock.now();
         let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        let consumers = self.0.delivery.consumers.iter();
-        let consumers: Vec<&str> = consumers.map(|endpoint| endpoint.name).collect();
+        let targets = self.0.targets.iter();
+        let consumers: Vec<&str> = targets.map(|target| target.name).collect();
         let before = now - Duration::from_secs(self.0.delivery.retention_seconds);
         let db = &self.0.db;
         let dead = now - DEAD_KEPT;
@@ -243,7 +266,7 @@ impl Outbox {
         }
         let dead = self.0.targets.iter().filter_map(|target| {
             let count = target.series.dead.get();
-            let name = target.endpoint.name;
+            let name = target.name;
             (count > 0).then(|| format!("{name}: {count} dead letters"))
         });
         dead.collect()

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
 
 use super::{
-    DeliveryError, Inner, Target,
+    DeliveryError, Inner, Route, Target,
     send::{Failure, Outcome, send},
     store::{self, Lease, Retry, Stored},
 };
@@ -63,7 +63,7 @@ impl Inner {
     }
 
     async fn round(&self, target: &Target) -> Result<Step, DeliveryError> {
-        let (now, name) = (self.clock.now(), target.endpoint.name);
+        let (now, name) = (self.clock.now(), target.name);
         let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
         target.series.observe(&backlog, now);
@@ -92,7 +92,7 @@ impl Inner {
         target: &Target,
         lease: Lease,
     ) -> Result<Batch, sqlx::Error> {
-        let ids = (target.endpoint.name, self.source.as_str());
+        let ids = (target.name, self.source.as_str());
         let limit = target.limit.load(Ordering::Relaxed).max(1) as usize;
         let rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut batch = Batch {
@@ -143,8 +143,12 @@ impl Inner {
         let Some(signer) = &self.delivery.signer else {
             return Outcome::Away("events.secret is not set".to_owned());
         };
-        let url = &target.endpoint.url;
-        send(&self.client, url, signer, &self.clock, batch.body.clone()).await
+        match &target.route {
+            Route::Http(url) => {
+                send(&self.client, url, signer, &self.clock, batch.body.clone()).await
+            }
+            Route::Nats(stream) => stream.send(signer, &self.clock, &batch.sent).await,
+        }
     }
 
     /// Notes what became of the batch, in one transaction with the cursor.
@@ -155,7 +159,7 @@ impl Inner {
         batch: Batch,
         outcome: Outcome,
     ) -> Result<Step, DeliveryError> {
-        let name = target.endpoint.name;
+        let name = target.name;
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
             Outcome::Refused(reason) if batch.sent.len() > 1 => {
@@ -240,7 +244,7 @@ impl Inner {
 
     fn count(target: &Target, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
-        let name = target.endpoint.name;
+        let name = target.name;
         let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
         let expired = i64::try_from(expired.count()).unwrap_or(i64::MAX);
         if expired > 0 {

@@ -5,4 +5,5 @@ mod delivery;
 mod kills;
 mod racing;
 mod receiving;
+mod streams;
 mod support;

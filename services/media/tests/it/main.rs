@@ -10,6 +10,7 @@ mod isolation;
 mod layers;
 mod presign;
 mod start;
+mod streams;
 mod support;
 mod sweep;
 mod ticks;

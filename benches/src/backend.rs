@@ -135,8 +135,17 @@ impl User {
 
     /// Logs in and returns the refresh token of the new session.
     pub(crate) fn refresh_token(&self, core: u16) -> anyhow::Result<String> {
+        self.token(core, "refresh_token")
+    }
+
+    /// Logs in and returns the access token of the new session.
+    pub(crate) fn access_token(&self, core: u16) -> anyhow::Result<String> {
+        self.token(core, "access_token")
+    }
+
+    fn token(&self, core: u16, name: &str) -> anyhow::Result<String> {
         let response = self.login().expect(core, 201)?.json()?;
-        let token = response["refresh_token"].as_str().map(str::to_owned);
-        token.context("the login returned no refresh_token")
+        let token = response[name].as_str().map(str::to_owned);
+        token.with_context(|| format!("the login returned no {name}"))
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::bench::Bench;
 use crate::load::Request;
+use crate::rounds::median;
 
 /// Few, because they share one core.
 const CONNECTIONS: u32 = 16;
@@ -20,8 +21,22 @@ const CONNECTIONS: u32 = 16;
 /// Of all responses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latency {
+    /// All that were sent, the first one of each connection included.
+    pub(crate) requests: u64,
     pub(crate) p50_micros: f64,
     pub(crate) p99_micros: f64,
+}
+
+impl Latency {
+    /// Of several rounds.
+    pub(crate) fn medians(rounds: &[Self]) -> Self {
+        let of = |value: fn(&Self) -> f64| median(rounds.iter().map(value).collect());
+        Self {
+            requests: rounds.iter().map(|latency| latency.requests).sum(),
+            p50_micros: of(|latency| latency.p50_micros),
+            p99_micros: of(|latency| latency.p99_micros),
+        }
+    }
 }
 
 /// Sends `per_second` requests in turn for some seconds.
@@ -59,6 +74,7 @@ pub(crate) fn run(
     micros.sort_unstable();
     let percentile = |percent: usize| f64::from(micros[(micros.len() - 1) * percent / 100]);
     Ok(Latency {
+        requests: u64::try_from(micros.len())? + u64::from(CONNECTIONS),
         p50_micros: percentile(50),
         p99_micros: percentile(99),
     })

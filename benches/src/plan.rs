@@ -19,6 +19,8 @@ pub(crate) enum Measure {
     Login,
     /// Presigned uploads beside pgbench with the same statements
     Presign,
+    /// Redirects and the own user through the gateway
+    Through,
     /// Size of the binaries, idle memory, time from start to ready
     Sizes,
     /// Memory under mixed load for a long time; only by name

@@ -118,6 +118,9 @@ async fn follows_a_link_and_sees_the_click(gateway: &Client, ada: &SdkUser) {
         }
     };
     assert!(!click.bot, "{click:?}");
+    let with_slash = gateway.get(&format!("{path}/")).await.expect(302);
+    visits += 1;
+    assert_eq!(with_slash.location(), target);
     eventually_within_rate_limits("all clicks are in the totals", async || {
         let counts = links.get(&link.id).await.unwrap().unwrap().clicks;
         (counts.total, counts.unique) == (visits, 1)

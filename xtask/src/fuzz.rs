@@ -5,7 +5,7 @@ use anyhow::{bail, ensure};
 use crate::cargo::{build, cargo, output, status};
 use crate::signals::Signals;
 
-/// What cargo is told to test.
+/// What cargo tests.
 const TESTS: [&str; 4] = ["test", "--package", "quartet-gateway", "--lib"];
 /// The targets are the tests of the gateway that begin with this.
 const PREFIX: &str = "fuzz_";

@@ -9,7 +9,6 @@ use crate::load::{Load, Request};
 use crate::paced::{self, Latency};
 use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::median;
 use crate::tokens::Issuer;
 use crate::upstream;
 
@@ -53,20 +52,19 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
             all[index].push(paced::run(bench, port, &requests, rate, pace.seconds)?);
         }
     }
-    let of =
-        |rounds: &[Latency], value: fn(&Latency) -> f64| median(rounds.iter().map(value).collect());
-    let alone = of(&all[0], |latency| latency.p99_micros);
+    let latencies: Vec<Latency> = all.iter().map(|rounds| Latency::medians(rounds)).collect();
+    let alone = latencies[0].p99_micros;
     let mut table = Table::new(&["server", "p50 us", "p99 us", "added to p99, us"]);
-    for ((name, _), rounds) in subjects.iter().zip(&all) {
-        let p99 = of(rounds, |latency| latency.p99_micros);
+    for ((name, _), latency) in subjects.iter().zip(&latencies) {
+        let p99 = latency.p99_micros;
         table.row(vec![
             (*name).to_owned(),
-            format!("{:.0}", of(rounds, |latency| latency.p50_micros)),
+            format!("{:.0}", latency.p50_micros),
             format!("{p99:.0}"),
             format!("{:.0}", p99 - alone),
         ]);
     }
-    let added = of(&all[1], |latency| latency.p99_micros) - alone;
+    let added = latencies[1].p99_micros - alone;
     let verdict = if added < GOAL_MICROS {
         "reached"
     } else {

@@ -10,6 +10,7 @@ mod redirect;
 mod sizes;
 mod soak;
 mod syscalls;
+mod through;
 
 use clap::ValueEnum as _;
 
@@ -48,6 +49,7 @@ pub(crate) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Section>> {
             Measure::Login => login::run(bench, started(&mut backend, bench)?)?,
             Measure::Soak => soak::run(bench, started(&mut backend, bench)?)?,
             Measure::Presign => presign::run(bench, started(&mut backend, bench)?)?,
+            Measure::Through => through::run(bench, started(&mut backend, bench)?)?,
             Measure::Sizes => sizes::run(bench, started(&mut backend, bench)?)?,
         };
         println!("\n{section}");

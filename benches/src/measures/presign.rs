@@ -53,7 +53,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let subjects = [Subject::Presign, Subject::Pgbench];
     let results = alternate(bench, pace.rounds, &subjects, |&subject| {
         // Both begin with an empty table that is not cached.
-        backend.query("TRUNCATE media.assets")?;
+        backend.query("TRUNCATE media.assets CASCADE")?;
         backend.settle()?;
         run(subject, pace.seconds)
     })?;

@@ -13,9 +13,10 @@ use super::{BUSY, CONNECTIONS};
 use crate::backend::Backend;
 use crate::bench::{Bench, Cores};
 use crate::load::{Load, Request, Response, count};
+use crate::paced::{self, Latency};
 use crate::plan::Measure;
 use crate::report::{Section, Table};
-use crate::rounds::{Round, alternate, median};
+use crate::rounds::{Round, Rounds, alternate, median};
 
 const LINKS: usize = 100;
 const TARGET: &str = "https://example.com/a/page/that/was/shared";
@@ -49,7 +50,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         port: backend.stack.ports.links,
         counts_clicks: true,
     };
-    let slugs = create_links(backend)?;
+    let slugs = create_links(backend, "bench")?;
     let synced = start_synced(bench, backend)?;
     let clicks = Clicks {
         bench,
@@ -69,13 +70,25 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         clicks.measure(&load, subject, pace.seconds)
     })?;
 
+    let rate = results[0].median(|round| round.per_second) / 2.0;
+    let requests: Vec<Request> = slugs.iter().map(|slug| follow(slug)).collect();
+    let paced = [&subjects[0], &subjects[subjects.len() - 1]];
+    let latencies = clicks.latencies(&requests, &paced, rate)?;
+
     let mut table = Table::of_rounds("server", "bare");
     let mut notes = vec![clicks.verify()?];
     for (subject, rounds) in subjects.iter().zip(&results) {
         let ratio = rounds.ratio_to(&results[subjects.len() - 1]);
         table.rounds(subject.name, rounds, Some(ratio));
+        let name = subject.name;
+        let cpu = |rounds: &Rounds| rounds.median(|round| round.cpu_micros);
+        if subject.counts_clicks {
+            notes.push(format!(
+                "CPU time of bare axum to that of {name}: {:.2}",
+                cpu(&results[subjects.len() - 1]) / cpu(rounds)
+            ));
+        }
         if rounds.median(|round| round.busy) < BUSY {
-            let name = subject.name;
             notes.push(format!(
                 "{name} did not use its whole core: the disk or the load was the bottleneck."
             ));
@@ -86,6 +99,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
          row.",
         median(clicks.rates.take())
     ));
+    notes.push(latency_note(rate, latencies));
     Ok(Section {
         measure: Measure::Redirect,
         title: "Redirect",
@@ -101,14 +115,27 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     })
 }
 
+fn latency_note(rate: f64, [links, bare]: [Latency; 2]) -> String {
+    format!(
+        "At {rate:.0} requests per second in an open loop, half of what quartet-links reached: p50 {:.0} us and p99 \
+         {:.0} us, bare {:.0} us and {:.0} us; p99 to bare: {:.2}",
+        links.p50_micros,
+        links.p99_micros,
+        bare.p50_micros,
+        bare.p99_micros,
+        links.p99_micros / bare.p99_micros
+    )
+}
+
 fn start_links(bench: &Bench, backend: &Backend, spec: ServiceSpec) -> anyhow::Result<Service> {
     bench.start(Cores::Server, &backend.trusting(spec))
 }
 
-fn create_links(backend: &Backend) -> anyhow::Result<Vec<String>> {
+/// Links of one user, whose slugs begin with `prefix`.
+pub(super) fn create_links(backend: &Backend, prefix: &str) -> anyhow::Result<Vec<String>> {
     let tokens = backend.issuer.tokens(Algorithm::EdDSA, 1)?;
     let create = |number: usize| {
-        let slug = format!("bench{number:03}");
+        let slug = format!("{prefix}{number:03}");
         let body = json!({
             "query": "mutation($input: CreateLinkInput!) { createLink(input: $input) { slug } }",
             "variables": { "input": { "url": TARGET, "slug": slug } },
@@ -180,7 +207,7 @@ fn copied(response: &Response) -> Vec<String> {
     copied
 }
 
-fn follow(slug: &str) -> Request {
+pub(super) fn follow(slug: &str) -> Request {
     Request::get(&format!("/s/{slug}"), None)
 }
 
@@ -196,6 +223,31 @@ impl Clicks<'_> {
             self.rates.borrow_mut().push(rate);
         }
         Ok(round)
+    }
+
+    /// Of the rounds of each subject, in an open loop.
+    fn latencies(
+        &self,
+        requests: &[Request],
+        subjects: &[&Subject; 2],
+        rate: f64,
+    ) -> anyhow::Result<[Latency; 2]> {
+        let pace = self.bench.plan.slow_pace();
+        let mut all = [const { Vec::new() }; 2];
+        for number in 0..pace.rounds {
+            for step in 0..subjects.len() {
+                let index = (number + step) % subjects.len();
+                let subject = subjects[index];
+                let seconds = pace.seconds;
+                let latency = paced::run(self.bench, subject.port, requests, rate, seconds)?;
+                all[index].push(latency);
+                if subject.counts_clicks {
+                    self.followed.set(self.followed.get() + latency.requests);
+                    self.wait_until_stored()?;
+                }
+            }
+        }
+        Ok(all.map(|rounds| Latency::medians(&rounds)))
     }
 
     fn stored(&self) -> anyhow::Result<u64> {

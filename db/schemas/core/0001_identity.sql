@@ -78,6 +78,9 @@ CREATE TABLE core.sessions (
     -- Client IP at the latest login or refresh.
     client_address  text NOT NULL,
     user_agent      text,
+    -- When and by which methods (RFC 8176) the user was authenticated; refreshes change neither.
+    authenticated_at timestamptz NOT NULL,
+    auth_methods    text[] NOT NULL CHECK (auth_methods <> '{}'),
     created_at      timestamptz NOT NULL,
     last_used_at    timestamptz NOT NULL,
     -- Extended by every refresh.

@@ -15,5 +15,6 @@ pub mod page;
 pub mod principal;
 pub mod problem;
 pub mod request_id;
+pub mod text;
 
 pub use causes::causes;

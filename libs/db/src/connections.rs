@@ -49,6 +49,12 @@ impl DerefMut for Lease {
     }
 }
 
+impl From<PgTransaction<'static>> for Lease {
+    fn from(transaction: PgTransaction<'static>) -> Self {
+        Self(Kind::Transaction(transaction))
+    }
+}
+
 impl Lease {
     /// Keeps what was written. Without a pooler, each statement has done so itself.
     ///

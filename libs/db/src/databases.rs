@@ -115,12 +115,14 @@ impl Databases {
     /// The settings whose pools can be given another URL.
     pub fn keys(&self) -> Vec<&'static str> {
         let mut keys: Vec<_> = self.lock().iter().map(|entry| entry.key).collect();
+        keys.sort_unstable();
         keys.dedup();
         keys
     }
 
     /// Connects with another URL from now on, and closes the connections of before. Not before the
-    /// database has accepted it: a password may reach the file earlier than Postgres.
+    /// database has accepted it: a password may reach the file earlier than Postgres. The pools of a
+    /// key differ in the name of their application only, so that the first one is asked.
     ///
     /// # Errors
     /// When the URL is not valid or not accepted; nothing changes then.

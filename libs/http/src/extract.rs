@@ -7,20 +7,21 @@ use std::{convert::Infallible, fmt, time::Duration};
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
+        FromRequest, FromRequestParts, RawPathParams, Request,
         path::ErrorKind,
         rejection::{BytesRejection, FailedToBufferBody, PathRejection},
     },
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use quartet_common::problem::{FieldError, Problem, kinds};
 use serde::{
     Deserializer, Serialize,
     de::{DeserializeOwned, Unexpected, Visitor},
 };
 
+pub use crate::etags::{IfMatch, IfNoneMatch};
 use crate::layers::{BodyTimeout, ClientIp};
 
 /// A JSON body in and out. Accepts `application/json` and `application/*+json`.
@@ -125,17 +126,25 @@ fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let pointer = pointer_of(error.path());
+        let mut pointer = pointer_of(error.path());
         let inner = error.into_inner();
-        if inner.is_data() {
-            Problem::invalid(vec![FieldError::body(
-                pointer,
-                "invalid_value",
-                rule_of(&inner),
-            )])
-        } else {
-            malformed(&inner)
+        if !inner.is_data() {
+            return malformed(&inner);
         }
+        let text = inner.to_string();
+        let text = text.split(" at line ").next().unwrap_or_default();
+        let field = match Named::parse(text) {
+            // Its object is at fault for serde; the member is, for who reads the pointer.
+            Some(Named { name, code, rule }) => {
+                let member = escape(name);
+                if code == "missing" || !pointer.ends_with(&member) {
+                    pointer.push_str(&member);
+                }
+                FieldError::body(pointer, code, rule)
+            }
+            None => FieldError::body(pointer, "invalid_value", rule_of(text)),
+        };
+        Problem::invalid(vec![field])
     })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
@@ -185,17 +194,37 @@ fn malformed(error: &serde_json::Error) -> Problem {
     ))
 }
 
-/// The message of serde without the position and the quoted value.
-fn rule_of(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    let harmless = [
-        "missing field",
-        "unknown field",
-        "duplicate field",
-        "unknown variant",
-    ];
-    if harmless.iter().any(|start| text.starts_with(start)) {
+/// A member that a message of serde names.
+struct Named<'a> {
+    name: &'a str,
+    code: &'static str,
+    rule: String,
+}
+
+impl<'a> Named<'a> {
+    fn parse(message: &'a str) -> Option<Self> {
+        for (start, code, rule) in [
+            ("missing field `", "missing", "is required"),
+            ("duplicate field `", "duplicate", "must not be repeated"),
+            ("unknown field `", "unknown", "must not be present"),
+        ] {
+            let Some((name, rest)) = message.strip_prefix(start).and_then(|m| m.split_once('`'))
+            else {
+                continue;
+            };
+            let rule = match rest.split_once(", expected ") {
+                Some((_, known)) => format!("{rule}: expected {known}"),
+                None => rule.to_owned(),
+            };
+            return Some(Self { name, code, rule });
+        }
+        None
+    }
+}
+
+/// The message of serde without the quoted value, which may be a secret.
+fn rule_of(text: &str) -> String {
+    if text.starts_with("unknown variant") {
         return text.to_owned();
     }
     match text.split_once(", expected ") {
@@ -209,11 +238,16 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .map(|segment| match segment {
             Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => escape(key),
             Segment::Enum { variant } => format!("/{variant}"),
             Segment::Unknown => String::new(),
         })
         .collect()
+}
+
+/// One token of a JSON pointer (RFC 6901).
+fn escape(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -273,12 +307,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             .map_err(|error| {
                 let path = error.path().to_string();
                 let message = error.into_inner().to_string();
-                let unknown = message
-                    .strip_prefix("unknown field `")
-                    .and_then(|m| m.split_once('`'));
-                match unknown.map(|(name, _)| name) {
-                    Some(name) => {
-                        Problem::invalid_parameter(name, "unknown_parameter", message.clone())
+                match Named::parse(&message) {
+                    Some(Named { name, code, rule }) => {
+                        let code = if code == "unknown" {
+                            "unknown_parameter"
+                        } else {
+                            code
+                        };
+                        Problem::invalid_parameter(name, code, rule)
                     }
                     None => Problem::invalid_parameter(&path, "invalid_value", message),
                 }
@@ -293,67 +329,6 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
         let seen = parts.extensions.get::<Self>().copied();
         Ok(seen.unwrap_or(Self(std::net::IpAddr::from([127, 0, 0, 1]))))
     }
-}
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(entity_tags(&parts.headers, &header::IF_MATCH).map(Self))
-    }
-}
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for IfNoneMatch {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(entity_tags(&parts.headers, &header::IF_NONE_MATCH).map(Self))
-    }
-}
-
-/// The `If-Match` header (RFC 9110, 13.1.1): entity tags in quotes, or `*`.
-#[derive(Clone, Debug)]
-pub struct IfMatch(Vec<String>);
-
-/// The `If-None-Match` header (RFC 9110, 13.1.2).
-#[derive(Clone, Debug)]
-pub struct IfNoneMatch(Vec<String>);
-
-impl IfMatch {
-    /// # Errors
-    /// 412 `precondition_failed` if the current tag is not listed.
-    pub fn check(&self, current: &str) -> Result<(), Problem> {
-        if self.0.iter().any(|tag| tag == "*" || tag == current) {
-            return Ok(());
-        }
-        Err(
-            Problem::new(&kinds::PRECONDITION_FAILED).field(FieldError::parameter(
-                "if-match",
-                "stale",
-                format!("the current ETag is {current}"),
-            )),
-        )
-    }
-}
-
-impl IfNoneMatch {
-    /// Whether the client has this version. Comparison is weak (RFC 9110, 8.8.3.2).
-    pub fn has(&self, current: &str) -> bool {
-        self.0
-            .iter()
-            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == current)
-    }
-}
-
-fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
-    let tags: Vec<String> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|tag| tag.trim().to_owned())
-        .collect();
-    (!tags.is_empty()).then_some(tags)
 }
 
 #[cfg(test)]
@@ -388,8 +363,54 @@ mod tests {
             Some("/outer/1/size_bytes")
         );
         assert_eq!(problem.errors[0].detail, "must be u64");
-        let unknown = read(r#"{"outr": 1}"#);
-        assert!(unknown.errors[0].detail.starts_with("unknown field `outr`"));
+        for (text, pointer, code, rule) in [
+            ("{}", "/outer", "missing", "is required"),
+            (
+                r#"{"outer": [{}]}"#,
+                "/outer/0/size_bytes",
+                "missing",
+                "is required",
+            ),
+            (
+                r#"{"outr": 1}"#,
+                "/outr",
+                "unknown",
+                "must not be present: expected `outer`",
+            ),
+            (
+                r#"{"outer": [], "outer": []}"#,
+                "/outer",
+                "duplicate",
+                "must not be repeated",
+            ),
+        ] {
+            let problem = read(text);
+            let error = &problem.errors[0];
+            assert_eq!(error.pointer.as_deref(), Some(pointer), "{text}");
+            assert_eq!((error.code, error.detail.as_str()), (code, rule), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeated_query_parameter_is_named() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Page {
+            #[expect(dead_code, reason = "only parsing is tested")]
+            limit: Option<u32>,
+        }
+        for (query, name, code) in [
+            ("limit=1&limit=2", "limit", "duplicate"),
+            ("limit=x", "limit", "invalid_value"),
+            ("limt=1", "limt", "unknown_parameter"),
+        ] {
+            let request = Request::builder().uri(format!("/?{query}"));
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let outcome = Query::<Page>::from_request_parts(&mut parts, &()).await;
+            let error = &outcome.unwrap_err().errors[0];
+            assert_eq!(error.parameter.as_deref(), Some(name), "{query}");
+            assert_eq!(error.code, code, "{query}");
+        }
     }
 
     #[test]

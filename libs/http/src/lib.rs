@@ -5,6 +5,7 @@
 //! or names a route; [`front`] is for the one route that is too hot for the layers; [`health`] lets others add what must respond before a replica is ready.
 
 mod drain;
+mod etags;
 pub mod extract;
 pub mod front;
 pub mod health;

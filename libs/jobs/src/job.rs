@@ -210,6 +210,18 @@ impl Run {
         }
     }
 
+    /// Records a step of work that goes on as long as the process does, as a run of its own.
+    pub fn attempted(&self, duration: Duration, is_success: bool) {
+        if let Some(progress) = &self.progress {
+            progress.ended(duration);
+            if is_success {
+                progress.succeeded();
+            } else {
+                progress.failed();
+            }
+        }
+    }
+
     /// Whether the process is shutting down. A long run checks it between two steps.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_cancelled()

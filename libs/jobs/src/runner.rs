@@ -53,17 +53,9 @@ impl Runner {
     /// Starts a job on the current Tokio runtime. Names are unique within a process: they label
     /// metrics.
     pub fn start(&mut self, job: Job) {
-        let series = self.metrics.series(job.name);
-        let progress = Arc::new(Progress::new(
-            job.name,
-            job.stale_after,
-            series,
-            self.clock.clone(),
-        ));
-        self.monitor.add(Arc::clone(&progress));
         let supervisor = Supervisor {
+            progress: self.watch(job.name, job.stale_after),
             job,
-            progress,
             stop: self.stop.clone(),
         };
         self.names.push(supervisor.job.name);
@@ -76,14 +68,23 @@ impl Runner {
     /// Starts work without which the process must not go on. If it fails or panics, the process
     /// shuts down, and [`Runner::stop`] returns the error. It is never canceled before the end of
     /// the grace period: it has to notice by itself that there is nothing left to do.
-    pub fn start_essential<F>(&mut self, name: &'static str, work: F)
+    ///
+    /// It has no runs that begin and end, so that it reports its steps: [`Run::attempted`], or
+    /// [`Run::succeeded`] while there is nothing to do, at least once per `stale_after`.
+    pub fn start_essential<F, Fut>(&mut self, name: &'static str, stale_after: Duration, work: F)
     where
-        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
+        let run = Run {
+            stop: self.stop.clone(),
+            progress: Some(self.watch(name, stale_after)),
+        };
         let shutdown = self.shutdown.clone();
         self.names.push(name);
         self.tasks.spawn(async move {
-            let result = caught(Box::pin(work)).await;
+            // Inside the future, so that a panic while it is built is caught as well.
+            let result = caught(Box::pin(async move { work(run).await })).await;
             if let Err(error) = &result {
                 tracing::error!(
                     target: "quartet",
@@ -95,6 +96,14 @@ impl Runner {
             }
             (name, result)
         });
+    }
+
+    fn watch(&self, name: &'static str, stale_after: Duration) -> Arc<Progress> {
+        let series = self.metrics.series(name);
+        let progress = Progress::new(name, stale_after, series, self.clock.clone());
+        let progress = Arc::new(progress);
+        self.monitor.add(Arc::clone(&progress));
+        progress
     }
 
     /// What readiness asks for stale jobs.

@@ -16,6 +16,7 @@ mod assembly;
 mod base;
 mod command;
 mod dead_letters;
+mod detached;
 mod documents;
 pub mod idempotency;
 mod replica;
@@ -24,5 +25,6 @@ mod service;
 
 pub use base::Base;
 pub use command::{main, with_base};
+pub use detached::detached;
 pub use replica::Replica;
 pub use service::{NoCommand, Sections, Service, Settings, check, check_serving};

@@ -24,8 +24,8 @@ impl IntoResponse for Page<'_> {
     fn into_response(self) -> Response {
         let nonce = STANDARD_NO_PAD.encode(rand::random::<[u8; NONCE_BYTES]>());
         let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
+            "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'"
         );
         let html = self.render(&nonce).into_string();
         let mut response = (self.status, Html(html)).into_response();
@@ -59,6 +59,8 @@ impl Page<'_> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="robots" content="noindex";
                     title { (self.title) }
+                    // Empty. Otherwise browsers ask for /favicon.ico, and report that the policy refuses it.
+                    link rel="icon" href="data:,";
                     style nonce=(nonce) { (PreEscaped(STYLE)) }
                 }
                 body { main { (self.body) } }
@@ -114,8 +116,8 @@ mod tests {
         assert_eq!(html.matches("<style").count(), 1);
         assert_eq!(
             policy.replace(nonce, "N"),
-            "default-src 'none'; style-src 'nonce-N'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
+            "default-src 'none'; style-src 'nonce-N'; img-src data:; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'"
         );
         for (name, value) in [
             ("cache-control", "private, no-store"),
@@ -128,6 +130,13 @@ mod tests {
         ] {
             assert_eq!(headers[name], value, "{name}");
         }
+        let icon = "<link rel=\"icon\" href=\"data:,\">";
+        assert_eq!(
+            html.matches(icon).count(),
+            1,
+            "nothing asks for /favicon.ico"
+        );
+        let html = html.replace(icon, "");
         for text in ["src=", "href=", "url(", "@import", "://", " style="] {
             assert!(!html.contains(text), "{text}");
         }

@@ -172,9 +172,9 @@ impl Settings for Config {
                 rule,
             ));
         }
-        self.validate_keys()?;
+        self.check_keys()?;
         self.keys.check_algorithms()?;
-        self.validate_tokens()?;
+        self.check_tokens()?;
         self.keys.master_key_bytes()?;
         self.keys.previous_master_key_bytes().map(drop)
     }
@@ -269,7 +269,7 @@ impl Config {
         Ok(())
     }
 
-    fn validate_keys(&self) -> Result<(), ConfigError> {
+    fn check_keys(&self) -> Result<(), ConfigError> {
         let ahead = self.keys.publish_ahead_seconds;
         let rule = if ahead >= self.keys.rotation_seconds {
             "must be shorter than keys.rotation_seconds".to_owned()
@@ -285,7 +285,7 @@ impl Config {
     }
 
     /// This service signs tokens and verifies them with its own keys.
-    fn validate_tokens(&self) -> Result<(), ConfigError> {
+    fn check_tokens(&self) -> Result<(), ConfigError> {
         let jwt = &self.jwt;
         let own = "must be empty in this service: it verifies tokens with its own keys";
         let required = "must be set: it is a claim of every token";

@@ -38,6 +38,8 @@ pub(crate) enum Error {
     Precondition(#[source] Problem),
     #[error("no signing key is active")]
     NoSigningKey,
+    #[error("no signing key can be used for {0}")]
+    UnusableSigningKeys(String),
     #[error("cryptography failed: {0}")]
     Crypto(&'static str),
     #[error("the database failed")]
@@ -72,7 +74,9 @@ impl From<Error> for Problem {
             Error::Precondition(problem) => problem,
             Error::TooBusy => Self::unavailable(error),
             Error::Database(error) => quartet_db::problem(error),
-            Error::NoSigningKey | Error::Crypto(_) => Self::internal(error),
+            Error::NoSigningKey | Error::UnusableSigningKeys(_) | Error::Crypto(_) => {
+                Self::internal(error)
+            }
             Error::WrongPassword | Error::PasswordNeeded | Error::StaleLogin => forbidden(&error),
             Error::InvalidCredentials
             | Error::InvalidRefreshToken

@@ -86,8 +86,9 @@ impl quartet_service::Service for Service {
     }
 
     fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
-        let events = state.ctx.events.clone();
-        readiness.notice("events", move || events.notices())
+        let (events, keys) = (state.ctx.events.clone(), state.ctx.keys.clone());
+        let readiness = readiness.notice("events", move || events.notices());
+        readiness.notice("keys", move || keys.notices())
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
@@ -118,8 +119,12 @@ impl quartet_service::Service for Service {
                     }
                 }
                 Command::Reseal => {
-                    let count = ctx.keys.reseal(&ctx.db).await?;
+                    let (count, unusable) = ctx.keys.reseal(&ctx.db).await?;
                     eprintln!("{count} keys sealed with the current master key");
+                    for key in &unusable {
+                        eprintln!("{key}");
+                    }
+                    anyhow::ensure!(unusable.is_empty(), "{} keys not sealed", unusable.len());
                 }
             }
             Ok(())

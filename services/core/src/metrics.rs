@@ -1,6 +1,6 @@
 //! Metrics of this service besides those of requests.
 
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
@@ -11,6 +11,9 @@ pub(crate) struct CoreMetrics {
     pub(crate) failed_logins: Counter,
     pub(crate) reused_refresh_tokens: Counter,
     pub(crate) password_hashes: Counter,
+    /// Of the blocks that argon2 works on, in use or kept for the next hash.
+    pub(crate) hashing_bytes: Gauge,
+    pub(crate) unusable_keys: Gauge,
 }
 
 impl CoreMetrics {
@@ -29,6 +32,14 @@ impl CoreMetrics {
             password_hashes: to.counter(
                 "core_password_hashes",
                 "Argon2 runs: passwords hashed or verified",
+            ),
+            hashing_bytes: to.gauge(
+                "core_password_hashing_bytes",
+                "Memory that hashing passwords takes: in use, or kept for the next hash",
+            ),
+            unusable_keys: to.gauge(
+                "core_unusable_signing_keys",
+                "Stored signing keys that this replica cannot open",
             ),
         }
     }

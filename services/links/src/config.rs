@@ -1,4 +1,4 @@
-//! The settings, validated once at startup.
+//! Settings, read and validated once. `default.toml` documents them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-/// Every setting of the service; `default.toml` documents each.
+/// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -92,6 +92,7 @@ pub struct GraphQl {
     pub max_tokens: usize,
     pub max_depth: u64,
     pub max_nodes: u64,
+    pub max_event_nodes: u64,
     pub max_aliases: u64,
     pub max_root_fields: u64,
     pub max_directives: usize,
@@ -139,12 +140,12 @@ impl Settings for Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.public.validate()?;
-        self.redirects.validate()?;
-        self.clicks.validate()?;
+        self.public.check()?;
+        self.redirects.check()?;
+        self.clicks.check()?;
         self.events.signer()?;
         self.events.nats()?;
-        self.graphql.validate()
+        self.graphql.check()
     }
 }
 
@@ -172,7 +173,7 @@ impl Events {
 }
 
 impl Public {
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
         let url = &self.short_url;
         let plain = matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -205,7 +206,7 @@ impl Redirects {
         Duration::from_millis(self.connection_wait_ms)
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
         within("redirects.max_connections", self.max_connections, 1..=100)?;
         within(
             "redirects.connection_wait_ms",
@@ -250,7 +251,7 @@ impl GraphQl {
     }
 
     /// What one document may contain. Every limit also bounds the work of reading it.
-    fn validate_documents(&self) -> Result<(), ConfigError> {
+    fn check_documents(&self) -> Result<(), ConfigError> {
         // Fields are resolved recursively: a deeper document could overflow the stack.
         within("graphql.max_depth", self.max_depth, 1..=32)?;
         let bytes = 1024..=1 << 20;
@@ -265,11 +266,12 @@ impl GraphQl {
         ] {
             within(key, count, 1..=100_000)?;
         }
+        within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000)?;
         within("graphql.max_errors", self.max_errors, 1..=1000)
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_documents()?;
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check_documents()?;
         within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
         within(
             "graphql.cost_per_second",
@@ -327,7 +329,7 @@ impl GraphQl {
 }
 
 impl Clicks {
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
         within("clicks.max_connections", self.max_connections, 2..=100)?;
         within(
             "clicks.fsync_interval_ms",

@@ -1,11 +1,11 @@
-//! The metrics of this service.
+//! Metrics of this service besides those of requests.
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
-/// Clones share the values.
+/// Clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LinkMetrics {
+pub(crate) struct LinksMetrics {
     pub(crate) clicks_logged: Counter,
     pub(crate) clicks_dropped: Counter,
     pub(crate) clicks_recorded: Counter,
@@ -21,7 +21,7 @@ pub(crate) struct LinkMetrics {
     pub(crate) graphql_queued_bytes: Gauge,
 }
 
-impl LinkMetrics {
+impl LinksMetrics {
     pub(crate) fn register(to: &Metrics) -> Self {
         Self {
             clicks_logged: to.counter(

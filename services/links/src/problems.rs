@@ -92,7 +92,7 @@ pub(crate) mod graphql {
             then: "Send a shorter document.",
         }
         pub TOO_DEEP = BAD_REQUEST "too_deep" "Document nested too deeply" {
-            when: "Fields nest deeper than `graphql.max_depth`, or brackets or fragments nest too deeply.",
+            when: "Fields nest deeper than `graphql.max_depth`, or brackets, fragments, or the values of arguments and variables nest too deeply.",
             then: "Request fewer levels at once.",
         }
         pub GRAPHQL_PARSE_FAILED = BAD_REQUEST "graphql_parse_failed" "Document syntax error" {
@@ -117,7 +117,7 @@ pub(crate) mod graphql {
             then: "Request less at once.",
         }
         pub TOO_COMPLEX = BAD_REQUEST "too_complex" "Document too complex" {
-            when: "The document has more than `graphql.max_nodes` fields and fragment spreads.",
+            when: "The document has more than `graphql.max_nodes` fields and fragment spreads, or a subscription more than `graphql.max_event_nodes`.",
             then: "Request smaller pages or fewer fields.",
         }
         pub TOO_MANY_ALIASES = BAD_REQUEST "too_many_aliases" "Too many aliases in the document" {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
 use http::HeaderName;
 use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
@@ -14,10 +15,11 @@ use crate::{config::Config, domain::Context};
 pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
-    pub(crate) country_header: Option<HeaderName>,
     pub(crate) inbox: Inbox,
     /// Where events are taken from, if not from requests.
     pub(crate) nats: Option<Nats>,
+    /// The header with the visitor's country, which a trusted proxy sets.
+    pub(crate) country_header: Option<HeaderName>,
 }
 
 impl AppState {
@@ -31,9 +33,9 @@ impl AppState {
         Ok(Self {
             base,
             ctx,
-            country_header,
             inbox,
             nats,
+            country_header,
         })
     }
 
@@ -47,5 +49,11 @@ impl AppState {
             let log = log.clone();
             async move { log.probe().await.map_err(str::to_owned) }
         })
+    }
+}
+
+impl FromRef<AppState> for Context {
+    fn from_ref(state: &AppState) -> Self {
+        state.ctx.clone()
     }
 }

@@ -17,14 +17,7 @@ pub(crate) struct MediaMetrics {
 
 impl MediaMetrics {
     pub(crate) fn register(to: &Metrics) -> Self {
-        let sweep_backlog = Gauge::default();
-        to.register(
-            "media_sweep_backlog",
-            "Assets that wait for the sweep, counted up to 100,000",
-            sweep_backlog.clone(),
-        );
         Self {
-            sweep_backlog,
             presigned: to.counter("media_uploads_presigned", "Uploads presigned"),
             completed: to.counter("media_uploads_completed", "Uploads completed"),
             completed_bytes: to.counter(
@@ -38,6 +31,10 @@ impl MediaMetrics {
             swept: to.counter(
                 "media_objects_swept",
                 "Deleted and abandoned assets removed by the sweep",
+            ),
+            sweep_backlog: to.gauge(
+                "media_sweep_backlog",
+                "Assets that wait for the sweep, counted up to 100,000",
             ),
         }
     }

@@ -18,7 +18,8 @@ Written by `cargo xtask gen` from the services' own defaults; do not edit.
 
 Later layers override earlier ones: the defaults below, a TOML file (`--config` or
 `QUARTET_CONFIG`), the environment, and files named by `QUARTET_..._FILE`, meant for secrets.
-The variable of the setting `a.b_c` is `QUARTET_A_B_C`. Unknown settings are rejected.
+The variable of the setting `a.b_c` is `QUARTET_A_B_C`; a list is separated by commas in it, such as
+`EdDSA,ES256`. Unknown settings are rejected.
 ";
 
 const ERRORS_HEAD: &str = "\

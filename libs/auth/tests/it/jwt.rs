@@ -130,3 +130,33 @@ async fn a_shared_secret_verifies_hs256_and_nothing_else() {
         "{short}"
     );
 }
+
+/// Long tokens count by their bytes: the cache takes 32 MiB of memory, and no more.
+#[tokio::test]
+async fn the_cache_of_verified_tokens_is_bounded_in_bytes() {
+    const CACHE_BYTES: usize = 32 * 1024 * 1024;
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock).unwrap();
+    let padding = "x".repeat(5000);
+    let mut tokens = Vec::new();
+    let mut bytes = 0;
+    for number in 0.. {
+        let token = issuer.token_with("usr_1", json!({"padding": padding, "number": number}));
+        verifier.verify(&token).await.unwrap();
+        bytes += token.len();
+        tokens.push(token);
+        if bytes > CACHE_BYTES {
+            break;
+        }
+    }
+    let cached = tokens
+        .iter()
+        .filter(|token| verifier.verified(token).is_some());
+    let cached: usize = cached.map(String::len).sum();
+    // A token counts four times: its text, and its claims. The latest may not be counted yet.
+    assert!(
+        0 < cached && cached <= CACHE_BYTES / 3,
+        "{cached} of {bytes}"
+    );
+}

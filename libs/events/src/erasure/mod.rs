@@ -11,7 +11,7 @@ mod store;
 
 use std::{fmt, future::Future, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use quartet_common::clock::Clock;
 use sqlx::{PgConnection, PgPool};
@@ -24,7 +24,7 @@ use crate::{
 /// Published by core when an account is deleted; the subject is the id of the user.
 pub const USER_DELETED: &str = "user.deleted";
 /// How long an erasure stays with a replica that dies during it.
-const LEASE: Duration = Duration::from_mins(5);
+const LEASE: TimeDelta = TimeDelta::minutes(5);
 const AGAIN: Duration = Duration::from_hours(1);
 /// Longer than core lets an access token live.
 const KEPT: TimeDelta = TimeDelta::days(31);
@@ -70,7 +70,13 @@ impl Erasures {
             db.commit().await?;
             let Some(erasure) = next else { break };
             let mut rows = 0;
+            let mut renewed = now;
             loop {
+                let now = self.clock.now();
+                if now - renewed > LEASE / 2 {
+                    self.settle(&erasure.owner, Some(now + LEASE)).await?;
+                    renewed = now;
+                }
                 let step = erase(erasure.owner.clone()).await?;
                 rows += step;
                 if step == 0 {
@@ -90,11 +96,15 @@ impl Erasures {
             erased += rows;
             let over = erasure.requested_at + KEPT < now;
             let again = (!over).then(|| now + AGAIN);
-            let mut db = quartet_db::write(&self.db).await?;
-            store::settle(&mut db, &erasure.owner, again).await?;
-            db.commit().await?;
+            self.settle(&erasure.owner, again).await?;
         }
         Ok(erased)
+    }
+
+    async fn settle(&self, owner: &str, again: Option<DateTime<Utc>>) -> Result<(), sqlx::Error> {
+        let mut db = quartet_db::write(&self.db).await?;
+        store::settle(&mut db, owner, again).await?;
+        db.commit().await
     }
 }
 

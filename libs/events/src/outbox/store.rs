@@ -89,8 +89,11 @@ pub(super) async fn backlog(
                   WHERE position IS NULL LIMIT 10000) AS bounded) AS fresh,
              (SELECT count(*) FROM (SELECT FROM outbox_retries
                   WHERE consumer = $1 AND dead_at IS NULL LIMIT 10000) AS bounded) AS retries,
-             EXISTS (SELECT FROM outbox_retries
-                  WHERE consumer = $1 AND dead_at IS NULL AND retry_at <= $2) AS due,
+             EXISTS (SELECT FROM outbox_retries AS r
+                  WHERE r.consumer = $1 AND r.dead_at IS NULL AND r.retry_at <= $2
+                      AND NOT EXISTS (SELECT FROM outbox_retries AS e
+                          WHERE e.consumer = $1 AND e.subject = r.subject AND e.dead_at IS NULL
+                              AND e.position < r.position)) AS due,
              (SELECT count(*) FROM (SELECT FROM outbox_retries
                   WHERE consumer = $1 AND dead_at IS NOT NULL LIMIT 10000) AS bounded) AS dead,
              least(

@@ -5,6 +5,8 @@ use tokio::time::Instant;
 
 use crate::support::{Log, SECOND, pass, runner};
 
+/// After this long without a success essential work is stale.
+const LIMIT: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(20);
 
 fn slow(name: &'static str, log: &Log, length: Duration) -> Job {
@@ -93,7 +95,7 @@ async fn dropping_the_runner_cancels_its_jobs() {
 #[tokio::test(start_paused = true)]
 async fn essential_work_that_fails_shuts_the_process_down_with_its_error() {
     let mut test = runner();
-    test.runner.start_essential("flush", async {
+    test.runner.start_essential("flush", LIMIT, |_| async {
         pass(SECOND).await;
         anyhow::bail!("the click log cannot be read")
     });
@@ -108,7 +110,7 @@ async fn essential_work_that_fails_shuts_the_process_down_with_its_error() {
 async fn essential_work_that_panics_shuts_the_process_down() {
     let mut test = runner();
     test.runner
-        .start_essential("flush", async { panic!("index out of bounds") });
+        .start_essential("flush", LIMIT, |_| async { panic!("index out of bounds") });
     test.shutdown.cancelled().await;
     let error = test.runner.stop(GRACE).await.unwrap_err();
     assert_eq!(error.to_string(), "panic: index out of bounds");
@@ -119,7 +121,7 @@ async fn essential_work_is_awaited_within_the_grace_period() {
     let mut test = runner();
     let finished = Log::new();
     let log = finished.clone();
-    test.runner.start_essential("flush", async move {
+    test.runner.start_essential("flush", LIMIT, |_| async move {
         pass(10 * SECOND).await;
         log.note();
         Ok(())
@@ -127,4 +129,37 @@ async fn essential_work_is_awaited_within_the_grace_period() {
     assert!(test.runner.stop(GRACE).await.unwrap().is_empty());
     assert_eq!(finished.count(), 1);
     assert!(!test.shutdown.is_cancelled());
+}
+
+/// As other jobs: runs, failures, and staleness are those of its steps.
+#[tokio::test(start_paused = true)]
+async fn essential_work_is_watched_by_its_steps() {
+    let mut test = runner();
+    test.runner
+        .start_essential("flush", LIMIT, |run| async move {
+            run.attempted(SECOND, true);
+            run.attempted(SECOND, false);
+            run.attempted(SECOND, false);
+            pass(2 * LIMIT).await;
+            run.succeeded();
+            std::future::pending().await
+        });
+    let monitor = test.runner.monitor();
+    pass(LIMIT / 2).await;
+    for (name, expected) in [
+        ("job_runs_total", 3.0),
+        ("job_failures_total", 2.0),
+        ("job_duration_seconds_count", 3.0),
+        ("job_stale_after_seconds", 60.0),
+    ] {
+        let found = test.value(name, "flush");
+        assert!((found - expected).abs() < 1e-9, "{name}: {found}");
+    }
+    assert!(monitor.notices().is_empty());
+    pass(LIMIT).await;
+    let stale = monitor.notices();
+    assert_eq!(stale, ["flush: no success for 90 s, 2 failures in a row"]);
+    pass(LIMIT).await;
+    assert!(monitor.notices().is_empty());
+    drop(test.runner);
 }

@@ -47,10 +47,10 @@ use quartet_common::{
     problem::{Problem, kinds},
 };
 use quartet_db::statement;
-use quartet_telemetry::{REQUEST, current_request};
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+
+use crate::detached;
 
 pub use reply::{Answer, Keeper, Reply};
 pub use request::HEADER;
@@ -109,12 +109,8 @@ pub async fn idempotent(
     });
     parts.extensions.insert(Arc::clone(&slot));
     let request = Request::from_parts(parts, Body::from(bytes));
-    let run = run(slot, request, next, state.time_limit).instrument(tracing::Span::current());
-    let task = match current_request() {
-        Some(context) => state.running.spawn(REQUEST.scope(context, run)),
-        None => state.running.spawn(run),
-    };
-    match task.await {
+    let run = run(slot, request, next, state.time_limit);
+    match detached(&state.running, run).await {
         Ok(response) => response,
         // To the layer that makes problems of panics.
         Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),

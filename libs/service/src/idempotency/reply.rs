@@ -14,8 +14,9 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use quartet_db::Lease;
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use super::slot::{Kept, Slot};
 
@@ -90,6 +91,18 @@ pub struct Reply<T> {
 }
 
 impl<T> Reply<T> {
+    /// A connection for work of one statement, which needs no transaction unless the response is kept
+    /// with it.
+    ///
+    /// # Errors
+    /// When no connection is free in time, or the database does not respond.
+    pub async fn begin(&self, db: &PgPool) -> Result<Lease, sqlx::Error> {
+        match &self.slot {
+            Some(_) => Ok(quartet_db::begin(db).await?.into()),
+            None => quartet_db::write(db).await,
+        }
+    }
+
     /// Keeps the response to `done` if `tx` commits. Without an idempotency key it does nothing.
     ///
     /// # Errors

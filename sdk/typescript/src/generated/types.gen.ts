@@ -236,6 +236,10 @@ export type JwksDocument = {
  */
 export type OpenIdConfiguration = {
     /**
+     * The classes of authentication in the `acr` claim. `aal1`: one factor.
+     */
+    acr_values_supported: Array<string>;
+    /**
      * Always empty: sessions are opened at `/v1/core/sessions`, not through OAuth.
      */
     grant_types_supported: Array<string>;

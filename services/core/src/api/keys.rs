@@ -11,7 +11,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{config::JWKS_CACHED_SECONDS, domain::Context};
+use crate::{
+    config::JWKS_CACHED_SECONDS,
+    domain::{Context, crypto::signing_keys::ONE_FACTOR},
+};
 
 /// Public keys (RFC 7517).
 #[derive(Serialize, ToSchema)]
@@ -82,6 +85,9 @@ struct OpenIdConfiguration {
     subject_types_supported: Vec<String>,
     #[schema(example = json!(["EdDSA"]))]
     id_token_signing_alg_values_supported: Vec<String>,
+    /// The classes of authentication in the `acr` claim. `aal1`: one factor.
+    #[schema(example = json!(["aal1"]))]
+    acr_values_supported: Vec<String>,
 }
 
 /// Get the public keys
@@ -141,6 +147,7 @@ pub(super) async fn get_openid_configuration(State(ctx): State<Context>) -> Resp
         grant_types_supported: Vec::new(),
         subject_types_supported: vec!["public".into()],
         id_token_signing_alg_values_supported: algorithms.map(ToString::to_string).collect(),
+        acr_values_supported: vec![ONE_FACTOR.into()],
     };
     ([(header::CACHE_CONTROL, cache_control())], Json(body)).into_response()
 }

@@ -7,6 +7,7 @@ use quartet_common::clock::Clock;
 use quartet_events::Outbox;
 use quartet_service::Base;
 use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) hasher: Hasher,
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
+    /// Work that ends even if its client disconnects.
+    pub(crate) running: TaskTracker,
 }
 
 impl Context {
@@ -41,18 +44,20 @@ impl Context {
             .context("events cannot be sent")?;
         Ok(Self {
             events,
-            hasher: Hasher::new(&config.passwords, metrics.password_hashes.clone())?,
+            hasher: Hasher::new(&config.passwords, &metrics)?,
             keys: SigningKeys::new(
                 Arc::clone(&config),
                 master_key.clone(),
                 base.verifier.clone(),
                 base.clock.clone(),
+                metrics.unusable_keys.clone(),
             ),
             config,
             clock: base.clock.clone(),
             db: base.db.clone(),
             metrics,
             master_key,
+            running: base.running.clone(),
         })
     }
 }

@@ -14,6 +14,7 @@
 //!   unused. Otherwise a thief who refreshes first could keep the session with its owner in it.
 //! - The successor is derived from the token, a stored salt and the master key, so it can be
 //!   returned again without being stored. A leaked table contains hashes only.
+//! - A refresh proves no more than the login did: its token has the `auth_time`, `amr` and `acr` of that.
 //! - The access token is signed before the commit. A replica that cannot sign does not
 //!   consume a token.
 
@@ -28,7 +29,7 @@ use crate::{
         Context,
         crypto::{
             hasher::{Permit, Verification},
-            signing_keys::AccessToken,
+            signing_keys::{AccessToken, Login},
         },
         throttle::Attempt,
         values::{email::Email, password::Password, refresh_token::RefreshToken},
@@ -37,13 +38,15 @@ use crate::{
     store::{
         passwords::{self, PasswordRow},
         refresh_tokens::{self, RefreshTokenRow, TokenUse},
-        sessions::{self, SessionId, SessionRow},
+        sessions::{self, Authentication, SessionId, SessionRow},
         users::{UserId, UserRow},
     },
 };
 
 const MAX_USER_AGENT_BYTES: usize = 256;
 const SALT_BYTES: usize = 16;
+/// A password, in the names of RFC 8176.
+const PASSWORD_METHOD: &str = "pwd";
 /// How often a login is retried when the stored hash changes while it runs.
 const MAX_LOGIN_ATTEMPTS: usize = 3;
 
@@ -111,9 +114,9 @@ pub(crate) async fn log_in(
             passwords::by_email(&mut db, email.as_str()).await?
         };
         let hash = stored.as_ref().map(|stored| stored.hash.clone());
-        let verification = permit.verify(password.clone(), hash).await?;
+        let verification;
+        (permit, verification) = attempt.verify(ctx, permit, password.clone(), hash).await?;
         let Some(stored) = stored.filter(|_| verification != Verification::Invalid) else {
-            attempt.record_failure(ctx).await?;
             ctx.metrics.failed_logins.inc();
             return Err(Error::InvalidCredentials);
         };
@@ -152,9 +155,12 @@ pub(crate) async fn refresh(
         tracing::warn!(%session_id, "refresh token reuse detected, session revoked");
         return Err(Error::InvalidRefreshToken);
     };
-    let access_token = ctx
-        .keys
-        .access_token(user_id, session_id, locked.session_expires_at)?;
+    let access_token = ctx.keys.access_token(&Login {
+        user_id,
+        session_id,
+        session_expires_at: locked.session_expires_at,
+        authentication: locked.authentication,
+    })?;
     tx.commit().await?;
     Ok(SessionTokens {
         session_id,
@@ -283,13 +289,20 @@ async fn open(
     if hash.is_none_or(|hash| hash != verified.hash) {
         return Ok(None);
     }
-    sessions::insert(&mut tx, &session, &token.hash()).await?;
+    let authentication = Authentication {
+        at: session.created_at,
+        methods: vec![PASSWORD_METHOD.to_owned()],
+    };
+    sessions::insert(&mut tx, &session, &authentication, &token.hash()).await?;
     let max = i64::from(ctx.config.sessions.max_per_user);
     sessions::revoke_oldest(&mut tx, user_id, max, session.created_at).await?;
     attempt.record_success(&mut tx).await?;
-    let access_token = ctx
-        .keys
-        .access_token(user_id, session.id, session.expires_at)?;
+    let access_token = ctx.keys.access_token(&Login {
+        user_id,
+        session_id: session.id,
+        session_expires_at: session.expires_at,
+        authentication,
+    })?;
     tx.commit().await?;
     Ok(Some(SessionTokens {
         session_id: session.id,

@@ -21,13 +21,17 @@ use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use sqlx::PgConnection;
 
 use crate::{
     config,
     domain::{
         Context,
-        crypto::{hasher::Permit, master_key::MasterKey},
+        crypto::{
+            hasher::{Permit, Verification},
+            master_key::MasterKey,
+        },
     },
     error::Error,
     store::{
@@ -85,6 +89,28 @@ impl Attempt {
     /// `TooBusy`.
     pub(crate) async fn permit(&self, ctx: &Context) -> Result<Permit, Error> {
         ctx.hasher.permit(self.account_key(), &self.network).await
+    }
+
+    /// Compares the password, and counts a failure. Both go on when the client disconnects, with the
+    /// permit: otherwise hashes would cost a client nothing that leaves while they run.
+    pub(crate) async fn verify(
+        &self,
+        ctx: &Context,
+        mut permit: Permit,
+        password: SecretString,
+        stored: Option<String>,
+    ) -> Result<(Permit, Verification), Error> {
+        let (attempt, own) = (self.clone(), ctx.clone());
+        let work = async move {
+            let verification = permit.verify(password, stored).await?;
+            if verification == Verification::Invalid {
+                attempt.record_failure(&own).await?;
+            }
+            Ok((permit, verification))
+        };
+        quartet_service::detached(&ctx.running, work)
+            .await
+            .map_err(|_| Error::Crypto("password work panicked"))?
     }
 
     fn account_key(&self) -> Option<&str> {

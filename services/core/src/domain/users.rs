@@ -212,15 +212,14 @@ async fn confirm(
     let given = given.ok_or(Error::PasswordNeeded)?.into_secret();
     let attempt = Attempt::on_account(&ctx.master_key, &user.email, client_ip);
     attempt.check(ctx).await?;
-    let mut permit = attempt.permit(ctx).await?;
+    let permit = attempt.permit(ctx).await?;
     attempt.check(ctx).await?;
     let stored = {
         let mut db = quartet_db::read(&ctx.db).await?;
         passwords::of_user(&mut db, user.id).await?
     };
-    let verification = permit.verify(given, stored.clone()).await?;
+    let (mut permit, verification) = attempt.verify(ctx, permit, given, stored.clone()).await?;
     let Some(stored_hash) = stored.filter(|_| verification != Verification::Invalid) else {
-        attempt.record_failure(ctx).await?;
         return Err(Error::WrongPassword);
     };
     let new_hash = match change.password.clone() {

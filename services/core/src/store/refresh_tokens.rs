@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use quartet_db::statement;
 use sqlx::PgConnection;
 
-use crate::store::{sessions::SessionId, users::UserId};
+use crate::store::{
+    sessions::{Authentication, SessionId},
+    users::UserId,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshTokenRow {
@@ -20,6 +23,7 @@ pub(crate) struct LockedToken {
     pub(crate) user_id: UserId,
     /// When the session ends at the latest.
     pub(crate) session_expires_at: DateTime<Utc>,
+    pub(crate) authentication: Authentication,
     /// `None` for an unused token.
     pub(crate) used: Option<TokenUse>,
 }
@@ -61,7 +65,8 @@ pub(crate) async fn lock(
     let session = statement(
         "refresh_tokens.lock",
         sqlx::query!(
-            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at
+            r#"SELECT s.id AS "id: SessionId", s.user_id AS "user_id: UserId", s.expires_at,
+                  s.authenticated_at, s.auth_methods
            FROM core.refresh_tokens AS t
            JOIN core.sessions AS s ON s.id = t.session_id
            JOIN core.users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
@@ -104,6 +109,10 @@ pub(crate) async fn lock(
         session_id: session.id,
         user_id: session.user_id,
         session_expires_at: session.expires_at,
+        authentication: Authentication {
+            at: session.authenticated_at,
+            methods: session.auth_methods,
+        },
         used,
     }))
 }

@@ -24,6 +24,14 @@ pub(crate) struct SessionRow {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
+/// How the user of a session was authenticated.
+#[derive(Clone, Debug)]
+pub(crate) struct Authentication {
+    pub(crate) at: DateTime<Utc>,
+    /// By their names in RFC 8176, such as `pwd`.
+    pub(crate) methods: Vec<String>,
+}
+
 /// What a refresh changes in a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Refresh {
@@ -37,6 +45,7 @@ pub(crate) struct Refresh {
 pub(crate) async fn insert(
     db: &mut PgConnection,
     session: &SessionRow,
+    authentication: &Authentication,
     token_hash: &[u8],
 ) -> Result<(), sqlx::Error> {
     statement(
@@ -44,8 +53,8 @@ pub(crate) async fn insert(
         sqlx::query!(
             "WITH session AS (
              INSERT INTO core.sessions (id, user_id, client_address, user_agent, created_at,
-                 last_used_at, idle_expires_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8))
+                 last_used_at, idle_expires_at, expires_at, authenticated_at, auth_methods)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11))
          INSERT INTO core.refresh_tokens (token_hash, session_id, created_at) VALUES ($9, $1, $5)",
             session.id.uuid(),
             session.user_id.uuid(),
@@ -56,6 +65,8 @@ pub(crate) async fn insert(
             session.idle_expires_at,
             session.expires_at,
             token_hash,
+            authentication.at,
+            &authentication.methods,
         )
         .execute(db),
     )

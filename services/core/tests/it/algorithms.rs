@@ -176,7 +176,13 @@ async fn a_stored_key_is_bound_to_its_algorithm() {
     let swap = "UPDATE core.signing_keys SET algorithm = 'RS256' WHERE algorithm = 'ES256'";
     sqlx::query(swap).execute(&mut db).await.unwrap();
     let other = Replica::start(&app.database, &app.clock, |_| {}).await;
-    assert!(other.state.run_jobs_once().await.is_err());
+    other.state.run_jobs_once().await.unwrap();
+    assert_eq!(
+        published(&other).await,
+        ["EdDSA"],
+        "neither as one nor as the other"
+    );
+    assert_eq!(other.metric("core_unusable_signing_keys"), 1);
 }
 
 #[tokio::test]

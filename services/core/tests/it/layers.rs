@@ -23,7 +23,7 @@ fn imports_point_downward() {
                 "axum http query query_as query_scalar",
             ],
             ["error", "problems", ""],
-            ["store", "", "axum http"],
+            ["store", "", "axum http AssertSqlSafe raw_sql QueryBuilder"],
             ["config", "", "axum sqlx"],
             ["metrics", "", "axum sqlx"],
             ["problems", "", "axum sqlx"],

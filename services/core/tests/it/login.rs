@@ -228,3 +228,45 @@ async fn session_records_client_ip_and_truncated_user_agent() {
     assert_eq!(page["data"][0]["user_agent"].as_str().unwrap().len(), 256);
     assert_eq!(app.get(ME, tokens.access()).await.status(), 200);
 }
+
+/// The bound is `max_concurrent` times `memory_kib`, however many log in and whatever their hashes need.
+#[tokio::test]
+async fn hashing_takes_no_more_memory_than_its_slots_and_uses_it_again() {
+    const HELD: &str = "core_password_hashing_bytes";
+    let slots = 2;
+    let app = TestApp::start_with(|config| config.passwords.max_concurrent = slots).await;
+    assert_eq!(app.metric(HELD), 0, "nothing before the first hash");
+    app.sign_up(ADA).await;
+    // Once hashed with more memory, which is freed after the login that needs it.
+    let stronger = app
+        .replica(|config| config.passwords.memory_kib = 1024)
+        .await;
+    stronger.sign_up(EVE).await;
+    assert_eq!(
+        stronger.metric(HELD),
+        1024 * 1024,
+        "one slot has been in use"
+    );
+
+    let bound = slots as u64 * 64 * 1024;
+    for round in 0..25 {
+        let ip = |n: usize| format!("192.0.2.{}", n % 200);
+        let logins = (0..8).map(|n| {
+            let (client, app) = (ip(round * 8 + n), &app);
+            async move { app.log_in_from(&client, ADA, PASSWORD).await.status() }
+        });
+        let mut logins = Box::pin(join_all(logins));
+        loop {
+            tokio::select! {
+                done = &mut logins => {
+                    assert!(done.iter().all(|status| *status == 201), "{done:?}");
+                    break;
+                }
+                () = tokio::task::yield_now() => assert!(app.metric(HELD) <= bound),
+            }
+        }
+    }
+    app.log_in(EVE).await;
+    let held = app.metric(HELD);
+    assert!(0 < held && held <= bound, "{held}");
+}

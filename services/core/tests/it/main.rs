@@ -23,4 +23,5 @@ mod support;
 mod throttle;
 mod ticks;
 mod tokens;
+mod unusable_keys;
 mod users;

@@ -293,7 +293,7 @@ impl Replica {
         ))
     }
 
-    fn metric(&self, start: &str) -> u64 {
+    pub(crate) fn metric(&self, start: &str) -> u64 {
         let text = self.metrics.render();
         let line = text.lines().find(|line| line.starts_with(start));
         let value = line.unwrap_or_else(|| panic!("{start} in {text}"));

@@ -75,6 +75,34 @@ async fn concurrent_guesses_are_counted_one_by_one() {
 }
 
 #[tokio::test]
+async fn failures_of_clients_that_disconnect_count() {
+    let app = TestApp::start_with(|config| {
+        config.passwords.memory_kib = 32 * 1024;
+        config.passwords.iterations = 8;
+    })
+    .await;
+    let own = app.join(ADA).await;
+    let body = json!({"password": "gravel-lantern-otter", "current_password": WRONG});
+    for n in 0..6 {
+        let before = app.hashes();
+        // In turn a login and a change that needs the password.
+        let request = async {
+            if n % 2 == 0 {
+                app.try_log_in(ADA, WRONG).await
+            } else {
+                app.patch(own.access(), &body).await
+            }
+        };
+        // The connection is closed while the hash is computed.
+        tokio::select! {
+            response = request => panic!("{response:?}"),
+            () = app.until(|| app.hashes() > before) => {}
+        }
+    }
+    retry_after(app.try_log_in(ADA, PASSWORD).await).await;
+}
+
+#[tokio::test]
 async fn each_replica_allows_at_most_one_more_guess() {
     let app = TestApp::start().await;
     app.sign_up(ADA).await;

@@ -57,6 +57,7 @@ async fn the_jwks_contains_public_keys_only() {
         "http://localhost:8080/.well-known/jwks.json"
     );
     assert_eq!(about["grant_types_supported"], json!([]));
+    assert_eq!(about["acr_values_supported"], json!(["aal1"]));
 }
 
 #[tokio::test]
@@ -184,4 +185,26 @@ async fn the_committed_document_is_served_also_in_3_0() {
     let document: Value = serde_json::from_str(&served).unwrap();
     assert_eq!(document["openapi"], "3.0.3");
     assert!(document["paths"].get("/v1/core/users").is_some());
+}
+
+/// RFC 9068, 2.2.1: how the user was authenticated does not change with a new token.
+#[tokio::test]
+async fn a_token_says_when_and_how_the_user_logged_in_also_after_refreshes() {
+    let app = TestApp::start().await;
+    let login = app.clock.now().timestamp();
+    let mut tokens = app.join(ADA).await;
+    for _ in 0..3 {
+        let claims = tokens.parts().1;
+        assert_eq!(claims["auth_time"], login);
+        assert_eq!(claims["amr"], json!(["pwd"]));
+        assert_eq!(claims["acr"], "aal1");
+        assert_eq!(claims["iat"], app.clock.now().timestamp());
+        app.advance(400);
+        tokens = app.refresh(&tokens).await;
+    }
+    // The lost response of a refresh, within the grace period.
+    let again = Tokens(json_of(app.try_refresh(tokens.refresh()).await, 200).await);
+    assert_eq!(again.parts().1["auth_time"], login);
+    // A second login is another one.
+    assert_eq!(app.log_in(ADA).await.parts().1["auth_time"], login + 1200);
 }

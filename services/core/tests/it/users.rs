@@ -93,7 +93,7 @@ async fn an_invalid_patch_names_the_field_and_changes_nothing() {
             "/current_password",
             "null",
         ),
-        (json!({"admin": true}), "/admin", "invalid_value"),
+        (json!({"admin": true}), "/admin", "unknown"),
         (json!({"email": "x"}), "/email", "invalid_email"),
         (json!({"display_name": ""}), "/display_name", "empty"),
         (json!({"display_name": 5}), "/display_name", "invalid_value"),

@@ -67,7 +67,7 @@ impl Gather {
         self.waiting.extend_from_slice(head);
     }
 
-    /// Whether so many bytes may wait. If not, nothing waits any more.
+    /// Whether this number of bytes may wait. If not, nothing waits any more.
     fn poll_room<W: AsyncWrite + Unpin>(
         &mut self,
         writer: &mut W,

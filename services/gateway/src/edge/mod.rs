@@ -17,6 +17,7 @@
 //!     5. request_body      counts the body as it arrives                    -> failure
 //!     6. response          replica is healthy; headers for the client
 //!     7. logging           access line, metrics, span
+//!        parts             heads without pingora's table of names, for 1, 4 and 6
 //!   failure         back to 3 with another replica if that is safe, else    -> reply
 //! ```
 //!
@@ -45,6 +46,7 @@ mod framing;
 mod gather;
 mod http2;
 mod logging;
+mod parts;
 mod peer;
 mod proxy;
 mod reply;

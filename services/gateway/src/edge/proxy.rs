@@ -15,7 +15,8 @@ use pingora::{
 
 use super::{
     ctx::{Ctx, Received},
-    downstream, failure, logging, peer, reply, request, request_body, response, upstream_request,
+    downstream, failure, logging, parts, peer, reply, request, request_body, response,
+    upstream_request,
 };
 use crate::state::State;
 
@@ -40,6 +41,7 @@ impl ProxyHttp for Edge {
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         let peer = session.client_addr().and_then(|address| address.as_inet());
         let peer = peer.map(std::net::SocketAddr::ip);
+        parts::edit_request(session.req_header_mut(), |_| ());
         let head = session.req_header();
         let head = Received::of(head.as_ref(), head.raw_path());
         ctx.identify(head, peer, &self.state);

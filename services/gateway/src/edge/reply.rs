@@ -6,10 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, response::Parts};
 use pingora::{
     Error, ErrorType, Result,
-    http::ResponseHeader,
     protocols::{GetSocketDigest, Stream},
     proxy::Session,
 };
@@ -41,18 +40,17 @@ const PART_BYTES: usize = 64 * 1024;
 /// Time for the rest of a request after an early response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-impl ResponseHead for ResponseHeader {
+impl ResponseHead for Parts {
     fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        // Fails only for invalid names, and the type rules these out.
-        let _ = self.insert_header(name, value);
+        self.headers.insert(name, value);
     }
 
     fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        let _ = self.append_header(name, value);
+        self.headers.append(name, value);
     }
 
     fn remove(&mut self, name: &HeaderName) {
-        self.remove_header(name);
+        self.headers.remove(name);
     }
 
     fn status(&self) -> StatusCode {
@@ -126,15 +124,15 @@ async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<
     if !request_read {
         session.set_keepalive(None);
     }
-    let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 6))?;
-    for (name, value) in reply.headers {
-        response.append_header(name, value)?;
-    }
-    response.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+    let (mut response, ()) = http::Response::new(()).into_parts();
+    response.status = reply.status;
+    response.headers.reserve(reply.headers.len() + 6);
+    response.headers.extend(reply.headers);
+    response.set(header::CONTENT_LENGTH, reply.body.len().into());
     decorate(&mut response, ctx);
     let no_body = session.req_header().method == Method::HEAD || reply.body.is_empty();
     session
-        .write_response_header(Box::new(response), no_body)
+        .write_response_header(Box::new(response.into()), no_body)
         .await?;
     if !no_body {
         write_body(session, reply.body).await?;

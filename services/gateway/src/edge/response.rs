@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use super::{client_stream::ClientStream, ctx::Ctx, downstream, reply};
+use super::{client_stream::ClientStream, ctx::Ctx, downstream, parts, reply};
 use crate::upstream::Outcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
@@ -39,7 +39,7 @@ pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: 
     }
     downstream::adapt(session, response);
     keep_date(session, response);
-    reply::decorate(response, ctx);
+    parts::edit_response(response, |parts| reply::decorate(parts, ctx));
 }
 
 /// pingora would replace it; with HTTP/2 it does not.

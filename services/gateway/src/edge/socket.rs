@@ -16,7 +16,7 @@ pub(super) fn listener_config(listen: &Listen, server: &Server) -> ListenerConfi
     options.tcp_keepalive = Some(tcp_keepalive(server));
     ListenerConfig::tcp(listen.address().to_string())
         .tcp_socket_options(options)
-        // Whoever reads or writes has buffers of its own; these would only cost memory.
+        // Readers and writers have buffers of their own; these would only cost memory.
         .l4_buffer(L4BufferSettings::unbuffered())
 }
 

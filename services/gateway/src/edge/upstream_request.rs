@@ -1,12 +1,12 @@
 //! Phase 4: the request head for the replica. Headers of the client that are not trusted are
 //! replaced by what the gateway knows.
 
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 use quartet_common::request_id;
 use quartet_telemetry::TRACEPARENT;
 
-use super::ctx::Ctx;
+use super::{ctx::Ctx, parts};
 use crate::{
     policy::{
         Edit,
@@ -16,9 +16,18 @@ use crate::{
 };
 
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    parts::edit_request(request, |parts| edit(session, &mut parts.headers, ctx));
+    let matched = ctx.matched.as_ref();
+    if let Some(target) = matched.and_then(|matched| matched.target.as_ref()) {
+        request.set_raw_path(target.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     let sent = session.req_header();
     for name in untrusted_headers(&sent.headers) {
-        request.remove_header(&name);
+        headers.remove(&name);
     }
     let authority = sent
         .uri
@@ -35,61 +44,50 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
     };
     for (name, value) in forwarded_headers(origin, &sent.headers) {
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(&value).ok()) {
-            request.insert_header(name, value)?;
+            headers.insert(name, value);
         }
     }
     for edit in &ctx.policy.edits {
-        remove_aliases(request, edit.name());
+        remove_aliases(headers, edit.name());
         match edit {
-            Edit::Set(name, value) => {
-                request.insert_header(name, value)?;
-            }
-            Edit::Remove(name) => {
-                request.remove_header(name);
-            }
-        }
+            Edit::Set(name, value) => headers.insert(name, value.clone()),
+            Edit::Remove(name) => headers.remove(name),
+        };
     }
-    if let Some(matched) = &ctx.matched {
-        if let Some(target) = &matched.target {
-            request.set_raw_path(target.as_bytes())?;
-        }
-        if let Some(host) = &matched.host {
-            request.insert_header(header::HOST, host)?;
-        }
-    }
-    if let Some(host) = ctx
-        .attempts
-        .upstream
+    let upstream = ctx.attempts.upstream.as_ref();
+    let configured = upstream.and_then(|upstream| upstream.config.host.as_ref());
+    let respelled = ctx
+        .matched
         .as_ref()
-        .and_then(|u| u.config.host.as_ref())
-    {
-        request.insert_header(header::HOST, host)?;
+        .and_then(|matched| matched.host.as_ref());
+    if let Some(host) = configured.or(respelled) {
+        headers.insert(header::HOST, host.clone());
     }
-    request.insert_header(&request_id::HEADER, ctx.request_id())?;
-    request.insert_header(&TRACEPARENT, ctx.trace.context().header())?;
+    if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
+        headers.insert(&request_id::HEADER, id);
+    }
+    headers.insert(&TRACEPARENT, ctx.trace.context().header());
     if sent.version == Version::HTTP_2 {
-        join_cookies(request)?;
+        join_cookies(headers);
     }
-    Ok(())
 }
 
 /// What the client sent under another spelling must not stand beside, or in for, what was edited.
-fn remove_aliases(request: &mut RequestHeader, edited: &HeaderName) {
+fn remove_aliases(headers: &mut HeaderMap, edited: &HeaderName) {
     let edited = edited.as_str().as_bytes();
     let is_other = |name: &&HeaderName| {
         let name = name.as_str().as_bytes();
         name != edited && is_alias(name, edited)
     };
-    let aliases: Vec<HeaderName> = request.headers.keys().filter(is_other).cloned().collect();
+    let aliases: Vec<HeaderName> = headers.keys().filter(is_other).cloned().collect();
     for alias in aliases {
-        request.remove_header(&alias);
+        headers.remove(&alias);
     }
 }
 
 /// HTTP/2 clients may split cookies over several headers; HTTP/1.1 allows one (RFC 9113, 8.2.3).
-fn join_cookies(request: &mut RequestHeader) -> Result<()> {
-    let parts: Vec<&[u8]> = request
-        .headers
+fn join_cookies(headers: &mut HeaderMap) {
+    let parts: Vec<&[u8]> = headers
         .get_all(header::COOKIE)
         .iter()
         .map(HeaderValue::as_bytes)
@@ -97,7 +95,6 @@ fn join_cookies(request: &mut RequestHeader) -> Result<()> {
     if parts.len() > 1
         && let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..]))
     {
-        request.insert_header(header::COOKIE, joined)?;
+        headers.insert(header::COOKIE, joined);
     }
-    Ok(())
 }

@@ -23,23 +23,23 @@ fn sighup_ends_no_command() {
     assert!(survives_hangup(env!("CARGO_BIN_EXE_quartet-gateway")));
 }
 
-#[test]
-fn errors_have_line_and_column() {
+/// The exit code and the errors of a file, which is called `FILE` in them.
+fn check(text: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
-    let check = |text: &str, variables: &[(&str, &str)]| {
-        std::fs::write(&file, text).unwrap();
-        let output = command()
-            .args(["check", "--config", file.to_str().unwrap()])
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        (
-            output.status.code(),
-            stderr.replace(file.to_str().unwrap(), "FILE"),
-        )
-    };
+    std::fs::write(&file, text).unwrap();
+    let output = command()
+        .args(["check", "--config", file.to_str().unwrap()])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = stderr.replace(file.to_str().unwrap(), "FILE");
+    (output.status.code(), stderr)
+}
+
+#[test]
+fn errors_have_line_and_column() {
     assert_eq!(check("", &[]).0, Some(0), "the defaults are valid");
     let cases = [
         ("[server", "FILE:1:8: "),
@@ -94,6 +94,26 @@ fn errors_have_line_and_column() {
     // All violations at once.
     let (_, stderr) = check("[limits.core]\nrequests = 0\nwindow_seconds = 0\n", &[]);
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
+}
+
+/// A segment of the path is chosen by the client.
+#[test]
+fn a_redirect_whose_host_depends_on_the_path_is_refused() {
+    let path = "must be a URL or a path that starts with /";
+    let host = "must name its host without a segment of the path";
+    for (redirect, expected) in [
+        ("//{id}", path),
+        ("{id}", path),
+        (r"/\\{id}", "must not contain a backslash"),
+        ("https://new.example{id}", host),
+        ("https://{id}.new.example/", host),
+        ("https:///{id}", host),
+    ] {
+        let text = format!("[routes.x]\npaths = [\"/a/{{id}}\"]\nredirect = \"{redirect}\"\n");
+        let (code, stderr) = check(&text, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(stderr.contains(expected), "{text}\nstderr: {stderr}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! Route selection, and the headers of forwarded requests.
 
+use reqwest::Url;
 use serde_json::Value;
 
-use crate::support::{Gateway, client, echo, problem, route, serve, upstream};
+use crate::support::{Gateway, client, echo, exchange, problem, route, serve, upstream};
 
 /// The values of a header as the upstream received it.
 fn headers<'a>(echoed: &'a Value, name: &str) -> Vec<&'a str> {
@@ -50,6 +51,21 @@ async fn paths_hosts_and_methods_select_the_route() {
     }
     let routes: Value = gateway.admin("/routes").await.json().await.unwrap();
     assert_eq!(routes["routes"].as_array().unwrap().len(), 3);
+}
+
+/// Of the routes that are shipped: a slash after a slug changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn short_links_are_forwarded_with_and_without_a_slash() {
+    let address = serve(echo()).await;
+    let links = format!("[upstreams.links]\naddresses = [\"{address}\"]\n");
+    let gateway = Gateway::start(&links).await;
+    for path in ["/s/abc", "/s/abc/"] {
+        let echoed: Value = gateway.get(path).await.json().await.unwrap();
+        assert_eq!(echoed["path"], path);
+    }
+    for path in ["/s/", "/s/abc/d"] {
+        problem(gateway.get(path).await, 404, "no_route").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,4 +252,74 @@ async fn routes_edit_headers_and_redirect() {
         assert!(response.headers().contains_key("x-request-id"));
     }
     assert_eq!(gateway.access_line("/old/7%2c").await["route"], "/old/{id}");
+}
+
+/// Whatever the path, a browser that follows the redirect stays where the settings send it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_of_a_request_does_not_choose_the_host_of_its_redirect() {
+    let moved = |name: &str, path: &str, redirect: &str| {
+        format!(
+            "[routes.{name}]\npaths = [\"{path}\"]\nredirect = \"{redirect}\"\nauth = \"public\"\n"
+        )
+    };
+    let settings = [
+        moved("one", "/one/{a}", "/{a}"),
+        moved("first", "/first/{a}/{b}", "/{a}/{b}"),
+        moved("joined", "/joined/{a}/{b}", "/{a}{b}"),
+        moved("url", "/url/{a}", "https://new.example/{a}"),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let address = gateway.public;
+    let own = Url::parse(&format!("http://{address}/")).unwrap();
+    let segments = [
+        "a",
+        "",
+        "/",
+        "/evil.example",
+        "//evil.example",
+        "%2Fevil.example",
+        "%2f%2fevil.example",
+        "\\evil.example",
+        "%5Cevil.example",
+        "%09/evil.example",
+        "\t/evil.example",
+        ";/evil.example",
+        "./evil.example",
+        "../evil.example",
+        ".%2e//evil.example",
+        "@evil.example",
+        "https:evil.example",
+        "?/evil.example",
+    ];
+    let mut redirected = 0;
+    for first in segments {
+        for second in segments {
+            for route in ["one", "first", "joined", "url"] {
+                let path = match route {
+                    "one" | "url" => format!("/{route}/{first}"),
+                    _ => format!("/{route}/{first}/{second}"),
+                };
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+                let response = exchange(address, request.as_bytes()).await;
+                let mut lines = response.head.lines();
+                let location = lines.find_map(|line| line.strip_prefix("location: "));
+                let Some(location) = location else {
+                    assert!(
+                        (400..500).contains(&response.status),
+                        "{path}: {response:?}"
+                    );
+                    continue;
+                };
+                redirected += 1;
+                let followed = own.join(location).unwrap();
+                let host = if route == "url" {
+                    "new.example"
+                } else {
+                    "127.0.0.1"
+                };
+                assert_eq!(followed.host_str(), Some(host), "{path}: {location}");
+            }
+        }
+    }
+    assert!(redirected > 100, "{redirected}");
 }

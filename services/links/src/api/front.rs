@@ -35,7 +35,7 @@ impl Front for Redirects {
         // A slug that is percent-encoded, or has a slash behind it, is not found here.
         let slug = request.path.strip_prefix(PREFIX)?;
         let ctx = &self.0.ctx;
-        let url = short_url(&self.0, request.headers, slug);
+        let url = short_url(ctx, request.headers, slug);
         let plain = redirects::plain(ctx, url, ctx.clock.now())?;
         let signals = signals::read(
             request.method,
@@ -48,7 +48,7 @@ impl Front for Redirects {
         Some(
             async move {
                 let redirect = plain.follow(&state.ctx, &click).await?;
-                Ok(redirect_to(&state, redirect))
+                Ok(redirect_to(&state.ctx, redirect))
             }
             .boxed(),
         )

@@ -1,14 +1,15 @@
 //! `/s/{slug}`: following short links.
 
 use axum::{body::Body, extract::State, response::Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use quartet_common::{problem::Problem, request_id};
-use quartet_http::{extract::Path, layers::ClientIp};
+use quartet_http::extract::Path;
 use uuid::Uuid;
 
-use super::{pages, signals};
+use super::{pages, signals::Visit};
 use crate::{
     domain::{
+        Context,
         redirects::{self, Outcome, Redirect},
         values::{short_urls::ShortUrlRef, slugs::Slug},
     },
@@ -16,7 +17,6 @@ use crate::{
         CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
         PREFETCH_REFUSED,
     },
-    state::AppState,
     web::Notice,
 };
 
@@ -53,21 +53,18 @@ const NOTICE: &str =
     ]))),
 )]
 pub(super) async fn follow_link(
-    State(state): State<AppState>,
-    method: Method,
-    client: ClientIp,
-    headers: HeaderMap,
+    State(ctx): State<Context>,
+    visit: Visit,
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
+    let headers = &visit.headers;
     let Ok(slug) = Slug::parse(&slug) else {
-        return Ok(pages::notice(&headers, Notice::NotFound));
+        return Ok(pages::notice(headers, Notice::NotFound));
     };
-    let country_header = state.country_header.as_ref();
-    let signals = signals::read(&method, &headers, client.0, country_header);
-    let url = short_url(&state, &headers, slug.as_str());
-    let outcome = redirects::follow(&state.ctx, url, &signals, request_id(&headers)).await?;
+    let url = short_url(&ctx, headers, slug.as_str());
+    let outcome = redirects::follow(&ctx, url, &visit.signals(), request_id(headers)).await?;
     let why = match outcome {
-        Outcome::Redirect(redirect) => return Ok(redirect_to(&state, redirect)),
+        Outcome::Redirect(redirect) => return Ok(redirect_to(&ctx, redirect)),
         Outcome::NotFound => Notice::NotFound,
         Outcome::Disabled => Notice::Disabled,
         Outcome::Expired => Notice::Expired,
@@ -75,7 +72,7 @@ pub(super) async fn follow_link(
         Outcome::PeopleOnly => Notice::PeopleOnly,
         Outcome::PrefetchRefused => Notice::PrefetchRefused,
     };
-    Ok(pages::notice(&headers, why))
+    Ok(pages::notice(headers, why))
 }
 
 /// Look up the target of a short link
@@ -100,24 +97,18 @@ pub(super) async fn follow_link(
     ]))),
 )]
 pub(super) async fn probe_link(
-    state: State<AppState>,
-    method: Method,
-    client: ClientIp,
-    headers: HeaderMap,
+    ctx: State<Context>,
+    visit: Visit,
     slug: Path<String>,
 ) -> Result<Response, Problem> {
-    follow_link(state, method, client, headers, slug).await
+    follow_link(ctx, visit, slug).await
 }
 
 /// The gateway passes on the `Host` that the client has asked for.
-pub(super) fn short_url<'a>(
-    state: &AppState,
-    headers: &HeaderMap,
-    slug: &'a str,
-) -> ShortUrlRef<'a> {
+pub(super) fn short_url<'a>(ctx: &Context, headers: &HeaderMap, slug: &'a str) -> ShortUrlRef<'a> {
     let host = headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());
-    let domain = state.ctx.domains.of(host);
+    let domain = ctx.domains.of(host);
     ShortUrlRef { domain, slug }
 }
 
@@ -127,14 +118,14 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<Uuid> {
 }
 
 /// Permanent redirects are cached by the browser alone, and no longer than the link lives.
-pub(super) fn redirect_to(state: &AppState, redirect: Redirect) -> Response {
+pub(super) fn redirect_to(ctx: &Context, redirect: Redirect) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
     let mut cache = HeaderValue::from_static("private, no-store");
     if matches!(redirect.status, 301 | 308) {
-        let mut seconds = state.ctx.config.redirects.permanent_max_age_seconds;
+        let mut seconds = ctx.config.redirects.permanent_max_age_seconds;
         if let Some(at) = redirect.expires_at {
-            let left = (at - state.ctx.clock.now()).num_seconds();
+            let left = (at - ctx.clock.now()).num_seconds();
             seconds = seconds.min(u64::try_from(left).unwrap_or(0));
         }
         cache = HeaderValue::try_from(format!("private, max-age={seconds}")).unwrap_or(cache);

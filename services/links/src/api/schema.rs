@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::extract::State;
 use quartet_common::problem::{Problem, kinds::NOT_FOUND};
 
-use crate::{graphql, state::AppState};
+use crate::{domain::Context, graphql};
 
 static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
 
@@ -22,9 +22,9 @@ static GRAPHQL_SCHEMA: LazyLock<String> = LazyLock::new(graphql::sdl);
     extensions(("x-problem-codes" = json!([NOT_FOUND.code]))),
 )]
 pub(super) async fn get_graphql_schema(
-    State(state): State<AppState>,
+    State(ctx): State<Context>,
 ) -> Result<&'static str, Problem> {
-    if state.ctx.config.graphql.introspection {
+    if ctx.config.graphql.introspection {
         Ok(&GRAPHQL_SCHEMA)
     } else {
         Err(Problem::not_found("document"))

@@ -1,17 +1,48 @@
 //! What the headers of a request reveal about its client.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, convert::Infallible, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, Method, header};
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use quartet_http::layers::ClientIp;
 use url::Url;
 
-use crate::domain::values::visitor::Signals;
+use crate::{domain::values::visitor::Signals, state::AppState};
 
 /// Longer user agents are truncated before anything is derived from them.
 const MAX_USER_AGENT_BYTES: usize = 512;
 const MAX_HOST_BYTES: usize = 253;
 /// A URL needs no more for its scheme, user information, host and port. The rest is not parsed.
 const MAX_REFERRER_BYTES: usize = 1024;
+
+/// A request that follows a short link.
+pub(super) struct Visit {
+    pub(super) headers: HeaderMap,
+    method: Method,
+    client_ip: IpAddr,
+    country_header: Option<HeaderName>,
+}
+
+impl Visit {
+    pub(super) fn signals(&self) -> Signals<'_> {
+        let country_header = self.country_header.as_ref();
+        read(&self.method, &self.headers, self.client_ip, country_header)
+    }
+}
+
+impl FromRequestParts<AppState> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let ClientIp(client_ip) = ClientIp::from_request_parts(parts, state).await?;
+        Ok(Self {
+            headers: parts.headers.clone(),
+            method: parts.method.clone(),
+            client_ip,
+            country_header: state.country_header.clone(),
+        })
+    }
+}
 
 /// Reads the headers. `country_header` is one that a trusted proxy sets.
 pub(super) fn read<'a>(

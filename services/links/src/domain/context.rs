@@ -19,7 +19,7 @@ use super::{
     },
     values::{domains::Domains, slugs::SlugSource, targets::OwnHosts},
 };
-use crate::{config::Config, metrics::LinkMetrics};
+use crate::{config::Config, metrics::LinksMetrics};
 
 /// Cheap to clone; clones share everything.
 ///
@@ -42,7 +42,7 @@ pub(crate) struct Context {
     pub(crate) clicks_db: PgPool,
     /// One connection to Postgres itself: LISTEN does not work through a pooler in transaction mode.
     pub(crate) listen_db: PgPool,
-    pub(crate) metrics: LinkMetrics,
+    pub(crate) metrics: LinksMetrics,
     pub(crate) slugs: SlugSource,
     pub(crate) domains: Domains,
     pub(crate) own_hosts: OwnHosts,
@@ -71,7 +71,7 @@ impl Context {
         };
         let click_log = ClickLog::create(&config.clicks, &base.clock.uuid_v7().to_string());
         let log_dir = config.clicks.log_dir.display();
-        let metrics = LinkMetrics::register(&base.metrics);
+        let metrics = LinksMetrics::register(&base.metrics);
         let redirects_db = pool("redirects", config.redirects.max_connections)?;
         let clicks_db = pool("clicks", config.clicks.max_connections)?;
         let uses = usize::try_from(config.redirects.max_connections)?;

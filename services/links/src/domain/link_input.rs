@@ -1,7 +1,7 @@
 //! The input of link operations, and the rules that it must follow.
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
-use quartet_common::{checks::Checks, problem::Rule};
+use quartet_common::{checks::Checks, problem::Rule, text as characters};
 
 use super::values::{
     domains,
@@ -189,12 +189,12 @@ impl<I> Change<I> {
 }
 
 fn title(text: String) -> Result<String, Rule> {
-    if text.trim().is_empty() || text.chars().count() > MAX_TITLE_CHARS {
-        let detail = format!("must have 1 to {MAX_TITLE_CHARS} characters and not be blank");
+    if !characters::has_visible(&text) || text.chars().count() > MAX_TITLE_CHARS {
+        let detail = format!("must have 1 to {MAX_TITLE_CHARS} characters, one of them visible");
         return Err(Rule::new("invalid_length", detail));
     }
-    if text.chars().any(char::is_control) {
-        let detail = "must not contain control characters";
+    if text.chars().any(characters::is_control) {
+        let detail = "must not contain control characters or direction marks";
         return Err(Rule::new("invalid_characters", detail));
     }
     Ok(text)

@@ -147,7 +147,9 @@ fn name(error: &FieldError) -> String {
     let pointer = error
         .pointer
         .as_deref()
-        .map(|pointer| pointer.trim_start_matches('/'));
+        .map(|pointer| pointer.trim_start_matches('/'))
+        // The pointer of the whole request is empty.
+        .filter(|pointer| !pointer.is_empty());
     pointer
         .or(error.parameter.as_deref())
         .unwrap_or("request")

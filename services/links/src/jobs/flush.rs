@@ -8,7 +8,7 @@
 use std::{io, time::Duration};
 
 use anyhow::Context as _;
-use quartet_jobs::Backoff;
+use quartet_jobs::{Backoff, Run};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -23,6 +23,11 @@ const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     max: Duration::from_secs(5),
 };
+
+/// Without a success for this long, the job is stale.
+pub(super) const STALE_AFTER: Duration = Duration::from_mins(1);
+/// How often a job without clicks says that it is well.
+const IDLE_REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A longer delay than this, beyond `clicks.batch_wait_ms`, is logged.
 const MAX_LAG_MS: i64 = 1000;
@@ -39,27 +44,28 @@ struct Reading {
 ///
 /// # Errors
 /// When the log cannot be read or removed.
-pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
-    flush(&ctx).await.context("the click log cannot be read")?;
+pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
+    flush(&ctx, &run)
+        .await
+        .context("the click log cannot be read")?;
     let removed = ctx.click_log.remove();
     removed.context("the click log cannot be removed")
 }
 
-async fn flush(ctx: &Context) -> io::Result<()> {
+async fn flush(ctx: &Context, run: &Run) -> io::Result<()> {
     let wal = ctx.click_log.wal();
     let mut written = wal.written();
     let mut reading = Reading::open(ctx, 1)?;
     let mut lag = Lag::default();
     loop {
-        let position = wait_for_batch(ctx, &mut written, &reading).await;
-        let held = i64::try_from(wal.held_bytes()).unwrap_or(i64::MAX);
-        ctx.metrics.click_log_bytes.set(held);
+        let position = wait_for_batch(ctx, run, &mut written, &reading).await;
+        count_held_bytes(ctx);
         let is_sealed = position.segment > reading.number || position.closed;
         let bound = (!is_sealed).then_some(position.offset);
         let rows = ctx.config.clicks.batch_rows;
         let batch = reading.reader.read_batch(bound, rows).await?;
         skipped::report(ctx, reading.number, batch.skipped);
-        store(ctx, &decode(ctx, &batch.payloads), &mut lag).await;
+        store(ctx, run, &decode(ctx, &batch.payloads), &mut lag).await;
         if is_sealed && batch.ending == Ending::Done {
             let number = reading.number;
             reading.delete(wal)?;
@@ -139,6 +145,7 @@ fn decode(ctx: &Context, payloads: &[Vec<u8>]) -> Vec<Click> {
 /// Waits for unread bytes, and then up to `batch_wait_ms` for more of them.
 async fn wait_for_batch(
     ctx: &Context,
+    run: &Run,
     written: &mut watch::Receiver<Position>,
     reading: &Reading,
 ) -> Position {
@@ -151,7 +158,13 @@ async fn wait_for_batch(
             .await
             .map(drop)
     };
-    let first = wait_for(1).await;
+    let first = loop {
+        match tokio::time::timeout(IDLE_REPORT_INTERVAL, wait_for(1)).await {
+            Ok(first) => break first,
+            // Nothing to store is as good.
+            Err(_) => run.succeeded(),
+        }
+    };
     let deadline = Instant::now() + Duration::from_millis(ctx.config.clicks.batch_wait_ms);
     let enough = tokio::time::timeout_at(deadline, wait_for(ENOUGH_BYTES)).await;
     let latest = *ctx.click_log.wal().written().borrow();
@@ -165,17 +178,35 @@ async fn wait_for_batch(
     }
 }
 
-async fn store(ctx: &Context, clicks: &[Click], lag: &mut Lag) {
+fn count_held_bytes(ctx: &Context) {
+    let held = i64::try_from(ctx.click_log.wal().held_bytes()).unwrap_or(i64::MAX);
+    ctx.metrics.click_log_bytes.set(held);
+}
+
+/// Stores clicks, however long the database is away. The metrics show meanwhile how the log fills.
+async fn store(ctx: &Context, run: &Run, clicks: &[Click], lag: &mut Lag) {
+    let oldest = clicks.iter().map(Click::at).min();
+    let lag_ms = || oldest.map(|oldest| (ctx.clock.now() - oldest).num_milliseconds());
     let mut failures = 0;
-    while let Err(error) = click_batches::store(ctx, clicks).await {
+    loop {
+        let began = Instant::now();
+        let stored = click_batches::store(ctx, clicks).await;
+        run.attempted(began.elapsed(), stored.is_ok());
+        let Err(error) = stored else {
+            break;
+        };
         if failures == 0 {
             tracing::warn!(%error, clicks = clicks.len(), "clicks wait for the database");
         }
         failures += 1;
+        count_held_bytes(ctx);
+        if let Some(lag_ms) = lag_ms() {
+            lag.update(ctx, lag_ms);
+        }
         tokio::time::sleep(BACKOFF.delay(failures)).await;
     }
-    if let Some(oldest) = clicks.iter().map(Click::at).min() {
-        lag.update(ctx, (ctx.clock.now() - oldest).num_milliseconds());
+    if let Some(lag_ms) = lag_ms() {
+        lag.update(ctx, lag_ms);
     }
 }
 

@@ -51,7 +51,9 @@ struct Announcement {
 /// Listens until the connection is lost.
 ///
 /// # Errors
-/// When the connection fails. A lost connection is not an error here, but a failure of the job.
+/// When the connection fails, or clicks could not be read for subscriptions: the job catches up when
+/// it starts again, and nothing else would. A lost connection is not an error here, but a failure of
+/// the job.
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&ctx.listen_db).await?;
     listener.eager_reconnect(false);
@@ -63,7 +65,7 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     ctx.redirects.forget_all();
     maintain::refresh_domains(&ctx).await?;
     let since = ctx.clock.now() - CATCH_UP;
-    ctx.feeds.announce(&ctx.db, None, since).await.ok();
+    ctx.feeds.announce(&ctx.db, None, since).await?;
     let (sender, mut received) = mpsc::channel(BACKLOG);
     let receive = async {
         while let Ok(received) = tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
@@ -78,17 +80,21 @@ pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let handle = async {
         let mut notifications = Vec::new();
         while received.recv_many(&mut notifications, BACKLOG).await > 0 {
-            handle_notifications(&ctx, notifications.drain(..)).await;
+            handle_notifications(&ctx, notifications.drain(..)).await?;
         }
+        Ok(())
     };
     tokio::select! {
         ended = receive => ended,
-        () = handle => Ok(()),
+        ended = handle => ended,
     }
 }
 
 /// Handles edits one by one and batches of clicks together.
-async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item = PgNotification>) {
+async fn handle_notifications(
+    ctx: &Context,
+    notifications: impl Iterator<Item = PgNotification>,
+) -> Result<(), sqlx::Error> {
     let mut announcement: Option<Announcement> = None;
     let mut domains_changed = false;
     for notification in notifications {
@@ -114,11 +120,10 @@ async fn handle_notifications(ctx: &Context, notifications: impl Iterator<Item =
     if domains_changed && let Err(error) = maintain::refresh_domains(ctx).await {
         tracing::warn!(%error, "changed domains could not be read; they are read again within 30 s");
     }
-    if let Some(Announcement { links, since }) = announcement
-        && let Err(error) = ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
-    {
-        tracing::warn!(%error, "clicks could not be delivered to subscriptions");
-    }
+    let Some(Announcement { links, since }) = announcement else {
+        return Ok(());
+    };
+    ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
 }
 
 fn forget(ctx: &Context, edit: Edit) {

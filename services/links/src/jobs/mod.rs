@@ -1,8 +1,8 @@
 //! Work beside the requests: jobs of each replica, and durable jobs, which one worker does for all.
 //!
 //! `flush` is essential: a replica that cannot read its click log must not keep filling it. It ends
-//! by itself once the log is closed and stored. It is no run that succeeds or fails, so that it has
-//! metrics of its own (`links_click_log_*`, `links_clicks_*`) instead of those of the other jobs.
+//! by itself once the log is closed and stored. Each batch that it stores counts as a run of it;
+//! `links_click_log_*` and `links_clicks_*` say more.
 
 mod erase;
 mod flush;
@@ -27,7 +27,8 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
     maintain::run(ctx.clone()).await?;
     // The first visitor does not wait for a new connection.
     drop(quartet_db::read(&ctx.redirects_db).await?);
-    runner.start_essential("flush", flush::run(ctx.clone()));
+    let owned = ctx.clone();
+    runner.start_essential("flush", flush::STALE_AFTER, |run| flush::run(owned, run));
     let interval = Duration::from_secs(ctx.config.clicks.adopt_interval_seconds);
     let owned = ctx.clone();
     let recover = Job::periodic("recover", interval, move |_| recover::run(owned.clone()));

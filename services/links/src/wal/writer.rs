@@ -166,6 +166,13 @@ impl Writer {
         self.publish();
     }
 
+    /// Makes the next write sync the directory first, in this way.
+    #[cfg(test)]
+    pub(super) fn sync_directory_with(&mut self, sync: fn(&Path) -> io::Result<()>) {
+        self.sync_directory = sync;
+        self.directory_is_unsynced = true;
+    }
+
     fn publish(&self) {
         self.publish.send_if_modified(|published| {
             *published = self.position;

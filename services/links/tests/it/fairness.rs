@@ -1,6 +1,10 @@
 //! No kind of work takes what another one needs.
 
+use std::cell::Cell;
+
+use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::support::{ALICE, Cluster, eventually, within_deadline};
 
@@ -50,7 +54,7 @@ async fn uses_of_a_limited_link_leave_a_connection_for_lookups_of_others() {
     let mut watcher = replica.cluster.database.connect_as_admin().await;
     let lock = "BEGIN; SELECT FROM links.links WHERE slug = 'limited' FOR UPDATE";
     sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
-    let uses = futures_util::future::join_all((0..8).map(|_| replica.follow("limited")));
+    let uses = join_all((0..8).map(|_| replica.follow("limited")));
     let lookup = async {
         eventually(async || (waiting(&mut watcher).await > 0).then_some(())).await;
         // Not cached, so that it needs a connection.
@@ -74,4 +78,47 @@ async fn waiting(watcher: &mut sqlx::PgConnection) -> i64 {
         .fetch_one(watcher)
         .await
         .unwrap()
+}
+
+/// Events are executed one at a time, and between two of them the sockets are read.
+#[tokio::test]
+async fn a_redirect_is_served_while_a_batch_is_executed_for_a_hundred_subscriptions() {
+    const SUBSCRIPTIONS: usize = 100;
+    const CLICKS: usize = 20;
+    // The clicks are one batch.
+    let settings = [("QUARTET_CLICKS_BATCH_WAIT_MS", "500")];
+    let replica = Cluster::new().await.start_with(&settings).await;
+    let ((id, watched), (_, slug)) = (replica.link().await, replica.link().await);
+    replica.warm_cache(&[&watched, &slug]).await;
+    let mut sockets = Vec::new();
+    for _ in 0..2 {
+        let mut socket = replica.socket_of(ALICE).await;
+        for n in 0..SUBSCRIPTIONS / 2 {
+            socket.subscribe_clicks(&n.to_string(), &id).await;
+        }
+        sockets.push(socket);
+    }
+    let all = i64::try_from(SUBSCRIPTIONS).unwrap();
+    eventually(async || (replica.metric("links_subscriptions").await == all).then_some(())).await;
+    for _ in 0..CLICKS {
+        replica.follow(&watched).await;
+    }
+    let (received, begun) = (Cell::new(0), Notify::new());
+    let reading = join_all(sockets.iter_mut().map(async |socket| {
+        for _ in 0..SUBSCRIPTIONS / 2 * CLICKS {
+            assert_eq!(socket.receive().await["type"], "next");
+            received.set(received.get() + 1);
+            begun.notify_one();
+        }
+    }));
+    let redirect = async {
+        begun.notified().await;
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+        received.get()
+    };
+    let (_, received) = within_deadline(async { tokio::join!(reading, redirect) }).await;
+    assert!(
+        received < SUBSCRIPTIONS / 2,
+        "{received} events were received before the redirect"
+    );
 }

@@ -79,6 +79,9 @@ async fn the_status_depends_on_the_media_type() {
             let body: Value = response.json().await.unwrap();
             if let Some(error) = body.get("errors") {
                 assert!(error[0]["extensions"]["code"].is_string(), "{body}");
+                // The pointer of the whole request is empty.
+                let message = error[0]["message"].as_str().unwrap();
+                assert_eq!(message, message.trim(), "{body}");
             }
             let was_executed = response_status == 200;
             assert_eq!(body.get("data").is_some(), was_executed, "{body}");

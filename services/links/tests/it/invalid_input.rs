@@ -81,6 +81,16 @@ async fn create_link_names_every_invalid_field() {
             "invalid_characters",
         ),
         (
+            json!({"url": url, "title": "a\u{202e}gpj.exe"}),
+            "title",
+            "invalid_characters",
+        ),
+        (
+            json!({"url": url, "title": "\u{200b}"}),
+            "title",
+            "invalid_length",
+        ),
+        (
             json!({"url": url, "redirectStatus": 200}),
             "redirectStatus",
             "invalid_value",

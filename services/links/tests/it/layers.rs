@@ -11,7 +11,7 @@ fn imports_point_downward() {
             ["jobs", "*", "axum http query query_as query_scalar"],
             [
                 "api",
-                "graphql graphql::transport state domain domain::values error problems web",
+                "graphql graphql::transport state domain domain::context domain::values error problems web",
                 "sqlx",
             ],
             ["graphql", "graphql::transport graphql::schema", "sqlx"],
@@ -60,7 +60,7 @@ fn imports_point_downward() {
                 "store",
                 "axum http query query_as query_scalar",
             ],
-            ["store", "", "axum http"],
+            ["store", "", "axum http AssertSqlSafe raw_sql"],
             ["web", "problems", "sqlx"],
             ["error", "problems wal", "axum"],
             ["problems", "", ""],

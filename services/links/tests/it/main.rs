@@ -13,6 +13,7 @@ mod invalid_input;
 mod layers;
 mod lists;
 mod mutations;
+mod nesting;
 mod outages;
 mod plans;
 mod pooler;

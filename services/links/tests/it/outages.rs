@@ -102,6 +102,13 @@ async fn an_aging_link_is_used_and_read_again_behind() {
         replica.metric("links_redirect_loads_total").await,
         loads + 1
     );
+    // Nor does a clock that was set back keep a link from being read.
+    sqlx::query("UPDATE links.links SET url = 'https://back.example/'")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    cluster.clock.advance(chrono::Duration::hours(-1));
+    eventually(async || (target().await == "https://back.example/").then_some(())).await;
     // Too old to be used without a look.
     sqlx::query("UPDATE links.links SET url = 'https://again.example/'")
         .execute(&mut admin)
@@ -167,6 +174,25 @@ async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
     );
     proxy.reconnect();
     eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
+}
+
+/// What an alert on a filling log needs.
+#[tokio::test]
+async fn metrics_show_how_the_log_fills_while_postgres_is_away() {
+    let (replica, _other, proxy) = replicas_with_proxy(&[]).await;
+    let (_, slug) = replica.link().await;
+    replica.warm_cache(&[&slug]).await;
+    proxy.disconnect();
+    let bytes = async || replica.metric("links_click_log_bytes").await;
+    assert_eq!(replica.follow(&slug).await.status(), 302);
+    let first = eventually(async || Some(bytes().await).filter(|&bytes| bytes > 0)).await;
+    for _ in 0..100 {
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+    }
+    eventually(async || (bytes().await > first + 100 * 40).then_some(())).await;
+    let lag = async || replica.metric("links_click_log_lag_milliseconds").await;
+    let lagging = eventually(async || Some(lag().await).filter(|&lag| lag > 0)).await;
+    eventually(async || (lag().await > lagging).then_some(())).await;
 }
 
 #[tokio::test]

@@ -140,6 +140,13 @@ async fn page(replica: &Replica, slug: &str, language: &str) -> (String, String)
         html.contains(&format!("<style nonce=\"{nonce}\">")),
         "{html}"
     );
+    let icon = "<link rel=\"icon\" href=\"data:,\">";
+    assert_eq!(
+        html.matches(icon).count(),
+        1,
+        "{slug}: nothing asks for an icon"
+    );
+    let html = html.replace(icon, "");
     for text in ["<script", "src=", "href=", "://", "onload"] {
         assert!(!html.contains(text), "{slug}: {text}");
     }
@@ -570,5 +577,59 @@ async fn other_methods_return_405() {
             problem_code(response).await,
             (405, "method_not_allowed".into())
         );
+    }
+}
+
+/// `Location` is an absolute URL, however the target was spelled: one without a scheme or with a
+/// backslash would be read by browsers relative to the short URL, or as another host.
+#[tokio::test]
+async fn a_location_always_names_scheme_and_host() {
+    let replica = Replica::start().await;
+    let spellings = [
+        ("https://example.com", Some("https://example.com/")),
+        ("https:example.com/a", Some("https://example.com/a")),
+        ("https:/example.com/a", Some("https://example.com/a")),
+        ("https:///example.com/a", Some("https://example.com/a")),
+        ("https:\\\\example.com\\a", Some("https://example.com/a")),
+        (
+            "https://example.com//evil.example",
+            Some("https://example.com//evil.example"),
+        ),
+        (
+            "https://example.com\\@evil.example",
+            Some("https://example.com/@evil.example"),
+        ),
+        ("//evil.example", None),
+        ("/\\evil.example", None),
+        ("\\\\evil.example", None),
+        ("///evil.example", None),
+        ("/evil.example", None),
+        ("evil.example", None),
+        ("\t//evil.example", None),
+        ("java\tscript:alert(1)", None),
+        ("https://\t/evil.example", None),
+        ("https://example.com/\r\nLocation: //evil.example", None),
+    ];
+    for (number, (url, location)) in spellings.into_iter().enumerate() {
+        let slug = format!("spelling-{number}");
+        let input = json!({"url": url, "slug": slug});
+        let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
+        let created = replica
+            .execute(ALICE, create, json!({ "input": input }))
+            .await;
+        assert_eq!(
+            created["errors"].is_array(),
+            location.is_none(),
+            "{url}: {created}"
+        );
+        // From the database, then from the cache.
+        for _ in 0..2 {
+            let response = replica.follow(&slug).await;
+            assert_eq!(
+                header(&response, "location"),
+                location.unwrap_or_default(),
+                "{url}"
+            );
+        }
     }
 }

@@ -89,6 +89,32 @@ async fn subscribers_on_every_replica_receive_each_click_once_and_in_order() {
     }
 }
 
+/// The announcement is read once. What that read missed is caught up on, without another click.
+#[tokio::test]
+async fn clicks_that_could_not_be_read_are_delivered_later() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.start().await;
+    let (id, slug) = replica.link().await;
+    let mut socket = subscribed(&replica, &id).await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    let mut rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER FUNCTION links.{from} RENAME TO {to}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+    };
+    let failures = async || replica.job_failures("listen").await;
+    let before = failures().await;
+    rename("clicks_after", "clicks_away").await;
+    replica.follow(&slug).await;
+    replica.expect_counts(&id, [1, 1, 1, 0]).await;
+    eventually(async || (failures().await > before).then_some(())).await;
+    rename("clicks_away", "clicks_after").await;
+    let click = socket.next_data("1").await;
+    assert_eq!(click["clicks"]["totals"]["total"], 1);
+}
+
 #[tokio::test]
 async fn only_new_clicks_of_the_subscribed_link_are_sent() {
     let replica = Replica::start().await;

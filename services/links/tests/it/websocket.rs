@@ -1,7 +1,10 @@
 //! graphql-transport-ws: messages and close codes.
 
 use serde_json::json;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use crate::support::{ALICE, BOB, Cluster, Replica, Socket, eventually, problem_code};
 
@@ -72,6 +75,19 @@ async fn invalid_documents_get_an_error_and_the_socket_stays_open() {
         socket.receive().await["payload"][0]["extensions"]["field"],
         "query"
     );
+}
+
+/// RFC 6455, 5.5.1. Browsers report 1006 otherwise.
+#[tokio::test]
+async fn a_close_of_the_client_is_answered() {
+    let replica = Replica::start().await;
+    let mut socket = replica.socket_of(ALICE).await;
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "done".into(),
+    };
+    socket.send(Message::Close(Some(frame))).await;
+    assert_eq!(socket.close_code().await, 1000);
 }
 
 #[tokio::test]

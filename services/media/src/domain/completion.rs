@@ -12,7 +12,8 @@
 //! - An asset changes from pending to another state once, in the database. Replicas that complete
 //!   the same asset copy the same file, and one of them wins.
 //! - A crash after the copy leaves a pending asset, whose retry or sweep finds the copy by its row.
-//!   The row stays while a replica may copy (`completing_until`), even if the asset is deleted.
+//!   The row stays while any replica may copy (`completing_until`), even if the asset is deleted; only
+//!   time ends that, since one replica does not know of the copies of another.
 //! - A version is inserted in the statement that makes its asset ready, and never changes.
 //! - Whatever is uploaded to `incoming/UPLOAD` afterwards is deleted by the sweep once the URL is dead.
 

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
-use quartet_db::begin_as;
 use quartet_service::idempotency::Reply;
 
 use crate::{
@@ -90,20 +89,13 @@ pub(crate) async fn presign(
         expires_at: upload.expires_at,
         request: ctx.objects.sign_upload(&upload, disposition, validity),
     };
-    let mut tx = begin_as(&ctx.db, actor.principals()).await?;
+    let mut db = reply.begin(&ctx.db).await?;
     // An upload that starts just before the URL expires may take as long as one is waited for.
     let late = Duration::from_secs(ctx.config.uploads.abandoned_after_seconds);
     let incoming_until = validity.ends_at() + late;
-    uploads::insert(
-        &mut tx,
-        actor.owner(),
-        &presigned.asset,
-        &upload,
-        incoming_until,
-    )
-    .await?;
-    reply.keep(&mut tx, &presigned).await?;
-    tx.commit().await?;
+    uploads::insert(&mut db, actor, &presigned.asset, &upload, incoming_until).await?;
+    reply.keep(&mut db, &presigned).await?;
+    db.commit().await?;
     ctx.metrics.presigned.inc();
     Ok(presigned)
 }

@@ -1,6 +1,6 @@
 //! Values that a client declares: file names, checksums, sizes.
 
-use quartet_common::problem::Rule;
+use quartet_common::{problem::Rule, text as characters};
 
 const MAX_NAME_BYTES: usize = 255;
 /// Of a SHA-256.
@@ -15,12 +15,16 @@ pub(crate) fn file_name(text: &str) -> Result<String, Rule> {
     // In the untrimmed text: `trim` would remove some control characters at the ends.
     if text
         .chars()
-        .any(|c| c.is_control() || c == '/' || c == '\\')
+        .any(|c| characters::is_control(c) || c == '/' || c == '\\')
     {
         return Err(Rule::new(
             "invalid_characters",
-            "must not contain control characters, slashes or backslashes",
+            "must not contain control characters, direction marks, slashes or backslashes",
         ));
+    }
+    if !characters::has_visible(name) {
+        let detail = "must contain a visible character";
+        return Err(Rule::new("invalid_name", detail));
     }
     if name == "." || name == ".." {
         return Err(Rule::new("invalid_name", "must not be `.` or `..`"));
@@ -65,6 +69,9 @@ mod tests {
             "a\u{0}b",
             "a\nb",
             "a\n",
+            "a\u{202e}gpj.exe",
+            "a\u{200f}",
+            "\u{200b}",
             &"x".repeat(256),
         ] {
             assert!(file_name(name).is_err(), "{name:?}");

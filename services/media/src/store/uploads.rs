@@ -2,6 +2,7 @@
 //! one owner.
 
 use chrono::{DateTime, Utc};
+use quartet_auth::Actor;
 use quartet_common::principal::Principal;
 use quartet_db::statement;
 use sqlx::PgConnection;
@@ -28,25 +29,33 @@ pub(crate) struct UploadRow {
 }
 
 /// Stores a new asset with its upload; until `incoming_until` the file may arrive.
+///
+/// The statement itself sets the principals for row-level security, so that it can stand alone: a
+/// transaction of `begin_as` takes two more round trips. Its rows come from the row that sets them, so
+/// they are set before the first row is checked, and end with the transaction as always.
 pub(crate) async fn insert(
     db: &mut PgConnection,
-    owner: &Principal,
+    actor: &Actor,
     asset: &AssetRow,
     upload: &UploadRow,
     incoming_until: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    let principals = actor.principals().iter();
+    let principals: Vec<String> = principals.map(|it| it.as_str().to_owned()).collect();
     statement(
         "uploads.insert",
         sqlx::query!(
-            "WITH asset AS (
+            "WITH acting AS MATERIALIZED (
+                 SELECT set_config('quartet.principals', $15::text[]::text, true)
+             ), asset AS (
                  INSERT INTO media.assets (id, owner, status, visibility, file_name, created_at, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $6)
+                 SELECT $1, $2, $3, $4, $5, $6, $6 FROM acting
              )
              INSERT INTO media.uploads (id, asset_id, owner, status, version_id, object_key,
                  content_type, size_bytes, checksum_sha256, expires_at, incoming_until, created_at)
-             VALUES ($7, $1, $2, 'pending', $8, $9, $10, $11, $12, $13, $14, $6)",
+             SELECT $7, $1, $2, 'pending', $8, $9, $10, $11, $12, $13, $14, $6 FROM acting",
             asset.id.uuid(),
-            owner.as_str(),
+            actor.owner().as_str(),
             asset.status as Status,
             asset.visibility as Visibility,
             asset.file_name,
@@ -59,6 +68,7 @@ pub(crate) async fn insert(
             upload.checksum_sha256,
             upload.expires_at,
             incoming_until,
+            &principals,
         )
         .execute(db),
     )
@@ -68,6 +78,9 @@ pub(crate) async fn insert(
 
 /// The upload of a pending asset, which keeps the rows of both until `until` even if the asset is
 /// deleted; `None` when the asset is no longer pending.
+///
+/// Nothing ends a hold but time: several replicas may hold an upload, and what one of them has finished
+/// says nothing about the copies of the others.
 pub(crate) async fn hold(
     db: &mut PgConnection,
     owner: &Principal,
@@ -111,7 +124,7 @@ pub(crate) async fn accept(
                  UPDATE media.assets AS a SET status = 'ready', current_version = $3, updated_at = $5
                  WHERE a.id = $1 AND a.owner = $2 AND a.status = 'pending' RETURNING a.id
              ), upload AS (
-                 UPDATE media.uploads AS u SET status = 'accepted', completing_until = NULL
+                 UPDATE media.uploads AS u SET status = 'accepted'
                  FROM asset WHERE u.id = $4 AND u.asset_id = asset.id RETURNING u.*
              )
              INSERT INTO media.asset_versions (id, asset_id, owner, object_key, content_type,
@@ -145,7 +158,7 @@ pub(crate) async fn reject(
                  UPDATE media.assets AS a SET status = 'failed', updated_at = $4
                  WHERE a.id = $1 AND a.owner = $2 AND a.status = 'pending' RETURNING a.id
              )
-             UPDATE media.uploads AS u SET status = 'rejected', completing_until = NULL
+             UPDATE media.uploads AS u SET status = 'rejected'
              FROM asset WHERE u.id = $3 AND u.asset_id = asset.id",
             upload.asset_id.uuid(),
             owner.as_str(),

@@ -141,6 +141,35 @@ async fn row_level_security_hides(app: &TestApp, table: &str) {
     }
 }
 
+/// A presign is one statement, which sets the principals and inserts.
+#[tokio::test]
+async fn row_level_security_holds_within_the_statement_that_sets_principals() {
+    let app = TestApp::start().await;
+    let pool = app.role_pool().await;
+    for (principals, allowed) in [
+        (&["usr_a"][..], true),
+        (&["usr_b", "usr_a"], true),
+        (&["usr_b"], false),
+        (&[], false),
+    ] {
+        let insert = sqlx::query(
+            "WITH acting AS MATERIALIZED (
+                 SELECT set_config('quartet.principals', $1::text[]::text, true)
+             )
+             INSERT INTO media.assets
+                 (id, owner, status, visibility, file_name, created_at, updated_at)
+             SELECT gen_random_uuid(), 'usr_a', 'pending', 'private', 'a', now(), now()
+             FROM acting",
+        );
+        // The same connection each time: nothing of the statement before is left.
+        let inserted = insert.bind(principals).execute(&pool).await;
+        assert_eq!(inserted.is_ok(), allowed, "{principals:?}");
+        let left = "SELECT coalesce(current_setting('quartet.principals', true), '')";
+        let left: String = sqlx::query_scalar(left).fetch_one(&pool).await.unwrap();
+        assert_eq!(left, "");
+    }
+}
+
 #[tokio::test]
 async fn uploads_work_behind_a_pooler_in_transaction_mode() {
     let app = TestApp::start_pooled().await;

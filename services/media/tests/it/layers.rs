@@ -23,7 +23,11 @@ fn imports_point_downward() {
                 "axum http query query_as query_scalar aws_sdk_s3",
             ],
             ["error", "problems store", ""],
-            ["store", "config", "axum http"],
+            [
+                "store",
+                "config",
+                "axum http AssertSqlSafe raw_sql QueryBuilder",
+            ],
             ["config", "", "axum sqlx"],
             ["metrics", "", "axum sqlx"],
             ["problems", "", "axum sqlx"],

@@ -10,6 +10,7 @@ mod isolation;
 mod layers;
 mod presign;
 mod start;
+mod statements;
 mod streams;
 mod support;
 mod sweep;

@@ -263,16 +263,26 @@ impl TestApp {
         reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 
-    /// The keys of all objects in a bucket.
-    pub(crate) async fn keys(&self, bucket: &str) -> Vec<String> {
+    /// The S3 client of an administrator.
+    fn s3(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::config::Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("auto"))
             .endpoint_url(format!("http://{}", self.store.address))
             .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
             .force_path_style(true);
-        let client = aws_sdk_s3::Client::from_conf(config.build());
-        let list = client.list_objects_v2().bucket(bucket).send();
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// Stores [`PNG`], as a copy does.
+    pub(crate) async fn store_object(&self, bucket: &str, key: &str) {
+        let put = self.s3().put_object().bucket(bucket).key(key);
+        put.body(PNG.to_vec().into()).send().await.unwrap();
+    }
+
+    /// The keys of all objects in a bucket.
+    pub(crate) async fn keys(&self, bucket: &str) -> Vec<String> {
+        let list = self.s3().list_objects_v2().bucket(bucket).send();
         let list = list.await.unwrap();
         let keys = list.contents().iter().filter_map(|object| object.key());
         keys.map(str::to_owned).collect()

@@ -167,3 +167,39 @@ async fn the_backlog_is_counted_while_the_store_is_away() {
             .contains("media_sweep_backlog{service=\"media\"} 3")
     );
 }
+
+/// Two replicas complete an upload: one has decided, the copy of the other is still on its way.
+#[tokio::test]
+async fn a_copy_of_another_replica_is_swept_however_late_it_lands() {
+    for outcome in ["ready", "failed"] {
+        let app = TestApp::start().await;
+        let presigned = app.presign("usr_a", &png("public")).await;
+        let id = id_of(&presigned["asset"]);
+        assert_eq!(app.put(&presigned, PNG, &[]).await, 200);
+        let mut admin = app.database.connect_as_admin().await;
+        // What the other replica has verified was replaced by a file that does not match.
+        let declared = if outcome == "ready" { PNG.len() } else { 1 };
+        let held = "UPDATE media.uploads SET completing_until = $1, size_bytes = $2
+            RETURNING object_key";
+        let until = app.clock.now() + past_abandonment() * 2;
+        let object_key: String = sqlx::query_scalar(held)
+            .bind(until)
+            .bind(i64::try_from(declared).unwrap())
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        app.complete("usr_a", id).await;
+        let path = format!("/v1/media/assets/{id}");
+        let settled = json_of(app.get(&path, "usr_a").await, 200).await;
+        assert_eq!(settled["status"], outcome);
+        assert_eq!(app.delete(&path, "usr_a").await.status(), 204);
+
+        app.clock.advance(past_abandonment());
+        assert_eq!(app.state.sweep_once().await.unwrap(), 0, "{outcome}: held");
+        app.store_object("quartet-public", &object_key).await;
+        app.clock.advance(past_abandonment());
+        assert_eq!(app.state.sweep_once().await.unwrap(), 1, "{outcome}");
+        assert_eq!(app.keys("quartet-public").await, Vec::<String>::new());
+        assert!(app.rows().await.is_empty());
+    }
+}

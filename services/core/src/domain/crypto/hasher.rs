@@ -35,12 +35,12 @@ use super::{
     lanes::{Lanes, Place},
     slots::{Slot, Slots},
 };
-use crate::{config::Passwords, error::Error};
+use crate::{config::Passwords, error::Error, metrics::CoreMetrics};
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_common::config::ConfigError;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -49,7 +49,48 @@ use secrecy::{ExposeSecret, SecretString};
 const NETWORK_ATTEMPTS_PER_SLOT: usize = 4;
 const SALT_BYTES: usize = 16;
 
-type Memory = Vec<Block>;
+/// The blocks of one slot, counted while they are held.
+struct Memory {
+    blocks: Vec<Block>,
+    bytes: Gauge,
+}
+
+impl Memory {
+    fn new(bytes: &Gauge) -> Self {
+        Self {
+            blocks: Vec::new(),
+            bytes: bytes.clone(),
+        }
+    }
+
+    fn at_least(&mut self, count: usize) -> &mut [Block] {
+        if self.blocks.len() < count {
+            self.bytes.inc_by(bytes_of(count - self.blocks.len()));
+            // Exactly: room to grow would not be used.
+            self.blocks.reserve_exact(count - self.blocks.len());
+            self.blocks.resize(count, Block::new());
+        }
+        &mut self.blocks[..count]
+    }
+
+    fn at_most(&mut self, count: usize) {
+        if self.blocks.len() > count {
+            self.bytes.dec_by(bytes_of(self.blocks.len() - count));
+            self.blocks.truncate(count);
+            self.blocks.shrink_to_fit();
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.bytes.dec_by(bytes_of(self.blocks.len()));
+    }
+}
+
+fn bytes_of(blocks: usize) -> i64 {
+    i64::try_from(blocks * Block::SIZE).unwrap_or(i64::MAX)
+}
 
 /// Cheap to clone; clones share the bounds.
 #[derive(Clone)]
@@ -65,6 +106,7 @@ struct Inner {
     /// Verified when the account does not exist, so that both cases take the same time.
     decoy: String,
     count: Counter,
+    hashing_bytes: Gauge,
 }
 
 /// The result of comparing a password with a stored hash.
@@ -85,7 +127,7 @@ impl fmt::Debug for Hasher {
 impl Hasher {
     /// # Errors
     /// When argon2 rejects the parameters.
-    pub(crate) fn new(settings: &Passwords, count: Counter) -> Result<Self, ConfigError> {
+    pub(crate) fn new(settings: &Passwords, metrics: &CoreMetrics) -> Result<Self, ConfigError> {
         let invalid = |error: String| ConfigError::invalid("passwords.memory_kib", error);
         let params = Params::new(
             settings.memory_kib,
@@ -95,7 +137,7 @@ impl Hasher {
         )
         .map_err(|error| invalid(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(&metrics.hashing_bytes);
         let decoy = hash(&argon2, &rand::random::<[u8; 16]>(), &mut memory)
             .ok_or_else(|| invalid("argon2 rejects the parameters".to_owned()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -113,7 +155,8 @@ impl Hasher {
             // Not the decoy's: a process that has hashed nothing yet holds nothing.
             memory: Mutex::default(),
             decoy,
-            count,
+            count: metrics.password_hashes.clone(),
+            hashing_bytes: metrics.hashing_bytes.clone(),
         })))
     }
 
@@ -225,16 +268,13 @@ impl Inner {
 
     fn take_memory(&self) -> Memory {
         let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        free.pop().unwrap_or_default()
+        free.pop()
+            .unwrap_or_else(|| Memory::new(&self.hashing_bytes))
     }
 
     fn return_memory(&self, mut memory: Memory) {
         // A stored hash may have needed more than the current parameters do.
-        let needed = self.argon2.params().block_count();
-        if memory.len() > needed {
-            memory.truncate(needed);
-            memory.shrink_to_fit();
-        }
+        memory.at_most(self.argon2.params().block_count());
         let mut free = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         free.push(memory);
     }
@@ -276,12 +316,9 @@ fn fill(
     output: &mut [u8],
     memory: &mut Memory,
 ) -> Option<()> {
-    let blocks = argon2.params().block_count();
-    if memory.len() < blocks {
-        memory.resize(blocks, Block::new());
-    }
+    let blocks = memory.at_least(argon2.params().block_count());
     argon2
-        .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
+        .hash_password_into_with_memory(password, salt, output, blocks)
         .ok()
 }
 

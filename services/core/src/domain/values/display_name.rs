@@ -1,11 +1,12 @@
 //! The name under which others see a user.
 
-use quartet_common::problem::Rule;
+use quartet_common::{problem::Rule, text as characters};
 use unicode_normalization::UnicodeNormalization;
 
 const MAX_CHARACTERS: usize = 100;
 
-/// 1 to 100 characters without control characters, trimmed, in Unicode form NFC.
+/// 1 to 100 characters without control characters and direction marks, at least one of them visible,
+/// trimmed, in Unicode form NFC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DisplayName(String);
 
@@ -18,7 +19,7 @@ impl DisplayName {
             return Err(too_long());
         }
         let name: String = text.trim().nfc().collect();
-        if name.is_empty() {
+        if !characters::has_visible(&name) {
             return Err(Rule::new(
                 "empty",
                 "must contain a visible character; null clears the name",
@@ -28,10 +29,7 @@ impl DisplayName {
             return Err(too_long());
         }
         // In the untrimmed text: `trim` would remove some of them at the ends.
-        if text
-            .chars()
-            .any(|c| c.is_control() || is_invisible_format(c))
-        {
+        if text.chars().any(characters::is_control) {
             return Err(Rule::new(
                 "control_character",
                 "must not contain control characters or direction marks",
@@ -43,11 +41,6 @@ impl DisplayName {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Line separators and direction marks, which make a name look like another one.
-fn is_invisible_format(c: char) -> bool {
-    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn too_long() -> Rule {
@@ -88,6 +81,9 @@ mod tests {
             "a\n",
             "a\u{0}b",
             "a\u{202e}b",
+            "a\u{61c}b",
+            "\u{200b}",
+            "\u{3164}\u{ad}",
             "a\u{7f}",
             &long,
             &huge,

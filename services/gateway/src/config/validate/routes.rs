@@ -195,7 +195,7 @@ fn check_action(
     }
 }
 
-/// A URL, or a path of the same origin.
+/// A URL, or a path of the same origin. The client does not choose its host.
 fn check_redirect(
     key: &str,
     text: &str,
@@ -203,10 +203,18 @@ fn check_redirect(
     checker: &mut Checker,
 ) -> Option<Template> {
     let is_path = text.starts_with('/') && !text.starts_with("//");
-    let template = if is_path || text.starts_with("https://") || text.starts_with("http://") {
-        Template::parse(text, paths)
-    } else {
-        Err("must be a URL or a path that starts with /".to_owned())
+    let rest = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    let template = match host {
+        // Browsers read it as a slash.
+        _ if text.contains('\\') => Err("must not contain a backslash".to_owned()),
+        Some(host) if host.is_empty() || host.contains('{') => {
+            Err("must name its host without a segment of the path".to_owned())
+        }
+        None if !is_path => Err("must be a URL or a path that starts with /".to_owned()),
+        _ => Template::parse(text, paths),
     };
     checker.ok(&format!("{key}.redirect"), template)
 }

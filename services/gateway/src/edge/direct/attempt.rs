@@ -98,7 +98,7 @@ impl InFlight<'_> {
             let attempts = &mut self.ctx.attempts;
             let replica = upstream
                 .acquire(attempts.key, &attempts.tried, now)
-                .ok_or(Failed::unreachable(None))?;
+                .ok_or_else(|| Failed::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);
             attempts.started = Some(now);

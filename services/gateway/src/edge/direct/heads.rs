@@ -194,8 +194,8 @@ pub(super) fn write_response(
     let mut has_date = false;
     for field in head.fields {
         let name = field.name.as_bytes();
-        has_date |= name.eq_ignore_ascii_case(b"date");
         if passes(head, name) && !edits.removes(name) {
+            has_date |= name.eq_ignore_ascii_case(b"date");
             write_field(name, field.value, out);
         }
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     edge::{
         client_stream::ClientStream,
-        ctx::{Ctx, Received, peer_ip},
+        ctx::{Ctx, Matched, Received, peer_ip},
         downstream::is_dropped,
         logging, reply,
         request::route,
@@ -48,7 +48,9 @@ pub(in crate::edge) struct Direct {
 pub(super) struct Connection {
     pub(super) state: Arc<State>,
     /// The one in force when the last request began: asking for the current one is a comparison then.
-    snapshot: Arc<Snapshot>,
+    /// A request takes it and gives it back; clones would be counted in a place that all threads
+    /// write to.
+    snapshot: Option<Arc<Snapshot>>,
     peer: Option<IpAddr>,
     tls: bool,
     /// An address of the client and its text.
@@ -105,7 +107,7 @@ impl Direct {
             head: RequestHead::default(),
             connection: Connection {
                 state: Arc::clone(state),
-                snapshot: state.snapshot(),
+                snapshot: None,
                 peer,
                 tls: stream.get_ssl_digest().is_some(),
                 client: (client, client.to_string().into()),
@@ -116,11 +118,7 @@ impl Direct {
 
     /// The snapshot in force.
     pub(in crate::edge) fn snapshot(&mut self) -> &Arc<Snapshot> {
-        let Connection {
-            state, snapshot, ..
-        } = &mut self.connection;
-        state.refresh(snapshot);
-        snapshot
+        self.connection.snapshot()
     }
 
     /// Reads the head of the next request.
@@ -142,29 +140,14 @@ impl Direct {
         stream: &mut ClientStream,
         head: &[u8],
     ) -> Served {
-        let snapshot = Arc::clone(self.snapshot());
-        let server = &snapshot.config.model.server;
-        if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
+        let snapshot = self.connection.take_snapshot();
+        let Some(matched) = self.select(&snapshot, stream, head) else {
+            self.connection.snapshot = Some(snapshot);
             return Served::Declined;
-        }
-        self.head.drop_fields(head, |name| is_dropped(name, server));
+        };
         let connection = &mut self.connection;
         let (view, method) = (self.head.view(head), self.head.method());
-        let received = Received {
-            method,
-            version: Version::HTTP_11,
-            target: view.target(),
-            path: view.path(),
-            authority: None,
-            headers: &view,
-        };
-        let matched = route(&snapshot, received)
-            .ok()
-            .filter(|matched| matched.route.direct)
-            .filter(|matched| !self.head.asks_upgrade() || opens(&matched.route, received));
-        let Some(matched) = matched else {
-            return Served::Declined;
-        };
+        let received = received(method, &view);
         connection.state.metrics.direct_requests.inc();
         let mut ctx = Ctx::new(snapshot);
         ctx.identify(received, connection.peer, &connection.state);
@@ -179,7 +162,7 @@ impl Direct {
             ctx,
         };
         match request.respond(received).await {
-            Outcome::Ended(ended) => request.end(&ended, self.head.close()).await,
+            Outcome::Ended(ended) => request.end(ended, self.head.close()).await,
             Outcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
         }
     }
@@ -190,10 +173,48 @@ impl Direct {
         Tunnel::new(stream, alarm, state, opened)
     }
 
+    /// The route, if this path serves the request. Leaves out the fields that no upstream should see.
+    fn select(
+        &mut self,
+        snapshot: &Snapshot,
+        stream: &ClientStream,
+        head: &[u8],
+    ) -> Option<Matched> {
+        let server = &snapshot.config.model.server;
+        if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
+            return None;
+        }
+        self.head.drop_fields(head, |name| is_dropped(name, server));
+        let view = self.head.view(head);
+        let received = received(self.head.method(), &view);
+        let matched = route(snapshot, received).ok()?;
+        let opens = !self.head.asks_upgrade() || opens(&matched.route, received);
+        (matched.route.direct && opens).then_some(matched)
+    }
+
     /// Another attempt would need a body that this path does not keep.
     fn needs_stored_body(&self, stream: &ClientStream) -> bool {
         let received = stream.body_received() as u64;
         received < self.head.body_bytes() && self.head.method().is_idempotent()
+    }
+}
+
+impl Connection {
+    fn snapshot(&mut self) -> &Arc<Snapshot> {
+        let known = self.snapshot.get_or_insert_with(|| self.state.snapshot());
+        self.state.refresh(known);
+        known
+    }
+
+    /// The snapshot in force, for one request.
+    fn take_snapshot(&mut self) -> Arc<Snapshot> {
+        match self.snapshot.take() {
+            Some(mut known) => {
+                self.state.refresh(&mut known);
+                known
+            }
+            None => self.state.snapshot(),
+        }
     }
 }
 
@@ -204,6 +225,17 @@ impl Ended {
         let slow = self.status == Some(StatusCode::REQUEST_TIMEOUT.as_u16());
         let silent = is_last && stream.has_ended() && stream.ahead().is_empty();
         !self.keep && self.status.is_some() && !slow && !silent
+    }
+}
+
+fn received<'r>(method: &'r Method, head: &'r RequestView<'r>) -> Received<'r> {
+    Received {
+        method,
+        version: Version::HTTP_11,
+        target: head.target(),
+        path: head.path(),
+        authority: None,
+        headers: head,
     }
 }
 
@@ -225,8 +257,9 @@ impl InFlight<'_> {
     }
 
     /// Logs the end, and reads what the client is still sending.
-    async fn end(&mut self, ended: &Ended, is_last: bool) -> Served {
-        self.log(ended);
+    async fn end(mut self, ended: Ended, is_last: bool) -> Served {
+        self.log(&ended);
+        self.connection.snapshot = Some(self.ctx.snapshot);
         if ended.lingers(is_last, self.stream) {
             Box::pin(linger(self.stream)).await;
         }

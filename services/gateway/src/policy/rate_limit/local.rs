@@ -93,23 +93,19 @@ impl LocalCounter {
         }
     }
 
-    /// Counts one request, unless the limit is used up.
-    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>) -> Outcome {
-        self.count_at(limit, subject, self.now_ms())
+    /// The time of a request, for all that is counted of it.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What `count` would say, with nothing counted.
-    pub(super) fn look(&self, limit: &Limit, subject: Subject<'_>) -> Outcome {
-        self.look_at(limit, subject, self.now_ms())
-    }
-
-    /// Takes back the last request that counted, unless its slice has expired.
-    pub(super) fn give_back(&self, limit: &Limit, subject: Subject<'_>) {
+    /// Takes back a request that was counted at `at`, unless its slice has expired. Not the last one
+    /// that counted: a request of another thread in an older slice would then expire too early.
+    pub(super) fn give_back(&self, limit: &Limit, subject: Subject<'_>, at: u64) {
         let key = Key::new(&limit.name, subject);
         let (mut shard, _) = self.shard(key.as_bytes());
         let window = shard.get_mut(key.as_bytes());
         if let Some(window) = window.filter(|window| window.slice_ms == slice_ms(limit)) {
-            window.give_back();
+            window.give_back(at);
         }
     }
 
@@ -119,7 +115,8 @@ impl LocalCounter {
         (lock(&self.shards[index]), hash)
     }
 
-    fn look_at(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
+    /// What `count` would say, with nothing counted.
+    pub(super) fn look(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
         let key = Key::new(&limit.name, subject);
         let (mut shard, _) = self.shard(key.as_bytes());
         let window = shard.get_mut(key.as_bytes());
@@ -133,11 +130,8 @@ impl LocalCounter {
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn count_at(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
+    /// Counts one request, unless the limit is used up.
+    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
         let key = Key::new(&limit.name, subject);
         let key = key.as_bytes();
         let (mut shard, hash) = self.shard(key);
@@ -174,7 +168,9 @@ impl Window {
         if !before.allowed {
             return before;
         }
-        self.counts[slot(self.newest)] += 1;
+        if let Some(counted) = self.slice_of(now) {
+            *counted += 1;
+        }
         Outcome {
             remaining: before.remaining.saturating_sub(1),
             reset: self.reset(now),
@@ -193,12 +189,19 @@ impl Window {
         }
     }
 
-    fn give_back(&mut self) {
-        let oldest = self.newest.saturating_sub(SLICES as u64);
-        let last = (oldest..=self.newest).rev().map(slot);
-        if let Some(at) = last.into_iter().find(|&at| self.counts[at] > 0) {
-            self.counts[at] -= 1;
+    fn give_back(&mut self, at: u64) {
+        if let Some(counted) = self.slice_of(at) {
+            // Less was counted if the window was evicted in between.
+            *counted = counted.saturating_sub(1);
         }
+    }
+
+    /// The count of the slice of this time, unless it has expired. It need not be the newest: another
+    /// thread may have read the clock later and counted first.
+    fn slice_of(&mut self, at: u64) -> Option<&mut u32> {
+        let slice = at / self.slice_ms;
+        let is_kept = slice <= self.newest && self.newest - slice <= SLICES as u64;
+        is_kept.then(|| &mut self.counts[slot(slice)])
     }
 
     /// Clears the slots of the slices that have expired. Time is monotonic.
@@ -318,7 +321,7 @@ mod tests {
         let mut now = 17;
         let mut step = 1;
         while now < 60_000 {
-            if counter.count_at(&limit, Subject::User("u"), now).allowed {
+            if counter.count(&limit, Subject::User("u"), now).allowed {
                 allowed.push(now);
             }
             step = (step * 7 + 3) % 211;
@@ -342,7 +345,7 @@ mod tests {
     fn reset_is_when_one_more_request_is_allowed() {
         let counter = LocalCounter::new(10);
         let limit = limit(2, 60);
-        let take = |now| counter.count_at(&limit, Subject::User("u"), now);
+        let take = |now| counter.count(&limit, Subject::User("u"), now);
         assert_eq!(take(1_000).remaining, 1);
         assert_eq!(take(20_000).remaining, 0);
         let refused = take(30_000);
@@ -362,7 +365,7 @@ mod tests {
             ..one.clone()
         };
         let address = |text: &str| Subject::ClientIp(text.parse().unwrap());
-        let take = |limit: &Limit, subject| counter.count_at(limit, subject, 0).allowed;
+        let take = |limit: &Limit, subject| counter.count(limit, subject, 0).allowed;
         assert!(take(&one, Subject::User("a")) && !take(&one, Subject::User("a")));
         assert!(take(&other, Subject::User("a")) && take(&one, Subject::User("b")));
         assert!(take(&one, address("192.0.2.1")) && take(&one, address("192.0.2.2")));
@@ -376,14 +379,28 @@ mod tests {
     fn what_is_given_back_can_be_taken_again() {
         let counter = LocalCounter::new(10);
         let (limit, subject) = (limit(2, 60), Subject::User("u"));
-        assert_eq!(counter.look(&limit, subject).remaining, 2);
-        for _ in 0..5 {
-            assert!(counter.count(&limit, subject).allowed);
-            assert_eq!(counter.look(&limit, subject).remaining, 1);
-            counter.give_back(&limit, subject);
+        assert_eq!(counter.look(&limit, subject, 0).remaining, 2);
+        for now in 0..5 {
+            assert!(counter.count(&limit, subject, now).allowed);
+            assert_eq!(counter.look(&limit, subject, now).remaining, 1);
+            counter.give_back(&limit, subject, now);
         }
-        counter.give_back(&limit, subject);
-        assert_eq!(counter.look(&limit, subject).remaining, 2);
+        counter.give_back(&limit, subject, 5);
+        assert_eq!(counter.look(&limit, subject, 5).remaining, 2);
+    }
+
+    #[test]
+    fn only_the_slice_of_the_request_gets_it_back() {
+        let counter = LocalCounter::new(10);
+        // Slices of 3 s.
+        let (limit, subject) = (limit(2, 60), Subject::User("u"));
+        // One thread counts at 2,999 ms, another at 3,000 ms, then the first gives its own back.
+        counter.count(&limit, subject, 3_000);
+        assert!(counter.count(&limit, subject, 2_999).allowed);
+        counter.give_back(&limit, subject, 2_999);
+        // The other one still counts while it is in the window, and no longer.
+        assert_eq!(counter.look(&limit, subject, 65_999).remaining, 1);
+        assert_eq!(counter.look(&limit, subject, 66_000).remaining, 2);
     }
 
     #[test]
@@ -393,11 +410,11 @@ mod tests {
         let busy = Subject::User("busy");
         for number in 0..20_000_u32 {
             let now = u64::from(number);
-            counter.count_at(&limit, busy, now);
+            counter.count(&limit, busy, now);
             let address = IpAddr::from(number.to_be_bytes());
-            counter.count_at(&limit, Subject::ClientIp(address), now);
+            counter.count(&limit, Subject::ClientIp(address), now);
         }
-        let used = 1_000_000 - counter.count_at(&limit, busy, 20_000).remaining;
+        let used = 1_000_000 - counter.count(&limit, busy, 20_000).remaining;
         assert_eq!(used, 20_001);
     }
 
@@ -407,7 +424,7 @@ mod tests {
         let limit = limit(5, 1);
         for number in 0..5_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());
-            counter.count_at(&limit, Subject::ClientIp(address), 0);
+            counter.count(&limit, Subject::ClientIp(address), 0);
         }
         assert!(counter.len() <= 640, "{}", counter.len());
         for shard in &counter.shards {

@@ -57,32 +57,32 @@ impl NamedLimit {
     }
 
     /// The quota as it is.
-    fn look(&self, subject: Subject<'_>) -> Outcome {
-        let own = self.counter.look(&self.limit, subject);
-        let site = site_of(subject).map(|site| self.counter.look(&self.site, site));
+    fn look(&self, subject: Subject<'_>, now: u64) -> Outcome {
+        let own = self.counter.look(&self.limit, subject, now);
+        let site = site_of(subject).map(|site| self.counter.look(&self.site, site, now));
         site.filter(|site| own.allowed && !site.allowed)
             .unwrap_or(own)
     }
 
     /// Counts a request, unless the quota is used up.
-    fn take(&self, subject: Subject<'_>) -> Outcome {
-        let own = self.counter.count(&self.limit, subject);
+    fn take(&self, subject: Subject<'_>, now: u64) -> Outcome {
+        let own = self.counter.count(&self.limit, subject, now);
         let Some(site) = site_of(subject).filter(|_| own.allowed) else {
             return own;
         };
-        let site = self.counter.count(&self.site, site);
+        let site = self.counter.count(&self.site, site, now);
         if site.allowed {
             return own;
         }
-        self.counter.give_back(&self.limit, subject);
+        self.counter.give_back(&self.limit, subject, now);
         site
     }
 
-    /// The request that was just counted has been refused elsewhere.
-    fn give_back(&self, subject: Subject<'_>) {
-        self.counter.give_back(&self.limit, subject);
+    /// The request that was counted at `at` has been refused elsewhere.
+    fn give_back(&self, subject: Subject<'_>, at: u64) {
+        self.counter.give_back(&self.limit, subject, at);
         if let Some(site) = site_of(subject) {
-            self.counter.give_back(&self.site, site);
+            self.counter.give_back(&self.site, site, at);
         }
     }
 
@@ -132,10 +132,14 @@ impl RateLimits {
             Some(claims) => Subject::User(&claims.sub),
             None => Subject::ClientIp(facts.client_ip),
         };
+        let Some(first) = self.limits.first() else {
+            return Flow::Continue;
+        };
+        let now = first.counter.now_ms();
         if self.limits.len() > 1 {
             let mut refusing = None;
             for (quota, named) in quotas.iter_mut().zip(&self.limits) {
-                let outcome = named.look(subject);
+                let outcome = named.look(subject, now);
                 *quota = Some(outcome.into());
                 if !outcome.allowed {
                     refusing.get_or_insert((named, outcome));
@@ -146,11 +150,11 @@ impl RateLimits {
             }
         }
         for (place, named) in self.limits.iter().enumerate() {
-            let outcome = named.take(subject);
+            let outcome = named.take(subject, now);
             quotas[place] = Some(outcome.into());
             if !outcome.allowed {
                 for earlier in &self.limits[..place] {
-                    earlier.give_back(subject);
+                    earlier.give_back(subject, now);
                 }
                 return named.refuse(outcome);
             }

@@ -82,7 +82,7 @@ async fn exchange(gateway: &Gateway, bytes: &[u8]) -> Vec<RawResponse> {
     responses
 }
 
-/// Whoever answers, and however early: a refusal is a problem, with a line in the log and a place in
+/// Gateway or upstream, and however early: a refusal is a problem, with a line in the log and a place in
 /// the metrics.
 async fn assert_refusals_are_problems(gateway: &Gateway, responses: &[RawResponse]) {
     let refused = responses.iter().filter(|response| response.status >= 400);

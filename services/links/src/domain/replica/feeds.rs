@@ -125,7 +125,8 @@ impl Feeds {
     /// Delivers what was announced to the watchers of `links`, or of any link if `None`.
     ///
     /// # Errors
-    /// When the database fails. The next announcement delivers the same clicks.
+    /// When the database fails. The next announcement may pass over the same clicks: the caller has
+    /// to catch up.
     pub(crate) async fn announce(
         &self,
         db: &PgPool,

@@ -48,7 +48,7 @@ use crate::{
     config,
     domain::values::short_urls::{ShortUrl, ShortUrlRef},
     error::Error,
-    metrics::LinkMetrics,
+    metrics::LinksMetrics,
     store::{
         links::LinkId,
         redirects::{self, RedirectRow},
@@ -76,7 +76,7 @@ pub(crate) struct RedirectCache(Arc<Inner>);
 struct Inner {
     db: PgPool,
     clock: Clock,
-    metrics: LinkMetrics,
+    metrics: LinksMetrics,
     soft_ms: i64,
     hard_ms: i64,
     connection_wait: Duration,
@@ -139,7 +139,7 @@ impl RedirectCache {
         settings: &config::Redirects,
         db: PgPool,
         clock: Clock,
-        metrics: LinkMetrics,
+        metrics: LinksMetrics,
     ) -> Self {
         let hard_life = Duration::from_secs(settings.cache_keep_seconds);
         let known = Cache::<ShortUrl, Arc<Entry>>::builder()
@@ -256,7 +256,8 @@ impl Inner {
         if self.is_fresh(&entry, now) {
             return Found::Fresh(route);
         }
-        let age = now - entry.read.at;
+        // A clock that was set back makes a route old, not young.
+        let age = (now - entry.read.at).abs();
         if age >= self.hard_ms {
             return Found::Missing;
         }
@@ -301,7 +302,8 @@ impl Entry {
     /// Whether the caller is the one that reads the link again.
     fn claim(&self, now: i64) -> bool {
         let tried_at = self.tried_at.load(Ordering::Relaxed);
-        now - tried_at >= RETRY_MS
+        // Also when the clock was set back since.
+        (now - tried_at).abs() >= RETRY_MS
             && self
                 .tried_at
                 .compare_exchange(tried_at, now, Ordering::AcqRel, Ordering::Relaxed)
@@ -405,7 +407,7 @@ mod tests {
         };
         // No server listens there.
         let db = PgPoolOptions::new().connect_lazy("postgres://x@127.0.0.1:1/x");
-        let metrics = LinkMetrics::register(&Metrics::new("test"));
+        let metrics = LinksMetrics::register(&Metrics::new("test"));
         RedirectCache::new(&settings, db.unwrap(), Clock::system(), metrics)
     }
 

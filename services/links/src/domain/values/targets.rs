@@ -87,12 +87,13 @@ impl From<Target> for String {
     }
 }
 
-/// The host in one spelling: a trailing dot does not change it.
+/// The host in one spelling: a trailing dot does not change it, nor that an IPv4 address is written as
+/// an IPv6 one (`[::ffff:127.0.0.1]`).
 fn host_of(url: &Url) -> Option<String> {
     match url.host()? {
         Host::Domain(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
         Host::Ipv4(ip) => Some(ip.to_string()),
-        Host::Ipv6(ip) => Some(ip.to_string()),
+        Host::Ipv6(ip) => Some(ip.to_canonical().to_string()),
     }
 }
 
@@ -119,7 +120,11 @@ mod tests {
     fn own() -> OwnHosts {
         OwnHosts::new(
             &"https://go.example.com/s/".parse().unwrap(),
-            &["localhost:8080".into(), "[::1]:8080".into()],
+            &[
+                "localhost:8080".into(),
+                "[::1]:8080".into(),
+                "127.0.0.1:8080".into(),
+            ],
             domains(),
         )
     }
@@ -185,6 +190,8 @@ mod tests {
             "https://go%2eexample.com/s/abc",
             "http://localhost:8080/s/abc",
             "http://[0:0::1]:8080/s/abc",
+            "http://[::ffff:127.0.0.1]:8080/s/abc",
+            "http://[::ffff:7f00:1]:8080/s/abc",
             "https://brand.example/s/abc",
             "http://BRAND.example.:8080/",
         ] {

@@ -180,7 +180,7 @@ impl User {
     ///
     /// # Errors
     /// `RATE_LIMITED` after a while.
-    pub(crate) async fn counted(&self, text: String) -> Result<Bytes, Problem> {
+    pub(crate) async fn counted(self: &Arc<Self>, text: String) -> Result<Bytes, Problem> {
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let bytes = bytes.min(self.max_queued_bytes);
         let permits = Arc::clone(&self.queued_bytes).acquire_many_owned(bytes);
@@ -192,6 +192,7 @@ impl User {
         Ok(Bytes::from_owner(Counted {
             text,
             _permit: permit,
+            _user: Arc::clone(self),
         }))
     }
 
@@ -205,6 +206,8 @@ impl User {
 struct Counted {
     text: String,
     _permit: OwnedSemaphorePermit,
+    /// Keeps the user in the table: a new entry would count from zero.
+    _user: Arc<User>,
 }
 
 impl AsRef<[u8]> for Counted {

@@ -12,6 +12,9 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Value};
 
+/// Levels of lists and objects in one argument or variable. A filter that the schema allows has 17.
+pub(crate) const MAX_VALUE_LEVELS: usize = 20;
+
 /// Levels of recursion. The lexer bounds the nesting within one fragment, not that of fragments that
 /// use each other.
 const MAX_LEVELS: usize = 300;
@@ -39,6 +42,7 @@ pub(super) enum CostError {
     /// The fragment uses itself, directly or through others.
     FragmentCycle(String),
     TooDeep,
+    ValueTooDeep,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +80,12 @@ impl<'a> Costs<'a> {
         &mut self,
         operation: &'a OperationDefinition,
     ) -> Result<Cost, CostError> {
-        let directives = self.count_directives(&operation.directives);
+        let directives = self.count_directives(&operation.directives)?;
         for variable in &operation.variable_definitions {
-            self.count_directives(&variable.node.directives);
+            self.count_directives(&variable.node.directives)?;
+            if let Some(default) = &variable.node.default_value {
+                Size::of(&default.node, MAX_VALUE_LEVELS).within(0)?;
+            }
         }
         let mut cost = self.set(&operation.selection_set.node)?;
         cost.inputs = cost.inputs.saturating_add(directives);
@@ -105,7 +112,7 @@ impl<'a> Costs<'a> {
             return Ok(Cost::default());
         };
         self.states.insert(name, State::Open);
-        let directives = self.count_directives(&fragment.node.directives);
+        let directives = self.count_directives(&fragment.node.directives)?;
         let mut cost = self.set(&fragment.node.selection_set.node)?;
         cost.inputs = cost.inputs.saturating_add(directives);
         self.states.insert(name, State::Done(cost));
@@ -132,7 +139,7 @@ impl<'a> Costs<'a> {
 
     fn selection(&mut self, selection: &'a Selection) -> Result<Cost, CostError> {
         self.visited += 1;
-        let directives = self.count_directives(selection.directives());
+        let directives = self.count_directives(selection.directives())?;
         let mut cost = match selection {
             Selection::Field(field) => self.field(&field.node)?,
             Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
@@ -146,7 +153,7 @@ impl<'a> Costs<'a> {
         let inside = self.set(&field.selection_set.node)?;
         let inputs = inside
             .inputs
-            .saturating_add(self.arguments(&field.arguments))
+            .saturating_add(self.arguments(&field.arguments)?)
             .saturating_add(match field.name.node.as_str() {
                 "__schema" | "__type" => INTROSPECTION_INPUTS,
                 _ => 0,
@@ -161,60 +168,102 @@ impl<'a> Costs<'a> {
     }
 
     /// Returns the number of values in the arguments of the directives.
-    fn count_directives(&mut self, directives: &[Positioned<Directive>]) -> u64 {
+    fn count_directives(&mut self, directives: &[Positioned<Directive>]) -> Result<u64, CostError> {
         self.directives += directives.len();
-        let arguments = directives
+        sum(directives
             .iter()
-            .map(|it| self.arguments(&it.node.arguments));
-        arguments.fold(0, u64::saturating_add)
+            .map(|it| self.arguments(&it.node.arguments)))
     }
 
-    fn arguments(&self, arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
-        let sizes = arguments.iter().map(|(_, value)| self.size(&value.node));
-        sizes.fold(0, u64::saturating_add)
+    fn arguments(
+        &self,
+        arguments: &[(Positioned<Name>, Positioned<Value>)],
+    ) -> Result<u64, CostError> {
+        sum(arguments.iter().map(|(_, value)| self.size(&value.node, 0)))
     }
 
-    fn size(&self, value: &Value) -> u64 {
+    /// The number of values in a value that is within `level` lists and objects.
+    fn size(&self, value: &Value, level: usize) -> Result<u64, CostError> {
+        if matches!(value, Value::List(_) | Value::Object(_)) && level == MAX_VALUE_LEVELS {
+            return Err(CostError::ValueTooDeep);
+        }
         let inside = match value {
-            Value::Variable(name) => return self.variables.get(name),
-            Value::List(items) => sum(items.iter().map(|item| self.size(item))),
-            Value::Object(fields) => sum(fields.values().map(|field| self.size(field))),
+            Value::Variable(name) => return self.variables.get(name).within(level),
+            Value::List(items) => sum(items.iter().map(|item| self.size(item, level + 1)))?,
+            Value::Object(fields) => sum(fields.values().map(|field| self.size(field, level + 1)))?,
             _ => 0,
         };
-        inside.saturating_add(1)
+        Ok(inside.saturating_add(1))
     }
 }
 
-/// The number of values in each variable of an operation.
+/// The size of a value.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Values, itself included.
+    values: u64,
+    /// Levels of lists and objects.
+    levels: usize,
+}
+
+impl Size {
+    /// Looks at one level more than `levels`, and no further.
+    fn of(value: &ConstValue, levels: usize) -> Self {
+        let mut size = Self {
+            values: 1,
+            levels: 0,
+        };
+        let mut add = |inside: &ConstValue| {
+            let inside = match levels.checked_sub(1) {
+                Some(left) => Self::of(inside, left),
+                None => return,
+            };
+            size.values = size.values.saturating_add(inside.values);
+            size.levels = size.levels.max(inside.levels);
+        };
+        match value {
+            ConstValue::List(items) => items.iter().for_each(&mut add),
+            ConstValue::Object(fields) => fields.values().for_each(&mut add),
+            _ => return size,
+        }
+        size.levels += 1;
+        size
+    }
+
+    /// The number of values, if the value may be within `level` lists and objects.
+    fn within(self, level: usize) -> Result<u64, CostError> {
+        if level + self.levels > MAX_VALUE_LEVELS {
+            return Err(CostError::ValueTooDeep);
+        }
+        Ok(self.values)
+    }
+}
+
+/// The size of each variable of an operation.
 #[derive(Debug, Default)]
-pub(super) struct Sizes<'a>(HashMap<&'a str, u64>);
+pub(super) struct Sizes<'a>(HashMap<&'a str, Size>);
 
 impl<'a> Sizes<'a> {
     pub(super) fn new(operation: &'a OperationDefinition, given: &Variables) -> Self {
         let size_of = |variable: &'a VariableDefinition| {
             let name = &variable.name.node;
             let default = variable.default_value.as_ref().map(|value| &value.node);
-            (name.as_str(), given.get(name).or(default).map_or(1, size))
+            let value = given.get(name).or(default).unwrap_or(&ConstValue::Null);
+            (name.as_str(), Size::of(value, MAX_VALUE_LEVELS))
         };
         let variables = operation.variable_definitions.iter();
         Self(variables.map(|it| size_of(&it.node)).collect())
     }
 
-    fn get(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(1)
+    fn get(&self, name: &str) -> Size {
+        let null = Size {
+            values: 1,
+            levels: 0,
+        };
+        self.0.get(name).copied().unwrap_or(null)
     }
 }
 
-/// The number of values in a value, itself included.
-fn size(value: &ConstValue) -> u64 {
-    let inside = match value {
-        ConstValue::List(items) => sum(items.iter().map(size)),
-        ConstValue::Object(fields) => sum(fields.values().map(size)),
-        _ => 0,
-    };
-    inside.saturating_add(1)
-}
-
-fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
-    sizes.fold(0, u64::saturating_add)
+fn sum(mut sizes: impl Iterator<Item = Result<u64, CostError>>) -> Result<u64, CostError> {
+    sizes.try_fold(0_u64, |sum, size| Ok(sum.saturating_add(size?)))
 }

@@ -11,6 +11,9 @@ const MAX_NESTING: usize = 40;
 pub(super) enum LexerError {
     TooManyTokens,
     TooDeep,
+    /// A block string without an end. The parser must not see one: it would take its beginning for
+    /// an empty string, and what follows, which is not counted here, for brackets.
+    Unterminated,
 }
 
 /// Scans a document once, from left to right, and returns the number of tokens.
@@ -30,7 +33,7 @@ pub(super) fn scan(text: &str, max_tokens: usize) -> Result<usize, LexerError> {
                     .unwrap_or(rest.len())..];
                 continue;
             }
-            b'"' => literal_length(rest),
+            b'"' => literal_length(rest).ok_or(LexerError::Unterminated)?,
             _ if is_word(byte) => rest.iter().position(|b| !is_word(*b)).unwrap_or(rest.len()),
             _ => 1,
         };
@@ -85,6 +88,14 @@ mod tests {
         assert_eq!(scan(&"{a".repeat(5000), 100_000), Err(LexerError::TooDeep));
         assert_eq!(scan(&"[".repeat(5000), 100_000), Err(LexerError::TooDeep));
         assert_eq!(scan(&"{}".repeat(500), 1000), Ok(1000));
+    }
+
+    #[test]
+    fn no_brackets_hide_in_a_block_string_that_does_not_end() {
+        for end in ["", "\"", "\"\"", "\\\"\"\""] {
+            let text = format!("{{a(x:[\"\"\"x\"{}{end}", "[".repeat(50));
+            assert_eq!(scan(&text, 4000), Err(LexerError::Unterminated), "{end}");
+        }
     }
 
     proptest! {

@@ -10,6 +10,7 @@
 //!       --> string literals (strings: the parser misreads some) --> parse
 //!       --> number of fragments
 //!       --> fields, depth, aliases, root fields, directives (cost: each fragment counted once)
+//!       --> levels of values, those of variables in their places (cost)
 //!       --> async-graphql: validation and `graphql.max_cost`
 //! ```
 //!
@@ -30,7 +31,9 @@
 //! | 100 bytes of the document | 1, also if the operation is refused |
 //!
 //! The size of strings is not charged, but bounded by `graphql.max_response_bytes`. What a
-//! subscription sends after it has begun costs nothing; the number of subscriptions is bounded.
+//! subscription sends after it has begun costs nothing; the number of subscriptions is bounded, and
+//! so are the fields of each event (`graphql.max_event_nodes`). The levels of variables are bounded
+//! before they get here (`MAX_VALUE_LEVELS`): async-graphql reads values recursively.
 
 mod cost;
 mod lexer;
@@ -46,6 +49,7 @@ use async_graphql::{
 
 use quartet_common::problem::Kind;
 
+pub(super) use self::cost::MAX_VALUE_LEVELS;
 use self::{
     cost::{Cost, CostError, Costs, Sizes},
     lexer::LexerError,
@@ -124,6 +128,10 @@ impl From<CostError> for DocumentError {
                 let message = "the fragments of the document are nested too deeply";
                 Self::new(&problems::TOO_DEEP, message)
             }
+            CostError::ValueTooDeep => {
+                let message = format!("values must have at most {MAX_VALUE_LEVELS} levels");
+                Self::new(&problems::TOO_DEEP, message)
+            }
         }
     }
 }
@@ -164,6 +172,10 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
         LexerError::TooDeep => {
             let message = "the brackets of the document are nested too deeply";
             DocumentError::new(&problems::TOO_DEEP, message)
+        }
+        LexerError::Unterminated => {
+            let message = "syntax error in the document: a block string does not end";
+            DocumentError::new(&problems::GRAPHQL_PARSE_FAILED, message)
         }
     })?;
     let text = strings::rewrite(text).map_err(|InvalidEscape { at }| {
@@ -239,6 +251,11 @@ fn measure(
                 &problems::GRAPHQL_VALIDATION_FAILED,
                 message,
             ));
+        }
+        if operation.ty == OperationType::Subscription {
+            let (nodes, limit) = (cost.nodes, limits.max_event_nodes);
+            let what = "fields and spreads in a subscription";
+            within(&problems::TOO_COMPLEX, what, nodes, limit)?;
         }
         sum.nodes = sum.nodes.saturating_add(cost.nodes);
         sum.depth = sum.depth.max(cost.depth);
@@ -365,6 +382,14 @@ mod tests {
                 "fragment_cycle",
             ),
             ("{ a } fragment a on Q { ...a }", "fragment_cycle"),
+            (
+                &format!("{{ a(b: {}{}) }}", "[".repeat(25), "]".repeat(25)),
+                "too_deep",
+            ),
+            (
+                &format!("subscription {{ a {{ {} }} }}", "b ".repeat(50)),
+                "too_complex",
+            ),
             ("{ a", "graphql_parse_failed"),
             ("", "graphql_parse_failed"),
             ("subscription { a b }", "graphql_validation_failed"),
@@ -373,6 +398,32 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(code(text), expected, "{text:.60}");
         }
+    }
+
+    #[test]
+    fn levels_of_values_are_those_of_the_literal_and_its_variables_together() {
+        let nested = |levels: usize| {
+            let value = (0..levels).fold(serde_json::json!(1), |inside, _| {
+                serde_json::json!([inside])
+            });
+            Variables::from_json(serde_json::json!({ "v": value }))
+        };
+        let code = |text: &str, levels| {
+            let checked = check(text, None, &nested(levels), &limits());
+            checked.err().map(|error| error.kind.code)
+        };
+        let lists = |levels: usize, inside: &str| {
+            format!("{}{inside}{}", "[".repeat(levels), "]".repeat(levels))
+        };
+        let used = |levels| format!("query($v: X) {{ a(b: {}) }}", lists(levels, "$v"));
+        assert_eq!(code(&used(10), 10), None);
+        assert_eq!(code(&used(11), 10), Some("too_deep"));
+        let directive = format!("query($v: X) {{ a @b(c: {}) }}", lists(15, "$v"));
+        assert_eq!(code(&directive, 10), Some("too_deep"));
+        let default = format!("query($d: X = {}) {{ a }}", lists(25, "1"));
+        assert_eq!(code(&default, 1), Some("too_deep"));
+        let objects = format!("{{ a(b: {}1{}) }}", "{c: ".repeat(25), "}".repeat(25));
+        assert_eq!(code(&objects, 1), Some("too_deep"));
     }
 
     #[test]

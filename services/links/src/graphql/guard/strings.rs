@@ -32,7 +32,7 @@ pub(super) fn rewrite(document: &str) -> Result<Cow<'_, str>, InvalidEscape> {
         let end = if from_here.starts_with('#') {
             from_here.find(['\n', '\r']).unwrap_or(from_here.len())
         } else {
-            literal_length(from_here.as_bytes())
+            literal_length(from_here.as_bytes()).unwrap_or(from_here.len())
         };
         let (token, after) = from_here.split_at(end);
         rest = after;
@@ -49,8 +49,9 @@ pub(super) fn rewrite(document: &str) -> Result<Cow<'_, str>, InvalidEscape> {
     Ok(written.into())
 }
 
-/// The length of the string or block string at the start, or of everything if it does not end.
-pub(super) fn literal_length(text: &[u8]) -> usize {
+/// The length of the string or block string at the start. A string ends with its line at the latest;
+/// `None` if a block string does not end.
+pub(super) fn literal_length(text: &[u8]) -> Option<usize> {
     let is_block = text.starts_with(BLOCK_QUOTE.as_bytes());
     let quote = if is_block { BLOCK_QUOTE } else { "\"" }.as_bytes();
     let mut at = quote.len();
@@ -59,12 +60,12 @@ pub(super) fn literal_length(text: &[u8]) -> usize {
         at += match byte {
             b'\\' if is_block && here[1..].starts_with(quote) => 4,
             b'\\' if !is_block => 2,
-            _ if here.starts_with(quote) => return at + quote.len(),
-            b'\n' | b'\r' if !is_block => return at,
+            _ if here.starts_with(quote) => return Some(at + quote.len()),
+            b'\n' | b'\r' if !is_block => return Some(at),
             _ => 1,
         };
     }
-    text.len()
+    (!is_block).then_some(text.len())
 }
 
 struct InvalidCharacter;

@@ -13,12 +13,15 @@ mod mutation;
 mod query;
 mod scope;
 mod subscription;
+mod turns;
 
 use async_graphql::{Request, SchemaBuilder};
 use chrono::{DateTime, Utc};
 use quartet_auth::Actor;
 
-use self::{metering::Metering, mutation::Mutation, query::Query, subscription::Subscription};
+use self::{
+    metering::Metering, mutation::Mutation, query::Query, subscription::Subscription, turns::Turns,
+};
 use crate::{domain, graphql::budget::Meter};
 
 pub(super) use self::metering::validate_only;
@@ -28,7 +31,10 @@ pub(super) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 /// The schema with what its resolvers need.
 pub(super) fn build(context: &domain::Context) -> Schema {
     let settings = &context.config.graphql;
-    let builder = types().extension(Metering).data(context.clone());
+    let builder = types()
+        .extension(Metering)
+        .data(context.clone())
+        .data(Turns::default());
     if settings.introspection {
         return builder.finish();
     }

@@ -38,7 +38,7 @@ impl Mutation {
         Ok(Link(links::update(context, actor, id, input.into()).await?))
     }
 
-    /// Deletes a link with its counts and clicks. Its slug can be chosen again. Fails with
+    /// Deletes a link with its counts and clicks. Only its owner can choose its slug again at first. Fails with
     /// `NOT_FOUND`.
     #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn delete_link(&self, ctx: &Context<'_>, id: ID) -> Result<DeletedLink> {

@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use super::{
     link::link_id,
     scope::{connection, scope},
+    turns::{Turn, Turns},
 };
 use crate::{
     domain::{links, values::visitor},
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) struct Subscription;
 
 /// One click, with the counts of its link after it.
-#[derive(Clone, SimpleObject)]
+#[derive(SimpleObject)]
 pub(super) struct ClickEvent {
     /// `clk_` and 26 characters.
     id: ID,
@@ -37,6 +38,9 @@ pub(super) struct ClickEvent {
     bot_reason: Option<BotReason>,
     /// The counts of the link after the batch of clicks that includes this one.
     totals: ClickTotals,
+    /// Ends when this event has been executed.
+    #[graphql(skip)]
+    _turn: Turn,
 }
 
 /// Running counts of a link.
@@ -97,12 +101,16 @@ impl Subscription {
         let batches = stream::unfold(watch, |mut watch| async move {
             watch.next().await.map(|rows| (rows, watch))
         });
-        Ok(batches.flat_map(|rows| stream::iter(rows.into_iter().map(ClickEvent::from))))
+        let turns = ctx.data::<Turns>()?.clone();
+        Ok(batches.flat_map(stream::iter).then(move |row| {
+            let turns = turns.clone();
+            async move { ClickEvent::new(row, turns.next().await) }
+        }))
     }
 }
 
-impl From<WatchedRow> for ClickEvent {
-    fn from(row: WatchedRow) -> Self {
+impl ClickEvent {
+    fn new(row: WatchedRow, turn: Turn) -> Self {
         let reason = row.bot.as_deref().map(visitor::BotReason::from_stored);
         Self {
             id: row.id.to_string().into(),
@@ -118,6 +126,7 @@ impl From<WatchedRow> for ClickEvent {
                 unique: row.uniques,
                 bots: row.bots,
             },
+            _turn: turn,
         }
     }
 }

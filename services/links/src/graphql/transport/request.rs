@@ -4,7 +4,7 @@ use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::problems::graphql as problems;
+use crate::{graphql::guard::MAX_VALUE_LEVELS, problems::graphql as problems};
 
 /// A GraphQL request.
 #[derive(Clone, Debug, ToSchema)]
@@ -87,9 +87,27 @@ impl GraphQlRequest {
 fn object(value: Option<Value>, pointer: &str) -> Result<Map<String, Value>, Problem> {
     match value {
         None | Some(Value::Null) => Ok(Map::new()),
+        Some(value) if !has_levels(&value, MAX_VALUE_LEVELS + 1) => {
+            let detail = format!("must have at most {MAX_VALUE_LEVELS} levels in each value");
+            Err(invalid(pointer, "too_deep", &detail))
+        }
         Some(Value::Object(map)) => Ok(map),
         Some(_) => Err(invalid(pointer, "invalid_type", "must be a JSON object")),
     }
+}
+
+/// Whether a value has at most this number of levels of lists and objects.
+fn has_levels(value: &Value, levels: usize) -> bool {
+    let (mut items, mut fields) = match value {
+        Value::Array(items) => (Some(items.iter()), None),
+        Value::Object(fields) => (None, Some(fields.values())),
+        _ => return true,
+    };
+    let mut inside = items
+        .iter_mut()
+        .flatten()
+        .chain(fields.iter_mut().flatten());
+    levels > 0 && inside.all(|value| has_levels(value, levels - 1))
 }
 
 fn invalid(pointer: &str, code: &'static str, detail: &str) -> Problem {

@@ -7,11 +7,15 @@
 //!         --token expired-> "next" with the error --> Completing --> "complete" --> Ended
 //! ```
 //!
+//! A subscription runs in a task of its own, which is at most two responses ahead of the connection:
+//! the turn of an event must not wait for a client (see `schema::turns`).
+//!
 //! Dropping the stream (the client disconnects) drops the operation. Without the keep-alive, proxies
 //! would close idle streams and a lost client would be noticed at the next click only.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use async_graphql::parser::types::OperationType;
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -22,7 +26,11 @@ use futures_util::{
 };
 use http::header;
 use quartet_auth::{Actor, jwt::JwtError};
-use tokio::time::{Instant, Interval, Sleep, interval_at};
+use tokio::{
+    sync::mpsc,
+    task::AbortHandle,
+    time::{Instant, Interval, Sleep, interval_at},
+};
 
 use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};
 use crate::{graphql::budget::User, state::AppState};
@@ -46,8 +54,14 @@ pub(super) fn respond(
         .saturating_sub(ctx.clock.now().timestamp());
     let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);
+    let is_subscription = operation.kind == OperationType::Subscription;
+    let responses = operation.stream(state);
     let run = Box::new(Run {
-        responses: operation.stream(state),
+        responses: if is_subscription {
+            in_own_task(responses)
+        } else {
+            responses
+        },
         expiry: Box::pin(tokio::time::sleep(lifetime)),
         keep_alive: interval_at(Instant::now() + period, period),
         app: state.app.clone(),
@@ -80,6 +94,39 @@ struct Run {
     expiry: Pin<Box<Sleep>>,
     keep_alive: Interval,
     app: AppState,
+}
+
+/// The responses of an operation that runs in a task of its own. The task is aborted when they are
+/// dropped.
+struct Responses {
+    queue: mpsc::Receiver<GraphQlResponse>,
+    task: AbortHandle,
+}
+
+impl Drop for Responses {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn in_own_task(
+    mut responses: BoxStream<'static, GraphQlResponse>,
+) -> BoxStream<'static, GraphQlResponse> {
+    let (sender, queue) = mpsc::channel(1);
+    let forward = async move {
+        while let Some(response) = responses.next().await {
+            if sender.send(response).await.is_err() {
+                return;
+            }
+        }
+    };
+    let task = tokio::spawn(forward).abort_handle();
+    let responses = Responses { queue, task };
+    let next = |mut responses: Responses| async move {
+        let response = responses.queue.recv().await?;
+        Some((response, responses))
+    };
+    stream::unfold(responses, next).boxed()
 }
 
 enum Phase {

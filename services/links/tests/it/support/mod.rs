@@ -249,6 +249,19 @@ impl Replica {
     }
 
     pub(crate) async fn metric(&self, name: &str) -> i64 {
+        let beginning = format!("{name}{{");
+        self.sample(|line| line.starts_with(&beginning)).await
+    }
+
+    pub(crate) async fn job_failures(&self, job: &str) -> i64 {
+        let label = format!("job_name=\"{job}\"");
+        let is_of_job =
+            |line: &str| line.starts_with("job_failures_total{") && line.contains(&label);
+        self.sample(is_of_job).await
+    }
+
+    /// The value on the first line of the metrics that is meant.
+    async fn sample(&self, is_meant: impl Fn(&str) -> bool) -> i64 {
         let text = self
             .client
             .get(self.url("/metrics"))
@@ -258,12 +271,10 @@ impl Replica {
             .text()
             .await
             .unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{name}{{")));
+        let line = text.lines().find(|line| is_meant(line));
         let value = line
             .and_then(|line| line.rsplit(' ').next())
-            .unwrap_or_else(|| panic!("{name}: {text}"));
+            .unwrap_or_else(|| panic!("no such sample: {text}"));
         value.parse().unwrap()
     }
 

@@ -66,7 +66,8 @@ pub(super) fn connect(settings: &S3, endpoint: &Url, keys: &Keys) -> Client {
     let config = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
-        .endpoint_url(without_slash(endpoint))
+        // Without the slash, the SDK appends the bucket to the last segment of the path.
+        .endpoint_url(format!("{}/", without_slash(endpoint)))
         .credentials_provider(keys.clone())
         // The key pair may change at any time, and is at hand.
         .identity_cache(IdentityCache::no_cache())

@@ -71,10 +71,7 @@ impl ObjectStore {
             .as_ref()
             .unwrap_or(&settings.endpoint);
         let public_base_url = settings.public_base_url.as_ref().map_or_else(
-            || {
-                let endpoint = client::without_slash(public_endpoint);
-                format!("{endpoint}/{}", settings.public_bucket)
-            },
+            || signer::bucket_url(settings, public_endpoint, &settings.public_bucket),
             |url| client::without_slash(url).to_owned(),
         );
         let keys = client::Keys::new(settings);

@@ -80,13 +80,7 @@ pub(super) struct Unsigned<'a> {
 
 impl Signer {
     pub(super) fn new(settings: &S3, endpoint: &Url, bucket: &str) -> Self {
-        let authority = endpoint[Position::BeforeHost..Position::AfterPort].to_owned();
-        let prefix = endpoint.path().trim_end_matches('/');
-        let (host, path) = if settings.path_style || !can_be_host(bucket, endpoint) {
-            (authority, format!("{prefix}/{bucket}"))
-        } else {
-            (format!("{bucket}.{authority}"), prefix.to_owned())
-        };
+        let (host, path) = place(settings.path_style, endpoint, bucket);
         Self {
             base: format!("{}://{host}{path}", endpoint.scheme()),
             host,
@@ -184,6 +178,23 @@ impl KeyPair {
             }
         };
         calculate_signature(key, text)
+    }
+}
+
+/// The URL of a bucket, without a slash at its end.
+pub(super) fn bucket_url(settings: &S3, endpoint: &Url, bucket: &str) -> String {
+    let (host, path) = place(settings.path_style, endpoint, bucket);
+    format!("{}://{host}{path}", endpoint.scheme())
+}
+
+/// Host and path of a bucket.
+fn place(path_style: bool, endpoint: &Url, bucket: &str) -> (String, String) {
+    let authority = &endpoint[Position::BeforeHost..Position::AfterPort];
+    let prefix = endpoint.path().trim_end_matches('/');
+    if path_style || !can_be_host(bucket, endpoint) {
+        (authority.to_owned(), format!("{prefix}/{bucket}"))
+    } else {
+        (format!("{bucket}.{authority}"), prefix.to_owned())
     }
 }
 
@@ -306,7 +317,6 @@ mod tests {
                 "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
             ),
         ];
-        // The SDK gets no endpoint with a path and the bucket in it right.
         let stores = [
             ("http://127.0.0.1:9000", true, BUCKET),
             ("http://127.0.0.1:9000", false, BUCKET),
@@ -314,6 +324,11 @@ mod tests {
             ("https://account.r2.cloudflarestorage.com", true, BUCKET),
             ("https://account.r2.cloudflarestorage.com", false, BUCKET),
             ("https://store.example:8443/s3/", false, BUCKET),
+            ("https://store.example:8443/s3/", true, BUCKET),
+            ("https://store.example/storage/v1/s3", true, BUCKET),
+            ("https://store.example/storage/v1/s3", true, "with.dots"),
+            ("https://store.example/s3", false, "with.dots"),
+            ("http://127.0.0.1:9000/s3", false, BUCKET),
             ("http://store.example", false, "with.dots"),
             ("https://store.example", false, "with.dots"),
             ("https://store.example", false, "ends-with-"),

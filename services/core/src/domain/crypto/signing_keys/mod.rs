@@ -7,13 +7,16 @@
 //!  |<- publish_ahead_seconds ->|<------------- rotation_seconds -------->|<- lifetime + margin ->|
 //! ```
 //!
-//! "The next key" is the next one of the same algorithm. The state of a key follows from the rows and the time alone, so replicas that have read the same
-//! rows sign with the same key. Invariants:
+//! "The next key" is the next one of the same algorithm. The state of a key follows from the rows and
+//! the time alone, so replicas that have read the same rows sign with the same key. Invariants:
 //! - A key is published before it signs, for longer than any verifier caches the key set.
 //!   Otherwise verifiers would reject the first tokens of each key.
 //! - A key stays published until every token it signed has expired. One whose algorithm is no longer
 //!   kept may have signed until its rotation was due.
 //! - An advisory lock serializes changes: replicas that start on an empty table create one key.
+//! - A key that does not open is named in the log, in `/ready` and in `core_unusable_signing_keys`, and
+//!   takes none of the others along. Only when the algorithm that signs is left without a key, nothing
+//!   is signed and a replica does not start. Keys that have been opened stay open.
 //!
 //! `rotate-keys --now` breaks the first rule on purpose, for a key that has leaked. A replica that
 //! meets an unknown `kid` reads the keys again, at most once per second, so that random `kid`s
@@ -30,6 +33,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Header, jwk::JwkSet};
+use prometheus_client::metrics::gauge::Gauge;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::clock::Clock;
 use serde::Serialize;
@@ -37,13 +41,14 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Mutex;
 
 use key_ring::KeyRing;
+pub(crate) use key_ring::UnusableKey;
 
 use crate::{
     config::{Config, SigningAlgorithm, TOKEN_TYPE},
     domain::crypto::master_key::MasterKey,
     error::Error,
     store::{
-        sessions::SessionId,
+        sessions::{Authentication, SessionId},
         signing_keys::{self, SigningKeyRow},
         users::UserId,
     },
@@ -51,6 +56,8 @@ use crate::{
 
 /// Allowance for clock skew: how long after the last token has expired a key stays published.
 const RETIRED_MARGIN: Duration = Duration::from_mins(10);
+/// The class of every login (`acr`): one factor, as level 1 of NIST SP 800-63B has it.
+pub(crate) const ONE_FACTOR: &str = "aal1";
 /// Minimum time between two reads that unknown key ids cause.
 const RELOAD_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 
@@ -64,8 +71,18 @@ struct Inner {
     verifier: JwtVerifier,
     clock: Clock,
     key_ring: ArcSwap<KeyRing>,
+    /// How many keys cannot be used.
+    unusable: Gauge,
     /// The last time an unknown key id caused a read.
     reloaded_at: Mutex<Option<DateTime<Utc>>>,
+}
+
+/// What a token is issued for.
+pub(crate) struct Login {
+    pub(crate) user_id: UserId,
+    pub(crate) session_id: SessionId,
+    pub(crate) session_expires_at: DateTime<Utc>,
+    pub(crate) authentication: Authentication,
 }
 
 /// A signed access token.
@@ -87,6 +104,9 @@ struct AccessClaims<'a> {
     exp: i64,
     jti: String,
     client_id: &'a str,
+    auth_time: i64,
+    amr: &'a [String],
+    acr: &'a str,
 }
 
 impl fmt::Debug for SigningKeys {
@@ -101,12 +121,14 @@ impl SigningKeys {
         master_key: MasterKey,
         verifier: JwtVerifier,
         clock: Clock,
+        unusable: Gauge,
     ) -> Self {
         Self(Arc::new(Inner {
             config,
             master_key,
             verifier,
             clock,
+            unusable,
             key_ring: ArcSwap::default(),
             reloaded_at: Mutex::default(),
         }))
@@ -122,28 +144,26 @@ impl SigningKeys {
     }
 
     /// Signs an access token. It does not outlive the session.
-    pub(crate) fn access_token(
-        &self,
-        user: UserId,
-        session: SessionId,
-        session_expires_at: DateTime<Utc>,
-    ) -> Result<AccessToken, Error> {
+    pub(crate) fn access_token(&self, login: &Login) -> Result<AccessToken, Error> {
         let now = self.0.clock.now();
         let key_ring = self.0.key_ring.load();
         let active = key_ring.signing(self.0.config.keys.access_token_algorithm, now);
         let active = active.ok_or(Error::NoSigningKey)?;
         let ttl = Duration::from_secs(self.0.config.sessions.access_token_ttl_seconds);
-        let expires_at = (now + ttl).min(session_expires_at);
+        let expires_at = (now + ttl).min(login.session_expires_at);
         let claims = AccessClaims {
             iss: self.0.config.jwt.issuer.as_deref().unwrap_or_default(),
             aud: self.0.config.jwt.audience.as_deref().unwrap_or_default(),
-            sub: user.to_string(),
-            sid: session.to_string(),
+            sub: login.user_id.to_string(),
+            sid: login.session_id.to_string(),
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expires_at.timestamp(),
             jti: self.0.clock.uuid_v7().to_string(),
             client_id: "quartet",
+            auth_time: login.authentication.at.timestamp(),
+            amr: &login.authentication.methods,
+            acr: ONE_FACTOR,
         };
         let mut header = Header::new(pairs::jwt_algorithm(active.algorithm));
         header.typ = Some(TOKEN_TYPE.into());
@@ -167,7 +187,8 @@ impl SigningKeys {
         *reloaded_at = Some(now);
         let mut db = quartet_db::read(db).await?;
         let rows = signing_keys::all(&mut db).await?;
-        self.install(&rows)
+        self.read(&rows);
+        Ok(())
     }
 
     /// Creates the first key of each algorithm, or the next one when it is due; deletes keys whose
@@ -179,6 +200,11 @@ impl SigningKeys {
         signing_keys::lock(&mut tx).await?;
         let now = self.0.clock.now();
         let rows = signing_keys::all(&mut tx).await?;
+        self.read(&rows);
+        if !rows.is_empty() && self.0.key_ring.load().is_empty() {
+            // With another master key than the other replicas, it would create what they cannot open.
+            return self.check();
+        }
         for algorithm in &settings.algorithms {
             let mut newest = rows.iter().rev();
             let newest = newest.find(|row| row.algorithm == algorithm.as_str());
@@ -192,14 +218,18 @@ impl SigningKeys {
         self.delete_expired(&mut tx, now).await?;
         let rows = signing_keys::all(&mut tx).await?;
         tx.commit().await?;
-        self.install(&rows)
+        self.read(&rows);
+        self.check()
     }
 
     async fn delete_expired(&self, db: &mut PgConnection, now: DateTime<Utc>) -> Result<(), Error> {
         let settings = &self.0.config;
         let access_token_ttl = Duration::from_secs(settings.sessions.access_token_ttl_seconds);
         let retired_before = now - (access_token_ttl + RETIRED_MARGIN);
-        signing_keys::delete_superseded(db, retired_before).await?;
+        // A key whose successor cannot be used still signs.
+        if self.0.key_ring.load().unusable().is_empty() {
+            signing_keys::delete_superseded(db, retired_before).await?;
+        }
         let rotation = Duration::from_secs(settings.keys.rotation_seconds);
         let kept: Vec<String> = settings
             .keys
@@ -243,21 +273,25 @@ impl SigningKeys {
         Ok(rows)
     }
 
-    /// Seals with the current master key what a previous one has sealed. Returns how many keys.
-    pub(crate) async fn reseal(&self, db: &PgPool) -> Result<usize, Error> {
+    /// Seals with the current master key what a previous one has sealed. Returns how many keys, and
+    /// those that do not open.
+    pub(crate) async fn reseal(&self, db: &PgPool) -> Result<(usize, Vec<UnusableKey>), Error> {
         let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
-        let mut resealed = 0;
+        let (mut resealed, mut unusable) = (0, Vec::new());
         for row in signing_keys::all(&mut tx).await? {
             let (kid, sealed) = (&row.kid, &row.sealed_private_key);
-            let sealed = pairs::reseal(&row.algorithm, kid, sealed, &self.0.master_key)?;
-            if let Some(sealed) = sealed {
-                signing_keys::reseal(&mut tx, kid, &sealed).await?;
-                resealed += 1;
+            match pairs::reseal(&row.algorithm, kid, sealed, &self.0.master_key) {
+                Ok(Some(sealed)) => {
+                    signing_keys::reseal(&mut tx, kid, &sealed).await?;
+                    resealed += 1;
+                }
+                Ok(None) => {}
+                Err(error) => unusable.push(UnusableKey::new(&row, error)),
             }
         }
         tx.commit().await?;
-        Ok(resealed)
+        Ok((resealed, unusable))
     }
 
     async fn generate(
@@ -280,13 +314,47 @@ impl SigningKeys {
         })
     }
 
-    fn install(&self, rows: &[SigningKeyRow]) -> Result<(), Error> {
-        if self.0.key_ring.load().is_of(rows) {
-            return Ok(());
+    /// Opens the keys that are new, and forgets those that are gone.
+    fn read(&self, rows: &[SigningKeyRow]) {
+        let old = self.0.key_ring.load();
+        if old.is_of(rows) {
+            return;
         }
-        let new = KeyRing::open(rows, &self.0.master_key)?;
+        let new = old.with_rows(rows, &self.0.master_key);
+        for key in new.unusable() {
+            let (kid, algorithm, reason) = (&key.kid, &key.algorithm, &key.reason);
+            tracing::error!(kid, algorithm, reason, "a signing key cannot be used");
+        }
+        let count = i64::try_from(new.unusable().len()).unwrap_or(i64::MAX);
+        self.0.unusable.set(count);
         self.0.verifier.set_keys(new.published());
         self.0.key_ring.store(Arc::new(new));
-        Ok(())
+    }
+
+    /// # Errors
+    /// When keys are there, and none of them may sign.
+    fn check(&self) -> Result<(), Error> {
+        let key_ring = self.0.key_ring.load();
+        let algorithm = self.0.config.keys.access_token_algorithm;
+        let unusable = key_ring.unusable();
+        let signs = key_ring.signing(algorithm, self.0.clock.now()).is_some();
+        if signs || unusable.is_empty() {
+            return Ok(());
+        }
+        let unusable: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+        let unusable = unusable.join("; ");
+        Err(Error::UnusableSigningKeys(format!(
+            "{algorithm}: {unusable}"
+        )))
+    }
+
+    /// The keys that this replica cannot use, and why.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let key_ring = self.0.key_ring.load();
+        key_ring
+            .unusable()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 }

@@ -10,7 +10,8 @@
 //! - One part is under way per direction: nothing is read before the part before it was written,
 //!   so a slow reader slows down the writer, and memory is bounded by three buffers. Those of the
 //!   response exist only while a part of it passes.
-//! - Once the request is read, the client is watched. Its stream keeps what comes for the next
+//! - Once the request is read, the client is watched. So it is when the upstream takes no more of
+//!   it: what still comes of the body is then discarded, up to its length. Its stream keeps what comes for the next
 //!   request. A client that sends no more may still wait for its response; one that waits for
 //!   events, which may never come, may not.
 //! - Every wait has a deadline, and all deadlines share one timer.
@@ -37,6 +38,9 @@ use super::{
     failed::Failure,
     response_head::{HeadEnd, ResponseHead},
 };
+
+/// Bytes of a body that are discarded at once.
+const DISCARDED: usize = 1024;
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
@@ -327,9 +331,9 @@ where
         Ok(())
     }
 
-    /// After the request: waits for the end of the client.
+    /// Waits for the end of the client when nothing else is read from it.
     fn watch(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
-        if self.sending.left > 0 || self.client_ended {
+        if !self.sending.is_done() || self.client_ended || self.discard(context)?.is_pending() {
             return Ok(());
         }
         let mut byte = [0];
@@ -340,6 +344,26 @@ where
             Poll::Ready(_) => return Err(Failure::ClientGone),
         }
         self.check_end()
+    }
+
+    /// Reads the rest of a body that the upstream takes no more of. Unread, it would hide the end of
+    /// the client, and no deadline need be in force.
+    fn discard(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        let mut scratch = [0; DISCARDED];
+        while self.sending.left > 0 {
+            let most = usize::try_from(self.sending.left).unwrap_or(DISCARDED);
+            let mut room = ReadBuf::new(&mut scratch[..most.min(DISCARDED)]);
+            let read = Pin::new(&mut *self.client.stream).poll_read(context, &mut room);
+            match read {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    self.sending.left -= room.filled().len() as u64;
+                    self.sending.beyond_start = true;
+                }
+                Poll::Ready(_) => return Err(Failure::ClientGone),
+            }
+        }
+        Ok(Poll::Ready(()))
     }
 }
 

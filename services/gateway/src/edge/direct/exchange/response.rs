@@ -1,4 +1,4 @@
-//! The direction from the upstream to the client: heads, then one body, framed anew.
+//! The direction from the upstream to the client: heads, then one body, framed again.
 
 use std::mem::MaybeUninit;
 

@@ -47,6 +47,8 @@ use crate::{
 
 /// A client that reads nothing for this long is considered disconnected.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a socket that is closed waits for the other side to close, too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timers are set at most a year ahead: an expiry in the far future overflows them.
 const MAX_LIFETIME_MS: u64 = 365 * 24 * 3600 * 1000;
 
@@ -123,6 +125,11 @@ impl Session {
                 .send(Message::Close(Some(CloseFrame { code, reason })))
                 .await;
         }
+        // After a Close of the client this sends the answer (RFC 6455, 5.5.1). After our own it reads
+        // what the client has sent before it saw it: unread bytes would reset the connection, and
+        // the reset could overtake the frame (7.1.1).
+        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
     }
 
     async fn serve(&mut self) -> Ended {

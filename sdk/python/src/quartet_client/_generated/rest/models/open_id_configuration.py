@@ -16,6 +16,7 @@ class OpenIdConfiguration:
     authorization endpoint yet.
 
         Attributes:
+            acr_values_supported (list[str]): The classes of authentication in the `acr` claim. `aal1`: one factor.
             grant_types_supported (list[str]): Always empty: sessions are opened at `/v1/core/sessions`, not through OAuth.
             id_token_signing_alg_values_supported (list[str]):
             issuer (str): The `iss` claim of every token.
@@ -24,6 +25,7 @@ class OpenIdConfiguration:
             subject_types_supported (list[str]):
     """
 
+    acr_values_supported: list[str]
     grant_types_supported: list[str]
     id_token_signing_alg_values_supported: list[str]
     issuer: str
@@ -33,6 +35,8 @@ class OpenIdConfiguration:
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        acr_values_supported = self.acr_values_supported
+
         grant_types_supported = self.grant_types_supported
 
         id_token_signing_alg_values_supported = self.id_token_signing_alg_values_supported
@@ -49,6 +53,7 @@ class OpenIdConfiguration:
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
+                "acr_values_supported": acr_values_supported,
                 "grant_types_supported": grant_types_supported,
                 "id_token_signing_alg_values_supported": id_token_signing_alg_values_supported,
                 "issuer": issuer,
@@ -63,6 +68,8 @@ class OpenIdConfiguration:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
+        acr_values_supported = cast(list[str], d.pop("acr_values_supported"))
+
         grant_types_supported = cast(list[str], d.pop("grant_types_supported"))
 
         id_token_signing_alg_values_supported = cast(
@@ -78,6 +85,7 @@ class OpenIdConfiguration:
         subject_types_supported = cast(list[str], d.pop("subject_types_supported"))
 
         open_id_configuration = cls(
+            acr_values_supported=acr_values_supported,
             grant_types_supported=grant_types_supported,
             id_token_signing_alg_values_supported=id_token_signing_alg_values_supported,
             issuer=issuer,

@@ -1,4 +1,4 @@
-//! Group commit without a thread: whichever request comes first writes what all others have appended.
+//! Group commit without a thread: the first request writes everything that was appended so far.
 //!
 //! ```text
 //! request 1: append ── yield ── takes the writer, writes group 1 ── group 1 is done
@@ -10,8 +10,11 @@
 //! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
-//! - A task that releases the writer wakes one member of the next group, if there is one. A member
-//!   that finds the writer taken therefore never waits indefinitely.
+//! - The request that releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
+//!   a group that was taken gets an outcome ([`Batch`]), even if the write panics. A member that
+//!   finds the writer taken therefore never waits indefinitely.
+//! - No request waits in the queue of the writer's lock: one that left when its turn had just come
+//!   would wake no one. It asks without waiting, or in a task of its own.
 //! - A request that is dropped after its append leaves its frame in the group. It is written with the
 //!   next group, or when the log is closed; its client was promised nothing.
 //! - Plain writes go to the page cache and take microseconds; they run on the task. What may take
@@ -82,9 +85,49 @@ struct Group {
     changed: Notify,
 }
 
+/// A group that was taken to be written. Its members learn the outcome when it is dropped.
 struct Batch {
     frames: Vec<u8>,
     group: Arc<Group>,
+}
+
+/// The writer, held by one task. The fields are dropped in this order.
+struct Turn {
+    writer: OwnedMutexGuard<Writer>,
+    _next: WakeNext,
+}
+
+/// Wakes a member of the next group when it is dropped.
+struct WakeNext(Wal);
+
+/// A closure that used a field of a turn would take that field along and leave the other one behind:
+/// its methods take it whole, for threads of their own.
+impl Turn {
+    fn seal(mut self) -> io::Result<()> {
+        self.writer.seal()
+    }
+
+    fn close(mut self) {
+        self.writer.close();
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // Already set unless the write has panicked.
+        let failure = || Err(Arc::new(io::Error::other("the write was interrupted")));
+        self.group.outcome.get_or_init(failure).as_ref().ok();
+        self.group.changed.notify_waiters();
+    }
+}
+
+impl Drop for WakeNext {
+    fn drop(&mut self) {
+        let pending = self.0.lock();
+        if !pending.frames.is_empty() {
+            pending.group.changed.notify_one();
+        }
+    }
 }
 
 impl Wal {
@@ -157,18 +200,43 @@ impl Wal {
     /// # Errors
     /// When it cannot be created.
     pub(crate) async fn seal(&self) -> io::Result<()> {
-        let writer = Arc::clone(&self.0.writer).lock_owned().await;
-        let log = self.clone();
-        blocking(move || log.seal_with(writer)).await?
+        let turn = self.turn().await?;
+        blocking(move || turn.seal()).await?
     }
 
     /// Writes what is pending and syncs it. Later appends return `Closed`.
     pub(crate) async fn close(&self) {
         self.lock().closed = true;
-        let writer = Arc::clone(&self.0.writer).lock_owned().await;
-        self.write_pending(writer).await;
-        let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
-        let _ = blocking(move || writer.close()).await;
+        if let Ok(turn) = self.turn().await {
+            self.write_pending(turn).await;
+        }
+        if let Ok(turn) = self.turn().await {
+            let _ = blocking(move || turn.close()).await;
+        }
+    }
+
+    /// Waits for the writer, in a task of its own.
+    async fn turn(&self) -> io::Result<Turn> {
+        let log = self.clone();
+        let waiting = tokio::spawn(async move {
+            let writer = Arc::clone(&log.0.writer).lock_owned().await;
+            log.turn_with(writer)
+        });
+        waiting.await.map_err(io::Error::other)
+    }
+
+    /// The writer, unless another task holds it.
+    fn try_turn(&self) -> Option<Turn> {
+        let writer = Arc::clone(&self.0.writer).try_lock_owned().ok()?;
+        Some(self.turn_with(writer))
+    }
+
+    fn turn_with(&self, writer: OwnedMutexGuard<Writer>) -> Turn {
+        let next = WakeNext(self.clone());
+        Turn {
+            writer,
+            _next: next,
+        }
     }
 
     fn enqueue(&self, payload: &[u8]) -> Result<Arc<Group>, AppendError> {
@@ -176,6 +244,7 @@ impl Wal {
         if pending.closed {
             return Err(AppendError::Closed);
         }
+        // Without the batch that is being written: the limit is exceeded by `MAX_PENDING_BYTES` at most.
         let waiting = pending.frames.len();
         let held = self.0.held.total() + (waiting + payload.len()) as u64;
         if held + frame::HEADER_BYTES as u64 > self.0.limit_bytes {
@@ -198,8 +267,8 @@ impl Wal {
             if let Some(outcome) = group.outcome.get() {
                 return outcome.clone();
             }
-            if let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() {
-                self.write_pending(writer).await;
+            if let Some(turn) = self.try_turn() {
+                self.write_pending(turn).await;
                 continue;
             }
             let changed = group.changed.notified();
@@ -211,15 +280,15 @@ impl Wal {
         }
     }
 
-    async fn write_pending(&self, writer: OwnedMutexGuard<Writer>) {
+    async fn write_pending(&self, turn: Turn) {
         let Some(batch) = self.take_pending() else {
-            return self.pass_on(writer);
+            return;
         };
-        if writer.may_block() {
+        if turn.writer.may_block() {
             let log = self.clone();
-            let _ = blocking(move || log.write(writer, batch)).await;
+            let _ = blocking(move || log.write(turn, batch)).await;
         } else {
-            self.write(writer, batch);
+            self.write(turn, batch);
         }
     }
 
@@ -235,42 +304,24 @@ impl Wal {
         })
     }
 
-    fn write(&self, mut writer: OwnedMutexGuard<Writer>, batch: Batch) {
-        let outcome = writer.write(&batch.frames).map_err(Arc::new);
-        let mut spare = batch.frames;
+    fn write(&self, mut turn: Turn, mut batch: Batch) {
+        let outcome = turn.writer.write(&batch.frames).map_err(Arc::new);
+        let mut spare = std::mem::take(&mut batch.frames);
         spare.clear();
         if spare.capacity() <= SPARE_BYTES {
             self.lock().spare = spare;
         }
         // Only the task that takes a group sets its outcome.
         let _ = batch.group.outcome.set(outcome);
-        batch.group.changed.notify_waiters();
-        self.pass_on(writer);
-    }
-
-    /// Releases the writer and wakes a member of the next group.
-    fn pass_on(&self, writer: OwnedMutexGuard<Writer>) {
-        drop(writer);
-        let pending = self.lock();
-        if !pending.frames.is_empty() {
-            pending.group.changed.notify_one();
-        }
-    }
-
-    fn seal_with(&self, mut writer: OwnedMutexGuard<Writer>) -> io::Result<()> {
-        let sealed = writer.seal();
-        self.pass_on(writer);
-        sealed
     }
 
     /// Starts a new segment behind this call, unless the writer is in use: the next call tries again.
     fn seal_soon(&self) {
-        let Ok(writer) = Arc::clone(&self.0.writer).try_lock_owned() else {
+        let Some(turn) = self.try_turn() else {
             return;
         };
-        let log = self.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = log.seal_with(writer) {
+            if let Err(error) = turn.seal() {
                 tracing::warn!(%error, "a full click log could not start a new segment");
             }
         });
@@ -291,152 +342,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{
-        super::{
-            segment::{Ending, SegmentReader},
-            writer::Fsync,
-        },
-        *,
-    };
-
-    fn settings(fsync: Fsync) -> Settings {
-        Settings {
-            fsync,
-            segment_bytes: 200,
-            limit_bytes: 10_000,
-        }
-    }
-
-    fn read(directory: &std::path::Path, up_to: Position) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        for number in 1..=up_to.segment {
-            let bound = (number == up_to.segment).then_some(up_to.offset);
-            let mut reader = SegmentReader::open(directory, number).unwrap();
-            let batch = reader.read(bound, usize::MAX).unwrap();
-            assert_eq!((batch.ending, batch.skipped.bytes), (Ending::Done, 0));
-            all.extend(batch.payloads);
-        }
-        all
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn confirmed_payloads_can_be_read_in_every_fsync_mode() {
-        for fsync in [
-            Fsync::Group,
-            Fsync::Interval(Duration::from_millis(1)),
-            Fsync::Off,
-        ] {
-            let directory = tempfile::tempdir().unwrap();
-            let wal = Wal::create(directory.path().to_owned(), settings(fsync)).unwrap();
-            for round in 0..5_u32 {
-                let appends = (0..20_u32).map(|n| {
-                    let wal = wal.clone();
-                    tokio::spawn(async move { wal.append(&(round * 20 + n).to_le_bytes()).await })
-                });
-                for outcome in futures_util::future::join_all(appends).await {
-                    outcome.unwrap().unwrap();
-                }
-            }
-            let position = *wal.written().borrow();
-            assert!(
-                position.segment > 1,
-                "the payloads do not fit one segment of 200 bytes"
-            );
-            let mut read = read(directory.path(), position);
-            read.sort_unstable_by_key(|p| u32::from_le_bytes(p[..].try_into().unwrap()));
-            let expected: Vec<Vec<u8>> = (0..100_u32).map(|n| n.to_le_bytes().to_vec()).collect();
-            assert_eq!(read, expected);
-        }
-    }
-
-    /// Requests that are dropped at any point neither lose the wake-up of another one nor its frame.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn dropped_appends_do_not_keep_the_others_waiting() {
-        let directory = tempfile::tempdir().unwrap();
-        let many = Settings {
-            limit_bytes: 1 << 20,
-            ..settings(Fsync::Group)
-        };
-        let wal = Wal::create(directory.path().to_owned(), many).unwrap();
-        let appends = (0..400_u32).map(|n| {
-            let wal = wal.clone();
-            tokio::spawn(async move {
-                if n % 3 == 0 {
-                    let impatient = Duration::from_micros(u64::from(n) * 7);
-                    let _ = tokio::time::timeout(impatient, wal.append(b"left")).await;
-                } else {
-                    wal.append(&n.to_le_bytes()).await.unwrap();
-                }
-            })
-        });
-        let all = futures_util::future::join_all(appends.collect::<Vec<_>>());
-        for outcome in tokio::time::timeout(Duration::from_secs(20), all)
-            .await
-            .unwrap()
-        {
-            outcome.unwrap();
-        }
-        wal.close().await;
-        let position = *wal.written().borrow();
-        let kept = read(directory.path(), position);
-        assert_eq!(
-            kept.iter().filter(|it| it.as_slice() != b"left").count(),
-            266
-        );
-    }
-
-    #[tokio::test]
-    async fn full_log_refuses_appends_until_segments_are_released() {
-        let directory = tempfile::tempdir().unwrap();
-        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
-        let payload = [7; 1000];
-        while wal.append(&payload).await.is_ok() {}
-        assert!(matches!(
-            wal.append(&payload).await,
-            Err(AppendError::Full { .. })
-        ));
-        let last = wal.written().borrow().segment;
-        let released: u64 = (1..=last).map(|number| wal.release(number)).sum();
-        assert!(released > 0 && wal.held_bytes() == 0);
-        wal.append(&payload).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn frames_that_wait_for_a_stalled_disk_are_bounded() {
-        let directory = tempfile::tempdir().unwrap();
-        let large = Settings {
-            limit_bytes: 1 << 30,
-            ..settings(Fsync::Off)
-        };
-        let wal = Wal::create(directory.path().to_owned(), large).unwrap();
-        // The task that holds the writer is stuck in a write.
-        let stalled = Arc::clone(&wal.0.writer).lock_owned().await;
-        let payload = [7; 4000];
-        let mut waiting = 0;
-        while wal.enqueue(&payload).is_ok() {
-            waiting += payload.len();
-        }
-        assert!(matches!(wal.enqueue(&payload), Err(AppendError::Stalled)));
-        assert!((3 << 20..=4 << 20).contains(&waiting), "{waiting}");
-        drop(stalled);
-        wal.close().await;
-    }
-
-    #[tokio::test]
-    async fn closed_log_has_every_payload_and_refuses_appends() {
-        let directory = tempfile::tempdir().unwrap();
-        let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
-        wal.append(b"last").await.unwrap();
-        wal.close().await;
-        let mut written = wal.written();
-        let position = *written.wait_for(|position| position.closed).await.unwrap();
-        assert_eq!(read(directory.path(), position), [b"last".to_vec()]);
-        assert!(matches!(
-            wal.append(b"late").await,
-            Err(AppendError::Closed)
-        ));
-    }
-}
+mod tests;

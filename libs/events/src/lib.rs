@@ -25,6 +25,7 @@
 //! The tables are those of `outbox.sql`, `inbox.sql` and `erasures.sql`, in the schema in the `search_path` of the
 //! role.
 
+mod backlog;
 pub mod erasure;
 mod event;
 pub mod inbox;

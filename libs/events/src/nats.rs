@@ -5,21 +5,27 @@
 //!                                                 `-------> consumer `links` --> inbox, then ack
 //! ```
 //!
-//! The publisher creates the stream and a durable consumer per service before it publishes: the stream
-//! keeps an event until each of them has acknowledged it. It holds a bounded number of bytes and then
-//! refuses events, which wait in the outbox, so that nothing is dropped.
+//! Invariants:
+//! - The stream keeps an event until each consumer has acknowledged it (retention by interest), and
+//!   refuses events when it is full. With another policy it would drop some, so that a stream of
+//!   another kind is not used.
+//! - A consumer has one message in its hands, whatever the number of replicas: with two, the second
+//!   could be applied before the first.
+//! - Whoever connects first creates what is missing. The publisher creates all consumers: the stream
+//!   would keep nothing for one that does not exist yet.
 
 use std::{io, time::Duration};
 
 use async_nats::{
-    ConnectOptions,
+    ConnectOptions, Event,
     jetstream::{
         self, Context,
-        consumer::{AckPolicy, DeliverPolicy, pull},
-        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+        context::ConsumerInfoErrorKind,
+        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
     },
 };
-use quartet_common::config::ConfigError;
+use quartet_common::{causes, config::ConfigError};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -31,10 +37,9 @@ const MAX_BYTES: i64 = 64 * 1024 * 1024;
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(10);
 /// What a consumer has not acknowledged by then is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Messages that all replicas of a consumer may have in their hands.
-const MAX_ACK_PENDING: i64 = 1000;
-/// Few, so that each is acknowledged before [`ACK_WAIT`].
-pub(crate) const PULLED_AT_ONCE: usize = 10;
+const MAX_ACK_PENDING: i64 = 1;
+/// A server that does not respond is found within twice this time.
+const PING: Duration = Duration::from_secs(10);
 
 /// Where NATS is. The URL may hold a password.
 #[derive(Clone, Debug)]
@@ -47,7 +52,7 @@ pub(crate) struct Failed(String);
 
 impl Failed {
     pub(crate) fn new(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self(quartet_common::causes(error))
+        Self(causes(error))
     }
 }
 
@@ -61,6 +66,7 @@ impl Nats {
                 && url.has_host()
                 && matches!(url.path(), "" | "/")
                 && url.query().is_none()
+                && url.fragment().is_none()
         });
         let rule = "must be nats://user:password@host:port, or the same with tls://";
         if !valid {
@@ -72,11 +78,15 @@ impl Nats {
     /// Connects; `name` is shown by the server. A connection that breaks stays broken: who uses it
     /// connects again.
     pub(crate) async fn connect(&self, name: &str, timeout: Duration) -> Result<Context, Failed> {
+        // Fails if there is one already. Where rustls is built with two, it does not choose.
+        let _ = async_nats::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options = ConnectOptions::new()
             .name(name)
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
-            .max_reconnects(1);
+            .ping_interval(PING)
+            .max_reconnects(1)
+            .event_callback(report);
         let connecting = options.connect(self.0.expose_secret());
         let client = tokio::time::timeout(timeout, connecting)
             .await
@@ -88,13 +98,21 @@ impl Nats {
     }
 }
 
+/// What the server says beside its responses, such as that a login lacks a permission: what is
+/// asked for without it has no response at all.
+async fn report(event: Event) {
+    if let Event::ServerError(error) = event {
+        tracing::warn!(error = causes(&error), "NATS reports an error");
+    }
+}
+
 /// The subject of events of a kind, such as `quartet.events.core.user.deleted`.
 pub(crate) fn subject(source: &str, kind: &str) -> String {
     let service = source.rsplit('/').next().unwrap_or_default();
     format!("quartet.events.{service}.{kind}")
 }
 
-/// Creates the stream, unless it is there, and its consumers.
+/// Creates the stream and these consumers, as far as they are missing.
 pub(crate) async fn prepare(context: &Context, consumers: &[&str]) -> Result<(), Failed> {
     let stream = context.get_or_create_stream(Config {
         name: STREAM.to_owned(),
@@ -107,17 +125,89 @@ pub(crate) async fn prepare(context: &Context, consumers: &[&str]) -> Result<(),
         ..Config::default()
     });
     let stream = stream.await.map_err(|error| Failed::new(&error))?;
+    if let Some(what) = loses(&stream.cached_info().config) {
+        let text = format!("the stream {STREAM} would lose events: {what}");
+        return Err(Failed(text));
+    }
     for consumer in consumers {
-        let config = pull::Config {
-            durable_name: Some((*consumer).to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: MAX_ACK_PENDING,
-            ..pull::Config::default()
-        };
-        let created = stream.create_consumer(config).await;
-        created.map_err(|error| Failed::new(&error))?;
+        ensure(&stream, consumer).await?;
     }
     Ok(())
+}
+
+/// Creates the consumer, or has it deliver as this module says.
+async fn ensure(stream: &Stream, name: &str) -> Result<(), Failed> {
+    match stream.consumer_info(name).await {
+        Ok(info) if delivers(&info.config) => return Ok(()),
+        Ok(_) => {}
+        Err(error) if is_missing(&error.kind()) => {}
+        Err(error) => return Err(Failed::new(&error)),
+    }
+    let created = stream.create_consumer(pull::Config {
+        durable_name: Some(name.to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: MAX_ACK_PENDING,
+        ..pull::Config::default()
+    });
+    created.await.map_err(|error| Failed::new(&error))?;
+    Ok(())
+}
+
+fn is_missing(kind: &ConsumerInfoErrorKind) -> bool {
+    match kind {
+        ConsumerInfoErrorKind::NotFound => true,
+        ConsumerInfoErrorKind::JetStream(error) => error.code() == 404,
+        _ => false,
+    }
+}
+
+/// The consumer `name`, created before if it was missing.
+pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsumer, Failed> {
+    prepare(context, &[name]).await?;
+    let consumer = context.get_consumer_from_stream(name, STREAM).await;
+    consumer.map_err(|error| Failed::new(&error))
+}
+
+/// What is wrong with a stream that an operator has created. Size, copies and place are theirs.
+fn loses(config: &Config) -> Option<&'static str> {
+    let rules = [
+        (
+            config.subjects.iter().any(|subject| subject == SUBJECTS),
+            "its subjects must be quartet.events.>",
+        ),
+        (
+            config.retention == RetentionPolicy::Interest,
+            "its retention must be `interest`",
+        ),
+        (
+            config.discard == DiscardPolicy::New,
+            "its discard policy must be `new`",
+        ),
+        (config.max_age.is_zero(), "it must have no maximum age"),
+        (
+            config.max_messages_per_subject <= 0,
+            "it must have no maximum per subject",
+        ),
+        (!config.no_ack, "it must acknowledge messages"),
+        (
+            config.storage == StorageType::File,
+            "its storage must be `file`",
+        ),
+    ];
+    rules
+        .into_iter()
+        .find_map(|(holds, rule)| (!holds).then_some(rule))
+}
+
+/// Whether a consumer delivers everything, in order, and until it is acknowledged.
+fn delivers(config: &jetstream::consumer::Config) -> bool {
+    config.deliver_subject.is_none()
+        && config.deliver_policy == DeliverPolicy::All
+        && config.ack_policy == AckPolicy::Explicit
+        && config.max_ack_pending == MAX_ACK_PENDING
+        && config.max_deliver <= 0
+        && config.filter_subject.is_empty()
+        && config.backoff.is_empty()
 }

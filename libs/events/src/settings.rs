@@ -9,6 +9,7 @@ use crate::{nats::Nats, signature::Signer};
 const DAY: u64 = 86_400;
 /// With the time for which dead letters are kept, less than that of ids in the inbox.
 const MAX_WAIT_DAYS: u64 = 60;
+const UNSIGNED: &str = "must be set: events are delivered signed";
 
 /// The secrets that sign and verify.
 #[derive(Clone, Debug)]
@@ -40,6 +41,18 @@ impl Secrets<'_> {
                 .ok_or_else(|| ConfigError::invalid("events.previous_secrets", rule))?;
         }
         Ok(Some(signer))
+    }
+
+    /// NATS, where its URL is set.
+    ///
+    /// # Errors
+    /// When the URL is malformed, or there is no secret. The message does not contain it.
+    pub fn nats(&self, url: Option<&SecretString>) -> Result<Option<Nats>, ConfigError> {
+        let nats = url.map(Nats::new).transpose()?;
+        if nats.is_some() && self.secret.is_none() {
+            return Err(ConfigError::invalid("events.secret", UNSIGNED));
+        }
+        Ok(nats)
     }
 }
 
@@ -80,9 +93,8 @@ impl Delivery {
             let rule = "must be empty: events go through events.nats_url";
             return Err(ConfigError::invalid(&key, rule));
         }
-        if self.signer.is_none() && (self.nats.is_some() || !self.consumers.is_empty()) {
-            let rule = "must be set: events are delivered signed";
-            return Err(ConfigError::invalid("events.secret", rule));
+        if self.signer.is_none() && !self.consumers.is_empty() {
+            return Err(ConfigError::invalid("events.secret", UNSIGNED));
         }
         for Endpoint { name, url, .. } in &self.consumers {
             let plain = matches!(url.scheme(), "http" | "https")

@@ -90,18 +90,19 @@ impl Signer {
         now: DateTime<Utc>,
         body: &[u8],
     ) -> Result<(), InvalidSignature> {
-        self.verify_within(headers, now, body, TOLERANCE_SECONDS)
-            .map(drop)
+        let (_, at) = self.open(headers, body)?;
+        if (now - at).num_seconds().unsigned_abs() > TOLERANCE_SECONDS {
+            return Err(InvalidSignature::Time);
+        }
+        Ok(())
     }
 
-    /// The id of a message that was signed in the last `seconds`, or is to be signed within as many.
-    pub(crate) fn verify_within<'a>(
+    /// The id of a message that is signed with a known secret, and when it was.
+    pub(crate) fn open<'a>(
         &self,
         headers: &'a HeaderMap,
-        now: DateTime<Utc>,
         body: &[u8],
-        seconds: u64,
-    ) -> Result<&'a str, InvalidSignature> {
+    ) -> Result<(&'a str, DateTime<Utc>), InvalidSignature> {
         let text = |name: &HeaderName| {
             let value: Option<&HeaderValue> = headers.get(name);
             let text = value.and_then(|value| value.to_str().ok());
@@ -111,9 +112,7 @@ impl Signer {
         let time: i64 = text(&TIMESTAMP)?
             .parse()
             .map_err(|_| InvalidSignature::Malformed)?;
-        if now.timestamp().abs_diff(time) > seconds {
-            return Err(InvalidSignature::Time);
-        }
+        let at = DateTime::from_timestamp(time, 0).ok_or(InvalidSignature::Malformed)?;
         let given = signatures
             .split(' ')
             .take(MAX_SIGNATURES)
@@ -126,7 +125,7 @@ impl Signer {
                     .is_ok()
             })
         });
-        valid.then_some(id).ok_or(InvalidSignature::Mismatch)
+        valid.then_some((id, at)).ok_or(InvalidSignature::Mismatch)
     }
 }
 

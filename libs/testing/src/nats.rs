@@ -1,6 +1,7 @@
 //! A NATS server with `JetStream`, whose data outlives its process.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -8,6 +9,8 @@ use std::{
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// When this variable is set, tests that need NATS are skipped where it is not installed.
+const WITHOUT: &str = "QUARTET_TEST_WITHOUT_NATS";
 
 /// A running server, killed when it is dropped.
 #[derive(Debug)]
@@ -19,11 +22,19 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// `None`, with a message on stderr, where it is not installed.
+    /// A server without a login. `None` where NATS is not installed and that is expected.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When it does not start, or is missing unexpectedly.
     pub fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// A server with more settings, as they are written in its configuration.
+    ///
+    /// # Panics
+    /// When it does not start, or is missing unexpectedly.
+    pub fn start_with(settings: &str) -> Option<Self> {
         let places = [
             "/usr/sbin/nats-server",
             "/usr/bin/nats-server",
@@ -31,14 +42,24 @@ impl NatsServer {
         ];
         let program = places.into_iter().find(|path| Path::new(path).is_file());
         let Some(program) = program else {
-            eprintln!("skipped: NATS is not installed (Debian: apt-get install nats-server)");
+            assert!(
+                std::env::var_os(WITHOUT).is_some(),
+                "NATS is not installed (Debian: apt-get install nats-server); \
+                 with {WITHOUT}=1, its tests are skipped"
+            );
             return None;
         };
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
         let address = free.expect("a free port");
         let id = uuid::Uuid::new_v4().simple();
         let directory = std::env::temp_dir().join(format!("quartet-nats-{id}"));
-        let child = spawn(program, address, &directory);
+        fs::create_dir(&directory).expect("a directory for NATS");
+        let configuration = format!(
+            "listen: \"{address}\"\njetstream {{ store_dir: \"{}\" }}\n{settings}\n",
+            directory.display()
+        );
+        fs::write(directory.join("nats.conf"), configuration).expect("its configuration");
+        let child = spawn(program, &directory);
         let mut this = Self {
             program,
             child,
@@ -47,6 +68,10 @@ impl NatsServer {
         };
         this.wait();
         Some(this)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where it listens, without a login.
@@ -68,7 +93,7 @@ impl NatsServer {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.child = spawn(self.program, self.address, &self.directory);
+        self.child = spawn(self.program, &self.directory);
         self.wait();
     }
 
@@ -85,17 +110,10 @@ impl NatsServer {
     }
 }
 
-fn spawn(program: &str, address: SocketAddr, directory: &Path) -> Child {
+fn spawn(program: &str, directory: &Path) -> Child {
     Command::new(program)
-        .args([
-            "-js",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            &address.port().to_string(),
-            "-sd",
-        ])
-        .arg(directory)
+        .arg("-c")
+        .arg(directory.join("nats.conf"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -107,6 +125,6 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }

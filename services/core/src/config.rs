@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
 };
-use quartet_events::{Delivery, Endpoint, Nats, Secrets};
+use quartet_events::{Delivery, Endpoint, Secrets};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -344,7 +344,7 @@ impl Events {
         };
         Ok(Delivery {
             signer: secrets.signer()?,
-            nats: self.nats_url.as_ref().map(Nats::new).transpose()?,
+            nats: secrets.nats(self.nats_url.as_ref())?,
             consumers: consumers.into_iter().filter_map(endpoint).collect(),
             poll_interval_ms: self.poll_interval_ms,
             request_timeout_seconds: self.request_timeout_seconds,

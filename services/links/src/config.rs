@@ -151,24 +151,22 @@ impl Settings for Config {
 
 impl Events {
     /// # Errors
-    /// When the URL is malformed. The message does not contain it.
-    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
-        let nats = self.nats_url.as_ref().map(Nats::new).transpose()?;
-        if nats.is_some() && self.secret.is_none() {
-            let rule = "must be set: events are delivered signed";
-            return Err(ConfigError::invalid("events.secret", rule));
-        }
-        Ok(nats)
+    /// When a secret is malformed. The message does not contain it.
+    pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
+        self.secrets().signer()
     }
 
     /// # Errors
-    /// When a secret is malformed. The message does not contain it.
-    pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        let secrets = Secrets {
+    /// When the URL is malformed, or there is no secret. The message does not contain it.
+    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
+        self.secrets().nats(self.nats_url.as_ref())
+    }
+
+    fn secrets(&self) -> Secrets<'_> {
+        Secrets {
             secret: self.secret.as_ref(),
             previous: &self.previous_secrets,
-        };
-        secrets.signer()
+        }
     }
 }
 

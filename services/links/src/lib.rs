@@ -59,6 +59,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const RECEIVES: bool = true;
     const WORKS_WITHOUT_DATABASE: bool = true;
     /// Redirects need none.
     const KEYS_REQUIRED: bool = false;

@@ -40,6 +40,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const RECEIVES: bool = true;
     const ROTATED: &'static [&'static str] = &["s3.access_key", "s3.secret_key"];
 
     type Config = Config;

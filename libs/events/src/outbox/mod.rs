@@ -265,7 +265,7 @@ impl Outbox {
             return vec!["no consumer is configured: events are kept".to_owned()];
         }
         let dead = self.0.targets.iter().filter_map(|target| {
-            let count = target.series.dead.get();
+            let count = target.series.backlog.dead.get();
             let name = target.name;
             (count > 0).then(|| format!("{name}: {count} dead letters"))
         });

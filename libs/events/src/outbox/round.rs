@@ -66,7 +66,9 @@ impl Inner {
         let (now, name) = (self.clock.now(), target.name);
         let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
-        target.series.observe(&backlog, now);
+        let waiting = backlog.fresh + backlog.retries;
+        let series = &target.series.backlog;
+        series.observe(waiting, backlog.dead, backlog.oldest, now);
         if backlog.fresh == 0 && !backlog.due {
             return Ok(Step::Nothing);
         }
@@ -248,8 +250,8 @@ impl Inner {
         let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
         let expired = i64::try_from(expired.count()).unwrap_or(i64::MAX);
         if expired > 0 {
-            target.series.died.inc_by(expired.unsigned_abs());
-            target.series.dead.inc_by(expired);
+            target.series.backlog.died.inc_by(expired.unsigned_abs());
+            target.series.backlog.dead.inc_by(expired);
             let text = "events that waited for too long are dead letters";
             tracing::error!(consumer = name, events = expired, "{text}");
         }
@@ -257,7 +259,7 @@ impl Inner {
             .iter()
             .filter(|retry| ![HELD, EXPIRED].contains(&&*retry.reason))
         {
-            target.series.failed.inc();
+            target.series.backlog.failed.inc();
             let Retry {
                 position,
                 tries,
@@ -265,8 +267,8 @@ impl Inner {
                 ..
             } = retry;
             if retry.dead_at.is_some() {
-                target.series.died.inc();
-                target.series.dead.inc();
+                target.series.backlog.died.inc();
+                target.series.backlog.dead.inc();
                 tracing::error!(
                     consumer = name,
                     position,

@@ -41,6 +41,15 @@ impl Failure {
             held: false,
         }
     }
+
+    /// Of an event that was not tried.
+    pub(super) fn held(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            reason: String::new(),
+            held: true,
+        }
+    }
 }
 
 #[derive(Deserialize)]

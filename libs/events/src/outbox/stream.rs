@@ -2,11 +2,21 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::Context};
+use async_nats::{
+    HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        Context,
+        context::{PublishError, PublishErrorKind},
+    },
+};
 use quartet_common::clock::Clock;
 use tokio::sync::Mutex;
 
-use super::{send::Outcome, store::Stored};
+use super::{
+    send::{Failure, Outcome},
+    store::Stored,
+};
 use crate::{
     nats::{self, Failed, Nats},
     signature::Signer,
@@ -34,15 +44,30 @@ impl Stream {
         }
     }
 
-    /// Publishes `events`. Some may be stored although it fails: the server and the inboxes know their
-    /// ids.
+    /// Publishes `events`, one after the other: were two on their way, the second could be stored
+    /// before the first is tried again. One may be stored although that fails: the server and the
+    /// inboxes know its id.
     pub(super) async fn send(&self, signer: &Signer, clock: &Clock, events: &[Stored]) -> Outcome {
-        let publishing = self.publish(signer, clock, events);
-        match tokio::time::timeout(self.timeout, publishing).await {
-            Ok(Ok(())) => Outcome::Applied(HashMap::new()),
-            Ok(Err(error)) => Outcome::Away(error.to_string()),
-            Err(_) => Outcome::Away("NATS has not answered in time".to_owned()),
+        let mut stored = 0;
+        let publishing = self.publish(signer, clock, events, &mut stored);
+        let error = match tokio::time::timeout(self.timeout, publishing).await {
+            Ok(Ok(())) => return Outcome::Applied(HashMap::new()),
+            Ok(Err(error)) => error,
+            Err(_) => Unpublished::Away("NATS has not answered in time".to_owned()),
+        };
+        if stored == 0 {
+            return match error {
+                Unpublished::Away(reason) => Outcome::Away(reason),
+                Unpublished::Refused(reason) => Outcome::Refused(reason),
+            };
         }
+        // The rest is sent again by itself, so that a slow or full server is not sent all of it each
+        // time.
+        let rest = events.iter().skip(stored);
+        Outcome::Applied(
+            rest.map(|Stored { event, .. }| (event.id.clone(), Failure::held(&event.id)))
+                .collect(),
+        )
     }
 
     async fn publish(
@@ -50,14 +75,14 @@ impl Stream {
         signer: &Signer,
         clock: &Clock,
         events: &[Stored],
-    ) -> Result<(), Failed> {
+        stored: &mut usize,
+    ) -> Result<(), Unpublished> {
         let mut kept = self.context.lock().await;
         // Put back only if all goes well.
         let context = match kept.take() {
             Some(context) => context,
             None => self.prepare().await?,
         };
-        let mut sent = Vec::with_capacity(events.len());
         for Stored { event, .. } in events {
             let body = event.to_json().to_string();
             let mut headers = HeaderMap::new();
@@ -66,11 +91,9 @@ impl Stream {
                 headers.insert(name.as_str(), value.to_str().unwrap_or_default());
             }
             let subject = nats::subject(&self.source, &event.kind);
-            let publishing = context.publish_with_headers(subject, headers, body.into());
-            sent.push(publishing.await.map_err(|error| Failed::new(&error))?);
-        }
-        for stored in sent {
-            stored.await.map_err(|error| Failed::new(&error))?;
+            let sent = context.publish_with_headers(subject, headers, body.into());
+            sent.await?.await?;
+            *stored += 1;
         }
         *kept = Some(context);
         Ok(())
@@ -81,5 +104,29 @@ impl Stream {
         let context = self.nats.connect(&name, self.timeout).await?;
         nats::prepare(&context, &CONSUMERS).await?;
         Ok(context)
+    }
+}
+
+/// Why an event is not in the stream.
+enum Unpublished {
+    /// Nothing can be published now.
+    Away(String),
+    /// This one cannot be.
+    Refused(String),
+}
+
+impl From<Failed> for Unpublished {
+    fn from(failed: Failed) -> Self {
+        Self::Away(failed.to_string())
+    }
+}
+
+impl From<PublishError> for Unpublished {
+    fn from(error: PublishError) -> Self {
+        let reason = Failed::new(&error).to_string();
+        match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Self::Refused(reason),
+            _ => Self::Away(reason),
+        }
     }
 }

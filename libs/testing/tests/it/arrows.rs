@@ -53,10 +53,11 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["erasure", "event inbox", "axum"],
-            ["outbox", "event inbox nats settings signature", "axum"],
-            ["inbox", "event nats signature", ""],
+            ["outbox", "backlog event inbox nats settings signature", "axum"],
+            ["inbox", "backlog event nats signature", ""],
             ["settings", "nats signature", "axum sqlx"],
             ["nats", "", "axum sqlx"],
+            ["backlog", "", "axum sqlx"],
             ["signature", "", "axum sqlx"],
             ["event", "", "axum sqlx"],
         ],

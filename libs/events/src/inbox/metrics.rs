@@ -27,7 +27,6 @@ pub(super) struct InboxMetrics {
 
 #[derive(Debug)]
 pub(super) struct StreamMetrics {
-    pub(super) consumer: &'static str,
     pub(super) backlog: BacklogSeries,
     progress: Mutex<Progress>,
 }
@@ -69,7 +68,6 @@ impl InboxMetrics {
 
     pub(super) fn start_stream(&self, consumer: &'static str) {
         self.stream.get_or_init(|| StreamMetrics {
-            consumer,
             backlog: BacklogMetrics::register(&self.registry).series(consumer),
             progress: Mutex::default(),
         });

@@ -55,8 +55,8 @@ impl Inbox {
 
     /// Pulls until NATS or the database fails. What is not acknowledged by then is delivered again.
     async fn pull(&self, nats: &Nats, name: &str, run: &Run) -> anyhow::Result<()> {
-        let connecting = nats.connect(&format!("quartet-{name}"), TIMEOUT);
-        let consumer = nats::consumer(&connecting.await?, name).await?;
+        let context = nats.connect(&format!("quartet-{name}"), TIMEOUT).await?;
+        let consumer = nats::consumer(&context, name).await?;
         let mut messages = messages(&consumer).await?;
         let mut look = tokio::time::interval(LOOK);
         loop {

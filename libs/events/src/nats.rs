@@ -25,6 +25,7 @@ use async_nats::{
         stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
     },
 };
+use percent_encoding::percent_decode_str;
 use quartet_common::{causes, config::ConfigError};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -36,14 +37,18 @@ const MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// An event that is published again within this time is stored once; after it, the inbox knows its id.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(10);
 /// What a consumer has not acknowledged by then is delivered again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(10);
 const MAX_ACK_PENDING: i64 = 1;
 /// A server that does not respond is found within twice this time.
 const PING: Duration = Duration::from_secs(10);
 
-/// Where NATS is. The URL may hold a password.
+/// Where NATS is, and the login.
 #[derive(Clone, Debug)]
-pub struct Nats(SecretString);
+pub struct Nats {
+    server: Url,
+    /// The client ignores a login that is in its URL.
+    login: Option<(String, SecretString)>,
+}
 
 /// NATS is away, refuses the login, or refuses what is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -60,19 +65,27 @@ impl Nats {
     /// # Errors
     /// When the URL is not one of NATS. The message does not contain it.
     pub fn new(url: &SecretString) -> Result<Self, ConfigError> {
-        let parsed = Url::parse(url.expose_secret()).ok();
-        let valid = parsed.is_some_and(|url| {
-            matches!(url.scheme(), "nats" | "tls")
-                && url.has_host()
-                && matches!(url.path(), "" | "/")
-                && url.query().is_none()
-                && url.fragment().is_none()
-        });
         let rule = "must be nats://user:password@host:port, or the same with tls://";
-        if !valid {
-            return Err(ConfigError::invalid("events.nats_url", rule));
-        }
-        Ok(Self(url.clone()))
+        Self::parse(url.expose_secret())
+            .ok_or_else(|| ConfigError::invalid("events.nats_url", rule))
+    }
+
+    fn parse(url: &str) -> Option<Self> {
+        let mut server = Url::parse(url).ok()?;
+        let plain = matches!(server.scheme(), "nats" | "tls")
+            && server.has_host()
+            && matches!(server.path(), "" | "/")
+            && server.query().is_none()
+            && server.fragment().is_none();
+        let decoded = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
+        let login = match (server.username(), server.password()) {
+            ("", None) => None,
+            ("", Some(_)) | (_, None) => return None,
+            (user, Some(password)) => Some((decoded(user)?, decoded(password)?.into())),
+        };
+        server.set_username("").ok()?;
+        server.set_password(None).ok()?;
+        plain.then_some(Self { server, login })
     }
 
     /// Connects; `name` is shown by the server. A connection that breaks stays broken: who uses it
@@ -80,14 +93,18 @@ impl Nats {
     pub(crate) async fn connect(&self, name: &str, timeout: Duration) -> Result<Context, Failed> {
         // Fails if there is one already. Where rustls is built with two, it does not choose.
         let _ = async_nats::rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let options = ConnectOptions::new()
+        let mut options = ConnectOptions::new()
             .name(name)
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
             .ping_interval(PING)
             .max_reconnects(1)
             .event_callback(report);
-        let connecting = options.connect(self.0.expose_secret());
+        if let Some((user, password)) = &self.login {
+            let password = password.expose_secret().to_owned();
+            options = options.user_and_password(user.clone(), password);
+        }
+        let connecting = options.connect(self.server.as_str());
         let client = tokio::time::timeout(timeout, connecting)
             .await
             .map_err(|_| Failed::new(&io::Error::from(io::ErrorKind::TimedOut)))?

@@ -143,7 +143,8 @@ impl Inbox {
     /// What operators should know, for `/ready`.
     pub fn notices(&self) -> Vec<String> {
         let missing = self.0.signer.is_none();
-        let missing = missing.then(|| "events.secret is not set: no events are received".to_owned());
+        let missing =
+            missing.then(|| "events.secret is not set: no events are received".to_owned());
         let stream = self.0.metrics.stream();
         let dead = stream.map_or(0, |stream| stream.backlog.dead.get());
         let dead = (dead > 0).then(|| format!("{dead} dead letters"));
@@ -201,7 +202,11 @@ impl Inbox {
         let mut tx = quartet_db::begin(&self.0.db).await?;
         if !store::insert_in_order(&mut tx, event, self.0.clock.now()).await? {
             let repeated = store::is_applied(&mut tx, event).await?;
-            return Ok(if repeated { Taken::Repeated } else { Taken::Held });
+            return Ok(if repeated {
+                Taken::Repeated
+            } else {
+                Taken::Held
+            });
         }
         let taken = self.apply(&mut tx, event).await?;
         if matches!(taken, Taken::Applied) {

@@ -69,13 +69,11 @@ pub(super) async fn insert_in_order(
     Ok(inserted.rows_affected() == 1)
 }
 
-pub(super) async fn is_applied(
-    db: &mut PgConnection,
-    event: &Event,
-) -> Result<bool, sqlx::Error> {
-    let query = sqlx::query_scalar("SELECT EXISTS (SELECT FROM inbox WHERE source = $1 AND id = $2)")
-        .bind(&event.source)
-        .bind(&event.id);
+pub(super) async fn is_applied(db: &mut PgConnection, event: &Event) -> Result<bool, sqlx::Error> {
+    let query =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM inbox WHERE source = $1 AND id = $2)")
+            .bind(&event.source)
+            .bind(&event.id);
     statement("inbox.is_applied", query.fetch_one(db)).await
 }
 

@@ -144,5 +144,7 @@ async fn messages(consumer: &PullConsumer) -> Result<pull::Stream, Failed> {
         .heartbeat(HEARTBEAT)
         .expires(PULL)
         .messages();
-    messages.await.map_err(|error| Failed::new(&error as &dyn Error))
+    messages
+        .await
+        .map_err(|error| Failed::new(&error as &dyn Error))
 }

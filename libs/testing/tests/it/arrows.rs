@@ -53,7 +53,11 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["erasure", "event inbox", "axum"],
-            ["outbox", "backlog event inbox nats settings signature", "axum"],
+            [
+                "outbox",
+                "backlog event inbox nats settings signature",
+                "axum",
+            ],
             ["inbox", "backlog event nats signature", ""],
             ["settings", "nats signature", "axum sqlx"],
             ["nats", "", "axum sqlx"],

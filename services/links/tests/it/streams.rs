@@ -2,13 +2,10 @@
 
 use quartet_common::clock::Clock;
 use quartet_events::{Delivery, Nats, NewEvent, Outbox, Signer, USER_DELETED};
-use quartet_links::Service;
-use quartet_service::{Base, Replica};
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::{NatsServer, TestDatabase};
 use serde_json::json;
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{ALICE, Cluster, eventually};
 
@@ -27,13 +24,6 @@ async fn the_links_of_a_deleted_user_are_erased() {
     ];
     let replica = cluster.start_with(&settings).await;
     replica.link().await;
-    let other = tempfile::tempdir().unwrap();
-    let log = other.path().display().to_string();
-    let config = cluster.config(&[settings[0], settings[1], ("QUARTET_CLICKS_LOG_DIR", &log)]);
-    let stop = CancellationToken::new();
-    let base = Base::new::<Service>(&config, cluster.clock.clone(), stop).unwrap();
-    let mut worker = Replica::<Service>::new(config, base).unwrap();
-    worker.work();
     publish(&server, ALICE).await;
     let mut admin = cluster.database.connect_as_admin().await;
     let left = "SELECT count(*) FROM links.links";

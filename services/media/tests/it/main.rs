@@ -4,6 +4,7 @@
 
 mod assets;
 mod complete;
+mod dead_letters;
 mod documents;
 mod erasure;
 mod isolation;

@@ -79,7 +79,7 @@ async fn shorten(server: &NatsServer) {
     let context = context(server).await;
     let stream = context.get_stream("QUARTET_EVENTS").await.unwrap();
     let info = stream.consumer_info("media").await.unwrap();
-    assert_eq!(info.config.ack_wait, Duration::from_secs(30));
+    assert_eq!(info.config.ack_wait, Duration::from_secs(10));
     assert_eq!(info.config.max_ack_pending, 1);
     let shorter = stream.create_consumer(pull::Config {
         durable_name: Some("media".to_owned()),

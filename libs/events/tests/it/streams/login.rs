@@ -18,7 +18,7 @@ async fn the_server_is_verified_and_the_password_is_sent() {
     let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/streams/tls");
     let settings = format!(
         r#"tls {{ cert_file: "{tls}/server.pem", key_file: "{tls}/server.key" }}
-           authorization {{ user: core, password: "p4ss" }}"#
+           authorization {{ user: core, password: "p4/:@" }}"#
     );
     let Some(server) = NatsServer::start_with(&settings) else {
         return;
@@ -35,12 +35,15 @@ async fn the_server_is_verified_and_the_password_is_sent() {
     let wrong = connect("core:wrong", "localhost", &own);
     assert!(wrong.contains("authorization violation"), "{wrong}");
     assert!(!wrong.contains("wrong"), "{wrong}");
-    let other = connect("core:p4ss", "localhost", system);
+    let other = connect("core:p4%2F%3A%40", "localhost", system);
     assert!(other.contains("UnknownIssuer"), "{other}");
     // The certificate is for localhost.
-    let address = connect("core:p4ss", "127.0.0.1", &own);
-    assert!(address.contains("certificate not valid for name"), "{address}");
-    assert_eq!(connect("core:p4ss", "localhost", &own), "delivered");
+    let address = connect("core:p4%2F%3A%40", "127.0.0.1", &own);
+    assert!(
+        address.contains("certificate not valid for name"),
+        "{address}"
+    );
+    assert_eq!(connect("core:p4%2F%3A%40", "localhost", &own), "delivered");
 }
 
 /// What a core with this environment says of its delivery.
@@ -94,6 +97,9 @@ fn settings_that_contradict_each_other_are_refused() {
         "nats://nats:4222/a",
         "nats://nats:4222?a=b",
         "nats://nats:4222#a",
+        "nats://ada@nats:4222",
+        "nats://:secret@nats:4222",
+        "nats://ada:%FF@nats:4222",
     ] {
         let error = Nats::new(&SecretString::from(url)).unwrap_err();
         assert!(error.to_string().contains("events.nats_url"), "{url}");

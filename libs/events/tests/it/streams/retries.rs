@@ -75,7 +75,6 @@ async fn with_too_many_that_wait_no_more_is_taken_from_the_stream() {
     until(async || {
         let text = consuming.metrics.render();
         text.contains("job_failures_total{service=\"media\",job_name=\"events\"} 1")
-
     })
     .await;
     assert_eq!(unacknowledged(&server).await, 1);

@@ -176,7 +176,8 @@ impl Inbox {
         let mut receipt = Receipt::default();
         let mut blocked = HashSet::new();
         for event in events {
-            let taken = if blocked.contains(event.subject.as_str()) {
+            let is_blocked = blocked.contains(event.subject.as_str());
+            let taken = if is_blocked {
                 Taken::Held
             } else {
                 self.take(event).await?
@@ -187,7 +188,9 @@ impl Inbox {
                 receipt.failed.push(Failed {
                     id: event.id.clone(),
                     reason: reason.to_owned(),
-                    held: matches!(taken, Taken::Held),
+                    // To the publisher, one that waits for what is kept here has failed: nothing of
+                    // its own would say when to send it again.
+                    held: is_blocked,
                 });
             }
         }

@@ -88,3 +88,34 @@ async fn panics_and_broken_statements_leave_no_trace() {
     }
     place.assert_all_once_in_order().await;
 }
+
+/// While the transport is changed, both are in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_by_request_does_not_overtake_what_waits() {
+    let place = Place::new().await;
+    let Some(server) = NatsServer::start() else {
+        return;
+    };
+    let outbox = outbox(&place, &server);
+    let counting = Counting::broken("eve", "reject");
+    let consuming = Consuming::start(&place, &server, counting.clone());
+    place.publish(&outbox, "eve").await;
+    outbox.deliver_once().await.unwrap();
+    until(async || consuming.received("rejected", 1)).await;
+    counting.broken.lock().unwrap().clear();
+    let served = place.consumer(counting).await;
+    let outbox = place.outbox(served.address);
+    for subject in ["eve", "ada"] {
+        place.publish(&outbox, subject).await;
+    }
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(served.requests(), 1);
+    assert_eq!(place.effects("ada").await, [1]);
+    assert_eq!(place.effects("eve").await, [0i64; 0]);
+    place.advance(11);
+    consuming.inbox.retry_due(|| false).await.unwrap();
+    assert_eq!(place.effects("eve").await, [1]);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.effects("eve").await, [1, 2]);
+    place.assert_all_once_in_order().await;
+}

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{context, outbox, through};
-use crate::support::{Place, delivery};
+use super::{Consuming, context, outbox, through};
+use crate::support::{Counting, Place, delivery, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_verified_and_the_password_is_sent() {
@@ -69,6 +69,30 @@ async fn publisher() {
     let delivered = outbox.deliver_once().await;
     let text = delivered.map_or_else(|error| error.to_string(), |()| "delivered".to_owned());
     println!("{}", json!({ "msg": text }));
+}
+
+/// Those that the documentation gives.
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_with_the_documented_permissions_suffice() {
+    let page = include_str!("../../../../../docs/events.md");
+    let start = page.find("authorization { users").unwrap();
+    let length = page[start..].find("```").unwrap();
+    let logins = &page[start..start + length];
+    let Some(server) = NatsServer::start_with(&logins.replace("\"...\"", "secret")) else {
+        return;
+    };
+    let place = Place::new().await;
+    let url = |user: &str| server.url().replace("//", &format!("//{user}:secret@"));
+    let at = (place.db.clone(), place.clock.clone());
+    let outbox = Outbox::new("core", through(&url("core")), at, &place.metrics).unwrap();
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    let consuming = Consuming::start_at(&place, &url("media"), Counting::default());
+    until(async || place.effects("ada").await == [1]).await;
+    assert!(consuming.received("applied", 1));
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    until(async || place.effects("ada").await == [1, 2]).await;
 }
 
 /// A server without TLS is no server for `tls://`, whatever it says.

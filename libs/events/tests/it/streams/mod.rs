@@ -51,12 +51,16 @@ struct Consuming {
 
 impl Consuming {
     fn start(place: &Place, server: &NatsServer, counting: Counting) -> Self {
+        Self::start_at(place, &server.url(), counting)
+    }
+
+    fn start_at(place: &Place, url: &str, counting: Counting) -> Self {
         let metrics = Metrics::new("media");
         let at = (place.db.clone(), place.clock.clone());
         let inbox = Inbox::new(Signer::new(&SECRET.into()), at, &metrics, counting);
         let stop = CancellationToken::new();
         let mut runner = Runner::new(&metrics, Clock::system(), stop);
-        let nats = Nats::new(&server.url().into()).unwrap();
+        let nats = Nats::new(&url.into()).unwrap();
         inbox.start(&nats, "media", &mut runner);
         Self {
             metrics,

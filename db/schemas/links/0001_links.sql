@@ -244,7 +244,7 @@ BEGIN
     PERFORM set_config('quartet.system', before, true);
     IF NOT refused THEN
         RETURN NEW;
-    ELSIF TG_OP = 'INSERT' THEN
+    ELSIF TG_OP = 'INSERT' AND TG_WHEN = 'BEFORE' THEN
         RETURN NULL;
     END IF;
     RAISE unique_violation USING MESSAGE = 'the slug rests', CONSTRAINT = 'links_slug_key',
@@ -255,6 +255,15 @@ $$;
 CREATE TRIGGER claim_slug BEFORE INSERT ON links.links
     FOR EACH ROW EXECUTE FUNCTION links.claim_slug();
 CREATE TRIGGER claim_changed_slug BEFORE UPDATE OF domain_id, slug ON links.links
+    FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
+    EXECUTE FUNCTION links.claim_slug();
+
+-- Again once the row is in the unique index: that may have waited for a transaction that
+-- freed the slug, which the look before did not see. Its end is seen here, as each
+-- statement of READ COMMITTED has its own snapshot.
+CREATE TRIGGER claim_slug_again AFTER INSERT ON links.links
+    FOR EACH ROW EXECUTE FUNCTION links.claim_slug();
+CREATE TRIGGER claim_changed_slug_again AFTER UPDATE OF domain_id, slug ON links.links
     FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
     EXECUTE FUNCTION links.claim_slug();
 

@@ -136,7 +136,10 @@ BEGIN
             RETURN QUERY SELECT 'exhausted', link.url, link.redirect_status;
             RETURN;
         END IF;
-        UPDATE links.links AS l SET uses = l.uses + 1 WHERE l.id = wanted;
+        -- The maximum may have been removed after the caller has read the link.
+        IF link.max_clicks IS NOT NULL THEN
+            UPDATE links.links AS l SET uses = l.uses + 1 WHERE l.id = wanted;
+        END IF;
         PERFORM links.record_clicks(ARRAY[click_id], ARRAY[click_at], ARRAY[wanted],
             ARRAY[visitor], ARRAY[country], ARRAY[referrer_host], ARRAY[device],
             ARRAY[NULL]::text[], jsonb_build_array(dimensions));

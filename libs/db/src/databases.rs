@@ -120,36 +120,49 @@ impl Databases {
         keys
     }
 
-    /// Connects with another URL from now on, and closes the connections of before. Not before the
-    /// database has accepted it: a password may reach the file earlier than Postgres. The pools of a
-    /// key differ in the name of their application only, so that the first one is asked.
+    /// Connects with other URLs from now on, each that of the setting beside it, and closes the
+    /// connections of before. Not before the databases have accepted all of them: a password may
+    /// reach the file earlier than Postgres. The pools of a key differ in the name of their
+    /// application only, so that the first one is asked.
     ///
     /// # Errors
-    /// When the URL is not valid or not accepted; nothing changes then.
-    pub async fn rotate(&self, key: &str, url: &str) -> Result<(), RotateFailure> {
+    /// When a URL is not valid or not accepted; nothing changes then.
+    pub async fn rotate(&self, urls: &[(&str, &str)]) -> Result<(), RotateFailure> {
         let mut ready = Vec::new();
-        for (index, entry) in self.lock().iter().enumerate() {
-            if entry.key == key {
-                let settings = Database {
-                    url: url.into(),
-                    ..entry.settings.clone()
-                };
-                let options = options(&settings, &entry.application)?;
-                ready.push((index, settings, options));
+        for (key, url) in urls {
+            let replacements = self.replacements(key, url)?;
+            if let Some((_, settings, options)) = replacements.first() {
+                let limit = Duration::from_secs(settings.acquire_timeout_seconds);
+                let accepted = tokio::time::timeout(limit, options.connect()).await;
+                let accepted = accepted.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+                let _ = accepted.map_err(SchemaError::from)?.close().await;
             }
+            ready.extend(replacements);
         }
-        let Some((_, settings, options)) = ready.first() else {
-            return Ok(());
-        };
-        let limit = Duration::from_secs(settings.acquire_timeout_seconds);
-        let accepted = tokio::time::timeout(limit, options.connect()).await;
-        let accepted = accepted.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        let _ = accepted.map_err(SchemaError::from)?.close().await;
         let mut entries = self.lock();
         for (index, settings, options) in ready {
             entries[index].replace(settings, options);
         }
         Ok(())
+    }
+
+    /// What the pools of a key need for another URL, each with its place in the list.
+    fn replacements(
+        &self,
+        key: &str,
+        url: &str,
+    ) -> Result<Vec<(usize, Database, PgConnectOptions)>, ConfigError> {
+        let entries = self.lock();
+        let of_key = entries.iter().enumerate().filter(|(_, it)| it.key == key);
+        let replacements = of_key.map(|(index, entry)| {
+            let settings = Database {
+                url: url.into(),
+                ..entry.settings.clone()
+            };
+            let options = options(&settings, &entry.application)?;
+            Ok((index, settings, options))
+        });
+        replacements.collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {

@@ -179,8 +179,11 @@ impl Standby {
         drop(progress);
         let used = self.is_usable(Instant::now());
         if self.used.swap(used, Ordering::Relaxed) != used {
-            let state = if used { "used" } else { "not used: it lags" };
-            tracing::info!(state, "standby of database.read_url");
+            if used {
+                tracing::info!("reads go to the standby");
+            } else {
+                tracing::warn!("standby lags; reads go to the primary");
+            }
         }
     }
 
@@ -188,7 +191,7 @@ impl Standby {
     fn lost(&self, error: &sqlx::Error) {
         self.lock().as_of = None;
         if self.used.swap(false, Ordering::Relaxed) {
-            tracing::warn!(%error, "the standby of database.read_url does not respond");
+            tracing::warn!(%error, "standby does not respond; reads go to the primary");
         }
     }
 

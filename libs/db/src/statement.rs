@@ -8,8 +8,8 @@ use crate::connections::{begin, begin_with};
 
 /// Runs one SQL statement. `name` is the resource and the verb, such as `users.insert`.
 ///
-/// The statement is counted in the response line of the request (`db_statements`) and, where spans
-/// are exported, has a span `db.NAME`. Outside requests and without OTLP it costs nothing.
+/// The statement and its time are part of the response line of the request (`db_statements`, `db_ms`)
+/// and, where spans are exported, it has a span `db.NAME`. Outside requests and without OTLP it costs nothing.
 ///
 /// # Errors
 /// What the statement returns.
@@ -17,11 +17,10 @@ pub async fn statement<T>(
     name: &'static str,
     run: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    count_statement();
     if spans_enabled() {
-        return span(&format!("db.{name}"), run).await;
+        return count_statement(span(&format!("db.{name}"), run)).await;
     }
-    run.await
+    count_statement(run).await
 }
 
 /// Begins a transaction that row-level security limits to the rows of `principals`.

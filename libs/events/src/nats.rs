@@ -119,7 +119,7 @@ impl Nats {
 /// asked for without it has no response at all.
 async fn report(event: Event) {
     if let Event::ServerError(error) = event {
-        tracing::warn!(error = causes(&error), "NATS reports an error");
+        tracing::warn!(error = causes(&error), "NATS reported an error");
     }
 }
 

@@ -239,6 +239,7 @@ impl Line {
             trace: self.trace,
             route: &self.gate.route,
             db_statements: Some(0),
+            db_duration: Some(Duration::ZERO),
             code: problem.map(|problem| problem.kind.code),
             error: problem.and_then(Problem::causes).as_deref(),
             ..AccessLine::default()

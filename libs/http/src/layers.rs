@@ -227,6 +227,7 @@ impl ResponseLine {
             token_kind: caller.map(|caller| caller.token_kind),
             client_id: caller.and_then(|caller| caller.client_id.as_deref()),
             db_statements: Some(self.context.statements()),
+            db_duration: Some(self.context.database_time()),
             code,
             error: problem.and_then(Problem::causes).as_deref(),
             ..AccessLine::default()

@@ -5,7 +5,7 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use quartet_common::{causes, clock::Clock};
-use quartet_telemetry::{metrics::Metrics, panic_message, spans_enabled};
+use quartet_telemetry::{self as telemetry, RUN, metrics::Metrics, panic_message, spans_enabled};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
@@ -84,7 +84,8 @@ impl Runner {
         self.names.push(name);
         self.tasks.spawn(async move {
             // Inside the future, so that a panic while it is built is caught as well.
-            let result = caught(Box::pin(async move { work(run).await })).await;
+            let run = caught(Box::pin(async move { work(run).await }));
+            let result = RUN.scope(telemetry::Run::Job(name), run).await;
             if let Err(error) = &result {
                 tracing::error!(
                     target: "quartet",
@@ -186,13 +187,16 @@ impl Supervisor {
         };
         // Inside the future, so that a panic while it is built is caught as well.
         let work = async move { self.job.run(context).await };
-        let span = if spans_enabled() {
+        // A continuous job is one run for as long as the process lives: a span of it would be sent at
+        // the end of the process, long after those within it.
+        let span = if spans_enabled() && !self.job.continuous {
             let name = format!("job.{}", self.job.name);
             tracing::info_span!(target: "quartet", "job", otel.name = name)
         } else {
             Span::none()
         };
         let run = caught(Box::pin(work.instrument(span)));
+        let run = RUN.scope(telemetry::Run::Job(self.job.name), run);
         let result = if self.job.cancel_at_stop {
             self.stop.run_until_cancelled(run).await?
         } else {

@@ -54,7 +54,7 @@ impl Base {
             verifier: S::verifier(config, &clock)?,
             metrics: Metrics::new(S::NAME),
             server: Arc::new(sections.server.clone()),
-            running: TaskTracker::new(),
+            detached: TaskTracker::new(),
             clock,
             shutdown,
         })

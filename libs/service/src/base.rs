@@ -14,6 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::idempotency::Idempotency;
 
+/// How long durable work in steps begins further ones.
+const STEPS_LIMIT: Duration = Duration::from_mins(10);
+
 /// Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Base {
@@ -30,13 +33,21 @@ pub struct Base {
     /// For the queue of durable jobs.
     pub queue_db: PgPool,
     pub worker: Worker,
-    /// Requests that run on although their clients may have left.
-    pub running: TaskTracker,
+    /// Work that outlives its client: writes with idempotency keys, password checks.
+    pub detached: TaskTracker,
     /// Canceled when the process shuts down.
     pub shutdown: CancellationToken,
 }
 
 impl Base {
+    /// Whether durable work in steps should leave the rest to its next run, from now on: at shutdown,
+    /// and in time before [`quartet_worker::Task::TIME_LIMIT`], which would make it a failure.
+    pub fn stopping(&self) -> impl Fn() -> bool + use<> {
+        let (clock, shutdown) = (self.clock.clone(), self.shutdown.clone());
+        let until = clock.now() + STEPS_LIMIT;
+        move || shutdown.is_cancelled() || clock.now() >= until
+    }
+
     /// `hash_keys` key the hashes of request bodies, which may hold secrets; the newest first.
     pub fn idempotency(&self, hash_keys: Vec<[u8; 32]>) -> Idempotency {
         Idempotency {
@@ -45,7 +56,7 @@ impl Base {
             verifier: self.verifier.clone(),
             hash_keys,
             time_limit: Duration::from_secs(self.server.request_timeout_seconds),
-            running: self.running.clone(),
+            running: self.detached.clone(),
         }
     }
 }

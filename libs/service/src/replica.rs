@@ -7,12 +7,25 @@ use quartet_db::STANDBY_CHECK;
 use quartet_http::{front::App, health::Readiness, serve::serve};
 use quartet_jobs::{Job, Runner};
 use quartet_worker::Worker;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout_at},
+};
 
 use crate::{base::Base, service::Service};
 
 /// After this time without a sign of life, the durable jobs of a worker are taken by another one.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
+/// What is left for the end of the process when requests have taken the whole grace period.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// When the process ends at the latest, once it begins to shut down: orchestrators kill it soon
+/// after. One time for all that is left to do, not one for each part of it.
+async fn deadline(base: &Base) -> Instant {
+    base.shutdown.cancelled().await;
+    let server = &base.server;
+    Instant::now() + Duration::from_secs(server.drain_seconds + server.shutdown_grace_seconds)
+}
 
 /// A replica that has not served yet. Dropping it cancels its jobs.
 pub struct Replica<S: Service> {
@@ -35,13 +48,15 @@ impl<S: Service> Replica<S> {
         let readiness = base
             .readiness::<S>(&state)
             .notice("jobs", move || monitor.notices());
+        let drain = Duration::from_secs(base.server.drain_seconds);
         let grace = Duration::from_secs(base.server.shutdown_grace_seconds);
         let settings = quartet_worker::Settings {
             concurrency: usize::try_from(base.worker.concurrency)?,
             poll_interval: Duration::from_millis(base.worker.poll_interval_ms),
             // The runner cancels what takes longer.
-            grace: grace.saturating_sub(Duration::from_secs(1)),
+            grace: (drain + grace).saturating_sub(LAST_GRACE),
             dead_after: DEAD_AFTER,
+            shutdown: base.shutdown.clone(),
         };
         let queue = (base.queue_db.clone(), S::NAME);
         let worker = Worker::new(queue, S::tasks(&state), settings, &base.metrics);
@@ -99,8 +114,9 @@ impl<S: Service> Replica<S> {
         self.serve_app(listener, |_| probes).await
     }
 
-    /// Serves until `base.shutdown` is canceled. Then requests in flight, what the service does
-    /// last, and running jobs have `server.shutdown_grace_seconds` each.
+    /// Serves until `base.shutdown` is canceled. Then follow the drain, and
+    /// `server.shutdown_grace_seconds` for all of the rest: requests in flight, detached work, what
+    /// the service does last, and running jobs.
     ///
     /// # Errors
     /// When requests were cut off at the end of the grace period, or an essential job failed.
@@ -135,19 +151,17 @@ impl<S: Service> Replica<S> {
         } = self;
         let app = wrap(base.app::<S>(state.clone(), readiness.clone()));
         let shutdown = base.shutdown.clone();
-        let served = serve(listener, app, &base.server, &readiness, shutdown).await;
-        let grace = Duration::from_secs(base.server.shutdown_grace_seconds.max(1));
-        base.running.close();
-        if tokio::time::timeout(grace, base.running.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("requests with idempotency keys were cut off at shutdown");
+        let served = serve(listener, app, &base.server, &readiness, shutdown);
+        let (served, until) = tokio::join!(served, deadline(&base));
+        let until = until.max(Instant::now() + LAST_GRACE);
+        base.detached.close();
+        if timeout_at(until, base.detached.wait()).await.is_err() {
+            tracing::warn!("detached work was cut off at shutdown");
         }
-        if tokio::time::timeout(grace, S::stop(&state)).await.is_err() {
+        if timeout_at(until, S::stop(&state)).await.is_err() {
             tracing::warn!("the service did not stop within the grace period");
         }
-        jobs.stop(grace).await?;
+        jobs.stop(until - Instant::now()).await?;
         base.db.close().await;
         base.queue_db.close().await;
         Ok(served?)

@@ -88,14 +88,19 @@ impl<S: Service> Rotation<S> {
     ) -> Result<S::Config, RotateFailure> {
         let loaded = load()?;
         let databases = self.databases.keys();
+        let changed = self.settings.changed_keys(&loaded.settings);
+        let of_databases = changed
+            .iter()
+            .filter(|key| databases.contains(&key.as_str()));
+        let urls = of_databases.map(|key| {
+            let url = loaded.settings.text(key).unwrap_or_default();
+            (key.as_str(), url)
+        });
+        self.databases.rotate(&urls.collect::<Vec<_>>()).await?;
         let mut restart = Vec::new();
         let mut rotated = Vec::new();
-        for key in self.settings.changed_keys(&loaded.settings) {
-            if databases.contains(&key.as_str()) {
-                let url = loaded.settings.text(&key).unwrap_or_default();
-                self.databases.rotate(&key, url).await?;
-                rotated.push(key);
-            } else if S::ROTATED.contains(&key.as_str()) {
+        for key in changed {
+            if databases.contains(&key.as_str()) || S::ROTATED.contains(&key.as_str()) {
                 rotated.push(key);
             } else if key != "telemetry.log" {
                 restart.push(key);

@@ -87,9 +87,9 @@ pub fn init(
 /// Names the variables of Kubernetes services in one line: there is one per service and port of the
 /// namespace.
 pub fn report_passed_over(settings: &Settings) {
-    let variables = settings.passed_over();
-    if !variables.is_empty() {
-        let variables = variables.join(", ");
-        tracing::info!(target: "quartet", variables, "variables of Kubernetes services are no settings");
+    let ignored = settings.passed_over();
+    if !ignored.is_empty() {
+        let ignored = ignored.join(", ");
+        tracing::info!(target: "quartet", ignored, "variables of Kubernetes services ignored");
     }
 }

@@ -8,6 +8,7 @@ pub mod metrics;
 mod otlp;
 mod panic_message;
 mod request;
+mod run;
 mod span;
 mod trace_context;
 
@@ -16,5 +17,6 @@ pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;
 pub use request::{Caller, REQUEST, RequestContext, count_statement, current_request, set_caller};
+pub use run::{RUN, Run};
 pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};

@@ -1,8 +1,11 @@
 //! What the log and the handlers know about the request that a task serves.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use crate::trace_context::TraceContext;
@@ -19,6 +22,8 @@ pub struct RequestContext {
     pub trace: TraceContext,
     caller: OnceLock<Caller>,
     statements: AtomicU32,
+    /// Spent in them, in microseconds.
+    database_micros: AtomicU64,
 }
 
 /// Who sent a request, by its verified token.
@@ -39,6 +44,7 @@ impl RequestContext {
             trace,
             caller: OnceLock::new(),
             statements: AtomicU32::new(0),
+            database_micros: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +56,11 @@ impl RequestContext {
     /// SQL statements sent for this request so far.
     pub fn statements(&self) -> u32 {
         self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Time spent in them, the sum where several ran at once.
+    pub fn database_time(&self) -> Duration {
+        Duration::from_micros(self.database_micros.load(Ordering::Relaxed))
     }
 }
 
@@ -64,7 +75,22 @@ pub fn set_caller(caller: Caller) {
     let _ = REQUEST.try_with(|request| request.caller.set(caller));
 }
 
-/// Adds one to the `db_statements` of the response line.
-pub fn count_statement() {
-    let _ = REQUEST.try_with(|request| request.statements.fetch_add(1, Ordering::Relaxed));
+/// Runs one SQL statement, which counts in `db_statements` and `db_ms` of the response line. Its time
+/// counts even when it is canceled.
+pub async fn count_statement<T>(statement: impl Future<Output = T>) -> T {
+    let Some(request) = current_request() else {
+        return statement.await;
+    };
+    request.statements.fetch_add(1, Ordering::Relaxed);
+    let _timer = StatementTimer(request, Instant::now());
+    statement.await
+}
+
+struct StatementTimer(Arc<RequestContext>, Instant);
+
+impl Drop for StatementTimer {
+    fn drop(&mut self) {
+        let micros = u64::try_from(self.1.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.database_micros.fetch_add(micros, Ordering::Relaxed);
+    }
 }

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use quartet_common::causes;
-use quartet_telemetry::panic_message;
+use quartet_telemetry::{RUN, Run, panic_message};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _},
@@ -79,7 +79,8 @@ impl<T: Task> TaskHandler for Handler<T> {
             return Err("the worker has another context".to_owned());
         };
         let started = Instant::now();
-        let work = AssertUnwindSafe(self.0.run(shared.context)).catch_unwind();
+        let work = RUN.scope(Run::Task(T::NAME), self.0.run(shared.context));
+        let work = AssertUnwindSafe(work).catch_unwind();
         let ended = match tokio::time::timeout(T::TIME_LIMIT, work).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(causes(error.as_ref())),
@@ -93,7 +94,7 @@ impl<T: Task> TaskHandler for Handler<T> {
         if let Err(error) = &ended {
             let (task, attempt) = (T::NAME, *job.attempts());
             if last {
-                tracing::error!(target: "quartet", task, attempt, error, "task is a dead letter");
+                tracing::error!(target: "quartet", task, attempt, error, "task failed for good; kept as a dead letter");
             } else {
                 tracing::warn!(target: "quartet", task, attempt, error, "task failed");
             }

@@ -9,6 +9,7 @@ use graphile_worker::{
 use quartet_jobs::{Job, Run, Runner};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     driver::Driver,
@@ -24,13 +25,16 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_BATCH: i64 = 1000;
 
 /// How a worker works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Jobs at once.
     pub concurrency: usize,
     pub poll_interval: Duration,
     /// How long running jobs have at shutdown.
     pub grace: Duration,
+    /// Canceled when the process shuts down: no further jobs are taken, long before the [`Runner`]
+    /// stops, which waits for the requests.
+    pub shutdown: CancellationToken,
     /// Without a sign of life for this long, a worker is dead, and its jobs are taken by others.
     pub dead_after: Duration,
 }
@@ -157,12 +161,17 @@ impl Worker {
             start(&mut db).await?;
             db.commit().await?;
         }
-        let stop = run.clone();
+        let (stop, exit) = (run.clone(), inner.settings.shutdown.clone());
         let shutdown = WorkerShutdownConfig::default()
             .listen_os_shutdown_signals(false)
             .grace_period(inner.settings.grace)
             .interrupted_job_retry_delay(Duration::ZERO)
-            .shutdown_signal(async move { stop.stopping().await });
+            .shutdown_signal(async move {
+                tokio::select! {
+                    () = stop.stopping() => {}
+                    () = exit.cancelled() => {}
+                }
+            });
         let recovery = WorkerRecoveryConfig::default()
             .heartbeat_interval(inner.settings.dead_after / HEARTBEATS)
             .sweep_interval(inner.settings.dead_after / HEARTBEATS)
@@ -189,10 +198,18 @@ impl Worker {
         let mut tick = tokio::time::interval(SUCCESS_INTERVAL);
         loop {
             tokio::select! {
-                ended = &mut working => return Ok(ended?),
+                ended = &mut working => {
+                    ended?;
+                    break;
+                }
                 _ = tick.tick() => run.succeeded(),
             }
         }
+        // A job that ends before the runner stops is started again.
+        if inner.settings.shutdown.is_cancelled() {
+            run.stopping().await;
+        }
+        Ok(())
     }
 
     /// Reads what waits, and deletes dead letters that are over.

@@ -96,7 +96,7 @@ impl quartet_service::Service for Service {
     }
 
     fn tasks(state: &AppState) -> Tasks {
-        jobs::tasks(&state.ctx)
+        jobs::tasks(state)
     }
 
     fn work(state: &AppState, runner: &mut Runner) {

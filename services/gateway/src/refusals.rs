@@ -61,7 +61,7 @@ impl Refusals {
                 skipped: 0,
             };
             if skipped > 0 {
-                tracing::warn!(target: "quartet", lines = skipped,
+                tracing::warn!(target: "quartet", skipped,
                     "lines of refused requests were skipped");
             }
         }

@@ -12,8 +12,8 @@ pub(crate) struct LinksMetrics {
     pub(crate) clicks_rejected: Counter,
     pub(crate) click_log_bytes: Gauge,
     pub(crate) click_log_lag_ms: Gauge,
-    pub(crate) click_log_broken: Counter,
-    pub(crate) click_log_broken_bytes: Counter,
+    pub(crate) click_log_corrupt: Counter,
+    pub(crate) click_log_corrupt_bytes: Counter,
     pub(crate) logs_recovered: Counter,
     pub(crate) redirect_loads: Counter,
     pub(crate) redirects_outdated: Counter,
@@ -49,12 +49,12 @@ impl LinksMetrics {
                 "links_redirects_outdated",
                 "Redirects by a cached link that could not be read again in time",
             ),
-            click_log_broken: to.counter(
-                "links_click_log_broken",
+            click_log_corrupt: to.counter(
+                "links_click_log_corrupt",
                 "Places in click logs that could not be read, each at least one click",
             ),
-            click_log_broken_bytes: to.counter(
-                "links_click_log_broken_bytes",
+            click_log_corrupt_bytes: to.counter(
+                "links_click_log_corrupt_bytes",
                 "Bytes of click logs that could not be read",
             ),
             click_log_lag_ms: to.gauge(

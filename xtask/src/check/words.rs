@@ -13,11 +13,13 @@ use super::tracked;
 
 const GLOSSARY: &str = "docs/glossary.md";
 /// Files with prose or identifiers of our own.
-const CHECKED: [&str; 19] = [
+const CHECKED: [&str; 21] = [
     "*.cfg",
     "*.conf",
     "*.css",
+    "*.ftl",
     "*.html",
+    "*.js",
     "*.lua",
     "*.md",
     "*.mjs",

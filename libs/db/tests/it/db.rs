@@ -242,3 +242,35 @@ async fn a_migration_does_not_wait_for_a_table_for_long() {
     reading.rollback().await.unwrap();
     db::migrate(&steps, &settings, SCHEMA).await.unwrap();
 }
+
+/// Whichever of them is refused.
+#[tokio::test]
+async fn urls_are_replaced_together_or_not_at_all() {
+    let database = TestDatabase::empty(SCHEMA).await;
+    let databases = db::Databases::default();
+    let settings = database.settings();
+    let keys = ["database.read_url", "database.url"];
+    let pools = keys.map(|key| databases.open(key, &settings, "test").unwrap());
+    let users = async || {
+        let mut users = Vec::new();
+        for pool in &pools {
+            let user = sqlx::query_scalar("SELECT current_user::text");
+            users.push(user.fetch_one(pool).await.unwrap());
+        }
+        users
+    };
+    let before: Vec<String> = users().await;
+    let other = database.owner_url();
+    let wrong = database.url().replacen(":test@", ":wrong@", 1);
+    for urls in [[&other, &wrong], [&wrong, &other]] {
+        let urls = [(keys[0], urls[0].as_str()), (keys[1], urls[1].as_str())];
+        databases.rotate(&urls).await.unwrap_err();
+        assert_eq!(users().await, before);
+    }
+    databases
+        .rotate(&keys.map(|key| (key, other.as_str())))
+        .await
+        .unwrap();
+    let after = users().await;
+    assert!(after.iter().all(|user| !before.contains(user)), "{after:?}");
+}

@@ -238,12 +238,16 @@ impl Inbox {
             }
             Ok(Err(Rejected::Invalid(reason))) => reason,
             Ok(Err(Rejected::Database(error))) => {
-                tracing::error!(event_id = event.id, error = causes(&error), "event failed");
+                tracing::error!(
+                    event_id = event.id,
+                    error = causes(&error),
+                    "event not applied"
+                );
                 "the database refuses it"
             }
             Err(panic) => {
                 let message = panic_message(&*panic);
-                tracing::error!(event_id = event.id, error = message, "event failed");
+                tracing::error!(event_id = event.id, error = message, "event not applied");
                 "panic"
             }
         };

@@ -79,9 +79,9 @@ impl Inbox {
         let is_dead = tries >= MAX_TRIES;
         let event_id = &event.id;
         if is_dead {
-            tracing::error!(event_id, tries, reason, "event is a dead letter");
+            tracing::error!(event_id, tries, reason, "event given up as a dead letter");
         } else if reason != HELD {
-            tracing::warn!(event_id, tries, reason, "event failed");
+            tracing::warn!(event_id, tries, reason, "event not applied");
         }
         if let Some(stream) = self.0.metrics.stream() {
             stream.backlog.failed.inc_by(u64::from(reason != HELD));

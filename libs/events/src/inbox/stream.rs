@@ -107,7 +107,7 @@ impl Inbox {
             Ok((event, true)) => self.bury(&event, TOO_OLD).await?,
             Err(reason) => {
                 self.0.metrics.count("refused");
-                tracing::error!(reason, "a message that is no event of ours is refused");
+                tracing::error!(reason, "message refused: it is no signed event");
                 return Ok(AckKind::Term);
             }
         }

@@ -131,6 +131,8 @@ impl Outbox {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(delivery.request_timeout_seconds))
             .redirect(reqwest::redirect::Policy::none())
+            // Events name users, and consumers are services of this system.
+            .no_proxy()
             .build()?;
         let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
         let source = format!("/v1/{service}");
@@ -254,7 +256,7 @@ impl Outbox {
             purged >= full
         } {}
         if deleted > 0 {
-            tracing::warn!(events = deleted, "events for no consumer are deleted");
+            tracing::warn!(events = deleted, "events without a consumer deleted");
         }
         Ok(())
     }

@@ -165,7 +165,11 @@ impl Inner {
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
             Outcome::Refused(reason) if batch.sent.len() > 1 => {
-                tracing::info!(consumer = name, reason, "events are sent one by one");
+                tracing::info!(
+                    consumer = name,
+                    reason,
+                    "batch refused; sending events one by one"
+                );
                 target.limit.store(1, Ordering::Relaxed);
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
@@ -193,7 +197,7 @@ impl Inner {
         if !store::give_back(&mut tx, name, moved).await? {
             tracing::warn!(
                 consumer = name,
-                "a lease ended early: events are delivered again"
+                "lease ended early; events are delivered again"
             );
             return Ok(Step::Nothing);
         }
@@ -252,8 +256,12 @@ impl Inner {
         if expired > 0 {
             target.series.backlog.died.inc_by(expired.unsigned_abs());
             target.series.backlog.dead.inc_by(expired);
-            let text = "events that waited for too long are dead letters";
-            tracing::error!(consumer = name, events = expired, "{text}");
+            let events = expired;
+            tracing::error!(
+                consumer = name,
+                events,
+                "events given up: they waited for too long"
+            );
         }
         for retry in retries
             .iter()
@@ -274,10 +282,16 @@ impl Inner {
                     position,
                     tries,
                     reason,
-                    "event is a dead letter"
+                    "event given up as a dead letter"
                 );
             } else {
-                tracing::warn!(consumer = name, position, tries, reason, "event failed");
+                tracing::warn!(
+                    consumer = name,
+                    position,
+                    tries,
+                    reason,
+                    "event not applied by the consumer"
+                );
             }
         }
     }

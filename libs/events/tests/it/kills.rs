@@ -169,3 +169,25 @@ async fn consumer() {
     let _: &Mutex<Vec<Vec<Value>>> = &served.seen;
     std::future::pending::<()>().await;
 }
+
+/// A proxy for requests to the internet has no business with events, nor any way to the consumers.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_through_no_proxy() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    place.publish(&outbox, "ada").await;
+    let nowhere = "http://127.0.0.1:1";
+    let _dispatcher = Logging::start(
+        "kills::dispatcher",
+        &[
+            ("TEST_DATABASE", &place.database.url()),
+            ("TEST_CONSUMER", &consumer.address.to_string()),
+            ("TEST_AHEAD_SECONDS", "0"),
+            ("HTTP_PROXY", nowhere),
+            ("http_proxy", nowhere),
+            ("ALL_PROXY", nowhere),
+        ],
+    );
+    until(async || place.effects("ada").await == [1]).await;
+}

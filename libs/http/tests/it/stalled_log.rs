@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::{Router, routing::get};
 use quartet_common::config::{OtlpProtocol, Telemetry};
 use quartet_telemetry::{count_statement, init};
@@ -9,6 +11,7 @@ use quartet_testing::{
 /// With paths of this length they fill the queue and the pipe, and more.
 const REQUESTS: usize = 1500;
 const LONG: usize = 4096;
+const STATEMENT: Duration = Duration::from_millis(20);
 
 #[test]
 #[ignore = "the child of the test below"]
@@ -24,8 +27,8 @@ fn serves() {
     let router = Router::new().route(
         "/{*path}",
         get(|| async {
-            count_statement();
-            count_statement();
+            count_statement(async {}).await;
+            count_statement(tokio::time::sleep(STATEMENT)).await;
         }),
     );
     let running = runtime.block_on(start(router, |_| {}));
@@ -76,7 +79,8 @@ async fn requests_are_answered_while_nothing_reads_the_log() {
         (&line["status"], &line["db_statements"]),
         (&200.into(), &2.into())
     );
+    assert!(line["db_ms"].as_f64().unwrap() >= 20.0, "{line}");
     assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
     child.send("end\n");
-    assert!(child.wait(std::time::Duration::from_secs(10)).success());
+    assert!(child.wait(Duration::from_secs(10)).success());
 }

@@ -4,5 +4,6 @@
 
 mod runs;
 mod shutdown;
+mod spans;
 mod support;
 mod watching;

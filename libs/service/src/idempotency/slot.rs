@@ -276,7 +276,7 @@ impl Slot {
                 return Err(Problem::not_now(&kinds::REQUEST_IN_FLIGHT));
             }
             // The work is done and its response must be sent.
-            tracing::warn!(%error, "keeping the response of an idempotency key failed");
+            tracing::warn!(%error, "storing the response of an idempotency key failed");
         }
         Ok(Response::from_parts(parts, Body::from(body)))
     }

@@ -35,6 +35,8 @@ pub struct AccessLine<'a> {
     /// Of the response body.
     pub bytes: Option<u64>,
     pub db_statements: Option<u32>,
+    /// Spent in them.
+    pub db_duration: Option<Duration>,
     /// Of the problem.
     pub code: Option<&'a str>,
     pub error: Option<&'a str>,
@@ -59,6 +61,7 @@ impl Default for AccessLine<'_> {
             upstream_duration: None,
             bytes: None,
             db_statements: None,
+            db_duration: None,
             code: None,
             error: None,
         }
@@ -111,6 +114,9 @@ impl AccessLine<'_> {
         if let Some(statements) = self.db_statements {
             line.integer("db_statements", statements);
         }
+        if let Some(duration) = self.db_duration {
+            line.milliseconds("db_ms", duration);
+        }
         line.optional_text("code", self.code);
         line.optional_text("error", self.error);
         line
@@ -143,6 +149,7 @@ mod tests {
             upstream_duration: Some(Duration::from_millis(1)),
             bytes: Some(17),
             db_statements: Some(3),
+            db_duration: Some(Duration::from_micros(2500)),
             code: Some("upstream_failed"),
             error: Some("connection reset"),
             ..AccessLine::default()
@@ -158,7 +165,7 @@ mod tests {
                 r#""trace_id":"000000000000000000000000000000ab","span_id":"00000000000000cd","#,
                 r#""route":"/v1/media/*","caller_id":"usr_1","token_kind":"client","#,
                 r#""client_id":"cli","client":"192.0.2.7","#,
-                r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"bytes":17,"db_statements":3,"#,
+                r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"bytes":17,"db_statements":3,"db_ms":2.5,"#,
                 r#""code":"upstream_failed","error":"connection reset"}"#,
                 "\n"
             )

@@ -10,10 +10,13 @@ use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{line::Line, queue};
-use crate::request::current_request;
+use crate::{
+    request::current_request,
+    run::{Run, current_run},
+};
 
 /// Writes `timestamp level msg`, the fields of the event, then `service`, the ids of the request,
-/// and `target` unless the level is `info`.
+/// the name of the job or task, and `target` unless the level is `info`.
 pub(crate) struct JsonLines;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
@@ -39,6 +42,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
             if names.field("trace_id").is_none() {
                 line.trace(request.trace);
             }
+        }
+        if let Some((name, value)) = current_run().map(Run::field)
+            && event.metadata().fields().field(name).is_none()
+        {
+            line.text(name, value);
         }
         if *metadata.level() != Level::INFO {
             line.text("target", metadata.target());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod kills;
+mod logs;
 mod pooler;
 mod queue;
 mod support;

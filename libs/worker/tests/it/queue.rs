@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use quartet_testing::{assert_ticks_done, miss_ticks};
 use quartet_worker::{Tasks, add, dead_letters};
 
-use crate::support::{Begin, Count, Counts, Often, Place, until};
+use crate::support::{Begin, Count, Counts, Often, Place, settings, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_done_if_its_transaction_commits_and_once() {
@@ -153,5 +153,27 @@ async fn dead_letters_are_listed_and_tried_again() {
     );
     assert_eq!(dead_letters::retry(&mut db, None, 10).await.unwrap(), 1);
     until(async || counts.done() == 3).await;
+    working.runner.stop(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Requests in flight may keep the process for long after that.
+#[tokio::test]
+async fn no_job_is_taken_once_the_process_shuts_down() {
+    let place = Place::new().await;
+    let counts = Counts::default();
+    let working = place.start(Tasks::new(counts.clone()).with::<Count>());
+    let mut db = quartet_db::write(&place.db).await.unwrap();
+    add(&mut db, &Count::default(), None).await.unwrap();
+    until(async || counts.done() == 1).await;
+    working.shutdown.cancel();
+    // The worker says so when it has stopped to look.
+    let alive = "SELECT count(*) FROM _private_workers";
+    until(async || place.number(alive).await == 0).await;
+    add(&mut db, &Count::default(), None).await.unwrap();
+    tokio::time::sleep(settings().poll_interval * 4).await;
+    assert_eq!(counts.done(), 1);
+    let runs = working.metrics.render();
+    let failed = "job_failures_total{service=\"test\",job_name=\"worker\"} 0";
+    assert!(runs.contains(failed), "{runs}");
     working.runner.stop(Duration::from_secs(5)).await.unwrap();
 }

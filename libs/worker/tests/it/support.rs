@@ -96,6 +96,7 @@ pub(crate) struct Working {
     pub(crate) metrics: Metrics,
     pub(crate) worker: Worker,
     pub(crate) runner: Runner,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Place {
@@ -116,14 +117,17 @@ impl Place {
 
     pub(crate) fn start_on(db: PgPool, tasks: Tasks) -> Working {
         let metrics = Metrics::new("test");
-        let mut runner = Runner::new(&metrics, Clock::system(), CancellationToken::new());
+        let settings = settings();
+        let shutdown = settings.shutdown.clone();
+        let mut runner = Runner::new(&metrics, Clock::system(), shutdown.clone());
         let queue = (db, "core");
-        let worker = Worker::new(queue, tasks, settings(), &metrics);
+        let worker = Worker::new(queue, tasks, settings, &metrics);
         worker.start(&mut runner);
         Working {
             metrics,
             worker,
             runner,
+            shutdown,
         }
     }
 
@@ -144,6 +148,7 @@ pub(crate) fn settings() -> Settings {
         poll_interval: Duration::from_millis(50),
         grace: Duration::from_secs(5),
         dead_after: Duration::from_secs(3),
+        shutdown: CancellationToken::new(),
     }
 }
 

@@ -66,8 +66,9 @@ export type DateTimeComparison = {
   _is_null?: boolean | null | undefined;
   _lt?: string | null | undefined;
   _lte?: string | null | undefined;
+  /** Does not match null. */
   _neq?: string | null | undefined;
-  /** At most 100 times. */
+  /** At most 100 times. Does not match null. */
   _nin?: Array<string> | null | undefined;
 };
 
@@ -103,8 +104,9 @@ export type IntComparison = {
   _is_null?: boolean | null | undefined;
   _lt?: number | null | undefined;
   _lte?: number | null | undefined;
+  /** Does not match null. */
   _neq?: number | null | undefined;
-  /** At most 100 integers. */
+  /** At most 100 integers. Does not match null. */
   _nin?: Array<number> | null | undefined;
 };
 
@@ -115,11 +117,11 @@ export type Interval =
   /** An hour of the clock, UTC. */
   | 'HOUR';
 
-/** Selects links. All given fields must hold. At most 60 comparisons and 8 levels of filters. */
+/** Selects links. All given fields hold, none may be null. At most 60 comparisons, 8 levels deep. */
 export type LinkFilter = {
   /** All of these filters hold. True if empty. */
   _and?: Array<LinkFilter> | null | undefined;
-  /** This filter does not hold. */
+  /** This filter does not hold. A comparison of null never does, except `_is_null`. */
   _not?: LinkFilter | null | undefined;
   /** At least one of these filters holds. False if empty. */
   _or?: Array<LinkFilter> | null | undefined;
@@ -201,8 +203,9 @@ export type StringComparison = {
   _like?: string | null | undefined;
   _lt?: string | null | undefined;
   _lte?: string | null | undefined;
+  /** Does not match null. */
   _neq?: string | null | undefined;
-  /** At most 100 strings. */
+  /** At most 100 strings. Does not match null. */
   _nin?: Array<string> | null | undefined;
 };
 

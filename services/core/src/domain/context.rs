@@ -27,7 +27,7 @@ pub(crate) struct Context {
     pub(crate) keys: SigningKeys,
     pub(crate) master_key: MasterKey,
     /// Work that ends even if its client disconnects.
-    pub(crate) running: TaskTracker,
+    pub(crate) detached: TaskTracker,
 }
 
 impl Context {
@@ -57,7 +57,7 @@ impl Context {
             db: base.db.clone(),
             metrics,
             master_key,
-            running: base.running.clone(),
+            detached: base.detached.clone(),
         })
     }
 }

@@ -108,7 +108,7 @@ impl Attempt {
             }
             Ok((permit, verification))
         };
-        quartet_service::detached(&ctx.running, work)
+        quartet_service::detached(&ctx.detached, work)
             .await
             .map_err(|_| Error::Crypto("password work panicked"))?
     }

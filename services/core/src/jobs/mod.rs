@@ -26,8 +26,8 @@ pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Erro
 }
 
 /// The durable jobs.
-pub(crate) fn tasks(ctx: &Context) -> Tasks {
-    Tasks::new(ctx.clone()).with::<purge::Purge>()
+pub(crate) fn tasks(state: &AppState) -> Tasks {
+    Tasks::new(state.clone()).with::<purge::Purge>()
 }
 
 impl AppState {
@@ -37,7 +37,7 @@ impl AppState {
     /// When a job fails.
     pub async fn run_jobs_once(&self) -> anyhow::Result<()> {
         maintain_keys(self.ctx.clone()).await?;
-        Ok(purge::run(self.ctx.clone()).await?)
+        Ok(purge::run(self).await?)
     }
 
     /// Delivers the events that are due.

@@ -7,8 +7,8 @@ use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::Context,
     error::Error,
+    state::AppState,
     store::{refresh_tokens, sessions, throttles, users},
 };
 
@@ -19,16 +19,17 @@ pub(crate) struct Purge {}
 impl Task for Purge {
     const NAME: &'static str = "purge";
     const CRON: Option<&'static str> = Some("* * * * *");
-    type Context = Context;
+    type Context = AppState;
 
-    async fn run(self, ctx: Context) -> anyhow::Result<()> {
-        Ok(run(ctx).await?)
+    async fn run(self, state: AppState) -> anyhow::Result<()> {
+        Ok(run(&state).await?)
     }
 }
 
-/// Deletes in bounded batches until one is not full. Children go before their parents: a cascade
-/// would not be bounded.
-pub(super) async fn run(ctx: Context) -> Result<(), Error> {
+/// Deletes in bounded batches until one is not full, or the run has taken long: then one batch of
+/// each kind is left. Children go before their parents: a cascade would not be bounded.
+pub(super) async fn run(state: &AppState) -> Result<(), Error> {
+    let (ctx, stopping) = (&state.ctx, state.base.stopping());
     let (now, settings) = (ctx.clock.now(), &ctx.config.retention);
     let before = |seconds: u64| now - Duration::from_secs(seconds);
     let ended = before(settings.ended_sessions_seconds);
@@ -40,26 +41,26 @@ pub(super) async fn run(ctx: Context) -> Result<(), Error> {
         let mut db = quartet_db::write(db).await?;
         let purged = refresh_tokens::purge(&mut db, ended, limit).await?;
         db.commit().await?;
-        purged >= full
+        purged >= full && !stopping()
     } {}
     while {
         let mut db = quartet_db::write(db).await?;
         let purged = sessions::purge(&mut db, ended, limit).await?;
         db.commit().await?;
-        purged >= full
+        purged >= full && !stopping()
     } {}
     while {
         let mut db = quartet_db::write(db).await?;
         let purged = users::purge(&mut db, deleted, limit).await?;
         db.commit().await?;
-        purged >= full
+        purged >= full && !stopping()
     } {}
     while {
         let mut db = quartet_db::write(db).await?;
         let purged = throttles::purge(&mut db, forgotten, limit).await?;
         db.commit().await?;
-        purged >= full
+        purged >= full && !stopping()
     } {}
-    while idempotency::purge(db, &ctx.clock, limit).await? >= full {}
+    while idempotency::purge(db, &ctx.clock, limit).await? >= full && !stopping() {}
     Ok(ctx.events.purge().await?)
 }

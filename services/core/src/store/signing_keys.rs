@@ -102,18 +102,25 @@ pub(crate) async fn delete_superseded(
     Ok(())
 }
 
-/// Deletes keys of other algorithms than those `kept` that became active before `before`.
+/// Deletes keys of other algorithms than those `kept` that became active before `before`, unless
+/// they may have signed since `replaced_before`: a kept algorithm's first key is published for a
+/// while before it signs.
 pub(crate) async fn delete_abandoned(
     db: &mut PgConnection,
     kept: &[String],
     before: DateTime<Utc>,
+    replaced_before: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     statement(
         "signing_keys.delete_abandoned",
         sqlx::query!(
-            "DELETE FROM core.signing_keys WHERE algorithm <> ALL ($1) AND activates_at < $2",
+            "DELETE FROM core.signing_keys WHERE algorithm <> ALL ($1) AND activates_at < $2
+             AND EXISTS (
+                 SELECT FROM core.signing_keys AS n
+                 WHERE n.algorithm = ANY ($1) AND n.activates_at < $3)",
             kept,
             before,
+            replaced_before,
         )
         .execute(db),
     )

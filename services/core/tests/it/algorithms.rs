@@ -145,6 +145,31 @@ async fn a_key_of_a_removed_algorithm_stays_until_its_rotation_was_due() {
     assert!(!published(&after).await.contains(&"ES256".to_owned()));
 }
 
+/// However old it is, and however short the rotation has become.
+#[tokio::test]
+async fn a_removed_algorithm_signs_until_another_does() {
+    let app = TestApp::start().await;
+    app.advance(5 * 24 * HOUR);
+    let signed = app.join(ADA).await;
+    let daily = |config: &mut Config| {
+        keep(&[Es256], Es256)(config);
+        config.keys.rotation_seconds = 24 * 3600;
+    };
+    let after = app.replica(daily).await;
+    assert_eq!(published(&after).await, ["ES256", "EdDSA"]);
+    after.me(&signed).await;
+    assert_eq!(after.log_in(ADA).await.parts().0["alg"], "EdDSA");
+    // The new key signs, and the tokens of the old one are valid for a while.
+    app.advance(HOUR);
+    let last = app.log_in(ADA).await;
+    assert_eq!(after.log_in(ADA).await.parts().0["alg"], "ES256");
+    after.state.run_jobs_once().await.unwrap();
+    after.me(&last).await;
+    app.advance(2 * HOUR);
+    after.state.run_jobs_once().await.unwrap();
+    assert_eq!(published(&after).await, ["ES256"]);
+}
+
 #[tokio::test]
 async fn keys_of_every_algorithm_are_sealed_again() {
     let all = [EdDsa, Es256, Rs256];

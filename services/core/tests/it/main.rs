@@ -17,6 +17,7 @@ mod refresh;
 mod rotation;
 mod sessions;
 mod settings;
+mod shutdown;
 mod sign_up;
 mod start;
 mod support;

@@ -256,9 +256,9 @@ async fn variables_of_kubernetes_are_passed_over_in_one_line() {
         ("QUARTET_CORE_PORT_8081_TCP_ADDR", "10.96.7.3"),
     ]);
     let mut started = Started::starting(&mut command);
-    let (line, _) = started.find("variables of Kubernetes services are no settings");
-    let variables = line["variables"].as_str().unwrap();
-    assert_eq!(variables.split(", ").count(), 4, "{variables}");
+    let (line, _) = started.find("variables of Kubernetes services ignored");
+    let ignored = line["ignored"].as_str().unwrap();
+    assert_eq!(ignored.split(", ").count(), 4, "{ignored}");
     started.find("listening");
 
     let stderr = refusal(&[("QUARTET_SERVER_PORT", "8080")]);

@@ -314,3 +314,29 @@ async fn ended_sessions_and_old_failures_are_purged() {
     );
     app.refresh(&live).await;
 }
+
+/// A run that took as long as there is something to delete would fail at its time limit.
+#[tokio::test]
+async fn a_purge_leaves_the_rest_to_the_next_run() {
+    let app = TestApp::start_with(|config| config.retention.batch = 1).await;
+    for n in 0..3 {
+        let tokens = app.join(&format!("user{n}@example.com")).await;
+        let deleted = app.delete_account(tokens.access(), PASSWORD).await;
+        assert_eq!(deleted.status(), 204);
+    }
+    app.advance(30 * DAY + 60);
+    let users = "SELECT count(*) FROM core.users";
+    let mut blocker = app.database.connect_as_admin().await;
+    let block = "BEGIN; LOCK TABLE core.users IN SHARE MODE";
+    sqlx::raw_sql(block).execute(&mut blocker).await.unwrap();
+    let unblock = async {
+        app.until_a_query_waits_for_a_lock().await;
+        app.advance(11 * 60);
+        sqlx::raw_sql("COMMIT").execute(&mut blocker).await.unwrap();
+    };
+    let (purged, ()) = tokio::join!(app.state.run_jobs_once(), unblock);
+    purged.unwrap();
+    assert_eq!(app.number(users).await, 2);
+    app.state.run_jobs_once().await.unwrap();
+    assert_eq!(app.number(users).await, 0);
+}

@@ -100,7 +100,11 @@ pub(crate) async fn refresh(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver
             running.spawn(async move {
                 let result = resolver.addresses(&name).await;
                 if let Err(error) = &result {
-                    tracing::debug!(name, error, "DNS lookup failed; keeping known addresses");
+                    tracing::debug!(
+                        host = name,
+                        error,
+                        "DNS lookup failed; keeping known addresses"
+                    );
                 }
                 upstream.record_lookup(index, result);
                 upstream.publish();

@@ -8,7 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::IntoResponse as _,
+    routing::get,
+};
 use futures_util::future::join_all;
 use quartet_testing::{assert_complete, contract::Contract};
 use serde_json::{Value, json};
@@ -198,4 +205,40 @@ async fn documentation_loads_nothing_from_other_origins() {
     .await;
     let health = gateway.get("/health").await;
     assert_eq!(health.json::<Value>().await.unwrap()["status"], "ok");
+}
+
+/// A fetch is an attempt like any other: it has the host of the upstream, and says what became of the
+/// replica.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_fetched_as_requests_are_sent() {
+    let replica = free_address();
+    let settings = format!(
+        "shipped_routes = false\n[documents]\nrefresh_seconds = 0\n\
+         [upstreams.core]\naddresses = [\"{replica}\"]\nhost = \"core.internal:8443\"\n\
+         openapi = \"/v1/core/openapi.json\"\neject_min_ms = 60000\neject_max_ms = 60000\n\
+         [routes.openapi]\npaths = [\"/openapi.json\"]\nserve = \"openapi\"\nauth = \"public\"\n"
+    );
+    let gateway = Gateway::start(&settings).await;
+    let state = async || {
+        let shown: Value = gateway.admin("/upstreams").await.json().await.unwrap();
+        shown["upstreams"][0]["replicas"][0]["state"].clone()
+    };
+    assert_eq!(state().await, "healthy");
+    let missing = gateway.get("/openapi.json").await;
+    problem(missing, 503, "upstream_unreachable").await;
+    assert_eq!(state().await, "ejected");
+    // A server of many names.
+    let by_name = |request: Request, next: Next| async move {
+        if request.headers()["host"] == "core.internal:8443" {
+            next.run(request).await
+        } else {
+            StatusCode::NOT_FOUND.into_response()
+        }
+    };
+    crate::support::serve_on(replica, document("core").layer(from_fn(by_name))).await;
+    eventually("the document is fetched", || async {
+        (gateway.get("/openapi.json").await.status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(state().await, "healthy");
 }

@@ -42,7 +42,7 @@ pub(crate) async fn store(ctx: &Context, clicks: &[Click]) -> Result<(), sqlx::E
             Err(error) if is_about_data(&error) => {
                 if let [click] = part {
                     ctx.metrics.clicks_rejected.inc();
-                    tracing::error!(id = %click.id, %error, "click rejected by Postgres");
+                    tracing::error!(click_id = %click.id, %error, "click rejected by Postgres");
                 } else {
                     let (first, second) = part.split_at(part.len() / 2);
                     stack.extend([second, first]);

@@ -18,11 +18,11 @@ impl Task for Erase {
     type Context = AppState;
 
     async fn run(self, state: AppState) -> anyhow::Result<()> {
-        let stopping = || state.base.shutdown.is_cancelled();
+        let stopping = state.base.stopping();
         let ctx = &state.ctx;
-        let erased = ctx.erasures.run(|owner| step(ctx, owner), stopping);
+        let erased = ctx.erasures.run(|owner| step(ctx, owner), &stopping);
         if erased.await? > 0 {
-            purge::run(&state, stopping).await?;
+            purge::run(&state, &stopping).await?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ const DAYS_AHEAD: u64 = 7;
 /// When the database fails; the next run does the rest.
 pub(super) async fn run(ctx: Context) -> Result<(), Error> {
     let now = ctx.clock.now();
+    ctx.salts.forget_expired(now);
     let today = now.date_naive();
     let db = &ctx.clicks_db;
     let mut lease = quartet_db::write(db).await?;

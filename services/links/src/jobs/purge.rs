@@ -30,14 +30,14 @@ impl Task for Purge {
     type Context = AppState;
 
     async fn run(self, state: AppState) -> anyhow::Result<()> {
-        let stopping = || state.base.shutdown.is_cancelled();
-        run(&state, stopping).await
+        let stopping = state.base.stopping();
+        run(&state, &stopping).await
     }
 }
 
 /// # Errors
 /// When a step has failed; the other links were purged all the same.
-pub(super) async fn run(state: &AppState, stopping: impl Fn() -> bool) -> anyhow::Result<()> {
+pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());

@@ -17,8 +17,9 @@ pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
     // Reports what is wrong; readiness asks as well.
     let _ = ctx.click_log.probe().await;
     let root = ctx.config.clicks.log_dir.clone();
-    let abandoned = tokio::task::spawn_blocking(move || Directory::lock_abandoned(&root)).await??;
-    let mut outcome = Ok(());
+    let locked = tokio::task::spawn_blocking(move || Directory::lock_abandoned(&root)).await?;
+    let (abandoned, locked) = locked;
+    let mut outcome = locked.map_err(anyhow::Error::from);
     for directory in abandoned {
         // A log that cannot be recovered must not block the others.
         if let Err(error) = recover(&ctx, &directory).await {

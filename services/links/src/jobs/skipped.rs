@@ -6,8 +6,13 @@ pub(super) fn report(ctx: &Context, segment: u64, skipped: Skipped) {
     if skipped.bytes == 0 {
         return;
     }
-    ctx.metrics.click_log_broken.inc_by(skipped.runs);
-    ctx.metrics.click_log_broken_bytes.inc_by(skipped.bytes);
+    ctx.metrics.click_log_corrupt.inc_by(skipped.runs);
+    ctx.metrics.click_log_corrupt_bytes.inc_by(skipped.bytes);
     let Skipped { runs, bytes } = skipped;
-    tracing::error!(segment, runs, bytes, "broken frames of a click log skipped");
+    tracing::error!(
+        segment,
+        gaps = runs,
+        bytes,
+        "corrupt frames of a click log skipped"
+    );
 }

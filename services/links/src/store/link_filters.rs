@@ -98,9 +98,10 @@ impl Filter {
             Self::All(parts) => push_joined(query, parts, " AND ", "true"),
             Self::Any(parts) => push_joined(query, parts, " OR ", "false"),
             Self::Not(part) => {
-                query.push("(NOT ");
+                // Not `NOT`: where the part is unknown, because of a null, it does not hold either.
+                query.push("(");
                 part.push(query);
-                query.push(")");
+                query.push(" IS NOT TRUE)");
             }
             Self::Compare(column, comparison, value) => {
                 query.push("(").push(column.sql()).push(comparison.sql());

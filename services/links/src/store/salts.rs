@@ -24,7 +24,7 @@ pub(crate) async fn get_or_insert(
         .map_err(|_| sqlx::Error::Decode("a salt has 16 bytes".into()))
 }
 
-/// Deletes the salts of days that began before `before`.
+/// Deletes the salts of days that began at or before `before`.
 pub(crate) async fn delete_before(
     db: &mut PgConnection,
     before: DateTime<Utc>,

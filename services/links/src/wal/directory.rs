@@ -7,6 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use uuid::Uuid;
+
 use super::segment;
 
 const LOCK: &str = "lock";
@@ -57,17 +59,27 @@ impl Directory {
     }
 
     /// Locks every directory below `root` whose replica has died.
-    pub(crate) fn lock_abandoned(root: &Path) -> io::Result<Vec<Self>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(root)? {
-            let path = entry?.path();
-            // A directory that is being created is about to be locked by its replica.
-            let is_unfinished = path.extension().is_some_and(|end| end == &UNFINISHED[1..]);
-            if !is_unfinished {
-                found.extend(Self::try_lock(path)?);
+    ///
+    /// # Errors
+    /// Beside what was locked: why the first of the others cannot be. A damaged directory must not
+    /// keep the rest from being recovered.
+    pub(crate) fn lock_abandoned(root: &Path) -> (Vec<Self>, io::Result<()>) {
+        let entries = match std::fs::read_dir(root) {
+            Ok(entries) => entries,
+            Err(error) => return (Vec::new(), Err(at(root, &error))),
+        };
+        let (mut found, mut outcome) = (Vec::new(), Ok(()));
+        for entry in entries {
+            let locked = match entry {
+                Ok(entry) => Self::try_lock(entry.path()),
+                Err(error) => Err(at(root, &error)),
+            };
+            match locked {
+                Ok(locked) => found.extend(locked),
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        Ok(found)
+        (found, outcome)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -95,19 +107,33 @@ impl Directory {
         std::fs::remove_dir(&self.path)
     }
 
-    /// `None` while a replica holds the lock, or if another replica was faster.
+    /// `None` while a replica holds the lock, if another replica was faster, and for what is not a
+    /// click log.
     fn try_lock(path: PathBuf) -> io::Result<Option<Self>> {
+        // A directory that is being created is about to be locked by its replica.
+        if path.extension().is_some_and(|end| end == &UNFINISHED[1..]) {
+            return Ok(None);
+        }
+        match Self::try_lock_file(&path) {
+            // Such as `lost+found`, where the root is that of a volume.
+            Err(error) if is_denied(&error) && !is_of_replica(&path) => Ok(None),
+            Err(error) => Err(at(&path, &error)),
+            Ok(lock) => Ok(lock.map(|lock| Self {
+                path,
+                lock: Mutex::new(lock),
+            })),
+        }
+    }
+
+    fn try_lock_file(path: &Path) -> io::Result<Option<File>> {
         let lock = match File::open(path.join(LOCK)) {
             Ok(lock) => lock,
-            Err(error) if is_missing(&error) => return Self::adopt_without_lock(path),
+            Err(error) if is_missing(&error) => return Self::lock_without_file(path),
             Err(error) => return Err(error),
         };
         match lock.try_lock() {
             // Another replica may have recovered and removed the directory before this lock.
-            Ok(()) => Ok(path.join(LOCK).exists().then_some(Self {
-                path,
-                lock: Mutex::new(lock),
-            })),
+            Ok(()) => Ok(path.join(LOCK).exists().then_some(lock)),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -115,16 +141,13 @@ impl Directory {
 
     /// A directory with segments and without a lock: a backup that was restored without empty files,
     /// or the lock was removed. No replica that works leaves one behind.
-    fn adopt_without_lock(path: PathBuf) -> io::Result<Option<Self>> {
-        if !path.is_dir() || segments(&path)?.is_empty() {
+    fn lock_without_file(path: &Path) -> io::Result<Option<File>> {
+        if !path.is_dir() || segments(path)?.is_empty() {
             return Ok(None);
         }
-        tracing::warn!(directory = %path.display(), "a click log has no lock file; adopting it");
+        tracing::warn!(directory = %path.display(), "a click log has no lock file; recovering it");
         match locked(&path.join(LOCK)) {
-            Ok(lock) => Ok(Some(Self {
-                path,
-                lock: Mutex::new(lock),
-            })),
+            Ok(lock) => Ok(Some(lock)),
             // Another replica was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(error),
@@ -170,6 +193,21 @@ pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Replicas name their directories by UUIDs.
+fn is_of_replica(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| Uuid::try_parse(name).is_ok())
+}
+
+/// The error with the path that it is about, which `io` leaves out.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -179,7 +217,53 @@ fn is_missing(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
+
+    fn abandoned(root: &Path) -> Vec<Directory> {
+        let (found, outcome) = Directory::lock_abandoned(root);
+        outcome.unwrap();
+        found
+    }
+
+    /// Directories that are listed before and after it, whatever the order.
+    fn three_dead(root: &Path) {
+        for name in ["a", "m", "z"] {
+            let dead = Directory::create(root, name).unwrap();
+            segment::create(dead.path(), 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_locked_keeps_no_other_and_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        three_dead(root.path());
+        let damaged = root.path().join("damaged");
+        std::fs::create_dir(&damaged).unwrap();
+        symlink(LOCK, damaged.join(LOCK)).unwrap();
+        let (found, outcome) = Directory::lock_abandoned(root.path());
+        assert_eq!(found.len(), 3);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.starts_with(damaged.to_str().unwrap()), "{error}");
+    }
+
+    /// For root, it is an empty directory.
+    #[test]
+    fn a_directory_of_the_volume_is_no_log() {
+        let root = tempfile::tempdir().unwrap();
+        three_dead(root.path());
+        let foreign = root.path().join("lost+found");
+        std::fs::create_dir(&foreign).unwrap();
+        let set_mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&foreign, mode).unwrap();
+        };
+        set_mode(0);
+        let found = abandoned(root.path());
+        set_mode(0o700);
+        assert_eq!(found.len(), 3);
+    }
 
     #[test]
     fn abandoned_directories_are_locked_once() {
@@ -191,18 +275,15 @@ mod tests {
         drop(dead);
         std::fs::write(root.path().join("a file"), "is not a log").unwrap();
 
-        let abandoned = Directory::lock_abandoned(root.path()).unwrap();
-        assert_eq!(abandoned.len(), 1);
-        assert_eq!(abandoned[0].segments().unwrap(), [1, 3]);
-        assert!(
-            Directory::lock_abandoned(root.path()).unwrap().is_empty(),
-            "already locked"
-        );
+        let found = abandoned(root.path());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].segments().unwrap(), [1, 3]);
+        assert!(abandoned(root.path()).is_empty(), "already locked");
         assert!(alive.segments().unwrap().is_empty());
     }
 
     #[test]
-    fn a_directory_without_a_lock_is_adopted_if_it_holds_segments() {
+    fn a_directory_without_a_lock_is_recovered_if_it_holds_segments() {
         let root = tempfile::tempdir().unwrap();
         for (name, holds_segments) in [("empty", false), ("full", true)] {
             let directory = Directory::create(root.path(), name).unwrap();
@@ -212,11 +293,10 @@ mod tests {
             drop(directory);
             std::fs::remove_file(root.path().join(name).join(LOCK)).unwrap();
         }
-        let adopted = Directory::lock_abandoned(root.path()).unwrap();
-        assert_eq!(adopted.len(), 1);
-        assert_eq!(adopted[0].segments().unwrap(), [1]);
-        let again = Directory::lock_abandoned(root.path()).unwrap();
-        assert!(again.is_empty(), "already locked");
+        let found = abandoned(root.path());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].segments().unwrap(), [1]);
+        assert!(abandoned(root.path()).is_empty(), "already locked");
     }
 
     #[test]
@@ -234,7 +314,7 @@ mod tests {
             directory.restore().unwrap();
             assert!(directory.is_in_place());
             segment::create(directory.path(), 1).unwrap();
-            assert!(Directory::lock_abandoned(root.path()).unwrap().is_empty());
+            assert!(abandoned(root.path()).is_empty());
             std::fs::remove_file(segment::path(directory.path(), 1)).unwrap();
         }
     }
@@ -246,7 +326,7 @@ mod tests {
         segment::create(directory.path(), 1).unwrap();
         assert!(directory.remove().is_err());
         drop(directory);
-        let again = Directory::lock_abandoned(root.path()).unwrap().remove(0);
+        let again = abandoned(root.path()).remove(0);
         std::fs::remove_file(segment::path(again.path(), 1)).unwrap();
         again.remove().unwrap();
         assert!(!root.path().join("a").exists());

@@ -1,11 +1,14 @@
 //! What is counted.
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use quartet_common::clock::Clock;
 use serde_json::json;
 use sqlx::Row;
 
-use crate::support::{ALICE, BROWSER, Cluster, Replica, eventually};
+use crate::{
+    fairness::waiting,
+    support::{ALICE, BROWSER, Cluster, Replica, eventually},
+};
 
 #[tokio::test]
 async fn people_are_unique_once_a_day_and_bots_are_counted_separately() {
@@ -276,4 +279,49 @@ async fn a_link_that_cannot_be_purged_keeps_neither_others_nor_the_heartbeat_wai
     })
     .await;
     drop(other);
+}
+
+/// What a long run leaves is for the next one; a run that took as long as it takes would fail.
+#[tokio::test]
+async fn a_purge_ends_in_time() {
+    let cluster = Cluster::at(Clock::manual(DateTime::<Utc>::from(
+        std::time::SystemTime::now(),
+    )))
+    .await;
+    let replica = cluster.start().await;
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        let (id, slug) = replica.link().await;
+        replica.follow(&slug).await;
+        replica.expect_counts(&id, [1, 1, 1, 0]).await;
+        links.push(id);
+    }
+    let mut blocker = cluster.database.connect_as_admin().await;
+    let block = "BEGIN; LOCK TABLE links.clicks IN SHARE MODE";
+    sqlx::raw_sql(block).execute(&mut blocker).await.unwrap();
+    for id in &links {
+        let delete = "mutation($id: ID!) { deleteLink(id: $id) { id } }";
+        replica.data(ALICE, delete, json!({"id": id})).await;
+    }
+    // The purge begins with the process, if a tick has not begun one.
+    let _other = cluster.start().await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    eventually(async || (waiting(&mut admin).await > 0).then_some(())).await;
+    cluster.clock.advance(Duration::minutes(11));
+    sqlx::raw_sql("COMMIT").execute(&mut blocker).await.unwrap();
+    let running =
+        "SELECT count(*) FROM links.jobs WHERE locked_at IS NOT NULL AND task_identifier = 'purge'";
+    let mut number = async |query: &'static str| -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap()
+    };
+    eventually(async || (number(running).await == 0).then_some(())).await;
+    let left = "SELECT count(*) FROM links.purges";
+    assert_eq!(number(left).await, 1, "one step, and no failure");
+    let failed = "SELECT count(*) FROM links.jobs WHERE last_error IS NOT NULL";
+    assert_eq!(number(failed).await, 0);
+    let _third = cluster.start().await;
+    eventually(async || (number(left).await == 0).then_some(())).await;
 }

@@ -71,7 +71,7 @@ async fn uses_of_a_limited_link_leave_a_connection_for_lookups_of_others() {
 }
 
 /// The number of connections that wait for a lock.
-async fn waiting(watcher: &mut sqlx::PgConnection) -> i64 {
+pub(crate) async fn waiting(watcher: &mut sqlx::PgConnection) -> i64 {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                    AND datname = current_database()";
     sqlx::query_scalar(waiting)

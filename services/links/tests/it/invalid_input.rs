@@ -270,6 +270,18 @@ async fn invalid_filters_orders_and_pages_are_named_by_their_path() {
             "where.slug._in",
             "too_many_values",
         ),
+        (json!({"where": {"slug": null}}), "where.slug", "null"),
+        (json!({"where": {"_and": null}}), "where._and", "null"),
+        (
+            json!({"where": {"_or": [{}, {"_or": null}]}}),
+            "where._or.1._or",
+            "null",
+        ),
+        (
+            json!({"where": {"_not": {"_not": null}}}),
+            "where._not._not",
+            "null",
+        ),
         (
             json!({"where": {"title": {"_is_null": null}}}),
             "where.title._is_null",

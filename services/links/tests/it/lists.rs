@@ -125,6 +125,16 @@ async fn every_operator_filters_every_column() {
             &["one", "four"],
         ),
         (json!({"slug": {"_eq": "x' OR true --"}}), &[]),
+        // A comparison of null does not hold, so that its negation does.
+        (
+            json!({"_not": {"title": {"_eq": "b"}}}),
+            &["two", "three", "four", "five"],
+        ),
+        (
+            json!({"_not": {"title": {"_nin": ["b"]}}}),
+            &["one", "three", "five"],
+        ),
+        (json!({"_not": {"_not": {"title": {"_eq": "b"}}}}), &["one"]),
     ];
     for (filter, expected) in cases {
         let order = json!([{"field": "CREATED_AT"}]);

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, BOB, Replica, header, string};
+use crate::{
+    fairness::waiting,
+    support::{ALICE, BOB, Replica, eventually, header, string},
+};
 
 const UPDATE: &str =
     "mutation($id: ID!, $input: UpdateLinkInput!) { updateLink(id: $id, input: $input) {
@@ -226,4 +229,36 @@ async fn a_freed_slug_need_not_rest() {
     let id = replica.data(ALICE, create, input.clone()).await["createLink"]["id"].take();
     replica.data(ALICE, DELETE, json!({"id": id})).await;
     replica.data(BOB, create, input).await;
+}
+
+/// The slug is freed by a transaction that has not ended when another one takes the slug.
+#[tokio::test]
+async fn a_slug_is_not_taken_while_it_is_being_freed() {
+    let replica = Replica::start().await;
+    let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
+    let input = |slug: &str| json!({"input": {"url": "https://example.com/", "slug": slug}});
+    let bobs = replica.data(BOB, create, input("bobs")).await["createLink"]["id"].take();
+    let rename = |slug: &str| json!({"id": bobs, "input": {"slug": slug}});
+    for (slug, query, variables) in [
+        ("my-bank", create, input("my-bank")),
+        ("my-shop", UPDATE, rename("my-shop")),
+    ] {
+        replica.data(ALICE, create, input(slug)).await;
+        let mut owner = replica.cluster.database.connect_as_role().await;
+        let free = format!(
+            "BEGIN; SELECT set_config('quartet.principals', '{{{ALICE}}}', true);
+             DELETE FROM links.links WHERE slug = '{slug}'"
+        );
+        let free = sqlx::raw_sql(sqlx::AssertSqlSafe(free));
+        free.execute(&mut owner).await.unwrap();
+        let commit = async {
+            let mut watcher = replica.cluster.database.connect_as_admin().await;
+            eventually(async || (waiting(&mut watcher).await == 1).then_some(())).await;
+            sqlx::raw_sql("COMMIT").execute(&mut owner).await.unwrap();
+        };
+        let (error, ()) = tokio::join!(replica.error(BOB, query, variables), commit);
+        assert_eq!(error["extensions"]["code"], "SLUG_TAKEN", "{slug}");
+        // Its owner may, in the same way.
+        replica.data(ALICE, create, input(slug)).await;
+    }
 }

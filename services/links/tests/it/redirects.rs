@@ -633,3 +633,23 @@ async fn a_location_always_names_scheme_and_host() {
         }
     }
 }
+
+/// The cache of a replica may still have the maximum that an edit has removed.
+#[tokio::test]
+async fn uses_are_not_counted_without_a_maximum() {
+    let replica = Replica::start().await;
+    let limited = json!({"url": "https://example.com/", "slug": "limited", "maxClicks": 1000});
+    replica.create(limited).await;
+    replica.warm_cache(&["limited"]).await;
+    let mut admin = replica.cluster.database.connect_as_admin().await;
+    let unnoticed = "SET session_replication_role = replica;
+        UPDATE links.links SET max_clicks = NULL, uses = 0";
+    sqlx::raw_sql(unnoticed).execute(&mut admin).await.unwrap();
+    assert_eq!(replica.follow("limited").await.status(), 302);
+    let uses = "SELECT uses FROM links.links";
+    let uses: i32 = sqlx::query_scalar(uses)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(uses, 0);
+}

@@ -208,8 +208,13 @@ async fn a_broken_frame_of_a_killed_replica_costs_one_click_and_is_counted() {
     let successor = cluster.start().await;
     let total = settled(&cluster, &successor, &id).await;
     assert_eq!(total, 19);
-    assert_eq!(successor.metric("links_click_log_broken_total").await, 1);
-    assert!(successor.metric("links_click_log_broken_bytes_total").await > 40);
+    assert_eq!(successor.metric("links_click_log_corrupt_total").await, 1);
+    assert!(
+        successor
+            .metric("links_click_log_corrupt_bytes_total")
+            .await
+            > 40
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ impl Context {
         // Less than the time for a response, so that the client learns what it waits for.
         let patience = Duration::from_secs(base.server.request_timeout_seconds) * 2 / 3;
         Self {
-            verifications: Verifications::new(base.running.clone(), patience),
+            verifications: Verifications::new(base.detached.clone(), patience),
             erasures: Erasures::new(base.db.clone(), base.clock.clone()),
             objects: ObjectStore::new(&config.s3),
             metrics: MediaMetrics::register(&base.metrics),

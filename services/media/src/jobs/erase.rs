@@ -17,7 +17,7 @@ impl Task for Erase {
     type Context = AppState;
 
     async fn run(self, state: AppState) -> anyhow::Result<()> {
-        let stopping = || state.base.shutdown.is_cancelled();
+        let stopping = state.base.stopping();
         Ok(run(&state.ctx, stopping).await.map(drop)?)
     }
 }

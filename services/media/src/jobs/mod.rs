@@ -33,7 +33,7 @@ impl AppState {
     /// # Errors
     /// When the database fails.
     pub async fn sweep_once(&self) -> anyhow::Result<u64> {
-        Ok(sweep::run(&self.ctx, || false).await?)
+        Ok(sweep::run(&self.ctx, self.base.stopping()).await?)
     }
 
     /// Erases what deleted users own, as far as that is due. Returns how many rows it has hidden.
@@ -41,6 +41,6 @@ impl AppState {
     /// # Errors
     /// When the database fails.
     pub async fn erase_once(&self) -> anyhow::Result<u64> {
-        Ok(erase::run(&self.ctx, || false).await?)
+        Ok(erase::run(&self.ctx, self.base.stopping()).await?)
     }
 }

@@ -46,7 +46,7 @@ impl Task for Sweep {
     type Context = AppState;
 
     async fn run(self, state: AppState) -> anyhow::Result<()> {
-        let stopping = || state.base.shutdown.is_cancelled();
+        let stopping = state.base.stopping();
         Ok(run(&state.ctx, stopping).await.map(drop)?)
     }
 }

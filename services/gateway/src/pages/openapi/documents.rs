@@ -27,12 +27,14 @@ use crate::{
     error,
     reply::Reply,
     snapshot::Snapshot,
-    upstream::{Key, Upstream},
+    upstream::{Key, Lease, Outcome, Upstream},
 };
 
 /// How the path of the 3.0 version ends.
 const SUFFIX_3_0: &str = "-3.0.json";
 const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Then another replica is asked, well within `documents.timeout_ms`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between rounds in which a document was missing.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -206,6 +208,7 @@ impl Merged {
 fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .build()
         .expect("a client with default TLS settings can be built")
@@ -218,18 +221,27 @@ fn documented(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Upstream>> + Clo
         .filter(|upstream| upstream.config.openapi.is_some())
 }
 
-async fn fetch(client: &reqwest::Client, upstream: &Upstream) -> anyhow::Result<Value> {
+/// From one replica after the other, with leases, as for requests of clients: a fetch may be the
+/// probe of an ejected replica, and then has to say how that ended.
+async fn fetch(client: &reqwest::Client, upstream: &Arc<Upstream>) -> anyhow::Result<Value> {
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
     let mut tried = Vec::new();
     let mut last = anyhow::anyhow!("no known address");
-    while let Some(replica) = upstream.pick(Key::default(), &tried, Instant::now()) {
-        tried.push(replica.address);
-        let address = replica.address;
-        let fetched = match &upstream.config.tls {
-            None => fetch_from(client, &format!("http://{address}{path}")).await,
-            Some(tls) => fetch_by_tls(tls, address, path).await,
+    while let Some(lease) = upstream.acquire(Key::default(), &tried, Instant::now()) {
+        tried.push(lease.address);
+        let address = lease.address;
+        let request = match &upstream.config.tls {
+            None => client.get(format!("http://{address}{path}")),
+            Some(tls) => {
+                let url = format!("https://{}:{}{path}", tls.server_name, address.port());
+                client_by_tls(tls, address)?.get(url)
+            }
         };
-        match fetched {
+        let request = match &upstream.config.host {
+            Some(host) => request.header(header::HOST, host),
+            None => request,
+        };
+        match fetch_from(request, &lease).await {
             Ok(document) => return Ok(document),
             Err(error) => last = error,
         }
@@ -237,10 +249,11 @@ async fn fetch(client: &reqwest::Client, upstream: &Upstream) -> anyhow::Result<
     Err(last)
 }
 
-/// With a client of its own: it trusts the authorities of this upstream only.
-async fn fetch_by_tls(tls: &Tls, address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+/// A client of its own: it trusts the authorities of this upstream only.
+fn client_by_tls(tls: &Tls, address: SocketAddr) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .resolve(&tls.server_name, address);
     if let Some(authorities) = &tls.authorities {
@@ -250,12 +263,17 @@ async fn fetch_by_tls(tls: &Tls, address: SocketAddr, path: &str) -> anyhow::Res
             .collect();
         builder = builder.tls_certs_only(certificates?);
     }
-    let url = format!("https://{}:{}{path}", tls.server_name, address.port());
-    fetch_from(&builder.build()?, &url).await
+    Ok(builder.build()?)
 }
 
-async fn fetch_from(client: &reqwest::Client, url: &str) -> anyhow::Result<Value> {
-    let mut response = client.get(url).send().await?.error_for_status()?;
+async fn fetch_from(request: reqwest::RequestBuilder, lease: &Lease) -> anyhow::Result<Value> {
+    let sent = request.send().await;
+    lease.report(match &sent {
+        Ok(_) => Outcome::Responded,
+        Err(error) if error.is_connect() => Outcome::ConnectFailed,
+        Err(_) => Outcome::Broken,
+    });
+    let mut response = sent?.error_for_status()?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);

@@ -17,8 +17,8 @@ const SECTIONS: [&str; 9] = [
     "callbacks",
 ];
 
-/// Merges paths, tags and components. Equal components are shared; components that differ get the
-/// name of the service as a prefix. If two documents have a path, the first one keeps it.
+/// Merges paths, tags and components. Equal components are shared; components that differ, by
+/// themselves or in what they refer to, get the name of the service as a prefix. If two documents have a path, the first one keeps it.
 pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     let mut components: Map<String, Value> = Map::new();
     let mut paths = Map::new();
@@ -72,6 +72,7 @@ fn conflicts(
     service: &str,
 ) -> HashMap<String, String> {
     let mut renamed = HashMap::new();
+    let mut equal = Vec::new();
     // Security requirements name schemes without a reference, so schemes keep their names.
     for section in SECTIONS
         .into_iter()
@@ -85,15 +86,40 @@ fn conflicts(
             continue;
         };
         for (name, value) in own {
-            if known.get(name).is_some_and(|other| other != value) {
-                renamed.insert(
-                    format!("#/components/{section}/{name}"),
-                    format!("#/components/{section}/{service}_{name}"),
-                );
+            if let Some(other) = known.get(name) {
+                let reference = format!("#/components/{section}/{name}");
+                let renaming = format!("#/components/{section}/{service}_{name}");
+                if other == value {
+                    equal.push((reference, renaming, value));
+                } else {
+                    renamed.insert(reference, renaming);
+                }
             }
         }
     }
-    renamed
+    // One that refers to another that is renamed differs as well, although its text does not.
+    loop {
+        let before = renamed.len();
+        equal.retain(|(reference, renaming, value)| {
+            let differs = refers_to(value, &renamed);
+            if differs {
+                renamed.insert(reference.clone(), renaming.clone());
+            }
+            !differs
+        });
+        if renamed.len() == before {
+            return renamed;
+        }
+    }
+}
+
+fn refers_to(value: &Value, renamed: &HashMap<String, String>) -> bool {
+    match value {
+        Value::String(text) => renamed.contains_key(text),
+        Value::Array(items) => items.iter().any(|item| refers_to(item, renamed)),
+        Value::Object(fields) => fields.values().any(|field| refers_to(field, renamed)),
+        _ => false,
+    }
 }
 
 fn rename(document: &mut Value, renamed: &HashMap<String, String>) {
@@ -161,6 +187,36 @@ fn unique_operations(document: &mut Value, service: &str, known: &mut Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Equal by text, through any number of references.
+    #[test]
+    fn components_that_refer_to_renamed_ones_are_renamed() {
+        let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+        let document = |path: &str, leaf: &str| {
+            json!({
+                "paths": { path: { "get": { "schema": reference("Top") } } },
+                "components": { "schemas": {
+                    "Top": { "items": reference("Middle") },
+                    "Middle": { "items": reference("Leaf") },
+                    "Leaf": { "type": leaf },
+                    "Cycle": { "items": reference("Cycle") },
+                } },
+            })
+        };
+        let (core, media) = (document("/a", "string"), document("/b", "integer"));
+        let merged = merge(&[("core", &core), ("media", &media)]);
+        let schemas = &merged["components"]["schemas"];
+        assert_eq!(schemas["Middle"]["items"], reference("Leaf"));
+        assert_eq!(schemas["Leaf"]["type"], "string");
+        assert_eq!(
+            merged["paths"]["/b"]["get"]["schema"],
+            reference("media_Top")
+        );
+        assert_eq!(schemas["media_Top"]["items"], reference("media_Middle"));
+        assert_eq!(schemas["media_Middle"]["items"], reference("media_Leaf"));
+        assert_eq!(schemas["media_Leaf"]["type"], "integer");
+        assert_eq!(schemas.get("media_Cycle"), None);
+    }
 
     #[test]
     fn equal_components_are_shared_and_different_ones_renamed() {

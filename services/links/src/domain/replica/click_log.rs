@@ -87,7 +87,8 @@ impl ClickLog {
             Ok(true) if self.wal.seal().await.is_ok() => {}
             Ok(true) => return Err("cannot be written"),
             Err(error) => {
-                tracing::warn!(%error, "the click log cannot be written");
+                let directory = self.directory.path().display();
+                tracing::warn!(%directory, %error, "the click log cannot be written");
                 return Err("cannot be written");
             }
         }

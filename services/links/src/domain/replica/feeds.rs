@@ -33,7 +33,7 @@ use crate::store::{
     links::LinkId,
 };
 
-/// Batches that a slow watcher may lag behind before it misses some, if they are not too large for
+/// Batches that a slow subscription may lag behind before it misses some, if they are not too large for
 /// the [`Backlog`].
 const BACKLOG: usize = 64;
 /// Clicks of one link that one read delivers. The totals count all.
@@ -79,7 +79,7 @@ pub(crate) struct Watch {
 }
 
 impl Feeds {
-    /// `backlog_bytes` is for what slow watchers have not read yet.
+    /// `backlog_bytes` is for what slow subscriptions have not read yet.
     pub(crate) fn new(backlog_bytes: usize, subscriptions: Gauge) -> Self {
         Self {
             feeds: Arc::default(),
@@ -232,14 +232,14 @@ impl Watch {
             match self.receiver.recv().await {
                 Ok(batch) => {
                     let Some(rows) = batch.rows() else {
-                        tracing::debug!(batches = 1, "slow watcher missed batches of clicks");
+                        tracing::debug!(batches = 1, "slow subscription missed batches of clicks");
                         continue;
                     };
                     let rows = rows.iter().filter(|row| row.batch > self.start);
                     return Some(rows.cloned().collect());
                 }
                 Err(broadcast::error::RecvError::Lagged(batches)) => {
-                    tracing::debug!(batches, "slow watcher missed batches of clicks");
+                    tracing::debug!(batches, "slow subscription missed batches of clicks");
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

@@ -48,7 +48,15 @@ impl Salts {
             .cloned()
     }
 
-    /// Fetches the salts that are needed now and within the hour, and deletes expired ones.
+    /// Forgets the salts of past days. Needs no database: an outage must not keep them in memory.
+    pub(crate) fn forget_expired(&self, now: DateTime<Utc>) {
+        let oldest = now.date_naive() - Days::new(1);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|day, _| *day >= oldest);
+    }
+
+    /// Fetches the salts that are needed now and within the hour, and deletes expired ones in the
+    /// database.
     ///
     /// # Errors
     /// When the database fails.
@@ -68,7 +76,6 @@ impl Salts {
                 self.insert(day, salt);
             }
         }
-        self.retain_from(today - Days::new(1));
         store::salts::delete_before(db, now - LIFETIME).await
     }
 
@@ -76,9 +83,22 @@ impl Salts {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert(day, VisitorKey::new(&salt, &self.host));
     }
+}
 
-    fn retain_from(&self, oldest: NaiveDate) {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.retain(|day, _| *day >= oldest);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn salts_of_past_days_are_forgotten_without_a_database() {
+        let salts = Salts::new("l.example");
+        let now: DateTime<Utc> = "2026-05-03T12:00:00Z".parse().unwrap();
+        let day = |days| now - Duration::days(days);
+        for days in 0..4 {
+            salts.insert(day(days).date_naive(), [7; 16]);
+        }
+        salts.forget_expired(now);
+        let known = [0, 1, 2, 3].map(|days| salts.get(day(days)).is_some());
+        assert_eq!(known, [true, true, false, false]);
     }
 }

@@ -52,10 +52,11 @@ class DateTimeComparison(BaseModel):
     lt: datetime | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: datetime | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: datetime | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    "Does not match null."
     nin: list[datetime] | None = Field(
         validation_alias="_nin", serialization_alias="_nin", default=None
     )
-    "At most 100 times."
+    "At most 100 times. Does not match null."
 
 
 class IdComparison(BaseModel):
@@ -85,12 +86,13 @@ class IntComparison(BaseModel):
     lt: int | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: int | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: int | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    "Does not match null."
     nin: list[int] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
-    "At most 100 integers."
+    "At most 100 integers. Does not match null."
 
 
 class LinkFilter(BaseModel):
-    """Selects links. All given fields must hold. At most 60 comparisons and 8 levels of filters."""
+    """Selects links. All given fields hold, none may be null. At most 60 comparisons, 8 levels deep."""
 
     and_: list["LinkFilter"] | None = Field(
         validation_alias="_and", serialization_alias="_and", default=None
@@ -99,7 +101,7 @@ class LinkFilter(BaseModel):
     not_: Optional["LinkFilter"] = Field(
         validation_alias="_not", serialization_alias="_not", default=None
     )
-    "This filter does not hold."
+    "This filter does not hold. A comparison of null never does, except `_is_null`."
     or_: list["LinkFilter"] | None = Field(
         validation_alias="_or", serialization_alias="_or", default=None
     )
@@ -149,8 +151,9 @@ class StringComparison(BaseModel):
     lt: str | None = Field(validation_alias="_lt", serialization_alias="_lt", default=None)
     lte: str | None = Field(validation_alias="_lte", serialization_alias="_lte", default=None)
     neq: str | None = Field(validation_alias="_neq", serialization_alias="_neq", default=None)
+    "Does not match null."
     nin: list[str] | None = Field(validation_alias="_nin", serialization_alias="_nin", default=None)
-    "At most 100 strings."
+    "At most 100 strings. Does not match null."
 
 
 class UpdateLinkInput(BaseModel):

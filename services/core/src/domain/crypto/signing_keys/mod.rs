@@ -237,7 +237,8 @@ impl SigningKeys {
             .iter()
             .map(ToString::to_string)
             .collect();
-        signing_keys::delete_abandoned(db, &kept, retired_before - rotation).await?;
+        let unused = retired_before - rotation;
+        signing_keys::delete_abandoned(db, &kept, unused, retired_before).await?;
         Ok(())
     }
 

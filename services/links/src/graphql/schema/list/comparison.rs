@@ -70,6 +70,7 @@ comparison! {
     /// `_is_null`.
     IntComparison {
         _eq: i32 => compare(Equal),
+        /// Does not match null.
         _neq: i32 => compare(NotEqual),
         _gt: i32 => compare(Greater),
         _gte: i32 => compare(GreaterOrEqual),
@@ -77,7 +78,7 @@ comparison! {
         _lte: i32 => compare(LessOrEqual),
         /// At most 100 integers.
         _in: Vec<i32> => list(false),
-        /// At most 100 integers.
+        /// At most 100 integers. Does not match null.
         _nin: Vec<i32> => list(true),
         /// Whether the field is null.
         _is_null: bool => null(),
@@ -89,6 +90,7 @@ comparison! {
     /// not a valid operand; use `_is_null`.
     DateTimeComparison {
         _eq: DateTime<Utc> => compare(Equal),
+        /// Does not match null.
         _neq: DateTime<Utc> => compare(NotEqual),
         _gt: DateTime<Utc> => compare(Greater),
         _gte: DateTime<Utc> => compare(GreaterOrEqual),
@@ -96,7 +98,7 @@ comparison! {
         _lte: DateTime<Utc> => compare(LessOrEqual),
         /// At most 100 times.
         _in: Vec<DateTime<Utc>> => list(false),
-        /// At most 100 times.
+        /// At most 100 times. Does not match null.
         _nin: Vec<DateTime<Utc>> => list(true),
         /// Whether the field is null.
         _is_null: bool => null(),
@@ -108,6 +110,7 @@ comparison! {
     /// not a valid operand; use `_is_null`.
     StringComparison {
         _eq: String => compare(Equal),
+        /// Does not match null.
         _neq: String => compare(NotEqual),
         _gt: String => compare(Greater),
         _gte: String => compare(GreaterOrEqual),
@@ -115,7 +118,7 @@ comparison! {
         _lte: String => compare(LessOrEqual),
         /// At most 100 strings.
         _in: Vec<String> => list(false),
-        /// At most 100 strings.
+        /// At most 100 strings. Does not match null.
         _nin: Vec<String> => list(true),
         /// Whether the field is null.
         _is_null: bool => null(),

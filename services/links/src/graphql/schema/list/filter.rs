@@ -1,6 +1,6 @@
 //! The argument `where`.
 
-use async_graphql::InputObject;
+use async_graphql::{InputObject, MaybeUndefined};
 use quartet_common::problem::{Problem, Rule};
 
 use super::comparison::{
@@ -19,30 +19,30 @@ const PATTERN_COST: usize = 500;
 /// Filters within filters.
 const MAX_DEPTH: usize = 8;
 
-/// Selects links. All given fields must hold. At most 60 comparisons and 8 levels of filters.
+/// Selects links. All given fields hold, none may be null. At most 60 comparisons, 8 levels deep.
 #[derive(InputObject, Default)]
 pub(crate) struct LinkFilter {
     /// All of these filters hold. True if empty.
     #[graphql(name = "_and")]
-    and: Option<Vec<LinkFilter>>,
+    and: MaybeUndefined<Vec<LinkFilter>>,
     /// At least one of these filters holds. False if empty.
     #[graphql(name = "_or")]
-    or: Option<Vec<LinkFilter>>,
-    /// This filter does not hold.
+    or: MaybeUndefined<Vec<LinkFilter>>,
+    /// This filter does not hold. A comparison of null never does, except `_is_null`.
     #[graphql(name = "_not")]
-    not: Option<Box<LinkFilter>>,
-    id: Option<IdComparison>,
-    slug: Option<StringComparison>,
-    url: Option<StringComparison>,
-    title: Option<StringComparison>,
-    enabled: Option<BooleanComparison>,
-    redirect_status: Option<IntComparison>,
-    expires_at: Option<DateTimeComparison>,
-    max_clicks: Option<IntComparison>,
+    not: MaybeUndefined<Box<LinkFilter>>,
+    id: MaybeUndefined<IdComparison>,
+    slug: MaybeUndefined<StringComparison>,
+    url: MaybeUndefined<StringComparison>,
+    title: MaybeUndefined<StringComparison>,
+    enabled: MaybeUndefined<BooleanComparison>,
+    redirect_status: MaybeUndefined<IntComparison>,
+    expires_at: MaybeUndefined<DateTimeComparison>,
+    max_clicks: MaybeUndefined<IntComparison>,
     /// Clicks of people and bots.
-    total_clicks: Option<IntComparison>,
-    created_at: Option<DateTimeComparison>,
-    updated_at: Option<DateTimeComparison>,
+    total_clicks: MaybeUndefined<IntComparison>,
+    created_at: MaybeUndefined<DateTimeComparison>,
+    updated_at: MaybeUndefined<DateTimeComparison>,
 }
 
 /// The cost of patterns, for the cost of the operation: no index helps with them, so that each reads
@@ -54,9 +54,11 @@ pub(crate) fn search_cost(filter: Option<&LinkFilter>) -> usize {
 
 impl LinkFilter {
     fn patterns(&self) -> usize {
-        let lists = [&self.and, &self.or].into_iter().flatten().flatten();
-        let inner = lists.chain(self.not.as_deref()).map(Self::patterns);
-        let columns = [&self.slug, &self.url, &self.title].into_iter().flatten();
+        let lists = [self.and.value(), self.or.value()].into_iter().flatten();
+        let not = self.not.value().map(|filter| &**filter);
+        let inner = lists.flatten().chain(not).map(Self::patterns);
+        let columns = [&self.slug, &self.url, &self.title];
+        let columns = columns.into_iter().filter_map(MaybeUndefined::value);
         inner.chain(columns.map(StringComparison::patterns)).sum()
     }
 
@@ -83,13 +85,13 @@ impl LinkFilter {
                 .collect()
         };
         let mut all = Vec::new();
-        if let Some(filters) = self.and {
+        if let Some(filters) = given(pointer, "_and", self.and)? {
             all.push(Filter::All(convert_all(filters, "_and")?));
         }
-        if let Some(filters) = self.or {
+        if let Some(filters) = given(pointer, "_or", self.or)? {
             all.push(Filter::Any(convert_all(filters, "_or")?));
         }
-        if let Some(filter) = self.not {
+        if let Some(filter) = given(pointer, "_not", self.not)? {
             let filter = filter.convert(&format!("{pointer}/_not"), depth - 1, left)?;
             all.push(Filter::Not(Box::new(filter)));
         }
@@ -113,6 +115,20 @@ impl LinkFilter {
     }
 }
 
+/// Null is an error, as it is for operands: read as "no condition", it would return more links than
+/// intended.
+fn given<T>(pointer: &str, name: &str, field: MaybeUndefined<T>) -> Result<Option<T>, Problem> {
+    match field {
+        MaybeUndefined::Undefined => Ok(None),
+        MaybeUndefined::Value(field) => Ok(Some(field)),
+        MaybeUndefined::Null => {
+            let detail = "must not be null; leave it out for no condition";
+            let pointer = format!("{pointer}/{name}");
+            Err(invalid_argument(pointer, Rule::new("null", detail)))
+        }
+    }
+}
+
 /// The conditions of one filter.
 struct Columns<'a> {
     pointer: &'a str,
@@ -126,9 +142,9 @@ impl Columns<'_> {
         &mut self,
         column: Column,
         name: &str,
-        comparison: Option<impl Operators>,
+        comparison: MaybeUndefined<impl Operators>,
     ) -> Result<(), Problem> {
-        let Some(comparison) = comparison else {
+        let Some(comparison) = given(self.pointer, name, comparison)? else {
             return Ok(());
         };
         let mut conditions = Conditions {

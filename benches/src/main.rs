@@ -3,7 +3,6 @@
 //! `cargo xtask bench [--quick] [NAMES]` builds what is measured and runs this.
 
 mod backend;
-mod bare;
 mod baseline;
 mod bench;
 mod empty;
@@ -29,7 +28,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use bench::Bench;
 use plan::Plan;
 
-/// That of the binaries that are measured: what is compared with them must not differ in it.
+/// That of the gateway: what is compared with it must not differ in it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -45,9 +44,6 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The bare redirect, as a process
-    #[command(hide = true)]
-    Bare(bare::Args),
     /// A pingora proxy without any policy, as a process
     #[command(hide = true)]
     Empty(empty::Args),
@@ -57,7 +53,6 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let cancel = Cancel::default();
     let outcome = match args.command {
-        Some(Command::Bare(args)) => bare::run(&args),
         Some(Command::Empty(args)) => empty::run(&args),
         None => run(args.plan, &cancel),
     };

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 /// Processor time so far and memory now, of all processes of a group.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
@@ -38,6 +40,16 @@ impl Usage {
     }
 }
 
+/// Memory of a process that is no file's: what no other process shares, and what cannot be dropped.
+pub(crate) fn anonymous_bytes(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.context("no RssAnon in /proc/PID/status")? * 1024)
+}
+
 /// Process group and usage in a line of /proc/PID/stat.
 fn parse(stat: &str) -> Option<(u32, Usage)> {
     // The name is in parentheses and may contain spaces; fields are counted after it.
@@ -62,7 +74,12 @@ fn parse(stat: &str) -> Option<(u32, Usage)> {
 mod tests {
     use std::time::Duration;
 
-    use super::parse;
+    use super::{anonymous_bytes, parse};
+
+    #[test]
+    fn this_process_has_memory_of_its_own() {
+        assert!(anonymous_bytes(std::process::id()).unwrap() > 4096);
+    }
 
     #[test]
     fn a_name_may_contain_spaces() {

@@ -153,7 +153,7 @@ async fn deletes_everything(gateway: &Client, ada: &SdkUser) {
     ada.quartet.delete_me(password).await.unwrap();
     let again = ada
         .quartet
-        .log_in(&ada.email, ada.password.as_str().into())
+        .login(&ada.email, ada.password.as_str().into())
         .await;
     assert_eq!(again.unwrap_err().problem().unwrap().status, 401);
 }

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use crate::cargo::{build_services, cargo, succeed};
+use crate::cargo::{build, build_services, cargo, succeed};
 use crate::signals::Signals;
 
 #[derive(clap::Args)]
@@ -14,7 +14,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     println!("Building the optimized binaries");
     build_services(true, signals)?;
-    let mut command = cargo(["run", "--release", "--package", "quartet-bench", "--"]);
+    let package = ["--release", "--package", "quartet-bench"];
+    let mut command = cargo(["build", "--bins"]);
+    command.args(package);
+    build(command, signals)?;
+    let mut command = cargo(["run"]);
+    command.args(package).arg("--");
     command.args(&args.arguments);
     succeed(command, signals)?;
     Ok(ExitCode::SUCCESS)

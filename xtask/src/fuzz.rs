@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     command.args(&targets);
     command.env("QUARTET_FUZZ_SECONDS", seconds.to_string());
     if !status(&mut command, signals)?.success() {
-        bail!("the findings stand above and in services/gateway/tests/corpus");
+        bail!("the findings are above and in services/gateway/tests/corpus");
     }
     Ok(ExitCode::SUCCESS)
 }

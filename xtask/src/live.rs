@@ -11,7 +11,7 @@ use quartet_devstack::{Options, Postgres};
 
 use crate::cargo::{build_services, exit_code, status};
 use crate::signals::Signals;
-use crate::up::{Lock, Running, prepare};
+use crate::up::{Lock, RunningStack, prepare};
 
 const LIMITS: [&str; 5] = ["core", "media", "links", "redirects", "documents"];
 
@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     if args.wide_limits {
         settings.extend(wide_limits()?);
     }
-    let live = Live::start(settings, signals)?;
+    let live = LiveStack::start(settings, signals)?;
     let (program, arguments) = args.command.split_first().context("no command")?;
     let mut command = Command::new(program);
     command.args(arguments);
@@ -60,13 +60,13 @@ pub(crate) fn settings<S: AsRef<str>>(
 }
 
 /// The running stack. Dropping it stops everything and removes the data.
-pub(crate) struct Live {
+pub(crate) struct LiveStack {
     // Fields are dropped in this order: the processes before their files.
-    running: Running,
+    running: RunningStack,
     _directory: Directory,
 }
 
-impl Live {
+impl LiveStack {
     /// Starts the stack from the binaries that are built.
     pub(crate) fn start(settings: Vec<Setting>, signals: &Signals) -> anyhow::Result<Self> {
         let directory = Directory::new()?;
@@ -79,7 +79,7 @@ impl Live {
         let mut stack = prepare::stack(root, &postgres, Ports::free()?, false)?;
         stack.settings = settings;
         prepare::roles(&stack, &postgres)?;
-        let mut running = Running::new(stack, postgres, &lock);
+        let mut running = RunningStack::new(stack, postgres, &lock);
         running.start_all(signals)?;
         Ok(Self {
             running,

@@ -10,7 +10,7 @@ use anyhow::bail;
 use quartet_devstack::workspace;
 
 use crate::cargo::{build_services, cargo, status, succeed};
-use crate::live::{self, Live};
+use crate::live::{self, LiveStack};
 use crate::signals::Signals;
 use crate::tools;
 
@@ -136,7 +136,7 @@ const NO_THROTTLE: [&str; 2] = [
 pub(crate) fn clients(signals: &Signals) -> anyhow::Result<()> {
     let mut settings = live::wide_limits()?;
     settings.extend(live::settings(SHORT_LIFETIMES)?);
-    let live = Live::start(settings, signals)?;
+    let live = LiveStack::start(settings, signals)?;
     run(&CLIENTS, |command| live.run(command, signals), signals)
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn conformance(seed: u32, seconds: u32, signals: &Signals) -> anyhow:
     succeed(command, signals)?;
     let mut settings = live::wide_limits()?;
     settings.extend(live::settings(NO_THROTTLE)?);
-    let live = Live::start(settings, signals)?;
+    let live = LiveStack::start(settings, signals)?;
     println!("Seed {seed}");
     let start = |mut command: Command| {
         command

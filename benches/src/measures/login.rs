@@ -1,9 +1,10 @@
 //! Password logins beside bare argon2id on one core, and refreshes.
 
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context as _, anyhow};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use anyhow::{Context as _, anyhow, ensure};
+use argon2::Params;
+use quartet_devstack::workspace;
 
 use crate::backend::{Backend, User};
 use crate::bench::{Bench, Cores};
@@ -106,28 +107,17 @@ fn parameters(hash: &str) -> anyhow::Result<Params> {
     Params::new(cost("m=")?, cost("t=")?, cost("p=")?, None).map_err(|error| anyhow!("{error}"))
 }
 
-/// Hashes for some seconds on the core of the server.
+/// Hashes for some seconds on the core of the server, in a process of its own.
 fn hash_for(bench: &Bench, params: &Params, seconds: u32) -> anyhow::Result<Round> {
-    // Allocated once: a bound pays for no memory.
-    let mut memory = vec![Block::default(); params.block_count()];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    let mut hash = [0_u8; 32];
-    let duration = Duration::from_secs(seconds.into());
-    let mut hashes = 0_u64;
-    let begin = Instant::now();
-    bench
-        .on(Cores::Server, || {
-            while begin.elapsed() < duration && !bench.cancel.is_set() {
-                let salt = u128::from(hashes).to_le_bytes();
-                let password = b"tangerine violin moss";
-                argon2.hash_password_into_with_memory(password, &salt, &mut hash, &mut memory)?;
-                hashes += 1;
-            }
-            Ok(())
-        })?
-        .map_err(|error: argon2::Error| anyhow!("{error}"))?;
+    let costs = [params.m_cost(), params.t_cost(), params.p_cost(), seconds];
+    let mut command = Command::new(workspace::binary("quartet-bench-bare")?);
+    command.arg("argon2id");
+    command.args(costs.map(|cost| cost.to_string()));
+    let output = bench.on(Cores::Server, || command.output())??;
+    ensure!(output.status.success(), "the bare hashes failed");
+    let hashes: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
     Ok(Round {
-        per_second: count(hashes) / begin.elapsed().as_secs_f64(),
+        per_second: count(hashes) / f64::from(seconds),
         ..Round::default()
     })
 }

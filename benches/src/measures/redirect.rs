@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use jsonwebtoken::Algorithm;
 use quartet_devstack::stack::{Ports, Stack};
-use quartet_devstack::{Service, ServiceSpec, port};
+use quartet_devstack::{Service, ServiceSpec, port, workspace};
 use serde_json::json;
 
 use super::{BUSY, CONNECTIONS};
@@ -107,7 +107,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
             "{} rounds of {} s, {CONNECTIONS} connections, {LINKS} links in turn. Both rows of quartet-links append \
              each click to a log before they respond, so that it survives a killed process; the second also syncs it \
              to the disk, so that it survives a power failure. Bare is an axum handler in a runtime with the same \
-             configuration, with the same status and headers and nothing else. Postgres {} with fsync.",
+             configuration and allocator, with the same status and headers and nothing else. Postgres {} with fsync.",
             pace.rounds, pace.seconds, backend.version
         ),
         table,
@@ -176,9 +176,9 @@ fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<Subject> 
     let headers: Vec<String> = copied(&response);
     std::fs::write(&file, headers.join("\n")).context("write the headers")?;
     let port = port::free()?;
-    let program = std::env::current_exe().context("find the running program")?;
+    let program = workspace::binary("quartet-bench-bare")?;
     let spec = ServiceSpec::new("bare", program, bench.log("bare"))
-        .arg("bare")
+        .arg("redirect")
         .arg(port.to_string())
         .arg(file)
         .ready_at(([127, 0, 0, 1], port).into(), "/ready");

@@ -13,7 +13,7 @@ use crate::load::count;
 use crate::plan::Measure;
 use crate::report::{Section, Table};
 use crate::rounds::median;
-use crate::usage::Usage;
+use crate::usage::{Usage, anonymous_bytes};
 
 /// The gateway is last: it looks for the others.
 const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
@@ -22,6 +22,12 @@ const POLL: Duration = Duration::from_millis(1);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 const MEMORY_GOAL_MB: f64 = 60.0;
 const READY_GOAL_MS: f64 = 300.0;
+
+/// Of one idle service.
+struct Memory {
+    resident_mb: f64,
+    anonymous_mb: f64,
+}
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     // Without core, the others need other keys to be ready.
@@ -39,11 +45,12 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         "binary",
         "size MB",
         "idle resident MB",
+        "of it anonymous",
         "ready after ms",
         "lowest-highest",
     ]);
     let mut sizes = 0.0;
-    for ((name, times), resident_mb) in SERVICES.iter().zip(&ready).zip(&idle) {
+    for ((name, times), memory) in SERVICES.iter().zip(&ready).zip(&idle) {
         let binary = workspace::binary(&format!("quartet-{name}"))?;
         let size_mb = count(fs::metadata(binary)?.len()) / 1e6;
         sizes += size_mb;
@@ -52,17 +59,20 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         table.row(vec![
             format!("quartet-{name}"),
             format!("{size_mb:.1}"),
-            format!("{resident_mb:.1}"),
+            format!("{:.1}", memory.resident_mb),
+            format!("{:.1}", memory.anonymous_mb),
             format!("{:.0}", median(times.clone())),
             format!("{lowest:.0}-{highest:.0}"),
         ]);
     }
-    let resident: f64 = idle.iter().sum();
+    let resident: f64 = idle.iter().map(|memory| memory.resident_mb).sum();
+    let anonymous: f64 = idle.iter().map(|memory| memory.anonymous_mb).sum();
     let slowest = ready.into_iter().map(median).fold(0.0, f64::max);
     table.row(vec![
         "together".to_owned(),
         format!("{sizes:.1}"),
         format!("{resident:.1}"),
+        format!("{anonymous:.1}"),
         format!("{slowest:.0}"),
         String::new(),
     ]);
@@ -71,7 +81,8 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         title: "Size, memory and start",
         how: format!(
             "Memory is the resident set of /proc, libraries included, {} s after all four were ready, without any \
-             other request. Ready is the time from the start of the process until /ready returned 200, with a current \
+             other request; what is not anonymous are pages of the binaries and libraries, which the system can drop. \
+             Ready is the time from the start of the process until /ready returned 200, with a current \
              schema, polled every millisecond; medians of {} starts on any core. The last row has sums, and the \
              slowest start.",
             IDLE.as_secs(),
@@ -91,13 +102,17 @@ fn goal(what: &str, value: f64, goal: f64, unit: &str) -> String {
 }
 
 /// All of them at the same time, as on a machine that runs Quartet.
-fn idle_memory(bench: &Bench, specs: &[ServiceSpec]) -> anyhow::Result<Vec<f64>> {
+fn idle_memory(bench: &Bench, specs: &[ServiceSpec]) -> anyhow::Result<Vec<Memory>> {
     let start = |spec| bench.start(Cores::All, spec);
     let running: Vec<Service> = specs.iter().map(start).collect::<anyhow::Result<_>>()?;
     bench.pause(IDLE)?;
-    let resident =
-        |service: &Service| Ok(count(Usage::of_group(service.pid())?.resident_bytes) / 1e6);
-    running.iter().map(resident).collect()
+    let memory = |service: &Service| {
+        Ok(Memory {
+            resident_mb: count(Usage::of_group(service.pid())?.resident_bytes) / 1e6,
+            anonymous_mb: count(anonymous_bytes(service.pid())?) / 1e6,
+        })
+    };
+    running.iter().map(memory).collect()
 }
 
 /// Starts the services in turn, each alone.

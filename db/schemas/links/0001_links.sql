@@ -56,7 +56,7 @@ CREATE INDEX links_owner_expires_at_nulls_low_idx
     ON links.links (owner, (expires_at IS NOT NULL), (CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END), id);
 
 -- Running totals, one row per link. The owner is that of the link, which never changes: with
--- it, row-level security and orders need no look at the link. `batch` is the number of
+-- it, row-level security and orders need no join. `batch` is the number of
 -- batches with clicks of the link. The transaction of a batch increments it first, so
 -- that the row lock orders the batches of a link by their commits: a reader that has
 -- seen batch n misses nothing at or below n.
@@ -214,7 +214,7 @@ CREATE POLICY system ON links.freed_slugs
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
 -- Hosts are no secret: every short URL names one.
-CREATE POLICY everybody ON links.domains FOR SELECT USING (true);
+CREATE POLICY anyone ON links.domains FOR SELECT USING (true);
 CREATE POLICY system ON links.domains
     USING ((SELECT links.is_system())) WITH CHECK ((SELECT links.is_system()));
 
@@ -223,7 +223,7 @@ CREATE POLICY system ON links.domains
 REVOKE UPDATE, DELETE ON links.clicks, links.visitors FROM quartet_links;
 REVOKE ALL ON links.clicks_default, links.visitors_default FROM quartet_links;
 
--- Refuses a slug that another owner gave up and that still rests. An insert is skipped, as
+-- Refuses a slug that another owner has released and that still rests. An insert is skipped, as
 -- ON CONFLICT DO NOTHING skips it for a slug that is in use; an update fails like one.
 CREATE FUNCTION links.claim_slug() RETURNS trigger
     LANGUAGE plpgsql
@@ -267,9 +267,9 @@ CREATE TRIGGER claim_changed_slug_again AFTER UPDATE OF domain_id, slug ON links
     FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
     EXECUTE FUNCTION links.claim_slug();
 
--- Remembers a slug that its link gave up, and a deleted link whose clicks are to be deleted.
+-- Remembers a slug that its link has released, and a deleted link whose clicks are to be deleted.
 -- quartet.slug_rest_seconds is set by the transactions of the service; 90 days without it.
-CREATE FUNCTION links.give_up() RETURNS trigger
+CREATE FUNCTION links.release_slug() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -291,17 +291,17 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER give_up AFTER DELETE ON links.links
-    FOR EACH ROW EXECUTE FUNCTION links.give_up();
-CREATE TRIGGER give_up_slug AFTER UPDATE OF domain_id, slug ON links.links
+CREATE TRIGGER release_slug AFTER DELETE ON links.links
+    FOR EACH ROW EXECUTE FUNCTION links.release_slug();
+CREATE TRIGGER release_changed_slug AFTER UPDATE OF domain_id, slug ON links.links
     FOR EACH ROW WHEN ((OLD.domain_id, OLD.slug) IS DISTINCT FROM (NEW.domain_id, NEW.slug))
-    EXECUTE FUNCTION links.give_up();
+    EXECUTE FUNCTION links.release_slug();
 
 -- Replicas evict a link from their caches when any session changes it. NOTIFY takes a
 -- database-wide lock at commit, so that there is one per 50 links of a statement, not one
 -- per link, and none for a use: taking one is not a change. A notification holds up to 8000
 -- bytes. `domains` and `slugs` go in pairs.
-CREATE FUNCTION links.tell_of_edits(domains uuid[], slugs text[], deleted uuid[]) RETURNS void
+CREATE FUNCTION links.notify_edits(domains uuid[], slugs text[], deleted uuid[]) RETURNS void
     LANGUAGE sql
     AS $$
     SELECT pg_notify('links_edits', json_build_object(
@@ -312,21 +312,21 @@ CREATE FUNCTION links.tell_of_edits(domains uuid[], slugs text[], deleted uuid[]
     WHERE cardinality(slugs) > 0
 $$;
 
-CREATE FUNCTION links.tell_of_inserts() RETURNS trigger
+CREATE FUNCTION links.notify_inserts() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(n.domain_id), array_agg(n.slug), '{}')
+    PERFORM links.notify_edits(array_agg(n.domain_id), array_agg(n.slug), '{}')
     FROM new_links AS n HAVING count(*) > 0;
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION links.tell_of_updates() RETURNS trigger
+CREATE FUNCTION links.notify_updates() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(e.domain_id), array_agg(e.slug), '{}')
+    PERFORM links.notify_edits(array_agg(e.domain_id), array_agg(e.slug), '{}')
     FROM (
         SELECT DISTINCT s.domain_id, s.slug
         FROM old_links AS o
@@ -342,28 +342,28 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION links.tell_of_deletes() RETURNS trigger
+CREATE FUNCTION links.notify_deletes() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    PERFORM links.tell_of_edits(array_agg(o.domain_id), array_agg(o.slug), array_agg(o.id))
+    PERFORM links.notify_edits(array_agg(o.domain_id), array_agg(o.slug), array_agg(o.id))
     FROM old_links AS o HAVING count(*) > 0;
     RETURN NULL;
 END
 $$;
 
-CREATE TRIGGER tell_of_inserts AFTER INSERT ON links.links
+CREATE TRIGGER notify_inserts AFTER INSERT ON links.links
     REFERENCING NEW TABLE AS new_links
-    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_inserts();
-CREATE TRIGGER tell_of_updates AFTER UPDATE ON links.links
+    FOR EACH STATEMENT EXECUTE FUNCTION links.notify_inserts();
+CREATE TRIGGER notify_updates AFTER UPDATE ON links.links
     REFERENCING OLD TABLE AS old_links NEW TABLE AS new_links
-    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_updates();
-CREATE TRIGGER tell_of_deletes AFTER DELETE ON links.links
+    FOR EACH STATEMENT EXECUTE FUNCTION links.notify_updates();
+CREATE TRIGGER notify_deletes AFTER DELETE ON links.links
     REFERENCING OLD TABLE AS old_links
-    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_deletes();
+    FOR EACH STATEMENT EXECUTE FUNCTION links.notify_deletes();
 
 -- Replicas read all domains again when one has changed, and keep all of them in memory.
-CREATE FUNCTION links.tell_of_domains() RETURNS trigger
+CREATE FUNCTION links.notify_domains() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
@@ -375,8 +375,8 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER tell_of_domains AFTER INSERT OR UPDATE OR DELETE ON links.domains
-    FOR EACH STATEMENT EXECUTE FUNCTION links.tell_of_domains();
+CREATE TRIGGER notify_domains AFTER INSERT OR UPDATE OR DELETE ON links.domains
+    FOR EACH STATEMENT EXECUTE FUNCTION links.notify_domains();
 
 -- Every link has its totals from the start, so that lists can be ordered by them.
 CREATE FUNCTION links.begin_totals() RETURNS trigger

@@ -46,7 +46,7 @@ CREATE INDEX erasures_due_at_idx ON links.erasures (due_at);
 CREATE INDEX freed_slugs_owner_idx ON links.freed_slugs (owner) WHERE owner <> '';
 
 -- Deletes up to `row_limit` links of a user; their clicks are purged like those of any deleted link.
--- Then takes the user from as many freed slugs, which rest on, for no one. Returns how many rows
+-- Then takes the user from as many freed slugs, which stay reserved, for no one. Returns how many rows
 -- were changed.
 CREATE FUNCTION links.erase_links(erased text, row_limit integer) RETURNS bigint
     LANGUAGE plpgsql VOLATILE

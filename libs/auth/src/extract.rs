@@ -13,17 +13,17 @@ use crate::{
 /// The token of `Authorization: Bearer ...` (RFC 6750, 2.1). The scheme is case-insensitive.
 ///
 /// # Errors
-/// `Missing` without the header, `Malformed` with another scheme or two headers.
+/// `Missing` without the header, `NoBearer` with another scheme, no token, or two headers.
 pub fn bearer_token(headers: &HeaderMap) -> Result<&str, JwtError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(JwtError::Missing)?;
     if values.next().is_some() {
-        return Err(JwtError::Malformed);
+        return Err(JwtError::NoBearer);
     }
-    let text = value.to_str().map_err(|_| JwtError::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(JwtError::Malformed)?;
+    let text = value.to_str().map_err(|_| JwtError::NoBearer)?;
+    let (scheme, token) = text.split_once(' ').ok_or(JwtError::NoBearer)?;
     if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-        return Err(JwtError::Malformed);
+        return Err(JwtError::NoBearer);
     }
     Ok(token.trim())
 }

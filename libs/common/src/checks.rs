@@ -1,19 +1,20 @@
 //! Validation that returns the checked values, or every violation at once.
 //!
 //! ```
-//! # use quartet_common::{checks::Checks, problem::{Problem, Rule}};
+//! # use quartet_common::{checks::{Checks, Violation}, problem::Rule};
 //! # struct NewUser { email: String, name: Option<String> }
 //! # fn email(text: &str) -> Result<String, Rule> { Ok(text.to_owned()) }
 //! # fn name(text: &str) -> Result<String, Rule> { Ok(text.to_owned()) }
-//! # fn check(raw_email: &str, raw_name: Option<&str>) -> Result<NewUser, Problem> {
+//! # type Violations = Vec<Violation<&'static str>>;
+//! # fn check(raw_email: &str, raw_name: Option<&str>) -> Result<NewUser, Violations> {
 //! let mut checks = Checks::new();
 //! let email = checks.take("/email", email(raw_email));
 //! let name = checks.take_optional("/name", raw_name.map(name));
-//! Ok(checks.finish(|| Some(NewUser { email: email?, name }))?)
+//! checks.finish(|| Some(NewUser { email: email?, name }))
 //! # }
 //! ```
 
-use crate::problem::{FieldError, Problem, Rule};
+use crate::problem::{FieldError, Rule};
 
 /// A field that breaks a rule. `F` identifies the field: a JSON pointer in the API, an enum in a
 /// domain that knows no JSON.
@@ -63,13 +64,10 @@ impl<F> Checks<F> {
     }
 }
 
-/// 422 `invalid_body`; the fields are JSON pointers.
-impl From<Vec<Violation<&'static str>>> for Problem {
-    fn from(violations: Vec<Violation<&'static str>>) -> Self {
-        let errors = violations
-            .into_iter()
-            .map(|Violation { field, rule }| FieldError::body(field, rule.code, rule.detail));
-        Self::invalid(errors.collect())
+/// The field is a JSON pointer.
+impl From<Violation<&'static str>> for FieldError {
+    fn from(Violation { field, rule }: Violation<&'static str>) -> Self {
+        Self::body(field, rule.code, rule.detail)
     }
 }
 
@@ -87,9 +85,8 @@ mod tests {
         let violations = checks.finish(|| Some((a?, b?, c))).unwrap_err();
         let fields: Vec<&str> = violations.iter().map(|one| one.field).collect();
         assert_eq!(fields, ["/a", "/c"]);
-        let problem = Problem::from(violations);
-        assert_eq!(problem.kind.code, "invalid_body");
-        assert_eq!(problem.errors[1].pointer.as_deref(), Some("/c"));
+        let errors: Vec<FieldError> = violations.into_iter().map(FieldError::from).collect();
+        assert_eq!(errors[1].pointer.as_deref(), Some("/c"));
     }
 
     #[test]

@@ -16,5 +16,6 @@ pub mod principal;
 pub mod problem;
 pub mod request_id;
 pub mod text;
+pub mod wording;
 
 pub use causes::causes;

@@ -64,7 +64,10 @@ impl PageQuery {
 /// # Errors
 /// When the text is not a 32-bit integer.
 pub fn any_limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    let limit = i32::deserialize(from)?;
+    let limit = i32::deserialize(from).map_err(|_| {
+        let rule = format!("must be an integer from 1 to {MAX_LIMIT}");
+        serde::de::Error::custom(rule)
+    })?;
     Ok(Some(u32::try_from(limit).unwrap_or(0)))
 }
 

@@ -25,9 +25,9 @@ use crate::{
 
 /// Cheap to clone; clones share the pools.
 #[derive(Clone, Default)]
-pub struct Databases(Arc<Mutex<Vec<Entry>>>);
+pub struct Databases(Arc<Mutex<Vec<OpenPool>>>);
 
-struct Entry {
+struct OpenPool {
     key: &'static str,
     settings: Database,
     application: String,
@@ -44,7 +44,7 @@ pub enum RotateFailure {
     Database(#[from] SchemaError),
 }
 
-impl Entry {
+impl OpenPool {
     fn replace(&mut self, settings: Database, options: PgConnectOptions) {
         self.settings = settings;
         self.pool.set_connect_options(options);
@@ -102,7 +102,7 @@ impl Databases {
                 Box::pin(async move { Ok(allowed) })
             })
             .connect_lazy_with(options(settings, application)?);
-        self.lock().push(Entry {
+        self.lock().push(OpenPool {
             key,
             settings: settings.clone(),
             application: application.to_owned(),
@@ -165,7 +165,7 @@ impl Databases {
         replacements.collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<OpenPool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,6 @@ pub use connections::{Lease, begin, read, write};
 pub use databases::{Databases, RotateFailure};
 pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
-pub use pool::{options, owner_pool, ping, pool};
+pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use statement::{begin_as, statement};

@@ -57,6 +57,14 @@ pub enum SchemaError {
          ALTER ROLE {role} IN DATABASE ... SET statement_timeout = '15s'"
     )]
     Endless { role: String },
+    #[error(
+        "the role that migrates lacks a privilege in schema `{schema}`; name the owner of the schema, \
+         `quartet_{schema}_owner` of db/roles.sql, in database.migrate_url"
+    )]
+    NotOwner {
+        schema: &'static str,
+        source: MigrateError,
+    },
     #[error("schema `{schema}` could not be migrated")]
     Migrate {
         schema: &'static str,
@@ -160,8 +168,17 @@ pub async fn run(
     }
     result.map_err(|source| match source {
         MigrateError::VersionMismatch(version) => SchemaError::Changed { schema, version },
+        source if is_denied(&source) => SchemaError::NotOwner { schema, source },
         source => SchemaError::Migrate { schema, source },
     })
+}
+
+fn is_denied(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
+        return false;
+    };
+    let refused = cause.as_database_error();
+    refused.is_some_and(|refused| refused.code().as_deref() == Some("42501"))
 }
 
 /// The role that serves reads what is applied, and changes nothing of it.

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use quartet_common::config::{ConfigError, Database};
+use quartet_common::config::{ConfigError, Database, all};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection, PgPool,
@@ -22,6 +22,24 @@ const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// When the URL is not valid. The message does not contain it.
 pub fn options(settings: &Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
     named_options("database.url", &settings.url, settings, application)
+}
+
+/// Whether connections can be tried: the URLs are valid. Connects to nothing.
+///
+/// # Errors
+/// Every URL that is not valid. The messages do not contain them.
+pub fn check(settings: &Database) -> Result<(), ConfigError> {
+    let optional = |key, url: &SecretString| {
+        if url.expose_secret().is_empty() {
+            return Ok(());
+        }
+        named_options(key, url, settings, "quartet-check").map(drop)
+    };
+    all([
+        options(settings, "quartet-check").map(drop),
+        optional("database.migrate_url", &settings.migrate_url),
+        optional("database.read_url", &settings.read_url),
+    ])
 }
 
 /// The same of the role that owns the schema.

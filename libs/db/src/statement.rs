@@ -17,10 +17,11 @@ pub async fn statement<T>(
     name: &'static str,
     run: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
+    let _timer = count_statement();
     if spans_enabled() {
-        return count_statement(span(&format!("db.{name}"), run)).await;
+        return span(&format!("db.{name}"), run).await;
     }
-    count_statement(run).await
+    run.await
 }
 
 /// Begins a transaction that row-level security limits to the rows of `principals`.

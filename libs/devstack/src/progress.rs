@@ -1,4 +1,4 @@
-/// Receives one line of progress at a time, for the person who waits.
+/// Receives one line of progress at a time, for the person at the terminal.
 pub type Say = fn(&str);
 
 /// Discards progress: for tests.

@@ -57,6 +57,20 @@ impl Ports {
         })
     }
 
+    /// All ports, higher by this number.
+    #[must_use]
+    pub fn moved_by(self, offset: u16) -> Self {
+        let moved = |port: u16| port.saturating_add(offset);
+        Self {
+            gateway: moved(self.gateway),
+            admin: moved(self.admin),
+            core: moved(self.core),
+            media: moved(self.media),
+            links: moved(self.links),
+            store: moved(self.store),
+        }
+    }
+
     /// Each port with the process that listens on it.
     pub fn wanted(&self) -> [(u16, &'static str); 6] {
         [

@@ -36,8 +36,8 @@ mod signature;
 
 pub use erasure::{Erasures, USER_DELETED};
 pub use event::{Event, InvalidEvent, NewEvent};
-pub use inbox::{Consumer, Inbox, Rejected};
+pub use inbox::{ApplyError, Consumer, Inbox};
 pub use nats::Nats;
-pub use outbox::{Outbox, Published};
-pub use settings::{Delivery, Endpoint, Secrets};
+pub use outbox::{Outbox, PublishedEvent};
+pub use settings::{Delivery, Endpoint, nats, signer};
 pub use signature::{InvalidSignature, Signer};

@@ -1,7 +1,4 @@
-//! axum's extractors, with [`Problem`]s as rejections that name the field and the rule.
-//!
-//! Messages of serde quote the invalid value, which may be a secret; only what was expected is
-//! passed on.
+//! axum's extractors, with [`Problem`]s as rejections that name every field at fault and its rule.
 
 use std::{convert::Infallible, fmt, time::Duration};
 
@@ -15,14 +12,23 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
-use quartet_common::problem::{FieldError, Problem, kinds};
+use quartet_common::{
+    problem::{FieldError, Problem, kinds},
+    wording,
+};
 use serde::{
     Deserializer, Serialize,
     de::{DeserializeOwned, Unexpected, Visitor},
 };
 
-pub use crate::etags::{IfMatch, IfNoneMatch};
-use crate::layers::{BodyTimeout, ClientIp};
+pub use crate::{
+    etags::{IfMatch, IfNoneMatch},
+    members::Unchecked,
+};
+use crate::{
+    layers::{BodyLimits, ClientIp},
+    members,
+};
 
 /// A JSON body in and out. Accepts `application/json` and `application/*+json`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,26 +50,57 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let limit = request
-            .extensions()
-            .get::<BodyTimeout>()
-            .map_or(Duration::from_secs(10), |t| t.0);
+        let limits = request.extensions().get::<BodyLimits>();
+        let BodyLimits { timeout, bytes } = limits.copied().unwrap_or(BodyLimits {
+            timeout: Duration::from_secs(10),
+            bytes: None,
+        });
         let reading = Bytes::from_request(request, state);
-        match tokio::time::timeout(limit, reading).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) => Err(body_problem(rejection)),
-            Err(_) => Err(Problem::new(&kinds::REQUEST_TIMEOUT)
-                .detail(format!("the body must arrive within {} s", limit.as_secs()))),
+        match tokio::time::timeout(timeout, reading).await {
+            Ok(Ok(read)) => Ok(Self(read)),
+            Ok(Err(rejection)) => Err(body_problem(rejection, bytes)),
+            Err(_) => Err(Problem::new(&kinds::REQUEST_TIMEOUT).detail(format!(
+                "the body must arrive within {} s",
+                timeout.as_secs()
+            ))),
         }
     }
 }
 
-fn body_problem(rejection: BytesRejection) -> Problem {
+fn body_problem(rejection: BytesRejection, limit_bytes: Option<usize>) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::new(&kinds::BODY_TOO_LARGE)
+            let problem = Problem::new(&kinds::BODY_TOO_LARGE);
+            match limit_bytes {
+                Some(limit) => problem.detail(format!("must be at most {limit} bytes")),
+                None => problem,
+            }
         }
         other => Problem::new(&kinds::INCOMPLETE_BODY).source(other),
+    }
+}
+
+/// For handlers with rules of their own: their violations are reported together with those of types.
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Unchecked<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_typed = request.headers().contains_key(header::CONTENT_TYPE);
+        let refused = require_json(request.headers()).err();
+        if let Some(problem) = refused {
+            if is_typed {
+                return Err(problem);
+            }
+            // No body at all: what is missing helps more than the type of what is not there.
+            let Body(bytes) = Body::from_request(request, state).await?;
+            return match members::read(b"{}") {
+                Ok(none) if bytes.is_empty() && none.has_errors() => Ok(none),
+                _ => Err(problem),
+            };
+        }
+        let Body(bytes) = Body::from_request(request, state).await?;
+        refuse_array(&bytes)?;
+        members::read(&bytes)
     }
 }
 
@@ -71,10 +108,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        require_json(request.headers())?;
-        let Body(bytes) = Body::from_request(request, state).await?;
-        refuse_array(&bytes)?;
-        from_json(&bytes).map(Self)
+        let body = Unchecked::from_request(request, state).await?;
+        body.check(Ok).map(Self)
     }
 }
 
@@ -119,35 +154,12 @@ fn refuse_array(bytes: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Parses JSON; an invalid field is reported by its pointer.
+/// Parses JSON; every member at fault is reported by its pointer.
 ///
 /// # Errors
-/// 400 `malformed_json` with line and column; 422 `invalid_body` with the pointer.
+/// 400 `malformed_json` with line and column; 422 `invalid_body` with the pointers.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let mut pointer = pointer_of(error.path());
-        let inner = error.into_inner();
-        if !inner.is_data() {
-            return malformed(&inner);
-        }
-        let text = inner.to_string();
-        let text = text.split(" at line ").next().unwrap_or_default();
-        let field = match Named::parse(text) {
-            // Its object is at fault for serde; the member is, for who reads the pointer.
-            Some(Named { name, code, rule }) => {
-                let member = escape(name);
-                if code == "missing" || !pointer.ends_with(&member) {
-                    pointer.push_str(&member);
-                }
-                FieldError::body(pointer, code, rule)
-            }
-            None => FieldError::body(pointer, "invalid_value", rule_of(text)),
-        };
-        Problem::invalid(vec![field])
-    })?;
-    json.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    members::read(bytes)?.check(Ok)
 }
 
 /// Reads a non-negative integer, also in the form `23.0`: in JSON both are the same number.
@@ -186,70 +198,6 @@ impl Visitor<'_> for WholeNumber {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(&kinds::MALFORMED_JSON).detail(format!(
-        "syntax error or early end at line {} column {}",
-        error.line(),
-        error.column()
-    ))
-}
-
-/// A member that a message of serde names.
-struct Named<'a> {
-    name: &'a str,
-    code: &'static str,
-    rule: String,
-}
-
-impl<'a> Named<'a> {
-    fn parse(message: &'a str) -> Option<Self> {
-        for (start, code, rule) in [
-            ("missing field `", "missing", "is required"),
-            ("duplicate field `", "duplicate", "must not be repeated"),
-            ("unknown field `", "unknown", "must not be present"),
-        ] {
-            let Some((name, rest)) = message.strip_prefix(start).and_then(|m| m.split_once('`'))
-            else {
-                continue;
-            };
-            let rule = match rest.split_once(", expected ") {
-                Some((_, known)) => format!("{rule}: expected {known}"),
-                None => rule.to_owned(),
-            };
-            return Some(Self { name, code, rule });
-        }
-        None
-    }
-}
-
-/// The message of serde without the quoted value, which may be a secret.
-fn rule_of(text: &str) -> String {
-    if text.starts_with("unknown variant") {
-        return text.to_owned();
-    }
-    match text.split_once(", expected ") {
-        Some((_, expected)) if text.starts_with("invalid ") => format!("must be {expected}"),
-        _ => text.to_owned(),
-    }
-}
-
-fn pointer_of(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter()
-        .map(|segment| match segment {
-            Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => escape(key),
-            Segment::Enum { variant } => format!("/{variant}"),
-            Segment::Unknown => String::new(),
-        })
-        .collect()
-}
-
-/// One token of a JSON pointer (RFC 6901).
-fn escape(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
-}
-
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
@@ -282,43 +230,28 @@ fn path_problem(rejection: PathRejection, only: &str) -> Problem {
     };
     match failed.kind() {
         ErrorKind::DeserializeError { key, message, .. } => {
-            Problem::invalid_parameter(key, "invalid_value", message)
+            invalid_value(key, wording::fault(message).rule)
         }
         ErrorKind::ParseErrorAtKey {
             key, expected_type, ..
-        } => Problem::invalid_parameter(key, "invalid_value", format!("must be {expected_type}")),
+        } => invalid_value(key, wording::must_be(expected_type)),
         ErrorKind::InvalidUtf8InPathParam { key } => {
             Problem::invalid_parameter(key, "invalid_utf8", "must be UTF-8")
         }
-        ErrorKind::Message(message) => Problem::invalid_parameter(only, "invalid_value", message),
-        _ => Problem::invalid_parameter("path", "invalid_value", failed.body_text()),
+        ErrorKind::Message(message) => invalid_value(only, wording::fault(message).rule),
+        _ => invalid_value("path", failed.body_text()),
     }
+}
+
+fn invalid_value(name: &str, rule: String) -> Problem {
+    Problem::invalid_parameter(name, "invalid_value", rule)
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs = url::form_urlencoded::parse(query.as_bytes());
-        let text = serde_urlencoded::Deserializer::new(pairs);
-        serde_path_to_error::deserialize(text)
-            .map(Self)
-            .map_err(|error| {
-                let path = error.path().to_string();
-                let message = error.into_inner().to_string();
-                match Named::parse(&message) {
-                    Some(Named { name, code, rule }) => {
-                        let code = if code == "unknown" {
-                            "unknown_parameter"
-                        } else {
-                            code
-                        };
-                        Problem::invalid_parameter(name, code, rule)
-                    }
-                    None => Problem::invalid_parameter(&path, "invalid_value", message),
-                }
-            })
+        members::read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
@@ -341,76 +274,13 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Sample {
         #[expect(dead_code, reason = "only parsing is tested")]
-        outer: Vec<Inner>,
+        outer: Vec<u64>,
     }
 
     #[derive(Debug, Deserialize)]
-    struct Inner {
+    struct Patch {
         #[expect(dead_code, reason = "only parsing is tested")]
-        size_bytes: u64,
-    }
-
-    fn read(text: &str) -> Problem {
-        from_json::<Sample>(text.as_bytes()).unwrap_err()
-    }
-
-    #[test]
-    fn invalid_fields_are_named_by_pointer_without_their_value() {
-        let problem = read(r#"{"outer": [{"size_bytes": 1}, {"size_bytes": "s3cret"}]}"#);
-        assert_eq!(problem.kind.code, "invalid_body");
-        assert_eq!(
-            problem.errors[0].pointer.as_deref(),
-            Some("/outer/1/size_bytes")
-        );
-        assert_eq!(problem.errors[0].detail, "must be u64");
-        for (text, pointer, code, rule) in [
-            ("{}", "/outer", "missing", "is required"),
-            (
-                r#"{"outer": [{}]}"#,
-                "/outer/0/size_bytes",
-                "missing",
-                "is required",
-            ),
-            (
-                r#"{"outr": 1}"#,
-                "/outr",
-                "unknown",
-                "must not be present: expected `outer`",
-            ),
-            (
-                r#"{"outer": [], "outer": []}"#,
-                "/outer",
-                "duplicate",
-                "must not be repeated",
-            ),
-        ] {
-            let problem = read(text);
-            let error = &problem.errors[0];
-            assert_eq!(error.pointer.as_deref(), Some(pointer), "{text}");
-            assert_eq!((error.code, error.detail.as_str()), (code, rule), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_repeated_query_parameter_is_named() {
-        #[derive(Debug, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Page {
-            #[expect(dead_code, reason = "only parsing is tested")]
-            limit: Option<u32>,
-        }
-        for (query, name, code) in [
-            ("limit=1&limit=2", "limit", "duplicate"),
-            ("limit=x", "limit", "invalid_value"),
-            ("limt=1", "limt", "unknown_parameter"),
-        ] {
-            let request = Request::builder().uri(format!("/?{query}"));
-            let (mut parts, ()) = request.body(()).unwrap().into_parts();
-            let outcome = Query::<Page>::from_request_parts(&mut parts, &()).await;
-            let error = &outcome.unwrap_err().errors[0];
-            assert_eq!(error.parameter.as_deref(), Some(name), "{query}");
-            assert_eq!(error.code, code, "{query}");
-        }
+        name: Option<String>,
     }
 
     #[test]
@@ -441,12 +311,27 @@ mod tests {
         assert!(outcome.is_ok());
     }
 
-    #[test]
-    fn syntax_errors_tell_where() {
-        for text in ["", "{", "{} x", "nul"] {
-            let problem = from_json::<serde_json::Value>(text.as_bytes()).unwrap_err();
-            assert_eq!(problem.kind.code, "malformed_json", "{text}");
-            assert!(problem.detail.unwrap().contains("line 1"));
+    #[tokio::test]
+    async fn without_a_body_what_is_missing_is_named() {
+        async fn send<T: DeserializeOwned>(kind: Option<&str>, text: &'static str) -> Problem {
+            let mut request = Request::builder();
+            if let Some(kind) = kind {
+                request = request.header(header::CONTENT_TYPE, kind);
+            }
+            let request = request.body(axum::body::Body::from(text)).unwrap();
+            let outcome = Json::<T>::from_request(request, &()).await;
+            outcome.map(drop).unwrap_err()
+        }
+        let problem = send::<Sample>(None, "").await;
+        assert_eq!(problem.kind.code, "invalid_body");
+        assert_eq!(problem.errors[0].pointer.as_deref(), Some("/outer"));
+        for problem in [
+            send::<Sample>(None, "{}").await,
+            send::<Sample>(Some("text/plain"), "").await,
+            // A body that need not have anything in it is asked for all the same.
+            send::<Patch>(None, "").await,
+        ] {
+            assert_eq!(problem.kind.code, "unsupported_media_type");
         }
     }
 }

@@ -52,7 +52,7 @@ use crate::layers::{Peer, Stack, panic_problem, render_problem, timed_out};
 const USUAL: [u16; 4] = [301, 302, 307, 308];
 
 /// What a request is answered with.
-pub type Answer = BoxFuture<'static, Result<Response, Problem>>;
+pub type FrontResponse = BoxFuture<'static, Result<Response, Problem>>;
 
 /// See the head of the module.
 pub trait Front: Send + Sync + 'static {
@@ -61,12 +61,12 @@ pub trait Front: Send + Sync + 'static {
 
     /// The answer to a request without a body, or `None` to leave it to the router. Must not wait;
     /// the answer may.
-    fn take(&self, request: &Offered<'_>) -> Option<Answer>;
+    fn take(&self, request: &RequestHead<'_>) -> Option<FrontResponse>;
 }
 
 /// A request that a [`Front`] may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Offered<'a> {
+pub struct RequestHead<'a> {
     pub method: &'a Method,
     pub path: &'a str,
     pub headers: &'a HeaderMap,
@@ -154,20 +154,20 @@ impl Gate {
             return None;
         }
         let started = Instant::now();
-        let offered = Offered {
+        let request = RequestHead {
             method,
             path: uri.path(),
             headers,
             client: client_ip(headers, peer, &self.stack.trusted),
         };
-        let taken = catch_unwind(AssertUnwindSafe(|| self.front.take(&offered)));
+        let taken = catch_unwind(AssertUnwindSafe(|| self.front.take(&request)));
         let answer = taken.unwrap_or_else(|panic| {
             let problem = panic_problem(panic_message(&*panic));
             Some(async { Err(problem) }.boxed())
         })?;
         let given = headers.get(&request_id::HEADER);
         let given = given.filter(|value| value.to_str().is_ok_and(RequestId::is_valid));
-        let line = Line {
+        let line = LoggedRequest {
             request_id: given.cloned().unwrap_or_else(|| self.new_request_id()),
             trace: TraceContext::from_headers(headers),
             method: method.clone(),
@@ -198,7 +198,7 @@ impl Gate {
 }
 
 /// Logs and counts a request once: when it is answered, or when the client has disconnected.
-struct Line {
+struct LoggedRequest {
     gate: Arc<Gate>,
     request_id: HeaderValue,
     trace: TraceContext,
@@ -209,8 +209,8 @@ struct Line {
     done: bool,
 }
 
-impl Line {
-    async fn answer(mut self, answer: Answer) -> Response {
+impl LoggedRequest {
+    async fn answer(mut self, answer: FrontResponse) -> Response {
         let limit = self.gate.stack.request_timeout;
         let result = match within(limit, AssertUnwindSafe(answer).catch_unwind()).await {
             Some(Ok(result)) => result,
@@ -249,7 +249,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LoggedRequest {
     fn drop(&mut self) {
         if !self.done {
             self.write(499, "request canceled by the client", None);

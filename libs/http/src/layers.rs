@@ -48,9 +48,13 @@ impl Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIp(pub IpAddr);
 
-/// How long a request body may take to arrive.
+/// How long a request body may take to arrive, and how large it may be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyTimeout(pub(crate) Duration);
+pub(crate) struct BodyLimits {
+    pub(crate) timeout: Duration,
+    /// `None`: not known here.
+    pub(crate) bytes: Option<usize>,
+}
 
 /// The settings of the layers.
 #[derive(Clone, Debug)]
@@ -59,7 +63,7 @@ pub struct Stack {
     pub(crate) metrics: Metrics,
     pub(crate) trusted: TrustedProxies,
     pub(crate) request_timeout: Duration,
-    body_timeout: Duration,
+    body_limits: BodyLimits,
 }
 
 impl Stack {
@@ -69,7 +73,10 @@ impl Stack {
             metrics,
             trusted: server.trusted(),
             request_timeout: Duration::from_secs(server.request_timeout_seconds),
-            body_timeout: Duration::from_secs(server.body_timeout_seconds),
+            body_limits: BodyLimits {
+                timeout: Duration::from_secs(server.body_timeout_seconds),
+                bytes: Some(server.body_limit_bytes),
+            },
         }
     }
 }
@@ -126,9 +133,7 @@ async fn observe(State(stack): State<Stack>, mut request: Request, next: Next) -
         .map_or(Peer::LOCAL.0, |p| p.0);
     let client = client_ip(request.headers(), peer, &stack.trusted);
     request.extensions_mut().insert(ClientIp(client));
-    request
-        .extensions_mut()
-        .insert(BodyTimeout(stack.body_timeout));
+    request.extensions_mut().insert(stack.body_limits);
     request.extensions_mut().insert(id.clone());
     let (span, context) = (line.trace.span(), Arc::clone(&line.context));
     REQUEST

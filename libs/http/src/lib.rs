@@ -10,4 +10,5 @@ pub mod extract;
 pub mod front;
 pub mod health;
 pub mod layers;
+mod members;
 pub mod serve;

@@ -9,7 +9,7 @@
 //! If the drain takes longer than clients keep idle connections, no request meets a connection that
 //! is being closed: each is closed after a response that announced it, or by the client itself.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, StatusCode, header};
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use quartet_common::config::Server;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,6 +30,17 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// The pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the connections of a listener share.
+#[derive(Clone)]
+struct Connections {
+    protocol: Builder,
+    app: App,
+    readiness: Arc<Readiness>,
+    /// Canceled once responses close their connections.
+    closing: CancellationToken,
+    running: TaskTracker,
+}
 
 /// Serves `app` until `shutdown` is canceled. Then `/ready` returns 503 immediately and responses
 /// close their connections; after the drain no connection is accepted, and requests in flight have
@@ -44,10 +55,6 @@ pub async fn serve(
     readiness: &Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let app = app.into();
-    let (connections, closing) = (TaskTracker::new(), CancellationToken::new());
-    let readiness = Arc::new(readiness.clone());
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
     let mut protocol = Builder::new();
     protocol
         .timer(TokioTimer::new())
@@ -55,99 +62,91 @@ pub async fn serve(
         .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
+    let connections = Connections {
+        protocol,
+        app: app.into(),
+        readiness: Arc::new(readiness.clone()),
+        closing: CancellationToken::new(),
+        running: TaskTracker::new(),
+    };
     let stop = async {
         shutdown.cancelled().await;
         readiness.set_draining();
         tokio::time::sleep(Duration::from_secs(settings.drain_seconds)).await;
     };
-    tokio::pin!(stop);
-    loop {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (
-                slot.expect("the semaphore stays open"),
-                listener.accept().await,
-            )
-        };
-        let (slot, accepted) = tokio::select! {
-            next = next => next,
-            () = &mut stop => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let connection = connection(
-            protocol.clone(),
-            stream,
-            Peer(peer.ip()),
-            app.clone(),
-            Arc::clone(&readiness),
-            closing.clone(),
-        );
-        connections.spawn(async move {
-            connection.await;
-            drop(slot);
-        });
+    tokio::select! {
+        never = connections.accept(&listener, settings.max_connections) => match never {},
+        () = stop => {}
     }
     // Connections in the backlog of the listener would be reset.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        connections.spawn(connection(
-            protocol.clone(),
-            stream,
-            Peer(peer.ip()),
-            app.clone(),
-            Arc::clone(&readiness),
-            closing.clone(),
-        ));
+        connections.start(stream, peer, None);
     }
     drop(listener);
-    closing.cancel();
-    connections.close();
+    connections.closing.cancel();
+    connections.running.close();
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
-    tokio::time::timeout(grace, connections.wait())
+    tokio::time::timeout(grace, connections.running.wait())
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at shutdown"))
 }
 
-async fn connection(
-    protocol: Builder,
-    stream: TcpStream,
-    peer: Peer,
-    app: App,
-    readiness: Arc<Readiness>,
-    closing: CancellationToken,
-) {
-    // Small responses must not wait for an acknowledgment (Nagle's algorithm).
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = app.call(request, peer);
-        let readiness = Arc::clone(&readiness);
-        async move {
-            let mut response = answer.await;
-            // The header of an upgraded connection is `upgrade`.
-            if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                let headers = response.headers_mut();
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl Connections {
+    /// Accepts connections, at most `max` at the same time.
+    async fn accept(&self, listener: &TcpListener, max: usize) -> Infallible {
+        let slots = Arc::new(Semaphore::new(max));
+        loop {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            let slot = slot.expect("the semaphore stays open");
+            match listener.accept().await {
+                Ok((stream, peer)) => self.start(stream, peer, Some(slot)),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-            Ok::<_, Infallible>(response)
         }
-    });
-    let connection = protocol
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // A broken connection is the client's concern.
-    tokio::select! {
-        biased;
-        _ = connection.as_mut() => {}
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+    }
+
+    /// Serves a connection, which has its slot for as long as it is open.
+    fn start(&self, stream: TcpStream, peer: SocketAddr, slot: Option<OwnedSemaphorePermit>) {
+        let connection = self.clone().serve(stream, Peer(peer.ip()));
+        self.running.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+
+    async fn serve(self, stream: TcpStream, peer: Peer) {
+        // Small responses must not wait for an acknowledgment (Nagle's algorithm).
+        let _ = stream.set_nodelay(true);
+        let (protocol, closing) = (self.protocol, self.closing);
+        let (app, readiness) = (self.app, self.readiness);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = app.call(request, peer);
+            let readiness = Arc::clone(&readiness);
+            async move {
+                let mut response = answer.await;
+                // The header of an upgraded connection is `upgrade`.
+                if readiness.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = protocol
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        // A broken connection is the client's concern.
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => {}
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
     }
 }

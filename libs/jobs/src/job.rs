@@ -210,7 +210,7 @@ impl Run {
         }
     }
 
-    /// Records a step of work that goes on as long as the process does, as a run of its own.
+    /// Records a step of work that continues as long as the process does, as a run of its own.
     pub fn attempted(&self, duration: Duration, is_success: bool) {
         if let Some(progress) = &self.progress {
             progress.ended(duration);

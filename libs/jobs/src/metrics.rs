@@ -29,7 +29,7 @@ pub(crate) struct JobMetrics {
 
 /// The metrics of one job.
 #[derive(Debug)]
-pub(crate) struct Series {
+pub(crate) struct JobSeries {
     pub(crate) runs: Counter,
     pub(crate) failures: Counter,
     pub(crate) last_success: Gauge<f64, AtomicU64>,
@@ -70,9 +70,9 @@ impl JobMetrics {
         metrics
     }
 
-    pub(crate) fn series(&self, job_name: &'static str) -> Series {
+    pub(crate) fn series(&self, job_name: &'static str) -> JobSeries {
         let label = JobLabel { job_name };
-        Series {
+        JobSeries {
             runs: self.runs.get_or_create(&label).clone(),
             failures: self.failures.get_or_create(&label).clone(),
             last_success: self.last_success.get_or_create(&label).clone(),

@@ -9,14 +9,14 @@ use std::{
 use quartet_common::clock::Clock;
 use tokio::time::Instant;
 
-use crate::metrics::Series;
+use crate::metrics::JobSeries;
 
 #[derive(Debug)]
 pub(crate) struct Progress {
     name: &'static str,
     stale_after: Duration,
     clock: Clock,
-    series: Series,
+    series: JobSeries,
     state: Mutex<State>,
 }
 
@@ -31,7 +31,7 @@ impl Progress {
     pub(crate) fn new(
         name: &'static str,
         stale_after: Duration,
-        series: Series,
+        series: JobSeries,
         clock: Clock,
     ) -> Self {
         let progress = Self {

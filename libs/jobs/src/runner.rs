@@ -28,12 +28,12 @@ pub struct Runner {
     monitor: Monitor,
     stop: CancellationToken,
     shutdown: CancellationToken,
-    tasks: JoinSet<Ended>,
+    tasks: JoinSet<TaskResult>,
     names: Vec<&'static str>,
 }
 
 /// The end of a job's task; an error only from essential work.
-type Ended = (&'static str, anyhow::Result<()>);
+type TaskResult = (&'static str, anyhow::Result<()>);
 
 impl Runner {
     /// A runner without jobs. `shutdown` is the token of the process: an essential job that fails

@@ -6,7 +6,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
     clock::Clock,
-    config::{self, COMMON_DEFAULTS, ConfigError, Loaded, Settings as Values, Sources},
+    config::{
+        self, COMMON_DEFAULTS, ConfigError, Database, LoadedConfig, Settings as Values, Sources,
+        all,
+    },
     openapi::in_version,
 };
 use quartet_db::{Databases, SchemaError};
@@ -22,7 +25,7 @@ use crate::{
     service::{Service, Settings, check, check_serving},
 };
 
-/// Time between two looks at a database that is awaited.
+/// Polling interval for a database that is awaited.
 const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
@@ -41,6 +44,8 @@ enum Command<C: Subcommand> {
     Serve(Waiting),
     /// Work on durable jobs and deliver events until SIGTERM. Serves only probes and metrics.
     Worker(Waiting),
+    /// Validate the configuration; report every error with line and column.
+    Check,
     /// Print durable jobs and events that have failed for good, or have them tried again.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -93,6 +98,7 @@ pub fn main<S: Service>() -> ExitCode {
         .name(name.clone())
         .bin_name(name.clone())
         .version(S::VERSION)
+        .about(S::ABOUT)
         .after_long_help(config::render_help(&[COMMON_DEFAULTS, S::DEFAULTS]))
         .after_help("Run with `--help` to list all settings.")
         .get_matches();
@@ -103,8 +109,22 @@ pub fn main<S: Service>() -> ExitCode {
     exit(&name, run::<S>(arguments))
 }
 
+/// Every rule that `serve` checks before it needs anything beside the configuration.
+fn check_start<S: Service>(config: &S::Config) -> Result<(), ConfigError> {
+    all([check_worker::<S>(config), config.check_serving()])
+}
+
+/// The same of `worker`.
+fn check_worker<S: Service>(config: &S::Config) -> Result<(), ConfigError> {
+    all([
+        check(config),
+        quartet_db::check(config.sections().database),
+        S::verifier(config, &Clock::system()).map(drop),
+    ])
+}
+
 type Check<S> = fn(&<S as Service>::Config) -> Result<(), ConfigError>;
-type Loading<S> = Result<Loaded<<S as Service>::Config>, ConfigError>;
+type Loading<S> = Result<LoadedConfig<<S as Service>::Config>, ConfigError>;
 
 fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     let file = arguments
@@ -122,7 +142,7 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
     match arguments.command {
         Command::Serve(Waiting { wait }) => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            let loaded = load(check_serving)?;
+            let loaded = load(check_start::<S>)?;
             serve::<S>(
                 Work::Serve,
                 loaded,
@@ -133,8 +153,12 @@ fn run<S: Service>(arguments: Arguments<S::Command>) -> anyhow::Result<()> {
         }
         Command::Worker(Waiting { wait }) => {
             let limit = Duration::from_secs(wait.unwrap_or_default());
-            let loaded = load(check)?;
+            let loaded = load(check_worker::<S>)?;
             serve::<S>(Work::Worker, loaded, move || load(check), files, limit)
+        }
+        Command::Check => {
+            load(check_start::<S>)?;
+            print("configuration is valid\n")
         }
         Command::DeadLetters(command) => {
             let loaded = sections(&load)?;
@@ -172,12 +196,12 @@ fn migrate<S: Service>(config: &S::Config) -> anyhow::Result<()> {
 /// `files` has changed. `wait` is how long the schema may take to become current.
 fn serve<S: Service>(
     work: Work,
-    loaded: Loaded<S::Config>,
+    loaded: LoadedConfig<S::Config>,
     reload: impl Fn() -> Loading<S> + Clone + Send + Sync + 'static,
     files: Sources,
     wait: Duration,
 ) -> anyhow::Result<()> {
-    let Loaded { config, settings } = loaded;
+    let LoadedConfig { config, settings } = loaded;
     let telemetry = quartet_telemetry::init(S::NAME, S::VERSION, config.sections().telemetry)?;
     quartet_telemetry::report_passed_over(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -275,10 +299,17 @@ async fn await_schema<S: Service>(
     let deadline = tokio::time::Instant::now() + limit;
     let mut reported = String::new();
     loop {
-        let required = base
-            .shutdown
-            .run_until_cancelled(require_schema::<S>(config, base));
-        let error = match required.await {
+        let attempt = async {
+            if limit.is_zero() {
+                return require_schema::<S>(config, base).await;
+            }
+            let attempt = tokio::time::timeout_at(deadline, require_schema::<S>(config, base));
+            match attempt.await {
+                Ok(required) => required,
+                Err(_) => Err(last_look(config.sections().database).await.into()),
+            }
+        };
+        let error = match base.shutdown.run_until_cancelled(attempt).await {
             None => return Ok(false),
             Some(Ok(())) => return Ok(true),
             Some(Err(error)) => error,
@@ -301,6 +332,14 @@ async fn await_schema<S: Service>(
             () = base.shutdown.cancelled() => {}
         }
     }
+}
+
+/// Why the database did not respond in time: of a pool, only that it did not.
+async fn last_look(database: &Database) -> SchemaError {
+    let timed_out = || SchemaError::from(sqlx::Error::PoolTimedOut);
+    let look = quartet_db::explain(timed_out(), database);
+    let looked = tokio::time::timeout(WAIT_PAUSE, look).await;
+    looked.unwrap_or_else(|_| timed_out())
 }
 
 async fn require_schema<S: Service>(config: &S::Config, base: &Base) -> anyhow::Result<()> {

@@ -168,11 +168,11 @@ async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
     })
     .await?;
     if S::PUBLISHES {
-        retried += rounds(db, async |db| events::retry(db, events, (now, BATCH)).await).await?;
+        retried += rounds(db, async |db| events::retry(db, events, now, BATCH).await).await?;
     }
     if S::RECEIVES {
         retried += rounds(db, async |db| {
-            received::retry(db, received, (now, BATCH)).await
+            received::retry(db, received, now, BATCH).await
         })
         .await?;
     }

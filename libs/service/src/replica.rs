@@ -58,8 +58,8 @@ impl<S: Service> Replica<S> {
             dead_after: DEAD_AFTER,
             shutdown: base.shutdown.clone(),
         };
-        let queue = (base.queue_db.clone(), S::NAME);
-        let worker = Worker::new(queue, S::tasks(&state), settings, &base.metrics);
+        let (db, tasks) = (base.queue_db.clone(), S::tasks(&state));
+        let worker = Worker::new(db, S::NAME, tasks, settings, &base.metrics);
         let notices = worker.clone();
         let readiness = readiness.notice("worker", move || notices.notices());
         Ok(Self {

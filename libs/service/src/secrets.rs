@@ -7,7 +7,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quartet_common::config::{ConfigError, Loaded, Settings as Values, Sources, Texts, Watch};
+use quartet_common::config::{
+    ConfigError, ConfigTexts, LoadedConfig, Settings as Values, Sources, Watch,
+};
 use quartet_db::{Databases, RotateFailure};
 use tokio::sync::watch;
 
@@ -30,7 +32,7 @@ impl<S: Service> Rotation<S> {
     pub(crate) async fn run(
         mut self,
         files: Sources,
-        load: impl Fn() -> Result<Loaded<S::Config>, ConfigError>,
+        load: impl Fn() -> Result<LoadedConfig<S::Config>, ConfigError>,
     ) {
         let files = Arc::new(files);
         let Ok(mut good) = files.read() else {
@@ -38,7 +40,7 @@ impl<S: Service> Rotation<S> {
             tracing::error!(target: "quartet", "secret files cannot be read and are not watched");
             return;
         };
-        if good == Texts::default() {
+        if good == ConfigTexts::default() {
             return;
         }
         let mut watch = Watch::new(good.clone());
@@ -84,7 +86,7 @@ impl<S: Service> Rotation<S> {
     /// Puts the secrets of a new configuration in force, and names what needs a restart.
     async fn reload(
         &mut self,
-        load: &impl Fn() -> Result<Loaded<S::Config>, ConfigError>,
+        load: &impl Fn() -> Result<LoadedConfig<S::Config>, ConfigError>,
     ) -> Result<S::Config, RotateFailure> {
         let loaded = load()?;
         let databases = self.databases.keys();

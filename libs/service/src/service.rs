@@ -7,7 +7,7 @@ use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Database, Jwt, Server, Telemetry, Worker},
+    config::{ConfigError, Database, Jwt, Server, Telemetry, Worker, all},
     problem::{Kind, kinds::render_markdown},
 };
 use quartet_http::{front::Front, health::Readiness};
@@ -24,6 +24,8 @@ pub trait Service: 'static {
     /// `core`, `media` or `links`: names the binary `quartet-NAME`, the schema and the routes
     /// `/v1/NAME/...`.
     const NAME: &'static str;
+    /// What the service is, in a sentence for `--help`.
+    const ABOUT: &'static str;
     /// `env!("CARGO_PKG_VERSION")` of the service's crate.
     const VERSION: &'static str;
     /// The service's own commented defaults, which may override the shared ones.
@@ -128,13 +130,13 @@ pub trait Settings {
     /// Rules for the service's own sections that types alone do not express.
     ///
     /// # Errors
-    /// The first setting that breaks one.
+    /// Every setting that breaks one.
     fn check(&self) -> Result<(), ConfigError>;
 
     /// Rules that only a process with an API has to follow.
     ///
     /// # Errors
-    /// The first setting that breaks one.
+    /// Every setting that breaks one.
     fn check_serving(&self) -> Result<(), ConfigError> {
         Ok(())
     }
@@ -168,29 +170,29 @@ macro_rules! shared_sections {
 
 impl Sections<'_> {
     pub(crate) fn check(self) -> Result<(), ConfigError> {
-        self.server.check()?;
-        self.database.check()?;
-        self.jwt.check()?;
-        self.worker.check()?;
-        self.telemetry.check()?;
-        quartet_telemetry::check_filter(&self.telemetry.log)
+        all([
+            self.server.check(),
+            self.database.check(),
+            self.jwt.check(),
+            self.worker.check(),
+            self.telemetry.check(),
+            quartet_telemetry::check_filter(&self.telemetry.log),
+        ])
     }
 }
 
 /// [`check`], and what only `serve` requires.
 ///
 /// # Errors
-/// The first setting that breaks a rule.
+/// Every setting that breaks a rule.
 pub fn check_serving(config: &impl Settings) -> Result<(), ConfigError> {
-    check(config)?;
-    config.check_serving()
+    all([check(config), config.check_serving()])
 }
 
 /// Every rule that types alone do not express.
 ///
 /// # Errors
-/// The first setting that breaks one.
+/// Every setting that breaks one.
 pub fn check(config: &impl Settings) -> Result<(), ConfigError> {
-    config.sections().check()?;
-    config.check()
+    all([config.sections().check(), config.check()])
 }

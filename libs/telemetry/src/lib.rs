@@ -16,7 +16,9 @@ pub use init::{TelemetryGuard, init, report_passed_over};
 pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;
-pub use request::{Caller, REQUEST, RequestContext, count_statement, current_request, set_caller};
+pub use request::{
+    Caller, REQUEST, RequestContext, StatementTimer, count_statement, current_request, set_caller,
+};
 pub use run::{RUN, Run};
 pub use span::{ServerTrace, span, spans_enabled};
 pub use trace_context::{TRACEPARENT, TraceContext};

@@ -75,18 +75,18 @@ pub fn set_caller(caller: Caller) {
     let _ = REQUEST.try_with(|request| request.caller.set(caller));
 }
 
-/// Runs one SQL statement, which counts in `db_statements` and `db_ms` of the response line. Its time
-/// counts even when it is canceled.
-pub async fn count_statement<T>(statement: impl Future<Output = T>) -> T {
-    let Some(request) = current_request() else {
-        return statement.await;
-    };
+/// Counts one SQL statement in `db_statements` of the response line, and its time, until the timer is
+/// dropped, in `db_ms`. Not a future around the statement, which would hold it twice.
+#[must_use]
+pub fn count_statement() -> Option<StatementTimer> {
+    let request = current_request()?;
     request.statements.fetch_add(1, Ordering::Relaxed);
-    let _timer = StatementTimer(request, Instant::now());
-    statement.await
+    Some(StatementTimer(request, Instant::now()))
 }
 
-struct StatementTimer(Arc<RequestContext>, Instant);
+/// See [`count_statement`].
+#[derive(Debug)]
+pub struct StatementTimer(Arc<RequestContext>, Instant);
 
 impl Drop for StatementTimer {
     fn drop(&mut self) {

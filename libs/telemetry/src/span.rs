@@ -48,15 +48,18 @@ pub async fn span<T, E>(name: &str, work: impl Future<Output = Result<T, E>>) ->
 #[derive(Debug, Default)]
 pub struct ServerTrace {
     context: TraceContext,
+    continued: bool,
     span: Option<Span>,
 }
 
 impl ServerTrace {
     /// Continues the trace of the `traceparent` header, or starts one.
     pub fn start(headers: &HeaderMap, method: &Method, request_id: &str) -> Self {
+        let continued = TraceContext::parent(headers).is_some();
         if !spans_enabled() {
             return Self {
                 context: TraceContext::from_headers(headers),
+                continued,
                 span: None,
             };
         }
@@ -88,12 +91,18 @@ impl ServerTrace {
         };
         Self {
             context,
+            continued,
             span: Some(span),
         }
     }
 
     pub fn context(&self) -> TraceContext {
         self.context
+    }
+
+    /// Whether the trace is that of the caller.
+    pub fn is_continued(&self) -> bool {
+        self.continued
     }
 
     /// The span for `Instrument::instrument`; a disabled one where spans are not exported.

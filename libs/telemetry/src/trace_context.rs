@@ -35,7 +35,7 @@ impl TraceContext {
     }
 
     /// The span of the caller. `None` if the header is absent, invalid or repeated.
-    fn parent(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn parent(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let value = values.next()?;
         if values.next().is_some() {

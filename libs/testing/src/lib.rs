@@ -14,10 +14,12 @@ pub mod contract;
 #[cfg(feature = "database")]
 mod database;
 mod issuer;
+pub mod metrics;
 #[cfg(feature = "database")]
 mod nats;
 #[cfg(feature = "database")]
 mod pooler;
+mod responses;
 pub mod server;
 mod watch;
 
@@ -32,4 +34,5 @@ pub use issuer::{AUDIENCE, ISSUER, Issuer};
 pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
+pub use responses::{json_of, problem_of};
 pub use watch::Watch;

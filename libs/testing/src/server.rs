@@ -43,14 +43,14 @@ pub fn server_settings() -> Server {
 }
 
 /// A small service on a loopback port.
-pub struct Running {
+pub struct RunningServer {
     pub address: SocketAddr,
     pub readiness: Readiness,
     pub shutdown: CancellationToken,
     pub served: JoinHandle<std::io::Result<()>>,
 }
 
-pub async fn start(router: Router, change: impl FnOnce(&mut Server)) -> Running {
+pub async fn start(router: Router, change: impl FnOnce(&mut Server)) -> RunningServer {
     start_behind(None, router, change).await
 }
 
@@ -59,7 +59,7 @@ pub async fn start_behind(
     front: Option<Arc<dyn Front>>,
     router: Router,
     change: impl FnOnce(&mut Server),
-) -> Running {
+) -> RunningServer {
     let mut settings = server_settings();
     change(&mut settings);
     let metrics = Metrics::new("test");
@@ -78,7 +78,7 @@ pub async fn start_behind(
         let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
         async move { serve(listener, app, &settings, &readiness, shutdown).await }
     });
-    Running {
+    RunningServer {
         address,
         readiness,
         shutdown,
@@ -86,7 +86,7 @@ pub async fn start_behind(
     }
 }
 
-impl Running {
+impl RunningServer {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -40,14 +40,14 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
 
 /// What runs have in common.
 #[derive(Clone)]
-pub(crate) struct Shared<C> {
+pub(crate) struct TaskContext<C> {
     pub(crate) context: C,
     pub(crate) metrics: TaskMetrics,
 }
 
-impl<C> fmt::Debug for Shared<C> {
+impl<C> fmt::Debug for TaskContext<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.write_str("TaskContext")
     }
 }
 
@@ -75,7 +75,7 @@ impl<T: Task> TaskHandler for Handler<T> {
     const IDENTIFIER: &'static str = T::NAME;
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let Some(shared) = ctx.get_ext::<Shared<T::Context>>().cloned() else {
+        let Some(shared) = ctx.get_ext::<TaskContext<T::Context>>().cloned() else {
             return Err("the worker has another context".to_owned());
         };
         let started = Instant::now();

@@ -15,7 +15,7 @@ use crate::{
     driver::Driver,
     metrics::TaskMetrics,
     store,
-    task::{Handler, Shared, Task},
+    task::{Handler, Task, TaskContext},
 };
 
 /// Heartbeats in the time after which a worker without one is dead.
@@ -70,7 +70,7 @@ impl Tasks {
             start: Vec::new(),
             share: Box::new(move |options, metrics| {
                 let context = context.clone();
-                options.add_extension(Shared { context, metrics })
+                options.add_extension(TaskContext { context, metrics })
             }),
         }
     }
@@ -116,7 +116,8 @@ impl Worker {
     /// A worker for the queue in `schema`. `db` is for the queue alone: tasks have pools of their own.
     #[must_use]
     pub fn new(
-        (db, schema): (PgPool, &'static str),
+        db: PgPool,
+        schema: &'static str,
         tasks: Tasks,
         settings: Settings,
         metrics: &Metrics,

@@ -13,7 +13,7 @@ pub(crate) async fn log_in(context: &Context, login: Login) -> Result<(), Failur
     let email = password::email(login.email)?;
     let password = password::read()?;
     let old = context.stored_session(&client)?;
-    client.log_in(&email, password).await?;
+    client.login(&email, password).await?;
     end(old).await;
     show(context, &client, &client.me().await?)
 }
@@ -22,7 +22,7 @@ pub(crate) async fn log_in(context: &Context, login: Login) -> Result<(), Failur
 async fn end(old: Option<Quartet>) {
     if let Some(old) = old {
         // A failure does not affect the new session.
-        let _ = old.log_out().await;
+        let _ = old.logout().await;
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn log_out(context: &Context) -> Result<(), Failure> {
         Err(Failure::Usage(_)) => return print_status(context, "logged out"),
         client => client?,
     };
-    client.log_out().await?;
+    client.logout().await?;
     print_status(context, "logged out")
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn sign_up(context: &Context, signup: Signup) -> Result<(), Fai
     let name = signup.name.as_deref();
     let user = client.sign_up(&email, password.clone(), name).await?;
     let old = context.stored_session(&client)?;
-    client.log_in(&email, password).await?;
+    client.login(&email, password).await?;
     end(old).await;
     show(context, &client, &user)
 }

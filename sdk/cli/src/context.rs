@@ -55,17 +55,24 @@ impl Context {
     /// A client that is logged in.
     pub(crate) async fn session(&self) -> Result<Quartet, Failure> {
         let client = match (&self.url, self.client()) {
-            (None, Err(Failure::Usage(_))) => return Err(not_logged_in()),
+            (None, Err(Failure::Usage(_))) => return Err(self.not_logged_in(None)),
             (_, client) => client?,
         };
         if client.is_logged_in().await? {
             Ok(client)
         } else {
-            Err(not_logged_in())
+            Err(self.not_logged_in(Some(client.url())))
         }
     }
-}
 
-fn not_logged_in() -> Failure {
-    Failure::Refused("not logged in; run `quartet login`".into())
+    /// Names the server, and the one that the last session is of.
+    fn not_logged_in(&self, url: Option<&str>) -> Failure {
+        let place = url.map(|url| format!(" at {url}")).unwrap_or_default();
+        let last = store::last_url(&self.path).ok().flatten();
+        let other = last
+            .filter(|last| url.is_some_and(|url| url != last))
+            .map(|last| format!(" (the session is of {last})"))
+            .unwrap_or_default();
+        Failure::Refused(format!("not logged in{place}{other}; run `quartet login`"))
+    }
 }

@@ -27,7 +27,7 @@ impl Quartet {
     }
 
     /// Opens a session, which all further requests use.
-    pub async fn log_in(&self, email: &str, password: Secret) -> Result<(), Error> {
+    pub async fn login(&self, email: &str, password: Secret) -> Result<(), Error> {
         let email = email.to_owned();
         let body = Credentials { email, password };
         let tokens = self.api().create_session(&body).await?.into_inner();
@@ -40,7 +40,7 @@ impl Quartet {
     }
 
     /// Ends the session here and at the server. Succeeds if it has ended already.
-    pub async fn log_out(&self) -> Result<(), Error> {
+    pub async fn logout(&self) -> Result<(), Error> {
         if !self.is_logged_in().await? {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 //! use quartet_client::{NewLink, Quartet, Upload};
 //!
 //! let quartet = Quartet::new("https://quartet.example")?;
-//! quartet.log_in("ada@example.org", "tangerine-violin-moss".into()).await?;
+//! quartet.login("ada@example.org", "tangerine-violin-moss".into()).await?;
 //!
 //! let asset = quartet.upload(&Upload::path("holiday.png").await?.public()).await?;
 //! let link = quartet.links().create(NewLink::to(asset.url.unwrap_or_default())).await?;
@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! - **Sessions.** [`Quartet::log_in`] opens one. Its access token is renewed before it expires
+//! - **Sessions.** [`Quartet::login`] opens one. Its access token is renewed before it expires
 //!   and when the server refuses it, once for all waiting requests. A [`TokenStore`] stores it.
 //! - **Retries.** Requests that are safe to retry are sent again when the connection breaks or
 //!   the server asks to wait; see [`RetryPolicy`]. Idempotency keys stay the same over attempts.

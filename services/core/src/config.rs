@@ -3,9 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
-use quartet_events::{Delivery, Endpoint, Secrets};
+use quartet_events::{Delivery, Endpoint, nats, signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -159,35 +159,42 @@ impl Settings for Config {
     quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.check_seconds()?;
-        self.check_counts()?;
-        self.passwords.check()?;
-        self.events.delivery()?.check()?;
-        let retention = &self.retention;
-        // A user is purged after their sessions.
-        if retention.ended_sessions_seconds > retention.deleted_users_seconds {
-            let rule = "must not be longer than retention.deleted_users_seconds";
-            return Err(ConfigError::invalid(
-                "retention.ended_sessions_seconds",
-                rule,
-            ));
-        }
-        self.check_keys()?;
-        self.keys.check_algorithms()?;
-        self.check_tokens()?;
-        self.keys.master_key_bytes()?;
-        self.keys.previous_master_key_bytes().map(drop)
+        all([
+            self.check_seconds(),
+            self.check_counts(),
+            self.passwords.check(),
+            self.events.delivery().and_then(|events| events.check()),
+            self.check_retention(),
+            self.check_keys(),
+            self.keys.check_algorithms(),
+            self.check_tokens(),
+            self.keys.master_key_bytes().map(drop),
+            self.keys.previous_master_key_bytes().map(drop),
+        ])
     }
 }
 
 impl Config {
+    /// A user is purged after their sessions.
+    fn check_retention(&self) -> Result<(), ConfigError> {
+        let retention = &self.retention;
+        if retention.ended_sessions_seconds <= retention.deleted_users_seconds {
+            return Ok(());
+        }
+        let rule = "must not be longer than retention.deleted_users_seconds";
+        Err(ConfigError::invalid(
+            "retention.ended_sessions_seconds",
+            rule,
+        ))
+    }
+
     fn check_seconds(&self) -> Result<(), ConfigError> {
         let (keys, sessions) = (&self.keys, &self.sessions);
         let (throttle, retention) = (&self.throttle, &self.retention);
         let account_delay = throttle.account_max_delay_seconds.into();
         let address_delay = throttle.address_max_delay_seconds.into();
         let access_token_ttl = sessions.access_token_ttl_seconds;
-        for (key, seconds, bounds) in [
+        let rules = [
             ("keys.rotation", keys.rotation_seconds, 1..=MAX_LIFETIME),
             (
                 "keys.publish_ahead",
@@ -238,15 +245,13 @@ impl Config {
                 retention.ended_sessions_seconds,
                 0..=MAX_LIFETIME,
             ),
-        ] {
-            within(&format!("{key}_seconds"), seconds, bounds)?;
-        }
-        Ok(())
+        ];
+        all(rules.map(|(key, seconds, bounds)| within(&format!("{key}_seconds"), seconds, bounds)))
     }
 
     fn check_counts(&self) -> Result<(), ConfigError> {
         let throttle = &self.throttle;
-        for (key, count, bounds) in [
+        let rules = [
             (
                 "sessions.max_per_user",
                 self.sessions.max_per_user,
@@ -263,10 +268,8 @@ impl Config {
                 0..=1_000_000,
             ),
             ("retention.batch", self.retention.batch, 1..=100_000),
-        ] {
-            within(key, count, bounds)?;
-        }
-        Ok(())
+        ];
+        all(rules.map(|(key, count, bounds)| within(key, count, bounds)))
     }
 
     fn check_keys(&self) -> Result<(), ConfigError> {
@@ -302,27 +305,30 @@ impl Config {
                 "must be `at+jwt` or empty in this service: it is the type of every token",
             ),
         ];
-        rules
-            .into_iter()
-            .find(|(_, broken, _)| *broken)
-            .map_or(Ok(()), |(key, _, rule)| {
-                Err(ConfigError::invalid(key, rule))
-            })
+        let broken = rules.into_iter().filter(|(_, broken, _)| *broken);
+        all(broken.map(|(key, _, rule)| Err(ConfigError::invalid(key, rule))))
     }
 }
 
 impl Passwords {
     fn check(&self) -> Result<(), ConfigError> {
-        // NIST SP 800-63B-4: at least 8 characters are required, at least 64 accepted.
-        within("passwords.max_length", self.max_length, 64..=4096)?;
-        within("passwords.min_length", self.min_length, 8..=self.max_length)?;
-        within("passwords.parallelism", self.parallelism, 1..=64)?;
-        // Argon2 needs eight blocks per lane.
-        let memory = 8 * self.parallelism..=MAX_MEMORY_KIB;
-        within("passwords.memory_kib", self.memory_kib, memory)?;
-        within("passwords.iterations", self.iterations, 1..=1000)?;
-        within("passwords.max_concurrent", self.max_concurrent, 0..=1024)?;
-        within("passwords.max_waiting", self.max_waiting, 0..=100_000)
+        // Argon2 needs eight blocks per lane; what a wrong number of them needs is not known.
+        let lanes = self.parallelism.clamp(1, 64);
+        let memory = 8 * lanes..=MAX_MEMORY_KIB;
+        all([
+            // NIST SP 800-63B-4: at least 8 characters are required, at least 64 accepted.
+            within("passwords.max_length", self.max_length, 64..=4096),
+            within(
+                "passwords.min_length",
+                self.min_length,
+                8..=self.max_length.clamp(64, 4096),
+            ),
+            within("passwords.parallelism", self.parallelism, 1..=64),
+            within("passwords.memory_kib", self.memory_kib, memory),
+            within("passwords.iterations", self.iterations, 1..=1000),
+            within("passwords.max_concurrent", self.max_concurrent, 0..=1024),
+            within("passwords.max_waiting", self.max_waiting, 0..=100_000),
+        ])
     }
 }
 
@@ -330,21 +336,23 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn delivery(&self) -> Result<Delivery, ConfigError> {
-        let secrets = Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        };
         let consumers = [
             ("media", "events_media", &self.media_url),
             ("links", "events_links", &self.links_url),
         ];
+        for (key, url) in [
+            ("events.media_url", &self.media_url),
+            ("events.links_url", &self.links_url),
+        ] {
+            url.as_ref().map_or(Ok(()), |url| http(key, url))?;
+        }
         let endpoint = |(name, job, url): (_, _, &Option<Url>)| {
             let url = url.clone()?;
             Some(Endpoint { name, job, url })
         };
         Ok(Delivery {
-            signer: secrets.signer()?,
-            nats: secrets.nats(self.nats_url.as_ref())?,
+            signer: signer(self.secret.as_ref(), &self.previous_secrets)?,
+            nats: nats(self.nats_url.as_ref(), self.secret.as_ref())?,
             consumers: consumers.into_iter().filter_map(endpoint).collect(),
             poll_interval_ms: self.poll_interval_ms,
             request_timeout_seconds: self.request_timeout_seconds,

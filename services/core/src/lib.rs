@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod command;
 mod config;
 mod domain;
 mod error;
@@ -15,7 +16,6 @@ mod state;
 mod store;
 
 use axum::Router;
-use clap::Subcommand;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError, problem::Kind};
 use quartet_http::health::Readiness;
@@ -25,6 +25,7 @@ use quartet_worker::Tasks;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
+pub use command::Command;
 pub use config::{Config, SigningAlgorithm};
 pub use state::AppState;
 
@@ -35,25 +36,10 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/core");
 #[derive(Debug)]
 pub struct Service;
 
-// A doc comment would become the text of --help.
-// The subcommands of this service beside the shared ones.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Create signing keys that become active after `keys.publish_ahead_seconds`.
-    RotateKeys {
-        /// Of one of `keys.algorithms` instead of all of them.
-        #[arg(long)]
-        algorithm: Option<SigningAlgorithm>,
-        /// Activate the keys immediately and delete all others, which invalidates their tokens.
-        #[arg(long)]
-        now: bool,
-    },
-    /// Seal stored keys with `keys.master_key`, so that `keys.previous_master_keys` can be removed.
-    Reseal,
-}
-
 impl quartet_service::Service for Service {
     const NAME: &'static str = "core";
+    const ABOUT: &'static str =
+        "The core service of Quartet: users, sessions, and the keys that sign access tokens.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
@@ -86,13 +72,11 @@ impl quartet_service::Service for Service {
     }
 
     fn readiness(state: &AppState, readiness: Readiness) -> Readiness {
-        let (events, keys) = (state.ctx.events.clone(), state.ctx.keys.clone());
-        let readiness = readiness.notice("events", move || events.notices());
-        readiness.notice("keys", move || keys.notices())
+        state.readiness(readiness)
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx, runner).await?)
+        Ok(jobs::start(state, runner).await?)
     }
 
     fn tasks(state: &AppState) -> Tasks {
@@ -105,29 +89,7 @@ impl quartet_service::Service for Service {
 
     fn run(command: Command, load: impl Fn() -> Result<Config, ConfigError>) -> anyhow::Result<()> {
         with_base::<Self, _>(load()?, async |config, base| {
-            let ctx = AppState::new(config, base)?.ctx;
-            match command {
-                Command::RotateKeys { algorithm, now } => {
-                    let kept = &ctx.config.keys.algorithms;
-                    if let Some(other) = algorithm.filter(|one| !kept.contains(one)) {
-                        anyhow::bail!("{other} is not one of keys.algorithms");
-                    }
-                    for key in ctx.keys.rotate(&ctx.db, algorithm, now).await? {
-                        let at = key.activates_at.to_rfc3339();
-                        let (kid, algorithm) = (key.kid, key.algorithm);
-                        eprintln!("signing key {kid} ({algorithm}) becomes active at {at}");
-                    }
-                }
-                Command::Reseal => {
-                    let (count, unusable) = ctx.keys.reseal(&ctx.db).await?;
-                    eprintln!("{count} keys sealed with the current master key");
-                    for key in &unusable {
-                        eprintln!("{key}");
-                    }
-                    anyhow::ensure!(unusable.is_empty(), "{} keys not sealed", unusable.len());
-                }
-            }
-            Ok(())
+            command.run(&AppState::new(config, base)?.ctx).await
         })
     }
 }

@@ -29,10 +29,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, Host, Target},
+    config::{Config, Host, UpstreamTarget},
     error,
     reply::Reply,
-    routing::{Action, Auth, Route},
+    routing::{Auth, Route, RouteAction},
     state::State,
     upstream::{HealthState, Lookup, Replica, Upstream},
 };
@@ -150,9 +150,11 @@ pub(crate) fn describe_routes(config: &Config) -> Vec<Value> {
 
 fn describe_route(route: &Route, config: &Config) -> Value {
     let action = match route.action {
-        Action::Proxy(index) => json!({ "upstream": &*config.upstreams[index].name }),
-        Action::Serve(serve) => json!({ "serve": format!("{serve:?}").to_lowercase() }),
-        Action::Redirect => json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) }),
+        RouteAction::Proxy(index) => json!({ "upstream": &*config.upstreams[index].name }),
+        RouteAction::Serve(serve) => json!({ "serve": format!("{serve:?}").to_lowercase() }),
+        RouteAction::Redirect => {
+            json!({ "redirect": route.redirect.as_ref().map(ToString::to_string) })
+        }
     };
     json!({
         "name": &*route.name,
@@ -215,7 +217,7 @@ fn describe_replica(replica: &Replica) -> Value {
     })
 }
 
-fn describe_lookup(host: &str, target: &Target, lookup: &Lookup) -> Value {
+fn describe_lookup(host: &str, target: &UpstreamTarget, lookup: &Lookup) -> Value {
     json!({
         "host": host,
         "port": target.port,

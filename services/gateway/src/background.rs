@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quartet_common::config::{Texts, Watch};
+use quartet_common::config::{ConfigError, ConfigTexts, Watch};
 use quartet_jobs::{Job, Run, Runner};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{load::ConfigErrors, model},
+    config::{load::emptied, model},
     metrics::gauge_value,
     state::State,
     upstream::discovery::{self, Resolver},
@@ -58,6 +58,7 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
         let discovered = Arc::clone(&discovered);
         async move {
             let snapshot = state.snapshot();
+            snapshot.fetch_keys();
             let settings = &snapshot.config.model.discovery;
             let resolver = resolver(&mut *known.lock().await, settings, Resolver::new)?;
             discovery::refresh(&snapshot.upstreams, &resolver).await;
@@ -76,19 +77,30 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
 type Known<R> = Option<(model::Discovery, Instant, Arc<R>)>;
 
 /// The resolver of the round before, unless its settings changed or it is old: /etc/resolv.conf may
-/// have changed. One that could not be built is tried again in the next round.
+/// have changed. One that could not be built is tried again in the next round; until then, an old one
+/// goes on.
 fn resolver<R>(
     known: &mut Known<R>,
     now: &model::Discovery,
     build: impl FnOnce(&model::Discovery) -> anyhow::Result<R>,
 ) -> anyhow::Result<Arc<R>> {
+    let mut old = None;
     if let Some((settings, built, resolver)) = known
         && settings == now
-        && built.elapsed() < RESOLVER_AGE
     {
-        return Ok(Arc::clone(resolver));
+        if built.elapsed() < RESOLVER_AGE {
+            return Ok(Arc::clone(resolver));
+        }
+        old = Some(Arc::clone(resolver));
     }
-    let resolver = Arc::new(build(now)?);
+    let resolver = match (build(now), old) {
+        (Ok(resolver), _) => Arc::new(resolver),
+        (Err(error), Some(old)) => {
+            tracing::warn!(error = %format!("{error:#}"), "the resolver's settings cannot be read; the previous ones stay in force");
+            return Ok(old);
+        }
+        (Err(error), None) => return Err(error),
+    };
     *known = Some((now.clone(), Instant::now(), Arc::clone(&resolver)));
     Ok(resolver)
 }
@@ -123,7 +135,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
             continue;
         };
         let result = if good.is_emptied_by(&texts) {
-            Err(ConfigErrors::emptied())
+            Err(emptied())
         } else {
             state.reload(&texts)
         };
@@ -141,8 +153,8 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
 /// Files are read on a thread of their own: a network file system may block.
 async fn read(
     state: &Arc<State>,
-    good: &Texts,
-) -> anyhow::Result<Result<(Texts, Vec<String>), ConfigErrors>> {
+    good: &ConfigTexts,
+) -> anyhow::Result<Result<(ConfigTexts, Vec<String>), ConfigError>> {
     let (state, good) = (Arc::clone(state), good.clone());
     Ok(tokio::task::spawn_blocking(move || state.sources.read_again(&good)).await?)
 }
@@ -154,7 +166,7 @@ fn report_kept(variables: &[String]) {
     }
 }
 
-fn refuse(state: &State, error: &ConfigErrors) {
+fn refuse(state: &State, error: &ConfigError) {
     state.metrics.reloads_refused.inc();
     tracing::error!(target: "quartet", error = error.to_string(),
         "configuration refused; the previous one stays in force");
@@ -215,5 +227,12 @@ mod tests {
             *built -= RESOLVER_AGE;
         }
         assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(4)).unwrap(), 4);
+        // A file that is being written: the old one goes on, and is replaced in the next round.
+        if let Some((_, built, _)) = &mut known {
+            *built -= RESOLVER_AGE;
+        }
+        let unreadable = |_: &model::Discovery| anyhow::bail!("unreadable");
+        assert_eq!(*resolver(&mut known, &settings(2), unreadable).unwrap(), 4);
+        assert_eq!(*resolver(&mut known, &settings(2), |_| Ok(5)).unwrap(), 5);
     }
 }

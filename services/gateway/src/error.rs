@@ -7,7 +7,7 @@ use quartet_common::{
 };
 
 problem_kinds! {
-    pub MALFORMED_REQUEST = BAD_REQUEST "malformed_request" "Request is not valid HTTP" {
+    pub MALFORMED_REQUEST = BAD_REQUEST "malformed_request" "Invalid HTTP request" {
         when: "The request head cannot be parsed, or is ambiguous.",
         then: "Send valid HTTP/1.1.",
     }
@@ -37,10 +37,10 @@ problem_kinds! {
         then: "Retry after the time in `Retry-After`.",
     }
     pub TOO_MANY_CONNECTIONS = SERVICE_UNAVAILABLE "too_many_connections" "Too many connections" {
-        when: "The gateway, or this client's address, has as many open connections as are allowed.",
+        when: "The gateway, or this client IP, has as many open connections as are allowed.",
         then: "Reuse connections, and retry after the time in `Retry-After`.",
     }
-    pub UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream_timeout" "Upstream timed out" {
+    pub UPSTREAM_TIMEOUT = GATEWAY_TIMEOUT "upstream_timeout" "Upstream timeout" {
         when: "A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect.",
         then: "Retry, with the same `Idempotency-Key` if the request had one.",
     }

@@ -1,5 +1,5 @@
-//! Inputs by chance: those of `tests/corpus`, changed at random. What breaks a rule is reduced,
-//! appended to the corpus, and so tried first from then on.
+//! Random inputs: those of `tests/corpus`, changed at random. What breaks a rule is minimized and
+//! added to the corpus, which is tried first.
 //!
 //! A target runs `PROPTEST_CASES` times in a test, which ends with the first finding. `cargo xtask
 //! fuzz` sets `QUARTET_FUZZ_SECONDS` of processor time, which are spent whatever is found on the way.
@@ -22,12 +22,12 @@ pub(crate) type Check = fn(&[u8]) -> Result<(), TestCaseError>;
 
 /// One change of an input.
 #[derive(Clone, Debug)]
-enum Change {
+enum Mutation {
     Replace(u8),
     Insert(&'static str),
     Remove(usize),
     Repeat(usize),
-    /// Goes on as another input of the corpus does from there.
+    /// Continues as another input of the corpus does from there.
     Cross(Vec<u8>),
 }
 
@@ -179,31 +179,31 @@ fn unescape(line: &str) -> Vec<u8> {
 fn change(
     dictionary: &[&'static str],
     corpus: &[Vec<u8>],
-) -> impl Strategy<Value = (usize, Change)> + use<> {
+) -> impl Strategy<Value = (usize, Mutation)> + use<> {
     let change = prop_oneof![
-        2 => any::<u8>().prop_map(Change::Replace),
-        4 => prop::sample::select(dictionary.to_vec()).prop_map(Change::Insert),
-        2 => (1_usize..8).prop_map(Change::Remove),
-        1 => (1_usize..20).prop_map(Change::Repeat),
-        1 => prop::sample::select(corpus.to_vec()).prop_map(Change::Cross),
+        2 => any::<u8>().prop_map(Mutation::Replace),
+        4 => prop::sample::select(dictionary.to_vec()).prop_map(Mutation::Insert),
+        2 => (1_usize..8).prop_map(Mutation::Remove),
+        1 => (1_usize..20).prop_map(Mutation::Repeat),
+        1 => prop::sample::select(corpus.to_vec()).prop_map(Mutation::Cross),
     ];
     (any::<prop::sample::Index>(), change).prop_map(|(at, change)| (at.index(1 << 16), change))
 }
 
-fn changed(mut bytes: Vec<u8>, changes: Vec<(usize, Change)>) -> Vec<u8> {
+fn changed(mut bytes: Vec<u8>, changes: Vec<(usize, Mutation)>) -> Vec<u8> {
     for (at, change) in changes {
         let at = at % (bytes.len() + 1);
         let end = |length: usize| bytes.len().min(at + length);
         match change {
-            Change::Replace(byte) if at < bytes.len() => bytes[at] = byte,
-            Change::Replace(byte) => bytes.push(byte),
-            Change::Insert(text) => drop(bytes.splice(at..at, text.bytes())),
-            Change::Remove(length) => drop(bytes.drain(at..end(length))),
-            Change::Repeat(length) => {
+            Mutation::Replace(byte) if at < bytes.len() => bytes[at] = byte,
+            Mutation::Replace(byte) => bytes.push(byte),
+            Mutation::Insert(text) => drop(bytes.splice(at..at, text.bytes())),
+            Mutation::Remove(length) => drop(bytes.drain(at..end(length))),
+            Mutation::Repeat(length) => {
                 let part = bytes[at..end(length)].to_vec();
                 bytes.splice(at..at, part);
             }
-            Change::Cross(other) => {
+            Mutation::Cross(other) => {
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[at.min(other.len())..]);
             }

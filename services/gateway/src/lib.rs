@@ -1,7 +1,8 @@
 //! The gateway: the only public listener, in front of all services.
 //!
 //! A request passes through [`edge`] (connection, phases), [`routing`] (which route), [`policy`]
-//! (is it allowed) and [`upstream`] (which replica). The modules below `edge` do not know pingora.
+//! (is it allowed) and [`upstream`] (which replica). Only `edge` knows pingora, as the test
+//! `imports_point_downward` (`tests/it/layers.rs`) checks.
 
 mod admin;
 mod background;
@@ -33,7 +34,7 @@ use serde_json::Value;
 
 use metrics::GatewayMetrics;
 use policy::rate_limit::LocalCounter;
-use snapshot::{Shared, Snapshot};
+use snapshot::{Snapshot, SnapshotContext};
 
 pub use config::{DEFAULTS, load::Sources};
 
@@ -70,7 +71,7 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
 /// Every violation, with line and column if it is in a file.
 pub fn check(sources: &Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
-    let shared = Shared {
+    let shared = SnapshotContext {
         clock: &Clock::system(),
         counter: &Arc::new(LocalCounter::new(1)),
         metrics: &GatewayMetrics::new(Metrics::new("gateway")),
@@ -89,7 +90,7 @@ pub fn problems() -> String {
     use quartet_common::problem::kinds::{ALL, render_markdown};
     let (shared, own) = (render_markdown(ALL), render_markdown(error::ALL));
     format!(
-        "All services, and the gateway where they apply:\n\n{shared}\nThe gateway only:\n\n{own}"
+        "## All services\n\nAnd the gateway, where they apply.\n\n{shared}\n## quartet-gateway\n\n{own}"
     )
 }
 

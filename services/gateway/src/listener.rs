@@ -10,6 +10,9 @@ use anyhow::Context as _;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
+/// An IPv6 site may have this many times the connections of one client, as with rate limits.
+const SITE_FACTOR: usize = 16;
+
 /// # Errors
 /// When the address cannot be bound, for example because it is in use.
 pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -30,7 +33,7 @@ pub(crate) fn loopback(listen: SocketAddr) -> SocketAddr {
 #[derive(Debug)]
 pub(crate) struct Connections {
     open: Gauge,
-    by_client: Mutex<HashMap<IpAddr, usize>>,
+    by_client: Mutex<HashMap<Counted, usize>>,
     all_closed: Notify,
 }
 
@@ -38,7 +41,17 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     connections: Arc<Connections>,
-    client: Option<IpAddr>,
+    /// What it counts against.
+    counted: [Option<Counted>; 2],
+}
+
+/// What has a cap of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    /// A client with IPv6 usually has a whole /64.
+    Client(IpAddr),
+    /// The /48 of an IPv6 client: the least that a site is given, with 65 536 of the above.
+    Site(Ipv6Addr),
 }
 
 /// How many connections may be open.
@@ -86,21 +99,26 @@ impl Connections {
         let before = self.open.inc();
         let mut connection = OpenConnection {
             connections: Arc::clone(self),
-            client: None,
+            counted: [None; 2],
         };
         if !usize::try_from(before).is_ok_and(|before| before < caps.total) {
             return Err(Full::Total);
         }
-        let Some(client) = client.map(network) else {
+        let Some(client) = client else {
             return Ok(connection);
         };
+        let counted = counted(client);
+        let site = caps.per_client.saturating_mul(SITE_FACTOR);
         let mut by_client = self.lock();
-        let open = by_client.entry(client).or_default();
-        if *open >= caps.per_client {
+        let open = |counted: &Counted| by_client.get(counted).copied().unwrap_or(0);
+        let mut limits = counted.iter().flatten().zip([caps.per_client, site]);
+        if limits.any(|(counted, cap)| open(counted) >= cap) {
             return Err(Full::Client);
         }
-        *open += 1;
-        connection.client = Some(client);
+        for counted in counted.into_iter().flatten() {
+            *by_client.entry(counted).or_default() += 1;
+        }
+        connection.counted = counted;
         Ok(connection)
     }
 
@@ -115,35 +133,41 @@ impl Connections {
         }
     }
 
-    fn closed(&self, client: IpAddr) {
+    fn closed(&self, counted: [Option<Counted>; 2]) {
         let mut by_client = self.lock();
-        if let Some(open) = by_client.get_mut(&client) {
-            *open -= 1;
-            if *open == 0 {
-                by_client.remove(&client);
+        for counted in counted.into_iter().flatten() {
+            if let Some(open) = by_client.get_mut(&counted) {
+                *open -= 1;
+                if *open == 0 {
+                    by_client.remove(&counted);
+                }
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Counted, usize>> {
         self.by_client
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A client with IPv6 usually has a whole /64.
-fn network(client: IpAddr) -> IpAddr {
+fn counted(client: IpAddr) -> [Option<Counted>; 2] {
     match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        IpAddr::V4(_) => [Some(Counted::Client(client)), None],
+        IpAddr::V6(ip) => {
+            let network =
+                |bits: u32| Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - bits)));
+            let client = Counted::Client(network(64).into());
+            [Some(client), Some(Counted::Site(network(48)))]
+        }
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        if let Some(client) = self.client {
-            self.connections.closed(client);
+        if self.counted[0].is_some() {
+            self.connections.closed(self.counted);
         }
         if self.connections.open.dec() == 1 {
             self.connections.all_closed.notify_waiters();
@@ -171,6 +195,30 @@ mod tests {
         drop(first);
         let fourth = connections.open(None, caps).unwrap();
         drop((second, third, fourth));
+        assert_eq!(connections.open.get(), 0);
+        assert!(connections.lock().is_empty());
+    }
+
+    /// One that is given a /48 has 65,536 networks of its own.
+    #[test]
+    fn a_site_cannot_multiply_its_connections_by_its_networks() {
+        let connections = Connections::new(Gauge::default());
+        let caps = Caps {
+            total: 1000,
+            per_client: 2,
+        };
+        let open = |client: String| connections.open(Some(client.parse().unwrap()), caps);
+        let mut kept = Vec::new();
+        for network in 0..40 {
+            kept.extend(open(format!("2001:db8:1:{network:x}::1")).ok());
+        }
+        assert_eq!(kept.len(), 32);
+        let refused = open("2001:db8:1:ffff::1".to_owned());
+        assert_eq!(refused.unwrap_err(), Full::Client);
+        kept.push(open("2001:db8:2::1".to_owned()).unwrap());
+        kept.remove(0);
+        kept.push(open("2001:db8:1:ffff::1".to_owned()).unwrap());
+        drop(kept);
         assert_eq!(connections.open.get(), 0);
         assert!(connections.lock().is_empty());
     }

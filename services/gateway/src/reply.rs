@@ -14,13 +14,13 @@ pub(crate) struct Reply {
 
 /// What the gateway answers instead of an upstream.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum GatewayResponse {
     /// Gets its body, with the request id, when it is sent.
     Problem(Problem),
     Reply(Reply),
 }
 
-impl Answer {
+impl GatewayResponse {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Problem(problem) => problem.kind.status,
@@ -29,9 +29,9 @@ impl Answer {
     }
 }
 
-impl From<Problem> for Box<Answer> {
+impl From<Problem> for Box<GatewayResponse> {
     fn from(problem: Problem) -> Self {
-        Self::new(Answer::Problem(problem))
+        Self::new(GatewayResponse::Problem(problem))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Snapshot {
 
 /// What outlives every snapshot, and is needed to build one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shared<'s> {
+pub(crate) struct SnapshotContext<'s> {
     pub(crate) clock: &'s Clock,
     pub(crate) counter: &'s Arc<LocalCounter>,
     pub(crate) metrics: &'s GatewayMetrics,
@@ -52,7 +52,7 @@ impl Snapshot {
     pub(crate) fn build(
         config: Config,
         previous: Option<&Self>,
-        shared: Shared<'_>,
+        shared: SnapshotContext<'_>,
     ) -> Result<Self, ConfigError> {
         let verifier = verifier(&config.model, previous, shared.clock)?;
         let upstreams = config.upstreams.iter();
@@ -116,6 +116,13 @@ impl Snapshot {
             Ok(())
         } else {
             Err("no upstream has an address".to_owned())
+        }
+    }
+
+    /// Fetches the keys that verify tokens for the first time, so that the first request finds them.
+    pub(crate) fn fetch_keys(&self) {
+        if let Some(verifier) = &self.verifier {
+            verifier.prefetch_once();
         }
     }
 
@@ -184,7 +191,7 @@ mod tests {
             }
         };
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
-        let shared = Shared {
+        let shared = SnapshotContext {
             clock: &Clock::system(),
             counter: &Arc::new(LocalCounter::new(100)),
             metrics: &metrics,

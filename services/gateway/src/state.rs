@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use quartet_common::{
     clock::Clock,
-    config::{ConfigError, Settings, Texts},
+    config::{ConfigError, ConfigTexts, Settings},
 };
 use quartet_http::health::Readiness;
 use quartet_jobs::Runner;
@@ -14,19 +14,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{
-        Config,
-        load::{ConfigErrors, Sources},
-        model::Listen,
-        restart::restart_required,
-    },
+    config::{Config, load::Sources, model::Listen, restart::restart_required},
     listener::Connections,
     metrics::GatewayMetrics,
     pages::openapi::Documents,
     policy::rate_limit::LocalCounter,
     pulse::Pulse,
     refusals::Refusals,
-    snapshot::{Shared, Snapshot},
+    snapshot::{Snapshot, SnapshotContext},
     upstream::Pool,
 };
 
@@ -39,7 +34,7 @@ pub(crate) struct State {
     /// The listeners that are open: a reload changes the list, but not them.
     listeners: Vec<Listen>,
     /// The texts of the first snapshot.
-    pub(crate) in_force: Texts,
+    pub(crate) in_force: ConfigTexts,
     pub(crate) sources: Sources,
     pub(crate) counter: Arc<LocalCounter>,
     pub(crate) clock: Clock,
@@ -63,7 +58,7 @@ impl State {
     /// When a route verifies tokens, and `[jwt]` is incomplete.
     pub(crate) fn new(
         config: Config,
-        in_force: Texts,
+        in_force: ConfigTexts,
         sources: Sources,
         log_level: LogLevel,
     ) -> Result<(Arc<Self>, Runner), ConfigError> {
@@ -74,7 +69,7 @@ impl State {
         let server = &config.model.server;
         let listeners = server.listen.clone();
         let pool = Pool::new(server.worker_threads(), server.upstream_pool_size);
-        let shared = Shared {
+        let shared = SnapshotContext {
             clock: &clock,
             counter: &counter,
             metrics: &metrics,
@@ -143,10 +138,10 @@ impl State {
     ///
     /// # Errors
     /// Every violation in the texts; the snapshot in force does not change then.
-    pub(crate) fn reload(&self, texts: &Texts) -> Result<(), ConfigErrors> {
+    pub(crate) fn reload(&self, texts: &ConfigTexts) -> Result<(), ConfigError> {
         let before = self.snapshot();
         let config = self.sources.parse(texts)?;
-        let shared = Shared {
+        let shared = SnapshotContext {
             clock: &self.clock,
             counter: &self.counter,
             metrics: &self.metrics,

@@ -4,12 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use http::HeaderName;
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, at_least, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, at_least, empty_as_none, within,
 };
-use quartet_events::{Nats, Secrets, Signer};
+use quartet_events::{Nats, Signer};
 use quartet_service::Settings;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 /// All settings of the service.
@@ -62,8 +62,9 @@ pub struct Clicks {
     pub batch_rows: usize,
     pub batch_wait_ms: u64,
     pub adopt_interval_seconds: u64,
-    #[serde(deserialize_with = "empty_as_none")]
-    pub country_header: Option<String>,
+    /// A trusted proxy sets it to the visitor's country.
+    #[serde(deserialize_with = "header_name")]
+    pub country_header: Option<HeaderName>,
     pub retention_days: u32,
 }
 
@@ -140,12 +141,14 @@ impl Settings for Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.public.check()?;
-        self.redirects.check()?;
-        self.clicks.check()?;
-        self.events.signer()?;
-        self.events.nats()?;
-        self.graphql.check()
+        all([
+            self.public.check(),
+            self.redirects.check(),
+            self.clicks.check(),
+            self.events.signer().map(drop),
+            self.events.nats().map(drop),
+            self.graphql.check(),
+        ])
     }
 }
 
@@ -153,20 +156,13 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        self.secrets().signer()
+        quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
     }
 
     /// # Errors
     /// When the URL is malformed, or there is no secret. The message does not contain it.
     pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
-        self.secrets().nats(self.nats_url.as_ref())
-    }
-
-    fn secrets(&self) -> Secrets<'_> {
-        Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        }
+        quartet_events::nats(self.nats_url.as_ref(), self.secret.as_ref())
     }
 }
 
@@ -178,11 +174,12 @@ impl Public {
             && url.path().ends_with('/')
             && url.query().is_none()
             && url.fragment().is_none();
-        if !plain {
-            let rule = "must be an http or https URL whose path ends in a slash";
-            return Err(ConfigError::invalid("public.short_url", rule));
-        }
-        within("public.slug_rest_days", self.slug_rest_days, 0..=3650)
+        let rule = "must be an http or https URL whose path ends in a slash";
+        let url = (!plain).then(|| ConfigError::invalid("public.short_url", rule));
+        all([
+            url.map_or(Ok(()), Err),
+            within("public.slug_rest_days", self.slug_rest_days, 0..=3650),
+        ])
     }
 
     /// The short URL of a slug, under another host if its domain has one.
@@ -205,38 +202,40 @@ impl Redirects {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        within("redirects.max_connections", self.max_connections, 1..=100)?;
-        within(
-            "redirects.connection_wait_ms",
-            self.connection_wait_ms,
-            10..=10_000,
-        )?;
-        within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34)?;
-        within(
-            "redirects.cache_refresh_seconds",
-            self.cache_refresh_seconds,
-            1..=60,
-        )?;
-        within(
-            "redirects.cache_keep_seconds",
-            self.cache_keep_seconds,
-            120..=604_800,
-        )?;
-        within(
-            "redirects.unknown_entries",
-            self.unknown_entries,
-            1..=1_000_000,
-        )?;
-        within(
-            "redirects.unknown_ttl_seconds",
-            self.unknown_ttl_seconds,
-            1..=60,
-        )?;
-        within(
-            "redirects.permanent_max_age_seconds",
-            self.permanent_max_age_seconds,
-            0..=86_400,
-        )
+        all([
+            within("redirects.max_connections", self.max_connections, 1..=100),
+            within(
+                "redirects.connection_wait_ms",
+                self.connection_wait_ms,
+                10..=10_000,
+            ),
+            within("redirects.cache_bytes", self.cache_bytes, 1 << 20..=1 << 34),
+            within(
+                "redirects.cache_refresh_seconds",
+                self.cache_refresh_seconds,
+                1..=60,
+            ),
+            within(
+                "redirects.cache_keep_seconds",
+                self.cache_keep_seconds,
+                120..=604_800,
+            ),
+            within(
+                "redirects.unknown_entries",
+                self.unknown_entries,
+                1..=1_000_000,
+            ),
+            within(
+                "redirects.unknown_ttl_seconds",
+                self.unknown_ttl_seconds,
+                1..=60,
+            ),
+            within(
+                "redirects.permanent_max_age_seconds",
+                self.permanent_max_age_seconds,
+                0..=86_400,
+            ),
+        ])
     }
 }
 
@@ -250,170 +249,163 @@ impl GraphQl {
 
     /// What one document may contain. Every limit also bounds the work of reading it.
     fn check_documents(&self) -> Result<(), ConfigError> {
-        // Fields are resolved recursively: a deeper document could overflow the stack.
-        within("graphql.max_depth", self.max_depth, 1..=32)?;
+        let count = |key, count| within(key, count, 1..=100_000);
         let bytes = 1024..=1 << 20;
-        within("graphql.max_document_bytes", self.max_document_bytes, bytes)?;
-        for (key, count) in [
-            ("graphql.max_tokens", self.max_tokens as u64),
-            ("graphql.max_nodes", self.max_nodes),
-            ("graphql.max_aliases", self.max_aliases),
-            ("graphql.max_root_fields", self.max_root_fields),
-            ("graphql.max_directives", self.max_directives as u64),
-            ("graphql.max_fragments", self.max_fragments as u64),
-        ] {
-            within(key, count, 1..=100_000)?;
-        }
-        within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000)?;
-        within("graphql.max_errors", self.max_errors, 1..=1000)
+        all([
+            // Fields are resolved recursively: a deeper document could overflow the stack.
+            within("graphql.max_depth", self.max_depth, 1..=32),
+            within("graphql.max_document_bytes", self.max_document_bytes, bytes),
+            count("graphql.max_tokens", self.max_tokens as u64),
+            count("graphql.max_nodes", self.max_nodes),
+            count("graphql.max_aliases", self.max_aliases),
+            count("graphql.max_root_fields", self.max_root_fields),
+            count("graphql.max_directives", self.max_directives as u64),
+            count("graphql.max_fragments", self.max_fragments as u64),
+            within("graphql.max_event_nodes", self.max_event_nodes, 1..=1000),
+            within("graphql.max_errors", self.max_errors, 1..=1000),
+        ])
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.check_documents()?;
-        within("graphql.max_cost", self.max_cost, 100..=1_000_000)?;
-        within(
-            "graphql.cost_per_second",
-            self.cost_per_second,
-            1..=1_000_000,
-        )?;
-        within("graphql.cost_burst", self.cost_burst, 1..=100_000_000)?;
-        // An operation that is allowed must not wait for more than the bucket holds.
-        at_least(
-            "graphql.cost_burst",
-            self.cost_burst as usize,
-            self.max_cost,
-        )?;
+        all([
+            self.check_documents(),
+            self.check_cost(),
+            self.check_users(),
+            within(
+                "graphql.init_timeout_seconds",
+                self.init_timeout_seconds,
+                1..=300,
+            ),
+            within(
+                "graphql.keep_alive_seconds",
+                self.keep_alive_seconds,
+                1..=300,
+            ),
+        ])
+    }
+
+    fn check_cost(&self) -> Result<(), ConfigError> {
+        all([
+            within("graphql.max_cost", self.max_cost, 100..=1_000_000),
+            within(
+                "graphql.cost_per_second",
+                self.cost_per_second,
+                1..=1_000_000,
+            ),
+            within("graphql.cost_burst", self.cost_burst, 1..=100_000_000),
+            // An operation that is allowed must not wait for more than the bucket holds.
+            at_least(
+                "graphql.cost_burst",
+                self.cost_burst as usize,
+                self.max_cost,
+            ),
+        ])
+    }
+
+    /// What users may hold at a time.
+    fn check_users(&self) -> Result<(), ConfigError> {
+        let count = |key, count| within(key, count, 1..=10_000);
         let bytes = 4096..=16 << 20;
-        within("graphql.max_response_bytes", self.max_response_bytes, bytes)?;
-        within("graphql.max_users", self.max_users, 1..=1_000_000)?;
-        for (key, count) in [
-            (
+        let queued = |key, bytes| within(key, bytes, 4096..=256 << 20);
+        let feeds = 64 << 10..=4 << 30;
+        all([
+            within("graphql.max_response_bytes", self.max_response_bytes, bytes),
+            within("graphql.max_users", self.max_users, 1..=1_000_000),
+            count(
                 "graphql.max_operations_per_user",
                 self.max_operations_per_user,
             ),
-            (
+            count(
                 "graphql.max_connections_per_user",
                 self.max_connections_per_user,
             ),
-            (
+            count(
                 "graphql.max_subscriptions_per_user",
                 self.max_subscriptions_per_user,
             ),
-            ("graphql.max_sockets_per_user", self.max_sockets_per_user),
-            (
+            count("graphql.max_sockets_per_user", self.max_sockets_per_user),
+            count(
                 "graphql.max_subscriptions_per_socket",
                 self.max_subscriptions_per_socket,
             ),
-        ] {
-            within(key, count, 1..=10_000)?;
-        }
-        let bytes = 4096..=256 << 20;
-        let (socket, user) = (
-            self.max_queued_bytes_per_socket,
-            self.max_queued_bytes_per_user,
-        );
-        within("graphql.max_queued_bytes_per_socket", socket, bytes.clone())?;
-        within("graphql.max_queued_bytes_per_user", user, bytes)?;
-        let bytes = 64 << 10..=4 << 30;
-        within("graphql.max_feed_bytes", self.max_feed_bytes, bytes)?;
-        let init_timeout = self.init_timeout_seconds;
-        within("graphql.init_timeout_seconds", init_timeout, 1..=300)?;
-        within(
-            "graphql.keep_alive_seconds",
-            self.keep_alive_seconds,
-            1..=300,
-        )
+            queued(
+                "graphql.max_queued_bytes_per_socket",
+                self.max_queued_bytes_per_socket,
+            ),
+            queued(
+                "graphql.max_queued_bytes_per_user",
+                self.max_queued_bytes_per_user,
+            ),
+            within("graphql.max_feed_bytes", self.max_feed_bytes, feeds),
+        ])
     }
 }
 
 impl Clicks {
     fn check(&self) -> Result<(), ConfigError> {
-        within("clicks.max_connections", self.max_connections, 2..=100)?;
-        within(
-            "clicks.fsync_interval_ms",
-            self.fsync_interval_ms,
-            1..=60_000,
-        )?;
-        within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30)?;
-        within(
-            "clicks.log_limit_bytes",
-            self.log_limit_bytes,
-            4096..=1 << 40,
-        )?;
-        at_least(
-            "clicks.log_limit_bytes",
-            self.log_limit_bytes,
-            self.segment_bytes,
-        )?;
-        within("clicks.batch_rows", self.batch_rows as u64, 1..=5000)?;
-        within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000)?;
-        within(
-            "clicks.adopt_interval_seconds",
-            self.adopt_interval_seconds,
-            1..=3600,
-        )?;
-        within("clicks.retention_days", self.retention_days, 0..=36_500)?;
-        self.country_header().map(drop)
+        all([
+            within("clicks.max_connections", self.max_connections, 2..=100),
+            within(
+                "clicks.fsync_interval_ms",
+                self.fsync_interval_ms,
+                1..=60_000,
+            ),
+            within("clicks.segment_bytes", self.segment_bytes, 4096..=1 << 30),
+            within(
+                "clicks.log_limit_bytes",
+                self.log_limit_bytes,
+                4096..=1 << 40,
+            ),
+            at_least(
+                "clicks.log_limit_bytes",
+                self.log_limit_bytes,
+                self.segment_bytes,
+            ),
+            within("clicks.batch_rows", self.batch_rows as u64, 1..=5000),
+            within("clicks.batch_wait_ms", self.batch_wait_ms, 1..=10_000),
+            within(
+                "clicks.adopt_interval_seconds",
+                self.adopt_interval_seconds,
+                1..=3600,
+            ),
+            within("clicks.retention_days", self.retention_days, 0..=36_500),
+        ])
     }
+}
 
-    /// The header with the visitor's country, if one is configured.
-    ///
-    /// # Errors
-    /// When the setting is not a valid header name.
-    pub(crate) fn country_header(&self) -> Result<Option<HeaderName>, ConfigError> {
-        let name = self.country_header.as_deref().map(str::parse).transpose();
-        name.map_err(|_| {
-            ConfigError::invalid("clicks.country_header", "must be a valid header name")
-        })
-    }
+/// An empty string means that the setting is not set.
+fn header_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HeaderName>, D::Error> {
+    let name: Option<String> = empty_as_none(from)?;
+    let name = name.map(|name| name.parse()).transpose();
+    name.map_err(|_| serde::de::Error::custom("must be a valid header name"))
 }
 
 #[cfg(test)]
 mod tests {
-    use quartet_common::config::{COMMON_DEFAULTS, load_checked, settings};
+    use quartet_common::config::{COMMON_DEFAULTS, load_checked};
 
     use super::*;
 
-    const DEFAULTS: &str = include_str!("../default.toml");
+    const DEFAULTS: [&str; 2] = [COMMON_DEFAULTS, include_str!("../default.toml")];
 
-    /// Loads the defaults with one setting replaced.
-    fn load_with(key: &str, value: u64) -> Result<(), ConfigError> {
-        let variable = format!("QUARTET_{}", key.replace('.', "_").to_uppercase());
-        let replaced = [(variable, value.to_string())];
-        load_checked::<Config>(&[COMMON_DEFAULTS, DEFAULTS], None, replaced, |config| {
-            config.server.check()?;
-            config.check()
-        })
-        .map(drop)
+    /// Loads the defaults with one variable.
+    fn load(variable: &str, value: &str) -> Result<(), ConfigError> {
+        let environment = [(variable.to_owned(), value.to_owned())];
+        load_checked::<Config>(&DEFAULTS, None, environment, quartet_service::check).map(drop)
     }
 
     #[test]
-    fn every_number_has_an_upper_bound() {
-        let is_number = |text: &str| text.parse::<u64>().is_ok();
-        let numbers: Vec<_> = settings(&[DEFAULTS])
-            .into_iter()
-            .filter(|setting| is_number(&setting.default))
-            .collect();
-        assert!(numbers.len() > 35, "{}", numbers.len());
-        for setting in numbers {
-            let huge = if setting.key.ends_with("_bytes") {
-                1 << 62
-            } else {
-                u64::from(u32::MAX)
-            };
-            let error = load_with(&setting.key, huge).expect_err(&setting.key);
-            assert!(error.to_string().contains(&setting.key), "{error}");
-        }
+    fn every_number_is_bounded() {
+        let accepted = quartet_testing::accepted_numbers(&DEFAULTS, load);
+        assert!(accepted.is_empty(), "{accepted:#?}");
     }
 
     #[test]
-    fn bounds_are_documented() {
-        let bounded = load_with("graphql.max_nodes", 100_000);
-        assert!(bounded.is_ok(), "{bounded:?}");
-        for setting in settings(&[DEFAULTS]) {
-            let is_number = setting.default.parse::<u64>().is_ok();
-            let names_bounds = setting.doc.contains(" to ") || setting.key.starts_with("server.");
-            assert!(!is_number || names_bounds, "{}", setting.key);
-        }
+    fn the_country_header_is_a_header_name() {
+        let key = "QUARTET_CLICKS_COUNTRY_HEADER";
+        assert!(load(key, "CF-IPCountry").is_ok());
+        let error = load(key, "cf ipcountry").unwrap_err().to_string();
+        let expected = "setting `clicks.country_header` (QUARTET_CLICKS_COUNTRY_HEADER): must be a valid header name";
+        assert_eq!(error, expected);
     }
 }

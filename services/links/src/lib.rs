@@ -4,6 +4,8 @@
 //! `wal` keeps clicks on disk until `jobs` have stored them in Postgres.
 
 mod api;
+mod auth;
+mod command;
 mod config;
 mod domain;
 mod error;
@@ -19,15 +21,7 @@ mod web;
 use std::sync::Arc;
 
 use axum::Router;
-use clap::Subcommand;
-use quartet_common::{
-    cli::print,
-    config::ConfigError,
-    problem::{
-        Kind,
-        kinds::{render_graphql_markdown, render_markdown},
-    },
-};
+use quartet_common::{config::ConfigError, problem::Kind};
 use quartet_http::{front::Front, health::Readiness};
 use quartet_jobs::Runner;
 use quartet_service::Base;
@@ -35,6 +29,7 @@ use quartet_worker::Tasks;
 use sqlx::migrate::Migrator;
 use utoipa::openapi::OpenApi;
 
+pub use command::Command;
 pub use config::Config;
 pub use state::AppState;
 
@@ -45,16 +40,10 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../db/schemas/links");
 #[derive(Debug)]
 pub struct Service;
 
-// A doc comment would become the text of --help.
-// The subcommands of this service beside the shared ones.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Print the GraphQL schema.
-    GraphqlSchema,
-}
-
 impl quartet_service::Service for Service {
     const NAME: &'static str = "links";
+    const ABOUT: &'static str =
+        "The links service of Quartet: short links over GraphQL, redirects, and click counts.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
@@ -77,11 +66,7 @@ impl quartet_service::Service for Service {
     }
 
     fn problems() -> String {
-        let own = render_markdown(problems::ALL);
-        let graphql = render_graphql_markdown(problems::graphql::ALL);
-        format!(
-            "{own}\nGraphQL errors carry these codes in `extensions.code`, or the code of a problem in upper case:\n\n{graphql}"
-        )
+        problems::render_markdown()
     }
 
     fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
@@ -101,7 +86,7 @@ impl quartet_service::Service for Service {
     }
 
     async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx, runner).await?)
+        Ok(jobs::start(state, runner).await?)
     }
 
     fn tasks(state: &AppState) -> Tasks {
@@ -124,7 +109,6 @@ impl quartet_service::Service for Service {
         command: Command,
         _load: impl Fn() -> Result<Config, ConfigError>,
     ) -> anyhow::Result<()> {
-        let Command::GraphqlSchema = command;
-        print(graphql::sdl())
+        command.run()
     }
 }

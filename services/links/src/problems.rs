@@ -1,25 +1,35 @@
 //! The problem kinds of this service. GraphQL errors carry the same codes in upper case.
 
+use quartet_common::problem::kinds;
+
+/// The reference in Markdown.
+pub(crate) fn render_markdown() -> String {
+    let own = kinds::render_markdown(ALL);
+    let graphql = kinds::render_graphql_markdown(graphql::ALL);
+    format!(
+        "{own}\nGraphQL errors carry these codes in `extensions.code`, or the code of a problem in upper case:\n\n{graphql}"
+    )
+}
+
 quartet_common::problem_kinds! {
     pub LINK_NOT_FOUND = NOT_FOUND "link_not_found" "Short link not found" {
         when: "No link has this slug.",
         then: "Check the URL. Retrying does not help.",
     }
-    pub LINK_DISABLED = GONE "link_disabled" "This short link is disabled" {
+    pub LINK_DISABLED = GONE "link_disabled" "Disabled link" {
         when: "The owner has disabled the link.",
         then: "Ask the owner of the link.",
     }
-    pub LINK_EXPIRED = GONE "link_expired" "This short link has expired" {
+    pub LINK_EXPIRED = GONE "link_expired" "Expired link" {
         when: "The link's `expiresAt` has passed.",
         then: "Ask the owner of the link.",
     }
-    pub LINK_EXHAUSTED = GONE "link_exhausted"
-        "This short link has reached its maximum number of clicks" {
+    pub LINK_EXHAUSTED = GONE "link_exhausted" "Maximum number of clicks reached" {
         when: "The link has been followed as many times as `maxClicks` allows.",
         then: "Ask the owner of the link.",
     }
     pub PREFETCH_REFUSED = FORBIDDEN "prefetch_refused"
-        "This short link limits its clicks and cannot be prefetched" {
+        "Prefetch not allowed for a link with a click limit" {
         when: "A browser prefetches a link that has `maxClicks`.",
         then: "Follow the link on navigation instead.",
     }
@@ -32,13 +42,13 @@ quartet_common::problem_kinds! {
         when: "The `Accept` header allows none of the media types of a GraphQL response.",
         then: "Accept `application/graphql-response+json`.",
     }
-    pub MUTATION_BY_GET = METHOD_NOT_ALLOWED "mutation_by_get" "Mutations require POST" {
+    pub MUTATION_BY_GET = METHOD_NOT_ALLOWED "mutation_by_get" "Mutation in a GET request" {
         when: "The document of a GET request is a mutation.",
         then: "Send it with POST.",
     }
     pub ORIGIN_NOT_ALLOWED = FORBIDDEN "origin_not_allowed" "Origin not allowed" {
         when: "A page of another site opens a WebSocket.",
-        then: "Add its origin to `graphql.allowed_origins`, if the page is trusted.",
+        then: "Open the WebSocket from an origin in `graphql.allowed_origins`.",
     }
     pub INVALID_UPGRADE = UPGRADE_REQUIRED "invalid_upgrade" "Invalid WebSocket handshake" {
         when: "A request with `Upgrade` is not a version 13 WebSocket handshake.",
@@ -50,7 +60,7 @@ quartet_common::problem_kinds! {
 pub(crate) mod graphql {
     quartet_common::problem_kinds! {
         pub SLUG_TAKEN = CONFLICT "slug_taken" "Slug already taken" {
-            when: "Another link already has this slug.",
+            when: "Another link has this slug, or had it until recently.",
             then: "Choose another slug.",
         }
         pub INVALID_INPUT = UNPROCESSABLE_ENTITY "invalid_input" "Invalid input" {
@@ -61,8 +71,7 @@ pub(crate) mod graphql {
             when: "A parameter of the request is missing or has the wrong type.",
             then: "Send `query` and, where needed, `operationName` and `variables`.",
         }
-        pub STREAM_NEEDED = BAD_REQUEST "stream_needed"
-            "Subscriptions require server-sent events or a WebSocket" {
+        pub STREAM_NEEDED = BAD_REQUEST "stream_needed" "Subscription without a stream" {
             when: "A subscription is sent without `Accept: text/event-stream`.",
             then: "Accept `text/event-stream`, or use a WebSocket.",
         }
@@ -75,7 +84,7 @@ pub(crate) mod graphql {
             when: "The operation costs more than the user has left of the quota in `RateLimit-Policy`, or too many of the user's operations run at the same time.",
             then: "Wait for `retryAfterSeconds`, or request less at once.",
         }
-        pub TOO_EXPENSIVE = BAD_REQUEST "too_expensive" "Operation costs too much" {
+        pub TOO_EXPENSIVE = BAD_REQUEST "too_expensive" "Operation too expensive" {
             when: "The operation costs more than `graphql.max_cost`.",
             then: "Request smaller pages, shorter series or fewer fields.",
         }
@@ -130,11 +139,11 @@ pub(crate) mod graphql {
             then: "Request less at once.",
         }
         pub GRAPHQL_VALIDATION_FAILED = BAD_REQUEST "graphql_validation_failed"
-            "Document does not match the schema" {
+            "Document invalid for the schema" {
             when: "The document uses a field, an argument or a type that the schema does not have.",
             then: "Fix the document.",
         }
-        pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value does not match the schema" {
+        pub BAD_USER_INPUT = BAD_REQUEST "bad_user_input" "Value invalid for its type" {
             when: "An argument or a variable cannot be read as its type.",
             then: "Fix the value.",
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use http::HeaderName;
 use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::Base;
@@ -18,24 +17,22 @@ pub struct AppState {
     pub(crate) inbox: Inbox,
     /// Where events are taken from, if not from requests.
     pub(crate) nats: Option<Nats>,
-    /// The header with the visitor's country, which a trusted proxy sets.
-    pub(crate) country_header: Option<HeaderName>,
 }
 
 impl AppState {
+    /// # Errors
+    /// When a setting is invalid, or the click log cannot be created.
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
-        let country_header = config.clicks.country_header()?;
         let signer = config.events.signer()?;
         let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base)?;
-        let place = (ctx.clicks_db.clone(), base.clock.clone());
-        let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
+        let (db, clock) = (ctx.clicks_db.clone(), ctx.clock.clone());
+        let inbox = Inbox::new(db, clock, signer, &base.metrics, ctx.erasures.clone());
         Ok(Self {
             base,
             ctx,
             inbox,
             nats,
-            country_header,
         })
     }
 

@@ -11,12 +11,12 @@ const READ: Permission = Permission::new("media:read");
 const WRITE: Permission = Permission::new("media:write");
 
 /// An actor who may read their assets.
-pub(crate) struct Reader(pub(crate) Actor);
+pub(crate) struct AssetReader(pub(crate) Actor);
 
 /// An actor who may create, complete and delete their assets.
-pub(crate) struct Writer(pub(crate) Actor);
+pub(crate) struct AssetWriter(pub(crate) Actor);
 
-impl FromRequestParts<AppState> for Reader {
+impl FromRequestParts<AppState> for AssetReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
@@ -24,7 +24,7 @@ impl FromRequestParts<AppState> for Reader {
     }
 }
 
-impl FromRequestParts<AppState> for Writer {
+impl FromRequestParts<AppState> for AssetWriter {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {

@@ -1,9 +1,9 @@
 //! Settings, read and validated once. `default.toml` documents them.
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
-use quartet_events::{Nats, Secrets, Signer};
+use quartet_events::{Nats, Signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -81,39 +81,56 @@ impl Settings for Config {
     quartet_service::shared_sections!();
 
     fn check(&self) -> Result<(), ConfigError> {
-        self.events.signer()?;
-        self.events.nats()?;
-        let s3 = &self.s3;
-        if s3.private_bucket == s3.public_bucket {
-            let rule =
-                "must differ from s3.private_bucket: every object in a public bucket is readable";
-            return Err(ConfigError::invalid("s3.public_bucket", rule));
-        }
-        for (key, value) in [
-            ("s3.access_key", &s3.access_key),
-            ("s3.secret_key", &s3.secret_key),
-        ] {
-            if value.expose_secret().is_empty() {
-                return Err(ConfigError::invalid(key, "must be set"));
-            }
-        }
         let ttl = 1..=MAX_TTL_SECONDS;
-        within("uploads.ttl_seconds", self.uploads.ttl_seconds, ttl.clone())?;
-        within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl)?;
-        let uploads = &self.uploads;
-        let max_size = uploads.max_size_bytes;
-        within("uploads.max_size_bytes", max_size, 1..=MAX_PUT_BYTES)?;
-        let limit = uploads.verification_timeout_seconds;
-        within(
-            "uploads.verification_timeout_seconds",
-            limit,
-            1..=MAX_VERIFICATION_SECONDS,
-        )?;
-        let late = uploads.abandoned_after_seconds;
-        within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS)?;
-        let batch = uploads.sweep_batch;
-        within("uploads.sweep_batch", batch, 1..=MAX_SWEEP_BATCH)?;
-        within("s3.timeout_seconds", s3.timeout_seconds, 1..=3600)
+        all([
+            self.events.signer().map(drop),
+            self.events.nats().map(drop),
+            self.s3.check(),
+            self.uploads.check(),
+            within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl),
+        ])
+    }
+}
+
+impl S3 {
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_set = |key, value: &SecretString| {
+            let missing = value.expose_secret().is_empty();
+            let error = missing.then(|| ConfigError::invalid(key, "must be set"));
+            error.map_or(Ok(()), Err)
+        };
+        let is_http = |key, url: Option<&Url>| url.map_or(Ok(()), |url| http(key, url));
+        let is_shared = self.private_bucket == self.public_bucket;
+        let rule =
+            "must differ from s3.private_bucket: every object in a public bucket is readable";
+        let shared = is_shared.then(|| ConfigError::invalid("s3.public_bucket", rule));
+        all([
+            shared.map_or(Ok(()), Err),
+            http("s3.endpoint", &self.endpoint),
+            is_http("s3.public_endpoint", self.public_endpoint.as_ref()),
+            is_http("s3.public_base_url", self.public_base_url.as_ref()),
+            is_set("s3.access_key", &self.access_key),
+            is_set("s3.secret_key", &self.secret_key),
+            within("s3.timeout_seconds", self.timeout_seconds, 1..=3600),
+        ])
+    }
+}
+
+impl Uploads {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (size, late) = (self.max_size_bytes, self.abandoned_after_seconds);
+        let limit = self.verification_timeout_seconds;
+        all([
+            within("uploads.ttl_seconds", self.ttl_seconds, 1..=MAX_TTL_SECONDS),
+            within("uploads.max_size_bytes", size, 1..=MAX_PUT_BYTES),
+            within(
+                "uploads.verification_timeout_seconds",
+                limit,
+                1..=MAX_VERIFICATION_SECONDS,
+            ),
+            within("uploads.abandoned_after_seconds", late, 0..=MAX_TTL_SECONDS),
+            within("uploads.sweep_batch", self.sweep_batch, 1..=MAX_SWEEP_BATCH),
+        ])
     }
 }
 
@@ -121,19 +138,12 @@ impl Events {
     /// # Errors
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
-        self.secrets().signer()
+        quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
     }
 
     /// # Errors
     /// When the URL is malformed, or there is no secret. The message does not contain it.
     pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
-        self.secrets().nats(self.nats_url.as_ref())
-    }
-
-    fn secrets(&self) -> Secrets<'_> {
-        Secrets {
-            secret: self.secret.as_ref(),
-            previous: &self.previous_secrets,
-        }
+        quartet_events::nats(self.nats_url.as_ref(), self.secret.as_ref())
     }
 }

@@ -36,6 +36,8 @@ pub struct Service;
 
 impl quartet_service::Service for Service {
     const NAME: &'static str = "media";
+    const ABOUT: &'static str =
+        "The media service of Quartet: uploads to an object store, and the assets that result.";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
@@ -56,7 +58,7 @@ impl quartet_service::Service for Service {
     }
 
     fn state(config: Config, base: Base) -> anyhow::Result<AppState> {
-        Ok(AppState::new(config, base)?)
+        AppState::new(config, base)
     }
 
     fn routes(state: AppState) -> Router {
@@ -67,8 +69,8 @@ impl quartet_service::Service for Service {
         state.readiness(readiness)
     }
 
-    async fn start(state: &AppState, _jobs: &mut Runner) -> anyhow::Result<()> {
-        Ok(jobs::start(&state.ctx).await?)
+    async fn start(state: &AppState, runner: &mut Runner) -> anyhow::Result<()> {
+        Ok(jobs::start(state, runner).await?)
     }
 
     fn tasks(state: &AppState) -> Tasks {

@@ -5,7 +5,7 @@ quartet_common::problem_kinds! {
         when: "An upload is completed before its file is in the object store.",
         then: "Send the file to the signed URL from the presign response, then complete again.",
     }
-    pub ASSET_FAILED = CONFLICT "asset_failed" "Upload was rejected" {
+    pub ASSET_FAILED = CONFLICT "asset_failed" "Upload rejected" {
         when: "The uploaded file of this asset was rejected and removed.",
         then: "Presign a new upload.",
     }
@@ -13,8 +13,7 @@ quartet_common::problem_kinds! {
         when: "A download is requested before the upload is complete.",
         then: "Complete the upload first.",
     }
-    pub UPLOAD_MISMATCH = UNPROCESSABLE_ENTITY "upload_mismatch"
-        "Uploaded file does not match" {
+    pub UPLOAD_MISMATCH = UNPROCESSABLE_ENTITY "upload_mismatch" "Mismatch of the uploaded file" {
         when: "Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed.",
         then: "Presign a new upload that describes the file.",
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use quartet_auth::jwt::JwtVerifier;
-use quartet_common::config::ConfigError;
 use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::{Base, idempotency::Idempotency};
@@ -23,13 +22,13 @@ pub struct AppState {
 
 impl AppState {
     /// # Errors
-    /// When a secret of events is malformed.
-    pub(crate) fn new(config: Config, base: Base) -> Result<Self, ConfigError> {
+    /// When a setting is invalid.
+    pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let signer = config.events.signer()?;
         let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base);
-        let place = (base.db.clone(), base.clock.clone());
-        let inbox = Inbox::new(signer, place, &base.metrics, ctx.erasures.clone());
+        let (db, clock) = (ctx.db.clone(), ctx.clock.clone());
+        let inbox = Inbox::new(db, clock, signer, &base.metrics, ctx.erasures.clone());
         Ok(Self {
             base,
             ctx,

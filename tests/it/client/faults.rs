@@ -188,7 +188,7 @@ async fn problems_have_code_fields_and_request_id() {
     let error = anonymous.me().await.unwrap_err();
     assert_eq!(error.problem().unwrap().status, 401, "{error}");
     let error = anonymous
-        .log_in(&ada.email, "a wrong password indeed".into())
+        .login(&ada.email, "a wrong password indeed".into())
         .await
         .unwrap_err();
     assert_eq!(

@@ -36,7 +36,7 @@ async fn a_refused_token_is_renewed_and_an_ended_session_is_reported() {
     let ProxiedStack { ada, proxy, stack } = ProxiedStack::new().await;
     let other = sdk::quartet(proxy.address(), &stack.secrets);
     other
-        .log_in(&ada.email, ada.password.as_str().into())
+        .login(&ada.email, ada.password.as_str().into())
         .await
         .unwrap();
 
@@ -47,7 +47,7 @@ async fn a_refused_token_is_renewed_and_an_ended_session_is_reported() {
         .build()
         .unwrap();
     third
-        .log_in(&ada.email, ada.password.as_str().into())
+        .login(&ada.email, ada.password.as_str().into())
         .await
         .unwrap();
     let mut session = store.load().unwrap().unwrap();
@@ -70,9 +70,9 @@ async fn a_refused_token_is_renewed_and_an_ended_session_is_reported() {
     assert_eq!(error.problem().unwrap().status, 401, "{error}");
     assert!(!other.is_logged_in().await.unwrap(), "{error}");
 
-    fourth.log_out().await.unwrap();
+    fourth.logout().await.unwrap();
     assert!(store.load().unwrap().is_none());
-    third.log_out().await.unwrap();
+    third.logout().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +86,7 @@ async fn clients_with_a_shared_store_keep_the_session() {
     };
     let idle = client();
     let password = ada.password.as_str().into();
-    idle.log_in(&ada.email, password).await.unwrap();
+    idle.login(&ada.email, password).await.unwrap();
     // Others renew twice: using the first refresh token then would be reuse.
     eventually("two renewals", || async {
         client().me().await.unwrap();
@@ -108,7 +108,7 @@ async fn a_valid_token_is_used_while_renewal_fails() {
         let builder = sdk::builder(proxy.address()).store(store.clone());
         builder.build().unwrap()
     };
-    client().log_in(&ada.email, password).await.unwrap();
+    client().login(&ada.email, password).await.unwrap();
     let mut session = store.load().unwrap().unwrap();
     stack.secrets.add(session.refresh_token.expose());
     session.renew_at = SystemTime::now() - Duration::from_secs(1);

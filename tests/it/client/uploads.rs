@@ -105,7 +105,7 @@ async fn failed_uploads_leave_no_asset() {
         .build()
         .unwrap();
     impatient
-        .log_in(&ada.email, ada.password.as_str().into())
+        .login(&ada.email, ada.password.as_str().into())
         .await
         .unwrap();
     proxy.next("PUT ", Fault::Silence);

@@ -78,7 +78,7 @@ impl SdkUser {
             .await
             .unwrap();
         quartet
-            .log_in(&email, password.as_str().into())
+            .login(&email, password.as_str().into())
             .await
             .unwrap();
         Self {

@@ -14,7 +14,7 @@ pub(crate) struct Secrets(Arc<Mutex<BTreeSet<String>>>);
 
 impl Secrets {
     pub(crate) fn add(&self, secret: &str) {
-        // Short texts would occur by chance.
+        // Short texts would occur at random.
         if secret.len() >= 12 {
             self.0
                 .lock()

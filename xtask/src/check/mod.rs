@@ -17,11 +17,11 @@ use crate::{generate, git};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// All by default
-    parts: Vec<Part>,
+    parts: Vec<CheckPart>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum CheckPart {
     /// The files in .github: schemas, scripts, security
     Workflows,
     /// Words that docs/glossary.md has retired
@@ -38,14 +38,14 @@ enum Part {
     Generated,
 }
 
-const DEFAULT: [Part; 7] = [
-    Part::Workflows,
-    Part::Words,
-    Part::Format,
-    Part::Dependencies,
-    Part::Lints,
-    Part::Specifications,
-    Part::Generated,
+const DEFAULT: [CheckPart; 7] = [
+    CheckPart::Workflows,
+    CheckPart::Words,
+    CheckPart::Format,
+    CheckPart::Dependencies,
+    CheckPart::Lints,
+    CheckPart::Specifications,
+    CheckPart::Generated,
 ];
 
 pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Part {
+impl CheckPart {
     fn check(self, signals: &Signals) -> anyhow::Result<()> {
         let root = workspace::root();
         match self {

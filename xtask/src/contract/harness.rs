@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use quartet_devstack::workspace;
 
 use super::Step;
-use super::previous::Built;
+use super::previous::BuiltRelease;
 use crate::service::Service;
 
 /// More whole stacks at the same time disturb each other.
@@ -21,7 +21,7 @@ const CONCURRENCY: &str = "--test-threads=2";
 const OWN_DOCUMENTS: &str = "the_documents_are_served_and_merged";
 
 pub(super) struct Harness<'a> {
-    built: &'a Built,
+    built: &'a BuiltRelease,
     service: Service,
     directory: PathBuf,
     /// A copy of today's binary, which another build could replace in the meantime.
@@ -29,7 +29,11 @@ pub(super) struct Harness<'a> {
 }
 
 impl<'a> Harness<'a> {
-    pub(super) fn new(built: &'a Built, service: Service, binary: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        built: &'a BuiltRelease,
+        service: Service,
+        binary: &Path,
+    ) -> anyhow::Result<Self> {
         let directory = built.previous.scratch();
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("today"))?;

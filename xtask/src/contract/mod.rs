@@ -28,7 +28,7 @@ use crate::service::Service;
 use crate::signals::Signals;
 use crate::test::Environment;
 use harness::Harness;
-use previous::Previous;
+use previous::PreviousRelease;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     };
-    let previous = Previous::check_out(&root, &reference, signals)?;
+    let previous = PreviousRelease::check_out(&root, &reference, signals)?;
     ensure!(
         previous.source().join(service.file("Cargo.toml")).is_file(),
         "{reference} has no service `{service}`, so there is nothing to break"

@@ -18,20 +18,20 @@ use crate::signals::Signals;
 const TESTS: (&str, &str) = ("quartet-e2e", "it");
 
 /// The source of the release. It is kept for the next run, as is everything built from it.
-pub(super) struct Previous {
+pub(super) struct PreviousRelease {
     directory: PathBuf,
     lock: File,
 }
 
 /// The same with its binaries.
-pub(super) struct Built {
-    pub(super) previous: Previous,
+pub(super) struct BuiltRelease {
+    pub(super) previous: PreviousRelease,
     pub(super) services: Vec<PathBuf>,
     /// The end-to-end tests.
     pub(super) tests: PathBuf,
 }
 
-impl Previous {
+impl PreviousRelease {
     /// Checks out a commit inside the target directory.
     pub(super) fn check_out(
         root: &Path,
@@ -96,7 +96,7 @@ impl Previous {
     }
 
     /// Builds its services and its end-to-end tests.
-    pub(super) fn build(self, signals: &Signals) -> anyhow::Result<Built> {
+    pub(super) fn build(self, signals: &Signals) -> anyhow::Result<BuiltRelease> {
         let mut services = vec!["build", "--bins"];
         services.extend(STACK.into_iter().flat_map(|package| ["--package", package]));
         let services = self.build_programs(&services, signals)?;
@@ -104,7 +104,7 @@ impl Previous {
         let tests = ["test", "--no-run", "--package", package, "--test", target];
         let tests = self.build_programs(&tests, signals)?;
         let tests = tests.into_iter().find(|(name, _)| name == target);
-        Ok(Built {
+        Ok(BuiltRelease {
             services: services.into_iter().map(|(_, path)| path).collect(),
             tests: tests.context("it has no end-to-end tests")?.1,
             previous: self,
@@ -134,7 +134,7 @@ impl Previous {
     }
 }
 
-impl Drop for Previous {
+impl Drop for PreviousRelease {
     fn drop(&mut self) {
         // The file itself stays: another run may already wait for it.
         let _ = self.lock.unlock();

@@ -20,6 +20,10 @@ Later layers override earlier ones: the defaults below, a TOML file (`--config` 
 `QUARTET_CONFIG`), the environment, and files named by `QUARTET_..._FILE`, meant for secrets.
 The variable of the setting `a.b_c` is `QUARTET_A_B_C`; a list is separated by commas in it, such as
 `EdDSA,ES256`. Unknown settings are rejected.
+
+`quartet-NAME check` validates a file and the environment without starting anything, and reports every
+error with its line and column. The meaning of `upstreams`, `limits` and `routes` of the gateway is explained
+in [default.toml](../services/gateway/default.toml), at the first entry of each.
 ";
 
 const ERRORS_HEAD: &str = "\
@@ -33,7 +37,7 @@ An error is a problem document (RFC 9457, `application/problem+json`):
 |---|---|
 | `code` | stable name of the kind of problem; decide by this |
 | `type` | `urn:quartet:problem:` and the code |
-| `title` | the same sentence for every problem of the kind |
+| `title` | the same phrase for every problem of the kind |
 | `status` | the status code of the response |
 | `detail` | what is specific to this occurrence; may be absent |
 | `errors` | each invalid field: `pointer` into the body or name of the `parameter`, `code` and `detail` of the rule; absent if no field is invalid |
@@ -65,7 +69,8 @@ pub(super) fn generate(scratch: &Path, generated: &mut Generated) -> anyhow::Res
     let merged = print("gateway", &merge(scratch))?;
     generated.add("services/gateway/openapi.json", merged + "\n");
     let mut errors = ERRORS_HEAD.to_owned();
-    for service in std::iter::once("gateway").chain(roles::SERVICES) {
+    writeln!(errors, "\n{}", print("gateway", &["problems"])?)?;
+    for service in roles::SERVICES {
         writeln!(
             errors,
             "\n## quartet-{service}\n\n{}",
@@ -104,4 +109,37 @@ fn merge(scratch: &Path) -> Vec<String> {
 fn print(name: &str, words: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
     let program = workspace::binary(&format!("quartet-{name}"))?;
     output(Command::new(program).args(words).env_clear())
+}
+
+#[cfg(test)]
+mod tests {
+    const ERRORS: &str = include_str!("../../../docs/errors.md");
+
+    /// In an HTTP table the title follows the status and the code, in that of GraphQL the code.
+    fn title(row: &str) -> Option<&str> {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", _, code, title, _, _, ""] | ["", code, title, _, _, ""]
+                if code.starts_with('`') =>
+            {
+                Some(title)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn titles_of_problems_are_noun_phrases() {
+        let verbs = [
+            "is", "are", "was", "were", "has", "have", "does", "cannot", "must", "requires",
+            "require", "needs", "need", "costs", "limits", "contains", "exceeds",
+        ];
+        let titles: Vec<&str> = ERRORS.lines().filter_map(title).collect();
+        assert!(titles.len() > 50, "{}", titles.len());
+        for title in titles {
+            let verb = title.split(' ').find(|word| verbs.contains(word));
+            assert_eq!(verb, None, "{title}");
+            assert!(!title.ends_with('.'), "{title}");
+        }
+    }
 }

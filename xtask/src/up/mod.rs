@@ -16,10 +16,12 @@ use quartet_devstack::{Options, Postgres, PostgresUrl, port, workspace};
 use crate::cargo::build_services;
 use crate::signals::Signals;
 pub(crate) use lock::Lock;
-pub(crate) use running::Running;
+pub(crate) use running::RunningStack;
 
 /// Where the development Postgres listens.
 pub(crate) const POSTGRES_PORT: u16 = 5433;
+/// Keeps the highest port within 16 bits.
+const MAX_OFFSET: i64 = 50_000;
 /// Seven ports, for the tests of this command; the usual ones are part of the contract.
 const PORTS_VARIABLE: &str = "XTASK_UP_PORTS";
 
@@ -32,6 +34,10 @@ pub(crate) struct Args {
     /// Use optimized binaries
     #[arg(long)]
     release: bool,
+    /// Add this number to every port, when one of the usual ones is taken
+    #[arg(long, value_name = "NUMBER", default_value_t = 0,
+          value_parser = clap::value_parser!(u16).range(..=MAX_OFFSET))]
+    port_offset: u16,
 }
 
 pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
@@ -39,7 +45,7 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     let root = data_root();
     let lock = Lock::take(&root, signals)?;
     let named = named_server()?;
-    let (ports, postgres_port) = ports()?;
+    let (ports, postgres_port) = ports(args.port_offset)?;
     require_ports(&ports, named.is_none().then_some(postgres_port))?;
     println!(
         "Building the services{}",
@@ -96,11 +102,17 @@ fn require_ports(ports: &Ports, postgres: Option<u16>) -> anyhow::Result<()> {
         .filter_map(|(port, part)| port::require_free(port, part).err())
         .map(|error| error.to_string())
         .collect();
-    anyhow::ensure!(taken.is_empty(), "{}", taken.join("\nerror: "));
+    let other = "hint: `cargo xtask up --port-offset 100` adds 100 to every port";
+    anyhow::ensure!(taken.is_empty(), "{}\n{other}", taken.join("\nerror: "));
     Ok(())
 }
 
-fn ports() -> anyhow::Result<(Ports, u16)> {
+fn ports(offset: u16) -> anyhow::Result<(Ports, u16)> {
+    let (ports, postgres) = usual_ports()?;
+    Ok((ports.moved_by(offset), postgres.saturating_add(offset)))
+}
+
+fn usual_ports() -> anyhow::Result<(Ports, u16)> {
     let Ok(text) = std::env::var(PORTS_VARIABLE) else {
         return Ok((Ports::CONTRACT, POSTGRES_PORT));
     };
@@ -131,11 +143,11 @@ fn start(
     release: bool,
     lock: &Lock,
     signals: &Signals,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<RunningStack> {
     let postgres = Postgres::find_or_start(options)?;
     let stack = prepare::stack(root, &postgres, ports, release)?;
     prepare::roles(&stack, &postgres)?;
-    let mut running = Running::new(stack, postgres, lock);
+    let mut running = RunningStack::new(stack, postgres, lock);
     running.start_all(signals)?;
     Ok(running)
 }

@@ -17,14 +17,14 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
 /// The processes in the order in which they were started.
-pub(crate) struct Running {
+pub(crate) struct RunningStack {
     stack: Stack,
     services: Vec<Service>,
     postgres: Postgres,
     lock: Arc<fs::File>,
 }
 
-impl Running {
+impl RunningStack {
     pub(crate) fn new(stack: Stack, postgres: Postgres, lock: &Lock) -> Self {
         Self {
             stack,
@@ -110,7 +110,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningStack {
     fn drop(&mut self) {
         self.stop(&Cancel::default());
     }

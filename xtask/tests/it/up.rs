@@ -129,11 +129,32 @@ fn a_taken_port_is_found_before_anything_starts() {
         );
         assert!(errors.contains(&format!("{name} needs it")), "{errors}");
     }
+    assert!(errors.contains("--port-offset 100"), "{errors}");
     if cfg!(target_os = "linux") {
         let holder = format!("(process {})", std::process::id());
         assert!(errors.contains(&holder), "{errors}");
     }
     assert!(!sandbox.data().join("postgres").exists());
+}
+
+#[test]
+fn an_offset_moves_every_port() {
+    let sandbox = Sandbox::new();
+    let mut holders = Vec::new();
+    for process in [GATEWAY, MEDIA, POSTGRES] {
+        let moved = sandbox.ports[process] + 1;
+        // One that another process holds is as taken.
+        holders.extend(TcpListener::bind(("127.0.0.1", moved)));
+    }
+    let (status, errors) = sandbox.start(&["up", "--port-offset", "1"]).end();
+    assert_eq!(status.code(), Some(1));
+    for process in [GATEWAY, MEDIA, POSTGRES] {
+        let moved = sandbox.ports[process] + 1;
+        assert!(
+            errors.contains(&format!("port {moved} is taken")),
+            "{errors}"
+        );
+    }
 }
 
 #[test]

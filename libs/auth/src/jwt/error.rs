@@ -10,6 +10,8 @@ use quartet_common::problem::Problem;
 pub enum JwtError {
     #[error("the access token is missing")]
     Missing,
+    #[error("Authorization must be `Bearer` and one access token")]
+    NoBearer,
     #[error("the access token is not a JWT")]
     Malformed,
     #[error("the access token has expired")]

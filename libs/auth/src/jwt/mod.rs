@@ -34,7 +34,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use claims::Claims;
 pub use error::JwtError;
 use keys::{Key, KeySet};
-use remote::Remote;
+use remote::RemoteKeySet;
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -52,18 +52,18 @@ struct Inner {
     clock: Clock,
     settings: Jwt,
     /// `None`: the keys are set, not fetched.
-    remote: Option<Remote>,
-    keys: ArcSwapOption<Installed>,
-    verified: Cache<Box<str>, Verified>,
+    remote: Option<RemoteKeySet>,
+    keys: ArcSwapOption<InstalledKeys>,
+    verified: Cache<Box<str>, VerifiedToken>,
 }
 
-struct Installed {
+struct InstalledKeys {
     keys: KeySet,
     at: DateTime<Utc>,
 }
 
 #[derive(Clone)]
-struct Verified {
+struct VerifiedToken {
     key: Arc<Key>,
     claims: Arc<Claims>,
 }
@@ -90,7 +90,7 @@ impl JwtVerifier {
                 "must be set unless jwt.hs256_secret is",
             )),
             (Some(url), None) => {
-                let remote = Remote::new(url.clone(), clock.clone())
+                let remote = RemoteKeySet::new(url.clone(), clock.clone())
                     .map_err(|error| ConfigError::invalid("jwt.jwks_url", error.to_string()))?;
                 Ok(Self::with(settings, clock, Some(remote), None))
             }
@@ -106,15 +106,20 @@ impl JwtVerifier {
         Self::with(settings, clock, None, None)
     }
 
-    fn with(settings: &Jwt, clock: Clock, remote: Option<Remote>, keys: Option<KeySet>) -> Self {
+    fn with(
+        settings: &Jwt,
+        clock: Clock,
+        remote: Option<RemoteKeySet>,
+        keys: Option<KeySet>,
+    ) -> Self {
         let at = clock.now();
-        let keys = keys.map(|keys| Installed { keys, at });
+        let keys = keys.map(|keys| InstalledKeys { keys, at });
         Self(Arc::new(Inner {
             clock,
             settings: settings.clone(),
             remote,
             keys: ArcSwapOption::from_pointee(keys),
-            verified: Cache::<Box<str>, Verified>::builder()
+            verified: Cache::<Box<str>, VerifiedToken>::builder()
                 .max_capacity(CACHE_BYTES)
                 .weigher(|token, _| weight(token.len()))
                 .build(),
@@ -134,6 +139,15 @@ impl JwtVerifier {
     /// Starts to fetch the keys, so that the first request finds them.
     pub fn prefetch(&self) {
         if let Some(remote) = &self.0.remote {
+            remote.start(self.installer());
+        }
+    }
+
+    /// [`prefetch`](Self::prefetch), unless there has been a fetch.
+    pub fn prefetch_once(&self) {
+        if let Some(remote) = &self.0.remote
+            && !remote.has_tried()
+        {
             remote.start(self.installer());
         }
     }
@@ -163,8 +177,14 @@ impl JwtVerifier {
     /// are fetched.
     pub fn notices(&self) -> Vec<String> {
         if self.current_keys().is_none() {
+            let has_tried = self.0.remote.as_ref().is_none_or(RemoteKeySet::has_tried);
             self.prefetch();
-            return vec!["there are no signing keys".to_owned()];
+            let notice = if has_tried {
+                "there are no signing keys"
+            } else {
+                "the signing keys have not been fetched yet"
+            };
+            return vec![notice.to_owned()];
         }
         let overdue = self.overdue().map(|age| {
             let seconds = age.num_seconds();
@@ -198,7 +218,7 @@ impl JwtVerifier {
         Ok(claims)
     }
 
-    async fn verify_uncached(&self, token: &str) -> Result<Verified, JwtError> {
+    async fn verify_uncached(&self, token: &str) -> Result<VerifiedToken, JwtError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(JwtError::Malformed);
         }
@@ -218,7 +238,7 @@ impl JwtVerifier {
         claims.check()?;
         self.check_times(&claims)?;
         let claims = Arc::new(claims);
-        Ok(Verified { key, claims })
+        Ok(VerifiedToken { key, claims })
     }
 
     fn validation(&self, key: &Key) -> Validation {
@@ -273,7 +293,7 @@ impl JwtVerifier {
     }
 
     /// The keys, fetched if there are none that may be trusted.
-    async fn trusted_keys(&self) -> Result<Arc<Installed>, JwtError> {
+    async fn trusted_keys(&self) -> Result<Arc<InstalledKeys>, JwtError> {
         if let Some(installed) = self.current_keys() {
             return Ok(installed);
         }
@@ -285,7 +305,7 @@ impl JwtVerifier {
     }
 
     /// The keys that may be trusted now. Starts to fetch new ones when these are old.
-    fn current_keys(&self) -> Option<Arc<Installed>> {
+    fn current_keys(&self) -> Option<Arc<InstalledKeys>> {
         let installed = self.0.keys.load_full()?;
         let Some(remote) = &self.0.remote else {
             return Some(installed);
@@ -313,12 +333,12 @@ impl Inner {
         let previous = self.keys.load_full();
         let keys = KeySet::from_jwks(keys, previous.as_deref().map(|it| &it.keys));
         let at = self.clock.now();
-        self.keys.store(Some(Arc::new(Installed { keys, at })));
+        self.keys.store(Some(Arc::new(InstalledKeys { keys, at })));
     }
 
     /// Time since the keys were fetched. The wall clock may have been set back since then: that
     /// must not make keys younger.
-    fn age(&self, installed: &Installed) -> TimeDelta {
+    fn age(&self, installed: &InstalledKeys) -> TimeDelta {
         (self.clock.now() - installed.at).abs()
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The fetch is a task of its own: a waiter that leaves does not cancel it, and one that has waited
-//! for two seconds gives up although it goes on. A slow or absent issuer therefore costs a request
+//! for two seconds gives up although the fetch continues. A slow or absent issuer therefore costs a request
 //! at most that, however many requests there are; without the shared task they would fetch one
 //! after the other, each with the full timeout.
 
@@ -51,7 +51,7 @@ type Outcome = Result<(), FetchError>;
 
 /// The address of a key set. Clones share the fetch.
 #[derive(Clone)]
-pub(super) struct Remote {
+pub(super) struct RemoteKeySet {
     url: Url,
     client: reqwest::Client,
     clock: Clock,
@@ -64,7 +64,7 @@ struct State {
     last: Option<(DateTime<Utc>, Outcome)>,
 }
 
-impl Remote {
+impl RemoteKeySet {
     pub(super) fn new(url: Url, clock: Clock) -> Result<Self, reqwest::Error> {
         let mut client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
@@ -83,7 +83,7 @@ impl Remote {
     }
 
     /// Fetches, unless the last outcome is recent or a fetch is running, and waits for the outcome.
-    /// `install` gets the keys before anybody learns of the success.
+    /// `install` gets the keys before any waiter learns of the success.
     pub(super) async fn get(&self, install: impl FnOnce(&JwkSet) + Send + 'static) -> Outcome {
         let running = match self.join(install) {
             Ok(running) => running,
@@ -97,6 +97,12 @@ impl Remote {
     /// Starts a fetch, unless the last outcome is recent or a fetch is running.
     pub(super) fn start(&self, install: impl FnOnce(&JwkSet) + Send + 'static) {
         drop(self.join(install));
+    }
+
+    /// Whether a fetch has ended, with keys or without.
+    pub(super) fn has_tried(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last.is_some()
     }
 
     /// The fetch that is running or now starts, or the outcome of the last one.

@@ -4,12 +4,12 @@ use chrono::TimeDelta;
 use quartet_testing::Issuer;
 use serde_json::json;
 
-use crate::support::{Published, clock};
+use crate::support::{PublishedKeys, clock};
 
 #[tokio::test]
 async fn a_clock_set_back_makes_keys_neither_younger_nor_unavailable() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.publish(&issuer);
     let verifier = published.verifier(&issuer, &clock);
     let exp = clock.now().timestamp() + 7 * 86_400;

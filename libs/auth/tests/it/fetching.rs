@@ -9,7 +9,7 @@ use quartet_auth::jwt::{Claims, JwtError, JwtVerifier};
 use quartet_testing::Issuer;
 use serde_json::json;
 
-use crate::support::{Published, clock};
+use crate::support::{PublishedKeys, clock};
 
 fn is_unavailable(result: &Result<Arc<Claims>, JwtError>) -> bool {
     matches!(result, Err(JwtError::KeysUnavailable(_)))
@@ -18,7 +18,7 @@ fn is_unavailable(result: &Result<Arc<Claims>, JwtError>) -> bool {
 #[tokio::test]
 async fn requests_share_one_fetch_of_a_server_that_never_responds() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.hold();
     let verifier = published.verifier(&issuer, &clock);
     let tokens: Vec<String> = (0..30).map(|n| issuer.token(&format!("usr_{n}"))).collect();
@@ -37,7 +37,7 @@ async fn requests_share_one_fetch_of_a_server_that_never_responds() {
 #[tokio::test]
 async fn a_failure_is_remembered_and_not_for_long() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     let verifier = published.verifier(&issuer, &clock);
     for n in 0..50 {
         let result = verifier.verify(&issuer.token(&format!("usr_{n}"))).await;
@@ -57,7 +57,7 @@ async fn a_failure_is_remembered_and_not_for_long() {
 #[tokio::test]
 async fn a_request_that_leaves_does_not_cancel_the_fetch_of_the_others() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.publish(&issuer);
     let gate = published.hold();
     let verifier = published.verifier(&issuer, &clock);
@@ -74,7 +74,7 @@ async fn a_request_that_leaves_does_not_cancel_the_fetch_of_the_others() {
 #[tokio::test]
 async fn keys_are_fetched_before_the_first_request() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.publish(&issuer);
     let verifier = published.verifier(&issuer, &clock);
     verifier.prefetch();
@@ -86,7 +86,7 @@ async fn keys_are_fetched_before_the_first_request() {
 #[tokio::test]
 async fn keys_are_fetched_once_and_kept_while_the_issuer_is_away() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.publish(&issuer);
     let verifier = published.verifier(&issuer, &clock);
     let tokens: Vec<String> = (0..50).map(|n| issuer.token(&format!("usr_{n}"))).collect();
@@ -106,7 +106,7 @@ async fn keys_are_fetched_once_and_kept_while_the_issuer_is_away() {
 #[tokio::test]
 async fn keys_are_not_trusted_for_longer_than_a_day() {
     let clock = clock();
-    let (issuer, published) = (Issuer::new(clock.clone()), Published::start().await);
+    let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
     published.publish(&issuer);
     let verifier = published.verifier(&issuer, &clock);
     let exp = clock.now().timestamp() + 7 * 86_400;

@@ -24,7 +24,7 @@ pub(crate) fn clock() -> Clock {
 
 /// Publishes keys over a real socket, and misbehaves on demand.
 #[derive(Clone)]
-pub(crate) struct Published {
+pub(crate) struct PublishedKeys {
     keys: Arc<Mutex<Option<serde_json::Value>>>,
     asked: Arc<AtomicUsize>,
     /// A permit lets one response out.
@@ -33,7 +33,7 @@ pub(crate) struct Published {
     address: SocketAddr,
 }
 
-impl Published {
+impl PublishedKeys {
     /// A server without keys: it responds 503.
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,8 @@
-//! Bounds of numbers.
+//! Bounds of numbers, and of what a URL may be.
 
 use std::{fmt::Display, ops::RangeInclusive};
+
+use url::Url;
 
 use super::error::ConfigError;
 
@@ -32,4 +34,18 @@ pub fn at_least<T: PartialOrd + Display>(key: &str, value: T, min: T) -> Result<
         return Ok(());
     }
     Err(ConfigError::invalid(key, format!("must be at least {min}")))
+}
+
+/// Requires a URL to be one that requests can be sent to.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the schemes.
+pub fn http(key: &str, url: &Url) -> Result<(), ConfigError> {
+    if matches!(url.scheme(), "http" | "https") {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        "must begin with http:// or https://",
+    ))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::key::variable;
 
-/// One error in the configuration, in one line that names the key and where its value comes from.
+/// Errors in the configuration, each in a line that names the key and where its value comes from.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{origin}cannot read {path}: {source}")]
@@ -25,6 +25,8 @@ pub enum ConfigError {
         origin: String,
         message: String,
     },
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<ConfigError>),
 }
 
 impl ConfigError {
@@ -35,5 +37,33 @@ impl ConfigError {
             origin: variable(key),
             message: message.into(),
         }
+    }
+
+    /// One error for all of them; `None` if there is none.
+    pub fn of(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all: Vec<Self> = errors.into_iter().flat_map(Self::each).collect();
+        match all.len() {
+            0 | 1 => all.pop(),
+            _ => Some(Self::Several(all)),
+        }
+    }
+
+    /// The errors that it consists of.
+    pub fn each(self) -> Vec<Self> {
+        match self {
+            Self::Several(errors) => errors,
+            one => vec![one],
+        }
+    }
+}
+
+/// Whether all rules hold.
+///
+/// # Errors
+/// Every rule that is broken, not just the first.
+pub fn all(rules: impl IntoIterator<Item = Result<(), ConfigError>>) -> Result<(), ConfigError> {
+    match ConfigError::of(rules.into_iter().filter_map(Result::err)) {
+        None => Ok(()),
+        Some(errors) => Err(errors),
     }
 }

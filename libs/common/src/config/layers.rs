@@ -1,4 +1,7 @@
 //! Merges the layers, and remembers where each value comes from.
+//!
+//! A key that does not exist and a variable that is no value of its key are noted and left aside, so that
+//! they are reported together with what [`Layers::read`] finds.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +11,6 @@ use std::{
     path::Path,
 };
 
-use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{
@@ -59,13 +61,24 @@ pub struct Schema<'s> {
 /// All layers in one table.
 #[derive(Debug)]
 pub struct Layers<'f> {
-    settings: Table,
+    pub(super) settings: Table,
     /// Path and text of the file.
     file: Option<(&'f Path, &'f str)>,
     /// The variable that set a key.
     variables: BTreeMap<String, String>,
     /// Variables of Kubernetes, which are no settings.
     passed_over: Vec<String>,
+    /// What stands in for a value that does not fit its type.
+    pub(super) defaults: Table,
+    /// Keys and messages of what could not be merged.
+    pub(super) unmerged: Vec<Unmerged>,
+}
+
+/// A key that does not exist, or a variable whose text is no value of its key.
+#[derive(Debug)]
+pub(super) enum Unmerged {
+    Unknown { origin: String, key: String },
+    Invalid { key: String, message: String },
 }
 
 impl<'s> Schema<'s> {
@@ -81,7 +94,7 @@ impl<'s> Schema<'s> {
 
 impl<'f> Layers<'f> {
     /// # Errors
-    /// The first key that does not exist or text that cannot be parsed.
+    /// A text that cannot be parsed, or a file that cannot be read.
     pub fn merge(
         schema: Schema<'_>,
         file: Option<(&'f Path, &'f str)>,
@@ -104,19 +117,16 @@ impl<'f> Layers<'f> {
     ) -> Result<Self, ConfigError> {
         let mut settings = Table::new();
         for text in schema.defaults {
-            merge(
-                &mut settings,
-                parse(text, "embedded defaults")?,
-                "",
-                &|_| true,
-            )
-            .expect("every key may be added");
+            let text = parse(text, "embedded defaults")?;
+            merge(&mut settings, text, "", &|_| true, &mut Vec::new());
         }
         let mut layers = Self {
+            defaults: settings.clone(),
             settings,
             file,
             variables: BTreeMap::new(),
             passed_over: Vec::new(),
+            unmerged: Vec::new(),
         };
         let own = match file {
             Some((path, text)) => parse(text, &path.display().to_string())?,
@@ -133,9 +143,16 @@ impl<'f> Layers<'f> {
             let table = key.split('.').next().unwrap_or_default();
             schema.open_tables.contains(&table)
         };
-        if let Err(key) = merge(&mut layers.settings, own, "", &is_open) {
-            let origin = layers.origin(&key);
-            return Err(ConfigError::Unknown { origin, key });
+        let mut unknown = Vec::new();
+        merge(&mut layers.settings, own, "", &is_open, &mut unknown);
+        let mut unknown: Vec<_> = unknown
+            .into_iter()
+            .map(|key| (layers.place(&key), key))
+            .collect();
+        unknown.sort();
+        for (place, key) in unknown {
+            let origin = layers.named(place);
+            layers.unmerged.push(Unmerged::Unknown { origin, key });
         }
         layers.apply(environment, read)?;
         Ok(layers)
@@ -144,15 +161,6 @@ impl<'f> Layers<'f> {
     /// Every setting with its value.
     pub fn settings(&self) -> Settings {
         Settings::new(self.settings.clone(), self.passed_over.clone())
-    }
-
-    /// # Errors
-    /// The first value that does not fit its type.
-    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        serde_path_to_error::deserialize(self.settings.clone()).map_err(|error| {
-            let key = error.path().to_string();
-            self.invalid(&key, in_words(error.into_inner().message()))
-        })
     }
 
     /// An error with the origin of the key's value.
@@ -178,13 +186,21 @@ impl<'f> Layers<'f> {
         if let Some((_, variable)) = variable {
             return variable.clone();
         }
-        let located = self
-            .file
-            .and_then(|(path, text)| Some((path, locate(text, key)?)));
-        located.map_or_else(
-            || DEFAULT.to_owned(),
-            |(path, (line, column))| format!("{}:{line}:{column}", path.display()),
-        )
+        self.named(self.place(key))
+    }
+
+    /// Line and column in the file.
+    fn place(&self, key: &str) -> Option<(usize, usize)> {
+        self.file.and_then(|(_, text)| locate(text, key))
+    }
+
+    fn named(&self, place: Option<(usize, usize)>) -> String {
+        match (self.file, place) {
+            (Some((path, _)), Some((line, column))) => {
+                format!("{}:{line}:{column}", path.display())
+            }
+            _ => DEFAULT.to_owned(),
+        }
     }
 
     fn apply(&mut self, environment: &Environment, read: ReadFile<'_>) -> Result<(), ConfigError> {
@@ -195,7 +211,7 @@ impl<'f> Layers<'f> {
         for (alias, key) in ALIASES {
             if let (Some(value), true) = (environment.get(alias), keys.contains_key(&variable(key)))
             {
-                self.set(key, value, alias)?;
+                self.set(key, value, alias);
             }
         }
         let names_file = |name: &str| environment.get(name).is_some_and(|file| !file.is_empty());
@@ -216,25 +232,23 @@ impl<'f> Layers<'f> {
             match (keys.get(name), from_file) {
                 // The file wins, whichever of the two comes first.
                 (Some(_), _) if names_file(&format!("{name}_FILE")) => {}
-                (Some(key), _) => self.set(key, value, name)?,
+                (Some(key), _) => self.set(key, value, name),
                 // Set to nothing, as by `${NAME:-}` in a Compose file.
                 (None, Some(_)) if value.is_empty() => {}
                 (None, Some(key)) => {
                     let text = read(Path::new(value), name)?;
-                    self.set(key, text.trim_end_matches(['\n', '\r']), name)?;
+                    self.set(key, text.trim_end_matches(['\n', '\r']), name);
                 }
-                (None, None) => {
-                    return Err(ConfigError::Unknown {
-                        origin: "environment".to_owned(),
-                        key: name.clone(),
-                    });
-                }
+                (None, None) => self.unmerged.push(Unmerged::Unknown {
+                    origin: "environment".to_owned(),
+                    key: name.clone(),
+                }),
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &str, text: &str, variable: &str) -> Result<(), ConfigError> {
+    fn set(&mut self, key: &str, text: &str, variable: &str) {
         let (parents, name) = key.rsplit_once('.').unwrap_or(("", key));
         let mut parents = parents.split('.').filter(|parent| !parent.is_empty());
         let table = parents
@@ -242,14 +256,24 @@ impl<'f> Layers<'f> {
                 table.get_mut(parent)?.as_table_mut()
             })
             .expect("keys come from the table itself");
-        let value = typed(&table[name], text).map_err(|message| ConfigError::Invalid {
-            key: key.to_owned(),
-            origin: variable.to_owned(),
-            message: message.to_owned(),
-        })?;
-        table.insert(name.to_owned(), value);
+        match typed(&table[name], text) {
+            Ok(value) => drop(table.insert(name.to_owned(), value)),
+            Err(message) => self.unmerged.push(Unmerged::Invalid {
+                key: key.to_owned(),
+                message: message.to_owned(),
+            }),
+        }
         self.variables.insert(key.to_owned(), variable.to_owned());
-        Ok(())
+    }
+}
+
+impl Unmerged {
+    /// The key whose value is not known.
+    pub(super) fn key(&self) -> Option<String> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Invalid { key, .. } => Some(key.clone()),
+        }
     }
 }
 
@@ -313,43 +337,25 @@ pub(super) fn has_settings(file: &str) -> bool {
     table.map_or(true, |table| table.values().any(has_value))
 }
 
-/// # Errors
-/// The first key that does not exist and may not be added.
+/// Notes the keys that do not exist and may not be added.
 fn merge(
     into: &mut Table,
     from: Table,
     prefix: &str,
     may_add: &dyn Fn(&str) -> bool,
-) -> Result<(), String> {
+    unknown: &mut Vec<String>,
+) {
     for (name, value) in from {
         let key = format!("{prefix}{name}");
         match (into.get_mut(&name), value) {
             (Some(Value::Table(known)), Value::Table(value)) => {
-                merge(known, value, &format!("{key}."), may_add)?;
+                merge(known, value, &format!("{key}."), may_add, unknown);
             }
-            (None, _) if !may_add(&key) => return Err(key),
+            (None, _) if !may_add(&key) => unknown.push(key),
             (_, value) => {
                 into.insert(name, value);
             }
         }
-    }
-    Ok(())
-}
-
-/// Serde names the types of Rust, which operators do not know.
-fn in_words(message: &str) -> String {
-    let unsigned = ["u8", "u16", "u32", "u64", "usize"];
-    match message.rsplit_once("expected ") {
-        Some((head, kind)) if unsigned.contains(&kind) => {
-            let max = match kind {
-                "u8" => u8::MAX.into(),
-                "u16" => u16::MAX.into(),
-                "u32" => u32::MAX.into(),
-                _ => i64::MAX as u64,
-            };
-            format!("{head}expected an integer from 0 to {max}")
-        }
-        _ => message.to_owned(),
     }
 }
 

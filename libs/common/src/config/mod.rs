@@ -11,6 +11,7 @@ mod error;
 mod key;
 mod kubernetes;
 mod layers;
+mod reading;
 mod reference;
 mod sections;
 mod source;
@@ -21,16 +22,16 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-pub use bounds::{at_least, within};
+pub use bounds::{at_least, http, within};
 pub use changes::Settings;
-pub use error::ConfigError;
+pub use error::{ConfigError, all};
 pub use key::environment;
 pub use layers::{Environment, Layers, ReadFile, Schema, read};
 pub use reference::{Setting, render_help, render_markdown, settings};
 pub use sections::{
     Database, Jwt, OtlpProtocol, Server, Telemetry, Worker, empty_as_none, networks,
 };
-pub use sources::{Sources, Texts};
+pub use sources::{ConfigTexts, Sources};
 pub use watch::Watch;
 
 /// The defaults of the common sections, for services that have a database.
@@ -50,7 +51,7 @@ pub fn load<T: DeserializeOwned>(
 
 /// A configuration, and the values that it consists of.
 #[derive(Clone, Debug)]
-pub struct Loaded<T> {
+pub struct LoadedConfig<T> {
     pub config: T,
     pub settings: Settings,
 }
@@ -64,7 +65,7 @@ pub fn load_checked<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
-) -> Result<Loaded<T>, ConfigError> {
+) -> Result<LoadedConfig<T>, ConfigError> {
     let sources = Sources::new(file.map(Into::into), environment.into_iter().collect());
     let texts = sources.read()?;
     load_texts(defaults, &sources, &texts, check)
@@ -77,22 +78,17 @@ pub fn load_checked<T: DeserializeOwned>(
 pub fn load_texts<T: DeserializeOwned>(
     defaults: &[&str],
     sources: &Sources,
-    texts: &Texts,
+    texts: &ConfigTexts,
     check: impl FnOnce(&T) -> Result<(), ConfigError>,
-) -> Result<Loaded<T>, ConfigError> {
+) -> Result<LoadedConfig<T>, ConfigError> {
     let layers = sources.layers(Schema::closed(defaults), texts)?;
-    let config = layers.deserialize()?;
-    match check(&config) {
-        Ok(()) => Ok(Loaded {
+    layers.read(|config| match check(&config) {
+        Ok(()) => Ok(LoadedConfig {
             config,
             settings: layers.settings(),
         }),
-        // What is not set is set by its variable.
-        Err(ConfigError::Invalid { key, message, .. }) if layers.is_set(&key) => {
-            Err(layers.invalid(&key, message))
-        }
-        Err(other) => Err(other),
-    }
+        Err(error) => Err(error),
+    })
 }
 
 #[cfg(test)]
@@ -203,8 +199,7 @@ mod tests {
             (
                 "QUARTET_LIMIT",
                 "999",
-                "setting `limit` (QUARTET_LIMIT): invalid value: integer `999`, expected an integer \
-                 from 0 to 255",
+                "setting `limit` (QUARTET_LIMIT): must be an integer from 0 to 255",
             ),
             (
                 "QUARTET_LIMIT",
@@ -223,23 +218,87 @@ mod tests {
     fn errors_in_a_file_have_line_and_column() {
         let cases = [
             ("limit = ", "FILE:1:9: "),
-            ("\nlimit = 999\n", "setting `limit` (FILE:2:1): invalid"),
+            (
+                "\nlimit = 999\n",
+                "setting `limit` (FILE:2:1): must be an integer from 0 to 255",
+            ),
             (
                 "[part]\n  kay = 1\n",
                 "FILE:2:3: unknown setting `part.kay`",
             ),
             (
                 "names = [\n \"a\",\n 1]\n",
-                "setting `names[1]` (FILE:3:2): invalid",
+                "setting `names[1]` (FILE:3:2): must be a string",
             ),
         ];
         for (text, expected) in cases {
             let file = Some((Path::new("FILE"), text));
             let layers = Layers::merge(Schema::closed(&[DEFAULTS]), file, &Environment::new());
-            let error = layers.and_then(|layers| layers.deserialize::<Sample>());
+            let error = layers.and_then(|layers| layers.read(Ok::<Sample, _>));
             let message = error.unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    /// Reads a file and variables, with a rule for two settings.
+    fn errors(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+        let file = Some((Path::new("FILE"), text));
+        let environment = environment.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        let layers = Layers::merge(Schema::closed(&[DEFAULTS]), file, &environment.collect());
+        let outcome = layers.unwrap().read(|sample: Sample| {
+            let limit = within("limit", sample.limit, 1..=5);
+            let key = sample.part.key.is_none_or(|key| key.len() > 3);
+            let rule = "must be longer than limit is wide";
+            let key = key
+                .then_some(())
+                .ok_or_else(|| ConfigError::invalid("part.key", rule));
+            all([limit, key])
+        });
+        let error = outcome.unwrap_err();
+        error.each().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_error_is_reported_once() {
+        let text = "limt = 1\nlimit = \"s3cret\"\nnames = [1, \"a\"]\n[part]\nkay = 1\n";
+        let found = errors(text, &[("QUARTET_PART_KEY", "abc"), ("QUARTET_PRT", "x")]);
+        assert_eq!(
+            found,
+            [
+                "FILE:1:1: unknown setting `limt`",
+                "FILE:5:1: unknown setting `part.kay`",
+                "environment: unknown setting `QUARTET_PRT`",
+                "setting `limit` (FILE:2:1): must be an integer from 0 to 255",
+                "setting `names[0]` (FILE:3:10): must be a string",
+                // That of `part.key` speaks of `limit`, whose value is not known.
+            ]
+        );
+        let found = errors("limit = 9\n", &[("QUARTET_PART_KEY", "abc")]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        let found = errors(
+            "names = 5\n",
+            &[("QUARTET_LIMIT", "x"), ("QUARTET_PRT", "x")],
+        );
+        assert_eq!(
+            found,
+            [
+                "setting `limit` (QUARTET_LIMIT): must be an integer",
+                "environment: unknown setting `QUARTET_PRT`",
+                "setting `names` (FILE:1:1): must be an array",
+            ]
+        );
+        let found = errors("limit = 9\nnames = 5\n", &[]);
+        assert_eq!(
+            found[1], "setting `limit` (FILE:1:1): must be between 1 and 5",
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn the_number_of_errors_is_bounded() {
+        let lines: Vec<String> = (0..200).map(|n| format!("x{n} = 1")).collect();
+        let found = errors(&lines.join("\n"), &[]);
+        assert_eq!(found.len(), 100);
     }
 
     #[test]
@@ -273,7 +332,7 @@ mod tests {
             let environment = environment.iter().map(|(k, v)| ((*k).into(), (*v).into()));
             let file = Some((Path::new("FILE"), text));
             let layers = Layers::merge(schema, file, &environment.collect()).unwrap();
-            let table: toml::Table = layers.deserialize().unwrap();
+            let table: toml::Table = layers.read(Ok).unwrap();
             table.get("things").map(ToString::to_string)
         };
         let both = keys("[things.b]\nsize = 2\n", &[("QUARTET_THINGS_B_SIZE", "3")]);

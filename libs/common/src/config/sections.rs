@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml::Value;
 use url::Url;
 
-use super::{bounds::within, error::ConfigError};
+use super::{
+    bounds::{http, within},
+    error::{ConfigError, all},
+};
 use crate::net::TrustedProxies;
 
 /// A longer timeout is a mistake.
@@ -106,60 +109,48 @@ impl Server {
     }
 
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
-            "server.body_limit_bytes",
-            self.body_limit_bytes,
-            1..=MAX_BODY_BYTES,
-        )?;
-        for (key, seconds) in [
-            (
+        let timeout = |key, seconds| within(key, seconds, 1..=MAX_TIMEOUT_SECONDS);
+        let grace = |key, seconds| within(key, seconds, 0..=MAX_TIMEOUT_SECONDS);
+        let (body, connections) = (self.body_limit_bytes, self.max_connections);
+        all([
+            within("server.body_limit_bytes", body, 1..=MAX_BODY_BYTES),
+            timeout(
                 "server.request_timeout_seconds",
                 self.request_timeout_seconds,
             ),
-            ("server.body_timeout_seconds", self.body_timeout_seconds),
-            ("server.header_timeout_seconds", self.header_timeout_seconds),
-        ] {
-            within(key, seconds, 1..=MAX_TIMEOUT_SECONDS)?;
-        }
-        for (key, seconds) in [
-            ("server.drain_seconds", self.drain_seconds),
-            ("server.shutdown_grace_seconds", self.shutdown_grace_seconds),
-        ] {
-            within(key, seconds, 0..=MAX_TIMEOUT_SECONDS)?;
-        }
-        within(
-            "server.max_connections",
-            self.max_connections,
-            1..=MAX_CONNECTIONS,
-        )
+            timeout("server.body_timeout_seconds", self.body_timeout_seconds),
+            timeout("server.header_timeout_seconds", self.header_timeout_seconds),
+            grace("server.drain_seconds", self.drain_seconds),
+            grace("server.shutdown_grace_seconds", self.shutdown_grace_seconds),
+            within("server.max_connections", connections, 1..=MAX_CONNECTIONS),
+        ])
     }
 }
 
 impl Database {
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
-            "database.max_connections",
-            self.max_connections,
-            1..=MAX_DATABASE_CONNECTIONS,
-        )?;
+        let timeout = |key, seconds| within(key, seconds, 1..=MAX_TIMEOUT_SECONDS);
         let lag = self.read_max_lag_seconds;
-        within("database.read_max_lag_seconds", lag, 2..=MAX_LAG_SECONDS)?;
-        let timeout = self.acquire_timeout_seconds;
-        within(
-            "database.acquire_timeout_seconds",
-            timeout,
-            1..=MAX_TIMEOUT_SECONDS,
-        )?;
-        let timeout = self.statement_timeout_seconds;
-        within(
-            "database.statement_timeout_seconds",
-            timeout,
-            1..=MAX_TIMEOUT_SECONDS,
-        )
+        all([
+            within(
+                "database.max_connections",
+                self.max_connections,
+                1..=MAX_DATABASE_CONNECTIONS,
+            ),
+            within("database.read_max_lag_seconds", lag, 2..=MAX_LAG_SECONDS),
+            timeout(
+                "database.acquire_timeout_seconds",
+                self.acquire_timeout_seconds,
+            ),
+            timeout(
+                "database.statement_timeout_seconds",
+                self.statement_timeout_seconds,
+            ),
+        ])
     }
 }
 
@@ -186,43 +177,55 @@ impl PartialEq for Jwt {
 
 impl Jwt {
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
-            "jwt.jwks_refresh_seconds",
-            self.jwks_refresh_seconds,
-            1..=MAX_TIMEOUT_SECONDS,
-        )?;
-        within(
-            "jwt.leeway_seconds",
-            self.leeway_seconds,
-            0..=MAX_LEEWAY_SECONDS,
-        )
+        all([
+            self.jwks_url
+                .as_ref()
+                .map_or(Ok(()), |url| http("jwt.jwks_url", url)),
+            within(
+                "jwt.jwks_refresh_seconds",
+                self.jwks_refresh_seconds,
+                1..=MAX_TIMEOUT_SECONDS,
+            ),
+            within(
+                "jwt.leeway_seconds",
+                self.leeway_seconds,
+                0..=MAX_LEEWAY_SECONDS,
+            ),
+        ])
     }
 }
 
 impl Worker {
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within("worker.concurrency", self.concurrency, 1..=100)?;
-        within(
-            "worker.poll_interval_ms",
-            self.poll_interval_ms,
-            100..=60_000,
-        )
+        all([
+            within("worker.concurrency", self.concurrency, 1..=100),
+            within(
+                "worker.poll_interval_ms",
+                self.poll_interval_ms,
+                100..=60_000,
+            ),
+        ])
     }
 }
 
 impl Telemetry {
     /// # Errors
-    /// The first setting out of bounds.
+    /// Every setting out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
-            "telemetry.trace_sample_ratio",
-            self.trace_sample_ratio,
-            0.0..=1.0,
-        )
+        all([
+            self.otlp_endpoint
+                .as_ref()
+                .map_or(Ok(()), |url| http("telemetry.otlp_endpoint", url)),
+            within(
+                "telemetry.trace_sample_ratio",
+                self.trace_sample_ratio,
+                0.0..=1.0,
+            ),
+        ])
     }
 }
 

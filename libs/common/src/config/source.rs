@@ -51,7 +51,7 @@ fn entry<'t, 'i>(
 }
 
 /// `routes.core.methods[1]` as `routes`, `core`, `methods`, `1`.
-fn steps(key: &str) -> Vec<String> {
+pub(super) fn steps(key: &str) -> Vec<String> {
     key.split(['.', '['])
         .map(|step| step.trim_end_matches(']').to_owned())
         .filter(|step| !step.is_empty())

@@ -19,20 +19,20 @@ pub struct Sources {
 
 /// The text of every file that the configuration comes from.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Texts {
+pub struct ConfigTexts {
     /// Empty without a file.
     file: String,
     /// By the `*_FILE` variable that names the file.
     secrets: BTreeMap<String, String>,
 }
 
-impl fmt::Debug for Texts {
+impl fmt::Debug for ConfigTexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Texts").finish_non_exhaustive()
     }
 }
 
-impl Texts {
+impl ConfigTexts {
     /// The text of a configuration file, without secrets.
     pub fn of_file(text: &str) -> Self {
         Self {
@@ -66,8 +66,9 @@ impl Sources {
 
     /// # Errors
     /// When a file cannot be read.
-    pub fn read(&self) -> Result<Texts, ConfigError> {
-        self.read_again(&Texts::default()).map(|(texts, _)| texts)
+    pub fn read(&self) -> Result<ConfigTexts, ConfigError> {
+        self.read_again(&ConfigTexts::default())
+            .map(|(texts, _)| texts)
     }
 
     /// The texts, and the variables whose file is missing or empty although it was not before. Of
@@ -75,8 +76,11 @@ impl Sources {
     ///
     /// # Errors
     /// When the configuration file cannot be read, or a secret that has never been read.
-    pub fn read_again(&self, last: &Texts) -> Result<(Texts, Vec<String>), ConfigError> {
-        let mut texts = Texts::default();
+    pub fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
+        let mut texts = ConfigTexts::default();
         let mut kept = Vec::new();
         if let Some(file) = &self.file {
             texts.file = read(file, None)?;
@@ -111,7 +115,7 @@ impl Sources {
     pub fn layers<'t>(
         &'t self,
         schema: Schema<'_>,
-        texts: &'t Texts,
+        texts: &'t ConfigTexts,
     ) -> Result<Layers<'t>, ConfigError> {
         let file = self.file.as_deref().map(|path| (path, texts.file.as_str()));
         let secret = |path: &Path, variable: &str| match texts.secrets.get(variable) {

@@ -2,26 +2,26 @@
 //!
 //! Programs write a file in steps: `cp` and most editors empty it first. A text caught in between
 //! can be valid, and would then be in force for a moment: an empty file means the default routes.
-//! So a text counts only once it has been read twice alike, and a file without a setting never
+//! So a text counts only once two reads in a row are identical, and a file without a setting never
 //! replaces one that had some. Content is compared rather than time stamps, because Kubernetes swaps
 //! symbolic links and editors replace files. A text that was refused is not tried again.
 
-use super::Texts;
+use super::ConfigTexts;
 
 /// The texts that were read, compared with those that were tried.
 #[derive(Debug)]
 pub struct Watch {
     /// In force, or refused.
-    tried: Texts,
+    tried: ConfigTexts,
     /// Read once; tried when it is read again.
-    candidate: Option<Texts>,
+    candidate: Option<ConfigTexts>,
     /// A reload was asked for, so that even an unchanged text is tried.
     requested: bool,
 }
 
 impl Watch {
     /// Begins with the texts in force.
-    pub fn new(in_force: Texts) -> Self {
+    pub fn new(in_force: ConfigTexts) -> Self {
         Self {
             tried: in_force,
             candidate: None,
@@ -35,8 +35,8 @@ impl Watch {
         self.candidate = None;
     }
 
-    /// The texts to try, once they have been read twice alike.
-    pub fn observe(&mut self, read: Texts) -> Option<Texts> {
+    /// The texts to try, once two reads in a row are identical.
+    pub fn observe(&mut self, read: ConfigTexts) -> Option<ConfigTexts> {
         if !self.requested && read == self.tried {
             self.candidate = None;
             return None;
@@ -63,8 +63,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_tried_once_when_read_twice_alike() {
-        let text = Texts::of_file;
+    fn texts_are_tried_once_after_two_identical_reads() {
+        let text = ConfigTexts::of_file;
         let mut watch = Watch::new(text("a"));
         assert_eq!(watch.observe(text("a")), None);
         // Written in steps: each reading differs from the one before.
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_request_tries_an_unchanged_text_once() {
-        let text = Texts::of_file;
+        let text = ConfigTexts::of_file;
         let mut watch = Watch::new(text("a"));
         watch.request();
         assert_eq!(watch.observe(text("a")), None);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn only_a_file_with_content_can_be_emptied() {
-        let text = Texts::of_file;
+        let text = ConfigTexts::of_file;
         for empty in ["", " \n", "# a = 1\n", "[routes]\n[routes.a]\n"] {
             assert!(text("a = 1").is_emptied_by(&text(empty)), "{empty}");
             assert!(!text(empty).is_emptied_by(&text("")), "{empty}");

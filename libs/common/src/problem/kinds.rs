@@ -92,7 +92,7 @@ problem_kinds! {
     }
     pub NOT_FOUND = NOT_FOUND "not_found" "Resource not found" {
         when: "The resource does not exist or belongs to another user.",
-        then: "Do not repeat the request.",
+        then: "Check the id.",
     }
     pub NO_ROUTE = NOT_FOUND "no_route" "No such path" {
         when: "No operation has this path.",
@@ -110,7 +110,7 @@ problem_kinds! {
         when: "The first request with this idempotency key has not been completed yet.",
         then: "Send the request again after the time in `Retry-After`.",
     }
-    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Resource changed since it was read" {
+    pub PRECONDITION_FAILED = PRECONDITION_FAILED "precondition_failed" "Outdated version of the resource" {
         when: "`If-Match` does not list the current version of the resource.",
         then: "Read the resource again and decide whether the change still applies.",
     }

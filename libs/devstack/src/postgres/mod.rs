@@ -22,7 +22,7 @@ use crate::user::User;
 use crate::{port, secret};
 
 use cluster::Cluster;
-use options::Kind;
+use options::ClusterKind;
 pub use options::Options;
 use programs::{OLDEST_MAJOR, Programs};
 use psql::Psql;
@@ -35,11 +35,11 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 pub struct Postgres {
     admin: PostgresUrl,
     psql: Psql,
-    started: Option<Started>,
+    started: Option<StartedServer>,
 }
 
 #[derive(Debug)]
-struct Started {
+struct StartedServer {
     // Dropped first: the cluster removes the files of a throw-away server.
     server: Option<Process>,
     cluster: Cluster,
@@ -62,7 +62,7 @@ impl Postgres {
         Ok(Self {
             admin: cluster.admin_url(),
             psql: Psql::find(Some(&cluster.programs))?,
-            started: Some(Started {
+            started: Some(StartedServer {
                 server: Some(server),
                 cluster,
             }),
@@ -80,7 +80,7 @@ impl Postgres {
         Ok(Self {
             admin: cluster.admin_url(),
             psql: Psql::find(Some(&cluster.programs))?,
-            started: Some(Started {
+            started: Some(StartedServer {
                 server: Some(server),
                 cluster,
             }),
@@ -220,19 +220,19 @@ fn create_cluster(
     user: Option<User>,
 ) -> Result<Cluster> {
     let (base, scratch) = match &options.kind {
-        Kind::Kept { root, .. } => (place::kept(root, user.as_ref(), options.say)?, None),
-        Kind::ThrowAway => {
+        ClusterKind::Kept { root, .. } => (place::kept(root, user.as_ref(), options.say)?, None),
+        ClusterKind::ThrowAway => {
             let scratch = place::throw_away(user.as_ref())?;
             (scratch.path().to_owned(), Some(scratch))
         }
     };
     let (log, password, port) = match &options.kind {
-        Kind::Kept { root, port } => (
+        ClusterKind::Kept { root, port } => (
             root.join("logs/postgres.log"),
             secret::load_or_create(&root.join("secrets"), "postgres")?,
             *port,
         ),
-        Kind::ThrowAway => (
+        ClusterKind::ThrowAway => (
             base.join("postgres.log"),
             secret::random_hex()?,
             port::free()?,

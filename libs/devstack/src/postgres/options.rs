@@ -11,7 +11,7 @@ use crate::progress::{Say, silent};
 /// Which Postgres to use or start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub(super) kind: Kind,
+    pub(super) kind: ClusterKind,
     pub(super) named: Option<PostgresUrl>,
     pub(super) max_connections: u32,
     pub(super) say: Say,
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum ClusterKind {
     Kept { root: PathBuf, port: u16 },
     ThrowAway,
 }
@@ -31,7 +31,7 @@ impl Options {
     /// A server that already runs on this data is taken for a leftover and
     /// stopped, so callers must hold a lock on `root`.
     pub fn kept(root: impl Into<PathBuf>, port: u16) -> Self {
-        Self::new(Kind::Kept {
+        Self::new(ClusterKind::Kept {
             root: root.into(),
             port,
         })
@@ -42,11 +42,11 @@ impl Options {
     pub fn throw_away() -> Self {
         Self {
             max_connections: 300,
-            ..Self::new(Kind::ThrowAway)
+            ..Self::new(ClusterKind::ThrowAway)
         }
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(kind: ClusterKind) -> Self {
         Self {
             kind,
             named: None,
@@ -94,8 +94,8 @@ impl Options {
     /// the caller is root.
     pub fn data_directories(&self) -> Vec<PathBuf> {
         let places = match &self.kind {
-            Kind::Kept { root, .. } => place::candidates(root),
-            Kind::ThrowAway => Vec::new(),
+            ClusterKind::Kept { root, .. } => place::candidates(root),
+            ClusterKind::ThrowAway => Vec::new(),
         };
         places.into_iter().filter(|place| place.exists()).collect()
     }

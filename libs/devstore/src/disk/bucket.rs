@@ -10,7 +10,7 @@ use s3s::{S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
 use super::draft::hex;
-use super::record::{Meta, Record};
+use super::record::{ObjectMetadata, Record};
 use super::{Internal as _, now_ms, sync_directory, write_json};
 
 const FILE: &str = "bucket.json";
@@ -82,8 +82,8 @@ impl Bucket {
     }
 
     /// Metadata of every object whose key starts with `prefix`, in key order.
-    pub(crate) fn list(&self, prefix: &str) -> S3Result<BTreeMap<String, Meta>> {
-        let collect = || -> io::Result<BTreeMap<String, Meta>> {
+    pub(crate) fn list(&self, prefix: &str) -> S3Result<BTreeMap<String, ObjectMetadata>> {
+        let collect = || -> io::Result<BTreeMap<String, ObjectMetadata>> {
             let mut found = BTreeMap::new();
             for shard in fs::read_dir(self.objects())? {
                 for entry in fs::read_dir(shard?.path())? {

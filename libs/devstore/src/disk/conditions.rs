@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::record::Meta;
+use super::record::ObjectMetadata;
 
 /// Conditions of a read.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(crate) struct ReadConditions {
 
 impl ReadConditions {
     /// Fails with `PreconditionFailed` or `NotModified`.
-    pub(crate) fn check(&self, meta: &Meta) -> S3Result<()> {
+    pub(crate) fn check(&self, meta: &ObjectMetadata) -> S3Result<()> {
         // Dates on the wire have whole seconds.
         let modified = meta.modified_to_the_second();
         match (&self.if_match, &self.if_unmodified_since) {
@@ -43,7 +43,7 @@ pub(crate) struct WriteConditions {
 
 impl WriteConditions {
     /// Fails with `PreconditionFailed`, or `NoSuchKey` where nothing can match.
-    pub(super) fn check(&self, present: Option<&Meta>) -> S3Result<()> {
+    pub(super) fn check(&self, present: Option<&ObjectMetadata>) -> S3Result<()> {
         match (&self.if_match, present) {
             (Some(_), None) => {
                 return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
@@ -70,19 +70,19 @@ pub(crate) fn failed(condition: &str) -> S3Error {
     )
 }
 
-fn is_exactly(condition: &ETagCondition, meta: &Meta) -> bool {
+fn is_exactly(condition: &ETagCondition, meta: &ObjectMetadata) -> bool {
     condition
         .as_etag()
         .is_none_or(|etag| etag.strong_cmp(&meta.etag()))
 }
 
-fn covers(condition: &ETagCondition, meta: &Meta) -> bool {
+fn covers(condition: &ETagCondition, meta: &ObjectMetadata) -> bool {
     condition
         .as_etag()
         .is_none_or(|etag| etag.weak_cmp(&meta.etag()))
 }
 
-fn not_modified(meta: &Meta) -> S3Error {
+fn not_modified(meta: &ObjectMetadata) -> S3Error {
     let mut headers = HeaderMap::new();
     if let Ok(etag) = meta.etag().to_http_header() {
         headers.insert(ETAG, etag);

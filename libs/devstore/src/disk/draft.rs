@@ -15,7 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use tokio::sync::mpsc;
 
 use super::checksums::{Checksums, hasher};
-use super::record::{Headers, Meta, append_meta};
+use super::record::{Headers, ObjectMetadata, append_meta};
 use super::{Internal as _, now_ms, sync_directory};
 
 /// Chunks between the socket and the disk. With the chunk size this bounds the memory.
@@ -24,7 +24,7 @@ const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the client promised about the content, before or after sending it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Promised {
+pub(crate) struct DeclaredContent {
     pub(crate) length: Option<u64>,
     pub(crate) md5: Option<String>,
     pub(crate) checksums: Checksums,
@@ -81,7 +81,12 @@ impl Draft {
     }
 
     /// Compares the content with what was promised, and adds its metadata.
-    pub(crate) fn seal(self, key: &str, headers: Headers, promised: &Promised) -> S3Result<Sealed> {
+    pub(crate) fn seal(
+        self,
+        key: &str,
+        headers: Headers,
+        promised: &DeclaredContent,
+    ) -> S3Result<SealedDraft> {
         let mut draft = self;
         let md5 = std::mem::take(&mut draft.md5).finalize();
         let checksums = Checksums::from(std::mem::take(&mut draft.hasher).finalize());
@@ -99,7 +104,7 @@ impl Draft {
                 name
             ));
         }
-        let meta = Meta {
+        let meta = ObjectMetadata {
             key: key.to_owned(),
             size: draft.size,
             etag: hex(md5.as_ref()),
@@ -107,7 +112,7 @@ impl Draft {
             headers,
             checksums,
         };
-        Ok(Sealed { draft, meta })
+        Ok(SealedDraft { draft, meta })
     }
 }
 
@@ -121,14 +126,14 @@ impl Drop for Draft {
 }
 
 /// A complete draft that has no name yet.
-pub(crate) struct Sealed {
+pub(crate) struct SealedDraft {
     draft: Draft,
-    pub(crate) meta: Meta,
+    pub(crate) meta: ObjectMetadata,
 }
 
-impl Sealed {
+impl SealedDraft {
     /// Makes content and metadata durable as `target`, replacing an existing file.
-    pub(super) fn commit(mut self, target: &Path) -> io::Result<Meta> {
+    pub(super) fn commit(mut self, target: &Path) -> io::Result<ObjectMetadata> {
         append_meta(&mut self.draft.file, &self.meta)?;
         self.draft.file.sync_all()?;
         fs::rename(&self.draft.path, target)?;

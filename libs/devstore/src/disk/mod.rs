@@ -24,8 +24,8 @@ mod uploads;
 pub(crate) use bucket::Bucket;
 pub(crate) use checksums::Checksums;
 pub(crate) use conditions::{ReadConditions, WriteConditions, failed};
-pub(crate) use draft::{Draft, Promised, receive};
-pub(crate) use record::{Headers, Meta, Record, timestamp};
+pub(crate) use draft::{DeclaredContent, Draft, receive};
+pub(crate) use record::{Headers, ObjectMetadata, Record, timestamp};
 pub(crate) use store::Store;
 pub(crate) use uploads::{PartRef, Upload};
 

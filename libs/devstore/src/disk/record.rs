@@ -35,7 +35,7 @@ pub(crate) struct Headers {
 
 /// Everything about an object except its content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Meta {
+pub(crate) struct ObjectMetadata {
     pub(crate) key: String,
     pub(crate) size: u64,
     /// Without the quotes.
@@ -45,7 +45,7 @@ pub(crate) struct Meta {
     pub(crate) checksums: Checksums,
 }
 
-impl Meta {
+impl ObjectMetadata {
     pub(crate) fn etag(&self) -> ETag {
         ETag::Strong(self.etag.clone())
     }
@@ -63,7 +63,7 @@ impl Meta {
 /// An open object. It stays readable when its name is deleted or replaced.
 pub(crate) struct Record {
     pub(crate) file: File,
-    pub(crate) meta: Meta,
+    pub(crate) meta: ObjectMetadata,
 }
 
 impl Record {
@@ -78,7 +78,7 @@ impl Record {
 }
 
 /// Appends metadata and footer to a file that contains exactly the content.
-pub(super) fn append_meta(file: &mut File, meta: &Meta) -> io::Result<()> {
+pub(super) fn append_meta(file: &mut File, meta: &ObjectMetadata) -> io::Result<()> {
     let mut tail = serde_json::to_vec(meta)?;
     let length = u32::try_from(tail.len()).map_err(io::Error::other)?;
     tail.extend_from_slice(&length.to_le_bytes());
@@ -86,7 +86,7 @@ pub(super) fn append_meta(file: &mut File, meta: &Meta) -> io::Result<()> {
     file.write_all(&tail)
 }
 
-fn read_meta(file: &File) -> io::Result<Meta> {
+fn read_meta(file: &File) -> io::Result<ObjectMetadata> {
     let length = file.metadata()?.len();
     let start = length
         .checked_sub(FOOTER_BYTES as u64)
@@ -101,7 +101,7 @@ fn read_meta(file: &File) -> io::Result<Meta> {
     }
     let mut json = vec![0; usize::try_from(meta_bytes).map_err(io::Error::other)?];
     file.read_exact_at(&mut json, meta_start)?;
-    let meta: Meta = serde_json::from_slice(&json)?;
+    let meta: ObjectMetadata = serde_json::from_slice(&json)?;
     if meta.size == meta_start {
         Ok(meta)
     } else {

@@ -10,8 +10,8 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use super::bucket::Bucket;
 use super::conditions::WriteConditions;
-use super::draft::{Draft, Sealed};
-use super::record::{Meta, Record};
+use super::draft::{Draft, SealedDraft};
+use super::record::{ObjectMetadata, Record};
 use super::{Internal as _, optional, sync_directory};
 use crate::options::Quirks;
 
@@ -117,8 +117,8 @@ impl Store {
         &self,
         bucket: &Bucket,
         conditions: &WriteConditions,
-        sealed: Sealed,
-    ) -> S3Result<Meta> {
+        sealed: SealedDraft,
+    ) -> S3Result<ObjectMetadata> {
         let target = bucket.object(&sealed.meta.key);
         let _guard = lock(&self.keys, &sealed.meta.key);
         // Held to the end: no object may arrive in a bucket while it is being deleted.

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::bucket::Bucket;
 use super::checksums::{Checksums, hasher};
 use super::conditions::WriteConditions;
-use super::draft::{Promised, Sealed, hex};
-use super::record::{Headers, Meta, Record};
+use super::draft::{DeclaredContent, SealedDraft, hex};
+use super::record::{Headers, ObjectMetadata, Record};
 use super::store::Store;
 use super::{Internal as _, now_ms, optional, sync_directory, write_json};
 
@@ -112,8 +112,8 @@ impl Bucket {
     }
 
     /// The parts that have arrived, by number.
-    pub(crate) fn list_parts(&self, upload: &Upload) -> S3Result<Vec<(i32, Meta)>> {
-        let collect = || -> io::Result<Vec<(i32, Meta)>> {
+    pub(crate) fn list_parts(&self, upload: &Upload) -> S3Result<Vec<(i32, ObjectMetadata)>> {
+        let collect = || -> io::Result<Vec<(i32, ObjectMetadata)>> {
             let mut found = Vec::new();
             for entry in fs::read_dir(self.uploads().join(&upload.id))? {
                 let entry = entry?;
@@ -143,8 +143,8 @@ impl Store {
         bucket: &Bucket,
         upload: &Upload,
         number: i32,
-        part: Sealed,
-    ) -> S3Result<Meta> {
+        part: SealedDraft,
+    ) -> S3Result<ObjectMetadata> {
         let _guard = self.lock_upload(&upload.id);
         // It may have been completed or aborted while the part was being received.
         bucket.upload(&upload.id, &upload.key)?;
@@ -165,8 +165,8 @@ impl Store {
         conditions: &WriteConditions,
         upload: &Upload,
         parts: &[PartRef],
-        mut promised: Promised,
-    ) -> S3Result<Meta> {
+        mut promised: DeclaredContent,
+    ) -> S3Result<ObjectMetadata> {
         let guard = self.lock_upload(&upload.id);
         bucket.upload(&upload.id, &upload.key)?;
         let records = open_parts(bucket, upload, parts)?;
@@ -215,7 +215,7 @@ fn open_parts(bucket: &Bucket, upload: &Upload, parts: &[PartRef]) -> S3Result<V
     Ok(records)
 }
 
-fn matches(part: &PartRef, meta: &Meta) -> bool {
+fn matches(part: &PartRef, meta: &ObjectMetadata) -> bool {
     part.etag.as_deref() == Some(meta.etag.as_str())
         && part.checksums.mismatch(&meta.checksums).is_none()
 }

@@ -9,7 +9,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
 use super::headers::{headers_of, refuse_unsupported, refuse_version, set_checksums};
 use crate::disk::{
-    Bucket, Internal as _, Promised, ReadConditions, Store, WriteConditions, blocking, failed,
+    Bucket, DeclaredContent, Internal as _, ReadConditions, Store, WriteConditions, blocking,
+    failed,
 };
 
 pub(super) async fn copy(
@@ -38,7 +39,7 @@ pub(super) async fn copy(
         let algorithms = asked.map_or_else(kept, |name| vec![name]);
         let mut draft = store.draft(&algorithms)?;
         draft.copy_from(&source.file, source.meta.size).internal()?;
-        let promised = Promised {
+        let promised = DeclaredContent {
             length: Some(source.meta.size),
             ..Default::default()
         };

@@ -12,7 +12,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::wire;
-use crate::disk::{Meta, Store, Upload, blocking, timestamp};
+use crate::disk::{ObjectMetadata, Store, Upload, blocking, timestamp};
 
 const PAGE_LIMIT: i32 = 1000;
 /// The characters that `encoding-type=url` does not encode.
@@ -120,7 +120,7 @@ fn listed_upload(upload: &Upload, url: bool) -> MultipartUpload {
 
 #[derive(Default)]
 struct Page {
-    contents: Vec<(String, Meta)>,
+    contents: Vec<(String, ObjectMetadata)>,
     prefixes: Vec<String>,
     next: Option<String>,
 }
@@ -128,7 +128,7 @@ struct Page {
 impl Page {
     /// The first `limit` entries after `marker`; an entry is a key or a common prefix.
     fn cut(
-        found: std::collections::BTreeMap<String, Meta>,
+        found: std::collections::BTreeMap<String, ObjectMetadata>,
         prefix: &str,
         delimiter: &str,
         marker: &str,
@@ -167,7 +167,7 @@ fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
 fn output(input: ListObjectsV2Input, page: Page, limit: usize) -> ListObjectsV2Output {
     let url = is_url(input.encoding_type.as_ref());
     let count = page.contents.len() + page.prefixes.len();
-    let object = |(key, meta): (String, Meta)| Object {
+    let object = |(key, meta): (String, ObjectMetadata)| Object {
         e_tag: Some(meta.etag()),
         key: Some(encoded(&key, url)),
         last_modified: Some(meta.modified()),

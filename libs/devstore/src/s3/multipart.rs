@@ -14,7 +14,9 @@ use super::headers::{checksums_of, headers_of, refuse_unsupported, set_checksums
 use super::list::page_limit;
 use super::wire;
 use super::write::{Body, name_of};
-use crate::disk::{Headers, Meta, PartRef, Promised, Store, Upload, WriteConditions, blocking};
+use crate::disk::{
+    DeclaredContent, Headers, ObjectMetadata, PartRef, Store, Upload, WriteConditions, blocking,
+};
 
 const PART_NUMBERS: std::ops::RangeInclusive<i32> = 1..=10_000;
 
@@ -110,7 +112,7 @@ pub(super) async fn complete(
     let parts = input.multipart_upload.take().and_then(|list| list.parts);
     let parts = parts.into_iter().flatten().map(part_ref);
     let parts = parts.collect::<S3Result<Vec<PartRef>>>()?;
-    let promised = Promised {
+    let promised = DeclaredContent {
         length: input
             .mpu_object_size
             .and_then(|size| u64::try_from(size).ok()),
@@ -199,7 +201,7 @@ pub(super) async fn list_parts(
     })
 }
 
-fn listed_part((number, meta): (i32, Meta)) -> Part {
+fn listed_part((number, meta): (i32, ObjectMetadata)) -> Part {
     let mut part = Part {
         part_number: Some(number),
         e_tag: Some(meta.etag()),

@@ -16,13 +16,13 @@ use tokio_util::io::ReaderStream;
 
 use super::headers::{refuse_version, set_checksums};
 use super::wire;
-use crate::disk::{Internal as _, Meta, ReadConditions, Record, Store, blocking};
+use crate::disk::{Internal as _, ObjectMetadata, ReadConditions, Record, Store, blocking};
 
 /// The size of a body chunk.
 const READ_BYTES: usize = 128 * 1024;
 
 /// The fields that GET and HEAD have in common.
-struct Read {
+struct ReadRequest {
     bucket: String,
     key: String,
     conditions: ReadConditions,
@@ -35,7 +35,7 @@ macro_rules! read_of {
     ($input:expr) => {{
         refuse_version($input.version_id.as_deref())?;
         refuse_part($input.part_number)?;
-        Read {
+        ReadRequest {
             bucket: $input.bucket,
             key: $input.key,
             conditions: ReadConditions {
@@ -102,7 +102,10 @@ fn is_enabled(mode: Option<&ChecksumMode>) -> bool {
 }
 
 /// Opens the object, checks conditions and range, and describes the response.
-async fn open(store: &Store, read: Read) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
+async fn open(
+    store: &Store,
+    read: ReadRequest,
+) -> S3Result<(Record, Range<u64>, HeadObjectOutput)> {
     let bucket = store.bucket(&read.bucket)?;
     let checksums = read.checksums && store.keeps_checksums();
     blocking(move || {
@@ -140,7 +143,7 @@ fn not_satisfiable(size: u64) -> S3Error {
     error
 }
 
-fn describe(meta: &Meta) -> HeadObjectOutput {
+fn describe(meta: &ObjectMetadata) -> HeadObjectOutput {
     let headers = meta.headers.clone();
     HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),

@@ -12,7 +12,9 @@ use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
 use super::headers::{checksums_of, headers_of, refuse_unsupported, refuse_version, set_checksums};
 use super::wire;
-use crate::disk::{Bucket, Checksums, Draft, Promised, Store, WriteConditions, blocking, receive};
+use crate::disk::{
+    Bucket, Checksums, DeclaredContent, Draft, Store, WriteConditions, blocking, receive,
+};
 
 const DELETE_LIMIT: usize = 1000;
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
@@ -79,7 +81,7 @@ pub(super) struct Body {
 
 impl Body {
     /// Writes the body to a draft; returns what the content has to be compared with.
-    pub(super) async fn receive(self, store: &Arc<Store>) -> S3Result<(Draft, Promised)> {
+    pub(super) async fn receive(self, store: &Arc<Store>) -> S3Result<(Draft, DeclaredContent)> {
         let announced = announced_trailers(&self.headers);
         let length = self.length()?;
         let mut checksums = self.checksums;
@@ -98,7 +100,7 @@ impl Body {
             };
             checksums.set(&algorithm, digest);
         }
-        let promised = Promised {
+        let promised = DeclaredContent {
             length: Some(length),
             md5: self.md5,
             checksums,

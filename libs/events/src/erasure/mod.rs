@@ -18,7 +18,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::{
     event::Event,
-    inbox::{Consumer, Rejected},
+    inbox::{ApplyError, Consumer},
 };
 
 /// Published by core when an account is deleted; the subject is the id of the user.
@@ -117,10 +117,14 @@ impl Consumer for Erasures {
         &'a self,
         db: &'a mut PgConnection,
         event: &'a Event,
-    ) -> BoxFuture<'a, Result<(), Rejected>> {
+    ) -> BoxFuture<'a, Result<(), ApplyError>> {
         Box::pin(async move {
+            // Erasing cannot be undone: an event that contradicts itself erases nothing.
+            if event.data["user_id"] != *event.subject {
+                return Err(ApplyError::Invalid("`data.user_id` must be the subject"));
+            }
             let now = self.clock.now();
-            Ok(store::ask(db, &event.subject, now).await?)
+            Ok(store::request(db, &event.subject, now).await?)
         })
     }
 }

@@ -10,7 +10,7 @@ pub(super) struct Erasure {
     pub(super) requested_at: DateTime<Utc>,
 }
 
-pub(super) async fn ask(
+pub(super) async fn request(
     db: &mut PgConnection,
     owner: &str,
     now: DateTime<Utc>,
@@ -22,7 +22,7 @@ pub(super) async fn ask(
     )
     .bind(owner)
     .bind(now);
-    statement("erasures.ask", insert.execute(&mut *db)).await?;
+    statement("erasures.request", insert.execute(&mut *db)).await?;
     // The queue is that of quartet-worker. One that waits already does this, too.
     let add = sqlx::query("SELECT FROM add_job('erase', payload => '{}', job_key => 'erase')");
     statement("erasures.add_job", add.execute(db)).await?;

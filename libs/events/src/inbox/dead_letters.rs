@@ -36,7 +36,8 @@ pub async fn list(db: &mut PgConnection, limit: i64) -> Result<Vec<ReceivedEvent
 pub async fn retry(
     db: &mut PgConnection,
     positions: Option<&[i64]>,
-    (now, limit): (DateTime<Utc>, i64),
+    now: DateTime<Utc>,
+    limit: i64,
 ) -> Result<u64, sqlx::Error> {
     let update = sqlx::query(
         "UPDATE inbox_retries SET dead_at = NULL, tries = 0, retry_at = $1

@@ -43,12 +43,12 @@ pub trait Consumer: Send + Sync + 'static {
         &'a self,
         db: &'a mut PgConnection,
         event: &'a Event,
-    ) -> BoxFuture<'a, Result<(), Rejected>>;
+    ) -> BoxFuture<'a, Result<(), ApplyError>>;
 }
 
 /// Why an event was not applied.
 #[derive(Debug, thiserror::Error)]
-pub enum Rejected {
+pub enum ApplyError {
     /// The event itself is not as expected. The text is shown to the publisher.
     #[error("{0}")]
     Invalid(&'static str),
@@ -106,11 +106,11 @@ impl Taken {
 /// The response to a batch.
 #[derive(Debug, Default, Serialize)]
 struct Receipt {
-    failed: Vec<Failed>,
+    failed: Vec<EventFailure>,
 }
 
 #[derive(Debug, Serialize)]
-struct Failed {
+struct EventFailure {
     id: String,
     reason: String,
     held: bool,
@@ -125,8 +125,9 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     /// The inbox in the schema that the connections of `db` use.
     pub fn new(
+        db: PgPool,
+        clock: Clock,
         signer: Option<Signer>,
-        (db, clock): (PgPool, Clock),
         metrics: &Metrics,
         consumer: impl Consumer,
     ) -> Self {
@@ -185,7 +186,7 @@ impl Inbox {
             self.0.metrics.count(taken.label());
             if let Some(reason) = taken.reason() {
                 blocked.insert(event.subject.as_str());
-                receipt.failed.push(Failed {
+                receipt.failed.push(EventFailure {
                     id: event.id.clone(),
                     reason: reason.to_owned(),
                     // To the publisher, one that waits for what is kept here has failed: nothing of
@@ -233,11 +234,11 @@ impl Inbox {
         let applying = AssertUnwindSafe(self.0.consumer.apply(db, event)).catch_unwind();
         let reason = match applying.await {
             Ok(Ok(())) => return Ok(Taken::Applied),
-            Ok(Err(Rejected::Database(error))) if quartet_db::is_transient(&error) => {
+            Ok(Err(ApplyError::Database(error))) if quartet_db::is_transient(&error) => {
                 return Err(error);
             }
-            Ok(Err(Rejected::Invalid(reason))) => reason,
-            Ok(Err(Rejected::Database(error))) => {
+            Ok(Err(ApplyError::Invalid(reason))) => reason,
+            Ok(Err(ApplyError::Database(error))) => {
                 tracing::error!(
                     event_id = event.id,
                     error = causes(&error),

@@ -38,7 +38,8 @@ pub async fn list(db: &mut PgConnection, limit: i64) -> Result<Vec<DeadEvent>, s
 pub async fn retry(
     db: &mut PgConnection,
     places: Option<&[(String, i64)]>,
-    (now, limit): (DateTime<Utc>, i64),
+    now: DateTime<Utc>,
+    limit: i64,
 ) -> Result<u64, sqlx::Error> {
     let (consumers, positions): (Vec<&str>, Vec<i64>) = places
         .unwrap_or_default()

@@ -14,7 +14,7 @@ pub(super) struct OutboxMetrics {
 
 /// The metrics of one consumer.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
+pub(super) struct ConsumerMetrics {
     pub(super) delivered: Counter,
     pub(super) backlog: BacklogSeries,
 }
@@ -39,8 +39,8 @@ impl OutboxMetrics {
         metrics
     }
 
-    pub(super) fn series(&self, consumer: &'static str) -> Series {
-        Series {
+    pub(super) fn series(&self, consumer: &'static str) -> ConsumerMetrics {
+        ConsumerMetrics {
             delivered: self
                 .delivered
                 .get_or_create_owned(&ConsumerLabel { consumer }),

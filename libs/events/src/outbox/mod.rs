@@ -20,6 +20,9 @@
 //!   only if it still has it. One that stalls can deliver an event once more, never too early:
 //!   the next holder of the lease begins at the same cursor.
 //! - No connection to Postgres is held during a request to a consumer.
+//! - An event at which the consumer fails with 500 becomes a dead letter only if the consumer has
+//!   applied another one since it was published, or once it is `max_wait_seconds` old. A consumer with a
+//!   missing grant fails at every event, and nothing is wrong with them.
 
 pub mod dead_letters;
 mod metrics;
@@ -30,7 +33,10 @@ mod stream;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -44,7 +50,7 @@ use crate::{
     event::{MAX_DATA_BYTES, NewEvent},
     settings::Delivery,
 };
-use metrics::{OutboxMetrics, Series};
+use metrics::{ConsumerMetrics, OutboxMetrics};
 use stream::Stream;
 use url::Url;
 
@@ -63,7 +69,7 @@ struct Inner {
     delivery: Delivery,
     client: reqwest::Client,
     metrics: OutboxMetrics,
-    targets: Vec<Target>,
+    targets: Vec<ConsumerTarget>,
 }
 
 /// Why nothing was delivered to a consumer. The next run tries again.
@@ -80,14 +86,16 @@ pub enum DeliveryError {
 }
 
 /// A consumer, as the dispatcher of this replica knows it.
-struct Target {
+struct ConsumerTarget {
     name: &'static str,
     job: &'static str,
     route: Route,
     wake: Arc<Notify>,
-    series: Series,
+    series: ConsumerMetrics,
     /// Events per request: fewer after a refused batch, to find the one that it was refused for.
     limit: AtomicU32,
+    /// When the consumer has applied an event of this replica, in milliseconds.
+    applied_at: AtomicI64,
 }
 
 /// How events reach a consumer.
@@ -106,9 +114,9 @@ impl fmt::Debug for Outbox {
 /// An event that is stored, if its transaction commits.
 #[must_use = "wake the dispatcher after the commit"]
 #[derive(Debug)]
-pub struct Published(Outbox);
+pub struct PublishedEvent(Outbox);
 
-impl Published {
+impl PublishedEvent {
     /// Has the event delivered now. Without this, the next poll of the dispatcher finds it.
     pub fn wake(self) {
         for target in &self.0.0.targets {
@@ -125,7 +133,8 @@ impl Outbox {
     pub fn new(
         service: &str,
         delivery: Delivery,
-        (db, clock): (PgPool, Clock),
+        db: PgPool,
+        clock: Clock,
         metrics: &Metrics,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -136,13 +145,14 @@ impl Outbox {
             .build()?;
         let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
         let source = format!("/v1/{service}");
-        let target = |(name, job, route)| Target {
+        let target = |(name, job, route)| ConsumerTarget {
             name,
             job,
             route,
             wake: Arc::default(),
             series: metrics.series(name),
             limit: AtomicU32::new(delivery.batch_events),
+            applied_at: AtomicI64::new(i64::MIN),
         };
         let timeout = Duration::from_secs(delivery.request_timeout_seconds);
         let nats = delivery.nats.iter().map(|nats| {
@@ -171,7 +181,7 @@ impl Outbox {
         &self,
         tx: &mut PgConnection,
         event: NewEvent,
-    ) -> Result<Published, sqlx::Error> {
+    ) -> Result<PublishedEvent, sqlx::Error> {
         if event.data.to_string().len() > MAX_DATA_BYTES {
             let text = format!("the data of an event is longer than {MAX_DATA_BYTES} bytes");
             return Err(sqlx::Error::Encode(text.into()));
@@ -181,7 +191,7 @@ impl Outbox {
         let trace = trace.as_ref().and_then(|value| value.to_str().ok());
         store::insert(tx, clock.uuid_v7(), &event, clock.now(), trace).await?;
         self.0.metrics.published.inc();
-        Ok(Published(self.clone()))
+        Ok(PublishedEvent(self.clone()))
     }
 
     /// Starts one job per consumer, so that one that is away keeps no other waiting, and the purge.
@@ -200,7 +210,7 @@ impl Outbox {
     /// Delivers to every consumer until nothing is due.
     ///
     /// # Errors
-    /// When the database or a consumer fails; the other consumers have been served all the same.
+    /// When the database or a consumer fails; the other consumers have still been served.
     pub async fn deliver_once(&self) -> Result<(), DeliveryError> {
         let mut outcome = Ok(());
         for index in 0..self.0.targets.len() {

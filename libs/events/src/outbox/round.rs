@@ -1,14 +1,14 @@
 //! One round of delivery to one consumer.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
 
 use super::{
-    DeliveryError, Inner, Route, Target,
-    send::{Failure, Outcome, send},
-    store::{self, Lease, Retry, Stored},
+    ConsumerTarget, DeliveryError, Inner, Route,
+    send::{EventFailure, Outcome, send},
+    store::{self, Lease, Retry, StoredEvent},
 };
 
 /// Events that get positions at once.
@@ -24,23 +24,66 @@ const HELD: &str = "waits for an earlier event of the subject";
 const EXPIRED: &str = "the consumer did not accept events for too long";
 
 /// What a round has done.
-enum Step {
+enum RoundOutcome {
     /// Something; there may be more.
     Went,
     Nothing,
 }
 
-/// What a round sends, and where the cursor is when all of it is settled.
+/// What a round sends, and where the cursor is when all of it is settled. A batch either has expired
+/// events alone, so that these become dead letters although the consumer is away, or none.
 #[derive(Default)]
 struct Batch {
-    sent: Vec<Stored>,
+    sent: Vec<StoredEvent>,
     /// Not to be sent before an earlier event of the subject.
-    held: Vec<Stored>,
-    /// Have waited for too long. A batch has no others beside them, so that they become dead letters
-    /// although the consumer is away.
-    expired: Vec<Stored>,
+    held: Vec<StoredEvent>,
+    /// Have waited for too long.
+    expired: Vec<StoredEvent>,
     body: Vec<u8>,
     cursor: i64,
+}
+
+struct BatchBounds {
+    events: usize,
+    bytes: usize,
+    /// Events that have waited since before are expired.
+    oldest: DateTime<Utc>,
+}
+
+impl Batch {
+    /// Adds an event, or ends the batch before it: events after it would overtake it.
+    fn add(&mut self, stored: StoredEvent, bounds: &BatchBounds) -> ControlFlow<()> {
+        if stored.since < bounds.oldest {
+            if !self.sent.is_empty() || !self.held.is_empty() {
+                return ControlFlow::Break(());
+            }
+            self.expired.push(stored);
+            return ControlFlow::Continue(());
+        }
+        if !self.expired.is_empty() {
+            return ControlFlow::Break(());
+        }
+        if stored.held {
+            self.held.push(stored);
+            return ControlFlow::Continue(());
+        }
+        let event = stored.event.to_json().to_string();
+        // A single event is sent whatever its size.
+        let fits = self.sent.is_empty() || self.body.len() + event.len() < bounds.bytes;
+        if !fits || self.sent.len() >= bounds.events {
+            return ControlFlow::Break(());
+        }
+        if !self.sent.is_empty() {
+            self.body.push(b',');
+        }
+        self.body.extend_from_slice(event.as_bytes());
+        self.sent.push(stored);
+        ControlFlow::Continue(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.held.is_empty() && self.expired.is_empty()
+    }
 }
 
 impl Inner {
@@ -51,7 +94,7 @@ impl Inner {
         run: Option<&Run>,
     ) -> Result<(), DeliveryError> {
         let target = &self.targets[index];
-        while let Step::Went = self.round(target).await? {
+        while let RoundOutcome::Went = self.round(target).await? {
             if let Some(run) = run {
                 run.succeeded();
                 if run.is_stopping() {
@@ -62,7 +105,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn round(&self, target: &Target) -> Result<Step, DeliveryError> {
+    async fn round(&self, target: &ConsumerTarget) -> Result<RoundOutcome, DeliveryError> {
         let (now, name) = (self.clock.now(), target.name);
         let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
@@ -70,15 +113,15 @@ impl Inner {
         let series = &target.series.backlog;
         series.observe(waiting, backlog.dead, backlog.oldest, now);
         if backlog.fresh == 0 && !backlog.due {
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         }
         store::number(&mut db, NUMBERED_AT_ONCE).await?;
         let timeout = Duration::from_secs(self.delivery.request_timeout_seconds);
         let until = now + timeout + LEASE_MARGIN;
-        let lease = store::take(&mut db, name, self.clock.uuid_v7(), (now, until)).await?;
+        let lease = store::take(&mut db, name, self.clock.uuid_v7(), now, until).await?;
         db.commit().await?;
         let Some(lease) = lease else {
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         };
         let mut db = quartet_db::read(&self.db).await?;
         let batch = self.collect(&mut db, target, lease).await?;
@@ -91,54 +134,37 @@ impl Inner {
     async fn collect(
         &self,
         db: &mut sqlx::PgConnection,
-        target: &Target,
+        target: &ConsumerTarget,
         lease: Lease,
     ) -> Result<Batch, sqlx::Error> {
-        let ids = (target.name, self.source.as_str());
-        let limit = target.limit.load(Ordering::Relaxed).max(1) as usize;
-        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (consumer, source) = (target.name, self.source.as_str());
+        let limit = target.limit.load(Ordering::Relaxed).max(1);
+        let now = self.clock.now();
+        let bounds = BatchBounds {
+            events: limit as usize,
+            bytes: self.delivery.batch_bytes as usize,
+            oldest: now - Duration::from_secs(self.delivery.max_wait_seconds),
+        };
         let mut batch = Batch {
             cursor: lease.cursor,
             body: b"[".to_vec(),
             ..Batch::default()
         };
-        let now = self.clock.now();
-        let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
-        let due = store::due(db, ids, now, rows).await?;
-        let fresh = store::after(db, ids, lease.cursor, rows).await?;
+        let rows = i64::from(limit);
+        let due = store::due(db, consumer, source, now, rows).await?;
+        let fresh = store::after(db, consumer, source, lease.cursor, rows).await?;
         for stored in due.into_iter().chain(fresh) {
-            let position = stored.position;
-            let fresh = stored.tries.is_none();
-            let expired = stored.since < oldest;
-            if expired && batch.sent.is_empty() && batch.held.is_empty() {
-                batch.expired.push(stored);
-            } else if expired || !batch.expired.is_empty() {
+            let fresh = stored.tries.is_none().then_some(stored.position);
+            if batch.add(stored, &bounds).is_break() {
                 break;
-            } else if stored.held {
-                batch.held.push(stored);
-            } else {
-                let event = stored.event.to_json().to_string();
-                let max = self.delivery.batch_bytes as usize;
-                let fits = batch.body.len() + event.len() < max || batch.sent.is_empty();
-                if !fits || batch.sent.len() >= limit {
-                    // What follows would overtake it.
-                    break;
-                }
-                if !batch.sent.is_empty() {
-                    batch.body.push(b',');
-                }
-                batch.body.extend_from_slice(event.as_bytes());
-                batch.sent.push(stored);
             }
-            if fresh {
-                batch.cursor = position;
-            }
+            batch.cursor = fresh.unwrap_or(batch.cursor);
         }
         batch.body.push(b']');
         Ok(batch)
     }
 
-    async fn send(&self, target: &Target, batch: &Batch) -> Outcome {
+    async fn send(&self, target: &ConsumerTarget, batch: &Batch) -> Outcome {
         if batch.sent.is_empty() {
             return Outcome::Applied(HashMap::new());
         }
@@ -156,15 +182,15 @@ impl Inner {
     /// Notes what became of the batch, in one transaction with the cursor.
     async fn settle(
         &self,
-        target: &Target,
+        target: &ConsumerTarget,
         lease: Lease,
         batch: Batch,
         outcome: Outcome,
-    ) -> Result<Step, DeliveryError> {
+    ) -> Result<RoundOutcome, DeliveryError> {
         let name = target.name;
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
-            Outcome::Refused(reason) if batch.sent.len() > 1 => {
+            Outcome::Refused(reason) | Outcome::Broken(reason) if batch.sent.len() > 1 => {
                 tracing::info!(
                     consumer = name,
                     reason,
@@ -174,9 +200,10 @@ impl Inner {
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
                 db.commit().await?;
-                return Ok(Step::Went);
+                return Ok(RoundOutcome::Went);
             }
-            Outcome::Refused(reason) => refused(&batch, &reason),
+            Outcome::Refused(reason) => refused(&batch, &reason, false),
+            Outcome::Broken(reason) => refused(&batch, &reason, true),
             Outcome::Away(reason) => {
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
@@ -191,28 +218,37 @@ impl Inner {
             cursor: batch.cursor,
             ..lease
         };
-        let nothing = batch.sent.is_empty() && batch.held.is_empty() && batch.expired.is_empty();
-        let (retries, applied) = self.sort(batch, &failed);
+        let nothing = batch.is_empty();
+        let (retries, applied) = self.sort(target, batch, &failed);
         let mut tx = quartet_db::begin(&self.db).await?;
         if !store::give_back(&mut tx, name, moved).await? {
             tracing::warn!(
                 consumer = name,
                 "lease ended early; events are delivered again"
             );
-            return Ok(Step::Nothing);
+            return Ok(RoundOutcome::Nothing);
         }
-        store::put_off(&mut tx, name, &retries).await?;
+        store::schedule_retries(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
         tx.commit().await?;
         Self::count(target, &retries, applied.len());
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);
         target.limit.store(limit, Ordering::Relaxed);
-        Ok(if nothing { Step::Nothing } else { Step::Went })
+        Ok(if nothing {
+            RoundOutcome::Nothing
+        } else {
+            RoundOutcome::Went
+        })
     }
 
     /// What is to be tried again, and the positions that are done.
-    fn sort(&self, batch: Batch, failed: &HashMap<String, Failure>) -> (Vec<Retry>, Vec<i64>) {
+    fn sort(
+        &self,
+        target: &ConsumerTarget,
+        batch: Batch,
+        failed: &HashMap<String, EventFailure>,
+    ) -> (Vec<Retry>, Vec<i64>) {
         let now = self.clock.now();
         let (mut retries, mut applied) = (Vec::new(), Vec::new());
         for stored in batch.held {
@@ -229,16 +265,38 @@ impl Inner {
             match failed.get(&stored.event.id) {
                 None => applied.push(stored.position),
                 Some(failure) if failure.held => retries.push(waiting(&stored, now)),
-                Some(failure) => retries.push(self.retry(&stored, failure, now)),
+                Some(failure) => {
+                    let may_die = !failure.broken || self.is_at_fault(target, &stored, now);
+                    retries.push(self.retry(&stored, failure, may_die));
+                }
             }
+        }
+        if !applied.is_empty() {
+            let now = now.timestamp_millis();
+            target.applied_at.fetch_max(now, Ordering::Relaxed);
         }
         (retries, applied)
     }
 
-    fn retry(&self, stored: &Stored, failure: &Failure, now: DateTime<Utc>) -> Retry {
+    /// Whether a failure of the consumer is the fault of the event: others could be applied. One that is
+    /// old is given up in any case.
+    fn is_at_fault(
+        &self,
+        target: &ConsumerTarget,
+        stored: &StoredEvent,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let published = stored.event.time;
+        let oldest = now - Duration::from_secs(self.delivery.max_wait_seconds);
+        let applied_at = target.applied_at.load(Ordering::Relaxed);
+        published < oldest || applied_at >= published.timestamp_millis()
+    }
+
+    fn retry(&self, stored: &StoredEvent, failure: &EventFailure, may_die: bool) -> Retry {
+        let now = self.clock.now();
         let tries = stored.tries.unwrap_or(0).saturating_add(1);
         let count = tries.unsigned_abs();
-        let dead = count >= self.delivery.max_tries;
+        let dead = may_die && count >= self.delivery.max_tries;
         Retry {
             tries,
             retry_at: now + BACKOFF.delay(count),
@@ -248,7 +306,7 @@ impl Inner {
         }
     }
 
-    fn count(target: &Target, retries: &[Retry], applied: usize) {
+    fn count(target: &ConsumerTarget, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
         let name = target.name;
         let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
@@ -298,13 +356,17 @@ impl Inner {
 }
 
 /// The failures of a batch of one event that was refused as a whole.
-fn refused(batch: &Batch, reason: &str) -> HashMap<String, Failure> {
+fn refused(batch: &Batch, reason: &str, broken: bool) -> HashMap<String, EventFailure> {
     let sent = batch.sent.iter().map(|stored| &stored.event.id);
-    sent.map(|id| (id.clone(), Failure::new(id, reason)))
-        .collect()
+    sent.map(|id| {
+        let mut failure = EventFailure::new(id, reason);
+        failure.broken = broken;
+        (id.clone(), failure)
+    })
+    .collect()
 }
 
-fn waiting(stored: &Stored, now: DateTime<Utc>) -> Retry {
+fn waiting(stored: &StoredEvent, now: DateTime<Utc>) -> Retry {
     Retry {
         position: stored.position,
         subject: stored.event.subject.clone(),

@@ -17,28 +17,34 @@ const MAX_RESPONSE_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The consumer has applied every event but these, by id, each with the reason.
-    Applied(HashMap<String, Failure>),
+    Applied(HashMap<String, EventFailure>),
     /// The consumer does not take this request; another one may be fine.
     Refused(String),
+    /// The consumer failed at this request: because of it, or at every other one, too.
+    Broken(String),
     /// The consumer takes nothing now.
     Away(String),
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct EventFailure {
     id: String,
     pub(super) reason: String,
     /// It was not tried: an earlier one of the subject failed.
     #[serde(default)]
     pub(super) held: bool,
+    /// Perhaps the fault of the consumer, and not of the event.
+    #[serde(skip)]
+    pub(super) broken: bool,
 }
 
-impl Failure {
+impl EventFailure {
     pub(super) fn new(id: &str, reason: &str) -> Self {
         Self {
             id: id.to_owned(),
             reason: reason.to_owned(),
             held: false,
+            broken: false,
         }
     }
 
@@ -48,13 +54,14 @@ impl Failure {
             id: id.to_owned(),
             reason: String::new(),
             held: true,
+            broken: false,
         }
     }
 }
 
 #[derive(Deserialize)]
 struct Receipt {
-    failed: Vec<Failure>,
+    failed: Vec<EventFailure>,
 }
 
 /// Sends `events`, a JSON array of `CloudEvents`.
@@ -109,11 +116,11 @@ fn judge(status: StatusCode, body: &[u8]) -> Outcome {
     let code = problem["code"].as_str().unwrap_or("no code");
     let reason = format!("HTTP {} ({code})", status.as_u16());
     match status {
-        // These are about the request, or what it does to the consumer.
+        // These are about the request.
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNPROCESSABLE_ENTITY
-        | StatusCode::INTERNAL_SERVER_ERROR => Outcome::Refused(reason),
+        | StatusCode::UNPROCESSABLE_ENTITY => Outcome::Refused(reason),
+        StatusCode::INTERNAL_SERVER_ERROR => Outcome::Broken(reason),
         _ => Outcome::Away(reason),
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Backlog {
 
 /// An event with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredEvent {
     pub(super) position: i64,
     pub(super) event: Event,
     /// How often its delivery has failed; `None` for one after the cursor.
@@ -141,7 +141,8 @@ pub(super) async fn take(
     db: &mut PgConnection,
     consumer: &str,
     id: Uuid,
-    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
 ) -> Result<Option<Lease>, sqlx::Error> {
     let take = sqlx::query_scalar(
         "INSERT INTO outbox_cursors AS c (consumer, lease, leased_until) VALUES ($1, $2, $4)
@@ -178,10 +179,11 @@ pub(super) async fn give_back(
 /// Events whose retry is due: of each subject the first one only.
 pub(super) async fn due(
     db: &mut PgConnection,
-    (consumer, source): (&str, &str),
+    consumer: &str,
+    source: &str,
     now: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<StoredEvent>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent, r.tries,
                 false AS held, r.retry_at AS since
@@ -202,10 +204,11 @@ pub(super) async fn due(
 /// The next events after the cursor.
 pub(super) async fn after(
     db: &mut PgConnection,
-    (consumer, source): (&str, &str),
+    consumer: &str,
+    source: &str,
     cursor: i64,
     limit: i64,
-) -> Result<Vec<Stored>, sqlx::Error> {
+) -> Result<Vec<StoredEvent>, sqlx::Error> {
     let query = sqlx::query(
         "SELECT o.position, o.id, o.kind, o.subject, o.at, o.data, o.traceparent,
                 NULL::integer AS tries, o.at AS since,
@@ -221,7 +224,7 @@ pub(super) async fn after(
 }
 
 /// Notes what is to be tried again.
-pub(super) async fn put_off(
+pub(super) async fn schedule_retries(
     db: &mut PgConnection,
     consumer: &str,
     retries: &[Retry],
@@ -242,7 +245,7 @@ pub(super) async fn put_off(
         .bind(retry.retry_at)
         .bind(&retry.reason)
         .bind(retry.dead_at);
-        statement("outbox.put_off", upsert.execute(&mut *db)).await?;
+        statement("outbox.schedule_retries", upsert.execute(&mut *db)).await?;
     }
     Ok(())
 }
@@ -321,13 +324,13 @@ pub(super) async fn purge_dead(
     Ok(deleted.rows_affected())
 }
 
-fn stored(row: &PgRow, source: &str) -> Result<Stored, sqlx::Error> {
+fn stored(row: &PgRow, source: &str) -> Result<StoredEvent, sqlx::Error> {
     let (id, kind): (Uuid, &str) = (row.try_get("id")?, row.try_get("kind")?);
     let (subject, at): (&str, DateTime<Utc>) = (row.try_get("subject")?, row.try_get("at")?);
     let data: Value = row.try_get("data")?;
     let mut event = Event::new(id, source, kind, subject, at).with_data(data);
     event.traceparent = row.try_get("traceparent")?;
-    Ok(Stored {
+    Ok(StoredEvent {
         position: row.try_get("position")?,
         event,
         tries: row.try_get("tries")?,

@@ -14,8 +14,8 @@ use quartet_common::clock::Clock;
 use tokio::sync::Mutex;
 
 use super::{
-    send::{Failure, Outcome},
-    store::Stored,
+    send::{EventFailure, Outcome},
+    store::StoredEvent,
 };
 use crate::{
     nats::{self, Failed, Nats},
@@ -47,7 +47,12 @@ impl Stream {
     /// Publishes `events`, one after the other: were two on their way, the second could be stored
     /// before the first is tried again. One may be stored although that fails: the server and the
     /// inboxes know its id.
-    pub(super) async fn send(&self, signer: &Signer, clock: &Clock, events: &[Stored]) -> Outcome {
+    pub(super) async fn send(
+        &self,
+        signer: &Signer,
+        clock: &Clock,
+        events: &[StoredEvent],
+    ) -> Outcome {
         let mut stored = 0;
         let publishing = self.publish(signer, clock, events, &mut stored);
         let error = match tokio::time::timeout(self.timeout, publishing).await {
@@ -65,7 +70,7 @@ impl Stream {
         // time.
         let rest = events.iter().skip(stored);
         Outcome::Applied(
-            rest.map(|Stored { event, .. }| (event.id.clone(), Failure::held(&event.id)))
+            rest.map(|StoredEvent { event, .. }| (event.id.clone(), EventFailure::held(&event.id)))
                 .collect(),
         )
     }
@@ -74,7 +79,7 @@ impl Stream {
         &self,
         signer: &Signer,
         clock: &Clock,
-        events: &[Stored],
+        events: &[StoredEvent],
         stored: &mut usize,
     ) -> Result<(), Unpublished> {
         let mut kept = self.context.lock().await;
@@ -83,7 +88,7 @@ impl Stream {
             Some(context) => context,
             None => self.prepare().await?,
         };
-        for Stored { event, .. } in events {
+        for StoredEvent { event, .. } in events {
             let body = event.to_json().to_string();
             let mut headers = HeaderMap::new();
             headers.insert(NATS_MESSAGE_ID, event.id.as_str());

@@ -33,7 +33,7 @@ async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
         "1",
         "the others of the subject are not tried"
     );
-    // Once it can be applied, the subject goes on in its order.
+    // Once it can be applied, the subject continues in its order.
     counting.broken.lock().unwrap().clear();
     place.advance(HOUR);
     outbox.deliver_once().await.unwrap();
@@ -44,7 +44,7 @@ async fn an_event_that_cannot_be_applied_holds_its_subject_and_no_other() {
 }
 
 #[tokio::test]
-async fn after_its_tries_an_event_is_a_dead_letter_and_the_next_goes_on() {
+async fn after_its_attempts_an_event_is_a_dead_letter_and_the_next_is_delivered() {
     for how in ["reject", "panic", "constraint"] {
         let place = Place::new().await;
         let counting = Counting::broken("eve", how);
@@ -311,7 +311,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     let now = place.clock.now();
     let one = [("media".to_owned(), listed[1].position)];
     let retry = async |db: &mut _, places, limit| {
-        dead_letters::retry(db, places, (now, limit)).await.unwrap()
+        dead_letters::retry(db, places, now, limit).await.unwrap()
     };
     assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 1);
     outbox.deliver_once().await.unwrap();
@@ -334,4 +334,83 @@ async fn without_a_consumer_events_are_kept_for_a_time() {
     place.advance(2 * 86_400);
     nowhere.purge().await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_that_fails_at_everything_makes_no_dead_letters() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox(consumer.address);
+    for subject in ["ada", "eve", "ada"] {
+        place.publish(&outbox, subject).await;
+    }
+    consumer.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
+    for _ in 0..3 * MAX_TRIES {
+        outbox.deliver_once().await.unwrap();
+        place.advance(HOUR);
+    }
+    assert_eq!(place.metric("events_dead_total{"), "0");
+    consumer.answer(None);
+    outbox.deliver_once().await.unwrap();
+    place.assert_all_once_in_order().await;
+
+    // One that alone fails, while others are applied.
+    place.publish(&outbox, "mallory").await;
+    let fail = async |times| {
+        consumer.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
+        for _ in 0..times {
+            outbox.deliver_once().await.unwrap();
+            place.advance(HOUR);
+        }
+        consumer.answer(None);
+    };
+    consumer.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
+    outbox.deliver_once().await.unwrap();
+    consumer.answer(None);
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    place.advance(HOUR);
+    fail(MAX_TRIES).await;
+    assert_eq!(place.metric("events_dead_total{"), "1");
+}
+
+/// Its retries have a bound, too.
+#[tokio::test]
+async fn an_event_at_which_a_consumer_fails_is_given_up_when_it_is_old() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::default()).await;
+    let outbox = place.outbox_with(consumer.address, |it| it.max_wait_seconds = 36_010);
+    place.publish(&outbox, "ada").await;
+    consumer.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
+    for _ in 0..10 {
+        outbox.deliver_once().await.unwrap();
+        assert_eq!(place.metric("events_dead_total{"), "0");
+        place.advance(HOUR);
+    }
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(place.metric("events_dead_total{"), "1");
+}
+
+/// What waits for an earlier event of its subject is not due before that one is.
+#[tokio::test]
+async fn polls_write_nothing_while_every_retry_waits() {
+    let place = Place::new().await;
+    let consumer = place.consumer(Counting::broken("eve", "reject")).await;
+    let outbox = place.outbox(consumer.address);
+    for _ in 0..2 {
+        place.publish(&outbox, "eve").await;
+    }
+    outbox.deliver_once().await.unwrap();
+    let version = async || -> String {
+        let version = sqlx::query_scalar("SELECT xmin::text || ctid::text FROM outbox_cursors");
+        version.fetch_one(&place.db).await.unwrap()
+    };
+    let (before, requests) = (version().await, consumer.requests());
+    for _ in 0..3 {
+        outbox.deliver_once().await.unwrap();
+    }
+    assert_eq!(version().await, before, "no lease was taken");
+    place.advance(HOUR);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(consumer.requests(), requests + 1, "a retry that is due");
 }

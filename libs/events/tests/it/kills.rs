@@ -97,7 +97,7 @@ async fn dispatcher() {
     #[expect(clippy::disallowed_methods, reason = "the clocks of two processes")]
     let clock = Clock::manual(Utc::now() + ahead);
     let delivery = delivery(variable("TEST_CONSUMER").parse().unwrap());
-    let outbox = Outbox::new("core", delivery, (db, clock), &Metrics::new("test")).unwrap();
+    let outbox = Outbox::new("core", delivery, db, clock, &Metrics::new("test")).unwrap();
     loop {
         let _ = outbox.deliver_once().await;
     }
@@ -157,12 +157,8 @@ async fn consumer() {
     };
     let db = PgPool::connect(&variable("TEST_DATABASE")).await.unwrap();
     let signer = quartet_events::Signer::new(&crate::support::SECRET.into());
-    let inbox = quartet_events::Inbox::new(
-        signer,
-        (db, Clock::system()),
-        &Metrics::new("test"),
-        counting,
-    );
+    let inbox =
+        quartet_events::Inbox::new(db, Clock::system(), signer, &Metrics::new("test"), counting);
     let listener = TcpListener::bind(variable("TEST_CONSUMER")).await.unwrap();
     let served = Served::start_on(listener, inbox.router());
     say("listening");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod delivery;
+mod erasing;
 mod kills;
 mod racing;
 mod receiving;

@@ -47,8 +47,14 @@ async fn requests_that_are_not_signed_change_nothing() {
         let refused = post(&served, headers, BATCH, &body).await;
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     }
-    let place_of = (place.db.clone(), place.clock.clone());
-    let closed = Inbox::new(None, place_of, &Metrics::new("closed"), Counting::default());
+    let (db, clock) = (place.db.clone(), place.clock.clone());
+    let closed = Inbox::new(
+        db,
+        clock,
+        None,
+        &Metrics::new("closed"),
+        Counting::default(),
+    );
     assert_eq!(
         closed.notices(),
         ["events.secret is not set: no events are received"]

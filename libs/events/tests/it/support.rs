@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use quartet_common::clock::Clock;
 use quartet_events::{
-    Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, Rejected, Signer,
+    ApplyError, Consumer, Delivery, Endpoint, Event, Inbox, NewEvent, Outbox, Signer,
 };
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::TestDatabase;
@@ -73,8 +73,8 @@ impl Place {
     ) -> Outbox {
         let mut delivery = delivery(consumer);
         change(&mut delivery);
-        let place = (self.db.clone(), self.clock.clone());
-        Outbox::new("core", delivery, place, &self.metrics).unwrap()
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        Outbox::new("core", delivery, db, clock, &self.metrics).unwrap()
     }
 
     /// A consumer on a loopback port.
@@ -85,8 +85,8 @@ impl Place {
 
     pub(crate) fn inbox(&self, consumer: Counting) -> Inbox {
         let signer = Signer::new(&SECRET.into());
-        let place = (self.db.clone(), self.clock.clone());
-        Inbox::new(signer, place, &Metrics::new("consumer"), consumer)
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        Inbox::new(db, clock, signer, &Metrics::new("consumer"), consumer)
     }
 
     /// Publishes the next event of a subject, in the transaction that counts it.
@@ -217,7 +217,7 @@ impl Consumer for Counting {
         &'a self,
         db: &'a mut PgConnection,
         event: &'a Event,
-    ) -> BoxFuture<'a, Result<(), Rejected>> {
+    ) -> BoxFuture<'a, Result<(), ApplyError>> {
         let broken = self.broken.lock().unwrap().clone();
         let how = broken
             .into_iter()
@@ -241,7 +241,7 @@ impl Consumer for Counting {
                     let broken = sqlx::query("INSERT INTO effects VALUES (NULL, NULL, NULL)");
                     Ok(broken.execute(db).await.map(drop)?)
                 }
-                Some(_) => Err(Rejected::Invalid("is not wanted")),
+                Some(_) => Err(ApplyError::Invalid("is not wanted")),
                 None => Ok(()),
             }
         })

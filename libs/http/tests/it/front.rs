@@ -3,8 +3,8 @@ use std::sync::Arc;
 use axum::{Router, response::IntoResponse, routing::get};
 use futures_util::FutureExt as _;
 use quartet_common::problem::{Problem, kinds};
-use quartet_http::front::{Answer, Front, Offered};
-use quartet_testing::server::{Running, start_behind};
+use quartet_http::front::{Front, FrontResponse, RequestHead};
+use quartet_testing::server::{RunningServer, start_behind};
 use serde_json::Value;
 
 /// Takes what begins with `/f/`; the rest of the path says what happens.
@@ -15,7 +15,7 @@ impl Front for Taker {
         "/f/{what}"
     }
 
-    fn take(&self, request: &Offered<'_>) -> Option<Answer> {
+    fn take(&self, request: &RequestHead<'_>) -> Option<FrontResponse> {
         let what = request.path.strip_prefix("/f/")?.to_owned();
         match what.as_str() {
             "left" => return None,
@@ -35,7 +35,7 @@ impl Front for Taker {
     }
 }
 
-async fn running() -> Running {
+async fn running() -> RunningServer {
     let router = Router::new().route("/f/{what}", get(|| async { "router" }));
     start_behind(Some(Arc::new(Taker)), router, |server| {
         server.request_timeout_seconds = 1;

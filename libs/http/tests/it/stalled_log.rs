@@ -27,8 +27,10 @@ fn serves() {
     let router = Router::new().route(
         "/{*path}",
         get(|| async {
-            count_statement(async {}).await;
-            count_statement(tokio::time::sleep(STATEMENT)).await;
+            drop(count_statement());
+            let timer = count_statement();
+            tokio::time::sleep(STATEMENT).await;
+            drop(timer);
         }),
     );
     let running = runtime.block_on(start(router, |_| {}));
@@ -65,7 +67,7 @@ async fn requests_are_answered_while_nothing_reads_the_log() {
         .unwrap();
     assert!(dropped > 0, "the queue is bounded");
 
-    // The reader resumes: the log says what is missing, and goes on.
+    // The reader resumes: the log says what is missing, and continues.
     let reported = child.find("log lines dropped");
     assert_eq!(reported["dropped"], dropped);
     fetch("/after").await;

@@ -56,5 +56,5 @@ fn spans_reach_the_collector_in_the_trace_of_the_caller() {
         "the span is named by method and route"
     );
     let trace_id = u128::from_str_radix(TRACE_ID, 16).unwrap().to_be_bytes();
-    assert!(holds(&trace_id), "the caller's trace goes on");
+    assert!(holds(&trace_id), "the caller's trace continues");
 }

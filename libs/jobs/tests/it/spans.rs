@@ -2,7 +2,7 @@ use quartet_common::config::{OtlpProtocol, Telemetry};
 use quartet_jobs::Job;
 use quartet_telemetry::init;
 use tokio::{sync::mpsc, time::Duration};
-use tracing::Span;
+use tracing::{Metadata, Span};
 
 use crate::support::{SECOND, runner};
 
@@ -22,7 +22,7 @@ fn each_run_has_a_span_except_of_a_continuous_job() {
         let mut test = runner();
         let (sender, mut seen) = mpsc::unbounded_channel();
         let note = move |job| {
-            let span = Span::current().metadata().map(|metadata| metadata.name());
+            let span = Span::current().metadata().map(Metadata::name);
             sender.send((job, span)).unwrap();
         };
         let (of_run, of_process) = (note.clone(), note);

@@ -9,10 +9,11 @@
 //! ```
 //!
 //! A claim that could not be renewed in time may have been taken by another request. Then the work is
-//! canceled, and should it have been done all the same, its response is not sent: the client gets 409
-//! and asks again for the one that is kept.
+//! canceled, and if it has still been done, its response is not sent: the client gets 409 and asks again
+//! for the one that is kept.
 //!
-//! Keys belong to the caller. Responses are sealed (`seal`). Only successes are kept: after an error the key may be used again.
+//! Keys belong to the caller. Responses are sealed (`seal`). Only successes are kept: after an error
+//! the key may be used again.
 //!
 //! A request with a key runs in a task of its own: a client that leaves neither cancels it nor leaves
 //! its key claimed, and finds the response when it asks again. A handler that keeps its response
@@ -52,9 +53,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::detached;
 
-pub use reply::{Answer, Keeper, Reply};
+pub use reply::{IdempotencyKey, Reply, WholeResponse};
 pub use request::HEADER;
-use request::{parse_key, principal, read};
+use request::{key, principal, read};
 use seal::Fingerprint;
 use slot::Slot;
 
@@ -88,10 +89,9 @@ pub async fn idempotent(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let Some(key) = request.headers().get(&HEADER) else {
+    let Some(key) = key(request.headers())? else {
         return Ok(next.run(request).await);
     };
-    let key = parse_key(key)?;
     let (mut parts, bytes) = read(request).await?;
     let slot = Arc::new(Slot {
         db: state.db.clone(),

@@ -18,11 +18,11 @@ use quartet_db::Lease;
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use super::slot::{Kept, Slot};
+use super::slot::{Slot, StoredResponse};
 
 /// A whole response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct WholeResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -31,7 +31,7 @@ pub struct Answer {
     pub valid_until: Option<DateTime<Utc>>,
 }
 
-impl Answer {
+impl WholeResponse {
     /// A JSON response.
     ///
     /// # Panics
@@ -56,7 +56,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for WholeResponse {
     fn into_response(self) -> Response {
         (self.status, self.headers, Body::from(self.body)).into_response()
     }
@@ -64,11 +64,14 @@ impl IntoResponse for Answer {
 
 /// The idempotency key of the request, if it has one.
 #[derive(Clone)]
-pub struct Keeper(Option<Arc<Slot>>);
+pub struct IdempotencyKey(Option<Arc<Slot>>);
 
-impl Keeper {
+impl IdempotencyKey {
     /// `render` makes the response of what the work returns.
-    pub fn reply<T>(self, render: impl Fn(&T) -> Answer + Send + Sync + 'static) -> Reply<T> {
+    pub fn reply<T>(
+        self,
+        render: impl Fn(&T) -> WholeResponse + Send + Sync + 'static,
+    ) -> Reply<T> {
         Reply {
             slot: self.0,
             render: Box::new(render),
@@ -76,7 +79,7 @@ impl Keeper {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Keeper {
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -87,7 +90,7 @@ impl<S: Sync> FromRequestParts<S> for Keeper {
 /// How a success is answered, and where the answer is kept.
 pub struct Reply<T> {
     slot: Option<Arc<Slot>>,
-    render: Box<dyn Fn(&T) -> Answer + Send + Sync>,
+    render: Box<dyn Fn(&T) -> WholeResponse + Send + Sync>,
 }
 
 impl<T> Reply<T> {
@@ -112,7 +115,7 @@ impl<T> Reply<T> {
             return Ok(());
         };
         let answer = (self.render)(done);
-        let kept = Kept {
+        let kept = StoredResponse {
             status: answer.status,
             headers: &answer.headers,
             body: &answer.body,
@@ -124,7 +127,7 @@ impl<T> Reply<T> {
     }
 
     /// The response itself.
-    pub fn answer(&self, done: &T) -> Answer {
+    pub fn answer(&self, done: &T) -> WholeResponse {
         (self.render)(done)
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct Slot {
 }
 
 /// A response as it is stored.
-pub(super) struct Kept<'a> {
+pub(super) struct StoredResponse<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
@@ -72,14 +72,14 @@ pub(super) struct Kept<'a> {
     pub(super) expires_at: Option<DateTime<Utc>>,
 }
 
-/// A response that cannot be sealed, or is not sealed for the request whose hash stands beside it.
+/// A response that cannot be sealed, or is not sealed for the request whose hash is stored with it.
 #[derive(Debug, thiserror::Error)]
 #[error("a kept response is unreadable")]
-struct Unreadable;
+struct UnreadableResponse;
 
 /// A row of the table.
 #[derive(sqlx::FromRow)]
-struct Stored {
+struct SlotRow {
     request_hash: Vec<u8>,
     locked_until: DateTime<Utc>,
     status: Option<i16>,
@@ -140,7 +140,7 @@ impl Slot {
             .map_err(quartet_db::problem)?
             // The first request failed between the two statements, so the key is free again.
             .ok_or_else(|| Problem::not_now(&kinds::REQUEST_IN_FLIGHT))?;
-        let stored = Stored::from_row(&row).map_err(quartet_db::problem)?;
+        let stored = SlotRow::from_row(&row).map_err(quartet_db::problem)?;
         let same = |it: &&Fingerprint| it.hash == stored.request_hash;
         let Some(request) = self.fingerprints.iter().find(same) else {
             return Err(
@@ -155,13 +155,13 @@ impl Slot {
             return Err(in_flight(stored.locked_until, now));
         };
         let body = request.open(&stored.body.unwrap_or_default());
-        let body = body.ok_or_else(|| Problem::internal(Unreadable))?;
+        let body = body.ok_or_else(|| Problem::internal(UnreadableResponse))?;
         Ok(rebuild(status, stored.headers, body))
     }
 
     fn newest(&self) -> Result<&Fingerprint, Problem> {
         let newest = self.fingerprints.first();
-        newest.ok_or_else(|| Problem::internal(Unreadable))
+        newest.ok_or_else(|| Problem::internal(UnreadableResponse))
     }
 
     /// Runs `work` and renews the lease as long as it takes. `None` when another request has claimed
@@ -208,14 +208,14 @@ impl Slot {
     pub(super) async fn keep(
         &self,
         db: &mut PgConnection,
-        kept: Kept<'_>,
+        kept: StoredResponse<'_>,
     ) -> Result<(), sqlx::Error> {
         if kept.body.len() > MAX_BODY_BYTES {
             let text = format!("a response of {} bytes cannot be kept", kept.body.len());
             return Err(sqlx::Error::Encode(text.into()));
         }
         let sealed = self.fingerprints.first().and_then(|it| it.seal(kept.body));
-        let sealed = sealed.ok_or_else(|| sqlx::Error::Encode(Box::new(Unreadable)))?;
+        let sealed = sealed.ok_or_else(|| sqlx::Error::Encode(Box::new(UnreadableResponse)))?;
         let headers: Map<String, Value> = KEPT_HEADERS
             .iter()
             .filter_map(|name| {
@@ -265,7 +265,7 @@ impl Slot {
                 return Err(Problem::internal(std::io::Error::other(error)));
             }
         };
-        let kept = Kept {
+        let kept = StoredResponse {
             status: parts.status,
             headers: &parts.headers,
             body: &body,
@@ -281,7 +281,7 @@ impl Slot {
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 
-    async fn keep_outside(&self, kept: Kept<'_>) -> Result<(), sqlx::Error> {
+    async fn keep_outside(&self, kept: StoredResponse<'_>) -> Result<(), sqlx::Error> {
         let mut db = quartet_db::write(&self.db).await?;
         self.keep(&mut db, kept).await?;
         db.commit().await

@@ -13,14 +13,14 @@ use quartet_common::{clock::Clock, problem::Problem};
 use quartet_service::idempotency::{Idempotency, idempotent, purge};
 use quartet_testing::{
     Issuer, TestDatabase,
-    server::{Gate, Running, start},
+    server::{Gate, RunningServer, start},
 };
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
 struct World {
-    running: Option<Running>,
+    running: Option<RunningServer>,
     done: Arc<AtomicUsize>,
     gate: Gate,
     pool: PgPool,
@@ -56,7 +56,7 @@ async fn world() -> World {
 }
 
 impl World {
-    async fn replica(&self, hash_keys: Vec<[u8; 32]>) -> Running {
+    async fn replica(&self, hash_keys: Vec<[u8; 32]>) -> RunningServer {
         let Self {
             done,
             gate,
@@ -231,4 +231,41 @@ async fn wrong_keys_are_named() {
         assert_eq!(problem["errors"][0]["parameter"], "idempotency-key");
     }
     assert_eq!(world.done.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn two_keys_are_refused() {
+    let world = world().await;
+    for second in ["k1", "k2"] {
+        let request = world.request("/make", "k1", "a");
+        let response = request.header("idempotency-key", second).send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), 400);
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["errors"][0]["parameter"], "idempotency-key");
+    }
+    assert_eq!(world.done.load(Ordering::SeqCst), 0);
+}
+
+/// A login with the expired token of the session before: the handler reads no token.
+#[tokio::test]
+async fn a_token_that_is_not_accepted_has_no_part_in_a_public_request() {
+    let world = world().await;
+    let expired = world.issuer.token("usr_1");
+    world.clock.advance(chrono::Duration::days(1));
+    for (key, authorization) in [
+        ("k1", format!("Bearer {expired}")),
+        ("k2", "Bearer nonsense".to_owned()),
+        ("k3", "Basic YTpi".to_owned()),
+    ] {
+        for replayed in [false, true] {
+            let request = world.request("/make", key, "a");
+            let request = request.header("authorization", &authorization);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 201, "{authorization}");
+            let header = response.headers().contains_key("idempotency-replayed");
+            assert_eq!(header, replayed, "{authorization}");
+        }
+    }
+    assert_eq!(world.done.load(Ordering::SeqCst), 3);
 }

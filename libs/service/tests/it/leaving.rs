@@ -6,10 +6,10 @@ use axum::{Router, extract::State, middleware::from_fn_with_state, routing::post
 use chrono::{TimeDelta, TimeZone, Utc};
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, problem::Problem};
-use quartet_service::idempotency::{Answer, Idempotency, Keeper, idempotent};
+use quartet_service::idempotency::{Idempotency, IdempotencyKey, WholeResponse, idempotent};
 use quartet_testing::{
     Issuer, TestDatabase,
-    server::{Gate, Running, start},
+    server::{Gate, RunningServer, start},
 };
 use reqwest::{Response, StatusCode};
 use sqlx::PgPool;
@@ -26,7 +26,7 @@ struct World {
 }
 
 struct Replica {
-    running: Running,
+    running: RunningServer,
     /// Before the transaction of the work.
     before: Gate,
     /// After its commit.
@@ -48,8 +48,11 @@ enum Stop {
     Nowhere,
 }
 
-async fn work(State(work): State<Work>, keeper: Keeper) -> Result<Answer, Problem> {
-    let reply = keeper.reply(|id: &i64| Answer::json(StatusCode::CREATED, [], id));
+async fn work(
+    State(work): State<Work>,
+    idempotency_key: IdempotencyKey,
+) -> Result<WholeResponse, Problem> {
+    let reply = idempotency_key.reply(|id: &i64| WholeResponse::json(StatusCode::CREATED, [], id));
     if let Some(gate) = work.before {
         gate.pass().await;
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    line::{Level, Line},
+    line::{Level, LogLine},
     queue,
 };
 use crate::trace_context::TraceContext;
@@ -85,8 +85,8 @@ impl AccessLine<'_> {
         }
     }
 
-    fn line(&self, level: Level, service: &str) -> Line {
-        let mut line = Line::start(level);
+    fn line(&self, level: Level, service: &str) -> LogLine {
+        let mut line = LogLine::start(level);
         line.text("msg", self.msg);
         line.text("method", self.method);
         line.text("path", self.path);

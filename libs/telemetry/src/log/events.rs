@@ -9,7 +9,7 @@ use tracing::{
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{line::Line, queue};
+use super::{line::LogLine, queue};
 use crate::{
     request::current_request,
     run::{Run, current_run},
@@ -25,7 +25,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         // Those of the library, if the event comes from the `log` crate.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let mut line = Line::start((*metadata.level()).into());
+        let mut line = LogLine::start((*metadata.level()).into());
         if event.metadata().fields().field(MESSAGE).is_some() {
             event.record(&mut Message(&mut line));
         } else {
@@ -58,7 +58,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
 const MESSAGE: &str = "message";
 
 /// Writes the message alone: it precedes the other fields, wherever the event has it.
-struct Message<'a>(&'a mut Line);
+struct Message<'a>(&'a mut LogLine);
 
 impl Visit for Message<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -75,7 +75,7 @@ impl Visit for Message<'_> {
 }
 
 /// Writes everything but the message.
-struct Fields<'a>(&'a mut Line);
+struct Fields<'a>(&'a mut LogLine);
 
 /// Where a record of the `log` crate comes from, which `normalized_metadata` has read.
 const FROM_LOG: &str = "log.";

@@ -56,12 +56,12 @@ impl From<tracing::Level> for Level {
 }
 
 /// A line that is being written. Fields appear in the order of the calls.
-pub(super) struct Line {
+pub(super) struct LogLine {
     /// Begins with `{` and has no closing brace yet.
     buffer: Vec<u8>,
 }
 
-impl Line {
+impl LogLine {
     /// A line with `timestamp` and `level`.
     pub(super) fn start(level: Level) -> Self {
         // Taken out of its place, so that a value that logs while it is formatted finds another.
@@ -183,7 +183,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         if buffer.capacity() <= SPARE_BYTES {
@@ -281,13 +281,13 @@ mod tests {
 
     use super::*;
 
-    fn with_message(text: &str) -> Line {
-        let mut line = Line::start(Level::Info);
+    fn with_message(text: &str) -> LogLine {
+        let mut line = LogLine::start(Level::Info);
         line.text("msg", text);
         line
     }
 
-    fn parsed(line: &mut Line) -> Value {
+    fn parsed(line: &mut LogLine) -> Value {
         let bytes = line.finish();
         let end = bytes.iter().position(|&byte| byte == b'\n');
         assert_eq!(end, bytes.len().checked_sub(1), "one line");
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn numbers_are_numbers() {
-        let mut line = Line::start(Level::Warn);
+        let mut line = LogLine::start(Level::Warn);
         line.integer("u", u64::MAX);
         line.integer("i", i64::MIN);
         line.float("f", 0.1);
@@ -334,7 +334,7 @@ mod tests {
             (12_000_000, "12.0"),
             (1_234_567_890, "1234.568"),
         ] {
-            let mut line = Line::start(Level::Info);
+            let mut line = LogLine::start(Level::Info);
             line.milliseconds("duration_ms", Duration::from_nanos(nanos));
             let text = String::from_utf8(line.finish().to_vec()).unwrap();
             assert!(
@@ -348,7 +348,7 @@ mod tests {
     fn addresses_are_as_the_standard_library_writes_them() {
         for text in ["127.0.0.1", "255.0.10.99", "::1", "2001:db8::ff"] {
             let ip: IpAddr = text.parse().unwrap();
-            let mut line = Line::start(Level::Info);
+            let mut line = LogLine::start(Level::Info);
             line.address("ip", ip, None);
             line.address("socket", ip, Some(8080));
             let value = parsed(&mut line);
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn timestamps_are_rfc_3339_in_utc() {
-        let value = parsed(&mut Line::start(Level::Info));
+        let value = parsed(&mut LogLine::start(Level::Info));
         let text = value["timestamp"].as_str().unwrap();
         assert_eq!(text.len(), "2026-01-31T23:59:59.000Z".len());
         let at = DateTime::parse_from_rfc3339(text).unwrap();

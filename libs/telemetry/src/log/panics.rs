@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     TARGET,
-    line::{Level, Line},
+    line::{Level, LogLine},
     queue,
 };
 use crate::{panic_message::panic_message, request::current_request};
@@ -27,7 +27,7 @@ pub(crate) fn log_panics() {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let Some(queue) = queue::queue() else { return };
-    let mut line = Line::start(Level::Error);
+    let mut line = LogLine::start(Level::Error);
     line.text("msg", "panic");
     line.text("error", panic_message(panic.payload()));
     if let Some(location) = panic.location() {

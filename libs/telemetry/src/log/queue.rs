@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::{
     TARGET,
-    line::{Level, Line},
+    line::{Level, LogLine},
 };
 
 /// Bound of the lines that wait to be written, in bytes.
@@ -108,7 +108,7 @@ impl Queue {
     }
 
     /// Takes a finished line.
-    pub(super) fn send(&self, mut line: Line) {
+    pub(super) fn send(&self, mut line: LogLine) {
         self.push(line.finish());
     }
 
@@ -216,7 +216,7 @@ impl Queue {
         if dropped == 0 {
             return;
         }
-        let mut line = Line::start(Level::Warn);
+        let mut line = LogLine::start(Level::Warn);
         line.text("msg", "log lines dropped");
         line.integer("dropped", dropped);
         line.text("service", self.service);

@@ -3,18 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
 };
+
+use crate::source::{arguments, root, sources};
 
 /// The line itself has these; an event that had one too would make a key appear twice.
 const RESERVED: [&str; 5] = ["timestamp", "level", "msg", "service", "target"];
-/// Development tools write for people, not for a log collector.
-const NO_SERVICES: [&str; 3] = ["devpostgres", "devstack", "devstore"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 /// The first column of every table row: `` | `name` | ``.
 fn documented() -> BTreeSet<String> {
     let page = fs::read_to_string(root().join("docs/logging.md")).unwrap();
@@ -22,49 +16,6 @@ fn documented() -> BTreeSet<String> {
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(name, _)| name.to_owned())
         .collect()
-}
-
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() && name != "tests" && !NO_SERVICES.contains(&name) {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// The arguments of a macro whose opening parenthesis has been read.
-fn arguments(text: &str) -> Vec<String> {
-    let (mut depth, mut quoted) = (1, false);
-    let mut arguments = vec![String::new()];
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        let argument = arguments.last_mut().unwrap();
-        match character {
-            '\\' if quoted => {
-                argument.push(character);
-                argument.extend(characters.next());
-                continue;
-            }
-            '"' => quoted = !quoted,
-            _ if quoted => {}
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 1 => {
-                arguments.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        argument.push(character);
-    }
-    arguments
 }
 
 /// The name of the field that an argument of an event sets, if it sets one.
@@ -92,13 +43,9 @@ fn fields_are_read_from_source() {
 #[test]
 fn every_field_of_an_event_is_documented() {
     let documented = documented();
-    let mut files = Vec::new();
-    for directory in ["services", "libs"] {
-        sources(&root().join(directory), &mut files);
-    }
     let mut wrong = BTreeMap::new();
     let mut events = 0;
-    for file in files {
+    for file in sources() {
         let text = fs::read_to_string(&file).unwrap();
         for level in ["error", "warn", "info", "debug", "trace"] {
             let call = format!("tracing::{level}!(");

@@ -4,4 +4,6 @@
 
 mod documented;
 mod grpc;
+mod metrics;
 mod output;
+mod source;

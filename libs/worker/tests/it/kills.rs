@@ -75,6 +75,6 @@ async fn worker() {
     let clock = quartet_common::clock::Clock::system();
     let mut runner = quartet_jobs::Runner::new(&metrics, clock, shutdown);
     let tasks = Tasks::new(()).with::<Hanging>();
-    quartet_worker::Worker::new((db, "core"), tasks, settings(), &metrics).start(&mut runner);
+    quartet_worker::Worker::new(db, "core", tasks, settings(), &metrics).start(&mut runner);
     std::future::pending::<()>().await;
 }

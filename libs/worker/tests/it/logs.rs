@@ -73,6 +73,6 @@ async fn worker() {
     runner.start(job.immediately());
     early.await.unwrap();
     let tasks = Tasks::new(()).with::<Talkative>();
-    Worker::new((db, "core"), tasks, settings(), &metrics).start(&mut runner);
+    Worker::new(db, "core", tasks, settings(), &metrics).start(&mut runner);
     std::future::pending::<()>().await;
 }

@@ -120,8 +120,7 @@ impl Place {
         let settings = settings();
         let shutdown = settings.shutdown.clone();
         let mut runner = Runner::new(&metrics, Clock::system(), shutdown.clone());
-        let queue = (db, "core");
-        let worker = Worker::new(queue, tasks, settings, &metrics);
+        let worker = Worker::new(db, "core", tasks, settings, &metrics);
         worker.start(&mut runner);
         Working {
             metrics,

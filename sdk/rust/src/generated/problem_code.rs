@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemCode {
-    /// `asset_failed`: Upload was rejected.
+    /// `asset_failed`: Upload rejected.
     AssetFailed,
     /// `asset_not_ready`: Asset not ready.
     AssetNotReady,
@@ -40,19 +40,19 @@ pub enum ProblemCode {
     InvalidRefreshToken,
     /// `invalid_upgrade`: Invalid WebSocket handshake.
     InvalidUpgrade,
-    /// `link_disabled`: This short link is disabled.
+    /// `link_disabled`: Disabled link.
     LinkDisabled,
-    /// `link_exhausted`: This short link has reached its maximum number of clicks.
+    /// `link_exhausted`: Maximum number of clicks reached.
     LinkExhausted,
-    /// `link_expired`: This short link has expired.
+    /// `link_expired`: Expired link.
     LinkExpired,
     /// `link_not_found`: Short link not found.
     LinkNotFound,
     /// `malformed_json`: Malformed JSON.
     MalformedJson,
-    /// `malformed_request`: Request is not valid HTTP.
+    /// `malformed_request`: Invalid HTTP request.
     MalformedRequest,
-    /// `mutation_by_get`: Mutations require POST.
+    /// `mutation_by_get`: Mutation in a GET request.
     MutationByGet,
     /// `not_acceptable`: No acceptable media type.
     NotAcceptable,
@@ -64,9 +64,9 @@ pub enum ProblemCode {
     OriginNotAllowed,
     /// `password_needed`: Current password required.
     PasswordNeeded,
-    /// `precondition_failed`: Resource changed since it was read.
+    /// `precondition_failed`: Outdated version of the resource.
     PreconditionFailed,
-    /// `prefetch_refused`: This short link limits its clicks and cannot be prefetched.
+    /// `prefetch_refused`: Prefetch not allowed for a link with a click limit.
     PrefetchRefused,
     /// `rate_limited`: Too many requests.
     RateLimited,
@@ -90,9 +90,9 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     /// `upgrade_refused`: Protocol upgrade not allowed on this path.
     UpgradeRefused,
-    /// `upload_mismatch`: Uploaded file does not match.
+    /// `upload_mismatch`: Mismatch of the uploaded file.
     UploadMismatch,
-    /// `upstream_timeout`: Upstream timed out.
+    /// `upstream_timeout`: Upstream timeout.
     UpstreamTimeout,
     /// `upstream_unreachable`: Upstream unreachable.
     UpstreamUnreachable,

@@ -41,7 +41,7 @@ export interface ProblemCodesOf {
 
 /** All problem codes. */
 export type ProblemCode =
-  /** Upload was rejected. The uploaded file of this asset was rejected and removed. Presign a new upload. */
+  /** Upload rejected. The uploaded file of this asset was rejected and removed. Presign a new upload. */
   | "asset_failed"
   /** Asset not ready. A download is requested before the upload is complete. Complete the upload first. */
   | "asset_not_ready"
@@ -82,34 +82,34 @@ export type ProblemCode =
   | "invalid_request"
   /** Invalid WebSocket handshake. A request with `Upgrade` is not a version 13 WebSocket handshake. Send a complete handshake, or omit `Upgrade`. */
   | "invalid_upgrade"
-  /** This short link is disabled. The owner has disabled the link. Ask the owner of the link. */
+  /** Disabled link. The owner has disabled the link. Ask the owner of the link. */
   | "link_disabled"
-  /** This short link has reached its maximum number of clicks. The link has been followed as many times as `maxClicks` allows. Ask the owner of the link. */
+  /** Maximum number of clicks reached. The link has been followed as many times as `maxClicks` allows. Ask the owner of the link. */
   | "link_exhausted"
-  /** This short link has expired. The link's `expiresAt` has passed. Ask the owner of the link. */
+  /** Expired link. The link's `expiresAt` has passed. Ask the owner of the link. */
   | "link_expired"
   /** Short link not found. No link has this slug. Check the URL. Retrying does not help. */
   | "link_not_found"
   /** Malformed JSON. The body has a syntax error or ends early; `detail` has the line and column. Fix the JSON. */
   | "malformed_json"
-  /** Request is not valid HTTP. The request head cannot be parsed, or is ambiguous. Send valid HTTP/1.1. */
+  /** Invalid HTTP request. The request head cannot be parsed, or is ambiguous. Send valid HTTP/1.1. */
   | "malformed_request"
-  /** Mutations require POST. The document of a GET request is a mutation. Send it with POST. */
+  /** Mutation in a GET request. The document of a GET request is a mutation. Send it with POST. */
   | "mutation_by_get"
   /** No acceptable media type. The `Accept` header allows none of the media types of a GraphQL response. Accept `application/graphql-response+json`. */
   | "not_acceptable"
-  /** Resource not found. The resource does not exist or belongs to another user. Do not repeat the request. */
+  /** Resource not found. The resource does not exist or belongs to another user. Check the id. */
   | "not_found"
   /** File not uploaded yet. An upload is completed before its file is in the object store. Send the file to the signed URL from the presign response, then complete again. */
   | "not_uploaded"
   | "operation_not_found"
-  /** Origin not allowed. A page of another site opens a WebSocket. Add its origin to `graphql.allowed_origins`, if the page is trusted. */
+  /** Origin not allowed. A page of another site opens a WebSocket. Open the WebSocket from an origin in `graphql.allowed_origins`. */
   | "origin_not_allowed"
   /** Current password required. A change of email or password was sent without `current_password`. Ask the user for the current password and send it with the change. */
   | "password_needed"
-  /** Resource changed since it was read. `If-Match` does not list the current version of the resource. Read the resource again and decide whether the change still applies. */
+  /** Outdated version of the resource. `If-Match` does not list the current version of the resource. Read the resource again and decide whether the change still applies. */
   | "precondition_failed"
-  /** This short link limits its clicks and cannot be prefetched. A browser prefetches a link that has `maxClicks`. Follow the link on navigation instead. */
+  /** Prefetch not allowed for a link with a click limit. A browser prefetches a link that has `maxClicks`. Follow the link on navigation instead. */
   | "prefetch_refused"
   /** Too many requests. The user, or without a token the client IP, has used up the limit in `RateLimit-Policy`. Wait for the time in `Retry-After`. */
   | "rate_limited"
@@ -145,9 +145,9 @@ export type ProblemCode =
   | "unsupported_media_type"
   /** Protocol upgrade not allowed on this path. The request is a WebSocket handshake, but this path does not allow WebSocket connections. Send an ordinary request. */
   | "upgrade_refused"
-  /** Uploaded file does not match. Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed. Presign a new upload that describes the file. */
+  /** Mismatch of the uploaded file. Size, media type, first bytes or checksum of the file differ from the presign request; `errors` names each. The file is removed. Presign a new upload that describes the file. */
   | "upload_mismatch"
-  /** Upstream timed out. A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
+  /** Upstream timeout. A replica did not respond within 30 seconds, unless configured otherwise. The request may have taken effect. Retry, with the same `Idempotency-Key` if the request had one. */
   | "upstream_timeout"
   /** Upstream unreachable. No replica of the service can be reached. The request had no effect. Retry after the time in `Retry-After`. */
   | "upstream_unreachable"

@@ -223,7 +223,8 @@ export type UpdateLinkInput = {
   /** The HTTP status of the redirect: 301, 302, 307 or 308. Not null. */
   redirectStatus?: number | null | undefined;
   /**
-   * The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working.
+   * The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working,
+   * and its slug stays reserved for the owner.
    * Not null.
    */
   slug?: string | null | undefined;

@@ -547,7 +547,7 @@ export type GetJwksData = {
 
 export type GetJwksErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -577,7 +577,7 @@ export type GetJwksErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -602,7 +602,7 @@ export type GetOpenidConfigurationData = {
 
 export type GetOpenidConfigurationErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -632,7 +632,7 @@ export type GetOpenidConfigurationErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -657,7 +657,7 @@ export type GetHealthData = {
 
 export type GetHealthErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -695,7 +695,7 @@ export type GetOpenapi30Data = {
 
 export type GetOpenapi30Errors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -743,7 +743,7 @@ export type GetOpenapiData = {
 
 export type GetOpenapiErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -797,14 +797,14 @@ export type FollowLinkData = {
 export type FollowLinkErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
     /**
      * The link does not redirect; HTML for browsers
      *
-     * - `prefetch_refused`: This short link limits its clicks and cannot be prefetched
+     * - `prefetch_refused`: Prefetch not allowed for a link with a click limit
      */
     403: Problem;
     /**
@@ -820,9 +820,9 @@ export type FollowLinkErrors = {
     /**
      * The link does not redirect; HTML for browsers
      *
-     * - `link_disabled`: This short link is disabled
-     * - `link_exhausted`: This short link has reached its maximum number of clicks
-     * - `link_expired`: This short link has expired
+     * - `link_disabled`: Disabled link
+     * - `link_exhausted`: Maximum number of clicks reached
+     * - `link_expired`: Expired link
      */
     410: Problem;
     /**
@@ -849,7 +849,7 @@ export type FollowLinkErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -880,12 +880,12 @@ export type ProbeLinkData = {
 export type ProbeLinkErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: unknown;
     /**
-     * - `prefetch_refused`: This short link limits its clicks and cannot be prefetched
+     * - `prefetch_refused`: Prefetch not allowed for a link with a click limit
      */
     403: unknown;
     /**
@@ -897,9 +897,9 @@ export type ProbeLinkErrors = {
      */
     408: unknown;
     /**
-     * - `link_disabled`: This short link is disabled
-     * - `link_exhausted`: This short link has reached its maximum number of clicks
-     * - `link_expired`: This short link has expired
+     * - `link_disabled`: Disabled link
+     * - `link_exhausted`: Maximum number of clicks reached
+     * - `link_expired`: Expired link
      */
     410: unknown;
     /**
@@ -926,7 +926,7 @@ export type ProbeLinkErrors = {
      */
     503: unknown;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: unknown;
 };
@@ -947,7 +947,7 @@ export type GetCoreOpenapi30Data = {
 
 export type GetCoreOpenapi30Errors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -977,7 +977,7 @@ export type GetCoreOpenapi30Errors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1000,7 +1000,7 @@ export type GetCoreOpenapiData = {
 
 export type GetCoreOpenapiErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1030,7 +1030,7 @@ export type GetCoreOpenapiErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1063,7 +1063,7 @@ export type ListSessionsData = {
 export type ListSessionsErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1103,7 +1103,7 @@ export type ListSessionsErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1130,7 +1130,7 @@ export type CreateSessionErrors = {
     /**
      * - `incomplete_body`: Incomplete request body
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1179,7 +1179,7 @@ export type CreateSessionErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1206,7 +1206,7 @@ export type RefreshSessionErrors = {
     /**
      * - `incomplete_body`: Incomplete request body
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1253,7 +1253,7 @@ export type RefreshSessionErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1284,7 +1284,7 @@ export type DeleteSessionData = {
 export type DeleteSessionErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1328,7 +1328,7 @@ export type DeleteSessionErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1362,7 +1362,7 @@ export type CreateUserErrors = {
      * - `incomplete_body`: Incomplete request body
      * - `invalid_parameter`: Invalid parameter
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1417,7 +1417,7 @@ export type CreateUserErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1450,7 +1450,7 @@ export type DeleteMeErrors = {
     /**
      * - `incomplete_body`: Incomplete request body
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1469,7 +1469,7 @@ export type DeleteMeErrors = {
      */
     408: Problem;
     /**
-     * - `precondition_failed`: Resource changed since it was read
+     * - `precondition_failed`: Outdated version of the resource
      */
     412: Problem;
     /**
@@ -1509,7 +1509,7 @@ export type DeleteMeErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1540,7 +1540,7 @@ export type GetMeData = {
 
 export type GetMeErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1580,7 +1580,7 @@ export type GetMeErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1613,7 +1613,7 @@ export type UpdateMeErrors = {
     /**
      * - `incomplete_body`: Incomplete request body
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1636,7 +1636,7 @@ export type UpdateMeErrors = {
      */
     409: Problem;
     /**
-     * - `precondition_failed`: Resource changed since it was read
+     * - `precondition_failed`: Outdated version of the resource
      */
     412: Problem;
     /**
@@ -1676,7 +1676,7 @@ export type UpdateMeErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1716,7 +1716,7 @@ export type QueryGraphqlErrors = {
     /**
      * A parameter is invalid, or (with application/graphql-response+json) the document is invalid
      *
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      */
     400: GraphQlResponse;
     /**
@@ -1732,7 +1732,7 @@ export type QueryGraphqlErrors = {
      */
     403: GraphQlResponse;
     /**
-     * - `mutation_by_get`: Mutations require POST
+     * - `mutation_by_get`: Mutation in a GET request
      */
     405: Problem;
     /**
@@ -1774,7 +1774,7 @@ export type QueryGraphqlErrors = {
      */
     503: GraphQlResponse;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1801,7 +1801,7 @@ export type ExecuteGraphqlErrors = {
     /**
      * A parameter is invalid, or (with application/graphql-response+json) the document is invalid
      *
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: GraphQlResponse;
@@ -1858,7 +1858,7 @@ export type ExecuteGraphqlErrors = {
      */
     503: GraphQlResponse;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1883,7 +1883,7 @@ export type GetLinksOpenapi30Data = {
 
 export type GetLinksOpenapi30Errors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1913,7 +1913,7 @@ export type GetLinksOpenapi30Errors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1936,7 +1936,7 @@ export type GetLinksOpenapiData = {
 
 export type GetLinksOpenapiErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -1966,7 +1966,7 @@ export type GetLinksOpenapiErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -1989,7 +1989,7 @@ export type GetLinksGraphqlSchemaData = {
 
 export type GetLinksGraphqlSchemaErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2023,7 +2023,7 @@ export type GetLinksGraphqlSchemaErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2066,7 +2066,7 @@ export type ListAssetsData = {
 export type ListAssetsErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2106,7 +2106,7 @@ export type ListAssetsErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2137,7 +2137,7 @@ export type DeleteAssetData = {
 export type DeleteAssetErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2181,7 +2181,7 @@ export type DeleteAssetErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2218,7 +2218,7 @@ export type GetAssetData = {
 export type GetAssetErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2262,7 +2262,7 @@ export type GetAssetErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2293,7 +2293,7 @@ export type CompleteUploadData = {
 export type CompleteUploadErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2314,12 +2314,12 @@ export type CompleteUploadErrors = {
      */
     408: Problem;
     /**
-     * - `asset_failed`: Upload was rejected
+     * - `asset_failed`: Upload rejected
      * - `not_uploaded`: File not uploaded yet
      */
     409: Problem;
     /**
-     * - `upload_mismatch`: Uploaded file does not match
+     * - `upload_mismatch`: Mismatch of the uploaded file
      */
     422: Problem;
     /**
@@ -2347,7 +2347,7 @@ export type CompleteUploadErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2378,7 +2378,7 @@ export type DownloadAssetData = {
 export type DownloadAssetErrors = {
     /**
      * - `invalid_parameter`: Invalid parameter
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2399,7 +2399,7 @@ export type DownloadAssetErrors = {
      */
     408: Problem;
     /**
-     * - `asset_failed`: Upload was rejected
+     * - `asset_failed`: Upload rejected
      * - `asset_not_ready`: Asset not ready
      */
     409: Problem;
@@ -2428,7 +2428,7 @@ export type DownloadAssetErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2453,7 +2453,7 @@ export type GetMediaOpenapi30Data = {
 
 export type GetMediaOpenapi30Errors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2483,7 +2483,7 @@ export type GetMediaOpenapi30Errors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2506,7 +2506,7 @@ export type GetMediaOpenapiData = {
 
 export type GetMediaOpenapiErrors = {
     /**
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2536,7 +2536,7 @@ export type GetMediaOpenapiErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };
@@ -2568,7 +2568,7 @@ export type PresignUploadErrors = {
      * - `incomplete_body`: Incomplete request body
      * - `invalid_parameter`: Invalid parameter
      * - `malformed_json`: Malformed JSON
-     * - `malformed_request`: Request is not valid HTTP
+     * - `malformed_request`: Invalid HTTP request
      * - `upgrade_refused`: Protocol upgrade not allowed on this path
      */
     400: Problem;
@@ -2626,7 +2626,7 @@ export type PresignUploadErrors = {
      */
     503: Problem;
     /**
-     * - `upstream_timeout`: Upstream timed out
+     * - `upstream_timeout`: Upstream timeout
      */
     504: Problem;
 };

@@ -9,7 +9,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use quartet_common::{
-    checks::Checks,
+    checks::{Checks, Violation},
     ids::InvalidId,
     page::{Page, PageQuery},
     problem::{
@@ -18,7 +18,7 @@ use quartet_common::{
     },
 };
 use quartet_http::{
-    extract::{Json, Path, Query},
+    extract::{Json, Path, Query, Unchecked},
     layers::ClientIp,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -128,9 +128,9 @@ pub(super) async fn create_session(
     State(ctx): State<Context>,
     ClientIp(client_ip): ClientIp,
     headers: HeaderMap,
-    Json(request): Json<LoginRequest>,
+    request: Unchecked<LoginRequest>,
 ) -> Result<Response, Problem> {
-    let credentials = request.check(&ctx.config)?;
+    let credentials = request.check(|login| login.check(&ctx.config))?;
     let tokens = sessions::log_in(&ctx, client(client_ip, &headers), credentials).await?;
     Ok(tokens_response(StatusCode::CREATED, tokens))
 }
@@ -231,20 +231,19 @@ fn tokens_response(status: StatusCode, tokens: SessionTokens) -> Response {
 }
 
 impl LoginRequest {
-    fn check(self, config: &Config) -> Result<Credentials, Problem> {
+    fn check(self, config: &Config) -> Result<Credentials, Vec<Violation<&'static str>>> {
         let mut checks = Checks::new();
         let email = checks.take("/email", Email::parse(&self.email));
         let password = checks.take(
             "/password",
             Password::parse(&self.password, &config.passwords),
         );
-        let credentials = checks.finish(|| {
+        checks.finish(|| {
             Some(Credentials {
                 email: email?,
                 password: password?,
             })
-        })?;
-        Ok(credentials)
+        })
     }
 }
 

@@ -7,14 +7,14 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{HeaderName, StatusCode, header};
 use quartet_common::{
-    checks::Checks,
+    checks::{Checks, Violation},
     problem::{Problem, Rule},
 };
 use quartet_http::{
-    extract::{IfMatch, IfNoneMatch, Json},
+    extract::{IfMatch, IfNoneMatch, Json, Unchecked},
     layers::ClientIp,
 };
-use quartet_service::idempotency::{Answer, Keeper};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +35,9 @@ use crate::{
     problems::{EMAIL_TAKEN, PASSWORD_NEEDED, STALE_LOGIN, TOO_MANY_ATTEMPTS, WRONG_PASSWORD},
     store::users::{UserId, UserRow},
 };
+
+/// Members that break rules, by their pointers.
+type Violations = Vec<Violation<&'static str>>;
 
 /// A new account.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -124,19 +127,19 @@ pub(super) struct User {
 pub(super) async fn create_user(
     State(ctx): State<Context>,
     ClientIp(client_ip): ClientIp,
-    keeper: Keeper,
-    Json(request): Json<SignUp>,
+    idempotency_key: IdempotencyKey,
+    request: Unchecked<SignUp>,
 ) -> Result<Response, Problem> {
-    let new = request.check(&ctx.config)?;
-    let reply = keeper.reply(created);
+    let new = request.check(|new| new.check(&ctx.config))?;
+    let reply = idempotency_key.reply(created);
     let user = users::sign_up(&ctx, new, client_ip, &reply).await?;
     Ok(reply.answer(&user).into_response())
 }
 
-fn created(user: &UserRow) -> Answer {
+fn created(user: &UserRow) -> WholeResponse {
     let location = (header::LOCATION, "/v1/core/users/me".to_owned());
     let headers = private(entity_tag(user)).into_iter().chain([location]);
-    Answer::json(StatusCode::CREATED, headers, &User::from(user.clone()))
+    WholeResponse::json(StatusCode::CREATED, headers, &User::from(user.clone()))
 }
 
 /// Get your account
@@ -193,9 +196,9 @@ pub(super) async fn update_me(
     current: CurrentSession,
     ClientIp(client_ip): ClientIp,
     if_match: Option<IfMatch>,
-    Json(patch): Json<UserPatch>,
+    patch: Unchecked<UserPatch>,
 ) -> Result<Response, Problem> {
-    let change = patch.check(&ctx.config)?;
+    let change = patch.check(|patch| patch.check(&ctx.config))?;
     let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
     let user = users::update(&ctx, current, client_ip, change, precondition).await?;
     Ok(User::respond(user))
@@ -227,9 +230,9 @@ pub(super) async fn delete_me(
     current: CurrentSession,
     ClientIp(client_ip): ClientIp,
     if_match: Option<IfMatch>,
-    Json(request): Json<AccountDeletion>,
+    request: Unchecked<AccountDeletion>,
 ) -> Result<StatusCode, Problem> {
-    let password = request.check(&ctx.config)?;
+    let password = request.check(|request| request.check(&ctx.config))?;
     let precondition = |user: &UserRow| check_version(if_match.as_ref(), user);
     users::delete(&ctx, current, client_ip, password, precondition).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -268,26 +271,25 @@ fn not_null<T>(field: Option<Option<T>>) -> Option<Result<T, Rule>> {
 }
 
 impl SignUp {
-    fn check(self, config: &Config) -> Result<NewUser, Problem> {
+    fn check(self, config: &Config) -> Result<NewUser, Violations> {
         let mut checks = Checks::new();
         let email = checks.take("/email", Email::parse(&self.email));
         let display_name = self.display_name.as_deref().map(DisplayName::parse);
         let display_name = checks.take_optional("/display_name", display_name);
         let password = NewPassword::parse(&self.password, &config.passwords);
         let password = checks.take("/password", password);
-        let user = checks.finish(|| {
+        checks.finish(|| {
             Some(NewUser {
                 email: email?,
                 display_name,
                 password: password?,
             })
-        })?;
-        Ok(user)
+        })
     }
 }
 
 impl UserPatch {
-    fn check(self, config: &Config) -> Result<UserChange, Problem> {
+    fn check(self, config: &Config) -> Result<UserChange, Violations> {
         let mut checks = Checks::new();
         let limits = &config.passwords;
         let email = not_null(self.email).map(|text| Email::parse(&text?));
@@ -300,24 +302,23 @@ impl UserPatch {
         let password = checks.take_optional("/password", password);
         let current = not_null(self.current_password).map(|text| Password::parse(&text?, limits));
         let current_password = checks.take_optional("/current_password", current);
-        let change = checks.finish(|| {
+        checks.finish(|| {
             Some(UserChange {
                 email,
                 display_name,
                 password,
                 current_password,
             })
-        })?;
-        Ok(change)
+        })
     }
 }
 
 impl AccountDeletion {
-    fn check(self, config: &Config) -> Result<Password, Problem> {
+    fn check(self, config: &Config) -> Result<Password, Violations> {
         let mut checks = Checks::new();
         let password = Password::parse(&self.current_password, &config.passwords);
         let password = checks.take("/current_password", password);
-        Ok(checks.finish(|| password)?)
+        checks.finish(|| password)
     }
 }
 

@@ -39,8 +39,9 @@ impl Context {
             &config.keys.master_key_bytes()?,
             &config.keys.previous_master_key_bytes()?,
         );
-        let place = (base.db.clone(), base.clock.clone());
-        let events = Outbox::new("core", config.events.delivery()?, place, &base.metrics)
+        let delivery = config.events.delivery()?;
+        let (db, clock) = (base.db.clone(), base.clock.clone());
+        let events = Outbox::new("core", delivery, db, clock, &base.metrics)
             .context("events cannot be sent")?;
         Ok(Self {
             events,

@@ -194,7 +194,7 @@ async fn hash(permit: &mut Permit, password: NewPassword, user: &UserRow) -> Res
 }
 
 /// Proof that the caller knows the current password.
-struct Confirmation {
+struct PasswordConfirmation {
     /// The hash that was verified.
     stored_hash: String,
     new_hash: Option<String>,
@@ -207,7 +207,7 @@ async fn confirm(
     client_ip: IpAddr,
     change: &UserChange,
     user: &UserRow,
-) -> Result<Confirmation, Error> {
+) -> Result<PasswordConfirmation, Error> {
     let given = change.current_password.clone();
     let given = given.ok_or(Error::PasswordNeeded)?.into_secret();
     let attempt = Attempt::on_account(&ctx.master_key, &user.email, client_ip);
@@ -226,7 +226,7 @@ async fn confirm(
         Some(password) => Some(hash(&mut permit, password, &change.applied_to(user)).await?),
         None => None,
     };
-    Ok(Confirmation {
+    Ok(PasswordConfirmation {
         stored_hash,
         new_hash,
         _permit: permit,
@@ -239,7 +239,7 @@ async fn write(
     current: CurrentSession,
     change: &UserChange,
     precondition: impl Fn(&UserRow) -> Result<(), Error>,
-    confirmation: Option<&Confirmation>,
+    confirmation: Option<&PasswordConfirmation>,
 ) -> Result<Option<UserRow>, Error> {
     let mut tx = quartet_db::begin(&ctx.db).await?;
     let locked = users::lock(&mut tx, current.user_id).await?;

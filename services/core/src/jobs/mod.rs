@@ -14,7 +14,8 @@ use crate::{domain::Context, error::Error, state::AppState};
 ///
 /// # Errors
 /// When the signing keys cannot be read.
-pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
+pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), Error> {
+    let ctx = &state.ctx;
     maintain_keys(ctx.clone()).await?;
     let interval = Duration::from_secs(ctx.config.keys.reload_seconds);
     let owned = ctx.clone();

@@ -58,6 +58,81 @@ async fn login_names_invalid_fields() {
 }
 
 #[tokio::test]
+async fn every_member_at_fault_is_named() {
+    let app = TestApp::start().await;
+    let fields = |names: &[(&str, &str)]| -> Vec<(String, String)> {
+        let own = |text: &str| text.to_owned();
+        names
+            .iter()
+            .map(|(name, code)| (own(name), own(code)))
+            .collect()
+    };
+    for (body, expected) in [
+        (
+            json!({}),
+            fields(&[("/email", "missing"), ("/password", "missing")]),
+        ),
+        (
+            json!({"email": 1, "password": []}),
+            fields(&[("/email", "invalid_value"), ("/password", "invalid_value")]),
+        ),
+        (
+            json!({"foo": 1, "password": ""}),
+            fields(&[
+                ("/foo", "unknown"),
+                ("/email", "missing"),
+                ("/password", "empty"),
+            ]),
+        ),
+    ] {
+        for path in [USERS, SESSIONS] {
+            let response = app.post(path, &body).await;
+            let mut found = problem_of(response, 422, "invalid_body").await;
+            let mut expected = expected.clone();
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected, "{path} {body}");
+        }
+    }
+    let body = json!({"display_name": "", "password": "short", "email": {}});
+    let mut found = problem_of(app.post(USERS, &body).await, 422, "invalid_body").await;
+    found.sort();
+    let expected = [
+        ("/display_name", "empty"),
+        ("/email", "invalid_value"),
+        ("/password", "too_short"),
+    ];
+    assert_eq!(found, fields(&expected));
+    let tokens = app.join(ADA).await;
+    let body = json!({"password": null, "current_password": 5, "x": 1, "email": "x"});
+    let response = app.patch(tokens.access(), &body).await;
+    let found = problem_of(response, 422, "invalid_body").await;
+    assert_eq!(found.len(), 4, "{found:?}");
+    // Without a body, that the password is needed.
+    let response = app.delete(ME, tokens.access()).await;
+    let found = problem_of(response, 422, "invalid_body").await;
+    assert_eq!(found, field("/current_password", "missing"));
+}
+
+#[tokio::test]
+async fn limits_are_named() {
+    let app = TestApp::start().await;
+    let large = format!("\"{}\"", "x".repeat(70_000));
+    let response = send(&app, USERS, "application/json", large).await;
+    let problem = json_of(response, 413).await;
+    assert_eq!(problem["detail"], "must be at most 65536 bytes");
+    let tokens = app.join(ADA).await;
+    let path = format!("{SESSIONS}?limit=abc&cursor=x&foo=1");
+    let problem = json_of(app.get(&path, tokens.access()).await, 400).await;
+    let details: Vec<_> = problem["errors"].as_array().unwrap().iter().collect();
+    assert_eq!(details[0]["detail"], "must be an integer from 1 to 100");
+    assert_eq!(
+        details[1]["detail"],
+        "must not be present; known are limit and cursor"
+    );
+}
+
+#[tokio::test]
 async fn invalid_values_are_not_echoed() {
     let app = TestApp::start().await;
     for body in [

@@ -49,6 +49,7 @@ async fn the_deletion_of_an_account_reaches_each_consumer_once() {
     );
     app.state.deliver_events_once().await.unwrap();
     app.state.deliver_events_once().await.unwrap();
+    assert_eq!(app.metric("events_published_total"), 1);
     for (_, received) in [media, links] {
         let received = received.lock().unwrap();
         let [(headers, body)] = received.as_slice() else {

@@ -171,6 +171,44 @@ async fn the_master_key_is_rotated_without_losing_keys_or_sessions() {
     assert_eq!(after.key_ids().await, app.key_ids().await);
 }
 
+/// A request with an unknown key id may have read the rows before a change and hand them over after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_reload_puts_back_what_a_change_has_replaced() {
+    let app = TestApp::start().await;
+    let old = app.join(ADA).await;
+    let mut owner = app.database.connect_as_owner().await;
+    for round in 0..40 {
+        let delete = sqlx::query("DELETE FROM core.signing_keys");
+        delete.execute(&mut owner).await.unwrap();
+        app.advance(2);
+        let reload = app.get(ME, old.access());
+        let (changed, _) = tokio::join!(app.state.run_jobs_once(), reload);
+        changed.unwrap();
+        let kids = sqlx::query_scalar("SELECT kid FROM core.signing_keys");
+        let kids: Vec<String> = kids.fetch_all(&mut owner).await.unwrap();
+        assert_eq!(app.key_ids().await, kids, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_keeps_no_other_from_reading() {
+    let app = TestApp::start().await;
+    let follower = app.replica(|_| {}).await;
+    app.sign_up(ADA).await;
+    rotate(&app, &["--now"]);
+    app.advance(120);
+    app.state.run_jobs_once().await.unwrap();
+    let new = app.log_in(ADA).await;
+    let mut owner = app.database.connect_as_owner().await;
+    let mut rename = async |statement: &'static str| {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    };
+    rename("ALTER TABLE core.signing_keys RENAME TO away").await;
+    assert_eq!(follower.get(ME, new.access()).await.status(), 500);
+    rename("ALTER TABLE core.away RENAME TO signing_keys").await;
+    follower.me(&new).await;
+}
+
 pub(crate) fn rotate(app: &TestApp, words: &[&str]) {
     let words = [&["rotate-keys"], words].concat();
     run(app, &words, &[("QUARTET_KEYS_MASTER_KEY", MASTER_KEY)]);

@@ -9,6 +9,7 @@ fn imports_point_downward() {
         &[
             // room      may use                                      must not name
             ["lib", "*", ""],
+            ["command", "config domain", "axum sqlx"],
             ["jobs", "domain error state store", "axum"],
             [
                 "api",

@@ -72,6 +72,29 @@ fn every_number_is_bounded() {
     assert!(accepted.is_empty(), "{accepted:#?}");
 }
 
+/// Requests could be sent to no other.
+#[test]
+fn every_url_is_one_of_http() {
+    let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
+    let load = |name: &str, url: &str| {
+        let key = ("QUARTET_KEYS_MASTER_KEY".to_owned(), MASTER_KEY.to_owned());
+        let environment = [key, (format!("QUARTET_{name}"), url.to_owned())];
+        config::load_checked::<Config>(&defaults, None, environment, check).map(drop)
+    };
+    for name in [
+        "EVENTS_MEDIA_URL",
+        "EVENTS_LINKS_URL",
+        "TELEMETRY_OTLP_ENDPOINT",
+    ] {
+        load(name, "https://example.org").unwrap();
+        for url in ["ftp://example.org", "media:8082", "data:,x"] {
+            let error = load(name, url).unwrap_err().to_string();
+            let key = name.to_lowercase().replacen('_', ".", 1);
+            assert!(error.contains(&key), "{name} {url}: {error}");
+        }
+    }
+}
+
 fn start(mut config: Config) -> anyhow::Result<AppState> {
     config.database.url = SecretString::from("postgres://user@127.0.0.1:1/nothing");
     let base = Base::new::<Service>(&config, Clock::system(), CancellationToken::new())?;

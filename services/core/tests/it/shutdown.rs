@@ -19,7 +19,7 @@ use crate::support::config;
 #[tokio::test]
 async fn one_grace_period_is_for_all_that_is_left_to_do() {
     let mut config = config();
-    config.database.url = "postgres://nobody@127.0.0.1:1/nothing".into();
+    config.database.url = "postgres://user@127.0.0.1:1/nothing".into();
     config.server.drain_seconds = 1;
     config.server.shutdown_grace_seconds = 6;
     let shutdown = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! A binary that cannot start prints one line that names the cause.
+//! A binary that cannot start prints a line for each cause.
 
 use std::{
     fs,
@@ -18,22 +18,25 @@ pub(crate) const GOOD_KEY: &str =
 const UNREACHABLE: &str = "postgres://user:secret@127.0.0.1:1/nothing";
 
 #[test]
-fn a_failed_start_prints_one_line_with_the_cause() {
+fn a_failed_start_prints_a_line_for_each_cause() {
     let cases: [(&[(&str, &str)], &str); 6] = [
         (
             &[],
             "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be set; \
-             generate it with `openssl rand -hex 32`\n",
+             generate it with `openssl rand -hex 32`\n\
+             setting `database.url` (QUARTET_DATABASE_URL): must be set\n",
         ),
         (
             &[("QUARTET_KEYS_MASTER_KEY", "abc")],
             "quartet-core: setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be 64 \
-             hexadecimal digits; generate it with `openssl rand -hex 32`\n",
+             hexadecimal digits; generate it with `openssl rand -hex 32`\n\
+             setting `database.url` (QUARTET_DATABASE_URL): must be set\n",
         ),
         (
             &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY), ("RUST_LOG", "inof")],
             "quartet-core: setting `telemetry.log` (RUST_LOG): must be a level (error, warn, info, \
-             debug, trace, off), or a level and directives such as `info,sqlx=debug`\n",
+             debug, trace, off), or a level and directives such as `info,sqlx=debug`\n\
+             setting `database.url` (QUARTET_DATABASE_URL): must be set\n",
         ),
         (
             &[("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)],
@@ -230,6 +233,91 @@ async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
     assert!(command(&["migrate"]).status().unwrap().success());
     serving.find("listening");
     TcpStream::connect(address).unwrap();
+}
+
+/// Runs `check` on a file, and returns its exit code, stdout and stderr.
+fn check(text: &str, environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("core.toml");
+    fs::write(&file, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
+        .args(["check", "--config", file.to_str().unwrap()])
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let stderr = text(output.stderr).replace(file.to_str().unwrap(), "FILE");
+    (output.status.code(), text(output.stdout), stderr)
+}
+
+#[test]
+fn check_reports_every_error_without_a_database_and_without_secrets() {
+    let good = [
+        ("QUARTET_KEYS_MASTER_KEY", GOOD_KEY),
+        ("QUARTET_DATABASE_URL", UNREACHABLE),
+    ];
+    let (code, stdout, stderr) = check("[sessions]\nmax_per_user = 7\n", &good);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "configuration is valid\n"),
+        "{stderr}"
+    );
+    let text = "[server]\nhttp3 = true\nlisten = \"s3cret\"\nmax_connections = 0\n\
+                [sessions]\nmax_per_user = \"s3cret\"\n";
+    let bad = [
+        ("QUARTET_KEYS_MASTER_KEY", "s3cret"),
+        ("QUARTET_DATABASE_URL", "mysql://s3cret"),
+        ("QUARTET_PASSWORDS_MIN_LENGTH", "s3cret"),
+        ("QUARTET_THROTTLE_ACCOUNT_FREE_FAILURES", "9999999"),
+        ("QUARTET_TYPO", "s3cret"),
+    ];
+    let (code, stdout, stderr) = check(text, &bad);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    for expected in [
+        "FILE:2:1: unknown setting `server.http3`",
+        "environment: unknown setting `QUARTET_TYPO`",
+        "setting `passwords.min_length` (QUARTET_PASSWORDS_MIN_LENGTH): must be an integer",
+        "setting `server.listen` (FILE:3:1): ",
+        "setting `sessions.max_per_user` (FILE:6:1): must be an integer from 0 to 4294967295",
+        "setting `server.max_connections` (FILE:4:1): must be between 1 and ",
+        "setting `throttle.account_free_failures` (QUARTET_THROTTLE_ACCOUNT_FREE_FAILURES): must be",
+        "setting `keys.master_key` (QUARTET_KEYS_MASTER_KEY): must be 64 hexadecimal digits",
+        "setting `database.url` (QUARTET_DATABASE_URL): must be postgres://",
+    ] {
+        assert!(stderr.contains(expected), "{expected}\n{stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 9, "{stderr}");
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+/// The last attempt does not last longer than what is left of the time.
+#[test]
+fn the_time_to_wait_for_a_database_is_kept() {
+    let started = std::time::Instant::now();
+    let output = Command::new(env!("CARGO_BIN_EXE_quartet-core"))
+        .args(["serve", "--wait=1"])
+        .env_clear()
+        .env("QUARTET_SERVER_LISTEN", "127.0.0.1:0")
+        .env("QUARTET_KEYS_MASTER_KEY", GOOD_KEY)
+        .env("QUARTET_DATABASE_URL", UNREACHABLE)
+        .env("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "60")
+        .output()
+        .unwrap();
+    let took = started.elapsed();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("Connection refused"), "{stderr}");
+    assert!(took.as_secs() < 20, "{took:?}");
+}
+
+#[tokio::test]
+async fn migrating_as_the_role_that_serves_names_the_setting() {
+    let database = TestDatabase::create("core", &MIGRATOR).await;
+    let output = command("migrate", &database, GOOD_KEY).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("in database.migrate_url"), "{stderr}");
 }
 
 #[tokio::test]

@@ -14,12 +14,16 @@ use quartet_common::{
 use quartet_core::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Service as _};
 use quartet_telemetry::metrics::Metrics;
-use quartet_testing::{POOLED, Pooler, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{
+    POOLED, Pooler, TestDatabase, Watch, contract::Contract, metrics::assert_documented,
+};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) use quartet_testing::{json_of, problem_of};
 
 pub(crate) const ADA: &str = "ada@example.com";
 pub(crate) const EVE: &str = "eve@example.com";
@@ -295,6 +299,7 @@ impl Replica {
 
     pub(crate) fn metric(&self, start: &str) -> u64 {
         let text = self.metrics.render();
+        assert_documented(&text);
         let line = text.lines().find(|line| line.starts_with(start));
         let value = line.unwrap_or_else(|| panic!("{start} in {text}"));
         value.rsplit(' ').next().unwrap().parse().unwrap()
@@ -341,31 +346,6 @@ pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .headers()
         .get(name)
         .map_or("", |value| value.to_str().unwrap())
-}
-
-pub(crate) async fn json_of(response: Response, status: u16) -> Value {
-    let found = response.status();
-    let text = response.text().await.unwrap();
-    assert_eq!(found, status, "{text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// Asserts a problem with this code. Returns its fields: pointer or parameter, and rule.
-pub(crate) async fn problem_of(
-    response: Response,
-    status: u16,
-    code: &str,
-) -> Vec<(String, String)> {
-    let problem = json_of(response, status).await;
-    assert_eq!(problem["code"], code, "{problem}");
-    assert!(problem["request_id"].is_string(), "{problem}");
-    let fields = problem["errors"].as_array().cloned().unwrap_or_default();
-    let named = |field: &Value| {
-        let name = field["pointer"].as_str().or(field["parameter"].as_str());
-        let rule = field["code"].as_str();
-        (name.unwrap().to_owned(), rule.unwrap().to_owned())
-    };
-    fields.iter().map(named).collect()
 }
 
 pub(crate) fn field(name: &str, rule: &str) -> Vec<(String, String)> {

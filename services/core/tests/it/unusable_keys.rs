@@ -108,7 +108,7 @@ async fn a_key_that_does_not_open_is_named_and_the_others_work() {
             let after = app.number("SELECT count(*) FROM core.signing_keys").await;
             assert_eq!(after, before, "creates no key that others cannot open");
         }
-        // One that has opened them before goes on.
+        // One that has opened them before continues.
         app.state.run_jobs_once().await.unwrap();
         app.log_in(ADA).await;
     }

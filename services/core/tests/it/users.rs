@@ -231,7 +231,8 @@ async fn deleting_an_account_requires_its_password() {
     let app = TestApp::start().await;
     let own = app.join(ADA).await;
     let bare = app.delete(ME, own.access()).await;
-    problem_of(bare, 415, "unsupported_media_type").await;
+    let found = problem_of(bare, 422, "invalid_body").await;
+    assert_eq!(found, field("/current_password", "missing"));
     for body in [
         json!({}),
         json!({"current_password": null}),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 use quartet_common::config::Environment;
-use quartet_common::config::{self, ConfigError, Schema, Texts};
+use quartet_common::config::{self, ConfigError, ConfigTexts, Schema};
 
 use super::{Config, DEFAULTS, model::Model, validate::validate};
 
@@ -14,26 +14,11 @@ const SCHEMA: Schema<'static> = Schema {
     shipped: Some("shipped_routes"),
 };
 
-/// Every error that was found, one per line.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub(crate) struct ConfigErrors(Vec<ConfigError>);
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
-    }
-}
-
-impl ConfigErrors {
-    /// The file lost all its settings, which would put the default routes in force.
-    pub(crate) fn emptied() -> Self {
-        ConfigError::Syntax {
-            origin: "configuration file".to_owned(),
-            message: "is empty or has no setting; restart the gateway if this is intended"
-                .to_owned(),
-        }
-        .into()
+/// The file lost all its settings, which would put the default routes in force.
+pub(crate) fn emptied() -> ConfigError {
+    ConfigError::Syntax {
+        origin: "configuration file".to_owned(),
+        message: "is empty or has no setting; restart the gateway if this is intended".to_owned(),
     }
 }
 
@@ -49,49 +34,50 @@ impl Sources {
 
     /// # Errors
     /// When a file cannot be read.
-    pub(crate) fn read(&self) -> Result<Texts, ConfigErrors> {
-        Ok(self.0.read()?)
+    pub(crate) fn read(&self) -> Result<ConfigTexts, ConfigError> {
+        self.0.read()
     }
 
     /// As [`config::Sources::read_again`].
-    pub(crate) fn read_again(&self, last: &Texts) -> Result<(Texts, Vec<String>), ConfigErrors> {
-        Ok(self.0.read_again(last)?)
+    pub(crate) fn read_again(
+        &self,
+        last: &ConfigTexts,
+    ) -> Result<(ConfigTexts, Vec<String>), ConfigError> {
+        self.0.read_again(last)
     }
 
     /// # Errors
-    /// Every error of the first kind that is found: syntax, types, rules.
-    pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
+    /// Every error.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         self.parse(&self.read()?)
     }
 
     /// As [`load`](Self::load), with the texts at hand.
-    pub(crate) fn parse(&self, texts: &Texts) -> Result<Config, ConfigErrors> {
+    pub(crate) fn parse(&self, texts: &ConfigTexts) -> Result<Config, ConfigError> {
         let layers = self.0.layers(SCHEMA, texts)?;
-        let model: Model = layers.deserialize()?;
-        validate(model, layers.settings()).map_err(|violations| {
-            let violations = violations.into_iter();
-            ConfigErrors(
-                violations
-                    .map(|(key, message)| layers.invalid(&key, message))
-                    .collect(),
-            )
+        layers.read(|model: Model| {
+            validate(model, layers.settings()).map_err(|violations| {
+                let violations = violations.into_iter();
+                let errors = violations.map(|(key, message)| layers.invalid(&key, message));
+                ConfigError::Several(errors.collect())
+            })
         })
     }
 
     /// A configuration from one variable alone.
     #[cfg(test)]
-    fn of_variable(name: &str, value: &str) -> Result<Config, ConfigErrors> {
+    fn of_variable(name: &str, value: &str) -> Result<Config, ConfigError> {
         let environment = Environment::from([(name.to_owned(), value.to_owned())]);
         let sources = Self(config::Sources::new(None, environment));
-        sources.parse(&Texts::default())
+        sources.parse(&ConfigTexts::default())
     }
 
     /// A configuration from the text of a file alone.
     #[cfg(test)]
-    pub(crate) fn of_test(text: &str) -> Result<Config, ConfigErrors> {
+    pub(crate) fn of_test(text: &str) -> Result<Config, ConfigError> {
         let file = Some("test.toml".into());
         let sources = Self(config::Sources::new(file, Environment::new()));
-        sources.parse(&Texts::of_file(text))
+        sources.parse(&ConfigTexts::of_file(text))
     }
 }
 
@@ -104,5 +90,34 @@ mod tests {
         let load = |name: &str, value: &str| Sources::of_variable(name, value).map(drop);
         let accepted = quartet_testing::accepted_numbers(&[DEFAULTS], load);
         assert!(accepted.is_empty(), "{accepted:#?}");
+    }
+
+    /// The keys of upstreams have no defaults in the file; a table in a comment describes them.
+    #[test]
+    fn bounds_of_upstreams_are_documented() {
+        let (_, table) = DEFAULTS.split_once("# Upstreams.").unwrap();
+        let (table, _) = table.split_once("[upstreams.core]").unwrap();
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        for line in table.lines().filter_map(|line| line.strip_prefix("#   ")) {
+            match (line.split_once(' '), rows.last_mut()) {
+                (Some((name, text)), _) if !name.is_empty() => rows.push((name, text.to_owned())),
+                (_, Some((_, text))) => text.push_str(line),
+                (_, None) => {}
+            }
+        }
+        let is_bounded = |(name, text): &(&str, String)| {
+            let file = format!("[upstreams.core]\n{name} = 4294967295\n");
+            let error = Sources::of_test(&file).unwrap_err().to_string();
+            let Some((_, bounds)) = error.split_once("must be between ") else {
+                return false;
+            };
+            let bounds = bounds.lines().next().unwrap();
+            let (min, max) = bounds.split_once(" and ").unwrap();
+            let named = [min, "eject_min_ms"].map(|min| text.contains(&format!("{min} to {max}")));
+            assert!(named.contains(&true), "{name}: {bounds}: {text}");
+            true
+        };
+        let bounded = rows.iter().filter(|row| is_bounded(row)).count();
+        assert_eq!(bounded, 7);
     }
 }

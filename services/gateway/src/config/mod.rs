@@ -33,7 +33,7 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamConfig {
     pub(crate) name: Arc<str>,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<UpstreamTarget>,
     /// The `Host` header for replicas; `None` keeps the client's.
     pub(crate) host: Option<HeaderValue>,
     pub(crate) connect_timeout: Duration,
@@ -63,7 +63,7 @@ pub(crate) struct Tls {
 
 /// One configured address, literal or to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct UpstreamTarget {
     pub(crate) host: Host,
     pub(crate) port: u16,
     /// Requests that each of its replicas receives in a round.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use quartet_common::config::{Jwt, Telemetry, empty_as_none, networks};
 use serde::Deserialize;
 
-use crate::routing::{Auth, Serve};
+use crate::routing::{Auth, GatewayPage};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,11 +177,11 @@ pub(crate) struct Upstream {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Balance {
-    /// The next one.
+    /// The next one, by weight.
     #[default]
-    Turns,
+    RoundRobin,
     /// The one of its user, or client IP.
-    Client,
+    ClientHash,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -208,7 +208,7 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) upstream: Option<String>,
     #[serde(default)]
-    pub(crate) serve: Option<Serve>,
+    pub(crate) serve: Option<GatewayPage>,
     #[serde(default, deserialize_with = "empty_as_none")]
     pub(crate) redirect: Option<String>,
     #[serde(default)]

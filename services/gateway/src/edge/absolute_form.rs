@@ -9,7 +9,7 @@ use quartet_common::problem::Problem;
 
 use crate::{
     error,
-    request::{Target, reconcile},
+    request::{RequestTarget, reconcile},
 };
 
 /// `None`: the target has another form.
@@ -21,7 +21,7 @@ pub(super) fn respell(request: &httparse::Request<'_, '_>) -> Result<Option<Byte
     if raw.starts_with('/') {
         return Ok(None);
     }
-    let target = Target::split(raw);
+    let target = RequestTarget::split(raw);
     let Some(authority) = target.authority else {
         // The asterisk form has no route. What is left is no form at all, or that of CONNECT.
         return if raw == "*" {

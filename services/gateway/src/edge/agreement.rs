@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use super::{
     client_stream::Extent,
     direct::RequestHead,
-    request_head::{Found, Limits, Scan},
+    request_head::{FoundHead, HeadLimits, HeadScan},
 };
 use crate::fuzz;
 
-const LIMITS: Limits = Limits {
+const LIMITS: HeadLimits = HeadLimits {
     bytes: 4096,
     count: 30,
     timeout: Duration::from_secs(1),
@@ -41,17 +41,17 @@ enum Outcome {
 
 /// Feeds the bytes in parts of this size. `direct` is what the direct path reads.
 fn read_here(bytes: &[u8], part: usize, direct: &mut RequestHead) -> Outcome {
-    let mut scan = Scan::default();
+    let mut scan = HeadScan::default();
     let mut buffer = BytesMut::new();
     let mut parts = bytes.chunks(part);
     let (length, extent, respelled) = loop {
         match scan.find(&mut buffer, LIMITS, direct) {
-            Ok(Some(Found::Request {
+            Ok(Some(FoundHead::Request {
                 length,
                 extent,
                 respelled,
             })) => break (length, extent, respelled),
-            Ok(Some(Found::Http2)) => return Outcome::Http2,
+            Ok(Some(FoundHead::Http2)) => return Outcome::Http2,
             Ok(None) => {}
             Err(problem) => return Outcome::Refused(problem.kind.code),
         }

@@ -21,7 +21,7 @@ pub(super) struct Chunks {
 
 /// Not a body in chunks: where it ends is in doubt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Invalid;
+pub(super) struct InvalidChunks;
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
@@ -67,7 +67,7 @@ impl Chunks {
     ///
     /// # Errors
     /// When they do not continue the body.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), Invalid> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), InvalidChunks> {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -85,7 +85,7 @@ impl Chunks {
                     };
                 }
                 state => {
-                    self.state = next(state, bytes[at]).ok_or(Invalid)?;
+                    self.state = next(state, bytes[at]).ok_or(InvalidChunks)?;
                     at += 1;
                     if matches!(
                         state,
@@ -94,7 +94,7 @@ impl Chunks {
                         self.extra += 1;
                     }
                     if self.extra > EXTRA_BYTES {
-                        return Err(Invalid);
+                        return Err(InvalidChunks);
                     }
                 }
             }

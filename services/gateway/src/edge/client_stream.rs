@@ -32,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{chunks::Chunks, date::OriginDate, gather::Gather, reply::LINGER};
+use super::{chunks::Chunks, date::OriginDate, gather::PendingWrites, reply::LINGER};
 
 /// How much of the next requests is read while one is served.
 const AHEAD_BYTES: usize = 8 * 1024;
@@ -59,7 +59,7 @@ pub(super) struct ClientStream {
     /// Received, and not part of what was read so far.
     ahead: BytesMut,
     extent: Extent,
-    written: Gather,
+    written: PendingWrites,
     origin_date: OriginDate,
     /// The client has sent its last byte.
     half_closed: bool,
@@ -71,7 +71,7 @@ impl ClientStream {
             inner,
             ahead: BytesMut::new(),
             extent: Extent::Ended,
-            written: Gather::default(),
+            written: PendingWrites::default(),
             origin_date: OriginDate::default(),
             half_closed: false,
         }
@@ -284,11 +284,12 @@ impl AsyncWrite for ClientStream {
 
 #[async_trait]
 impl Shutdown for ClientStream {
-    /// With requests unread, closing would be a reset, which could overtake the last response.
+    /// With requests or a part of a tunnel unread, closing would be a reset, which could overtake what
+    /// was sent last.
     async fn shutdown(&mut self) {
         let _ = poll_fn(|cx| self.written.poll_send(&mut self.inner, cx)).await;
         self.inner.shutdown().await;
-        if !self.ahead.is_empty() {
+        if !self.ahead.is_empty() || matches!(self.extent, Extent::Tunnel) {
             let drained = async {
                 while !self.half_closed {
                     self.ahead.clear();

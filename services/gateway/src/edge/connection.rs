@@ -15,11 +15,11 @@ use pingora::{
 use super::{
     client_stream::ClientStream,
     ctx::peer_ip,
-    direct::{Direct, Served, Tunnel},
+    direct::{DirectConnection, Served, Tunnel},
     http2,
     proxy::Edge,
-    reply::{self, Rejected},
-    request_head::{Head, Limits},
+    reply::{self, RejectedHead},
+    request_head::{HeadLimits, ReadHead},
 };
 use crate::{
     error,
@@ -62,13 +62,18 @@ impl ConnectionHandler {
     async fn serve(
         &self,
         mut stream: Stream,
-        open: Result<OpenConnection, Box<Rejected>>,
+        open: Result<OpenConnection, Box<RejectedHead>>,
         shutdown: &ShutdownWatch,
     ) {
         let _open = match open {
             Ok(open) => open,
             Err(rejected) => {
-                return Box::pin(reply::turn_away(&mut stream, *rejected, &self.state)).await;
+                return Box::pin(reply::refuse_connection(
+                    &mut stream,
+                    *rejected,
+                    &self.state,
+                ))
+                .await;
             }
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
@@ -82,7 +87,7 @@ impl ConnectionHandler {
 
     /// # Errors
     /// When there are too many connections, in all or of this client.
-    fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Box<Rejected>> {
+    fn admit(&self, peer: Option<IpAddr>) -> Result<OpenConnection, Box<RejectedHead>> {
         let snapshot = self.state.snapshot();
         let server = &snapshot.config.model.server;
         let caps = Caps {
@@ -93,7 +98,7 @@ impl ConnectionHandler {
         let client = peer.filter(|&peer| !snapshot.config.trusted_proxies.contains(peer));
         self.state.connections.open(client, caps).map_err(|full| {
             self.state.metrics.connections_refused(full.name()).inc();
-            Box::new(Rejected::of(error::too_many_connections()))
+            Box::new(RejectedHead::of(error::too_many_connections()))
         })
     }
 
@@ -106,19 +111,19 @@ impl ConnectionHandler {
             let _ = watch.wait_for(|&begun| begun).await;
         });
         let mut first = true;
-        let mut direct = Direct::new(&stream, &self.state);
+        let mut direct = DirectConnection::new(&stream, &self.state);
         loop {
             let limits = limits(direct.snapshot(), first);
             first = false;
             let reader = direct.reader(&mut stream, shutdown_begun.as_mut());
             let head = match reader.read(limits).await {
-                Head::Complete(head) => head,
-                Head::Http2 => {
+                ReadHead::Complete(head) => head,
+                ReadHead::Http2 => {
                     Box::pin(self.http2(stream, shutdown)).await;
                     return None;
                 }
-                Head::Closed => return None,
-                Head::Rejected(rejected) => {
+                ReadHead::Closed => return None,
+                ReadHead::Rejected(rejected) => {
                     Box::pin(reply::reject(&mut stream, *rejected, &self.state)).await;
                     return None;
                 }
@@ -148,7 +153,7 @@ impl ConnectionHandler {
 
     async fn http2(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) {
         if !self.speaks_http2(&stream) {
-            let rejected = Rejected::of(error::malformed("HTTP/2 without TLS is not enabled"));
+            let rejected = RejectedHead::of(error::malformed("HTTP/2 without TLS is not enabled"));
             return reply::reject(&mut stream, rejected, &self.state).await;
         }
         let (stream, preface) = stream.into_inner();
@@ -168,11 +173,11 @@ impl ConnectionHandler {
     }
 }
 
-fn limits(snapshot: &Snapshot, first: bool) -> Limits {
+fn limits(snapshot: &Snapshot, first: bool) -> HeadLimits {
     let server = &snapshot.config.model.server;
     let timeout = snapshot.header_timeout();
     let idle = Duration::from_secs(server.keepalive_timeout_seconds);
-    Limits {
+    HeadLimits {
         bytes: server.header_limit_bytes,
         count: server.header_limit_count,
         timeout,

@@ -16,12 +16,12 @@ use quartet_telemetry::{ServerTrace, metrics::ActiveRequest};
 
 use crate::{
     policy::{Flow, PolicyContext, ResponseHead},
-    reply::Answer,
-    request::{Facts, Headers, Target, WebSocket},
+    reply::GatewayResponse,
+    request::{Headers, RequestFacts, RequestTarget, WebSocket},
     routing::{PathPattern, Route},
     snapshot::Snapshot,
     state::State,
-    upstream::{Key, Lease, Upstream},
+    upstream::{BalanceKey, Lease, Upstream},
 };
 
 /// What a trusted proxy may say about a request.
@@ -32,10 +32,15 @@ static REPORTED: [HeaderName; 5] = [
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
 ];
+/// What says more about a trace than `traceparent`.
+static TRACE_DETAILS: [HeaderName; 2] = [
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
 
 /// The head of a request, whichever parser read it.
 #[derive(Clone, Copy)]
-pub(super) struct Received<'r> {
+pub(super) struct ReceivedHead<'r> {
     pub(super) method: &'r Method,
     pub(super) version: Version,
     /// As sent: for HTTP/1 in any form, for HTTP/2 the `:path`.
@@ -47,7 +52,7 @@ pub(super) struct Received<'r> {
     pub(super) headers: &'r dyn Headers,
 }
 
-impl<'r> Received<'r> {
+impl<'r> ReceivedHead<'r> {
     pub(super) fn of(head: &'r Parts, target: &'r [u8]) -> Self {
         Self {
             method: &head.method,
@@ -73,11 +78,11 @@ pub(super) struct Ctx {
     /// The response may be silent for as long as the route's `stream_timeout` allows. Never decided
     /// by the client alone: the route has `stream` or `upgrade`.
     pub(super) streaming: bool,
-    pub(super) matched: Option<Matched>,
+    pub(super) matched: Option<MatchedRoute>,
     pub(super) policy: PolicyContext,
     pub(super) attempts: Attempts,
     /// What a policy answered to the request body.
-    pub(super) refusal: Option<Box<Answer>>,
+    pub(super) refusal: Option<Box<GatewayResponse>>,
     /// When a part of the request body was received last.
     pub(super) body_at: Option<Instant>,
     /// Until the final head of the response.
@@ -88,7 +93,7 @@ pub(super) struct Ctx {
 }
 
 /// The route, which of its patterns matched, and the one spelling of what was matched.
-pub(super) struct Matched {
+pub(super) struct MatchedRoute {
     pub(super) route: Arc<Route>,
     pub(super) pattern: Arc<PathPattern>,
     /// Path and query to forward. `None`: those of the request are in the one spelling.
@@ -97,13 +102,13 @@ pub(super) struct Matched {
     pub(super) host: Option<HeaderValue>,
 }
 
-impl Matched {
+impl MatchedRoute {
     /// The path that was matched.
-    pub(super) fn path<'m>(&'m self, head: Received<'m>) -> &'m str {
+    pub(super) fn path<'m>(&'m self, head: ReceivedHead<'m>) -> &'m str {
         let target = self
             .target
             .as_deref()
-            .map(|target| Target::split(target).path);
+            .map(|target| RequestTarget::split(target).path);
         target.unwrap_or(head.path)
     }
 }
@@ -113,7 +118,7 @@ impl Matched {
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
     /// Of the user, or the client IP.
-    pub(super) key: Key,
+    pub(super) key: BalanceKey,
     /// Of the last attempt.
     pub(super) current: Option<Lease>,
     /// Not to be tried again for this request.
@@ -153,7 +158,7 @@ impl Ctx {
     }
 
     /// Determines the client, and gives the request an id and a place in a trace.
-    pub(super) fn identify(&mut self, head: Received<'_>, peer: Option<IpAddr>, state: &State) {
+    pub(super) fn identify(&mut self, head: ReceivedHead<'_>, peer: Option<IpAddr>, state: &State) {
         let trusted = &self.snapshot.config.trusted_proxies;
         let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         self.peer_is_trusted = trusted.contains(peer);
@@ -174,11 +179,11 @@ impl Ctx {
     }
 
     /// Whether the request may be forwarded. The route has been found.
-    pub(super) async fn judge(&mut self, head: Received<'_>) -> Flow {
+    pub(super) async fn judge(&mut self, head: ReceivedHead<'_>) -> Flow {
         let Some(matched) = &self.matched else {
             return Flow::Continue;
         };
-        let facts = Facts {
+        let facts = RequestFacts {
             method: head.method,
             path: matched.path(head),
             client_ip: self.client_ip,
@@ -189,8 +194,8 @@ impl Ctx {
         let chain = self.snapshot.chain(&matched.route);
         let flow = chain.on_request(&facts, &mut self.policy).await;
         self.attempts.key = match &self.policy.caller {
-            Some(caller) => Key::of(&caller.sub),
-            None => Key::of(self.client_ip),
+            Some(caller) => BalanceKey::of(&caller.sub),
+            None => BalanceKey::of(self.client_ip),
         };
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
@@ -202,6 +207,26 @@ impl Ctx {
         if let Some(route) = self.route() {
             let chain = self.snapshot.chain(route);
             chain.on_response(&self.policy, response);
+        }
+    }
+
+    /// How long the upstream may be silent; `None`: for ever.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let route = self.route()?;
+        if self.streaming {
+            route.stream_timeout
+        } else {
+            route.response_timeout
+        }
+    }
+
+    /// Fields about a trace that is not passed on: without its `traceparent`, a `tracestate` has no
+    /// meaning (W3C Trace Context, 3.3), and `baggage` is trusted by whoever reads it.
+    pub(super) fn untrusted_trace_fields(&self) -> &'static [HeaderName] {
+        match (self.peer_is_trusted, self.trace.is_continued()) {
+            (false, _) => &TRACE_DETAILS,
+            (true, false) => &TRACE_DETAILS[..1],
+            (true, true) => &[],
         }
     }
 

@@ -148,7 +148,7 @@ fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
 }
 
 /// Headers between the upstream and the gateway only (RFC 9110, 7.6.1), except those that say where
-/// the body ends, and those of a switch to another protocol.
+/// the body ends. A switch is one to WebSocket, in this hop too.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
     const HOP_BY_HOP: [HeaderName; 5] = [
         HeaderName::from_static("keep-alive"),
@@ -165,16 +165,15 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
         .collect();
-    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
-    for name in &nominated {
-        response.remove_header(name);
-    }
-    for name in &HOP_BY_HOP {
+    for name in nominated.iter().chain(&HOP_BY_HOP) {
         response.remove_header(name);
     }
     response.remove_header(&header::UPGRADE);
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        // The only protocol that is asked for. Names and values are valid.
+        let _ = response.insert_header(header::CONNECTION, "upgrade");
+        let _ = response.insert_header(header::UPGRADE, "websocket");
+    }
 }
 
 fn is_event_stream(response: &ResponseHeader) -> bool {

@@ -19,11 +19,11 @@ use super::{
     reply,
     request_body::{BODY_REFUSED, pause},
 };
-use crate::{error, reply::Answer, state::State, upstream::Outcome};
+use crate::{error, reply::GatewayResponse, state::State, upstream::ReplicaOutcome};
 
 /// Whether another replica is tried. Nothing was sent yet, so every request is safe to retry.
 pub(super) fn while_connecting(ctx: &mut Ctx, state: &State) -> bool {
-    mark_failed(ctx, state, Outcome::ConnectFailed);
+    mark_failed(ctx, state, ReplicaOutcome::ConnectFailed);
     may_retry(ctx, state)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn after_a_failed_connection(
         // The replica may just have closed an idle connection, so it is not marked as failed.
         exclude(ctx);
     } else {
-        mark_failed(ctx, state, Outcome::Broken);
+        mark_failed(ctx, state, ReplicaOutcome::Broken);
     }
     repeatable && may_retry(ctx, state)
 }
@@ -89,16 +89,16 @@ fn exclude(ctx: &mut Ctx) {
 }
 
 /// Reports the replica, and excludes it for this request.
-fn mark_failed(ctx: &mut Ctx, state: &State, outcome: Outcome) {
+fn mark_failed(ctx: &mut Ctx, state: &State, outcome: ReplicaOutcome) {
     let (Some(upstream), Some(lease)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
         return;
     };
     lease.report(outcome);
     let name = &upstream.config.name;
     match outcome {
-        Outcome::ConnectFailed => state.metrics.connect_failures(name).inc(),
-        Outcome::Broken => state.metrics.broken_responses(name).inc(),
-        Outcome::Responded => return,
+        ReplicaOutcome::ConnectFailed => state.metrics.connect_failures(name).inc(),
+        ReplicaOutcome::Broken => state.metrics.broken_responses(name).inc(),
+        ReplicaOutcome::Responded => return,
     };
     ctx.attempts.tried.push(lease.address);
 }
@@ -136,8 +136,8 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error)
     // The upstream is silent because the client is.
     let answer = match ctx.refusal.take() {
         Some(refusal) if *error.etype() == BODY_REFUSED => Some(*refusal),
-        _ if body_is_slow => Some(Answer::Problem(body_timed_out())),
-        _ => problem_of(error).map(Answer::Problem),
+        _ if body_is_slow => Some(GatewayResponse::Problem(body_timed_out())),
+        _ => problem_of(error).map(GatewayResponse::Problem),
     };
     let error_code = match answer {
         Some(answer) if !started => {

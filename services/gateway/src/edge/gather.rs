@@ -19,12 +19,12 @@ const GATHERED_BYTES: usize = 1460;
 
 /// What was written, and not passed on yet.
 #[derive(Debug, Default)]
-pub(super) struct Gather {
+pub(super) struct PendingWrites {
     waiting: BytesMut,
     on: bool,
 }
 
-impl Gather {
+impl PendingWrites {
     /// From now on, or no longer. What waits is still sent by the next flush.
     pub(super) fn set(&mut self, on: bool) {
         self.on = on;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     async fn writes(on: bool, lengths: &[usize]) -> Vec<usize> {
-        let (mut gather, mut writer) = (Gather::default(), Writes::default());
+        let (mut gather, mut writer) = (PendingWrites::default(), Writes::default());
         gather.set(on);
         for &length in lengths {
             let bytes = vec![0; length];

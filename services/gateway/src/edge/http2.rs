@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     ctx::peer_ip,
     proxy::Edge,
-    reply::{self, Rejected},
+    reply::{self, RejectedHead},
 };
 use crate::{config::model::Server, error, state::State};
 
@@ -88,7 +88,7 @@ pub(super) async fn serve(
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;
                 let problem = error::malformed("the HTTP/2 request is malformed");
-                reply::log_rejected(&Rejected::of(problem), client, state);
+                reply::log_rejected(&RejectedHead::of(problem), client, state);
                 if malformed > MALFORMED_MAX {
                     return;
                 }

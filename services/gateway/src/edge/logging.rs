@@ -23,7 +23,7 @@ pub(super) const REFUSED: [u16; 7] = [400, 404, 405, 408, 413, 429, 431];
 const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// How a request ended.
-pub(super) struct Done<'d> {
+pub(super) struct CompletedRequest<'d> {
     pub(super) method: &'d Method,
     pub(super) path: &'d str,
     /// Of the response that was sent, if there was one.
@@ -36,7 +36,7 @@ pub(super) struct Done<'d> {
 pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, state: &State) {
     let head = session.req_header();
     let error = error.map(ToString::to_string);
-    let done = Done {
+    let done = CompletedRequest {
         method: &head.method,
         path: head.uri.path(),
         status: session
@@ -48,7 +48,7 @@ pub(super) fn finish(session: &Session, error: Option<&Error>, ctx: &mut Ctx, st
     record(done, ctx, state);
 }
 
-pub(super) fn record(done: Done<'_>, ctx: &mut Ctx, state: &State) {
+pub(super) fn record(done: CompletedRequest<'_>, ctx: &mut Ctx, state: &State) {
     let status = done.status.unwrap_or(CLIENT_CLOSED_REQUEST);
     let duration = ctx.started.elapsed();
     let route = ctx

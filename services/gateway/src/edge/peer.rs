@@ -75,16 +75,8 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     }
     options.tcp_keepalive = Some(tcp_keepalive(&ctx.snapshot.config.model.server));
     options.idle_timeout = Some(upstream.config.idle_timeout);
-    if let Some(matched) = &ctx.matched {
-        let route = &matched.route;
-        let timeout = if ctx.streaming {
-            route.stream_timeout
-        } else {
-            route.response_timeout
-        };
-        options.read_timeout = timeout;
-        options.write_timeout = timeout;
-    }
+    options.read_timeout = ctx.silence();
+    options.write_timeout = ctx.silence();
     ctx.attempts.current = Some(replica);
     ctx.attempts.started = Some(now);
     // The body is read from now on, or again; what was waited for until now was not the client.

@@ -14,7 +14,7 @@ use pingora::{
 };
 
 use super::{
-    ctx::{Ctx, Received},
+    ctx::{Ctx, ReceivedHead},
     downstream, failure, logging, parts, peer, reply, request, request_body, response,
     upstream_request,
 };
@@ -43,7 +43,7 @@ impl ProxyHttp for Edge {
         let peer = peer.map(std::net::SocketAddr::ip);
         parts::edit_request(session.req_header_mut(), |_| ());
         let head = session.req_header();
-        let head = Received::of(head.as_ref(), head.raw_path());
+        let head = ReceivedHead::of(head.as_ref(), head.raw_path());
         ctx.identify(head, peer, &self.state);
         downstream::prepare(session, ctx);
         if self.state.readiness.is_draining() {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     policy::ResponseHead,
-    reply::{Answer, Reply},
+    reply::{GatewayResponse, Reply},
     state::State,
 };
 
@@ -59,13 +59,13 @@ impl ResponseHead for Parts {
 }
 
 /// A head that gets a problem in response, and as much of it as could be read.
-pub(super) struct Rejected {
+pub(super) struct RejectedHead {
     pub(super) problem: Problem,
     pub(super) method: Option<Method>,
     pub(super) path: Option<String>,
 }
 
-impl Rejected {
+impl RejectedHead {
     /// Nothing is known of the request.
     pub(super) fn of(problem: Problem) -> Self {
         Self {
@@ -85,10 +85,14 @@ pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
 }
 
 /// Sends what a policy answered.
-pub(super) async fn answer(session: &mut Session, ctx: &mut Ctx, answer: Answer) -> Result<()> {
+pub(super) async fn answer(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    answer: GatewayResponse,
+) -> Result<()> {
     match answer {
-        Answer::Problem(problem) => self::problem(session, ctx, problem).await,
-        Answer::Reply(reply) => send(session, ctx, reply).await,
+        GatewayResponse::Problem(problem) => self::problem(session, ctx, problem).await,
+        GatewayResponse::Reply(reply) => send(session, ctx, reply).await,
     }
 }
 
@@ -177,13 +181,13 @@ async fn discard_body(session: &mut Session) {
 }
 
 /// Responds to a head that was rejected, logs it, and closes the connection.
-pub(super) async fn reject<S>(stream: &mut S, rejected: Rejected, state: &State)
+pub(super) async fn reject<S>(stream: &mut S, rejected: RejectedHead, state: &State)
 where
     S: AsyncRead + AsyncWrite + GetSocketDigest + Unpin,
 {
     let started = Instant::now();
     let client = peer_ip(stream.get_socket_digest().as_deref());
-    let line = Line::new(&rejected, state);
+    let line = Rejection::new(&rejected, state);
     // The client may have disconnected, which changes nothing.
     let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
     line.write(&rejected, client, started.elapsed(), state);
@@ -191,9 +195,9 @@ where
 
 /// Sends the reason to a client whose connection is over the limit, unless too many of these
 /// responses are being sent already.
-pub(super) async fn turn_away(stream: &mut Stream, rejected: Rejected, state: &State) {
+pub(super) async fn refuse_connection(stream: &mut Stream, rejected: RejectedHead, state: &State) {
     let client = peer_ip(stream.get_socket_digest().as_deref());
-    let line = Line::new(&rejected, state);
+    let line = Rejection::new(&rejected, state);
     if let Ok(_permit) = state.refusals.answers.try_acquire() {
         let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
     }
@@ -201,8 +205,8 @@ pub(super) async fn turn_away(stream: &mut Stream, rejected: Rejected, state: &S
 }
 
 /// Logs and counts a request that pingora has answered itself.
-pub(super) fn log_rejected(rejected: &Rejected, client: Option<IpAddr>, state: &State) {
-    Line::new(rejected, state).write(rejected, client, Duration::ZERO, state);
+pub(super) fn log_rejected(rejected: &RejectedHead, client: Option<IpAddr>, state: &State) {
+    Rejection::new(rejected, state).write(rejected, client, Duration::ZERO, state);
 }
 
 /// Sends the response, and waits for the client to close: with its bytes unread, closing first
@@ -220,14 +224,14 @@ where
 }
 
 /// The response to a rejected head, and its line in the log.
-struct Line {
+struct Rejection {
     request_id: RequestId,
     trace: TraceContext,
     reply: Reply,
 }
 
-impl Line {
-    fn new(rejected: &Rejected, state: &State) -> Self {
+impl Rejection {
+    fn new(rejected: &RejectedHead, state: &State) -> Self {
         let request_id = RequestId::generate(&state.clock);
         let path = rejected.path.as_deref().unwrap_or("-");
         let reply = Reply::problem(&rejected.problem, request_id.as_str(), path);
@@ -244,7 +248,7 @@ impl Line {
 
     fn write(
         &self,
-        rejected: &Rejected,
+        rejected: &RejectedHead,
         client: Option<IpAddr>,
         duration: Duration,
         state: &State,

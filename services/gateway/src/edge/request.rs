@@ -7,14 +7,14 @@ use pingora::{Result, proxy::Session};
 use quartet_common::problem::Problem;
 
 use super::{
-    ctx::{Ctx, Matched, Received},
+    ctx::{Ctx, MatchedRoute, ReceivedHead},
     reply,
 };
 use crate::{
     error, pages,
     policy::Flow,
-    request::{Target, path::Refused, reconcile},
-    routing::{Action, Serve, Unroutable},
+    request::{RequestTarget, path::PathError, reconcile},
+    routing::{GatewayPage, RouteAction, Unroutable},
     snapshot::Snapshot,
     state::State,
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<bool> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let head = session.req_header();
-    match route(&snapshot, Received::of(head.as_ref(), head.raw_path())) {
+    match route(&snapshot, ReceivedHead::of(head.as_ref(), head.raw_path())) {
         Ok(matched) => ctx.matched = Some(matched),
         Err(problem) => {
             reply::problem(session, ctx, problem).await?;
@@ -35,7 +35,7 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
     };
     let head = session.req_header();
     let flow = ctx
-        .judge(Received::of(head.as_ref(), head.raw_path()))
+        .judge(ReceivedHead::of(head.as_ref(), head.raw_path()))
         .await;
     if let Flow::Reply(answer) = flow {
         reply::answer(session, ctx, *answer).await?;
@@ -46,7 +46,7 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
         session.req_header_mut().remove_header(&header::UPGRADE);
     }
     match route.action {
-        Action::Proxy(index) => {
+        RouteAction::Proxy(index) => {
             let upstream = &snapshot.upstreams[index];
             upstream.retry_budget.deposit();
             ctx.attempts.upstream = Some(Arc::clone(upstream));
@@ -54,8 +54,8 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
             Ok(false)
         }
         // The route's chain has answered; without an upstream, nothing else can.
-        Action::Redirect => Ok(false),
-        Action::Serve(serve) => {
+        RouteAction::Redirect => Ok(false),
+        RouteAction::Serve(serve) => {
             serve_page(session, ctx, state, serve).await?;
             Ok(true)
         }
@@ -66,9 +66,10 @@ pub(super) async fn filter(session: &mut Session, ctx: &mut Ctx, state: &State) 
 ///
 /// # Errors
 /// The problem that is the response.
-pub(super) fn route(snapshot: &Snapshot, head: Received<'_>) -> Result<Matched, Problem> {
-    let raw_target = std::str::from_utf8(head.target).map_err(|_| refused(Refused::InvalidByte))?;
-    let target = Target::split(raw_target);
+pub(super) fn route(snapshot: &Snapshot, head: ReceivedHead<'_>) -> Result<MatchedRoute, Problem> {
+    let raw_target =
+        std::str::from_utf8(head.target).map_err(|_| refused(PathError::InvalidByte))?;
+    let target = RequestTarget::split(raw_target);
     let in_target = target.authority.or(head.authority);
     let sent_host = head.headers.first(&header::HOST);
     let sent_host = sent_host
@@ -90,7 +91,7 @@ pub(super) fn route(snapshot: &Snapshot, head: Received<'_>) -> Result<Matched, 
     let respelled = authority.filter(|authority| {
         in_target.is_some() || sent_host.is_none_or(|sent| !authority.is_spelled(sent))
     });
-    Ok(Matched {
+    Ok(MatchedRoute {
         route: Arc::clone(selected.route),
         pattern: Arc::clone(selected.pattern),
         target: (!is_as_sent).then(|| format!("{}{}", selected.path, target.query)),
@@ -105,7 +106,7 @@ fn visible(value: &[u8]) -> Option<&str> {
     text.filter(|_| value.iter().all(is_text))
 }
 
-fn refused(rule: Refused) -> Problem {
+fn refused(rule: PathError) -> Problem {
     error::ambiguous_path(rule.code(), rule.rule())
 }
 
@@ -117,10 +118,10 @@ async fn serve_page(
     session: &mut Session,
     ctx: &mut Ctx,
     state: &State,
-    serve: Serve,
+    serve: GatewayPage,
 ) -> Result<()> {
     let head = session.req_header();
-    let head = Received::of(head.as_ref(), head.raw_path());
+    let head = ReceivedHead::of(head.as_ref(), head.raw_path());
     let path = ctx.matched.as_ref().map(|matched| matched.path(head));
     let path = path.unwrap_or_default().to_owned();
     let snapshot = Arc::clone(&ctx.snapshot);
@@ -138,6 +139,10 @@ fn set_timeouts(session: &mut Session, ctx: &Ctx) {
         session.set_read_timeout(route.stream_timeout);
     } else {
         session.set_read_timeout(Some(route.body_timeout));
+    }
+    if !ctx.upgrade && ctx.silence().is_none() {
+        // Nothing but the end of the client would end the request.
+        session.set_abort_on_close(true);
     }
     session.set_write_timeout(Some(Duration::from_secs(write)));
     session.set_total_drain_timeout(Some(reply::LINGER));

@@ -11,7 +11,7 @@
 //!    byte every few seconds cannot hold a connection.
 //! 3. **Bounded in size**, by bytes and by headers, before anything is parsed.
 //!
-//! [`Scan`] looks at every byte once, however the head is split over reads. When it has found the
+//! [`HeadScan`] looks at every byte once, however the head is split over reads. When it has found the
 //! end, [`check`] parses the head and notes it for the direct path; for the other one, its bytes are
 //! handed to pingora, unchanged but for the [absolute form](absolute_form). What follows them stays in
 //! the [`ClientStream`], which knows from the head where the request ends.
@@ -29,9 +29,9 @@ use super::{
     client_stream::{ClientStream, Extent},
     direct::{Alarm, RequestHead},
     framing::Framing,
-    reply::Rejected,
+    reply::RejectedHead,
 };
-use crate::{error, request::Target};
+use crate::{error, request::RequestTarget};
 
 /// pingora has no room for more.
 const MOST_HEADERS: usize = 256;
@@ -42,7 +42,7 @@ const HTTP2_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 /// Bounds of a request head.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct HeadLimits {
     pub(super) bytes: usize,
     pub(super) count: usize,
     /// From the first byte to the last.
@@ -52,18 +52,18 @@ pub(super) struct Limits {
 }
 
 /// The result of reading from a connection.
-pub(super) enum Head {
+pub(super) enum ReadHead {
     /// A valid head. The connection can be read to the end of its request.
     Complete(BytesMut),
     /// The client speaks HTTP/2; its first bytes are still ahead.
     Http2,
     /// The client disconnected, or the connection was idle for too long.
     Closed,
-    Rejected(Box<Rejected>),
+    Rejected(Box<RejectedHead>),
 }
 
 /// What reading a head needs of its connection.
-pub(super) struct Reader<'c, S> {
+pub(super) struct HeadReader<'c, S> {
     pub(super) stream: &'c mut ClientStream,
     /// The timer of the connection.
     pub(super) alarm: &'c mut Alarm,
@@ -73,31 +73,31 @@ pub(super) struct Reader<'c, S> {
     pub(super) parsed: &'c mut RequestHead,
 }
 
-impl<S: Future<Output = ()>> Reader<'_, S> {
-    pub(super) async fn read(mut self, limits: Limits) -> Head {
+impl<S: Future<Output = ()>> HeadReader<'_, S> {
+    pub(super) async fn read(mut self, limits: HeadLimits) -> ReadHead {
         if !self.begins(limits).await {
-            return Head::Closed;
+            return ReadHead::Closed;
         }
         let mut deadline = None;
-        let mut scan = Scan::default();
+        let mut scan = HeadScan::default();
         loop {
             match scan.find(self.stream.ahead(), limits, self.parsed) {
-                Ok(Some(Found::Request {
+                Ok(Some(FoundHead::Request {
                     length,
                     extent,
                     respelled,
                 })) => {
                     let head = self.stream.begin(length, extent);
-                    return Head::Complete(respelled.unwrap_or(head));
+                    return ReadHead::Complete(respelled.unwrap_or(head));
                 }
-                Ok(Some(Found::Http2)) => return Head::Http2,
+                Ok(Some(FoundHead::Http2)) => return ReadHead::Http2,
                 Ok(None) => {}
                 Err(problem) => return rejected(problem, self.stream.ahead()),
             }
             let until = *deadline.get_or_insert_with(|| Instant::now() + limits.timeout);
             match self.alarm.bound(Some(until), self.stream.fill()).await {
                 Some(Ok(1..)) => {}
-                Some(_) => return Head::Closed,
+                Some(_) => return ReadHead::Closed,
                 None => {
                     let problem = error::request_timeout("the request head did not arrive in time");
                     return rejected(problem, self.stream.ahead());
@@ -107,7 +107,7 @@ impl<S: Future<Output = ()>> Reader<'_, S> {
     }
 
     /// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
-    async fn begins(&mut self, limits: Limits) -> bool {
+    async fn begins(&mut self, limits: HeadLimits) -> bool {
         let mut idle_until = None;
         loop {
             while self.stream.ahead().starts_with(b"\r\n") {
@@ -132,9 +132,9 @@ impl<S: Future<Output = ()>> Reader<'_, S> {
     }
 }
 
-fn rejected(problem: Problem, buffer: &[u8]) -> Head {
+fn rejected(problem: Problem, buffer: &[u8]) -> ReadHead {
     let (method, path) = request_line(buffer);
-    Head::Rejected(Box::new(Rejected {
+    ReadHead::Rejected(Box::new(RejectedHead {
         problem,
         method,
         path,
@@ -143,7 +143,7 @@ fn rejected(problem: Problem, buffer: &[u8]) -> Head {
 
 /// Finds the end of the head, looking at each byte once.
 #[derive(Default)]
-pub(super) struct Scan {
+pub(super) struct HeadScan {
     at: usize,
     line_start: usize,
     lines: usize,
@@ -151,14 +151,14 @@ pub(super) struct Scan {
     end: Option<usize>,
 }
 
-impl Scan {
+impl HeadScan {
     /// The head, once it is complete.
     pub(super) fn find(
         &mut self,
         buffer: &mut BytesMut,
-        limits: Limits,
+        limits: HeadLimits,
         parsed: &mut RequestHead,
-    ) -> Result<Option<Found>, Problem> {
+    ) -> Result<Option<FoundHead>, Problem> {
         if self.end.is_none() {
             self.end = self.advance(buffer, limits)?;
         }
@@ -168,7 +168,11 @@ impl Scan {
         }
     }
 
-    fn advance(&mut self, buffer: &mut BytesMut, limits: Limits) -> Result<Option<usize>, Problem> {
+    fn advance(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, Problem> {
         let too_large = || error::headers_too_large(limits.bytes, limits.count);
         while let Some(found) = memchr::memchr(b'\n', &buffer[self.at..]) {
             let newline = self.at + found;
@@ -205,7 +209,7 @@ impl Scan {
     }
 }
 
-pub(super) enum Found {
+pub(super) enum FoundHead {
     Request {
         length: usize,
         extent: Extent,
@@ -219,12 +223,12 @@ pub(super) enum Found {
 fn recognize(
     buffer: &[u8],
     end: usize,
-    limits: Limits,
+    limits: HeadLimits,
     parsed: &mut RequestHead,
-) -> Result<Option<Found>, Problem> {
+) -> Result<Option<FoundHead>, Problem> {
     if &buffer[..end] != HTTP2_HEAD {
         let (extent, respelled) = check(&buffer[..end], limits, parsed)?;
-        return Ok(Some(Found::Request {
+        return Ok(Some(FoundHead::Request {
             length: end,
             extent,
             respelled,
@@ -234,14 +238,14 @@ fn recognize(
     if buffer[..compared] != HTTP2_PREFACE[..compared] {
         return Err(error::malformed("the HTTP/2 preface is invalid"));
     }
-    Ok((compared == HTTP2_PREFACE.len()).then_some(Found::Http2))
+    Ok((compared == HTTP2_PREFACE.len()).then_some(FoundHead::Http2))
 }
 
 /// Refuses a head that two servers might read differently (RFC 9112, 6 and 3.2). Notes a valid one,
 /// and returns what follows it, and the head in origin form if it has another one.
 fn check(
     head: &[u8],
-    limits: Limits,
+    limits: HeadLimits,
     parsed: &mut RequestHead,
 ) -> Result<(Extent, Option<BytesMut>), Problem> {
     let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
@@ -328,7 +332,7 @@ fn request_line(head: &[u8]) -> (Option<Method>, Option<String>) {
         .next()
         .map(|word| String::from_utf8_lossy(&word[..word.len().min(1024)]));
     let path = target.and_then(|target| {
-        let path = Target::split(&target).path;
+        let path = RequestTarget::split(&target).path;
         path.starts_with('/').then(|| path.to_owned())
     });
     (method, path)
@@ -338,7 +342,7 @@ fn request_line(head: &[u8]) -> (Option<Method>, Option<String>) {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: HeadLimits = HeadLimits {
         bytes: 2048,
         count: 5,
         timeout: Duration::from_secs(1),
@@ -348,12 +352,12 @@ mod tests {
     /// Feeds the text byte by byte, like a slow client.
     fn outcome(text: &str) -> String {
         let mut buffer = BytesMut::new();
-        let mut scan = Scan::default();
+        let mut scan = HeadScan::default();
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
             match scan.find(&mut buffer, LIMITS, &mut RequestHead::default()) {
-                Ok(Some(Found::Request { .. })) => return "ok".to_owned(),
-                Ok(Some(Found::Http2)) => return "h2".to_owned(),
+                Ok(Some(FoundHead::Request { .. })) => return "ok".to_owned(),
+                Ok(Some(FoundHead::Http2)) => return "h2".to_owned(),
                 Ok(None) => {}
                 Err(problem) => return problem.kind.code.to_owned(),
             }

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
 use super::{client_stream::ClientStream, ctx::Ctx, downstream, parts, reply};
-use crate::upstream::Outcome;
+use crate::upstream::ReplicaOutcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
 ///
@@ -24,7 +24,7 @@ pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) -> Result<
 /// The replica of this attempt has sent a final head.
 pub(super) fn has_answered(ctx: &mut Ctx) {
     if let Some(lease) = &ctx.attempts.current {
-        lease.report(Outcome::Responded);
+        lease.report(ReplicaOutcome::Responded);
     }
     if ctx.attempts.duration.is_none() {
         ctx.attempts.duration = ctx.attempts.started.map(|started| started.elapsed());

@@ -44,7 +44,7 @@ const MAX_ATTEMPTS: usize = 16;
 const FIRST_DISCOVERY: Duration = Duration::from_millis(300);
 
 /// Why the server stopped.
-enum Exit {
+enum StopReason {
     /// The last connection was closed, or the grace time is over.
     Drained,
     Panicked,
@@ -97,11 +97,11 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
             server.run(RunArgs {
                 shutdown_signal: Box::new(signals),
             });
-            let _ = guard.0.send(Exit::Drained);
+            let _ = guard.0.send(StopReason::Drained);
         })?;
     match exited.recv() {
-        Ok(Exit::Drained) => Ok(()),
-        Ok(Exit::Panicked) | Err(_) => anyhow::bail!("the server panicked"),
+        Ok(StopReason::Drained) => Ok(()),
+        Ok(StopReason::Panicked) | Err(_) => anyhow::bail!("the server panicked"),
     }
 }
 
@@ -120,11 +120,11 @@ fn connection_handler(state: &Arc<State>, conf: &Arc<ServerConf>) -> ConnectionH
 }
 
 /// Wakes the main thread if the server's thread panics.
-struct PanicGuard(mpsc::Sender<Exit>);
+struct PanicGuard(mpsc::Sender<StopReason>);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
-        let _ = self.0.send(Exit::Panicked);
+        let _ = self.0.send(StopReason::Panicked);
     }
 }
 
@@ -176,7 +176,7 @@ struct Background {
     state: Arc<State>,
     /// Taken at the start.
     start: Mutex<Option<(TcpListener, Runner)>>,
-    exit: mpsc::Sender<Exit>,
+    exit: mpsc::Sender<StopReason>,
 }
 
 impl Background {
@@ -225,6 +225,6 @@ impl BackgroundService for Background {
             self.state.connections.all_closed().await;
         }
         drop(jobs);
-        let _ = self.exit.send(Exit::Drained);
+        let _ = self.exit.send(StopReason::Drained);
     }
 }

@@ -29,6 +29,14 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     for name in untrusted_headers(&sent.headers) {
         headers.remove(&name);
     }
+    for name in ctx.untrusted_trace_fields() {
+        headers.remove(name);
+    }
+    if ctx.upgrade {
+        // Of the protocols that the client offers, only this one may be chosen.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
     let authority = sent
         .uri
         .authority()
@@ -72,7 +80,7 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     }
 }
 
-/// What the client sent under another spelling must not stand beside, or in for, what was edited.
+/// What the client sent under another spelling must not appear beside, or in place of, what was edited.
 fn remove_aliases(headers: &mut HeaderMap, edited: &HeaderName) {
     let edited = edited.as_str().as_bytes();
     let is_other = |name: &&HeaderName| {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use quartet_common::problem::Problem;
 
-use crate::{reply::Reply, routing::Serve, snapshot::Snapshot};
+use crate::{reply::Reply, routing::GatewayPage, snapshot::Snapshot};
 use openapi::Documents;
 
 const HEALTH: &[u8] = br#"{"status":"ok"}"#;
@@ -18,18 +18,18 @@ const HEALTH: &[u8] = br#"{"status":"ok"}"#;
 /// 404 for a file of the documentation that does not exist, 503 while no service has returned its
 /// document yet.
 pub(crate) async fn render(
-    serve: Serve,
+    serve: GatewayPage,
     path: &str,
     documents: &Documents,
     snapshot: &Arc<Snapshot>,
 ) -> Result<Reply, Problem> {
     match serve {
-        Serve::Health => Ok(Reply::ok(
+        GatewayPage::Health => Ok(Reply::ok(
             HeaderValue::from_static("application/json"),
             Bytes::from_static(HEALTH),
         )
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
-        Serve::Openapi => documents.render(path, snapshot).await,
-        Serve::Docs => docs::render(path),
+        GatewayPage::Openapi => documents.render(path, snapshot).await,
+        GatewayPage::Docs => docs::render(path),
     }
 }

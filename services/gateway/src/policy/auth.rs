@@ -8,7 +8,7 @@ use quartet_common::problem::Problem;
 
 use super::context::{Edit, Flow, PolicyContext, Verdict};
 use crate::{
-    request::{Facts, Headers},
+    request::{Headers, RequestFacts},
     routing::Auth,
 };
 
@@ -16,7 +16,7 @@ static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
-/// force all the same, its routes are closed rather than open.
+/// force nevertheless, its routes are closed rather than open.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no verifier of access tokens")]
 struct NoVerifier;
@@ -41,7 +41,7 @@ impl AccessToken {
     /// request still counts.
     pub(super) fn on_request<'f>(
         &'f self,
-        facts: &Facts<'f>,
+        facts: &RequestFacts<'f>,
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         let result = match (&self.verifier, bearer(facts.headers)) {
@@ -90,19 +90,21 @@ fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
         return Ok(None);
     };
     if headers.nth(&header::AUTHORIZATION, 1).is_some() {
-        return Err(JwtError::Malformed);
+        return Err(JwtError::NoBearer);
     }
     // A header that only a part of all servers would read as text.
     let is_text = value
         .iter()
         .all(|&byte| byte == b' ' || byte.is_ascii_graphic());
     let text = std::str::from_utf8(value).ok().filter(|_| is_text);
-    match text.ok_or(JwtError::Malformed)?.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(token.trim_matches(' ')))
-        }
-        _ => Err(JwtError::Malformed),
+    let (scheme, token) = text
+        .and_then(|text| text.split_once(' '))
+        .ok_or(JwtError::NoBearer)?;
+    let token = token.trim_matches(' ');
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(JwtError::NoBearer);
     }
+    Ok(Some(token))
 }
 
 #[cfg(test)]
@@ -115,13 +117,13 @@ mod tests {
     use quartet_testing::Issuer;
 
     use super::*;
-    use crate::{fuzz, reply::Answer, request::WebSocket, routing::PathPattern};
+    use crate::{fuzz, reply::GatewayResponse, request::WebSocket, routing::PathPattern};
 
-    /// Such a configuration is refused. Should one be in force all the same, its routes are closed.
+    /// Such a configuration is refused. Should one be in force nevertheless, its routes are closed.
     #[tokio::test]
     async fn without_a_verifier_every_request_is_refused() {
         let headers = HeaderMap::new();
-        let facts = Facts {
+        let facts = RequestFacts {
             method: &Method::GET,
             path: "/",
             client_ip: Ipv4Addr::LOCALHOST.into(),
@@ -135,7 +137,7 @@ mod tests {
             let verdict = policy.on_request(&facts, &mut context);
             assert!(matches!(verdict, Verdict::Now(Flow::Continue)));
             drop(verdict);
-            let Some(Answer::Problem(problem)) = context.deferred.as_deref() else {
+            let Some(GatewayResponse::Problem(problem)) = context.deferred.as_deref() else {
                 panic!("must be refused");
             };
             assert_eq!(problem.kind.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -1,7 +1,7 @@
 //! Refuses requests whose body is too large: by its `Content-Length`, and as it arrives.
 
 use super::context::Flow;
-use crate::{error, request::Facts};
+use crate::{error, request::RequestFacts};
 
 #[derive(Debug)]
 pub(super) struct BodyLimit {
@@ -13,7 +13,7 @@ impl BodyLimit {
         Self { bytes }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>) -> Flow {
         self.check(facts.headers.content_length().unwrap_or(0))
     }
 

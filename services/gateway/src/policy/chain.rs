@@ -27,7 +27,7 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    request::Facts,
+    request::RequestFacts,
     routing::{Auth, Route},
 };
 
@@ -78,7 +78,11 @@ impl Chain {
         }
     }
 
-    pub(crate) async fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
+    pub(crate) async fn on_request(
+        &self,
+        facts: &RequestFacts<'_>,
+        context: &mut PolicyContext,
+    ) -> Flow {
         for step in &self.steps {
             let flow = match step.on_request(facts, context) {
                 Verdict::Now(flow) => flow,
@@ -121,7 +125,7 @@ impl Chain {
 impl Step {
     fn on_request<'f>(
         &'f self,
-        facts: &'f Facts<'_>,
+        facts: &'f RequestFacts<'_>,
         context: &'f mut PolicyContext,
     ) -> Verdict<'f> {
         match self {

@@ -5,13 +5,13 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use quartet_auth::jwt::Claims;
 
-use crate::reply::Answer;
+use crate::reply::GatewayResponse;
 
 /// Continue, or answer without asking an upstream.
 #[derive(Debug)]
 pub(crate) enum Flow {
     Continue,
-    Reply(Box<Answer>),
+    Reply(Box<GatewayResponse>),
 }
 
 /// The flow at once, or once something outside was asked.
@@ -44,7 +44,7 @@ pub(crate) struct PolicyContext {
     /// Applied in this order, after what is untrusted was removed.
     pub(crate) edits: Vec<Edit>,
     /// An answer that later policies do not prevent but may replace.
-    pub(super) deferred: Option<Box<Answer>>,
+    pub(super) deferred: Option<Box<GatewayResponse>>,
     /// Received of the request body by this attempt.
     pub(super) body_bytes: u64,
     /// By the place of a limit among those of its route.

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::context::{Edit, PolicyContext, ResponseHead};
 use crate::{
-    request::Facts,
+    request::RequestFacts,
     routing::{Route, Template},
 };
 
@@ -22,14 +22,14 @@ impl HeaderEdits {
         }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) {
         for (name, template) in &self.request {
             let value = template
                 .as_ref()
                 .and_then(|template| template.render(facts));
             context.edits.push(match value {
                 Some(value) => Edit::Set(name.clone(), value),
-                // The client's own value must not stand in for one that cannot be set.
+                // The client's own value must not replace one that cannot be set.
                 None => Edit::Remove(name.clone()),
             });
         }

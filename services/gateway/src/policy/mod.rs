@@ -1,7 +1,7 @@
 //! Policies: what is decided about a request before it is forwarded, and added to its response.
 //!
 //! Each is one file with its own settings. They know nothing of pingora or of each other: they see
-//! the [`Facts`](crate::request::Facts) of a request, and either let it continue or answer it with
+//! the [`RequestFacts`](crate::request::RequestFacts) of a request, and either let it continue or answer it with
 //! any response. What they change about the request is data ([`Edit`]), applied once when the
 //! upstream's request is written. A route has a [`Chain`] of those that it needs.
 

@@ -6,8 +6,8 @@ use http::{HeaderValue, Method, StatusCode, header};
 use super::context::Flow;
 use crate::{
     error,
-    reply::{Answer, Reply},
-    request::Facts,
+    reply::{GatewayResponse, Reply},
+    request::RequestFacts,
     routing::Template,
 };
 
@@ -21,7 +21,7 @@ impl Redirect {
         Self { location }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>) -> Flow {
         // `//` would begin the host of another origin.
         let location = self.location.render(facts);
         let Some(location) = location.filter(|to| !to.as_bytes().starts_with(b"//")) else {
@@ -36,6 +36,6 @@ impl Redirect {
         let reply = Reply::ok(HeaderValue::from_static("text/plain"), Bytes::new())
             .status(status)
             .header(header::LOCATION, location);
-        Flow::Reply(Box::new(Answer::Reply(reply)))
+        Flow::Reply(Box::new(GatewayResponse::Reply(reply)))
     }
 }

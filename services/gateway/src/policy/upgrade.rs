@@ -3,7 +3,7 @@
 use super::context::Flow;
 use crate::{
     error,
-    request::{Facts, WebSocket},
+    request::{RequestFacts, WebSocket},
 };
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Upgrade {
         Self { allowed }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>) -> Flow {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>) -> Flow {
         match facts.websocket {
             WebSocket::Handshake if !self.allowed => Flow::Reply(error::upgrade_refused().into()),
             WebSocket::OtherVersion if self.allowed => {

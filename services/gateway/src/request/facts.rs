@@ -8,7 +8,7 @@ use super::{headers::Headers, websocket::WebSocket};
 
 /// A request, borrowed from whichever parser read it.
 #[derive(Clone, Copy)]
-pub(crate) struct Facts<'r> {
+pub(crate) struct RequestFacts<'r> {
     pub(crate) method: &'r Method,
     /// In its one spelling, without query.
     pub(crate) path: &'r str,
@@ -25,7 +25,7 @@ pub(crate) trait Captures: Sync {
     fn get<'c>(&'c self, path: &'c str, name: &str) -> Option<&'c str>;
 }
 
-impl<'r> Facts<'r> {
+impl<'r> RequestFacts<'r> {
     pub(crate) fn capture(&self, name: &str) -> Option<&'r str> {
         self.captures.get(self.path, name)
     }

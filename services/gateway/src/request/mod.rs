@@ -12,8 +12,8 @@ pub(crate) mod path;
 mod target;
 mod websocket;
 
-pub(crate) use facts::{Captures, Facts};
+pub(crate) use facts::{Captures, RequestFacts};
 pub(crate) use headers::Headers;
 pub(crate) use identity::{is_alias, is_untrusted};
-pub(crate) use target::{Target, reconcile};
+pub(crate) use target::{RequestTarget, reconcile};
 pub(crate) use websocket::WebSocket;

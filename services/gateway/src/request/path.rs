@@ -24,7 +24,7 @@ use std::borrow::Cow;
 
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum PathError {
     NotAbsolute,
     InvalidByte,
     InvalidEncoding,
@@ -35,7 +35,7 @@ pub(crate) enum Refused {
     Parameters,
 }
 
-impl Refused {
+impl PathError {
     /// Whether a route may opt out of this rule.
     pub(crate) fn may_be_raw(self) -> bool {
         matches!(self, Self::EncodedSlash | Self::Parameters)
@@ -77,9 +77,9 @@ impl Refused {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub(crate) fn path(raw: &str) -> Result<Cow<'_, str>, Refused> {
+pub(crate) fn path(raw: &str) -> Result<Cow<'_, str>, PathError> {
     if raw.as_bytes().first() != Some(&b'/') {
-        return Err(Refused::NotAbsolute);
+        return Err(PathError::NotAbsolute);
     }
     if is_plain(raw.as_bytes()) {
         return Ok(Cow::Borrowed(raw));
@@ -97,9 +97,9 @@ pub(crate) fn path(raw: &str) -> Result<Cow<'_, str>, Refused> {
 ///
 /// # Errors
 /// The first rule that it breaks and no route may opt out of.
-pub(crate) fn readings(raw: &str) -> Result<[String; 4], Refused> {
+pub(crate) fn readings(raw: &str) -> Result<[String; 4], PathError> {
     if raw.as_bytes().first() != Some(&b'/') {
-        return Err(Refused::NotAbsolute);
+        return Err(PathError::NotAbsolute);
     }
     let literal = decode(raw, &mut |_| {})?;
     let slashes = literal.replace("%2F", "/");
@@ -111,7 +111,7 @@ pub(crate) fn readings(raw: &str) -> Result<[String; 4], Refused> {
     ])
 }
 
-fn without_parameters(path: &str) -> Result<String, Refused> {
+fn without_parameters(path: &str) -> Result<String, PathError> {
     let names = path
         .split('/')
         .map(|s| s.split(';').next().unwrap_or_default());
@@ -119,11 +119,11 @@ fn without_parameters(path: &str) -> Result<String, Refused> {
 }
 
 /// Without empty segments.
-fn merged(path: &str) -> Result<String, Refused> {
+fn merged(path: &str) -> Result<String, PathError> {
     let mut merged = String::with_capacity(path.len());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         if is_dots(segment) {
-            return Err(Refused::DotSegment);
+            return Err(PathError::DotSegment);
         }
         merged.push('/');
         merged.push_str(segment);
@@ -147,7 +147,7 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-/// Characters that stand in a path as they are and mean nothing else.
+/// Characters that appear in a path as they are and mean nothing else.
 const CLASS: [bool; 256] = {
     let mut class = [false; 256];
     let plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,=:@";
@@ -159,7 +159,7 @@ const CLASS: [bool; 256] = {
     class
 };
 
-fn decode(raw: &str, relaxed: &mut dyn FnMut(Refused)) -> Result<String, Refused> {
+fn decode(raw: &str, relaxed: &mut dyn FnMut(PathError)) -> Result<String, PathError> {
     let bytes = raw.as_bytes();
     let mut out = String::with_capacity(bytes.len());
     let mut at = 0;
@@ -175,35 +175,39 @@ fn decode(raw: &str, relaxed: &mut dyn FnMut(Refused)) -> Result<String, Refused
             }
             b'%' => {
                 let value = hex(bytes.get(at)).zip(hex(bytes.get(at + 1)));
-                let (high, low) = value.ok_or(Refused::InvalidEncoding)?;
+                let (high, low) = value.ok_or(PathError::InvalidEncoding)?;
                 at += 2;
                 encoded((high << 4) | low, &mut out, relaxed)?;
             }
             b';' => {
-                relaxed(Refused::Parameters);
+                relaxed(PathError::Parameters);
                 out.push(';');
             }
-            b'\\' => return Err(Refused::Backslash),
-            0..=0x1f | 0x7f => return Err(Refused::Control),
+            b'\\' => return Err(PathError::Backslash),
+            0..=0x1f | 0x7f => return Err(PathError::Control),
             // Browsers send these as they are.
             b'[' | b']' | b'|' => push_encoded(byte, &mut out),
             _ if CLASS[usize::from(byte)] => out.push(char::from(byte)),
-            _ => return Err(Refused::InvalidByte),
+            _ => return Err(PathError::InvalidByte),
         }
     }
     end_segment(&out)?;
     Ok(out)
 }
 
-fn encoded(value: u8, out: &mut String, relaxed: &mut dyn FnMut(Refused)) -> Result<(), Refused> {
+fn encoded(
+    value: u8,
+    out: &mut String,
+    relaxed: &mut dyn FnMut(PathError),
+) -> Result<(), PathError> {
     match value {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             out.push(char::from(value));
             return Ok(());
         }
-        0..=0x1f | 0x7f => return Err(Refused::Control),
-        b'\\' => return Err(Refused::Backslash),
-        b'/' => relaxed(Refused::EncodedSlash),
+        0..=0x1f | 0x7f => return Err(PathError::Control),
+        b'\\' => return Err(PathError::Backslash),
+        b'/' => relaxed(PathError::EncodedSlash),
         _ => {}
     }
     push_encoded(value, out);
@@ -219,7 +223,7 @@ fn push_encoded(value: u8, out: &mut String) {
 
 /// Refuses the segment at the end of `out` when an upstream might take it for `.` or `..`. An encoded
 /// slash or semicolon ends it too: some decode before they split.
-fn end_segment(out: &str) -> Result<(), Refused> {
+fn end_segment(out: &str) -> Result<(), PathError> {
     let segment = &out[out.rfind('/').map_or(0, |slash| slash + 1)..];
     let before = |text: &'_ str, end: &str| text.find(end).unwrap_or(text.len());
     let dots = segment.split("%2F").any(|part| {
@@ -227,7 +231,7 @@ fn end_segment(out: &str) -> Result<(), Refused> {
         is_dots(name)
     });
     if dots {
-        Err(Refused::DotSegment)
+        Err(PathError::DotSegment)
     } else {
         Ok(())
     }
@@ -275,11 +279,11 @@ mod tests {
 
     #[test]
     fn each_spelling_has_one_canonical_form_or_is_refused() {
-        use Refused::{
+        use PathError::{
             Backslash, Control, DotSegment, EncodedSlash, InvalidByte, InvalidEncoding,
             NotAbsolute, Parameters,
         };
-        let table: &[(&str, Result<&str, Refused>)] = &[
+        let table: &[(&str, Result<&str, PathError>)] = &[
             ("/", Ok("/")),
             ("/secret/x", Ok("/secret/x")),
             ("/%73ecret/x", Ok("/secret/x")),
@@ -351,8 +355,8 @@ mod tests {
                     "/files/a/b/c",
                 ]),
             ),
-            ("/files%2F..%2Fsecret", Err(Refused::DotSegment)),
-            ("/files/..;/secret", Err(Refused::DotSegment)),
+            ("/files%2F..%2Fsecret", Err(PathError::DotSegment)),
+            ("/files/..;/secret", Err(PathError::DotSegment)),
             (
                 "/%2Fsecret",
                 Ok(["/%2Fsecret", "/secret", "/%2Fsecret", "/secret"]),

@@ -4,7 +4,7 @@ use super::host::Authority;
 
 /// A request target in parts.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Target<'r> {
+pub(crate) struct RequestTarget<'r> {
     /// Of the absolute form.
     pub(crate) authority: Option<&'r str>,
     /// As sent; the asterisk form is `*`.
@@ -13,7 +13,7 @@ pub(crate) struct Target<'r> {
     pub(crate) query: &'r str,
 }
 
-impl<'r> Target<'r> {
+impl<'r> RequestTarget<'r> {
     pub(crate) fn split(raw: &'r str) -> Self {
         let (authority, rest) = match raw.split_once("://") {
             Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
@@ -69,12 +69,12 @@ mod tests {
             ("?x", None, "", "?x"),
             ("*", None, "*", ""),
         ] {
-            let expected = Target {
+            let expected = RequestTarget {
                 authority,
                 path,
                 query,
             };
-            assert_eq!(Target::split(raw), expected, "{raw}");
+            assert_eq!(RequestTarget::split(raw), expected, "{raw}");
         }
     }
 

@@ -7,7 +7,7 @@ mod table;
 mod template;
 
 pub(crate) use pattern::{HostPattern, PathPattern};
-pub(crate) use route::{Action, Auth, Route, Serve};
+pub(crate) use route::{Auth, GatewayPage, Route, RouteAction};
 pub(crate) use select::Unroutable;
 pub(crate) use table::RouteTable;
 pub(crate) use template::Template;

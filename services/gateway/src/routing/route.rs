@@ -24,7 +24,7 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<Method>,
     /// All of these must be present.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) action: Action,
+    pub(crate) action: RouteAction,
     /// Requests in common form take the direct path.
     pub(crate) direct: bool,
     /// The `Location` of every response.
@@ -51,10 +51,10 @@ pub(crate) struct Route {
 
 /// Where the response comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum RouteAction {
     /// Index into the configuration's upstreams.
     Proxy(usize),
-    Serve(Serve),
+    Serve(GatewayPage),
     /// The route's `redirect`.
     Redirect,
 }
@@ -62,7 +62,7 @@ pub(crate) enum Action {
 /// A page that the gateway serves itself.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Serve {
+pub(crate) enum GatewayPage {
     Health,
     Openapi,
     Docs,

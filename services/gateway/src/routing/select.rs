@@ -7,16 +7,16 @@ use http::Method;
 use super::{
     pattern::PathPattern,
     route::Route,
-    table::{Match, RouteTable},
+    table::{RouteMatch, RouteTable},
 };
 use crate::request::{
     Headers,
-    path::{self, Refused},
+    path::{self, PathError},
 };
 
 /// A route, and what matched it.
 #[derive(Debug)]
-pub(crate) struct Selected<'t, 'r> {
+pub(crate) struct SelectedRoute<'t, 'r> {
     pub(crate) route: &'t Arc<Route>,
     pub(crate) pattern: &'t Arc<PathPattern>,
     /// The path to forward.
@@ -27,7 +27,7 @@ pub(crate) struct Selected<'t, 'r> {
 #[derive(Debug)]
 pub(crate) enum Unroutable {
     /// The path might be read in several ways.
-    Refused(Refused),
+    Refused(PathError),
     MethodNotAllowed(Vec<Method>),
     NotFound,
 }
@@ -43,11 +43,11 @@ impl RouteTable {
         raw_path: &'r str,
         method: &Method,
         headers: &dyn Headers,
-    ) -> Result<Selected<'t, 'r>, Unroutable> {
+    ) -> Result<SelectedRoute<'t, 'r>, Unroutable> {
         match path::path(raw_path) {
             Ok(path) => {
                 let (route, pattern) = found(self.find(host, &path, method, headers))?;
-                Ok(Selected {
+                Ok(SelectedRoute {
                     route,
                     pattern,
                     path,
@@ -66,9 +66,9 @@ impl RouteTable {
 /// from the path as sent, so it has no empty segment, which would shift them.
 fn select_raw<'t, 'r>(
     raw_path: &'r str,
-    refused: Refused,
+    refused: PathError,
     find: impl Fn(&str) -> Result<(&'t Arc<Route>, &'t Arc<PathPattern>), Unroutable>,
-) -> Result<Selected<'t, 'r>, Unroutable> {
+) -> Result<SelectedRoute<'t, 'r>, Unroutable> {
     if raw_path.contains("//") {
         return Err(Unroutable::Refused(refused));
     }
@@ -82,18 +82,18 @@ fn select_raw<'t, 'r>(
     if !route.raw_path || !all.all(same) {
         return Err(Unroutable::Refused(refused));
     }
-    Ok(Selected {
+    Ok(SelectedRoute {
         route,
         pattern,
         path: Cow::Borrowed(raw_path),
     })
 }
 
-fn found(found: Match<'_>) -> Result<(&Arc<Route>, &Arc<PathPattern>), Unroutable> {
+fn found(found: RouteMatch<'_>) -> Result<(&Arc<Route>, &Arc<PathPattern>), Unroutable> {
     match found {
-        Match::Found { route, pattern } => Ok((route, pattern)),
-        Match::MethodNotAllowed(methods) => Err(Unroutable::MethodNotAllowed(methods)),
-        Match::NotFound => Err(Unroutable::NotFound),
+        RouteMatch::Found { route, pattern } => Ok((route, pattern)),
+        RouteMatch::MethodNotAllowed(methods) => Err(Unroutable::MethodNotAllowed(methods)),
+        RouteMatch::NotFound => Err(Unroutable::NotFound),
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     use crate::{
         config::load::Sources,
         fuzz,
-        request::{Target, path::generous},
+        request::{RequestTarget, path::generous},
     };
 
     fn table() -> RouteTable {
@@ -210,7 +210,7 @@ mod tests {
     fn fuzz_paths() {
         fuzz::run("paths", &DICTIONARY, |input| {
             let text = String::from_utf8_lossy(input);
-            leads_nowhere_else(Target::split(&text).path)
+            leads_nowhere_else(RequestTarget::split(&text).path)
         });
     }
 

@@ -19,12 +19,12 @@ use crate::request::Headers;
 pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
     /// Every combination of a route's hosts and paths, best first.
-    entries: Vec<Entry>,
+    entries: Vec<RouteEntry>,
     root: Node,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RouteEntry {
     route: usize,
     host: Option<HostPattern>,
     pattern: Arc<PathPattern>,
@@ -43,7 +43,7 @@ struct Node {
 
 /// The result of a lookup.
 #[derive(Debug)]
-pub(crate) enum Match<'t> {
+pub(crate) enum RouteMatch<'t> {
     Found {
         route: &'t Arc<Route>,
         pattern: &'t Arc<PathPattern>,
@@ -62,7 +62,7 @@ struct Query<'r> {
 
 /// The best entry found so far.
 #[derive(Default)]
-struct Best {
+struct BestMatch {
     entry: Option<usize>,
     /// An entry matches except for the method.
     method_mismatch: bool,
@@ -100,7 +100,7 @@ impl RouteTable {
         let mut entries = Vec::with_capacity(combinations.len());
         for (rank, (route, host, path)) in combinations.into_iter().enumerate() {
             root.insert(path, rank);
-            entries.push(Entry {
+            entries.push(RouteEntry {
                 route,
                 host: host.cloned(),
                 pattern: Arc::new(PathPattern {
@@ -133,19 +133,19 @@ impl RouteTable {
         path: &str,
         method: &Method,
         headers: &dyn Headers,
-    ) -> Match<'_> {
+    ) -> RouteMatch<'_> {
         let query = Query {
             host,
             method,
             headers,
         };
-        let mut best = Best::default();
+        let mut best = BestMatch::default();
         let rest = path.strip_prefix('/').unwrap_or(path);
         self.search(&self.root, Some(rest), &query, &mut best);
         match best.entry {
             Some(entry) => {
                 let entry = &self.entries[entry];
-                Match::Found {
+                RouteMatch::Found {
                     route: &self.routes[entry.route],
                     pattern: &entry.pattern,
                 }
@@ -153,14 +153,14 @@ impl RouteTable {
             None if best.method_mismatch => {
                 let mut methods = Vec::new();
                 self.collect_methods(&self.root, Some(rest), &query, &mut methods);
-                Match::MethodNotAllowed(methods)
+                RouteMatch::MethodNotAllowed(methods)
             }
-            None => Match::NotFound,
+            None => RouteMatch::NotFound,
         }
     }
 
     /// `rest` is `None` at the end of the path.
-    fn search(&self, node: &Node, rest: Option<&str>, query: &Query<'_>, best: &mut Best) {
+    fn search(&self, node: &Node, rest: Option<&str>, query: &Query<'_>, best: &mut BestMatch) {
         self.consider(&node.prefix, query, best);
         let Some(rest) = rest else {
             self.consider(&node.exact, query, best);
@@ -177,7 +177,7 @@ impl RouteTable {
         }
     }
 
-    fn consider(&self, entries: &[usize], query: &Query<'_>, best: &mut Best) {
+    fn consider(&self, entries: &[usize], query: &Query<'_>, best: &mut BestMatch) {
         for &rank in entries {
             if best.entry.is_some_and(|found| found < rank) {
                 return;
@@ -195,7 +195,7 @@ impl RouteTable {
     }
 
     /// Compares everything except the method.
-    fn matches(&self, entry: &Entry, query: &Query<'_>) -> bool {
+    fn matches(&self, entry: &RouteEntry, query: &Query<'_>) -> bool {
         entry
             .host
             .as_ref()
@@ -291,13 +291,13 @@ mod tests {
         headers: &HeaderMap,
     ) -> String {
         match table.find(host, path, &method, headers) {
-            Match::Found { route, .. } => route.name.to_string(),
-            Match::MethodNotAllowed(methods) => methods
+            RouteMatch::Found { route, .. } => route.name.to_string(),
+            RouteMatch::MethodNotAllowed(methods) => methods
                 .iter()
                 .map(Method::as_str)
                 .collect::<Vec<_>>()
                 .join(","),
-            Match::NotFound => "-".to_owned(),
+            RouteMatch::NotFound => "-".to_owned(),
         }
     }
 

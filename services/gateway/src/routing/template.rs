@@ -5,17 +5,17 @@ use std::fmt;
 use http::HeaderValue;
 
 use super::pattern::PathPattern;
-use crate::request::Facts;
+use crate::request::RequestFacts;
 
 /// A header value, with or without captures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Template {
     Fixed(HeaderValue),
-    Parts(Vec<Part>),
+    Parts(Vec<TemplatePart>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum TemplatePart {
     Text(String),
     Capture(String),
 }
@@ -30,8 +30,8 @@ impl Template {
             if !paths.iter().all(|path| path.has_capture(name)) {
                 return Err(format!("there is no segment `{{{name}}}` in every path"));
             }
-            parts.push(Part::Text(before.to_owned()));
-            parts.push(Part::Capture(name.to_owned()));
+            parts.push(TemplatePart::Text(before.to_owned()));
+            parts.push(TemplatePart::Capture(name.to_owned()));
             rest = after;
         }
         let is_valid = |text: &str| HeaderValue::try_from(text).is_ok();
@@ -42,20 +42,20 @@ impl Template {
             let value = HeaderValue::try_from(text);
             return value.map(Self::Fixed).map_err(|error| error.to_string());
         }
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(TemplatePart::Text(rest.to_owned()));
         Ok(Self::Parts(parts))
     }
 
     /// `None`: the value is not a header value.
-    pub(crate) fn render(&self, facts: &Facts<'_>) -> Option<HeaderValue> {
+    pub(crate) fn render(&self, facts: &RequestFacts<'_>) -> Option<HeaderValue> {
         match self {
             Self::Fixed(value) => Some(value.clone()),
             Self::Parts(parts) => {
                 let text: String = parts
                     .iter()
                     .map(|part| match part {
-                        Part::Text(text) => text.as_str(),
-                        Part::Capture(name) => facts.capture(name).unwrap_or_default(),
+                        TemplatePart::Text(text) => text.as_str(),
+                        TemplatePart::Capture(name) => facts.capture(name).unwrap_or_default(),
                     })
                     .collect();
                 HeaderValue::try_from(text).ok()
@@ -69,8 +69,8 @@ impl fmt::Display for Template {
         match self {
             Self::Fixed(value) => f.write_str(&String::from_utf8_lossy(value.as_bytes())),
             Self::Parts(parts) => parts.iter().try_for_each(|part| match part {
-                Part::Text(text) => f.write_str(text),
-                Part::Capture(name) => write!(f, "{{{name}}}"),
+                TemplatePart::Text(text) => f.write_str(text),
+                TemplatePart::Capture(name) => write!(f, "{{{name}}}"),
             }),
         }
     }

@@ -17,9 +17,9 @@ use crate::config::Balance;
 
 /// Equal for requests that should reach the same replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Key(u64);
+pub(crate) struct BalanceKey(u64);
 
-impl Key {
+impl BalanceKey {
     pub(crate) fn of(value: impl Hash) -> Self {
         // Its keys are fixed, so gateways of one version agree.
         let mut hasher = DefaultHasher::new();
@@ -41,17 +41,22 @@ impl Upstream {
     /// not make an upstream unavailable. `None`: all were tried, or no address is known.
     pub(crate) fn pick(
         &self,
-        key: Key,
+        key: BalanceKey,
         tried: &[SocketAddr],
         now: Instant,
     ) -> Option<Arc<Replica>> {
         match self.config.balance {
-            Balance::Turns => self.pick_in_turn(tried, now),
-            Balance::Client => self.pick_by_key(key, tried, now),
+            Balance::RoundRobin => self.pick_in_turn(tried, now),
+            Balance::ClientHash => self.pick_by_key(key, tried, now),
         }
     }
 
-    fn pick_by_key(&self, key: Key, tried: &[SocketAddr], now: Instant) -> Option<Arc<Replica>> {
+    fn pick_by_key(
+        &self,
+        key: BalanceKey,
+        tried: &[SocketAddr],
+        now: Instant,
+    ) -> Option<Arc<Replica>> {
         let replicas = self.replicas.load();
         let round = self.round.load();
         let chances = |index| round.iter().filter(|&&turn| turn == index).count();
@@ -99,14 +104,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Host, Target, UpstreamConfig},
-        upstream::{HealthState, Outcome},
+        config::{Host, UpstreamConfig, UpstreamTarget},
+        upstream::{HealthState, ReplicaOutcome},
     };
 
     fn upstream(addresses: &[&str]) -> Upstream {
         let targets = addresses
             .iter()
-            .map(|a| Target {
+            .map(|a| UpstreamTarget {
                 host: Host::Ip(a.parse().unwrap()),
                 port: 80,
                 weight: 1,
@@ -124,7 +129,7 @@ mod tests {
                 retry_budget_percent: 20,
                 eject_min: Duration::from_millis(100),
                 eject_max: Duration::from_secs(1),
-                balance: Balance::Turns,
+                balance: Balance::RoundRobin,
                 tls: None,
                 openapi: None,
             },
@@ -143,11 +148,16 @@ mod tests {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
         let now = Instant::now();
         let three: HashSet<_> = (0..3)
-            .map(|_| upstream.pick(Key::default(), &[], now).unwrap().address)
+            .map(|_| {
+                upstream
+                    .pick(BalanceKey::default(), &[], now)
+                    .unwrap()
+                    .address
+            })
             .collect();
         assert_eq!(three.len(), 3);
         let mut tried = Vec::new();
-        while let Some(replica) = upstream.pick(Key::default(), &tried, now) {
+        while let Some(replica) = upstream.pick(BalanceKey::default(), &tried, now) {
             tried.push(replica.address);
         }
         assert_eq!(tried.len(), 3);
@@ -157,21 +167,34 @@ mod tests {
     fn failed_replica_is_ejected_and_then_probed_once() {
         let upstream = upstream(&["10.0.0.1", "10.0.0.2"]);
         let now = Instant::now();
-        let bad = upstream.pick(Key::default(), &[], now).unwrap();
+        let bad = upstream.pick(BalanceKey::default(), &[], now).unwrap();
         fail(&upstream, &bad, now);
         for _ in 0..4 {
             assert_ne!(
-                upstream.pick(Key::default(), &[], now).unwrap().address,
+                upstream
+                    .pick(BalanceKey::default(), &[], now)
+                    .unwrap()
+                    .address,
                 bad.address
             );
         }
         let later = now + Duration::from_millis(150);
-        let picked = (0..6)
-            .filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6).filter(|_| {
+            upstream
+                .pick(BalanceKey::default(), &[], later)
+                .unwrap()
+                .address
+                == bad.address
+        });
         assert_eq!(picked.count(), 1, "one probe until its outcome is known");
         bad.health.record_success(later);
-        let picked = (0..6)
-            .filter(|_| upstream.pick(Key::default(), &[], later).unwrap().address == bad.address);
+        let picked = (0..6).filter(|_| {
+            upstream
+                .pick(BalanceKey::default(), &[], later)
+                .unwrap()
+                .address
+                == bad.address
+        });
         assert_eq!(picked.count(), 3);
     }
 
@@ -180,19 +203,19 @@ mod tests {
         let upstream = Arc::new(upstream(&["10.0.0.1"]));
         let now = Instant::now();
         let replica = upstream.replicas()[0].clone();
-        let first = upstream.acquire(Key::default(), &[], now).unwrap();
-        let second = upstream.acquire(Key::default(), &[], now).unwrap();
+        let first = upstream.acquire(BalanceKey::default(), &[], now).unwrap();
+        let second = upstream.acquire(BalanceKey::default(), &[], now).unwrap();
         assert_eq!(replica.in_flight(), 2);
-        first.report(Outcome::ConnectFailed);
+        first.report(ReplicaOutcome::ConnectFailed);
         drop(first);
         assert_eq!(replica.in_flight(), 1);
         assert_ne!(replica.health.state(now), HealthState::Healthy);
-        second.report(Outcome::Responded);
+        second.report(ReplicaOutcome::Responded);
         drop(second);
         assert_eq!(replica.in_flight(), 0);
         assert_eq!(replica.health.state(now), HealthState::Healthy);
         // Dropped without a report: canceled, which says nothing about the replica.
-        drop(upstream.acquire(Key::default(), &[], now).unwrap());
+        drop(upstream.acquire(BalanceKey::default(), &[], now).unwrap());
         assert_eq!(replica.health.state(now), HealthState::Healthy);
     }
 
@@ -203,7 +226,7 @@ mod tests {
         for replica in upstream.replicas().iter() {
             fail(&upstream, replica, now);
         }
-        assert!(upstream.pick(Key::default(), &[], now).is_some());
+        assert!(upstream.pick(BalanceKey::default(), &[], now).is_some());
     }
 
     #[test]
@@ -213,7 +236,7 @@ mod tests {
         let bad = before.replicas()[0].clone();
         fail(&before, &bad, now);
         let mut config = before.config.clone();
-        config.targets.push(Target {
+        config.targets.push(UpstreamTarget {
             host: Host::Ip([10, 0, 0, 3].into()),
             port: 80,
             weight: 3,
@@ -222,29 +245,35 @@ mod tests {
         assert_eq!(after.replicas().len(), 3);
         for _ in 0..6 {
             assert_ne!(
-                after.pick(Key::default(), &[], now).unwrap().address,
+                after.pick(BalanceKey::default(), &[], now).unwrap().address,
                 bad.address
             );
         }
         // Its weight is in force at once.
         bad.health.record_success(now);
         let heavy: IpAddr = [10, 0, 0, 3].into();
-        let picks =
-            (0..50).filter(|_| after.pick(Key::default(), &[], now).unwrap().address.ip() == heavy);
+        let picks = (0..50).filter(|_| {
+            after
+                .pick(BalanceKey::default(), &[], now)
+                .unwrap()
+                .address
+                .ip()
+                == heavy
+        });
         assert_eq!(picks.count(), 30);
     }
 
     #[test]
     fn clients_keep_their_replica() {
         let mut config = upstream(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).config;
-        config.balance = Balance::Client;
+        config.balance = Balance::ClientHash;
         config.targets[2].weight = 2;
         let three = Upstream::new(config.clone(), None);
         config.targets.pop();
         let two = Upstream::new(config, None);
         let now = Instant::now();
         let of = |upstream: &Upstream, client: u32| {
-            let key = Key::of(client);
+            let key = BalanceKey::of(client);
             let first = upstream.pick(key, &[], now).unwrap().address;
             assert_eq!(upstream.pick(key, &[], now).unwrap().address, first);
             first
@@ -264,7 +293,7 @@ mod tests {
             "{of_heavy}: half of the weight"
         );
         // An ejected one is passed over, and then has its clients again.
-        let key = Key::of(7);
+        let key = BalanceKey::of(7);
         let own = three.pick(key, &[], now).unwrap();
         fail(&three, &own, now);
         assert_ne!(three.pick(key, &[], now).unwrap().address, own.address);

@@ -1,8 +1,8 @@
 //! Passive health checks: a replica that fails is ejected, longer each time.
 //!
-//! A replica that cannot be reached is ejected at once. One that breaks off responses is ejected only
+//! A replica that cannot be reached is ejected at once. One that fails responses halfway is ejected only
 //! if at least half of those of the last seconds broke: a single request that crashes its handler
-//! must not take replicas away from everybody else.
+//! must not take replicas away from all others.
 //!
 //! ```text
 //!            failure                    time is up
@@ -54,7 +54,7 @@ struct Failures {
 
 /// The state of a replica, for the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum HealthState {
     Healthy,
     /// For this much longer.
     Ejected(Duration),
@@ -144,12 +144,12 @@ impl Health {
         }
     }
 
-    pub(crate) fn state(&self, now: Instant) -> State {
+    pub(crate) fn state(&self, now: Instant) -> HealthState {
         let until = self.ejected_until_ms.load(Ordering::Relaxed);
         match until.checked_sub(self.millis(now)) {
-            _ if until == 0 => State::Healthy,
-            Some(left) if left > 0 => State::Ejected(Duration::from_millis(left)),
-            _ => State::Probing,
+            _ if until == 0 => HealthState::Healthy,
+            Some(left) if left > 0 => HealthState::Ejected(Duration::from_millis(left)),
+            _ => HealthState::Probing,
         }
     }
 
@@ -176,16 +176,16 @@ mod tests {
             for _ in 0..10 {
                 health.record_failure(now, min, max);
             }
-            let State::Ejected(left) = health.state(now) else {
+            let HealthState::Ejected(left) = health.state(now) else {
                 panic!("must be ejected")
             };
             pauses.push(left.as_millis());
             now += left;
-            assert_eq!(health.state(now), State::Probing);
+            assert_eq!(health.state(now), HealthState::Probing);
         }
         assert_eq!(pauses, [100, 200, 350, 350]);
         health.record_success(now);
-        assert_eq!(health.state(now), State::Healthy);
+        assert_eq!(health.state(now), HealthState::Healthy);
     }
 
     #[test]
@@ -196,9 +196,9 @@ mod tests {
         for _ in 1..MIN_BROKEN {
             few.record_broken(now, min, max);
         }
-        assert_eq!(few.state(now), State::Healthy);
+        assert_eq!(few.state(now), HealthState::Healthy);
         few.record_broken(now, min, max);
-        assert_ne!(few.state(now), State::Healthy);
+        assert_ne!(few.state(now), HealthState::Healthy);
         // Among many good responses, they are those of a few bad requests.
         let many = Health::default();
         for _ in 0..100 {
@@ -207,11 +207,11 @@ mod tests {
         for _ in 0..90 {
             many.record_broken(now, min, max);
         }
-        assert_eq!(many.state(now), State::Healthy);
+        assert_eq!(many.state(now), HealthState::Healthy);
         // The next window starts from nothing.
         for _ in 1..MIN_BROKEN {
             many.record_broken(now + WINDOW, min, max);
         }
-        assert_eq!(many.state(now + WINDOW), State::Healthy);
+        assert_eq!(many.state(now + WINDOW), HealthState::Healthy);
     }
 }

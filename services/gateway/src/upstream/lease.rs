@@ -13,13 +13,13 @@
 use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Instant};
 
 use super::{
-    balance::Key,
+    balance::BalanceKey,
     replicas::{Replica, Upstream},
 };
 
 /// How an attempt ended, as far as the replica is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ReplicaOutcome {
     /// It sent the head of a response, whatever its status.
     Responded,
     /// It cannot be reached.
@@ -40,7 +40,7 @@ impl Upstream {
     /// request must not be sent to again. `None`: all were tried, or no address is known.
     pub(crate) fn acquire(
         self: &Arc<Self>,
-        key: Key,
+        key: BalanceKey,
         tried: &[SocketAddr],
         now: Instant,
     ) -> Option<Lease> {
@@ -54,13 +54,13 @@ impl Upstream {
 }
 
 impl Lease {
-    pub(crate) fn report(&self, outcome: Outcome) {
+    pub(crate) fn report(&self, outcome: ReplicaOutcome) {
         let config = &self.upstream.config;
         let (now, min, max) = (Instant::now(), config.eject_min, config.eject_max);
         match outcome {
-            Outcome::Responded => self.replica.health.record_success(now),
-            Outcome::ConnectFailed => self.replica.health.record_failure(now, min, max),
-            Outcome::Broken => self.replica.health.record_broken(now, min, max),
+            ReplicaOutcome::Responded => self.replica.health.record_success(now),
+            ReplicaOutcome::ConnectFailed => self.replica.health.record_failure(now, min, max),
+            ReplicaOutcome::Broken => self.replica.health.record_broken(now, min, max),
         }
     }
 }

@@ -8,8 +8,8 @@ mod pool;
 mod replicas;
 mod retry;
 
-pub(crate) use balance::Key;
-pub(crate) use health::State as HealthState;
-pub(crate) use lease::{Lease, Outcome};
+pub(crate) use balance::BalanceKey;
+pub(crate) use health::HealthState;
+pub(crate) use lease::{Lease, ReplicaOutcome};
 pub(crate) use pool::Pool;
 pub(crate) use replicas::{Lookup, Replica, Upstream};

@@ -45,12 +45,12 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Shard {
-    idle: HashMap<SocketAddr, Vec<Idle>>,
+    idle: HashMap<SocketAddr, Vec<IdleConnection>>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     stream: TcpStream,
     until: Instant,
 }
@@ -83,12 +83,12 @@ impl Pool {
         self.keep(
             address,
             upstream.config.idle_connections_max,
-            Idle { stream, until },
+            IdleConnection { stream, until },
         );
     }
 
     /// `max`: for this address, of all threads together.
-    fn keep(&self, address: SocketAddr, max: usize, idle: Idle) {
+    fn keep(&self, address: SocketAddr, max: usize, idle: IdleConnection) {
         let max = max.div_ceil(self.shards.len());
         let mut shard = self.lock(self.own());
         if shard.count >= self.max_per_shard {
@@ -139,7 +139,7 @@ impl Pool {
 impl Shard {
     fn take(&mut self, address: SocketAddr, now: Instant) -> Option<TcpStream> {
         let idle = self.idle.get_mut(&address)?;
-        while let Some(Idle { stream, until }) = idle.pop() {
+        while let Some(IdleConnection { stream, until }) = idle.pop() {
             self.count -= 1;
             if until > now && is_silent(&stream) {
                 return Some(stream);
@@ -180,9 +180,9 @@ mod tests {
         }
     }
 
-    fn idle(stream: TcpStream) -> Idle {
+    fn idle(stream: TcpStream) -> IdleConnection {
         let until = later();
-        Idle { stream, until }
+        IdleConnection { stream, until }
     }
 
     fn later() -> Instant {

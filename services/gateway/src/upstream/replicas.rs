@@ -134,7 +134,14 @@ impl Upstream {
             })
             .collect();
         weighted.sort_unstable();
-        weighted.dedup_by_key(|(address, _)| *address);
+        // Targets that lead to one replica: it gets the turns of all of them.
+        weighted.dedup_by(|(address, weight), (kept, sum)| {
+            let same = address == kept;
+            if same {
+                *sum = sum.saturating_add(*weight);
+            }
+            same
+        });
         let (addresses, weights): (Vec<SocketAddr>, Vec<u32>) = weighted.into_iter().unzip();
         self.round.store(Arc::new(round(&weights)));
         let before = self.replicas.load();

@@ -38,7 +38,7 @@ mod support;
 mod tls;
 
 /// They start no gateway, or one for each path.
-const ONCE: [&str; 2] = ["layers", "paths"];
+const ONCE: [&str; 3] = ["hops", "layers", "paths"];
 
 #[test]
 fn every_test_runs_on_both_paths() {

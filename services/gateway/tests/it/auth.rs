@@ -1,8 +1,11 @@
 //! Access tokens on public, optional and required routes; keys come from a JWKS URL.
 
+use std::time::Duration;
+
 use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::support::{Gateway, client, echo, free_address, problem, route, serve, upstream};
 
@@ -96,6 +99,24 @@ async fn invalid_tokens_are_refused_on_optional_and_required_routes() {
     }
     let response = call(&gateway, "/required", Some(&format!("Basic {good}"))).await;
     problem(response, 401, "unauthenticated").await;
+}
+
+/// Before a request asks for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_fetched_at_start() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let jwks = issuer.local_addr().unwrap();
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        format!("[jwt]\njwks_url = \"http://{jwks}/jwks.json\"\n"),
+        route("required", "/required", "").replace("\"public\"", "\"required\""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let asked = tokio::time::timeout(Duration::from_secs(20), issuer.accept());
+    let _unanswered = asked.await.unwrap().unwrap();
+    let report: Value = gateway.admin("/ready").await.json().await.unwrap();
+    let notice = "the signing keys have not been fetched yet";
+    assert_eq!(report["notices"]["keys"][0], notice);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -333,7 +333,7 @@ async fn headers_that_servers_confuse_are_dropped() {
     );
 }
 
-/// An upstream that reads `_` as `-` must not find the client's value beside, or in for, an edited one.
+/// An upstream that reads `_` as `-` must not find the client's value beside, or in place of, an edited one.
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_hold_for_every_spelling_of_a_name() {
     let (address, heads) = canned(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;

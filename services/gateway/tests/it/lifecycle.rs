@@ -61,7 +61,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[limits.core]\nrequests = 0\n",
-            "setting `limits.core.requests` (FILE:2:1): must be from 1",
+            "setting `limits.core.requests` (FILE:2:1): must be between 1",
         ),
         (
             "[upstreams.x]\naddresses = [\"core\"]\n",
@@ -93,6 +93,25 @@ fn errors_have_line_and_column() {
     );
     // All violations at once.
     let (_, stderr) = check("[limits.core]\nrequests = 0\nwindow_seconds = 0\n", &[]);
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    // Of every kind: a key, a type, a rule.
+    let text = "[server]\nhttp3 = true\nmax_connections = \"x\"\n\
+                [routes.core]\nupstream = \"nope\"\n[limits.core]\nrequests = 0\n";
+    let (code, stderr) = check(text, &[("QUARTET_SERVER_THREADS", "many")]);
+    assert_eq!(code, Some(1));
+    for expected in [
+        "FILE:2:1: unknown setting `server.http3`",
+        "setting `server.threads` (QUARTET_SERVER_THREADS): must be an integer",
+        "setting `server.max_connections` (FILE:3:1): must be a non-negative integer",
+        "setting `routes.core.upstream` (FILE:5:1): there is no upstream `nope`",
+        "setting `limits.core.requests` (FILE:7:1): must be from 1",
+    ] {
+        assert!(stderr.contains(expected), "{expected}\n{stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 5, "{stderr}");
+    // A route that cannot be read is reported alone: others may refer to what it names.
+    let text = "[routes.own]\npaths = 5\n[routes.core]\nupstream = 7\nlimit = \"nope\"\n";
+    let (_, stderr) = check(text, &[]);
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
 }
 

@@ -145,7 +145,7 @@ async fn each_user_and_each_client_ip_has_a_quota() {
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_start_at_zero() {
     let gateway = Gateway::start(&settings(serve(echo()).await)).await;
-    let text = gateway.admin("/metrics").await.text().await.unwrap();
+    let text = gateway.metrics().await;
     for sample in [
         "gateway_rate_limited_total{service=\"gateway\",limit=\"core\"} 0",
         "gateway_upstream_retries_total{service=\"gateway\",upstream=\"u\"} 0",

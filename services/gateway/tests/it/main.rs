@@ -7,6 +7,7 @@ mod conduct;
 mod conformance;
 mod connections;
 mod documents;
+mod hops;
 mod hostile;
 mod http2;
 mod layers;

@@ -109,7 +109,7 @@ async fn a_file_caught_half_written_is_not_put_in_force() {
             let written = Instant::now();
             // Shorter than the time between two readings.
             let pause = Duration::from_millis(250);
-            eventually("the writer goes on", || async {
+            eventually("the writer continues", || async {
                 (written.elapsed() > pause).then_some(())
             })
             .await;

@@ -106,6 +106,17 @@ async fn replicas_receive_requests_by_weight() {
     }
     let served: Vec<usize> = replicas.iter().map(Replica::served).collect();
     assert_eq!(served, [5, 15]);
+    // Targets with one address are one replica, whose weights add up.
+    let twice = settings.replace(
+        "addresses = [",
+        &format!("addresses = [\"{}\", ", replicas[0].address),
+    );
+    gateway.reload(&twice).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+    }
+    let served: Vec<usize> = replicas.iter().map(Replica::served).collect();
+    assert_eq!(served, [13, 27]);
     let error = gateway
         .refused_reload(&settings.replace("weight = 3", "weight = 0"))
         .await;

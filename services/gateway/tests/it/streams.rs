@@ -7,10 +7,15 @@ use axum::{
     routing::get,
 };
 use futures_util::{SinkExt as _, StreamExt as _, stream};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
-use crate::support::{Gateway, client, eventually, route, serve, upstream};
+use crate::support::{DEADLINE, Gateway, client, eventually, route, serve, upstream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn websocket_messages_pass_in_both_directions() {
@@ -102,4 +107,48 @@ async fn events_arrive_one_by_one() {
     }
     drop(send);
     assert!(events.next().await.is_none());
+}
+
+/// A service that refuses a message closes with a frame that says why, and with most of the message
+/// unread: to its peer, that is a reset behind the frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_frame_of_an_upstream_reaches_a_client_that_is_still_sending() {
+    const REFUSED: &[u8] = b"\x88\x02\x03\xf1";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut head).await.unwrap();
+                }
+                let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                              Upgrade: websocket\r\n\r\n";
+                stream.write_all(switch.as_bytes()).await.unwrap();
+                stream.read_exact(&mut [0; 1000]).await.unwrap();
+                stream.write_all(REFUSED).await.unwrap();
+            });
+        }
+    });
+    let gateway =
+        Gateway::start(&[upstream(&[address]), route("ws", "/ws", "upgrade = true")].concat())
+            .await;
+    let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    let large = vec![0; 1_000_000];
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gateway.public).await.unwrap();
+        stream.write_all(handshake.as_bytes()).await.unwrap();
+        let (mut read, mut write) = stream.split();
+        let received = async {
+            let mut received = Vec::new();
+            let read = timeout(DEADLINE, read.read_to_end(&mut received)).await;
+            read.expect("the connection is closed").unwrap();
+            received
+        };
+        // A connection that is closed may refuse the rest.
+        let (_, received) = tokio::join!(write.write_all(&large), received);
+        assert!(received.ends_with(REFUSED), "{}", received.escape_ascii());
+    }
 }

@@ -144,7 +144,7 @@ async fn http2_is_negotiated_if_both_want_it() {
         let more = format!("{}\nhttp2 = {wanted}", trusting(AUTHORITY));
         let gateway = Gateway::start(&settings(service.address, &more)).await;
         // A connection is in the pool again shortly after its response has arrived.
-        eventually("a connection that is used again", || async {
+        eventually("a connection that is reused", || async {
             let before = service.connections.load(Ordering::Relaxed);
             let response = gateway.get("/a").await;
             assert_eq!(response.status(), 200, "{expected}");

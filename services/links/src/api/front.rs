@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::Method;
-use quartet_http::front::{Answer, Front, Offered};
+use quartet_http::front::{Front, FrontResponse, RequestHead};
 
 use super::{
     redirects::{redirect_to, request_id, short_url},
@@ -28,7 +28,7 @@ impl Front for Redirects {
         ROUTE
     }
 
-    fn take(&self, request: &Offered<'_>) -> Option<Answer> {
+    fn take(&self, request: &RequestHead<'_>) -> Option<FrontResponse> {
         if *request.method != Method::GET {
             return None;
         }
@@ -41,7 +41,7 @@ impl Front for Redirects {
             request.method,
             request.headers,
             request.client,
-            self.0.country_header.as_ref(),
+            ctx.config.clicks.country_header.as_ref(),
         );
         let click = plain.click(ctx, &signals, request_id(request.headers));
         let state = Arc::clone(&self.0);

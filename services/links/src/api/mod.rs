@@ -18,7 +18,13 @@ use crate::{
 pub(crate) use document::describe;
 pub(crate) use front::front;
 
-/// Every route, ready to be served.
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(redirects::follow_link, redirects::probe_link))
+        .routes(routes!(schema::get_graphql_schema))
+}
+
+/// The routes, ready to be served.
 pub(crate) fn router(state: AppState) -> Router {
     let events = state.inbox.router();
     let graphql = GraphQlState::new(&state);
@@ -30,10 +36,4 @@ pub(crate) fn router(state: AppState) -> Router {
         .with_state(state)
         .split_for_parts();
     rest.merge(graphql).merge(events)
-}
-
-fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(redirects::follow_link, redirects::probe_link))
-        .routes(routes!(schema::get_graphql_schema))
 }

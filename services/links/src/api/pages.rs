@@ -5,10 +5,10 @@ use http::{HeaderMap, HeaderValue, header};
 use quartet_common::problem::Problem;
 use quartet_web::wants_html;
 
-use crate::web::{Notice, page};
+use crate::web::{NoticePage, page};
 
 /// A page for browsers, a problem for other clients.
-pub(super) fn notice(headers: &HeaderMap, notice: Notice) -> Response {
+pub(super) fn notice(headers: &HeaderMap, notice: NoticePage) -> Response {
     let Some(kind) = notice.kind().filter(|_| !wants_html(headers)) else {
         return page(headers, notice);
     };

@@ -17,7 +17,7 @@ use crate::{
         CLICK_LOG_UNAVAILABLE, LINK_DISABLED, LINK_EXHAUSTED, LINK_EXPIRED, LINK_NOT_FOUND,
         PREFETCH_REFUSED,
     },
-    web::Notice,
+    web::NoticePage,
 };
 
 /// Example of the page that browsers see instead of a redirect.
@@ -59,18 +59,18 @@ pub(super) async fn follow_link(
 ) -> Result<Response, Problem> {
     let headers = &visit.headers;
     let Ok(slug) = Slug::parse(&slug) else {
-        return Ok(pages::notice(headers, Notice::NotFound));
+        return Ok(pages::notice(headers, NoticePage::NotFound));
     };
     let url = short_url(&ctx, headers, slug.as_str());
     let outcome = redirects::follow(&ctx, url, &visit.signals(), request_id(headers)).await?;
     let why = match outcome {
         Outcome::Redirect(redirect) => return Ok(redirect_to(&ctx, redirect)),
-        Outcome::NotFound => Notice::NotFound,
-        Outcome::Disabled => Notice::Disabled,
-        Outcome::Expired => Notice::Expired,
-        Outcome::Exhausted => Notice::Exhausted,
-        Outcome::PeopleOnly => Notice::PeopleOnly,
-        Outcome::PrefetchRefused => Notice::PrefetchRefused,
+        Outcome::NotFound => NoticePage::NotFound,
+        Outcome::Disabled => NoticePage::Disabled,
+        Outcome::Expired => NoticePage::Expired,
+        Outcome::Exhausted => NoticePage::Exhausted,
+        Outcome::PeopleOnly => NoticePage::PeopleOnly,
+        Outcome::PrefetchRefused => NoticePage::PrefetchRefused,
     };
     Ok(pages::notice(headers, why))
 }

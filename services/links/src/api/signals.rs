@@ -39,7 +39,7 @@ impl FromRequestParts<AppState> for Visit {
             headers: parts.headers.clone(),
             method: parts.method.clone(),
             client_ip,
-            country_header: state.country_header.clone(),
+            country_header: state.ctx.config.clicks.country_header.clone(),
         })
     }
 }
@@ -124,7 +124,7 @@ fn country(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::values::visitor::{Agent, BotReason, Device, Visitor, VisitorKey};
+    use crate::domain::values::visitor::{BotReason, Device, UserAgent, Visitor, VisitorKey};
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
@@ -146,7 +146,7 @@ mod tests {
         let country_header = HeaderName::from_static("cf-ipcountry");
         let key = VisitorKey::new(&[7; 16], "go.example");
         let signals = read(method, &headers, client_ip, Some(&country_header));
-        let agent = Agent::of(&signals.user_agent);
+        let agent = UserAgent::of(&signals.user_agent);
         Visitor::new(&signals, agent, Some(key))
     }
 
@@ -193,7 +193,7 @@ mod tests {
                 header::HeaderValue::from_bytes(agent).unwrap(),
             );
             let signals = read_signals(&headers);
-            Visitor::new(&signals, Agent::of(&signals.user_agent), None).bot
+            Visitor::new(&signals, UserAgent::of(&signals.user_agent), None).bot
         };
         let phone = b"Mozilla/5.0 (Linux; Android 9; T\xE9l\xE9phone Build/1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Mobile Safari/537.36";
         assert_eq!(visitor(phone), None);

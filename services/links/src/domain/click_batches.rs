@@ -14,7 +14,7 @@ use chrono::{DateTime, Days, Utc};
 use serde_json::json;
 
 use super::{Context, values::click::Click};
-use crate::store::clicks::{self, Columns};
+use crate::store::clicks::{self, ClickColumns};
 
 /// Days for which visitor hashes are kept and compared.
 pub(crate) const VISITOR_DAYS: u64 = 7;
@@ -54,20 +54,20 @@ pub(crate) async fn store(ctx: &Context, clicks: &[Click]) -> Result<(), sqlx::E
     Ok(())
 }
 
-async fn insert(ctx: &Context, columns: &Columns) -> Result<i64, sqlx::Error> {
+async fn insert(ctx: &Context, columns: &ClickColumns) -> Result<i64, sqlx::Error> {
     let mut db = quartet_db::write(&ctx.clicks_db).await?;
     let new = clicks::insert_batch(&mut db, columns).await?;
     db.commit().await?;
     Ok(new)
 }
 
-fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> Columns {
+fn columns(clicks: &[Click], now: DateTime<Utc>, retention_days: u32) -> ClickColumns {
     let oldest_visitor = (now - Days::new(VISITOR_DAYS - 1)).date_naive();
     let oldest = match retention_days {
         0 => DateTime::<Utc>::MIN_UTC,
         days => now - Days::new(days.into()),
     };
-    let mut columns = Columns::default();
+    let mut columns = ClickColumns::default();
     let mut dimensions = Vec::new();
     for click in clicks {
         let at = click.at();

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 
 use super::{
     replica::{
-        agents::Agents, click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache,
-        salts::Salts,
+        click_log::ClickLog, feeds::Feeds, redirect_cache::RedirectCache, salts::Salts,
+        user_agents::UserAgentCache,
     },
     values::{domains::Domains, slugs::SlugSource, targets::OwnHosts},
 };
@@ -48,7 +48,7 @@ pub(crate) struct Context {
     pub(crate) own_hosts: OwnHosts,
     pub(crate) redirects: RedirectCache,
     pub(crate) salts: Salts,
-    pub(crate) agents: Agents,
+    pub(crate) user_agents: UserAgentCache,
     pub(crate) click_log: ClickLog,
     pub(crate) feeds: Feeds,
     pub(crate) erasures: Erasures,
@@ -93,7 +93,7 @@ impl Context {
                 metrics.clone(),
             ),
             salts: Salts::new(host),
-            agents: Agents::default(),
+            user_agents: UserAgentCache::default(),
             click_log: click_log
                 .with_context(|| format!("the click log in {log_dir} cannot be created"))?,
             feeds: Feeds::new(config.graphql.max_feed_bytes, metrics.subscriptions.clone()),

@@ -102,19 +102,23 @@ pub(crate) async fn follow(
 
 /// A link that redirects, with everything that is needed for it in memory.
 #[derive(Debug)]
-pub(crate) struct Plain {
+pub(crate) struct CachedRedirect {
     route: Arc<Route>,
     now: DateTime<Utc>,
 }
 
 /// The link of a short URL if it is plain. Following it is then the same as [`follow`].
-pub(crate) fn plain(ctx: &Context, url: ShortUrlRef<'_>, now: DateTime<Utc>) -> Option<Plain> {
+pub(crate) fn plain(
+    ctx: &Context,
+    url: ShortUrlRef<'_>,
+    now: DateTime<Utc>,
+) -> Option<CachedRedirect> {
     let route = ctx.redirects.peek(url, now)?;
     let is_plain = route.enabled && !route.has_max_clicks && !route.is_expired(now);
-    is_plain.then_some(Plain { route, now })
+    is_plain.then_some(CachedRedirect { route, now })
 }
 
-impl Plain {
+impl CachedRedirect {
     pub(crate) fn click(
         &self,
         ctx: &Context,
@@ -141,7 +145,7 @@ fn click(
     request_id: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> Click {
-    let agent = ctx.agents.get(&signals.user_agent);
+    let agent = ctx.user_agents.get(&signals.user_agent);
     let visitor = Visitor::new(signals, agent, ctx.salts.get(now));
     let person = visitor.hash.as_ref().map_or(&[][..], |hash| &hash[..]);
     let id = request_id.and_then(|id| click_id(id, route.link_id, person, now));

@@ -76,6 +76,9 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
             let (code, causes) = (problem.kind.code, problem.causes());
             tracing::error!(code, error = causes, "GraphQL field failed");
         }
+        if let Some(message) = rule_of_time(&error.message) {
+            error.message = message;
+        }
         let values = error.extensions.get_or_insert_default();
         if values.get("code").is_none() {
             let in_resolver = !error.path.is_empty();
@@ -90,6 +93,15 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
             values.set("requestId", request.request_id.as_str());
         }
     }
+}
+
+/// The rule in place of the words of a parser, for a value that is no time. async-graphql does not say
+/// which field has it, only its type and that of the input.
+fn rule_of_time(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("Failed to parse \"DateTime\": ")?;
+    let place = rest.find(" (occurred while parsing").map(|at| &rest[at..]);
+    let rule = "a DateTime must be a time such as 2026-03-14T09:26:53Z";
+    Some(format!("{rule}{}", place.unwrap_or_default()))
 }
 
 /// Where the schema has a field of the domain.

@@ -103,7 +103,7 @@ impl Types {
         document: &ExecutableDocument,
     ) -> Result<(), WrongUsage> {
         let definitions = operation.variable_definitions.iter();
-        let mut walk = Walk {
+        let mut walk = UsageWalk {
             types: self,
             variables: definitions
                 .map(|definition| (&definition.node.name.node, &definition.node))
@@ -142,7 +142,7 @@ fn named(ty: &Type) -> &Name {
     }
 }
 
-struct Walk<'a> {
+struct UsageWalk<'a> {
     types: &'a Types,
     variables: HashMap<&'a Name, &'a VariableDefinition>,
     document: &'a ExecutableDocument,
@@ -150,7 +150,7 @@ struct Walk<'a> {
     seen: HashSet<&'a Name>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> UsageWalk<'a> {
     fn selections(&mut self, parent: &Name, set: &'a SelectionSet) -> Result<(), WrongUsage> {
         for selection in &set.items {
             self.directives(selection.node.directives())?;

@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     domain::{Context, click_batches, values::click::Click},
     jobs::skipped,
-    wal::{Ending, Position, SEGMENT_HEADER_BYTES, SegmentReader, Skipped, Wal},
+    wal::{BatchEnd, Position, SEGMENT_HEADER_BYTES, SegmentReader, SkippedBytes, Wal},
 };
 
 /// Unread bytes that make a batch without waiting for more.
@@ -34,7 +34,7 @@ const MAX_LAG_MS: i64 = 1000;
 const LAG_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The segment that is being read.
-struct Reading {
+struct OpenSegment {
     number: u64,
     reader: SegmentReader,
 }
@@ -55,7 +55,7 @@ pub(super) async fn run(ctx: Context, run: Run) -> anyhow::Result<()> {
 async fn flush(ctx: &Context, run: &Run) -> io::Result<()> {
     let wal = ctx.click_log.wal();
     let mut written = wal.written();
-    let mut reading = Reading::open(ctx, 1)?;
+    let mut reading = OpenSegment::open(ctx, 1)?;
     let mut lag = Lag::default();
     loop {
         let position = wait_for_batch(ctx, run, &mut written, &reading).await;
@@ -66,13 +66,13 @@ async fn flush(ctx: &Context, run: &Run) -> io::Result<()> {
         let batch = reading.reader.read_batch(bound, rows).await?;
         skipped::report(ctx, reading.number, batch.skipped);
         store(ctx, run, &decode(ctx, &batch.payloads), &mut lag).await;
-        if is_sealed && batch.ending == Ending::Done {
+        if is_sealed && batch.ending == BatchEnd::Done {
             let number = reading.number;
             reading.delete(wal)?;
             if position.closed && position.segment == number {
                 return Ok(());
             }
-            let Some(next) = Reading::open_next(ctx, number + 1, &written).await? else {
+            let Some(next) = OpenSegment::open_next(ctx, number + 1, &written).await? else {
                 return Ok(());
             };
             reading = next;
@@ -80,7 +80,7 @@ async fn flush(ctx: &Context, run: &Run) -> io::Result<()> {
     }
 }
 
-impl Reading {
+impl OpenSegment {
     fn open(ctx: &Context, number: u64) -> io::Result<Self> {
         let reader = SegmentReader::open(ctx.click_log.path(), number)?;
         Ok(Self { number, reader })
@@ -99,7 +99,7 @@ impl Reading {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if number < last.segment {
                         let bytes = ctx.click_log.wal().release(number);
-                        skipped::report(ctx, number, Skipped { runs: 1, bytes });
+                        skipped::report(ctx, number, SkippedBytes { runs: 1, bytes });
                         number += 1;
                     } else if last.closed {
                         return Ok(None);
@@ -147,7 +147,7 @@ async fn wait_for_batch(
     ctx: &Context,
     run: &Run,
     written: &mut watch::Receiver<Position>,
-    reading: &Reading,
+    reading: &OpenSegment,
 ) -> Position {
     let mut wait_for = async |bytes: u64| {
         // Before the first look at the position, so that no write in between is missed.

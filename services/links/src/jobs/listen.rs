@@ -26,7 +26,7 @@ const BACKLOG: usize = 256;
 
 /// Links were created, changed or deleted.
 #[derive(Deserialize)]
-struct Edit {
+struct EditNotification {
     /// Of each slug.
     domains: Vec<Uuid>,
     slugs: Vec<String>,
@@ -35,7 +35,7 @@ struct Edit {
 
 /// A batch of clicks was stored.
 #[derive(Deserialize)]
-struct Stored {
+struct StoredNotification {
     /// Time of the oldest click, in milliseconds since 1970.
     since: i64,
     /// The clicked links; null when they are too many for one notification.
@@ -100,7 +100,7 @@ async fn handle_notifications(
     for notification in notifications {
         let payload = notification.payload();
         if notification.channel() == EDITS {
-            match serde_json::from_str::<Edit>(payload) {
+            match serde_json::from_str::<EditNotification>(payload) {
                 Ok(edit) => forget(ctx, edit),
                 // Not of this release: it may concern any link.
                 Err(_) => ctx.redirects.forget_all(),
@@ -108,7 +108,7 @@ async fn handle_notifications(
         } else if notification.channel() == DOMAINS {
             domains_changed = true;
         } else if notification.channel() == CLICKS
-            && let Ok(stored) = serde_json::from_str::<Stored>(payload)
+            && let Ok(stored) = serde_json::from_str::<StoredNotification>(payload)
         {
             let stored = Announcement::from(stored);
             announcement = Some(match announcement {
@@ -126,7 +126,7 @@ async fn handle_notifications(
     ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
 }
 
-fn forget(ctx: &Context, edit: Edit) {
+fn forget(ctx: &Context, edit: EditNotification) {
     for (domain, slug) in edit.domains.into_iter().zip(&edit.slugs) {
         let domain = domain.into();
         ctx.redirects.forget(ShortUrlRef { domain, slug });
@@ -136,8 +136,8 @@ fn forget(ctx: &Context, edit: Edit) {
     }
 }
 
-impl From<Stored> for Announcement {
-    fn from(stored: Stored) -> Self {
+impl From<StoredNotification> for Announcement {
+    fn from(stored: StoredNotification) -> Self {
         let links = stored
             .links
             .map(|links| links.into_iter().map(LinkId::from));

@@ -17,13 +17,14 @@ use std::time::Duration;
 use quartet_jobs::{Job, Runner};
 use quartet_worker::Tasks;
 
-use crate::{domain::Context, error::Error, state::AppState};
+use crate::{error::Error, state::AppState};
 
 /// Runs maintenance once, because requests need today's salt and partitions, then starts the jobs.
 ///
 /// # Errors
 /// When maintenance fails.
-pub(crate) async fn start(ctx: &Context, runner: &mut Runner) -> Result<(), Error> {
+pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), Error> {
+    let ctx = &state.ctx;
     maintain::run(ctx.clone()).await?;
     // The first visitor does not wait for a new connection.
     drop(quartet_db::read(&ctx.redirects_db).await?);

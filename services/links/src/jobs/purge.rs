@@ -16,7 +16,7 @@ use crate::{
 };
 
 const ROWS: i32 = 5000;
-/// Links that may fail before a run gives up.
+/// Links that may fail before a run stops.
 const MAX_FAILURES: usize = 16;
 
 /// Every minute.
@@ -36,7 +36,7 @@ impl Task for Purge {
 }
 
 /// # Errors
-/// When a step has failed; the other links were purged all the same.
+/// When a step has failed; the other links were still purged.
 pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::{
     domain::{Context, click_batches, values::click::Click},
     jobs::skipped,
-    wal::{Directory, Ending, SegmentReader},
+    wal::{BatchEnd, Directory, SegmentReader},
 };
 
 /// # Errors
@@ -60,7 +60,7 @@ async fn recover_segment(ctx: &Context, directory: &Path, number: u64) -> anyhow
         let clicks = clicks.context("unknown record format")?;
         click_batches::store(ctx, &clicks).await?;
         skipped::report(ctx, number, batch.skipped);
-        if batch.ending != Ending::More {
+        if batch.ending != BatchEnd::More {
             break;
         }
     }

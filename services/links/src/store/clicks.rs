@@ -17,7 +17,7 @@ typed_id!(
 
 /// A batch of clicks by column, as `unnest` takes it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Columns {
+pub(crate) struct ClickColumns {
     pub(crate) ids: Vec<Uuid>,
     pub(crate) ats: Vec<DateTime<Utc>>,
     pub(crate) link_ids: Vec<Uuid>,
@@ -74,7 +74,7 @@ pub(crate) struct Period {
 /// Writes a batch and its rollups; returns the number of clicks that were new.
 pub(crate) async fn insert_batch(
     db: &mut PgConnection,
-    batch: &Columns,
+    batch: &ClickColumns,
 ) -> Result<i64, sqlx::Error> {
     statement(
         "clicks.insert_batch",

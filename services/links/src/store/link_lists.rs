@@ -106,19 +106,19 @@ pub(crate) async fn count(
     filter: &Filter,
 ) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*)");
-    push_where(&mut query, Source::Links, owner, filter);
+    push_where(&mut query, OrderTable::Links, owner, filter);
     let query = query.build_query_scalar().persistent(false);
     statement("links.count", query.fetch_one(db)).await
 }
 
 /// The table whose index gives the order. The other one is joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum OrderTable {
     Links,
     Totals,
 }
 
-impl Source {
+impl OrderTable {
     fn sql(self) -> &'static str {
         match self {
             Self::Links => {
@@ -149,10 +149,10 @@ impl Order {
         }
     }
 
-    fn source(self) -> Source {
+    fn source(self) -> OrderTable {
         match self.column {
-            Column::TotalClicks => Source::Totals,
-            _ => Source::Links,
+            Column::TotalClicks => OrderTable::Totals,
+            _ => OrderTable::Links,
         }
     }
 
@@ -226,7 +226,7 @@ impl Key {
 
 fn push_where(
     query: &mut QueryBuilder<Postgres>,
-    source: Source,
+    source: OrderTable,
     owner: &Principal,
     filter: &Filter,
 ) {

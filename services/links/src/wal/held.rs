@@ -10,12 +10,12 @@ use std::{
 
 /// Bytes of frames in segments that are not deleted yet.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldBytes {
     segments: Mutex<BTreeMap<u64, u64>>,
     total: AtomicU64,
 }
 
-impl Held {
+impl HeldBytes {
     pub(super) fn add(&self, segment: u64, bytes: u64) {
         *self.lock().entry(segment).or_default() += bytes;
         self.total.fetch_add(bytes, Ordering::Relaxed);

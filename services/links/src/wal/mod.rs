@@ -12,7 +12,7 @@
 //! - A confirmed append is in the file. One task writes what many requests append in one `write`
 //!   (group commit, see [`log`]); if the write fails, the file is truncated to the last whole frame.
 //! - Readers see only what lies before the published position, never a frame that is half written.
-//! - Every frame has a checksum. A broken frame costs that frame only: reading goes on with the next
+//! - Every frame has a checksum. A broken frame costs that frame only: reading continues with the next
 //!   whole one, and what was skipped is counted. After a power failure a segment may end in a torn
 //!   frame or in zeros.
 //! - A segment is deleted only after its payloads are stored elsewhere. A crash in between makes them
@@ -32,5 +32,5 @@ pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use frame::MAX_PAYLOAD_BYTES;
 pub(crate) use log::{AppendError, Wal};
-pub(crate) use segment::{Ending, SEGMENT_HEADER_BYTES, SegmentReader, Skipped};
+pub(crate) use segment::{BatchEnd, SEGMENT_HEADER_BYTES, SegmentReader, SkippedBytes};
 pub(crate) use writer::{Fsync, Position, Settings};

@@ -55,13 +55,13 @@ pub(crate) struct SegmentReader {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) payloads: Vec<Vec<u8>>,
-    pub(crate) ending: Ending,
-    pub(crate) skipped: Skipped,
+    pub(crate) ending: BatchEnd,
+    pub(crate) skipped: SkippedBytes,
 }
 
 /// Why a batch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum BatchEnd {
     /// More payloads follow.
     More,
     /// The bound is reached.
@@ -70,7 +70,7 @@ pub(crate) enum Ending {
 
 /// What is not a frame: a flipped bit, or a write that a power failure interrupted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Skipped {
+pub(crate) struct SkippedBytes {
     /// Runs of such bytes; each was at least one frame.
     pub(crate) runs: u64,
     pub(crate) bytes: u64,
@@ -118,8 +118,8 @@ impl SegmentReader {
         };
         let mut batch = Batch {
             payloads: Vec::new(),
-            ending: Ending::More,
-            skipped: Skipped::default(),
+            ending: BatchEnd::More,
+            skipped: SkippedBytes::default(),
         };
         if self.offset < SEGMENT_HEADER_BYTES {
             self.read_header(bound, &mut batch.skipped)?;
@@ -128,7 +128,7 @@ impl SegmentReader {
         while batch.payloads.len() < rows && bytes < BATCH_BYTES {
             let chunk = self.chunk(bound)?;
             if chunk.is_empty() {
-                batch.ending = Ending::Done;
+                batch.ending = BatchEnd::Done;
                 break;
             }
             let is_last = self.offset + chunk.len() as u64 >= bound;
@@ -179,7 +179,7 @@ impl SegmentReader {
     }
 
     /// The header only says which program wrote the file: what follows is read even without it.
-    fn read_header(&mut self, bound: u64, skipped: &mut Skipped) -> io::Result<()> {
+    fn read_header(&mut self, bound: u64, skipped: &mut SkippedBytes) -> io::Result<()> {
         let mut header = [0; HEADER.len()];
         let length = SEGMENT_HEADER_BYTES.min(bound);
         let there = usize::try_from(length).unwrap_or(0);
@@ -223,22 +223,22 @@ mod tests {
         (directory, reader)
     }
 
-    fn read_all(reader: &mut SegmentReader, rows: usize) -> (Vec<Vec<u8>>, Skipped) {
-        let (mut all, mut skipped) = (Vec::new(), Skipped::default());
+    fn read_all(reader: &mut SegmentReader, rows: usize) -> (Vec<Vec<u8>>, SkippedBytes) {
+        let (mut all, mut skipped) = (Vec::new(), SkippedBytes::default());
         loop {
             let batch = reader.read(None, rows).unwrap();
             assert!(batch.payloads.len() <= rows);
             all.extend(batch.payloads);
             skipped.runs += batch.skipped.runs;
             skipped.bytes += batch.skipped.bytes;
-            if batch.ending != Ending::More {
+            if batch.ending != BatchEnd::More {
                 return (all, skipped);
             }
         }
     }
 
-    fn skipped(runs: u64, bytes: u64) -> Skipped {
-        Skipped { runs, bytes }
+    fn skipped(runs: u64, bytes: u64) -> SkippedBytes {
+        SkippedBytes { runs, bytes }
     }
 
     proptest! {
@@ -263,7 +263,7 @@ mod tests {
             prop_assert_eq!(&read[..], &payloads[..whole]);
             let kept: usize = HEADER.len() + payloads[..whole].iter().map(|p| 8 + p.len()).sum::<usize>();
             let torn = if keep < HEADER.len() { keep } else { keep - kept };
-            prop_assert_eq!(skipped, super::Skipped { runs: u64::from(torn > 0), bytes: torn as u64 });
+            prop_assert_eq!(skipped, super::SkippedBytes { runs: u64::from(torn > 0), bytes: torn as u64 });
         }
 
         #[test]
@@ -285,7 +285,7 @@ mod tests {
             let mut reader = SegmentReader::open(directory.path(), 1).unwrap();
             let (read, skipped) = read_all(&mut reader, rows);
             prop_assert_eq!(read, expected);
-            prop_assert_eq!(skipped, super::Skipped { runs: 1, bytes: 8 + lost.len() as u64 });
+            prop_assert_eq!(skipped, super::SkippedBytes { runs: 1, bytes: 8 + lost.len() as u64 });
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         let first = reader.read(Some(bound), 10).unwrap();
         assert_eq!(
             (first.payloads, first.ending),
-            (vec![b"one".to_vec()], Ending::Done)
+            (vec![b"one".to_vec()], BatchEnd::Done)
         );
         let second = reader.read(Some(bound + 11), 10).unwrap();
         assert_eq!(second.payloads, [b"two".to_vec()]);

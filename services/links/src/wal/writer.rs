@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{directory, held::Held, segment, syncer::Syncer};
+use super::{directory, held::HeldBytes, segment, syncer::Syncer};
 
 /// Numbers that are tried for a new segment. A failed attempt may have left a file behind.
 const CREATE_ATTEMPTS: u64 = 16;
@@ -53,9 +53,9 @@ pub(crate) struct Position {
 /// The place in the log from which on the reader wants to be woken, so that it is not woken by every
 /// write: a segment number and an offset, in one word.
 #[derive(Debug, Default)]
-pub(super) struct Wanted(AtomicU64);
+pub(super) struct WakeThreshold(AtomicU64);
 
-impl Wanted {
+impl WakeThreshold {
     pub(super) fn set(&self, segment: u64, offset: u64) {
         self.0.store(Self::pack(segment, offset), Ordering::SeqCst);
     }
@@ -77,8 +77,8 @@ pub(super) struct Writer {
     file: Arc<File>,
     position: Position,
     publish: watch::Sender<Position>,
-    wanted: Arc<Wanted>,
-    held: Arc<Held>,
+    wake_threshold: Arc<WakeThreshold>,
+    held: Arc<HeldBytes>,
     syncer: Option<Syncer>,
     /// Whether the directory may not know the current segment after a power failure.
     directory_is_unsynced: bool,
@@ -90,8 +90,8 @@ impl Writer {
     pub(super) fn create(
         directory: PathBuf,
         settings: Settings,
-        wanted: Arc<Wanted>,
-        held: Arc<Held>,
+        wake_threshold: Arc<WakeThreshold>,
+        held: Arc<HeldBytes>,
     ) -> io::Result<Self> {
         let (file, offset) = segment::create(&directory, 1)?;
         directory::sync(&directory)?;
@@ -110,7 +110,7 @@ impl Writer {
             file: Arc::new(file),
             position,
             publish: watch::channel(position).0,
-            wanted,
+            wake_threshold,
             held,
             syncer,
             directory_is_unsynced: false,
@@ -176,7 +176,7 @@ impl Writer {
     fn publish(&self) {
         self.publish.send_if_modified(|published| {
             *published = self.position;
-            self.wanted.is_reached(&self.position)
+            self.wake_threshold.is_reached(&self.position)
         });
     }
 

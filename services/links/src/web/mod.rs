@@ -22,7 +22,7 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
 
 /// What a page is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub(crate) enum NoticePage {
     NotFound,
     Disabled,
     Expired,
@@ -32,7 +32,7 @@ pub(crate) enum Notice {
     PeopleOnly,
 }
 
-impl Notice {
+impl NoticePage {
     /// The problem that other clients get; `None` where every client gets the page.
     pub(crate) fn kind(self) -> Option<&'static Kind> {
         match self {
@@ -59,7 +59,7 @@ impl Notice {
 }
 
 /// The page in the language of the client.
-pub(crate) fn page(headers: &HeaderMap, notice: Notice) -> Response {
+pub(crate) fn page(headers: &HeaderMap, notice: NoticePage) -> Response {
     let language = TEXTS.negotiate(headers);
     let (title, text) = notice.messages();
     let (title, text) = (language.text(title), language.text(text));
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn every_notice_has_texts_of_its_own_in_every_language() {
         let notices = [
-            Notice::NotFound,
-            Notice::Disabled,
-            Notice::Expired,
-            Notice::Exhausted,
-            Notice::PrefetchRefused,
-            Notice::PeopleOnly,
+            NoticePage::NotFound,
+            NoticePage::Disabled,
+            NoticePage::Expired,
+            NoticePage::Exhausted,
+            NoticePage::PrefetchRefused,
+            NoticePage::PeopleOnly,
         ];
         for tag in ["en", "de"] {
             let mut headers = HeaderMap::new();
@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(language.tag(), tag);
             let mut seen = Vec::new();
             for id in notices
-                .map(Notice::messages)
+                .map(NoticePage::messages)
                 .map(<[&str; 2]>::from)
                 .concat()
             {

@@ -147,7 +147,7 @@ async fn a_slug_rests_in_its_own_domain() {
     assert_eq!(domain, BRAND);
     let input = json!({"input": {"url": "https://example.com/", "slug": "my-bank"}});
     replica.data(BOB, CREATE, input).await;
-    // Still resting where it was given up, for everybody else.
+    // Still reserved where it was released, for everyone else.
     let taken = "INSERT INTO links.links (id, owner, domain_id, slug, url, created_at, updated_at)
         VALUES (gen_random_uuid(), $1, $2::uuid, 'my-bank', 'https://example.com/', now(), now())";
     for (owner, rows) in [(BOB, 0), (ALICE, 1)] {

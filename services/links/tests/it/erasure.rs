@@ -69,7 +69,7 @@ async fn links_clicks_and_slugs_of_a_deleted_user_are_erased() {
     })
     .await;
     assert_eq!(replica.follow(kept.as_str().unwrap()).await.status(), 302);
-    // The slugs rest on, for no one.
+    // The slugs stay reserved, for no one.
     let again = "mutation($slug: String!) { createLink(input: { url: \"https://example.com/\", slug: $slug }) { id } }";
     for owner in [ALICE, BOB] {
         let error = replica.error(owner, again, json!({ "slug": freed })).await;

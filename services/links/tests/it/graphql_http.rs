@@ -130,6 +130,140 @@ async fn other_content_types_and_accept_headers_are_rejected() {
     assert_eq!(media(&send(Some(LEGACY), "*/*").await), LEGACY);
 }
 
+/// Every reason not to execute a request, and the status to each media type: with `application/json`,
+/// one that is well-formed has 200, whatever is wrong with its document (GraphQL over HTTP, 6.4.1).
+#[tokio::test]
+async fn every_refusal_has_its_status() {
+    let cluster = Cluster::new().await;
+    let settings = [("QUARTET_GRAPHQL_MAX_RESPONSE_BYTES", "20000")];
+    let replica = cluster.start_with(&settings).await;
+    let long = format!("https://example.com/{}", "x".repeat(3000));
+    for _ in 0..8 {
+        replica.create(json!({"url": long})).await;
+    }
+    let repeat = |count: usize, part: fn(usize) -> String| (0..count).map(part).collect::<String>();
+    let fragments = repeat(51, |n| format!("fragment f{n} on Query {{ __typename }} "));
+    let costly = "{ links(first: 100) { nodes { clicks { a: series(by: DAY) { total people } b: series(by: HOUR) { total people } } } } }";
+    let document = |text: &str| json!({ "query": text });
+    let variables = document("query($n: Int!) { links(first: $n) { totalCount } }");
+    let documents = [
+        ("GRAPHQL_PARSE_FAILED", document("{")),
+        ("GRAPHQL_VALIDATION_FAILED", document("{ nothing }")),
+        ("BAD_USER_INPUT", variables),
+        (
+            "OPERATION_NOT_FOUND",
+            json!({"query": "query A { __typename }", "operationName": "B"}),
+        ),
+        (
+            "OPERATION_NOT_FOUND",
+            document("query A { __typename } query B { __typename }"),
+        ),
+        ("DOCUMENT_TOO_LARGE", document(&"#".repeat(40_000))),
+        (
+            "TOO_MANY_TOKENS",
+            document(&format!("{{ {} }}", "a ".repeat(4001))),
+        ),
+        (
+            "TOO_DEEP",
+            document(&"a{".repeat(1000).replacen('a', "", 1)),
+        ),
+        (
+            "TOO_MANY_ROOT_FIELDS",
+            document(&format!(
+                "{{ {} }}",
+                repeat(21, |n| format!("a{n}: __typename "))
+            )),
+        ),
+        (
+            "TOO_MANY_ALIASES",
+            document(&format!(
+                "{{ links {{ {} }} }}",
+                repeat(31, |n| format!("a{n}: totalCount "))
+            )),
+        ),
+        (
+            "TOO_MANY_DIRECTIVES",
+            document(&format!(
+                "{{ links {{ totalCount {} }} }}",
+                "@x ".repeat(60)
+            )),
+        ),
+        (
+            "TOO_MANY_FRAGMENTS",
+            document(&format!("{{ ...f0 }} {fragments}")),
+        ),
+        (
+            "FRAGMENT_CYCLE",
+            document("{ ...f } fragment f on Query { ...f }"),
+        ),
+        (
+            "TOO_COMPLEX",
+            document(&format!("{{ links {{ {} }} }}", "totalCount ".repeat(1501))),
+        ),
+        ("TOO_EXPENSIVE", document(costly)),
+        (
+            "RESPONSE_TOO_LARGE",
+            document("{ links(first: 8) { nodes { url } } }"),
+        ),
+    ];
+    let requests = [
+        ("INVALID_REQUEST", json!({})),
+        ("INVALID_REQUEST", json!([document("{ __typename }")])),
+        (
+            "INVALID_REQUEST",
+            json!({"query": "{ __typename }", "variables": []}),
+        ),
+        (
+            "INVALID_REQUEST",
+            json!({"extensions": {"persistedQuery": {"version": 1}}}),
+        ),
+        (
+            "STREAM_NEEDED",
+            document(
+                "subscription { clicks(linkId: \"lnk_00000000000000000000000000\") { total } }",
+            ),
+        ),
+    ];
+    let documents = documents.into_iter().map(|case| (case, 200));
+    let requests = requests.into_iter().map(|case| (case, 400));
+    for ((code, body), legacy) in documents.chain(requests) {
+        for (accept, status) in [(RESPONSE, 400), (LEGACY, legacy)] {
+            let response = post(&replica, accept, body.clone()).await;
+            let seen = response.status();
+            assert_eq!(media(&response), accept);
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["errors"][0]["extensions"]["code"], code, "{body}");
+            assert_eq!(seen, status, "{accept} {body}");
+            assert_eq!(body.get("data"), None, "{body}");
+        }
+    }
+}
+
+/// Who asks, and how often, has its own status with both.
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_429_with_both_media_types() {
+    let cluster = Cluster::new().await;
+    let settings = [
+        ("QUARTET_GRAPHQL_COST_BURST", "10000"),
+        ("QUARTET_GRAPHQL_COST_PER_SECOND", "1"),
+    ];
+    let replica = cluster.start_with(&settings).await;
+    let query = "{ links(first: 100) { nodes { id slug url title enabled uses } totalCount } }";
+    let body = json!({ "query": query });
+    let mut refused = 0;
+    for _ in 0..40 {
+        for accept in [RESPONSE, LEGACY] {
+            let response = post(&replica, accept, body.clone()).await;
+            match response.status().as_u16() {
+                200 => assert_eq!(refused, 0),
+                status => assert_eq!(status, 429, "{accept}"),
+            }
+            refused += u32::from(response.status() != 200);
+        }
+    }
+    assert!(refused >= 2);
+}
+
 #[tokio::test]
 async fn malformed_large_and_costly_requests_are_rejected() {
     let replica = Replica::start().await;
@@ -469,6 +603,7 @@ async fn an_event_stream_ends_when_its_token_expires() {
         .bearer_auth(token);
     let stream = request
         .header("accept", "text/event-stream")
+        .header("x-request-id", "of-the-stream")
         .json(&json!({"query": query}));
     let text = within_deadline(stream.send())
         .await
@@ -480,4 +615,5 @@ async fn an_event_stream_ends_when_its_token_expires() {
         text.contains("UNAUTHENTICATED") && text.contains("event: complete"),
         "{text}"
     );
+    assert!(text.contains("\"requestId\":\"of-the-stream\""), "{text}");
 }

@@ -388,7 +388,7 @@ async fn type_errors_are_named_by_validation() {
         (
             CREATE,
             json!({"input": {"url": "https://a.example/", "expiresAt": "tomorrow"}}),
-            "DateTime",
+            "a DateTime must be a time such as 2026-03-14T09:26:53Z",
         ),
         ("{ link { id } }", json!({}), "id"),
         ("{ link(id: 1.5) { id } }", json!({}), "id"),

@@ -8,6 +8,7 @@ fn imports_point_downward() {
         env!("CARGO_MANIFEST_DIR"),
         &[
             ["lib", "*", ""],
+            ["command", "graphql", "axum sqlx"],
             ["jobs", "*", "axum http query query_as query_scalar"],
             [
                 "api",
@@ -17,7 +18,7 @@ fn imports_point_downward() {
             ["graphql", "graphql::transport graphql::schema", "sqlx"],
             [
                 "graphql::transport",
-                "graphql::schema graphql::guard graphql::budget graphql::usages graphql::variables graphql::explorer graphql::error state config problems",
+                "graphql::schema graphql::guard graphql::budget graphql::usages graphql::variables graphql::explorer graphql::error auth state config problems",
                 "sqlx",
             ],
             [
@@ -39,6 +40,7 @@ fn imports_point_downward() {
             ],
             ["graphql::explorer", "", "sqlx"],
             ["graphql::error", "error problems", "sqlx axum"],
+            ["auth", "state", "sqlx axum"],
             ["state", "domain domain::context config", ""],
             [
                 "domain",

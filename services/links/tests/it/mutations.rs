@@ -172,7 +172,7 @@ async fn each_mutation_of_a_document_is_its_own_transaction() {
 }
 
 #[tokio::test]
-async fn a_freed_slug_rests_for_everybody_but_its_owner() {
+async fn a_freed_slug_is_reserved_for_its_owner() {
     let replica = Replica::start().await;
     let create = "mutation($input: CreateLinkInput!) { createLink(input: $input) { id } }";
     let input = |slug: &str| json!({"input": {"url": "https://example.com/", "slug": slug}});

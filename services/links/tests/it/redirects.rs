@@ -309,7 +309,7 @@ async fn a_limited_link_that_is_gone_is_not_called_exhausted() {
     let cluster = Cluster::new().await;
     let replica = cluster.start().await;
     let mut admin = cluster.database.connect_as_admin().await;
-    for trigger in ["tell_of_updates", "tell_of_deletes"] {
+    for trigger in ["notify_updates", "notify_deletes"] {
         let mute = format!("ALTER TABLE links.links DISABLE TRIGGER {trigger}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(mute))
             .execute(&mut admin)

@@ -140,17 +140,27 @@ async fn the_token_is_read_from_the_payload_or_the_header() {
         "Bearer {}",
         cluster.issuer.token_with(ALICE, json!({"exp": 1}))
     );
-    for payload in [
-        json!({}),
-        json!({"authorization": "Bearer x"}),
-        json!({"authorization": expired}),
-        json!({"authorization": replica.token(ALICE)}),
+    for (payload, reason) in [
+        (json!({}), "the access token is missing"),
+        (
+            json!({"authorization": "Bearer x"}),
+            "the access token is not a JWT",
+        ),
+        (
+            json!({"authorization": expired}),
+            "the access token has expired",
+        ),
+        (
+            json!({"authorization": replica.token(ALICE)}),
+            "Authorization must be `Bearer` and one access token",
+        ),
     ] {
         let mut socket = replica.socket().await;
         socket
             .send_json(json!({"type": "connection_init", "payload": payload}))
             .await;
-        assert_eq!(socket.close_code().await, 4403, "{payload}");
+        // As HTTP says it.
+        assert_eq!(socket.close().await, (4401, reason.to_owned()), "{payload}");
     }
     let mut socket = replica.socket().await;
     socket
@@ -179,7 +189,39 @@ async fn a_missing_init_and_an_expired_token_close_the_socket() {
     socket
         .init(&cluster.issuer.token_with(ALICE, json!({"exp": soon})))
         .await;
-    assert_eq!(socket.close_code().await, 4401);
+    let expired = "the access token has expired".to_owned();
+    assert_eq!(socket.close().await, (4401, expired));
+}
+
+/// In a task that the handshake has spawned, and in one of the operation.
+#[tokio::test]
+async fn errors_have_the_id_of_the_handshake() {
+    let replica = Replica::start().await;
+    let headers = [
+        ("sec-websocket-protocol", "graphql-transport-ws"),
+        ("x-request-id", "of-the-handshake"),
+    ];
+    let mut socket = Socket::open_with(replica.address, &headers).await;
+    socket.init(&replica.token(ALICE)).await;
+    for query in [
+        "subscription { clicks(linkId: \"lnk_00000000000000000000000000\") { id } }",
+        "{ link(id: \"x\") { id } }",
+        "{ nonsense }",
+    ] {
+        socket.subscribe("1", query).await;
+        let message = socket.receive().await;
+        let errors = match message["type"].as_str() {
+            Some("error") => &message["payload"],
+            _ => &message["payload"]["errors"],
+        };
+        assert_eq!(
+            errors[0]["extensions"]["requestId"], "of-the-handshake",
+            "{message}"
+        );
+        if message["type"] == "next" {
+            assert_eq!(socket.receive().await["type"], "complete");
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    auth::{Reader, Writer},
+    auth::{AssetReader, AssetWriter},
     domain::{Context, assets},
     problems::{ASSET_FAILED, ASSET_NOT_READY, STORE_UNAVAILABLE},
     store::{
@@ -102,7 +102,7 @@ pub(super) struct ListQuery {
 )]
 pub(super) async fn list_assets(
     State(ctx): State<Context>,
-    Reader(actor): Reader,
+    AssetReader(actor): AssetReader,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Asset>>, Problem> {
     let limit = page::clamp(query.limit);
@@ -141,7 +141,7 @@ pub(super) async fn list_assets(
 )]
 pub(super) async fn get_asset(
     State(ctx): State<Context>,
-    Reader(actor): Reader,
+    AssetReader(actor): AssetReader,
     Path(id): Path<AssetId>,
     if_none_match: Option<IfNoneMatch>,
 ) -> Result<Response, Problem> {
@@ -171,7 +171,7 @@ pub(super) async fn get_asset(
 )]
 pub(super) async fn delete_asset(
     State(ctx): State<Context>,
-    Writer(actor): Writer,
+    AssetWriter(actor): AssetWriter,
     Path(id): Path<AssetId>,
 ) -> Result<StatusCode, Problem> {
     assets::delete(&ctx, &actor, id).await?;
@@ -198,7 +198,7 @@ pub(super) async fn delete_asset(
 )]
 pub(super) async fn download_asset(
     State(ctx): State<Context>,
-    Reader(actor): Reader,
+    AssetReader(actor): AssetReader,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
     let download = assets::download(&ctx, &actor, id).await?;

@@ -9,17 +9,17 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::{StatusCode, header};
 use quartet_common::{
-    checks::Checks,
+    checks::{Checks, Violation},
     problem::{Problem, kinds::NOT_FOUND},
 };
-use quartet_http::extract::{Json, Path, whole_number};
-use quartet_service::idempotency::{Answer, Keeper};
+use quartet_http::extract::{Path, Unchecked, whole_number};
+use quartet_service::idempotency::{IdempotencyKey, WholeResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     api::assets::Asset,
-    auth::Writer,
+    auth::AssetWriter,
     config::Uploads,
     domain::{
         Context, completion, content,
@@ -110,19 +110,19 @@ pub(crate) struct SignedUpload {
 )]
 pub(super) async fn presign_upload(
     State(ctx): State<Context>,
-    Writer(actor): Writer,
-    keeper: Keeper,
-    Json(request): Json<PresignRequest>,
+    AssetWriter(actor): AssetWriter,
+    idempotency_key: IdempotencyKey,
+    request: Unchecked<PresignRequest>,
 ) -> Result<Response, Problem> {
-    let upload = request.check(&ctx.config.uploads)?;
+    let upload = request.check(|upload| upload.check(&ctx.config.uploads))?;
     let objects = ctx.objects.clone();
-    let reply = keeper.reply(move |presigned| created(presigned, &objects));
+    let reply = idempotency_key.reply(move |presigned| created(presigned, &objects));
     let presigned = uploads::presign(&ctx, &actor, upload, &reply).await?;
     Ok(reply.answer(&presigned).into_response())
 }
 
 /// A replay after the URL has expired would be of no use.
-fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
+fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> WholeResponse {
     let PresignedUpload {
         asset,
         expires_at,
@@ -138,9 +138,9 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
             expires_at,
         },
     };
-    Answer {
+    WholeResponse {
         valid_until: Some(expires_at),
-        ..Answer::json(StatusCode::CREATED, [(header::LOCATION, location)], &body)
+        ..WholeResponse::json(StatusCode::CREATED, [(header::LOCATION, location)], &body)
     }
 }
 
@@ -167,7 +167,7 @@ fn created(presigned: &PresignedUpload, objects: &ObjectStore) -> Answer {
 )]
 pub(super) async fn complete_upload(
     State(ctx): State<Context>,
-    Writer(actor): Writer,
+    AssetWriter(actor): AssetWriter,
     Path(id): Path<AssetId>,
 ) -> Result<Response, Problem> {
     let asset = completion::complete(&ctx, &actor, id).await?;
@@ -175,7 +175,7 @@ pub(super) async fn complete_upload(
 }
 
 impl PresignRequest {
-    fn check(self, settings: &Uploads) -> Result<NewUpload, Problem> {
+    fn check(self, settings: &Uploads) -> Result<NewUpload, Vec<Violation<&'static str>>> {
         let mut checks = Checks::new();
         let file_name = checks.take("/file_name", values::file_name(&self.file_name));
         let content_type = checks.take(
@@ -188,7 +188,7 @@ impl PresignRequest {
         );
         let checksum_sha256 = self.checksum_sha256.as_deref().map(values::checksum);
         let checksum_sha256 = checks.take_optional("/checksum_sha256", checksum_sha256);
-        let upload = checks.finish(|| {
+        checks.finish(|| {
             Some(NewUpload {
                 file_name: file_name?,
                 content_type: content_type?,
@@ -196,7 +196,6 @@ impl PresignRequest {
                 visibility: self.visibility,
                 checksum_sha256,
             })
-        })?;
-        Ok(upload)
+        })
     }
 }

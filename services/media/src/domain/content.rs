@@ -56,7 +56,7 @@ pub(crate) fn disposition(content_type: &str) -> Disposition {
 
 /// Checks that a file with these first bytes can be of the declared type.
 ///
-/// Text is judged as text, not by signatures: some are two or three letters long, with which a table
+/// Text is checked by its encoding, not by magic bytes: some are two or three letters long, with which a table
 /// or a note may well begin (`BMI,`, `ID3`).
 ///
 /// # Errors
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_judged_as_text() {
+    fn text_is_checked_by_its_encoding() {
         let latin = |text: &str| -> Vec<u8> {
             text.chars()
                 .map(|c| u8::try_from(u32::from(c)).unwrap())

@@ -34,7 +34,7 @@ const MAX_WHOLE_READS: usize = 4;
 
 type Outcome = Result<AssetRow, Arc<Error>>;
 
-struct Running {
+struct RunningVerification {
     owner: Principal,
     outcome: Shared<BoxFuture<'static, Outcome>>,
 }
@@ -44,7 +44,7 @@ struct Running {
 pub(crate) struct Verifications(Arc<Inner>);
 
 struct Inner {
-    running: Mutex<HashMap<AssetId, Running>>,
+    running: Mutex<HashMap<AssetId, RunningVerification>>,
     tasks: TaskTracker,
     whole_reads: Semaphore,
     /// How long a request waits.
@@ -102,7 +102,7 @@ impl Verifications {
         if own.count() >= MAX_RUNNING_PER_OWNER || running.len() >= MAX_RUNNING {
             return Err(Error::TooBusy);
         }
-        let entry = Entry {
+        let entry = RemoveOnDrop {
             verifications: self.clone(),
             id,
         };
@@ -119,7 +119,7 @@ impl Verifications {
         };
         let outcome = outcome.boxed().shared();
         let shared = outcome.clone();
-        running.insert(id, Running { owner, outcome });
+        running.insert(id, RunningVerification { owner, outcome });
         Ok(shared)
     }
 
@@ -129,7 +129,7 @@ impl Verifications {
         permit.expect("the semaphore stays open")
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<AssetId, Running>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<AssetId, RunningVerification>> {
         self.0
             .running
             .lock()
@@ -138,12 +138,12 @@ impl Verifications {
 }
 
 /// Removes the task from the list, also when it panics or is canceled.
-struct Entry {
+struct RemoveOnDrop {
     verifications: Verifications,
     id: AssetId,
 }
 
-impl Drop for Entry {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         self.verifications.running().remove(&self.id);
     }

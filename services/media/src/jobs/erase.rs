@@ -1,5 +1,5 @@
 //! Erases what deleted users own: hides their assets, then has the sweep delete objects and rows, which
-//! goes on until the store has deleted every object.
+//! continues until the store has deleted every object.
 
 use quartet_service::idempotency;
 use quartet_worker::Task;

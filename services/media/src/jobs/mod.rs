@@ -4,15 +4,17 @@ mod erase;
 mod purge;
 mod sweep;
 
+use quartet_jobs::Runner;
 use quartet_worker::Tasks;
 
-use crate::{domain::Context, error::Error, state::AppState};
+use crate::{error::Error, state::AppState};
 
-/// Creates missing buckets if the settings say so.
+/// Creates missing buckets if the settings say so. No job runs in each replica.
 ///
 /// # Errors
 /// When the buckets cannot be created.
-pub(crate) async fn start(ctx: &Context) -> Result<(), Error> {
+pub(crate) async fn start(state: &AppState, _runner: &mut Runner) -> Result<(), Error> {
+    let ctx = &state.ctx;
     if ctx.config.s3.create_buckets {
         ctx.objects.create_buckets().await?;
     }

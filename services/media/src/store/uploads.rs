@@ -30,7 +30,7 @@ pub(crate) struct UploadRow {
 
 /// Stores a new asset with its upload; until `incoming_until` the file may arrive.
 ///
-/// The statement itself sets the principals for row-level security, so that it can stand alone: a
+/// The statement itself sets the principals for row-level security, so that it needs no transaction: a
 /// transaction of `begin_as` takes two more round trips. Its rows come from the row that sets them, so
 /// they are set before the first row is checked, and end with the transaction as always.
 pub(crate) async fn insert(

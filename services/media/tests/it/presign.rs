@@ -125,6 +125,24 @@ async fn presign_names_each_invalid_field_and_writes_nothing() {
         let fields = problem_of(response, 422, "invalid_body").await;
         assert_eq!(fields, [(pointer.to_owned(), code.to_owned())], "{change}");
     }
+    let all = json!({
+        "file_name": "", "content_type": 5, "visibility": "secret", "checksum_sha256": "00", "x": 1,
+    });
+    let response = app.post("/v1/media/presign", "usr_a", &all).await;
+    let mut fields = problem_of(response, 422, "invalid_body").await;
+    fields.sort();
+    let expected = [
+        ("/checksum_sha256", "invalid_checksum"),
+        ("/content_type", "invalid_value"),
+        ("/file_name", "invalid_length"),
+        ("/size_bytes", "missing"),
+        ("/visibility", "invalid_value"),
+        ("/x", "unknown"),
+    ];
+    assert_eq!(
+        fields,
+        expected.map(|(name, code)| (name.to_owned(), code.to_owned()))
+    );
     let all =
         json!({"file_name": "", "content_type": "x", "size_bytes": 0, "visibility": "public"});
     let response = app.post("/v1/media/presign", "usr_a", &all).await;

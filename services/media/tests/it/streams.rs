@@ -64,8 +64,8 @@ async fn publish(server: &NatsServer, user: &str) {
         max_wait_seconds: 3600,
         retention_seconds: 3600,
     };
-    let place = (db.clone(), Clock::system());
-    let outbox = Outbox::new("core", delivery, place, &Metrics::new("core")).unwrap();
+    let metrics = Metrics::new("core");
+    let outbox = Outbox::new("core", delivery, db.clone(), Clock::system(), &metrics).unwrap();
     let mut tx = quartet_db::begin(&db).await.unwrap();
     let event = NewEvent {
         kind: USER_DELETED,

@@ -14,7 +14,9 @@ use quartet_common::{
 use quartet_devstore::Quirks;
 use quartet_media::{AppState, Config, MIGRATOR, Service};
 use quartet_service::{Base, Replica, Service as _};
-use quartet_testing::{Issuer, POOLED, Pooler, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{
+    Issuer, POOLED, Pooler, TestDatabase, Watch, contract::Contract, metrics::assert_documented,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -22,6 +24,8 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use quartet_testing::{json_of, problem_of};
 
 pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
 const ACCESS_KEY: &str = "test-access";
@@ -260,7 +264,9 @@ impl TestApp {
 
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.address);
-        reqwest::get(url).await.unwrap().text().await.unwrap()
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        assert_documented(&text);
+        text
     }
 
     /// The S3 client of an administrator.
@@ -305,33 +311,6 @@ pub(crate) fn png(visibility: &str) -> Value {
 
 pub(crate) fn id_of(asset: &Value) -> &str {
     asset["id"].as_str().unwrap()
-}
-
-pub(crate) async fn json_of(response: Response, status: u16) -> Value {
-    let found = response.status();
-    let text = response.text().await.unwrap();
-    assert_eq!(found, status, "{text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// Asserts a problem with this code. Returns its fields: pointer or parameter, and rule.
-pub(crate) async fn problem_of(
-    response: Response,
-    status: u16,
-    code: &str,
-) -> Vec<(String, String)> {
-    let problem = json_of(response, status).await;
-    assert_eq!(problem["code"], code, "{problem}");
-    assert!(problem["request_id"].is_string(), "{problem}");
-    let fields = problem["errors"].as_array().cloned().unwrap_or_default();
-    let named = |field: &Value| {
-        let name = field["pointer"]
-            .as_str()
-            .or(field["parameter"].as_str())
-            .unwrap();
-        (name.to_owned(), field["code"].as_str().unwrap().to_owned())
-    };
-    fields.iter().map(named).collect()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

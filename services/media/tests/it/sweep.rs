@@ -132,7 +132,7 @@ async fn an_upload_leaves_its_asset_and_version_behind() {
 }
 
 #[tokio::test]
-async fn a_sweep_goes_on_until_nothing_is_left() {
+async fn a_sweep_continues_until_nothing_is_left() {
     let app = TestApp::start_with(|config| config.uploads.sweep_batch = 7).await;
     for _ in 0..30 {
         app.presign("usr_a", &png("private")).await;

@@ -115,7 +115,7 @@ async fn consumer() {
     let db = PgPool::connect(&variable("TEST_DATABASE")).await.unwrap();
     let metrics = Metrics::new("media");
     let signer = Signer::new(&SECRET.into());
-    let inbox = Inbox::new(signer, (db, Clock::system()), &metrics, counting);
+    let inbox = Inbox::new(db, Clock::system(), signer, &metrics, counting);
     let mut runner = Runner::new(&metrics, Clock::system(), CancellationToken::new());
     let nats = Nats::new(&variable("TEST_NATS").as_str().into()).unwrap();
     inbox.start(&nats, "media", &mut runner);

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Consuming, context, outbox, through};
+use super::{Consuming, context, outbox, outbox_at, through};
 use crate::support::{Counting, Place, delivery, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,8 +64,8 @@ async fn publisher() {
     let variable = |name| std::env::var(name).unwrap();
     let db = PgPool::connect(&variable("TEST_DATABASE")).await.unwrap();
     let delivery = through(&variable("TEST_NATS"));
-    let place = (db, Clock::system());
-    let outbox = Outbox::new("core", delivery, place, &Metrics::new("core")).unwrap();
+    let metrics = Metrics::new("core");
+    let outbox = Outbox::new("core", delivery, db, Clock::system(), &metrics).unwrap();
     let delivered = outbox.deliver_once().await;
     let text = delivered.map_or_else(|error| error.to_string(), |()| "delivered".to_owned());
     println!("{}", json!({ "msg": text }));
@@ -83,8 +83,7 @@ async fn logins_with_the_documented_permissions_suffice() {
     };
     let place = Place::new().await;
     let url = |user: &str| server.url().replace("//", &format!("//{user}:secret@"));
-    let at = (place.db.clone(), place.clock.clone());
-    let outbox = Outbox::new("core", through(&url("core")), at, &place.metrics).unwrap();
+    let outbox = outbox_at(&place, &url("core"));
     place.publish(&outbox, "ada").await;
     outbox.deliver_once().await.unwrap();
     let consuming = Consuming::start_at(&place, &url("media"), Counting::default());
@@ -103,8 +102,7 @@ async fn a_password_is_not_sent_without_tls_if_the_url_demands_it() {
         return;
     };
     let url = server.url().replace("nats://", "tls://ada:secret@");
-    let at = (place.db.clone(), place.clock.clone());
-    let outbox = Outbox::new("core", through(&url), at, &place.metrics).unwrap();
+    let outbox = outbox_at(&place, &url);
     place.publish(&outbox, "ada").await;
     outbox.deliver_once().await.unwrap_err();
     let stream = context(&server).await.get_stream("QUARTET_EVENTS").await;

@@ -34,8 +34,12 @@ fn through(url: &str) -> Delivery {
 }
 
 fn outbox(place: &Place, server: &NatsServer) -> Outbox {
-    let at = (place.db.clone(), place.clock.clone());
-    Outbox::new("core", through(&server.url()), at, &place.metrics).unwrap()
+    outbox_at(place, &server.url())
+}
+
+fn outbox_at(place: &Place, url: &str) -> Outbox {
+    let (db, clock) = (place.db.clone(), place.clock.clone());
+    Outbox::new("core", through(url), db, clock, &place.metrics).unwrap()
 }
 
 async fn context(server: &NatsServer) -> Context {
@@ -56,8 +60,9 @@ impl Consuming {
 
     fn start_at(place: &Place, url: &str, counting: Counting) -> Self {
         let metrics = Metrics::new("media");
-        let at = (place.db.clone(), place.clock.clone());
-        let inbox = Inbox::new(Signer::new(&SECRET.into()), at, &metrics, counting);
+        let (db, clock) = (place.db.clone(), place.clock.clone());
+        let signer = Signer::new(&SECRET.into());
+        let inbox = Inbox::new(db, clock, signer, &metrics, counting);
         let stop = CancellationToken::new();
         let mut runner = Runner::new(&metrics, Clock::system(), stop);
         let nats = Nats::new(&url.into()).unwrap();

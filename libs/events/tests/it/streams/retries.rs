@@ -36,8 +36,8 @@ async fn after_its_last_try_an_event_is_a_dead_letter_and_its_subject_goes_on() 
         (dead.len(), dead[0].tries, &*dead[0].kind),
         (1, 12, "subject.counted")
     );
-    let now = (place.clock.now(), 10);
-    let retried = dead_letters::retry(&mut db, Some(&[dead[0].position]), now).await;
+    let now = place.clock.now();
+    let retried = dead_letters::retry(&mut db, Some(&[dead[0].position]), now, 10).await;
     assert_eq!(retried.unwrap(), 1);
     consuming.inbox.retry_due(|| false).await.unwrap();
     assert_eq!(place.effects("eve").await, [2, 1]);

@@ -1,16 +1,16 @@
 //! The gate: attempts enter when their account is free and their network has room, both at once.
 //!
 //! ```text
-//! waiting, in the lines of its account and of its network --both have room--> inside --dropped--> gone
+//! waiting, in the queues of its account and its network --both have room--> inside --dropped--> gone
 //! ```
 //!
 //! Invariants:
 //! - One attempt per account is inside, and `width` per network.
-//! - Who waits holds nothing. Otherwise an attempt whose network is busy would keep its account from
+//! - A waiting attempt holds nothing. Otherwise an attempt whose network is busy would keep its account from
 //!   the owner, and attempts on busy accounts would keep their network from its other users.
 //! - After each departure, all who can enter do, the longest waiting first. So a newcomer who can
 //!   enter passes no one who could.
-//! - `max_waiting` wait in each line; further ones are refused.
+//! - `max_waiting` wait in each queue; further ones are refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,27 +29,27 @@ pub(super) struct Gate {
 
 #[derive(Default)]
 struct State {
-    accounts: HashMap<String, Line>,
-    networks: HashMap<String, Line>,
+    accounts: HashMap<String, WaitQueue>,
+    networks: HashMap<String, WaitQueue>,
     waiting: HashMap<u64, Waiter>,
     next_id: u64,
 }
 
 #[derive(Default)]
-struct Line {
+struct WaitQueue {
     inside: usize,
     waiting: VecDeque<u64>,
 }
 
 #[derive(Clone)]
-struct Keys {
+struct AttemptKeys {
     account: Option<String>,
     network: String,
 }
 
 struct Waiter {
-    keys: Keys,
-    wake: oneshot::Sender<Entry>,
+    keys: AttemptKeys,
+    wake: oneshot::Sender<Admission>,
 }
 
 impl Gate {
@@ -67,8 +67,8 @@ impl Gate {
         self: &Arc<Self>,
         account: Option<&str>,
         network: &str,
-    ) -> Result<Entry, Error> {
-        let keys = Keys {
+    ) -> Result<Admission, Error> {
+        let keys = AttemptKeys {
             account: account.map(str::to_owned),
             network: network.to_owned(),
         };
@@ -83,18 +83,18 @@ impl Gate {
             let waiter = Waiter { keys, wake };
             (state.wait(waiter, self.max_waiting)?, entered)
         };
-        let _leave = Leave { gate: self, id };
+        let _leave = LeaveQueue { gate: self, id };
         entered.await.map_err(|_| Error::TooBusy)
     }
 
-    fn entry(self: &Arc<Self>, keys: Keys) -> Entry {
-        Entry {
+    fn entry(self: &Arc<Self>, keys: AttemptKeys) -> Admission {
+        Admission {
             gate: Arc::clone(self),
             keys,
         }
     }
 
-    fn leave(self: &Arc<Self>, keys: &Keys) {
+    fn leave(self: &Arc<Self>, keys: &AttemptKeys) {
         let woken = self.lock().leave(keys, self.width);
         for waiter in woken {
             // One that has just gone returns its entry, which is dropped.
@@ -108,38 +108,38 @@ impl Gate {
 }
 
 /// A place inside, until it is dropped.
-pub(super) struct Entry {
+pub(super) struct Admission {
     gate: Arc<Gate>,
-    keys: Keys,
+    keys: AttemptKeys,
 }
 
-impl Drop for Entry {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.gate.leave(&self.keys);
     }
 }
 
 /// Removes a waiter that is not interested any more.
-struct Leave<'a> {
+struct LeaveQueue<'a> {
     gate: &'a Gate,
     id: u64,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for LeaveQueue<'_> {
     fn drop(&mut self) {
         self.gate.lock().remove(self.id);
     }
 }
 
 impl State {
-    fn has_room(&self, keys: &Keys, width: usize) -> bool {
-        let inside = |line: Option<&Line>| line.map_or(0, |line| line.inside);
+    fn has_room(&self, keys: &AttemptKeys, width: usize) -> bool {
+        let inside = |line: Option<&WaitQueue>| line.map_or(0, |line| line.inside);
         let account = keys.account.as_ref().map(|key| self.accounts.get(key));
         account.is_none_or(|line| inside(line) == 0)
             && inside(self.networks.get(&keys.network)) < width
     }
 
-    fn enter(&mut self, keys: &Keys) {
+    fn enter(&mut self, keys: &AttemptKeys) {
         for line in self.lines(keys) {
             line.inside += 1;
         }
@@ -163,7 +163,7 @@ impl State {
     }
 
     /// The waiters that enter instead.
-    fn leave(&mut self, keys: &Keys, width: usize) -> Vec<Waiter> {
+    fn leave(&mut self, keys: &AttemptKeys, width: usize) -> Vec<Waiter> {
         for line in self.lines(keys) {
             line.inside -= 1;
         }
@@ -197,15 +197,15 @@ impl State {
         Some(waiter)
     }
 
-    fn lines(&mut self, keys: &Keys) -> impl Iterator<Item = &mut Line> {
+    fn lines(&mut self, keys: &AttemptKeys) -> impl Iterator<Item = &mut WaitQueue> {
         let account = keys.account.as_ref();
         let account = account.map(|key| self.accounts.entry(key.clone()).or_default());
         let network = self.networks.entry(keys.network.clone()).or_default();
         account.into_iter().chain([network])
     }
 
-    fn forget_empty(&mut self, keys: &Keys) {
-        let is_empty = |line: &Line| line.inside == 0 && line.waiting.is_empty();
+    fn forget_empty(&mut self, keys: &AttemptKeys) {
+        let is_empty = |line: &WaitQueue| line.inside == 0 && line.waiting.is_empty();
         if let Some(key) = &keys.account
             && self.accounts.get(key).is_some_and(is_empty)
         {
@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    type Waiting = Pin<Box<dyn Future<Output = Result<Entry, Error>>>>;
+    type Waiting = Pin<Box<dyn Future<Output = Result<Admission, Error>>>>;
 
     fn enter(gate: &Arc<Gate>, account: &str, network: &str) -> Waiting {
         let (gate, network) = (Arc::clone(gate), network.to_owned());
@@ -238,13 +238,13 @@ mod tests {
         }
     }
 
-    fn entered(waiting: &mut Waiting) -> Option<Entry> {
+    fn entered(waiting: &mut Waiting) -> Option<Admission> {
         waiting.now_or_never().map(Result::unwrap)
     }
 
     /// A network that is busy with other accounts keeps none of them waiting.
     #[test]
-    fn who_waits_for_their_network_does_not_hold_their_account() {
+    fn waiting_for_the_network_does_not_hold_the_account() {
         let gate = Gate::new(1, 4);
         let busy = entered(&mut enter(&gate, "other", "attacker")).unwrap();
         let mut attack = enter(&gate, "victim", "attacker");
@@ -259,7 +259,7 @@ mod tests {
 
     /// The reverse: attempts on a busy account keep no place of their network.
     #[test]
-    fn who_waits_for_their_account_does_not_hold_their_network() {
+    fn waiting_for_the_account_does_not_hold_the_network() {
         let gate = Gate::new(1, 4);
         let busy = entered(&mut enter(&gate, "victim", "elsewhere")).unwrap();
         let mut waiting = enter(&gate, "victim", "nat");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_waiting_enter_first_and_lines_are_bounded() {
+    fn the_longest_waiting_enter_first_and_queues_are_bounded() {
         let gate = Gate::new(2, 2);
         let inside = entered(&mut enter(&gate, "a", "n1")).unwrap();
         let mut first = enter(&gate, "a", "n2");

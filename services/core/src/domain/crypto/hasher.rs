@@ -11,8 +11,9 @@
 //! ```
 //!
 //! At each of them `max_waiting` may wait; further ones get `TooBusy` (503) at once. All queues are
-//! fair to networks, so that a flood from some delays its own: a network stands in the line of an
-//! account once, waits for itself without keeping the account, and gets slots by turns.
+//! fair to networks, so that a flood delays the networks that it comes from: each network has one place
+//! in the queue of an account, waiting for the network does not hold the account, and networks get
+//! slots in turn.
 //!
 //! Invariants:
 //! - Lane and gate come before the slot. In the other order, attempts on one account would hold every slot
@@ -22,7 +23,7 @@
 //! - A slot is held while hashing and not while the database works: the CPU would idle.
 //! - The slot moves into the blocking task. A client that disconnects drops its request, not the
 //!   hash: if the slot were freed at once, more hashes than slots could run.
-//! - The memory of a slot is used again. Allocating it for each hash costs a page fault per 4 KiB,
+//! - The memory of a slot is reused. Allocating it for each hash costs a page fault per 4 KiB,
 //!   and allocators keep as much again per thread.
 
 use std::{
@@ -31,8 +32,8 @@ use std::{
 };
 
 use super::{
-    gate::{Entry, Gate},
-    lanes::{Lanes, Place},
+    gate::{Admission, Gate},
+    lanes::{LanePermit, Lanes},
     slots::{Slot, Slots},
 };
 use crate::{config::Passwords, error::Error, metrics::CoreMetrics};
@@ -187,7 +188,7 @@ impl Hasher {
 pub(crate) struct Permit {
     inner: Arc<Inner>,
     network: String,
-    _places: (Entry, Option<Place>),
+    _places: (Admission, Option<LanePermit>),
 }
 
 impl Permit {

@@ -37,14 +37,14 @@ impl Lanes {
 
     /// # Errors
     /// `TooBusy` when too many wait already.
-    pub(super) async fn enter(self: &Arc<Self>, key: &str) -> Result<Place, Error> {
+    pub(super) async fn enter(self: &Arc<Self>, key: &str) -> Result<LanePermit, Error> {
         let (semaphore, mut place) = self.join(key)?;
         let entered = semaphore.acquire_owned().await;
         place.entered = Some(entered.expect("the semaphore is never closed"));
         Ok(place)
     }
 
-    fn join(self: &Arc<Self>, key: &str) -> Result<(Arc<Semaphore>, Place), Error> {
+    fn join(self: &Arc<Self>, key: &str) -> Result<(Arc<Semaphore>, LanePermit), Error> {
         let mut lanes = self.lock();
         let lane = lanes.entry(key.to_owned()).or_insert_with(|| Lane {
             semaphore: Arc::new(Semaphore::new(self.width)),
@@ -54,7 +54,7 @@ impl Lanes {
             return Err(Error::TooBusy);
         }
         lane.users += 1;
-        let place = Place {
+        let place = LanePermit {
             lanes: Arc::clone(self),
             key: key.to_owned(),
             entered: None,
@@ -68,13 +68,13 @@ impl Lanes {
 }
 
 /// A place in a lane, until it is dropped.
-pub(super) struct Place {
+pub(super) struct LanePermit {
     lanes: Arc<Lanes>,
     key: String,
     entered: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Place {
+impl Drop for LanePermit {
     fn drop(&mut self) {
         drop(self.entered.take());
         let mut lanes = self.lanes.lock();

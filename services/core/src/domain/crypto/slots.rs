@@ -1,9 +1,9 @@
 //! Slots for hashing, shared out fairly among networks.
 //!
-//! Those who wait stand in a line per network, and the lines take turns. When too many wait, the
-//! newest of the longest line gives way to a network with fewer. So one network, and a few together,
-//! neither delay the others by more than one hash each nor fill the queue. Not so as many networks as
-//! the queue has places: one waiter each is all they need.
+//! There is a queue per network, and the queues are served in turn. When too many wait, the newest
+//! waiter of the longest queue is refused in favor of a network with fewer. So one network, or a few
+//! together, neither delay the others by more than one hash each nor fill the queues. As many networks
+//! as there are places can: one waiter each is all they need.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,8 +22,8 @@ pub(super) struct Slots {
 struct State {
     /// None are, while someone waits.
     free: usize,
-    lines: HashMap<String, VecDeque<Waiter>>,
-    /// The networks that have a line, the next one first.
+    queues: HashMap<String, VecDeque<Waiter>>,
+    /// The networks that have a queue, the next one first.
     turns: VecDeque<String>,
     waiting: usize,
     next_id: u64,
@@ -41,7 +41,7 @@ impl Slots {
     pub(super) fn new(count: usize, max_waiting: usize) -> Arc<Self> {
         let state = State {
             free: count,
-            lines: HashMap::new(),
+            queues: HashMap::new(),
             turns: VecDeque::new(),
             waiting: 0,
             next_id: 0,
@@ -67,7 +67,7 @@ impl Slots {
             }
             state.push(network, wake)
         };
-        let _leave = Leave {
+        let _leave = LeaveQueue {
             slots: self,
             network,
             id,
@@ -107,13 +107,13 @@ impl Drop for Slot {
 }
 
 /// Removes a waiter that is not interested any more.
-struct Leave<'a> {
+struct LeaveQueue<'a> {
     slots: &'a Slots,
     network: &'a str,
     id: u64,
 }
 
-impl Drop for Leave<'_> {
+impl Drop for LeaveQueue<'_> {
     fn drop(&mut self) {
         self.slots.lock().remove(self.network, self.id);
     }
@@ -124,47 +124,47 @@ impl State {
         let id = self.next_id;
         self.next_id += 1;
         self.waiting += 1;
-        let line = self.lines.entry(network.to_owned()).or_insert_with(|| {
+        let queue = self.queues.entry(network.to_owned()).or_insert_with(|| {
             self.turns.push_back(network.to_owned());
             VecDeque::new()
         });
-        line.push_back(Waiter { id, wake });
+        queue.push_back(Waiter { id, wake });
         id
     }
 
     fn pop(&mut self) -> Option<Waiter> {
         let network = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&network)?;
-        let waiter = line.pop_front()?;
+        let queue = self.queues.get_mut(&network)?;
+        let waiter = queue.pop_front()?;
         self.waiting -= 1;
-        if line.is_empty() {
-            self.lines.remove(&network);
+        if queue.is_empty() {
+            self.queues.remove(&network);
         } else {
             self.turns.push_back(network);
         }
         Some(waiter)
     }
 
-    /// Refuses the newest waiter of the longest line, unless that is hardly longer than the line of
+    /// Refuses the newest waiter of the longest queue, unless that is hardly longer than the queue of
     /// `network` would be.
     fn make_room(&mut self, network: &str) -> Result<(), Error> {
-        let own = self.lines.get(network).map_or(0, VecDeque::len);
-        let longest = self.lines.values_mut().max_by_key(|line| line.len());
-        let longest = longest.filter(|line| line.len() > own + 1);
+        let own = self.queues.get(network).map_or(0, VecDeque::len);
+        let longest = self.queues.values_mut().max_by_key(|queue| queue.len());
+        let longest = longest.filter(|queue| queue.len() > own + 1);
         let refused = longest.and_then(VecDeque::pop_back);
         self.waiting -= usize::from(refused.is_some());
         refused.map(drop).ok_or(Error::TooBusy)
     }
 
     fn remove(&mut self, network: &str, id: u64) {
-        let Some(line) = self.lines.get_mut(network) else {
+        let Some(queue) = self.queues.get_mut(network) else {
             return;
         };
-        let before = line.len();
-        line.retain(|waiter| waiter.id != id);
-        self.waiting -= before - line.len();
-        if line.is_empty() {
-            self.lines.remove(network);
+        let before = queue.len();
+        queue.retain(|waiter| waiter.id != id);
+        self.waiting -= before - queue.len();
+        if queue.is_empty() {
+            self.queues.remove(network);
             self.turns.retain(|other| other != network);
         }
     }
@@ -209,12 +209,12 @@ mod tests {
         }
         let state = slots.lock();
         assert_eq!((state.free, state.waiting), (1, 0));
-        assert!(state.lines.is_empty() && state.turns.is_empty());
+        assert!(state.queues.is_empty() && state.turns.is_empty());
     }
 
     /// Nine networks that fill the queue, and the login of someone else.
     #[test]
-    fn the_longest_line_gives_way_to_a_network_with_fewer() {
+    fn the_longest_queue_loses_a_waiter_to_a_network_with_fewer() {
         let slots = Slots::new(1, 72);
         let _busy = acquired(&mut acquire(&slots, "n0")).unwrap();
         let networks = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"];

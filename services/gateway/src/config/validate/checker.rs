@@ -21,7 +21,7 @@ impl Checker {
 
     pub(super) fn range(&mut self, key: &str, value: u64, low: u64, high: u64) {
         if !(low..=high).contains(&value) {
-            self.error(key, format!("must be from {low} to {high}"));
+            self.error(key, format!("must be between {low} and {high}"));
         }
     }
 

@@ -57,7 +57,8 @@ fn check_shared(model: &model::Model, checker: &mut Checker) {
         model.telemetry.check(),
         check_filter(&model.telemetry.log),
     ];
-    for error in results.into_iter().filter_map(Result::err) {
+    let errors = results.into_iter().filter_map(Result::err);
+    for error in errors.flat_map(ConfigError::each) {
         match error {
             ConfigError::Invalid { key, message, .. } => checker.error(key, message),
             other => checker.error("", other.to_string()),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::model,
-    routing::{Action, HostPattern, PathPattern, Route, Template},
+    routing::{HostPattern, PathPattern, Route, RouteAction, Template},
 };
 
 /// Bodies pass through, so this only keeps sums of sizes within their type: one tebibyte.
@@ -59,7 +59,7 @@ fn check_route(
     let key = format!("routes.{name}");
     checker.name(&key, name);
     let action = check_action(&key, route, references, checker);
-    let has_tls = matches!(action, Some(Action::Proxy(index)) if references.has_tls[index]);
+    let has_tls = matches!(action, Some(RouteAction::Proxy(index)) if references.has_tls[index]);
     if has_tls && route.upgrade {
         checker.error(
             format!("{key}.upgrade"),
@@ -90,7 +90,7 @@ fn check_route(
         paths: paths?,
         methods: methods?,
         headers: headers?,
-        direct: references.direct_path && !has_tls && matches!(action, Some(Action::Proxy(_))),
+        direct: references.direct_path && !has_tls && matches!(action, Some(RouteAction::Proxy(_))),
         action: action?,
         redirect: match redirect {
             None => None,
@@ -167,13 +167,13 @@ fn check_action(
     route: &model::Route,
     references: &References<'_>,
     checker: &mut Checker,
-) -> Option<Action> {
+) -> Option<RouteAction> {
     match (&route.upstream, route.serve, &route.redirect) {
         (Some(name), None, None) => {
-            resolve(key, "upstream", name, &references.upstreams, checker).map(Action::Proxy)
+            resolve(key, "upstream", name, &references.upstreams, checker).map(RouteAction::Proxy)
         }
-        (None, Some(serve), None) => Some(Action::Serve(serve)),
-        (None, None, Some(_)) => Some(Action::Redirect),
+        (None, Some(serve), None) => Some(RouteAction::Serve(serve)),
+        (None, None, Some(_)) => Some(RouteAction::Redirect),
         (None, None, None) => {
             checker.error(key, "must have `upstream`, `serve` or `redirect`");
             None

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::checker::{Checker, DAY_SECONDS};
-use crate::config::{Host, Target, Tls, UpstreamConfig, model};
+use crate::config::{Host, Tls, UpstreamConfig, UpstreamTarget, model};
 
 pub(super) fn check(
     name: &str,
@@ -32,9 +32,37 @@ pub(super) fn check(
         .collect();
     let host = upstream.host.as_deref().map(parse_authority);
     let host = host.and_then(|host| checker.ok(&format!("{key}.host"), host));
+    check_bounds(&key, upstream, checker);
+    let path = upstream.openapi.as_ref();
+    if path.is_some_and(|path| !path.starts_with('/')) {
+        checker.error(
+            format!("{key}.openapi"),
+            "must be a path that starts with /",
+        );
+    }
+    let targets: Vec<UpstreamTarget> = targets.into_iter().collect::<Option<_>>()?;
+    let tls = check_tls(&key, upstream, &targets, checker);
+    Some(UpstreamConfig {
+        name: name.into(),
+        targets,
+        host,
+        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+        idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
+        idle_connections_max: upstream.idle_connections_max,
+        retries: upstream.retries,
+        retry_budget_percent: upstream.retry_budget_percent,
+        eject_min: Duration::from_millis(upstream.eject_min_ms),
+        eject_max: Duration::from_millis(upstream.eject_max_ms),
+        balance: upstream.balance,
+        tls: tls?,
+        openapi: upstream.openapi.clone(),
+    })
+}
+
+fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
     let (eject_min, eject_max) = (upstream.eject_min_ms, upstream.eject_max_ms);
     checker.ranges(
-        &key,
+        key,
         &[
             ("connect_timeout_ms", upstream.connect_timeout_ms, 1, 60_000),
             (
@@ -60,37 +88,13 @@ pub(super) fn check(
             ("eject_max_ms", eject_max, eject_min, 3_600_000),
         ],
     );
-    let path = upstream.openapi.as_ref();
-    if path.is_some_and(|path| !path.starts_with('/')) {
-        checker.error(
-            format!("{key}.openapi"),
-            "must be a path that starts with /",
-        );
-    }
-    let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
-    let tls = check_tls(&key, upstream, &targets, checker);
-    Some(UpstreamConfig {
-        name: name.into(),
-        targets,
-        host,
-        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
-        idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
-        idle_connections_max: upstream.idle_connections_max,
-        retries: upstream.retries,
-        retry_budget_percent: upstream.retry_budget_percent,
-        eject_min: Duration::from_millis(eject_min),
-        eject_max: Duration::from_millis(eject_max),
-        balance: upstream.balance,
-        tls: tls?,
-        openapi: upstream.openapi.clone(),
-    })
 }
 
 /// The outer `None`: a violation was found.
 fn check_tls(
     key: &str,
     upstream: &model::Upstream,
-    targets: &[Target],
+    targets: &[UpstreamTarget],
     checker: &mut Checker,
 ) -> Option<Option<Tls>> {
     if !upstream.tls {
@@ -120,7 +124,7 @@ fn check_tls(
 }
 
 /// The configured name, or the one that all targets have.
-fn server_name(configured: Option<&str>, targets: &[Target]) -> Result<String, String> {
+fn server_name(configured: Option<&str>, targets: &[UpstreamTarget]) -> Result<String, String> {
     if let Some(name) = configured {
         let invalid = || "must be a host name without a port".to_owned();
         return if is_name(name) && name.parse::<IpAddr>().is_err() {
@@ -168,17 +172,17 @@ fn parse_authority(text: &str) -> Result<HeaderValue, String> {
 /// Bounds the length of a round.
 const MAX_WEIGHT: u32 = 100;
 
-fn parse_address(address: &model::Address) -> Result<Target, String> {
+fn parse_address(address: &model::Address) -> Result<UpstreamTarget, String> {
     match address {
         model::Address::Plain(text) => parse_target(text, 1),
         model::Address::Weighted(weighted) if (1..=MAX_WEIGHT).contains(&weighted.weight) => {
             parse_target(&weighted.address, weighted.weight)
         }
-        model::Address::Weighted(_) => Err(format!("weight must be from 1 to {MAX_WEIGHT}")),
+        model::Address::Weighted(_) => Err(format!("weight must be between 1 and {MAX_WEIGHT}")),
     }
 }
 
-fn parse_target(text: &str, weight: u32) -> Result<Target, String> {
+fn parse_target(text: &str, weight: u32) -> Result<UpstreamTarget, String> {
     let invalid = || "must be host:port, IPv4:port or [IPv6]:port".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     let port = port.parse().ok().filter(|&port: &u16| port != 0);
@@ -192,7 +196,7 @@ fn parse_target(text: &str, weight: u32) -> Result<Target, String> {
         (None, Err(_)) if is_name(host) => Host::Name(host.to_ascii_lowercase()),
         (None, _) => return Err(invalid()),
     };
-    Ok(Target { host, port, weight })
+    Ok(UpstreamTarget { host, port, weight })
 }
 
 fn is_name(host: &str) -> bool {

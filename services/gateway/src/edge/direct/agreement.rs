@@ -1,7 +1,7 @@
 //! Compares what this path and pingora read of the same bytes.
 //!
 //! What is accepted here must mean the same there: a response that the two understand differently
-//! is one whose end is in doubt. Responses are made from those in `tests/corpus` by chance
+//! is one whose end is in doubt. Responses are those in `tests/corpus`, changed at random
 //! ([`fuzz`]).
 
 use std::{io::Cursor, mem::MaybeUninit};
@@ -11,21 +11,21 @@ use proptest::prelude::*;
 
 use super::{
     body::BodyReader,
-    chunks::Part,
+    chunks::BodyPart,
     response_head::{Framing, HeadEnd, MAX_FIELDS, parse},
 };
 use crate::fuzz;
 
 /// A whole response: status, body, and whether another may follow.
 #[derive(Debug, PartialEq, Eq)]
-struct Read {
+struct ReadResponse {
     status: u16,
     body: Vec<u8>,
     persistent: bool,
 }
 
 /// `None`: refused, incomplete, or an interim response, which pingora reads one by one.
-fn read_here(bytes: &[u8]) -> Option<Read> {
+fn read_here(bytes: &[u8]) -> Option<ReadResponse> {
     let length = HeadEnd::default().find(bytes).ok()??;
     let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let head = parse(&bytes[..length], false, &mut room).ok()?;
@@ -37,21 +37,21 @@ fn read_here(bytes: &[u8]) -> Option<Read> {
     let mut reader = BodyReader::new(head.framing);
     loop {
         match reader.next(&mut rest).ok()? {
-            Part::Data(data) => body.extend_from_slice(data),
-            Part::More if head.framing == Framing::UntilClose => break,
-            Part::More => return None,
-            Part::End => break,
+            BodyPart::Data(data) => body.extend_from_slice(data),
+            BodyPart::More if head.framing == Framing::UntilClose => break,
+            BodyPart::More => return None,
+            BodyPart::End => break,
         }
     }
     let persistent = head.persistent && rest.is_empty();
-    Some(Read {
+    Some(ReadResponse {
         status: head.status,
         body,
         persistent,
     })
 }
 
-async fn read_by_pingora(bytes: &[u8]) -> Option<Read> {
+async fn read_by_pingora(bytes: &[u8]) -> Option<ReadResponse> {
     let mut session = HttpSession::new(Box::new(Cursor::new(bytes.to_vec())));
     session.read_response().await.ok()?;
     let status = session.get_status()?.as_u16();
@@ -61,7 +61,7 @@ async fn read_by_pingora(bytes: &[u8]) -> Option<Read> {
     }
     session.respect_keepalive();
     let persistent = session.reuse().await.is_some();
-    Some(Read {
+    Some(ReadResponse {
         status,
         body,
         persistent,

@@ -8,25 +8,25 @@ use tokio::io::AsyncWriteExt as _;
 use super::{
     buffer::Buffer,
     closing::discard_small_body,
-    failed::Failed,
-    heads::{self, Edits},
-    serve::{Ended, InFlight},
+    failed::FailedRequest,
+    heads::{self, HeadEdits},
+    serve::{Completion, InFlight},
 };
 use crate::{edge::reply, reply::Reply};
 
 impl InFlight<'_> {
     /// Sends the client what failed, unless it has disconnected or a response has started.
-    pub(super) async fn failed(&mut self, failed: Failed) -> Ended {
+    pub(super) async fn failed(&mut self, failed: FailedRequest) -> Completion {
         // The rest of the request may still arrive.
         self.keep = false;
         let mut ended = match (failed.problem, failed.sent) {
             (Some(problem), None) => self.problem(problem).await,
             (_, sent) => {
                 let (status, bytes) = sent.unwrap_or_default();
-                Ended {
+                Completion {
                     status,
                     bytes,
-                    ..Ended::default()
+                    ..Completion::default()
                 }
             }
         };
@@ -35,14 +35,14 @@ impl InFlight<'_> {
     }
 
     /// Sends a response of the gateway's own.
-    pub(super) async fn reply(&mut self, reply: &Reply) -> Ended {
+    pub(super) async fn reply(&mut self, reply: &Reply) -> Completion {
         // The rest of a request that was too slow is not waited for.
         let timed_out = reply.status == StatusCode::REQUEST_TIMEOUT;
         let read = !timed_out && discard_small_body(self.stream, self.body_bytes).await;
         let keep = self.keep && read;
         let mut out = Buffer::lend();
         {
-            let mut edits = Edits::new(reply.status);
+            let mut edits = HeadEdits::new(reply.status);
             reply::decorate(&mut edits, &mut self.ctx);
             heads::write_reply(reply, self.method, &edits, keep, &mut out);
         }
@@ -56,11 +56,11 @@ impl InFlight<'_> {
         };
         let sent = self.connection.alarm.bound(Some(deadline), sent).await;
         if !matches!(sent, Some(Ok(()))) {
-            return Ended::default();
+            return Completion::default();
         }
         let is_head = *self.method == Method::HEAD;
         let bytes = if is_head { 0 } else { reply.body.len() as u64 };
-        Ended {
+        Completion {
             status: Some(reply.status.as_u16()),
             bytes,
             keep,

@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use super::{
     buffer::Buffer,
     connect::{Connected, connect},
-    exchange::{Client, Exchange, OnHead, Request, Timeouts},
-    failed::Failed,
-    heads::{self, Edits},
+    exchange::{Client, Exchange, OnHead, PartialRequest, Timeouts},
+    failed::FailedRequest,
+    heads::{self, HeadEdits},
     response_head::ResponseHead,
-    serve::{Connection, Ended, InFlight, Outcome},
-    tunnel::Switched,
+    serve::{AttemptOutcome, Completion, Connection, InFlight},
+    tunnel::SwitchedUpstream,
 };
 use crate::{
     edge::{ctx::Ctx, failure, reply, response::has_answered},
@@ -28,8 +28,8 @@ impl InFlight<'_> {
     pub(super) async fn attempt(
         &mut self,
         upstream: &Arc<Upstream>,
-        mut start: Request,
-    ) -> Result<Outcome, Failed> {
+        mut start: PartialRequest,
+    ) -> Result<AttemptOutcome, FailedRequest> {
         let timeouts = self.timeouts();
         loop {
             let Connected { stream, reused } = self.connect(upstream).await?;
@@ -38,7 +38,7 @@ impl InFlight<'_> {
                 alarm: &mut self.connection.alarm,
             };
             let mut exchange = Exchange::new(client, stream, start, timeouts);
-            let mut on_head = Heads {
+            let mut on_head = HeadWriter {
                 ctx: &mut self.ctx,
                 keep: self.keep,
                 status: None,
@@ -48,13 +48,13 @@ impl InFlight<'_> {
             let failure = match result {
                 Ok(()) if exchange.has_switched() => {
                     let (upstream, first) = exchange.into_tunnel();
-                    let switched = Switched::new(upstream, first, status, timeouts);
-                    return Ok(Outcome::Switched(Box::new(switched)));
+                    let switched = SwitchedUpstream::new(upstream, first, status, timeouts);
+                    return Ok(AttemptOutcome::Switched(Box::new(switched)));
                 }
                 Ok(()) => {
                     let idle = exchange.into_reusable();
                     self.put_back(upstream, idle);
-                    return Ok(Outcome::Ended(Ended {
+                    return Ok(AttemptOutcome::Ended(Completion {
                         status,
                         bytes,
                         keep,
@@ -77,7 +77,7 @@ impl InFlight<'_> {
                 }
             }
             let sent = (!can_reply).then_some((status, bytes));
-            return Err(Failed::of(&failure, sent));
+            return Err(FailedRequest::of(&failure, sent));
         }
     }
 
@@ -91,14 +91,14 @@ impl InFlight<'_> {
     }
 
     /// A connection to a replica; another replica, if one cannot be reached.
-    async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, Failed> {
+    async fn connect(&mut self, upstream: &Arc<Upstream>) -> Result<Connected, FailedRequest> {
         let Connection { state, alarm, .. } = &mut *self.connection;
         loop {
             let now = Instant::now();
             let attempts = &mut self.ctx.attempts;
             let replica = upstream
                 .acquire(attempts.key, &attempts.tried, now)
-                .ok_or_else(|| Failed::unreachable(None))?;
+                .ok_or_else(|| FailedRequest::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);
             attempts.started = Some(now);
@@ -106,7 +106,7 @@ impl InFlight<'_> {
             match connect(address, upstream, server, &state.pool, alarm).await {
                 Ok(connected) => return Ok(connected),
                 Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
-                Err(error) => return Err(Failed::unreachable(Some(error.to_string()))),
+                Err(error) => return Err(FailedRequest::unreachable(Some(error.to_string()))),
             }
         }
     }
@@ -117,26 +117,20 @@ impl InFlight<'_> {
         let route = ctx.route();
         Timeouts {
             body: route.map_or(reply::LINGER, |route| route.body_timeout),
-            response: route.and_then(|route| {
-                if ctx.streaming {
-                    route.stream_timeout
-                } else {
-                    route.response_timeout
-                }
-            }),
+            response: ctx.silence(),
             write: Duration::from_secs(write),
         }
     }
 }
 
 /// Writes the heads of one response.
-struct Heads<'h> {
+struct HeadWriter<'h> {
     ctx: &'h mut Ctx,
     keep: bool,
     status: Option<u16>,
 }
 
-impl OnHead for Heads<'_> {
+impl OnHead for HeadWriter<'_> {
     fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
         if head.is_interim() {
             heads::write_interim(head, out);
@@ -145,7 +139,7 @@ impl OnHead for Heads<'_> {
         has_answered(self.ctx);
         self.keep &= keep;
         self.status = Some(head.status);
-        let mut edits = Edits::new(StatusCode::from_u16(head.status).unwrap_or_default());
+        let mut edits = HeadEdits::new(StatusCode::from_u16(head.status).unwrap_or_default());
         reply::decorate(&mut edits, self.ctx);
         heads::write_response(head, &edits, self.keep, out);
     }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use super::{
     buffer::Buffer,
-    chunks::{Chunks, Malformed, Part},
+    chunks::{BodyPart, Chunks, InvalidChunks},
     response_head::Framing,
 };
 
@@ -31,19 +31,19 @@ impl BodyReader {
     }
 
     /// Takes the next part from the start of `input`.
-    pub(super) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Part<'i>, Malformed> {
+    pub(super) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<BodyPart<'i>, InvalidChunks> {
         match self {
-            Self::Length(0) => Ok(Part::End),
+            Self::Length(0) => Ok(BodyPart::End),
             Self::Chunked(chunks) => chunks.next(input),
-            _ if input.is_empty() => Ok(Part::More),
+            _ if input.is_empty() => Ok(BodyPart::More),
             Self::Length(left) => {
                 let wanted = usize::try_from(*left).unwrap_or(usize::MAX);
                 let (data, rest) = input.split_at(wanted.min(input.len()));
                 *input = rest;
                 *left -= data.len() as u64;
-                Ok(Part::Data(data))
+                Ok(BodyPart::Data(data))
             }
-            Self::UntilClose => Ok(Part::Data(std::mem::take(input))),
+            Self::UntilClose => Ok(BodyPart::Data(std::mem::take(input))),
         }
     }
 
@@ -99,10 +99,10 @@ mod tests {
         let mut out = Buffer::lend();
         loop {
             match reader.next(&mut rest).unwrap() {
-                Part::Data(data) => writer.data(data, &mut out),
-                Part::More if reader.ends_with_connection() => break writer.end(&mut out),
-                Part::More => break,
-                Part::End => break writer.end(&mut out),
+                BodyPart::Data(data) => writer.data(data, &mut out),
+                BodyPart::More if reader.ends_with_connection() => break writer.end(&mut out),
+                BodyPart::More => break,
+                BodyPart::End => break writer.end(&mut out),
             }
         }
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -85,7 +85,9 @@ impl Buffer {
         }
     }
 
-    /// Makes the first bytes unused again; only as long as nothing was added since.
+    /// Makes the first bytes unused again, which is right only as long as nothing was added since. They
+    /// are still there: `consume` moves positions alone, `poll_read` leaves the bytes alone unless it
+    /// returns a count, and only `rest` gives the memory back.
     pub(super) fn rewind(&mut self, length: usize) {
         (self.start, self.end) = (0, length);
     }

@@ -40,11 +40,11 @@ enum State {
 
 /// The coding is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct InvalidChunks;
 
 /// What the input holds next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part<'i> {
+pub(super) enum BodyPart<'i> {
     /// Bytes of the body; never empty.
     Data(&'i [u8]),
     /// Nothing further yet.
@@ -66,15 +66,15 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// Takes the next part from the start of `input`.
-    pub(super) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Part<'i>, Malformed> {
+    pub(super) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<BodyPart<'i>, InvalidChunks> {
         loop {
             match self.state {
-                State::Done => return Ok(Part::End),
-                State::Data if !input.is_empty() => return Ok(Part::Data(self.data(input))),
+                State::Done => return Ok(BodyPart::End),
+                State::Data if !input.is_empty() => return Ok(BodyPart::Data(self.data(input))),
                 _ => {}
             }
             let Some((&byte, rest)) = input.split_first() else {
-                return Ok(Part::More);
+                return Ok(BodyPart::More);
             };
             *input = rest;
             self.state = self.after(byte)?;
@@ -92,7 +92,7 @@ impl Chunks {
         data
     }
 
-    fn after(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn after(&mut self, byte: u8) -> Result<State, InvalidChunks> {
         Ok(match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.size_digit(byte)?,
             (State::Size | State::Blanks | State::Extension, b'\r') if self.size_digits > 0 => {
@@ -126,25 +126,25 @@ impl Chunks {
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Done,
-            _ => return Err(Malformed),
+            _ => return Err(InvalidChunks),
         })
     }
 
-    fn size_digit(&mut self, byte: u8) -> Result<State, Malformed> {
-        let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+    fn size_digit(&mut self, byte: u8) -> Result<State, InvalidChunks> {
+        let digit = char::from(byte).to_digit(16).ok_or(InvalidChunks)?;
         // The size of the chunk before is 0 by now.
         self.size = (self.size << 4) | u64::from(digit);
         self.size_digits += 1;
         if self.size_digits > MAX_SIZE_DIGITS {
-            return Err(Malformed);
+            return Err(InvalidChunks);
         }
         Ok(State::Size)
     }
 }
 
-fn bounded(bytes: usize, max: usize, state: State) -> Result<State, Malformed> {
+fn bounded(bytes: usize, max: usize, state: State) -> Result<State, InvalidChunks> {
     if bytes > max {
-        Err(Malformed)
+        Err(InvalidChunks)
     } else {
         Ok(state)
     }
@@ -167,9 +167,9 @@ mod tests {
             used += part.len();
             loop {
                 match chunks.next(&mut part).ok()? {
-                    Part::Data(data) => body.extend_from_slice(data),
-                    Part::More => break,
-                    Part::End => return Some((body, input.len() - used + part.len())),
+                    BodyPart::Data(data) => body.extend_from_slice(data),
+                    BodyPart::More => break,
+                    BodyPart::End => return Some((body, input.len() - used + part.len())),
                 }
             }
         }

@@ -4,12 +4,12 @@ use std::io;
 
 use quartet_common::problem::Problem;
 
-use super::response_head::Refused;
+use super::response_head::RefusalReason;
 use crate::{edge::failure, error};
 
 /// Why there is no complete response.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum ExchangeError {
     /// The client disconnected.
     ClientGone,
     /// The client took nothing of the response.
@@ -20,11 +20,11 @@ pub(super) enum Failure {
     /// The connection to the upstream failed or ended before the response did.
     UpstreamClosed(Option<io::Error>),
     /// The response is not passed on.
-    Refused(Refused),
+    Refused(RefusalReason),
 }
 
 /// Why no attempt brought a whole response.
-pub(super) struct Failed {
+pub(super) struct FailedRequest {
     /// `None`: the client has disconnected.
     pub(super) problem: Option<Problem>,
     pub(super) error: Option<String>,
@@ -32,9 +32,9 @@ pub(super) struct Failed {
     pub(super) sent: Option<(Option<u16>, u64)>,
 }
 
-impl Failed {
+impl FailedRequest {
     /// `sent`: the status and the bytes of a response that has started.
-    pub(super) fn of(failure: &Failure, sent: Option<(Option<u16>, u64)>) -> Self {
+    pub(super) fn of(failure: &ExchangeError, sent: Option<(Option<u16>, u64)>) -> Self {
         Self {
             problem: failure.problem(),
             error: Some(failure.text()),
@@ -52,7 +52,7 @@ impl Failed {
     }
 }
 
-impl Failure {
+impl ExchangeError {
     /// Rather than of the client or of time.
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(self, Self::UpstreamClosed(_) | Self::Refused(_))

@@ -18,7 +18,7 @@ use crate::{
 
 thread_local! {
     /// The lists of the last edits of this thread, so that no request allocates its own.
-    static SPARE: Cell<Option<(Vec<Change>, Vec<u8>)>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<(Vec<HeadChange>, Vec<u8>)>> = const { Cell::new(None) };
 }
 
 /// Lists that one long value made larger are not kept.
@@ -26,16 +26,16 @@ const SPARE_BYTES: usize = 4096;
 
 /// What the gateway changes of a head.
 #[derive(Debug)]
-pub(super) struct Edits {
+pub(super) struct HeadEdits {
     status: StatusCode,
     /// In order: what is added is written after the fields that pass.
-    changes: Vec<Change>,
+    changes: Vec<HeadChange>,
     /// The values, one behind the other.
     values: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Change {
+struct HeadChange {
     name: HeaderName,
     /// A field of this name does not pass.
     removes: bool,
@@ -43,7 +43,7 @@ struct Change {
     value: Option<Range<usize>>,
 }
 
-impl Edits {
+impl HeadEdits {
     /// `status`: of the response; of no matter for a request.
     pub(super) fn new(status: StatusCode) -> Self {
         let (changes, values) = SPARE
@@ -73,7 +73,7 @@ impl Edits {
     fn add(&mut self, name: &HeaderName, value: &[u8], removes: bool) {
         let start = self.values.len();
         self.values.extend_from_slice(value);
-        self.changes.push(Change {
+        self.changes.push(HeadChange {
             name: name.clone(),
             removes,
             value: Some(start..self.values.len()),
@@ -89,7 +89,7 @@ impl Edits {
     }
 }
 
-impl Drop for Edits {
+impl Drop for HeadEdits {
     fn drop(&mut self) {
         self.changes.clear();
         self.values.clear();
@@ -105,7 +105,7 @@ impl Drop for Edits {
 }
 
 /// Where a message ends is no matter of policy: such changes have no effect.
-impl Head for Edits {
+impl Head for HeadEdits {
     fn status(&self) -> StatusCode {
         self.status
     }
@@ -134,7 +134,7 @@ impl Head for Edits {
     fn remove(&mut self, name: &HeaderName) {
         if !is_framing(name) {
             self.forget(name);
-            self.changes.push(Change {
+            self.changes.push(HeadChange {
                 name: name.clone(),
                 removes: true,
                 value: None,
@@ -163,7 +163,7 @@ pub(super) fn write_request(
     method: &Method,
     target: &[u8],
     request: RequestView<'_>,
-    edits: &Edits,
+    edits: &HeadEdits,
     out: &mut Buffer,
 ) {
     out.push_all([method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"]);
@@ -186,7 +186,7 @@ pub(super) fn end_request(handshake: bool, out: &mut Buffer) {
 /// Writes the head for the client. `keep`: the connection stays open.
 pub(super) fn write_response(
     head: &ResponseHead<'_, '_>,
-    edits: &Edits,
+    edits: &HeadEdits,
     keep: bool,
     out: &mut Buffer,
 ) {
@@ -216,7 +216,13 @@ pub(super) fn write_response(
 }
 
 /// Writes a response of the gateway's own.
-pub(super) fn write_reply(reply: &Reply, to: &Method, edits: &Edits, keep: bool, out: &mut Buffer) {
+pub(super) fn write_reply(
+    reply: &Reply,
+    to: &Method,
+    edits: &HeadEdits,
+    keep: bool,
+    out: &mut Buffer,
+) {
     let reason = reply.status.canonical_reason().unwrap_or_default();
     // Writing to a buffer cannot fail.
     let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());
@@ -256,7 +262,7 @@ fn write_status(head: &ResponseHead<'_, '_>, out: &mut Buffer) {
     out.push_all([b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
 }
 
-fn write_edits(edits: &Edits, out: &mut Buffer) {
+fn write_edits(edits: &HeadEdits, out: &mut Buffer) {
     for change in &edits.changes {
         if let Some(value) = change.value.clone() {
             let (name, value) = (change.name.as_str(), &edits.values[value]);
@@ -316,8 +322,8 @@ mod tests {
         },
         *,
     };
-    fn edits() -> Edits {
-        let mut edits = Edits::new(StatusCode::OK);
+    fn edits() -> HeadEdits {
+        let mut edits = HeadEdits::new(StatusCode::OK);
         let id = HeaderName::from_static("x-request-id");
         edits.set(id.clone(), HeaderValue::from_static("replaced"));
         edits.set(id, HeaderValue::from_static("ours"));
@@ -405,7 +411,11 @@ mod tests {
                 format!("HTTP/1.1 {expected}\r\n\r\n")
             );
         }
-        let dated = response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
-        assert!(dated.contains("\r\ndate: "), "{dated}");
+        for nominated in ["", "Date: d\r\nConnection: date\r\n"] {
+            let sent = format!("HTTP/1.1 200 OK\r\n{nominated}Content-Length: 0\r\n\r\n");
+            let dated = response(&sent, true);
+            assert!(dated.contains("\r\ndate: "), "{dated}");
+            assert!(!dated.contains("Date: d"), "{dated}");
+        }
     }
 }

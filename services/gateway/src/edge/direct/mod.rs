@@ -42,5 +42,5 @@ mod tunnel;
 
 pub(super) use alarm::Alarm;
 pub(super) use request::RequestHead;
-pub(super) use serve::{Direct, Served};
+pub(super) use serve::{DirectConnection, Served};
 pub(super) use tunnel::Tunnel;

@@ -22,7 +22,7 @@ const MAX_LENGTH_DIGITS: usize = 18;
 pub(super) type FieldRoom<'i> = [MaybeUninit<Header<'i>>; MAX_FIELDS];
 
 /// Why a response is not passed on, for the log.
-pub(super) type Refused = &'static str;
+pub(super) type RefusalReason = &'static str;
 
 /// Where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl HeadEnd {
     ///
     /// # Errors
     /// When the head is too large, or a line ends with LF alone.
-    pub(super) fn find(&mut self, input: &[u8]) -> Result<Option<usize>, Refused> {
+    pub(super) fn find(&mut self, input: &[u8]) -> Result<Option<usize>, RefusalReason> {
         while let Some(found) = memchr::memchr(b'\n', &input[self.at..]) {
             let newline = self.at + found;
             if newline == 0 || input[newline - 1] != b'\r' {
@@ -112,7 +112,7 @@ pub(super) fn parse<'f, 'i>(
     head: &'i [u8],
     to_head: bool,
     room: &'f mut FieldRoom<'i>,
-) -> Result<ResponseHead<'f, 'i>, Refused> {
+) -> Result<ResponseHead<'f, 'i>, RefusalReason> {
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut response, head, room) {
@@ -126,7 +126,7 @@ pub(super) fn parse<'f, 'i>(
     }
     let old = response.version == Some(0);
     let fields: &'f [Header<'i>] = response.headers;
-    let mut seen = Seen::default();
+    let mut seen = FramingFields::default();
     for field in fields {
         seen.note(field)?;
     }
@@ -144,14 +144,14 @@ pub(super) fn parse<'f, 'i>(
 
 /// What the framing depends on, collected from the fields.
 #[derive(Default)]
-struct Seen {
+struct FramingFields {
     length: Option<u64>,
     chunked: bool,
     close: bool,
 }
 
-impl Seen {
-    fn note(&mut self, field: &Header<'_>) -> Result<(), Refused> {
+impl FramingFields {
+    fn note(&mut self, field: &Header<'_>) -> Result<(), RefusalReason> {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         match field.name.len() {
             14 if is("content-length") => {
@@ -178,7 +178,7 @@ impl Seen {
         Ok(())
     }
 
-    fn framing(&self, status: u16, to_head: bool, old: bool) -> Result<Framing, Refused> {
+    fn framing(&self, status: u16, to_head: bool, old: bool) -> Result<Framing, RefusalReason> {
         if self.chunked && self.length.is_some() {
             return Err("the response has both Content-Length and Transfer-Encoding");
         }
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     /// Feeds the text byte by byte.
-    fn read(text: &[u8], to_head: bool) -> Result<(Framing, bool), Refused> {
+    fn read(text: &[u8], to_head: bool) -> Result<(Framing, bool), RefusalReason> {
         let mut end = HeadEnd::default();
         for received in 1..=text.len() {
             if let Some(length) = end.find(&text[..received])? {

@@ -11,35 +11,35 @@ use super::{
     alarm::Alarm,
     buffer::Buffer,
     closing::linger,
-    exchange::Request,
-    heads::{self, Edits},
+    exchange::PartialRequest,
+    heads::{self, HeadEdits},
     request::{RequestHead, RequestView},
-    tunnel::{Opened, Switched, Tunnel},
+    tunnel::{OpenedTunnel, SwitchedUpstream, Tunnel},
 };
 use crate::{
     edge::{
         client_stream::ClientStream,
-        ctx::{Ctx, Matched, Received, peer_ip},
+        ctx::{Ctx, MatchedRoute, ReceivedHead, peer_ip},
         downstream::is_dropped,
         logging, reply,
         request::route,
-        request_head::Reader,
+        request_head::HeadReader,
     },
     error,
     policy::{
         Edit, Flow, ResponseHead as _,
         headers::{Origin, forwarded_headers},
     },
-    reply::Answer,
+    reply::GatewayResponse,
     request::{Headers as _, WebSocket},
-    routing::{Action, Route},
+    routing::{Route, RouteAction},
     snapshot::Snapshot,
     state::State,
     upstream::Upstream,
 };
 
 /// Serves requests of one connection, and keeps what they share.
-pub(in crate::edge) struct Direct {
+pub(in crate::edge) struct DirectConnection {
     head: RequestHead,
     connection: Connection,
 }
@@ -66,12 +66,12 @@ pub(in crate::edge) enum Served {
     Next,
     Last,
     /// No request follows, but another protocol.
-    Switched(Box<Opened>),
+    Switched(Box<OpenedTunnel>),
 }
 
 /// How a request ended.
 #[derive(Default)]
-pub(super) struct Ended {
+pub(super) struct Completion {
     /// Of the response that the client was sent.
     pub(super) status: Option<u16>,
     pub(super) bytes: u64,
@@ -81,10 +81,10 @@ pub(super) struct Ended {
 }
 
 /// What came of an attempt that did not fail.
-pub(super) enum Outcome {
-    Ended(Ended),
+pub(super) enum AttemptOutcome {
+    Ended(Completion),
     /// The upstream agreed to another protocol.
-    Switched(Box<Switched>),
+    Switched(Box<SwitchedUpstream>),
 }
 
 /// One request.
@@ -99,7 +99,7 @@ pub(super) struct InFlight<'r> {
     pub(super) keep: bool,
 }
 
-impl Direct {
+impl DirectConnection {
     pub(in crate::edge) fn new(stream: &ClientStream, state: &Arc<State>) -> Self {
         let peer = peer_ip(stream.get_socket_digest().as_deref());
         let client = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
@@ -126,8 +126,8 @@ impl Direct {
         &'c mut self,
         stream: &'c mut ClientStream,
         shutdown: Pin<&'c mut S>,
-    ) -> Reader<'c, S> {
-        Reader {
+    ) -> HeadReader<'c, S> {
+        HeadReader {
             stream,
             alarm: &mut self.connection.alarm,
             shutdown,
@@ -162,13 +162,17 @@ impl Direct {
             ctx,
         };
         match request.respond(received).await {
-            Outcome::Ended(ended) => request.end(ended, self.head.close()).await,
-            Outcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
+            AttemptOutcome::Ended(ended) => request.end(ended, self.head.close()).await,
+            AttemptOutcome::Switched(switched) => Served::Switched(request.into_opened(*switched)),
         }
     }
 
     /// The connection after a switch. What requests of it shared is dropped.
-    pub(in crate::edge) fn into_tunnel(self, stream: ClientStream, opened: Box<Opened>) -> Tunnel {
+    pub(in crate::edge) fn into_tunnel(
+        self,
+        stream: ClientStream,
+        opened: Box<OpenedTunnel>,
+    ) -> Tunnel {
         let Connection { state, alarm, .. } = self.connection;
         Tunnel::new(stream, alarm, state, opened)
     }
@@ -179,7 +183,7 @@ impl Direct {
         snapshot: &Snapshot,
         stream: &ClientStream,
         head: &[u8],
-    ) -> Option<Matched> {
+    ) -> Option<MatchedRoute> {
         let server = &snapshot.config.model.server;
         if !server.direct_path || !self.head.is_common() || self.needs_stored_body(stream) {
             return None;
@@ -218,7 +222,7 @@ impl Connection {
     }
 }
 
-impl Ended {
+impl Completion {
     /// Whether bytes of the client may be unread or under way when the connection is closed: a reset
     /// could then overtake the response. `is_last`: the client said that it sends nothing more.
     fn lingers(&self, is_last: bool, stream: &mut ClientStream) -> bool {
@@ -228,8 +232,8 @@ impl Ended {
     }
 }
 
-fn received<'r>(method: &'r Method, head: &'r RequestView<'r>) -> Received<'r> {
-    Received {
+fn received<'r>(method: &'r Method, head: &'r RequestView<'r>) -> ReceivedHead<'r> {
+    ReceivedHead {
         method,
         version: Version::HTTP_11,
         target: head.target(),
@@ -240,13 +244,13 @@ fn received<'r>(method: &'r Method, head: &'r RequestView<'r>) -> Received<'r> {
 }
 
 /// Whether the request opens a WebSocket; any other `Upgrade` is rare.
-fn opens(route: &Route, head: Received<'_>) -> bool {
+fn opens(route: &Route, head: ReceivedHead<'_>) -> bool {
     route.upgrade && WebSocket::of(head.method, head.version, head.headers) == WebSocket::Handshake
 }
 
 impl InFlight<'_> {
-    fn log(&mut self, ended: &Ended) {
-        let done = logging::Done {
+    fn log(&mut self, ended: &Completion) {
+        let done = logging::CompletedRequest {
             method: self.method,
             path: self.head.path(),
             status: ended.status,
@@ -257,7 +261,7 @@ impl InFlight<'_> {
     }
 
     /// Logs the end, and reads what the client is still sending.
-    async fn end(mut self, ended: Ended, is_last: bool) -> Served {
+    async fn end(mut self, ended: Completion, is_last: bool) -> Served {
         self.log(&ended);
         self.connection.snapshot = Some(self.ctx.snapshot);
         if ended.lingers(is_last, self.stream) {
@@ -270,19 +274,21 @@ impl InFlight<'_> {
         }
     }
 
-    fn into_opened(self, switched: Switched) -> Box<Opened> {
+    fn into_opened(self, switched: SwitchedUpstream) -> Box<OpenedTunnel> {
         let (method, path) = (self.method.clone(), self.head.path().into());
-        Box::new(Opened::new(self.ctx, method, path, switched))
+        Box::new(OpenedTunnel::new(self.ctx, method, path, switched))
     }
 
-    async fn respond(&mut self, received: Received<'_>) -> Outcome {
+    async fn respond(&mut self, received: ReceivedHead<'_>) -> AttemptOutcome {
         match self.ctx.judge(received).await {
             Flow::Continue => {}
-            Flow::Reply(answer) => return Outcome::Ended(Box::pin(self.answer(*answer)).await),
+            Flow::Reply(answer) => {
+                return AttemptOutcome::Ended(Box::pin(self.answer(*answer)).await);
+            }
         }
         let action = self.ctx.route().map(|route| route.action);
-        let Some(Action::Proxy(index)) = action else {
-            return Outcome::Ended(Box::pin(self.problem(error::internal())).await);
+        let Some(RouteAction::Proxy(index)) = action else {
+            return AttemptOutcome::Ended(Box::pin(self.problem(error::internal())).await);
         };
         let upstream = Arc::clone(&self.ctx.snapshot.upstreams[index]);
         upstream.retry_budget.deposit();
@@ -290,25 +296,25 @@ impl InFlight<'_> {
         let start = self.request_start(&upstream);
         match self.attempt(&upstream, start).await {
             Ok(outcome) => outcome,
-            Err(failed) => Outcome::Ended(Box::pin(self.failed(failed)).await),
+            Err(failed) => AttemptOutcome::Ended(Box::pin(self.failed(failed)).await),
         }
     }
 
     /// Sends what a policy answered.
-    async fn answer(&mut self, answer: Answer) -> Ended {
+    async fn answer(&mut self, answer: GatewayResponse) -> Completion {
         match answer {
-            Answer::Problem(problem) => self.problem(problem).await,
-            Answer::Reply(reply) => self.reply(&reply).await,
+            GatewayResponse::Problem(problem) => self.problem(problem).await,
+            GatewayResponse::Reply(reply) => self.reply(&reply).await,
         }
     }
 
-    pub(super) async fn problem(&mut self, problem: Problem) -> Ended {
+    pub(super) async fn problem(&mut self, problem: Problem) -> Completion {
         let reply = reply::problem_reply(&mut self.ctx, &problem, self.head.path());
         self.reply(&reply).await
     }
 
     /// The head for the upstream, and what is here of the body.
-    fn request_start(&mut self, upstream: &Upstream) -> Request {
+    fn request_start(&mut self, upstream: &Upstream) -> PartialRequest {
         self.name_client();
         let edits = self.request_edits(upstream);
         let mut start = Buffer::for_head();
@@ -319,7 +325,7 @@ impl InFlight<'_> {
         heads::end_request(self.ctx.upgrade, &mut start);
         let body = self.stream.take_body();
         start.push(&body);
-        Request {
+        PartialRequest {
             start,
             left: self.body_bytes - body.len() as u64,
             is_head: *self.method == Method::HEAD,
@@ -336,7 +342,7 @@ impl InFlight<'_> {
     }
 
     /// Headers that the request gets, and loses.
-    fn request_edits(&self, upstream: &Upstream) -> Edits {
+    fn request_edits(&self, upstream: &Upstream) -> HeadEdits {
         let ctx = &self.ctx;
         let host = self.head.first(&header::HOST);
         let origin = Origin {
@@ -345,7 +351,10 @@ impl InFlight<'_> {
             tls: self.connection.tls,
             host,
         };
-        let mut edits = Edits::new(StatusCode::OK);
+        let mut edits = HeadEdits::new(StatusCode::OK);
+        for name in ctx.untrusted_trace_fields() {
+            edits.remove(name);
+        }
         for (name, value) in forwarded_headers(origin, &self.head) {
             if let Some(value) = value {
                 edits.set_bytes(name, &value);

@@ -3,10 +3,13 @@
 //! Most of the time one is idle, and there are thousands of them. So an idle one keeps no buffer, and
 //! of the request that opened it only what its line in the log needs. Each direction reads nothing
 //! before what it has read is written, so a slow reader slows down the writer.
+//!
+//! A direction that fails has ended; the other one goes on for a while. An upstream that closes while
+//! the client is still sending, after a frame that says why, resets its connection: the frame has
+//! arrived and is passed on, and the client's rest is read so that no reset overtakes it there.
 
 use std::{
     future::poll_fn,
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -23,6 +26,7 @@ use tokio::{
 use super::{
     alarm::Alarm,
     buffer::Buffer,
+    closing::linger,
     exchange::{Client, Timeouts},
 };
 use crate::{
@@ -32,7 +36,7 @@ use crate::{
 
 /// Bounds of the waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct TunnelTimeouts {
     /// Silence of both sides.
     pub(super) silence: Option<Duration>,
     /// In which a side takes nothing of what is sent to it.
@@ -42,20 +46,20 @@ pub(super) struct Bounds {
 }
 
 /// The upstream of an attempt that switched to another protocol.
-pub(super) struct Switched {
+pub(super) struct SwitchedUpstream {
     upstream: TcpStream,
     /// What it has sent already.
     first: Buffer,
     status: Option<u16>,
-    bounds: Bounds,
+    bounds: TunnelTimeouts,
 }
 
 /// What is left of the request.
-pub(in crate::edge) struct Opened {
+pub(in crate::edge) struct OpenedTunnel {
     ctx: Ctx,
     method: Method,
     path: Box<str>,
-    switched: Switched,
+    switched: SwitchedUpstream,
 }
 
 /// The rest of the life of a connection.
@@ -63,10 +67,10 @@ pub(in crate::edge) struct Tunnel {
     stream: ClientStream,
     alarm: Alarm,
     state: Arc<State>,
-    opened: Box<Opened>,
+    opened: Box<OpenedTunnel>,
 }
 
-impl Switched {
+impl SwitchedUpstream {
     pub(super) fn new(
         upstream: TcpStream,
         first: Buffer,
@@ -77,7 +81,7 @@ impl Switched {
             upstream,
             first,
             status,
-            bounds: Bounds {
+            bounds: TunnelTimeouts {
                 silence: timeouts.response,
                 write: timeouts.write,
                 end: reply::LINGER,
@@ -86,8 +90,13 @@ impl Switched {
     }
 }
 
-impl Opened {
-    pub(super) fn new(mut ctx: Ctx, method: Method, path: Box<str>, switched: Switched) -> Self {
+impl OpenedTunnel {
+    pub(super) fn new(
+        mut ctx: Ctx,
+        method: Method,
+        path: Box<str>,
+        switched: SwitchedUpstream,
+    ) -> Self {
         ctx.policy.edits = Vec::new();
         ctx.attempts.tried = Vec::new();
         Self {
@@ -104,7 +113,7 @@ impl Tunnel {
         mut stream: ClientStream,
         alarm: Alarm,
         state: Arc<State>,
-        opened: Box<Opened>,
+        opened: Box<OpenedTunnel>,
     ) -> Self {
         stream.read_on();
         Self {
@@ -121,7 +130,7 @@ impl Tunnel {
             stream: &mut self.stream,
             alarm: &mut self.alarm,
         };
-        let Opened {
+        let OpenedTunnel {
             ctx,
             method,
             path,
@@ -129,7 +138,7 @@ impl Tunnel {
         } = &mut *self.opened;
         let first = std::mem::replace(&mut switched.first, Buffer::lend());
         let bytes = run(client, &mut switched.upstream, first, switched.bounds).await;
-        let done = logging::Done {
+        let done = logging::CompletedRequest {
             method,
             path,
             status: switched.status,
@@ -137,16 +146,17 @@ impl Tunnel {
             error: None,
         };
         logging::record(done, ctx, &self.state);
+        Box::pin(linger(&mut self.stream)).await;
     }
 }
 
-/// Runs until both sides have ended, one has failed, or a bound is reached. Returns the bytes for the
+/// Runs until both sides have ended or failed, or a bound is reached. Returns the bytes for the
 /// client. `first` is what the upstream has sent already.
 pub(super) async fn run<C, U>(
     client: Client<'_, C>,
     mut upstream: U,
     first: Buffer,
-    bounds: Bounds,
+    bounds: TunnelTimeouts,
 ) -> u64
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -158,11 +168,8 @@ where
     poll_fn(|context| {
         let sent = up.poll(stream, &mut upstream, context);
         let received = down.poll(&mut upstream, stream, context);
-        match (sent, received) {
-            (Poll::Ready(Err(_)), _)
-            | (_, Poll::Ready(Err(_)))
-            | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
-            _ => {}
+        if sent.is_ready() && received.is_ready() {
+            return Poll::Ready(());
         }
         alarm.set(deadline(&up, &down, bounds));
         alarm.poll(context)
@@ -171,7 +178,7 @@ where
     down.bytes
 }
 
-fn deadline(up: &Direction, down: &Direction, bounds: Bounds) -> Option<Instant> {
+fn deadline(up: &Direction, down: &Direction, bounds: TunnelTimeouts) -> Option<Instant> {
     let last = up.since.max(down.since);
     let silence = if up.done || down.done {
         Some(bounds.end)
@@ -190,11 +197,11 @@ fn deadline(up: &Direction, down: &Direction, bounds: Bounds) -> Option<Instant>
 #[derive(Debug)]
 struct Direction {
     buffer: Buffer,
-    /// The source has ended.
+    /// The source has ended or failed.
     ended: bool,
-    /// The destination knows.
+    /// The destination knows, or has failed.
     done: bool,
-    /// When something was last read or written.
+    /// When something was last read or written, or the direction ended.
     since: Instant,
     bytes: u64,
 }
@@ -210,12 +217,8 @@ impl Direction {
         }
     }
 
-    fn poll<R, W>(
-        &mut self,
-        from: &mut R,
-        to: &mut W,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>>
+    /// Ready when nothing more can pass.
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, context: &mut Context<'_>) -> Poll<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -224,22 +227,32 @@ impl Direction {
             if !self.buffer.is_empty() {
                 let since = &mut self.since;
                 let progressed = || *since = Instant::now();
-                ready!(self.buffer.poll_write(to, context, progressed))?;
+                if ready!(self.buffer.poll_write(to, context, progressed)).is_err() {
+                    self.buffer.consume(self.buffer.unused().len());
+                    self.finish();
+                }
             } else if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
-                self.done = true;
+                // Of one that has failed, nothing is expected.
+                let _ = ready!(Pin::new(&mut *to).poll_shutdown(context));
+                self.finish();
             } else {
                 let read = self.buffer.poll_read(from, u64::MAX, context);
                 if read.is_pending() {
                     self.buffer.rest();
                 }
-                let count = ready!(read)?;
+                let count = ready!(read).unwrap_or(0);
                 self.since = Instant::now();
                 self.bytes += count as u64;
                 self.ended = count == 0;
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
+    }
+
+    fn finish(&mut self) {
+        self.done = true;
+        self.since = Instant::now();
+        self.buffer.rest();
     }
 }
 
@@ -252,7 +265,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     /// The other ends of client and upstream, and the tunnel between them.
-    fn tunnel(bounds: Bounds) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
+    fn tunnel(
+        bounds: TunnelTimeouts,
+    ) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<u64>) {
         let ((client, mut here), (upstream, there)) = (duplex(64), duplex(64));
         let running = tokio::spawn(async move {
             let mut first = Buffer::lend();
@@ -267,8 +282,8 @@ mod tests {
         (client, upstream, running)
     }
 
-    fn bounds(silence: Option<Duration>, write: Duration, end: Duration) -> Bounds {
-        Bounds {
+    fn bounds(silence: Option<Duration>, write: Duration, end: Duration) -> TunnelTimeouts {
+        TunnelTimeouts {
             silence,
             write,
             end,

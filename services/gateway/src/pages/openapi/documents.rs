@@ -27,7 +27,7 @@ use crate::{
     error,
     reply::Reply,
     snapshot::Snapshot,
-    upstream::{Key, Lease, Outcome, Upstream},
+    upstream::{BalanceKey, Lease, ReplicaOutcome, Upstream},
 };
 
 /// How the path of the 3.0 version ends.
@@ -50,20 +50,20 @@ struct Inner {
     client: LazyLock<reqwest::Client>,
     /// Held by the round that is under way: the last known document of each service.
     by_service: Mutex<Known>,
-    last: RwLock<Option<Round>>,
+    last: RwLock<Option<FetchRound>>,
 }
 
 /// What the last round of fetching brought.
 #[derive(Clone, Debug)]
-struct Round {
+struct FetchRound {
     ended: Instant,
     /// A service has never returned its document.
     incomplete: bool,
     /// `None`: none has.
-    merged: Option<Arc<Merged>>,
+    merged: Option<Arc<MergedDocument>>,
 }
 
-impl Round {
+impl FetchRound {
     fn is_fresh(&self, fresh_for: Duration) -> bool {
         let fresh_for = if self.incomplete {
             fresh_for.min(RETRY_PAUSE)
@@ -75,7 +75,7 @@ impl Round {
 }
 
 #[derive(Debug)]
-struct Merged {
+struct MergedDocument {
     document: Value,
     text: Bytes,
     /// Built on the first request for it.
@@ -108,7 +108,7 @@ impl Documents {
         Ok(reply(text, fresh_for))
     }
 
-    async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> Round {
+    async fn round(&self, snapshot: &Arc<Snapshot>, fresh_for: Duration) -> FetchRound {
         let last = self.0.last();
         match last {
             Some(last) if last.is_fresh(fresh_for) => return last,
@@ -135,12 +135,12 @@ impl Documents {
 }
 
 impl Inner {
-    fn last(&self) -> Option<Round> {
+    fn last(&self) -> Option<FetchRound> {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
         last.clone()
     }
 
-    async fn renew(&self, known: &mut Known, snapshot: &Snapshot) -> Round {
+    async fn renew(&self, known: &mut Known, snapshot: &Snapshot) -> FetchRound {
         let timeout = Duration::from_millis(snapshot.config.model.documents.timeout_ms);
         self.refresh(known, snapshot, timeout).await;
         let names = documented(snapshot).map(|upstream| &upstream.config.name);
@@ -148,11 +148,11 @@ impl Inner {
             .clone()
             .filter_map(|name| Some((&**name, &**known.get(name)?)))
             .collect();
-        let round = Round {
+        let round = FetchRound {
             ended: Instant::now(),
             incomplete: documents.len() < names.count(),
             merged: (!documents.is_empty())
-                .then(|| Arc::new(Merged::new(merge_with_gateway(&documents)))),
+                .then(|| Arc::new(MergedDocument::new(merge_with_gateway(&documents)))),
         };
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         *last = Some(round.clone());
@@ -190,7 +190,7 @@ impl Inner {
     }
 }
 
-impl Merged {
+impl MergedDocument {
     fn new(document: Value) -> Self {
         Self {
             text: document.to_string().into(),
@@ -227,7 +227,7 @@ async fn fetch(client: &reqwest::Client, upstream: &Arc<Upstream>) -> anyhow::Re
     let path = upstream.config.openapi.as_deref().unwrap_or_default();
     let mut tried = Vec::new();
     let mut last = anyhow::anyhow!("no known address");
-    while let Some(lease) = upstream.acquire(Key::default(), &tried, Instant::now()) {
+    while let Some(lease) = upstream.acquire(BalanceKey::default(), &tried, Instant::now()) {
         tried.push(lease.address);
         let address = lease.address;
         let request = match &upstream.config.tls {
@@ -269,9 +269,9 @@ fn client_by_tls(tls: &Tls, address: SocketAddr) -> anyhow::Result<reqwest::Clie
 async fn fetch_from(request: reqwest::RequestBuilder, lease: &Lease) -> anyhow::Result<Value> {
     let sent = request.send().await;
     lease.report(match &sent {
-        Ok(_) => Outcome::Responded,
-        Err(error) if error.is_connect() => Outcome::ConnectFailed,
-        Err(_) => Outcome::Broken,
+        Ok(_) => ReplicaOutcome::Responded,
+        Err(error) if error.is_connect() => ReplicaOutcome::ConnectFailed,
+        Err(_) => ReplicaOutcome::Broken,
     });
     let mut response = sent?.error_for_status()?;
     let mut body = Vec::new();

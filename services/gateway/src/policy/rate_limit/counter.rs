@@ -17,7 +17,7 @@ pub(crate) enum Subject<'a> {
 
 /// The quota after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct LimitDecision {
     pub(crate) allowed: bool,
     pub(crate) remaining: u32,
     /// Until at least one more request is allowed.

@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::counter::{Outcome, Subject};
+use super::counter::{LimitDecision, Subject};
 use crate::config::Limit;
 
 /// Slices per window; a request is forgotten up to one slice late.
@@ -60,8 +60,8 @@ struct Window {
 }
 
 /// Limit and subject as bytes, on the stack if they fit.
-enum Key {
-    Short([u8; Key::SHORT], usize),
+enum CounterKey {
+    Short([u8; CounterKey::SHORT], usize),
     Long(Vec<u8>),
 }
 
@@ -101,7 +101,7 @@ impl LocalCounter {
     /// Takes back a request that was counted at `at`, unless its slice has expired. Not the last one
     /// that counted: a request of another thread in an older slice would then expire too early.
     pub(super) fn give_back(&self, limit: &Limit, subject: Subject<'_>, at: u64) {
-        let key = Key::new(&limit.name, subject);
+        let key = CounterKey::new(&limit.name, subject);
         let (mut shard, _) = self.shard(key.as_bytes());
         let window = shard.get_mut(key.as_bytes());
         if let Some(window) = window.filter(|window| window.slice_ms == slice_ms(limit)) {
@@ -116,13 +116,13 @@ impl LocalCounter {
     }
 
     /// What `count` would say, with nothing counted.
-    pub(super) fn look(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
-        let key = Key::new(&limit.name, subject);
+    pub(super) fn look(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> LimitDecision {
+        let key = CounterKey::new(&limit.name, subject);
         let (mut shard, _) = self.shard(key.as_bytes());
         let window = shard.get_mut(key.as_bytes());
         match window.filter(|window| window.slice_ms == slice_ms(limit)) {
             Some(window) => window.look(limit.requests, now),
-            None => Outcome {
+            None => LimitDecision {
                 allowed: limit.requests > 0,
                 remaining: limit.requests,
                 reset: Duration::ZERO,
@@ -131,8 +131,8 @@ impl LocalCounter {
     }
 
     /// Counts one request, unless the limit is used up.
-    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> Outcome {
-        let key = Key::new(&limit.name, subject);
+    pub(super) fn count(&self, limit: &Limit, subject: Subject<'_>, now: u64) -> LimitDecision {
+        let key = CounterKey::new(&limit.name, subject);
         let key = key.as_bytes();
         let (mut shard, hash) = self.shard(key);
         let slice_ms = slice_ms(limit);
@@ -162,7 +162,7 @@ impl Window {
         }
     }
 
-    fn count(&mut self, limit: u32, now: u64) -> Outcome {
+    fn count(&mut self, limit: u32, now: u64) -> LimitDecision {
         self.seen_ms = now;
         let before = self.look(limit, now);
         if !before.allowed {
@@ -171,18 +171,18 @@ impl Window {
         if let Some(counted) = self.slice_of(now) {
             *counted += 1;
         }
-        Outcome {
+        LimitDecision {
             remaining: before.remaining.saturating_sub(1),
             reset: self.reset(now),
             ..before
         }
     }
 
-    fn look(&mut self, limit: u32, now: u64) -> Outcome {
+    fn look(&mut self, limit: u32, now: u64) -> LimitDecision {
         self.advance(now);
         let used: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
         let remaining = u32::try_from(u64::from(limit).saturating_sub(used)).unwrap_or(0);
-        Outcome {
+        LimitDecision {
             allowed: remaining > 0,
             remaining,
             reset: self.reset(now),
@@ -233,7 +233,7 @@ impl Window {
     }
 }
 
-impl Key {
+impl CounterKey {
     const SHORT: usize = 96;
 
     fn new(limit: &str, subject: Subject<'_>) -> Self {

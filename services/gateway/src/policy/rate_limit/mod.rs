@@ -11,8 +11,8 @@ use http::{HeaderName, HeaderValue};
 use prometheus_client::metrics::counter::Counter as Total;
 
 use super::context::{Flow, MAX_LIMITS, PolicyContext, Quota, ResponseHead};
-use crate::{config::Limit, error, metrics::GatewayMetrics, request::Facts};
-use counter::{Outcome, Subject};
+use crate::{config::Limit, error, metrics::GatewayMetrics, request::RequestFacts};
+use counter::{LimitDecision, Subject};
 pub(crate) use local::LocalCounter;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -57,7 +57,7 @@ impl NamedLimit {
     }
 
     /// The quota as it is.
-    fn look(&self, subject: Subject<'_>, now: u64) -> Outcome {
+    fn look(&self, subject: Subject<'_>, now: u64) -> LimitDecision {
         let own = self.counter.look(&self.limit, subject, now);
         let site = site_of(subject).map(|site| self.counter.look(&self.site, site, now));
         site.filter(|site| own.allowed && !site.allowed)
@@ -65,7 +65,7 @@ impl NamedLimit {
     }
 
     /// Counts a request, unless the quota is used up.
-    fn take(&self, subject: Subject<'_>, now: u64) -> Outcome {
+    fn take(&self, subject: Subject<'_>, now: u64) -> LimitDecision {
         let own = self.counter.count(&self.limit, subject, now);
         let Some(site) = site_of(subject).filter(|_| own.allowed) else {
             return own;
@@ -86,7 +86,7 @@ impl NamedLimit {
         }
     }
 
-    fn refuse(&self, outcome: Outcome) -> Flow {
+    fn refuse(&self, outcome: LimitDecision) -> Flow {
         self.refused.inc();
         let (requests, window) = (self.limit.requests, self.limit.window.as_secs());
         let retry = whole_seconds(outcome.reset);
@@ -102,8 +102,8 @@ fn site_of(subject: Subject<'_>) -> Option<Subject<'_>> {
     }
 }
 
-impl From<Outcome> for Quota {
-    fn from(outcome: Outcome) -> Self {
+impl From<LimitDecision> for Quota {
+    fn from(outcome: LimitDecision) -> Self {
         Self {
             remaining: outcome.remaining,
             reset: outcome.reset,
@@ -126,7 +126,7 @@ impl RateLimits {
         }
     }
 
-    pub(super) fn on_request(&self, facts: &Facts<'_>, context: &mut PolicyContext) -> Flow {
+    pub(super) fn on_request(&self, facts: &RequestFacts<'_>, context: &mut PolicyContext) -> Flow {
         let PolicyContext { caller, quotas, .. } = context;
         let subject = match caller {
             Some(claims) => Subject::User(&claims.sub),

@@ -1,13 +1,13 @@
 //! RFC 9113, 3 to 5: preface, frames, and the states of a stream.
 
-use super::{Case, Want, case, wire::*};
+use super::{Case, Expected, case, wire::*};
 
-const OK: Want = Want::Exactly(Seen::Status(200));
-const PONG: Want = Want::Exactly(Seen::Pong);
-const CONNECTION: Want = Want::ConnectionError(&[PROTOCOL]);
-const CLOSED: Want = Want::StreamError(&[STREAM_CLOSED]);
+const OK: Expected = Expected::Exactly(Reaction::Status(200));
+const PONG: Expected = Expected::Exactly(Reaction::Pong);
+const CONNECTION: Expected = Expected::ConnectionError(&[PROTOCOL]);
+const CLOSED: Expected = Expected::StreamError(&[STREAM_CLOSED]);
 /// A CONTINUATION without HEADERS is an error of its own, too.
-const CLOSED_OR_PROTOCOL: Want = Want::StreamError(&[STREAM_CLOSED, PROTOCOL]);
+const CLOSED_OR_PROTOCOL: Expected = Expected::StreamError(&[STREAM_CLOSED, PROTOCOL]);
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = layout();
@@ -40,13 +40,13 @@ fn layout() -> Vec<Case> {
         case(
             "3.4/1",
             "the preface: the first frame of the server is SETTINGS",
-            Want::Exactly(Seen::Settings),
+            Expected::Exactly(Reaction::Settings),
             &[PREFACE.to_vec(), settings(&[])],
         ),
         case(
             "3.4/2",
             "a preface that is none",
-            Want::ConnectionError(&[PROTOCOL]),
+            Expected::ConnectionError(&[PROTOCOL]),
             &[b"INVALID CONNECTION PREFACE\r\n\r\n".to_vec()],
         ),
         case(
@@ -71,19 +71,19 @@ fn layout() -> Vec<Case> {
         case(
             "4.2/2",
             "DATA of more than SETTINGS_MAX_FRAME_SIZE",
-            Want::StreamError(&[FRAME_SIZE]),
+            Expected::StreamError(&[FRAME_SIZE]),
             &[post(1), frame(DATA, END_STREAM, 1, &[b'x'; (1 << 14) + 1])],
         ),
         case(
             "4.2/3",
             "HEADERS of more than SETTINGS_MAX_FRAME_SIZE",
-            Want::ConnectionError(&[FRAME_SIZE]),
+            Expected::ConnectionError(&[FRAME_SIZE]),
             &[frame(HEADERS, WHOLE, 1, &[0; (1 << 14) + 1])],
         ),
         case(
             "4.3/1",
             "an invalid header block",
-            Want::ConnectionError(&[COMPRESSION]),
+            Expected::ConnectionError(&[COMPRESSION]),
             &[frame(HEADERS, WHOLE, 1, &[0x40])],
         )
         .code(PROTOCOL),
@@ -135,8 +135,9 @@ fn half_closed() -> Vec<Case> {
 }
 
 fn closed() -> Vec<Case> {
-    let after =
-        |id, what, want, more: &[Vec<u8>]| case(id, what, want, &[get(1)]).then(Seen::End(1), more);
+    let after = |id, what, want, more: &[Vec<u8>]| {
+        case(id, what, want, &[get(1)]).then(Reaction::End(1), more)
+    };
     vec![
         case(
             "5.1/8",
@@ -186,19 +187,19 @@ fn identifiers() -> Vec<Case> {
         case(
             "5.1.2",
             "more streams than SETTINGS_MAX_CONCURRENT_STREAMS",
-            Want::StreamError(&[PROTOCOL, REFUSED]),
+            Expected::StreamError(&[PROTOCOL, REFUSED]),
             &many,
         ),
         case(
             "5.3.1/1",
             "HEADERS that depend on their own stream (RFC 7540)",
-            Want::StreamError(&[PROTOCOL]),
+            Expected::StreamError(&[PROTOCOL]),
             &[frame(HEADERS, WHOLE | WITH_PRIORITY, 1, &self_dependent)],
         ),
         case(
             "5.3.1/2",
             "PRIORITY that depends on its own stream (RFC 7540)",
-            Want::StreamError(&[PROTOCOL]),
+            Expected::StreamError(&[PROTOCOL]),
             &[frame(PRIORITY, 0, 1, &priority(1, 9)), ping()],
         ),
         case(

@@ -1,8 +1,8 @@
 //! Valid use: all of it must be accepted.
 
-use super::{Case, Want, case, wire::*};
+use super::{Case, Expected, case, wire::*};
 
-const OK: Want = Want::Exactly(Seen::Status(200));
+const OK: Expected = Expected::Exactly(Reaction::Status(200));
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = streams();
@@ -36,17 +36,17 @@ fn streams() -> Vec<Case> {
         case(
             "G2/4",
             "RST_STREAM on a half-closed stream, then PING",
-            Want::Exactly(Seen::Pong),
+            Expected::Exactly(Reaction::Pong),
             &[get(1), reset(1, 8), ping()],
         ),
         case(
             "G2/5",
             "PRIORITY on a closed stream, then PING",
-            Want::Exactly(Seen::Pong),
+            Expected::Exactly(Reaction::Pong),
             &[get(1)],
         )
         .then(
-            Seen::End(1),
+            Reaction::End(1),
             &[frame(PRIORITY, 0, 1, &priority(0, 9)), ping()],
         ),
     ]
@@ -68,7 +68,7 @@ fn frames() -> Vec<Case> {
         frames.push(frame(CONTINUATION, END_HEADERS, 1, &block[4 * parts..]));
         frames
     };
-    let pong = Want::Exactly(Seen::Pong);
+    let pong = Expected::Exactly(Reaction::Pong);
     let ping = || frame(PING, 0, 0, b"quartet!");
     vec![
         case("G3.1/1", "DATA", OK, &[post(1), data(END_STREAM, b"test")]),
@@ -132,14 +132,14 @@ fn frames() -> Vec<Case> {
         case(
             "G3.5",
             "SETTINGS",
-            Want::Exactly(Seen::SettingsAck),
+            Expected::Exactly(Reaction::SettingsAck),
             &[settings(&[(3, 100)])],
         ),
         case("G3.7", "PING", pong, &[ping()]),
         case(
             "G3.8",
             "GOAWAY: the connection may end",
-            Want::ConnectionError(&[0]),
+            Expected::ConnectionError(&[0]),
             &[frame(GOAWAY, 0, 0, &[0; 8])],
         ),
         case(

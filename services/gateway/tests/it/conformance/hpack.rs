@@ -1,8 +1,8 @@
 //! RFC 7541: what a decoder must refuse.
 
-use super::{Case, Want, case, wire::*};
+use super::{Case, Expected, case, wire::*};
 
-const COMPRESSED: Want = Want::ConnectionError(&[COMPRESSION]);
+const COMPRESSED: Expected = Expected::ConnectionError(&[COMPRESSION]);
 
 /// A request whose head ends with these bytes.
 fn ending(id: &'static str, what: &'static str, end: &[u8]) -> Case {
@@ -68,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "H6.3/2",
             "a table of the size that the server announced",
-            Want::Exactly(Seen::Status(200)),
+            Expected::Exactly(Reaction::Status(200)),
             &start(&[0x3f, 0xe1, 0x1f]),
         )
         .with(&[(HEADER_TABLE_SIZE, 0)]),

@@ -1,6 +1,6 @@
 //! RFC 9113, 8: requests in HTTP/2.
 
-use super::{Case, Want, case, wire::*};
+use super::{Case, Expected, case, wire::*};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = fields_of_requests();
@@ -15,7 +15,7 @@ fn with(id: &'static str, what: &'static str, more: &[(&str, &str)]) -> Case {
     case(
         id,
         what,
-        Want::Malformed,
+        Expected::Malformed,
         &[frame(HEADERS, WHOLE, 1, &block)],
     )
 }
@@ -26,7 +26,7 @@ fn of(id: &'static str, what: &'static str, list: &[(&str, &str)]) -> Case {
     case(
         id,
         what,
-        Want::Malformed,
+        Expected::Malformed,
         &[frame(HEADERS, WHOLE, 1, &block)],
     )
 }
@@ -36,7 +36,7 @@ fn fields_of_requests() -> Vec<Case> {
         case(
             "8.1",
             "a second HEADERS without END_STREAM",
-            Want::Malformed,
+            Expected::Malformed,
             &[
                 post(1),
                 frame(HEADERS, END_HEADERS, 1, &fields(&[("x", "1")])),
@@ -97,11 +97,11 @@ fn pseudo_headers() -> Vec<Case> {
         case(
             "8.3/3",
             "a pseudo-header in trailers",
-            Want::Malformed,
+            Expected::Malformed,
             &trailers(":method"),
         )
         .differs(
-            Seen::Status(200),
+            Reaction::Status(200),
             "differs: trailers are not forwarded, so h2's leniency has no effect",
         ),
         of(
@@ -165,13 +165,13 @@ fn bodies() -> Vec<Case> {
         case(
             "8.1.1/1",
             "`content-length` that is not that of DATA",
-            Want::Malformed,
+            Expected::Malformed,
             &[head("1"), frame(DATA, END_STREAM, 1, b"test")],
         ),
         case(
             "8.1.1/2",
             "`content-length` that is not the sum of several DATA",
-            Want::Malformed,
+            Expected::Malformed,
             &[
                 head("1"),
                 frame(DATA, 0, 1, b"test"),
@@ -181,13 +181,13 @@ fn bodies() -> Vec<Case> {
         case(
             "8.1.1/3",
             "`content-length` of more than DATA",
-            Want::Malformed,
+            Expected::Malformed,
             &[head("9"), frame(DATA, END_STREAM, 1, b"test")],
         ),
         case(
             "8.1.1/4",
             "`content-length` twice",
-            Want::Malformed,
+            Expected::Malformed,
             &[
                 frame(
                     HEADERS,
@@ -201,7 +201,7 @@ fn bodies() -> Vec<Case> {
         case(
             "8.4",
             "PUSH_PROMISE from a client",
-            Want::ConnectionError(&[PROTOCOL]),
+            Expected::ConnectionError(&[PROTOCOL]),
             &[post(1), frame(PUSH_PROMISE, END_HEADERS, 1, &promise)],
         ),
     ]

@@ -1,5 +1,5 @@
 //! What the standards demand, as tables: the cases of h2spec, and requests that two servers could
-//! read differently. The results stand in docs/conformance.md, which this test compares;
+//! read differently. The results are in docs/conformance.md, which this test compares;
 //! `QUARTET_WRITE_CONFORMANCE=1` writes it.
 
 #![expect(clippy::too_many_lines, reason = "tables")]
@@ -18,7 +18,7 @@ use std::{fmt::Write as _, fs, path::Path, sync::Mutex};
 use futures_util::{StreamExt as _, stream};
 
 use crate::support::{Gateway, echo, route, serve, upstream};
-use wire::{PREFACE, PROTOCOL, Peer, Seen, frame, settings};
+use wire::{PREFACE, PROTOCOL, Peer, Reaction, frame, settings};
 
 const WRITE: &str = "QUARTET_WRITE_CONFORMANCE";
 /// Connections at a time.
@@ -32,22 +32,22 @@ struct Case {
     /// Settings that the client starts with.
     settings: &'static [(u16, u32)],
     steps: Vec<Step>,
-    want: Want,
+    want: Expected,
     /// The code that a connection ends with, where another one is demanded. Its end is enough for
     /// h2spec.
     code: Option<u32>,
-    differs: Option<(Seen, &'static str)>,
+    differs: Option<(Reaction, &'static str)>,
 }
 
 enum Step {
     Send(Vec<u8>),
     /// Reads until this.
-    Until(Seen),
+    Until(Reaction),
 }
 
 /// What is demanded.
 #[derive(Clone, Copy)]
-enum Want {
+enum Expected {
     /// GOAWAY with one of these codes, or the end of the connection.
     ConnectionError(&'static [u32]),
     /// `RST_STREAM` or GOAWAY with one of these codes, or the end of the connection.
@@ -55,10 +55,10 @@ enum Want {
     /// As `StreamError` with `PROTOCOL_ERROR`, or a response that says so (RFC 9113, 8.1.1).
     Malformed,
     /// Exactly this.
-    Exactly(Seen),
+    Exactly(Reaction),
 }
 
-fn case(id: &'static str, what: &'static str, want: Want, frames: &[Vec<u8>]) -> Case {
+fn case(id: &'static str, what: &'static str, want: Expected, frames: &[Vec<u8>]) -> Case {
     Case {
         id,
         what,
@@ -77,7 +77,7 @@ impl Case {
     }
 
     /// Waits for this, and sends more.
-    fn then(mut self, seen: Seen, frames: &[Vec<u8>]) -> Self {
+    fn then(mut self, seen: Reaction, frames: &[Vec<u8>]) -> Self {
         self.steps.push(Step::Until(seen));
         self.steps.push(Step::Send(frames.concat()));
         self
@@ -89,22 +89,22 @@ impl Case {
     }
 
     /// What happens instead, and why.
-    fn differs(mut self, seen: Seen, why: &'static str) -> Self {
+    fn differs(mut self, seen: Reaction, why: &'static str) -> Self {
         self.differs = Some((seen, why));
         self
     }
 
     /// # Errors
     /// What was seen instead of what is expected.
-    async fn run(&self, gateway: &Gateway) -> Result<(), Seen> {
+    async fn run(&self, gateway: &Gateway) -> Result<(), Reaction> {
         let mut peer = Peer::connect(gateway).await;
         // Cases of the preface itself send their own.
         if !self.id.starts_with("3.4") {
             let start = [PREFACE, &settings(self.settings)].concat();
             peer.send(&start).await;
-            until(&mut peer, Seen::Settings).await?;
+            until(&mut peer, Reaction::Settings).await?;
             peer.send(&frame(wire::SETTINGS, wire::ACK, 0, &[])).await;
-            until(&mut peer, Seen::SettingsAck).await?;
+            until(&mut peer, Reaction::SettingsAck).await?;
         }
         for step in &self.steps {
             match step {
@@ -123,8 +123,8 @@ impl Case {
                 return Ok(());
             }
             match seen {
-                Seen::GoAway(sent) => code = Some(sent),
-                Seen::Closed | Seen::Nothing => return Err(seen),
+                Reaction::GoAway(sent) => code = Some(sent),
+                Reaction::Closed | Reaction::Nothing => return Err(seen),
                 _ => {}
             }
         }
@@ -140,28 +140,31 @@ impl Case {
     }
 }
 
-async fn until(peer: &mut Peer, awaited: Seen) -> Result<(), Seen> {
+async fn until(peer: &mut Peer, awaited: Reaction) -> Result<(), Reaction> {
     loop {
         match peer.see().await {
             seen if seen == awaited => return Ok(()),
-            seen @ (Seen::Closed | Seen::Nothing | Seen::GoAway(_)) => return Err(seen),
+            seen @ (Reaction::Closed | Reaction::Nothing | Reaction::GoAway(_)) => {
+                return Err(seen);
+            }
             _ => {}
         }
     }
 }
 
-impl Want {
-    fn is_met(self, seen: Seen) -> bool {
+impl Expected {
+    fn is_met(self, seen: Reaction) -> bool {
         match (self, seen) {
-            (Self::ConnectionError(codes), Seen::GoAway(code))
-            | (Self::StreamError(codes), Seen::GoAway(code) | Seen::Reset(code)) => {
+            (Self::ConnectionError(codes), Reaction::GoAway(code))
+            | (Self::StreamError(codes), Reaction::GoAway(code) | Reaction::Reset(code)) => {
                 codes.contains(&code)
             }
-            (Self::Malformed, Seen::GoAway(code) | Seen::Reset(code)) => code == PROTOCOL,
-            (Self::Malformed, Seen::Status(status)) => status == 400,
-            (Self::ConnectionError(_) | Self::StreamError(_) | Self::Malformed, Seen::Closed) => {
-                true
-            }
+            (Self::Malformed, Reaction::GoAway(code) | Reaction::Reset(code)) => code == PROTOCOL,
+            (Self::Malformed, Reaction::Status(status)) => status == 400,
+            (
+                Self::ConnectionError(_) | Self::StreamError(_) | Self::Malformed,
+                Reaction::Closed,
+            ) => true,
             (Self::Exactly(wanted), seen) => wanted == seen,
             _ => false,
         }

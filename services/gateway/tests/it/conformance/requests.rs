@@ -102,7 +102,7 @@ async fn assert_refusals_are_problems(gateway: &Gateway, responses: &[RawRespons
         })
         .await;
     }
-    let metrics = gateway.admin("/metrics").await.text().await.unwrap();
+    let metrics = gateway.metrics().await;
     let counted: f64 = metrics
         .lines()
         .filter(|line| {

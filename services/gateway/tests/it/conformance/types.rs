@@ -1,11 +1,11 @@
 //! RFC 9113, 6 and 7: each type of frame, and codes of errors.
 
-use super::{Case, Want, case, wire::*};
+use super::{Case, Expected, case, wire::*};
 
-const OK: Want = Want::Exactly(Seen::Status(200));
-const PONG: Want = Want::Exactly(Seen::Pong);
-const CONNECTION: Want = Want::ConnectionError(&[PROTOCOL]);
-const SIZE: Want = Want::ConnectionError(&[FRAME_SIZE]);
+const OK: Expected = Expected::Exactly(Reaction::Status(200));
+const PONG: Expected = Expected::Exactly(Reaction::Pong);
+const CONNECTION: Expected = Expected::ConnectionError(&[PROTOCOL]);
+const SIZE: Expected = Expected::ConnectionError(&[FRAME_SIZE]);
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = messages();
@@ -41,7 +41,7 @@ fn messages() -> Vec<Case> {
         case(
             "6.1/2",
             "DATA on a stream that is not open",
-            Want::StreamError(&[STREAM_CLOSED]),
+            Expected::StreamError(&[STREAM_CLOSED]),
             &[get(1), frame(DATA, END_STREAM, 1, b"test")],
         ),
         case(
@@ -83,7 +83,7 @@ fn streams() -> Vec<Case> {
         case(
             "6.3/2",
             "PRIORITY of four bytes",
-            Want::StreamError(&[FRAME_SIZE]),
+            Expected::StreamError(&[FRAME_SIZE]),
             &[frame(PRIORITY, 0, 1, &[0; 4])],
         )
         .code(PROTOCOL),
@@ -140,7 +140,7 @@ fn configuration() -> Vec<Case> {
         case(
             "6.5.2/2",
             "SETTINGS_INITIAL_WINDOW_SIZE of 2^31",
-            Want::ConnectionError(&[FLOW_CONTROL]),
+            Expected::ConnectionError(&[FLOW_CONTROL]),
             &[settings(&[(INITIAL_WINDOW, 1 << 31)])],
         )
         .code(PROTOCOL),
@@ -165,14 +165,14 @@ fn configuration() -> Vec<Case> {
         case(
             "6.5.3/1",
             "one setting twice: the last value counts",
-            Want::Exactly(Seen::Data(1)),
+            Expected::Exactly(Reaction::Data(1)),
             &[settings(&[(INITIAL_WINDOW, 100), (INITIAL_WINDOW, 1)])],
         )
-        .then(Seen::SettingsAck, &[get(1)]),
+        .then(Reaction::SettingsAck, &[get(1)]),
         case(
             "6.5.3/2",
             "SETTINGS are acknowledged",
-            Want::Exactly(Seen::SettingsAck),
+            Expected::Exactly(Reaction::SettingsAck),
             &[settings(&[])],
         ),
     ]
@@ -210,7 +210,7 @@ fn connection() -> Vec<Case> {
         case(
             "7/1",
             "GOAWAY with an unknown code: the connection may end",
-            Want::ConnectionError(&[0, 0xff]),
+            Expected::ConnectionError(&[0, 0xff]),
             &[frame(GOAWAY, 0, 0, &unknown_code)],
         ),
         case(
@@ -234,7 +234,7 @@ fn windows() -> Vec<Case> {
         case(
             "6.9/2",
             "WINDOW_UPDATE by 0, stream",
-            Want::StreamError(&[PROTOCOL]),
+            Expected::StreamError(&[PROTOCOL]),
             &[post(1), window_update(1, 0)],
         ),
         case(
@@ -247,45 +247,45 @@ fn windows() -> Vec<Case> {
         case(
             "6.9.1/1",
             "a window of one byte",
-            Want::Exactly(Seen::Data(1)),
+            Expected::Exactly(Reaction::Data(1)),
             &[get(1)],
         )
         .with(&[(INITIAL_WINDOW, 1)]),
         case(
             "6.9.1/2",
             "a window above 2^31-1, connection",
-            Want::ConnectionError(&[FLOW_CONTROL]),
+            Expected::ConnectionError(&[FLOW_CONTROL]),
             &[window_update(0, MOST), window_update(0, MOST)],
         ),
         case(
             "6.9.1/3",
             "a window above 2^31-1, stream",
-            Want::StreamError(&[FLOW_CONTROL]),
+            Expected::StreamError(&[FLOW_CONTROL]),
             &[post(1), window_update(1, MOST), window_update(1, MOST)],
         ),
         case(
             "6.9.2/1",
             "the initial window grows after HEADERS",
-            Want::Exactly(Seen::Data(1)),
+            Expected::Exactly(Reaction::Data(1)),
             &[get(1)],
         )
         .with(&[(INITIAL_WINDOW, 0)])
-        .then(Seen::Status(200), &[settings(&[(INITIAL_WINDOW, 1)])]),
+        .then(Reaction::Status(200), &[settings(&[(INITIAL_WINDOW, 1)])]),
         case(
             "6.9.2/2",
             "a window becomes negative",
-            Want::Exactly(Seen::Data(1)),
+            Expected::Exactly(Reaction::Data(1)),
             &[get(1)],
         )
         .with(&[(INITIAL_WINDOW, 3)])
         .then(
-            Seen::Data(3),
+            Reaction::Data(3),
             &[settings(&[(INITIAL_WINDOW, 2)]), window_update(1, 2)],
         ),
         case(
             "6.9.2/3",
             "an initial window above 2^31-1",
-            Want::ConnectionError(&[FLOW_CONTROL]),
+            Expected::ConnectionError(&[FLOW_CONTROL]),
             &[settings(&[(INITIAL_WINDOW, 1 << 31)])],
         )
         .code(PROTOCOL),

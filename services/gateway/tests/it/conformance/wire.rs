@@ -109,7 +109,7 @@ pub(super) fn post(stream: u32) -> Vec<u8> {
 
 /// What the gateway did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Reaction {
     GoAway(u32),
     Reset(u32),
     /// The head of a response.
@@ -130,7 +130,7 @@ pub(super) struct Peer {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// Of a frame that means two things.
-    next: Option<Seen>,
+    next: Option<Reaction>,
 }
 
 impl Peer {
@@ -148,14 +148,14 @@ impl Peer {
     }
 
     /// What happens next.
-    pub(super) async fn see(&mut self) -> Seen {
+    pub(super) async fn see(&mut self) -> Reaction {
         if let Some(next) = self.next.take() {
             return next;
         }
         loop {
             let seen = match timeout(SILENCE, self.frame()).await {
-                Err(_) => return Seen::Nothing,
-                Ok(None) => return Seen::Closed,
+                Err(_) => return Reaction::Nothing,
+                Ok(None) => return Reaction::Closed,
                 Ok(Some(frame)) => self.meaning(&frame),
             };
             if let Some(seen) = seen {
@@ -164,7 +164,7 @@ impl Peer {
         }
     }
 
-    fn meaning(&mut self, frame: &Frame) -> Option<Seen> {
+    fn meaning(&mut self, frame: &Frame) -> Option<Reaction> {
         let code = |at: usize| {
             let four = frame.payload.get(at..at + 4).unwrap().try_into();
             u32::from_be_bytes(four.unwrap())
@@ -172,18 +172,18 @@ impl Peer {
         let acknowledges = frame.flags & ACK != 0;
         let ends = frame.flags & END_STREAM != 0;
         let seen = match frame.kind {
-            GOAWAY => Seen::GoAway(code(4)),
-            RST_STREAM => Seen::Reset(code(0)),
-            HEADERS => Seen::Status(status(&frame.payload)),
-            DATA if frame.payload.is_empty() && ends => return Some(Seen::End(frame.stream)),
-            DATA => Seen::Data(frame.payload.len()),
-            PING if acknowledges => Seen::Pong,
-            SETTINGS if acknowledges => Seen::SettingsAck,
-            SETTINGS => Seen::Settings,
+            GOAWAY => Reaction::GoAway(code(4)),
+            RST_STREAM => Reaction::Reset(code(0)),
+            HEADERS => Reaction::Status(status(&frame.payload)),
+            DATA if frame.payload.is_empty() && ends => return Some(Reaction::End(frame.stream)),
+            DATA => Reaction::Data(frame.payload.len()),
+            PING if acknowledges => Reaction::Pong,
+            SETTINGS if acknowledges => Reaction::SettingsAck,
+            SETTINGS => Reaction::Settings,
             _ => return None,
         };
         if ends && matches!(frame.kind, HEADERS | DATA) {
-            self.next = Some(Seen::End(frame.stream));
+            self.next = Some(Reaction::End(frame.stream));
         }
         Some(seen)
     }

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quartet_testing::metrics::assert_documented;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -125,9 +126,16 @@ impl Gateway {
         client().get(url).send().await.unwrap()
     }
 
+    /// All metrics, as docs/metrics.md describes them.
+    pub(crate) async fn metrics(&self) -> String {
+        let text = self.admin("/metrics").await.text().await.unwrap();
+        assert_documented(&text);
+        text
+    }
+
     /// The value of a metric; 0 if it does not exist.
     pub(crate) async fn metric(&self, start: &str) -> f64 {
-        let text = self.admin("/metrics").await.text().await.unwrap();
+        let text = self.metrics().await;
         text.lines()
             .find(|line| line.starts_with(start))
             .and_then(|line| line.rsplit(' ').next()?.parse().ok())
@@ -136,7 +144,7 @@ impl Gateway {
 
     /// As `metric`, for what is counted.
     pub(crate) async fn count(&self, start: &str) -> usize {
-        let text = self.admin("/metrics").await.text().await.unwrap();
+        let text = self.metrics().await;
         let line = text.lines().find(|line| line.starts_with(start));
         line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }

@@ -1,8 +1,8 @@
 //! What feeds hold for watchers that have not read it yet, bounded in bytes for the whole replica.
 //!
 //! A batch is shared by the watchers of its link and counted until the last of them has read it. When
-//! a new one does not fit, the oldest are given up, whichever link they belong to: a watcher that
-//! comes to one of them has been too slow and misses it. Without the bound, a few clients that do not
+//! a new one does not fit, the oldest are evicted, whichever link they belong to: a watcher that
+//! reaches an evicted one has been too slow and misses it. Without the bound, a few clients that do not
 //! read, each on a busy link, would hold as much as all those links have clicks.
 
 use std::{
@@ -49,7 +49,7 @@ impl Backlog {
         }))
     }
 
-    /// Counts a batch, and gives up the oldest ones until it fits. A batch that is larger than all the
+    /// Counts a batch, and evicts the oldest ones until it fits. A batch that is larger than all the
     /// backlog is kept alone.
     pub(super) fn add(&self, rows: Vec<WatchedRow>) -> Arc<Batch> {
         let bytes = rows.iter().map(size).sum();
@@ -58,7 +58,7 @@ impl Backlog {
             && let Some(oldest) = queue.pop_front()
         {
             if let Some(batch) = oldest.upgrade() {
-                batch.give_up();
+                batch.evict();
             }
         }
         self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -90,7 +90,7 @@ impl Batch {
         lock(&self.rows).clone()
     }
 
-    fn give_up(&self) {
+    fn evict(&self) {
         if lock(&self.rows).take().is_some() {
             self.backlog.subtract(self);
         }
@@ -99,7 +99,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.give_up();
+        self.evict();
         self.backlog.0.batches.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_batches_are_given_up() {
+    fn the_oldest_batches_are_evicted() {
         let one = rows(1).iter().map(size).sum::<usize>();
         let backlog = Backlog::new(10 * one);
         let held: Vec<_> = (0..25).map(|_| backlog.add(rows(2))).collect();

@@ -12,9 +12,9 @@
 //! - One lookup runs per slug, however many requests wait for it, and it ends even if they do not wait.
 //!   The number of lookups is bounded, and so is the wait of a request.
 //! - An edit on this replica is visible to the next request: `forget` runs before the mutation
-//!   returns. Edits on other replicas arrive by `NOTIFY`; the soft life bounds the staleness when one
-//!   is lost. After a gap in the notifications every link is outdated (`forget_all`), not forgotten:
-//!   Postgres may be gone again.
+//!   returns, and no request joins a lookup that began before it. Edits on other replicas arrive by
+//!   `NOTIFY`; the soft life bounds the staleness when one is lost. After a gap in the notifications
+//!   every link is outdated (`forget_all`), not forgotten: Postgres may be gone again.
 //! - A lookup that was under way during an edit leaves nothing stale behind. It may have read the row
 //!   from before the edit and would cache it after `forget` has run. So every edit increments a
 //!   counter, and a lookup whose counter has changed is repeated or not cached:
@@ -80,12 +80,22 @@ struct Inner {
     soft_ms: i64,
     hard_ms: i64,
     connection_wait: Duration,
-    known: Cache<ShortUrl, Arc<Entry>>,
+    known: Cache<ShortUrl, Arc<CachedRoute>>,
     unknown: Cache<ShortUrl, ()>,
     /// How often edits may have been missed. Links that were read before the last time are outdated.
     gaps: AtomicU64,
     edits: Edits,
-    loads: Mutex<HashMap<ShortUrl, Load>>,
+    loads: Mutex<Loads>,
+}
+
+/// The lookups that requests may join.
+#[derive(Debug, Default)]
+struct Loads {
+    by_url: HashMap<ShortUrl, (u64, Load)>,
+    /// All that run, joined or not.
+    running: usize,
+    /// How many there have been; each is known by its number.
+    begun: u64,
 }
 
 /// A link as it is cached.
@@ -101,32 +111,38 @@ pub(crate) struct Route {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedRoute {
     route: Arc<Route>,
-    read: Read,
+    read: ReadMark,
     /// When it was last tried to read the link again.
     tried_at: AtomicI64,
 }
 
 /// The moment before a link was read.
 #[derive(Clone, Copy, Debug)]
-struct Read {
+struct ReadMark {
     at: i64,
     gaps: u64,
     edits: u64,
 }
 
-enum Found {
+enum CacheLookup {
     Fresh(Arc<Route>),
-    /// Whether this request is the one that reads the link again.
-    Aging(Arc<Route>, bool),
-    Outdated(Arc<Route>, bool),
+    /// `claimed`: this request is the one that reads the link again.
+    Aging {
+        route: Arc<Route>,
+        claimed: bool,
+    },
+    Outdated {
+        route: Arc<Route>,
+        claimed: bool,
+    },
     Unknown,
     Missing,
 }
 
-type Loaded = Result<Option<Arc<Route>>, LoadError>;
-type Load = Shared<BoxFuture<'static, Loaded>>;
+type LoadResult = Result<Option<Arc<Route>>, LoadError>;
+type Load = Shared<BoxFuture<'static, LoadResult>>;
 
 #[derive(Clone, Debug)]
 enum LoadError {
@@ -142,7 +158,7 @@ impl RedirectCache {
         metrics: LinksMetrics,
     ) -> Self {
         let hard_life = Duration::from_secs(settings.cache_keep_seconds);
-        let known = Cache::<ShortUrl, Arc<Entry>>::builder()
+        let known = Cache::<ShortUrl, Arc<CachedRoute>>::builder()
             .max_capacity(settings.cache_bytes)
             .weigher(|url, entry| {
                 let bytes = url.as_ref().slug.len() + entry.route.target.len() + ENTRY_BYTES;
@@ -173,6 +189,7 @@ impl RedirectCache {
     /// Forgets a slug whose link was created, changed or deleted.
     pub(crate) fn forget(&self, url: ShortUrlRef<'_>) {
         self.0.edits.record(url);
+        self.0.loads().by_url.remove(&url.to_owned());
         self.0.unknown.invalidate(&url);
         self.0.known.invalidate(&url);
     }
@@ -181,6 +198,7 @@ impl RedirectCache {
     pub(crate) fn forget_all(&self) {
         self.0.gaps.fetch_add(1, Ordering::AcqRel);
         self.0.edits.record_all();
+        self.0.loads().by_url.clear();
         self.0.unknown.invalidate_all();
     }
 
@@ -202,21 +220,23 @@ impl RedirectCache {
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Route>>, Error> {
         match self.0.find(url, now.timestamp_millis()) {
-            Found::Fresh(route) | Found::Aging(route, false) => Ok(Some(route)),
-            Found::Aging(route, true) => {
-                // Runs on its own.
-                drop(self.load(url));
+            CacheLookup::Fresh(route) => Ok(Some(route)),
+            CacheLookup::Aging { route, claimed } => {
+                if claimed {
+                    // Runs on its own.
+                    drop(self.load(url));
+                }
                 Ok(Some(route))
             }
-            Found::Outdated(route, is_first) => {
-                if is_first && let Ok(loaded) = within(REFRESH_WAIT, self.load(url)).await {
+            CacheLookup::Outdated { route, claimed } => {
+                if claimed && let Ok(loaded) = within(REFRESH_WAIT, self.load(url)).await {
                     return Ok(loaded);
                 }
                 self.0.metrics.redirects_outdated.inc();
                 Ok(Some(route))
             }
-            Found::Unknown => Ok(None),
-            Found::Missing => {
+            CacheLookup::Unknown => Ok(None),
+            CacheLookup::Missing => {
                 let limit = self.0.connection_wait + LOAD_WAIT;
                 within(limit, self.load(url)).await.map_err(Error::from)
             }
@@ -227,56 +247,66 @@ impl RedirectCache {
     fn load(&self, url: ShortUrlRef<'_>) -> Load {
         let url = url.to_owned();
         let mut loads = self.0.loads();
-        if let Some(load) = loads.get(&url) {
+        if let Some((_, load)) = loads.by_url.get(&url) {
             return load.clone();
         }
-        if loads.len() >= MAX_LOADS {
+        if loads.running >= MAX_LOADS {
             let busy = LoadError::Database(Arc::new(sqlx::Error::PoolTimedOut));
             return async { Err(busy) }.boxed().shared();
         }
         // A task of its own: a request that is dropped leaves the others their answer.
-        let task = tokio::spawn(load(Arc::clone(&self.0), url.clone()));
+        loads.running += 1;
+        loads.begun += 1;
+        let running = RunningLoad {
+            inner: Arc::clone(&self.0),
+            url: url.clone(),
+            number: loads.begun,
+        };
+        let number = loads.begun;
+        let task = tokio::spawn(load(running));
         let load = async { task.await.unwrap_or(Err(LoadError::Late)) };
         let load = load.boxed().shared();
-        loads.insert(url, load.clone());
+        loads.by_url.insert(url, (number, load.clone()));
         load
     }
 }
 
 impl Inner {
-    fn find(&self, url: ShortUrlRef<'_>, now: i64) -> Found {
+    fn find(&self, url: ShortUrlRef<'_>, now: i64) -> CacheLookup {
         let Some(entry) = self.known.get(&url) else {
             return if self.unknown.contains_key(&url) {
-                Found::Unknown
+                CacheLookup::Unknown
             } else {
-                Found::Missing
+                CacheLookup::Missing
             };
         };
         let route = Arc::clone(&entry.route);
         if self.is_fresh(&entry, now) {
-            return Found::Fresh(route);
+            return CacheLookup::Fresh(route);
         }
         // A clock that was set back makes a route old, not young.
         let age = (now - entry.read.at).abs();
         if age >= self.hard_ms {
-            return Found::Missing;
+            return CacheLookup::Missing;
         }
         if age < 2 * self.soft_ms && entry.read.gaps == self.gaps.load(Ordering::Acquire) {
-            return Found::Aging(route, entry.claim(now));
+            let claimed = entry.claim(now);
+            return CacheLookup::Aging { route, claimed };
         }
-        Found::Outdated(route, entry.claim(now))
+        let claimed = entry.claim(now);
+        CacheLookup::Outdated { route, claimed }
     }
 
-    fn is_fresh(&self, entry: &Entry, now: i64) -> bool {
+    fn is_fresh(&self, entry: &CachedRoute, now: i64) -> bool {
         // A clock that was set back must not make a route fresh for longer.
         (now - entry.read.at).abs() < self.soft_ms
             && entry.read.gaps == self.gaps.load(Ordering::Acquire)
     }
 
     /// Caches what a lookup found, unless an edit has overtaken it.
-    fn keep(&self, url: ShortUrlRef<'_>, read: Read, route: Option<&Arc<Route>>) {
+    fn keep(&self, url: ShortUrlRef<'_>, read: ReadMark, route: Option<&Arc<Route>>) {
         if let Some(route) = route {
-            let entry = Entry {
+            let entry = CachedRoute {
                 route: Arc::clone(route),
                 read,
                 tried_at: AtomicI64::new(read.at),
@@ -293,12 +323,12 @@ impl Inner {
         }
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<ShortUrl, Load>> {
+    fn loads(&self) -> MutexGuard<'_, Loads> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl CachedRoute {
     /// Whether the caller is the one that reads the link again.
     fn claim(&self, now: i64) -> bool {
         let tried_at = self.tried_at.load(Ordering::Relaxed);
@@ -311,25 +341,36 @@ impl Entry {
     }
 }
 
-async fn load(inner: Arc<Inner>, url: ShortUrl) -> Loaded {
-    /// Removed however the lookup ends.
-    struct Running<'a>(&'a Inner, &'a ShortUrl);
-    impl Drop for Running<'_> {
-        fn drop(&mut self) {
-            self.0.loads().remove(self.1);
+/// A lookup, removed however it ends.
+struct RunningLoad {
+    inner: Arc<Inner>,
+    url: ShortUrl,
+    number: u64,
+}
+
+impl Drop for RunningLoad {
+    fn drop(&mut self) {
+        let mut loads = self.inner.loads();
+        loads.running -= 1;
+        // After an edit, another lookup may have its place.
+        let own = loads.by_url.get(&self.url);
+        if own.is_some_and(|(number, _)| *number == self.number) {
+            loads.by_url.remove(&self.url);
         }
     }
-    let _running = Running(&inner, &url);
-    let url = url.as_ref();
+}
+
+async fn load(running: RunningLoad) -> LoadResult {
+    let (inner, url) = (&*running.inner, running.url.as_ref());
     let mut attempts = LOAD_ATTEMPTS;
     loop {
-        let read = Read {
+        let read = ReadMark {
             at: inner.clock.now().timestamp_millis(),
             gaps: inner.gaps.load(Ordering::Acquire),
             edits: inner.edits.of(url),
         };
         inner.metrics.redirect_loads.inc();
-        let row = find(&inner, url).await;
+        let row = find(inner, url).await;
         let row = row.map_err(|error| LoadError::Database(Arc::new(error)))?;
         let route = row.map(|row| Arc::new(Route::from(row)));
         attempts -= 1;
@@ -348,7 +389,7 @@ async fn find(inner: &Inner, url: ShortUrlRef<'_>) -> Result<Option<RedirectRow>
     redirects::by_slug(&mut db, url.domain, url.slug).await
 }
 
-async fn within(limit: Duration, load: Load) -> Loaded {
+async fn within(limit: Duration, load: Load) -> LoadResult {
     let waited = tokio::time::timeout(limit, load).await;
     waited.unwrap_or(Err(LoadError::Late))
 }
@@ -430,7 +471,7 @@ mod tests {
     #[tokio::test]
     async fn the_cache_is_bounded_in_bytes() {
         let cache = cache(1 << 20);
-        let read = Read {
+        let read = ReadMark {
             at: cache.0.clock.now().timestamp_millis(),
             gaps: 0,
             edits: 0,
@@ -450,12 +491,45 @@ mod tests {
         let loads: Vec<Load> = (0..2 * MAX_LOADS)
             .map(|n| cache.load(url(&format!("slug{n}"))))
             .collect();
-        assert_eq!(cache.0.loads().len(), MAX_LOADS);
+        assert_eq!(cache.0.loads().running, MAX_LOADS);
         let started = std::time::Instant::now();
         for load in loads {
             assert!(load.await.is_err());
         }
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert!(cache.0.loads().is_empty());
+        assert!(cache.0.loads().by_url.is_empty());
+        assert_eq!(cache.0.loads().running, 0);
+    }
+
+    #[tokio::test]
+    async fn no_request_joins_a_lookup_from_before_an_edit() {
+        let cache = cache(1 << 20);
+        let before = cache.load(url("slug"));
+        let joined = cache.load(url("slug"));
+        assert!(before.ptr_eq(&joined));
+        cache.forget(url("slug"));
+        let after = cache.load(url("slug"));
+        assert!(!after.ptr_eq(&before));
+        assert_eq!(cache.0.loads().running, 2, "both count");
+        // The end of the first one leaves the second one its place.
+        let place = || {
+            let loads = cache.0.loads();
+            loads
+                .by_url
+                .get(&url("slug").to_owned())
+                .map(|(number, _)| *number)
+        };
+        drop(RunningLoad {
+            inner: Arc::clone(&cache.0),
+            url: url("slug").to_owned(),
+            number: 1,
+        });
+        assert_eq!(place(), Some(2));
+        cache.0.loads().running += 1;
+        cache.forget_all();
+        let last = cache.load(url("slug"));
+        assert!(!last.ptr_eq(&after));
+        assert!(before.await.is_err() && after.await.is_err() && last.await.is_err());
+        assert_eq!((place(), cache.0.loads().running), (None, 0));
     }
 }

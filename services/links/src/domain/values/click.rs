@@ -184,16 +184,16 @@ mod tests {
     #[test]
     fn an_older_reader_does_not_take_a_newer_record_for_one_of_its_own() {
         #[derive(Debug, Deserialize)]
-        enum Old {
+        enum OldRecord {
             #[expect(dead_code, reason = "only whether it can be read is of interest")]
             V1(Click),
         }
         let mut click = plain();
         let mut buffer = [0; MAX_ENCODED_BYTES];
-        assert!(postcard::from_bytes::<Old>(click.encode(&mut buffer)).is_ok());
+        assert!(postcard::from_bytes::<OldRecord>(click.encode(&mut buffer)).is_ok());
         click.dimensions.insert("os".into(), "ios".into());
         let newer = click.encode(&mut buffer);
         // It keeps the log then.
-        assert!(postcard::from_bytes::<Old>(newer).is_err());
+        assert!(postcard::from_bytes::<OldRecord>(newer).is_err());
     }
 }

@@ -29,7 +29,7 @@ fn compile(pattern: &str) -> Regex {
 }
 
 /// Whether a user agent is that of a crawler. Takes some microseconds; see
-/// [`Agents`](crate::domain::replica::agents::Agents).
+/// [`UserAgentCache`](crate::domain::replica::user_agents::UserAgentCache).
 pub(super) fn is_crawler(user_agent: &str) -> bool {
     let rest = EXEMPTIONS.replace_all(user_agent.as_bytes(), &b""[..]);
     CRAWLERS.is_match(&rest)

@@ -93,7 +93,7 @@ impl Slug {
             return Err(Rule::new("invalid_characters", detail));
         }
         if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
-            return Err(Rule::new("reserved", "is a reserved word"));
+            return Err(Rule::new("reserved", "must not be a reserved word"));
         }
         Ok(slug)
     }

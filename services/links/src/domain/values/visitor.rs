@@ -59,7 +59,7 @@ pub(crate) struct Visitor {
 
 /// What a user agent alone says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Agent {
+pub(crate) struct UserAgent {
     pub(crate) device: Device,
     pub(crate) is_crawler: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) struct Agent {
 #[derive(Clone, Debug)]
 pub(crate) struct VisitorKey(Hmac<Sha256>);
 
-impl Agent {
+impl UserAgent {
     pub(crate) fn of(user_agent: &str) -> Self {
         Self {
             device: Device::of(user_agent),
@@ -79,7 +79,7 @@ impl Agent {
 
 impl Visitor {
     /// Without a key the visitor is counted, but cannot be unique.
-    pub(crate) fn new(signals: &Signals<'_>, agent: Agent, key: Option<VisitorKey>) -> Self {
+    pub(crate) fn new(signals: &Signals<'_>, agent: UserAgent, key: Option<VisitorKey>) -> Self {
         let device = agent.device;
         let bot = BotReason::of(signals, agent);
         if signals.opts_out {
@@ -186,7 +186,7 @@ impl BotReason {
         }
     }
 
-    fn of(signals: &Signals<'_>, agent: Agent) -> Option<Self> {
+    fn of(signals: &Signals<'_>, agent: UserAgent) -> Option<Self> {
         if signals.is_head {
             Some(Self::Head)
         } else if signals.is_prefetch {

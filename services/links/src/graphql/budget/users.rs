@@ -21,18 +21,18 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The users of this replica. Clones share the table.
 #[derive(Clone, Debug)]
-pub(crate) struct Users(Arc<Table>);
+pub(crate) struct Users(Arc<UserTable>);
 
 #[derive(Debug)]
-struct Table {
+struct UserTable {
     rate: Rate,
     settings: Settings,
     patience: Duration,
-    users: Mutex<Entries>,
+    users: Mutex<UserEntries>,
 }
 
 #[derive(Debug, Default)]
-struct Entries {
+struct UserEntries {
     by_subject: HashMap<Arc<str>, Arc<User>>,
     swept: Option<Instant>,
 }
@@ -58,7 +58,7 @@ impl Users {
             burst: settings.cost_burst,
             per_second: settings.cost_per_second,
         };
-        Self(Arc::new(Table {
+        Self(Arc::new(UserTable {
             rate,
             settings: settings.clone(),
             patience,
@@ -91,7 +91,7 @@ impl Users {
     }
 }
 
-impl Entries {
+impl UserEntries {
     /// Forgets users that are as a new one would be.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now < swept + SWEEP_INTERVAL) {
@@ -105,7 +105,7 @@ impl Entries {
 }
 
 impl User {
-    fn new(table: &Table, now: Instant) -> Self {
+    fn new(table: &UserTable, now: Instant) -> Self {
         let settings = &table.settings;
         let permits = |count: usize| Arc::new(Semaphore::new(count));
         Self {
@@ -189,7 +189,7 @@ impl User {
             let detail = "too many responses wait for clients of the user that do not read them";
             rate_limited(Duration::from_secs(1)).detail(detail)
         })?;
-        Ok(Bytes::from_owner(Counted {
+        Ok(Bytes::from_owner(CountedText {
             text,
             _permit: permit,
             _user: Arc::clone(self),
@@ -203,14 +203,14 @@ impl User {
 }
 
 /// A text that is counted as long as any part of it is in memory.
-struct Counted {
+struct CountedText {
     text: String,
     _permit: OwnedSemaphorePermit,
     /// Keeps the user in the table: a new entry would count from zero.
     _user: Arc<User>,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedText {
     fn as_ref(&self) -> &[u8] {
         self.text.as_bytes()
     }
@@ -278,6 +278,20 @@ mod tests {
         assert!(user.counted("x".repeat(6000)).await.is_err());
         drop(part);
         user.counted("x".repeat(60_000)).await.unwrap();
+    }
+
+    /// Forgotten meanwhile, the user would have a whole quota of waiting bytes again.
+    #[tokio::test]
+    async fn a_user_is_kept_while_bytes_wait() {
+        let users = users(1);
+        let user = users.get("usr_a").unwrap();
+        let waiting = user.counted("x".repeat(100)).await.unwrap();
+        let part = waiting.slice(..1);
+        drop((user, waiting));
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(users.get_at("usr_b", later(100)).is_err());
+        drop(part);
+        users.get_at("usr_b", later(200)).unwrap();
     }
 
     #[tokio::test]

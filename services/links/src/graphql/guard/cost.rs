@@ -56,7 +56,7 @@ enum State {
 pub(super) struct Costs<'a> {
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
     states: HashMap<&'a Name, State>,
-    variables: &'a Sizes<'a>,
+    variables: &'a VariableSizes<'a>,
     level: usize,
     pub(super) directives: usize,
     /// Selections visited: at most those of the document.
@@ -64,7 +64,7 @@ pub(super) struct Costs<'a> {
 }
 
 impl<'a> Costs<'a> {
-    pub(super) fn new(document: &'a ExecutableDocument, variables: &'a Sizes<'a>) -> Self {
+    pub(super) fn new(document: &'a ExecutableDocument, variables: &'a VariableSizes<'a>) -> Self {
         let fragments = &document.fragments;
         Self {
             fragments,
@@ -84,7 +84,7 @@ impl<'a> Costs<'a> {
         for variable in &operation.variable_definitions {
             self.count_directives(&variable.node.directives)?;
             if let Some(default) = &variable.node.default_value {
-                Size::of(&default.node, MAX_VALUE_LEVELS).within(0)?;
+                ValueSize::of(&default.node, MAX_VALUE_LEVELS).within(0)?;
             }
         }
         let mut cost = self.set(&operation.selection_set.node)?;
@@ -199,14 +199,14 @@ impl<'a> Costs<'a> {
 
 /// The size of a value.
 #[derive(Clone, Copy, Debug)]
-struct Size {
+struct ValueSize {
     /// Values, itself included.
     values: u64,
     /// Levels of lists and objects.
     levels: usize,
 }
 
-impl Size {
+impl ValueSize {
     /// Looks at one level more than `levels`, and no further.
     fn of(value: &ConstValue, levels: usize) -> Self {
         let mut size = Self {
@@ -241,22 +241,22 @@ impl Size {
 
 /// The size of each variable of an operation.
 #[derive(Debug, Default)]
-pub(super) struct Sizes<'a>(HashMap<&'a str, Size>);
+pub(super) struct VariableSizes<'a>(HashMap<&'a str, ValueSize>);
 
-impl<'a> Sizes<'a> {
+impl<'a> VariableSizes<'a> {
     pub(super) fn new(operation: &'a OperationDefinition, given: &Variables) -> Self {
         let size_of = |variable: &'a VariableDefinition| {
             let name = &variable.name.node;
             let default = variable.default_value.as_ref().map(|value| &value.node);
             let value = given.get(name).or(default).unwrap_or(&ConstValue::Null);
-            (name.as_str(), Size::of(value, MAX_VALUE_LEVELS))
+            (name.as_str(), ValueSize::of(value, MAX_VALUE_LEVELS))
         };
         let variables = operation.variable_definitions.iter();
         Self(variables.map(|it| size_of(&it.node)).collect())
     }
 
-    fn get(&self, name: &str) -> Size {
-        let null = Size {
+    fn get(&self, name: &str) -> ValueSize {
+        let null = ValueSize {
             values: 1,
             levels: 0,
         };

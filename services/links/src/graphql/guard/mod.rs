@@ -51,7 +51,7 @@ use quartet_common::problem::Kind;
 
 pub(super) use self::cost::MAX_VALUE_LEVELS;
 use self::{
-    cost::{Cost, CostError, Costs, Sizes},
+    cost::{Cost, CostError, Costs, VariableSizes},
     lexer::LexerError,
     strings::InvalidEscape,
 };
@@ -145,7 +145,7 @@ pub(super) fn check(
 ) -> Result<CheckedDocument, DocumentError> {
     let document = parse(text, limits)?;
     let operation = choose(&document.operations, operation_name)?.clone();
-    let sizes = Sizes::new(&operation.node, variables);
+    let sizes = VariableSizes::new(&operation.node, variables);
     measure(&document, &sizes, limits)?;
     let mut costs = Costs::new(&document, &sizes);
     let inputs = costs.operation(&operation.node)?.inputs;
@@ -222,7 +222,7 @@ fn choose<'a>(
 /// Compares the document with the limits. Returns the number of selections that it visited.
 fn measure(
     document: &ExecutableDocument,
-    variables: &Sizes<'_>,
+    variables: &VariableSizes<'_>,
     limits: &Limits,
 ) -> Result<u64, DocumentError> {
     let fragments = document.fragments.len() as u64;
@@ -333,7 +333,7 @@ mod tests {
             let mut generous = limits();
             (generous.max_nodes, generous.max_root_fields) = (u64::MAX, u64::MAX);
             let document = parse_query(&text).unwrap();
-            let visited = measure(&document, &Sizes::default(), &generous).unwrap();
+            let visited = measure(&document, &VariableSizes::default(), &generous).unwrap();
             assert_eq!(visited, 2 + 2 * fragments as u64, "{fragments} fragments");
         }
         assert_eq!(code(&doubling(22)), "too_many_root_fields");

@@ -12,7 +12,7 @@ use std::{borrow::Cow, iter::Peekable, str::Chars};
 
 const BLOCK_QUOTE: &str = "\"\"\"";
 
-/// A literal with an escape that stands for no character, such as half of a surrogate pair.
+/// A literal with an escape of no character, such as half of a surrogate pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InvalidEscape {
     /// Line and column of the literal, from 1.

@@ -35,7 +35,8 @@ pub(super) struct CreateLinkInput {
 pub(super) struct UpdateLinkInput {
     /// The new target URL, under the rules of `CreateLinkInput.url`. Not null.
     url: MaybeUndefined<String>,
-    /// The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working.
+    /// The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working,
+    /// and its slug stays reserved for the owner.
     /// Not null.
     slug: MaybeUndefined<String>,
     /// The new title, 1 to 200 characters. Null removes it.

@@ -38,8 +38,8 @@ impl Mutation {
         Ok(Link(links::update(context, actor, id, input.into()).await?))
     }
 
-    /// Deletes a link with its counts and clicks. Only its owner can choose its slug again at first. Fails with
-    /// `NOT_FOUND`.
+    /// Deletes a link with its counts and clicks. Its slug stays reserved for its owner, for 90 days by
+    /// default. Fails with `NOT_FOUND`.
     #[graphql(complexity = "WRITE_COST + child_complexity")]
     async fn delete_link(&self, ctx: &Context<'_>, id: ID) -> Result<DeletedLink> {
         let (context, actor) = scope(ctx)?;

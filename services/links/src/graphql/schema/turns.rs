@@ -12,7 +12,7 @@
 //!       --> the turn ends with the event, before its response waits for a client
 //! ```
 //!
-//! A turn that begins must be taken, or everybody waits: the stream of a subscription has to be polled
+//! A turn that begins must be taken, or all subscriptions wait: the stream of a subscription has to be polled
 //! by a task that waits for its client between two events only, never by the connection itself.
 
 use std::sync::Arc;

@@ -7,13 +7,15 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use quartet_auth::{Actor, Permission};
+use quartet_auth::Actor;
 use quartet_common::problem::Problem;
+use quartet_telemetry::{REQUEST, RequestContext};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{request::GraphQlRequest, response::GraphQlResponse, state::GraphQlState};
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::{Meter, User},
@@ -23,9 +25,6 @@ use crate::{
     },
     problems::graphql as problems,
 };
-
-const READ: Permission = Permission::new("links:read");
-const WRITE: Permission = Permission::new("links:write");
 
 /// An operation that may be executed: its document is within the limits, its variables have values,
 /// its actor is known.
@@ -48,11 +47,11 @@ impl Operation {
         actor: &Actor,
         user: Arc<User>,
         state: &GraphQlState,
-    ) -> Result<Self, Rejected> {
+    ) -> Result<Self, RejectedOperation> {
         let settings = &state.app.ctx.config.graphql;
         let invalid = |error| {
             let response = GraphQlResponse::from_document_error(error, settings);
-            Rejected::Document(Box::new(response))
+            RejectedOperation::Document(Box::new(response))
         };
         let meter = Meter::start(user, &request.query, settings)?;
         let name = request.operation_name;
@@ -61,7 +60,7 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
-        actor.require(permission(kind)).map_err(Problem::from)?;
+        auth::require(actor, kind)?;
         let values = Values::new(&checked.operation.node, &variables);
         let values = values.map_err(|error| invalid(error.into()))?;
         validate(&checked, name, variables, state).await?;
@@ -95,11 +94,15 @@ impl Operation {
         let config = Arc::clone(&state.app.ctx.config);
         let schema = state.schema.clone();
         let (kind, meter, request) = (self.kind, self.meter, self.request);
+        // Streams run in tasks that know no request.
+        let context = quartet_telemetry::current_request();
         let begin = async move {
             let settings = &config.graphql;
             match permit(kind, meter.user(), settings).await {
                 Err(problem) => {
-                    let response = GraphQlResponse::from_problem(&problem, settings);
+                    let response = within(context, || {
+                        GraphQlResponse::from_problem(&problem, settings)
+                    });
                     stream::once(future::ready(response)).boxed()
                 }
                 Ok(permit) => schema
@@ -108,8 +111,10 @@ impl Operation {
                         // Held until the stream is dropped.
                         let _ = &permit;
                         let settings = &config.graphql;
-                        outcome(response, kind, &meter, settings).unwrap_or_else(|problem| {
-                            GraphQlResponse::from_problem(&problem, settings)
+                        within(context.clone(), || {
+                            outcome(response, kind, &meter, settings).unwrap_or_else(|problem| {
+                                GraphQlResponse::from_problem(&problem, settings)
+                            })
                         })
                     })
                     .boxed(),
@@ -119,33 +124,37 @@ impl Operation {
     }
 }
 
+/// Makes a response that has the id of its request, in a task that knows no request.
+pub(super) fn within(
+    request: Option<Arc<RequestContext>>,
+    make: impl FnOnce() -> GraphQlResponse,
+) -> GraphQlResponse {
+    match request {
+        Some(request) => REQUEST.sync_scope(request, make),
+        None => make(),
+    }
+}
+
 /// Why an operation is not executed.
-pub(super) enum Rejected {
+pub(super) enum RejectedOperation {
     /// Its document or variables are invalid.
     Document(Box<GraphQlResponse>),
     /// The token or the user's quota does not allow it.
     Refused(Problem),
 }
 
-impl From<Problem> for Rejected {
+impl From<Problem> for RejectedOperation {
     fn from(problem: Problem) -> Self {
         Self::Refused(problem)
     }
 }
 
-impl Rejected {
+impl RejectedOperation {
     pub(super) fn into_response(self, settings: &Settings) -> GraphQlResponse {
         match self {
             Self::Document(response) => *response,
             Self::Refused(problem) => GraphQlResponse::from_problem(&problem, settings),
         }
-    }
-}
-
-fn permission(kind: OperationType) -> Permission {
-    match kind {
-        OperationType::Query | OperationType::Subscription => READ,
-        OperationType::Mutation => WRITE,
     }
 }
 
@@ -182,7 +191,7 @@ async fn validate(
     operation_name: Option<String>,
     variables: Variables,
     state: &GraphQlState,
-) -> Result<(), Rejected> {
+) -> Result<(), RejectedOperation> {
     if checked.is_one_operation_without_variables() {
         return Ok(());
     }
@@ -193,7 +202,7 @@ async fn validate(
     if response.is_err() {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::new(response, settings);
-        return Err(Rejected::Document(Box::new(response)));
+        return Err(RejectedOperation::Document(Box::new(response)));
     }
     let checked = state
         .types
@@ -201,6 +210,6 @@ async fn validate(
     checked.map_err(|error| {
         let settings = &state.app.ctx.config.graphql;
         let response = GraphQlResponse::from_wrong_usage(error, settings);
-        Rejected::Document(Box::new(response))
+        RejectedOperation::Document(Box::new(response))
     })
 }

@@ -15,8 +15,8 @@ use quartet_http::extract::Body;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    execution::{Operation, Rejected},
-    negotiation::{Accept, JsonType},
+    execution::{Operation, RejectedOperation},
+    negotiation::{AcceptedTypes, JsonType},
     openapi::{EVENTS, EXPLORER, RequestErrors, error_codes, executed},
     request::GraphQlRequest,
     response::GraphQlResponse,
@@ -25,6 +25,7 @@ use super::{
     websocket,
 };
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::{Balance, User},
@@ -67,7 +68,7 @@ pub(crate) fn routes() -> OpenApiRouter<GraphQlState> {
     ),
 )]
 async fn post_graphql(State(state): State<GraphQlState>, request: Request) -> Response {
-    let accept = Accept::read(request.headers());
+    let accept = AcceptedTypes::read(request.headers());
     if accept.json.is_none() && !accept.events {
         return not_acceptable().into_response();
     }
@@ -133,7 +134,7 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
             Err(rejection) => websocket::invalid_upgrade(&rejection).into_response(),
         };
     }
-    let accept = Accept::read(&parts.headers);
+    let accept = AcceptedTypes::read(&parts.headers);
     let query = parts.uri.query().unwrap_or_default();
     let has_document =
         url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "query");
@@ -160,17 +161,13 @@ async fn get_graphql(State(state): State<GraphQlState>, request: Request) -> Res
 /// One request and the media types of its response.
 struct Exchange<'a> {
     state: &'a GraphQlState,
-    accept: Accept,
+    accept: AcceptedTypes,
     is_get: bool,
 }
 
 impl Exchange<'_> {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Actor, Response> {
-        let verifier = &self.state.app.base.verifier;
-        let verified = match quartet_auth::bearer_token(headers) {
-            Ok(token) => Actor::from_token(verifier, token).await,
-            Err(error) => Err(error),
-        };
+        let verified = auth::actor(headers, &self.state.app).await;
         verified.map_err(|error| self.reject(&error.into()))
     }
 
@@ -182,8 +179,10 @@ impl Exchange<'_> {
         let prepared = Operation::prepare(request, &actor, Arc::clone(&user), self.state).await;
         let response = match prepared {
             Ok(operation) => self.run(operation, &actor, &user).await,
-            Err(Rejected::Document(response)) => self.write(StatusCode::BAD_REQUEST, &response),
-            Err(Rejected::Refused(problem)) => self.reject(&problem),
+            Err(RejectedOperation::Document(response)) => {
+                self.write(StatusCode::BAD_REQUEST, &response)
+            }
+            Err(RejectedOperation::Refused(problem)) => self.refuse(&problem),
         };
         with_quota(response, user.balance(), &self.state.app.ctx.config.graphql)
     }
@@ -205,17 +204,28 @@ impl Exchange<'_> {
                     Err(_) if kind == OperationType::Mutation => {
                         self.write(StatusCode::OK, &response)
                     }
-                    Err(problem) => self.reject(&problem),
+                    Err(problem) => self.refuse(&problem),
                 },
-                Err(problem) => self.reject(&problem),
+                Err(problem) => self.refuse(&problem),
             },
             _ if self.accept.events => sse::respond(operation, actor, Arc::clone(user), self.state),
             _ => self.reject(&stream_needed()),
         }
     }
 
-    /// Writes a problem because of which the request is not executed. Its status is that of the
-    /// problem, with `application/json` too.
+    /// Writes a problem with what a well-formed request asks for, such as its cost, as one with the
+    /// document; any other one as `reject` does.
+    fn refuse(&self, problem: &Problem) -> Response {
+        if problem.kind.status != StatusCode::BAD_REQUEST {
+            return self.reject(problem);
+        }
+        let settings = &self.state.app.ctx.config.graphql;
+        let response = GraphQlResponse::from_problem(problem, settings);
+        self.write(StatusCode::BAD_REQUEST, &response)
+    }
+
+    /// Writes a problem with who asks, how, or when. Its status is that of the problem, with
+    /// `application/json` too.
     fn reject(&self, problem: &Problem) -> Response {
         let settings = &self.state.app.ctx.config.graphql;
         let body = GraphQlResponse::from_problem(problem, settings);

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 
 /// What the client accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Accept {
+pub(super) struct AcceptedTypes {
     pub(super) json: Option<JsonType>,
     pub(super) events: bool,
     pub(super) html: bool,
@@ -28,7 +28,7 @@ impl JsonType {
     }
 }
 
-impl Accept {
+impl AcceptedTypes {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let values: Vec<&str> = headers
             .get_all(header::ACCEPT)
@@ -88,7 +88,7 @@ mod tests {
 
     fn read(accept: Option<&str>) -> (Option<JsonType>, bool, bool) {
         let headers = accept.map(|value| (header::ACCEPT, value.parse().unwrap()));
-        let accepted = Accept::read(&headers.into_iter().collect());
+        let accepted = AcceptedTypes::read(&headers.into_iter().collect());
         (accepted.json, accepted.events, accepted.html)
     }
 

@@ -14,7 +14,7 @@ use crate::problems::graphql as problems;
 /// A subscription's events.
 pub(super) const EVENTS: &str = "event: next\ndata: {\"data\":{\"clicks\":{\"at\":\"2026-03-14T09:26:53.589793Z\"}}}\n\n\
     event: complete\ndata:\n\n";
-pub(super) const EXPLORER: &str = "<!doctype html><title>GraphiQL</title>";
+pub(super) const EXPLORER: &str = "<!doctype html><title>Quartet links: GraphQL explorer</title>";
 const REQUEST_ID: &str = "019a2f6e-7d64-7c30-9d5e-2f1f3a1f9f10";
 
 /// One error.

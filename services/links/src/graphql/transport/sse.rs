@@ -26,13 +26,18 @@ use futures_util::{
 };
 use http::header;
 use quartet_auth::{Actor, jwt::JwtError};
+use quartet_telemetry::RequestContext;
 use tokio::{
     sync::mpsc,
     task::AbortHandle,
     time::{Instant, Interval, Sleep, interval_at},
 };
 
-use super::{execution::Operation, response::GraphQlResponse, state::GraphQlState};
+use super::{
+    execution::{Operation, within},
+    response::GraphQlResponse,
+    state::GraphQlState,
+};
 use crate::{graphql::budget::User, state::AppState};
 
 /// A comment, which clients ignore.
@@ -56,7 +61,7 @@ pub(super) fn respond(
     let period = Duration::from_secs(ctx.config.graphql.keep_alive_seconds);
     let is_subscription = operation.kind == OperationType::Subscription;
     let responses = operation.stream(state);
-    let run = Box::new(Run {
+    let run = Box::new(RunningOperation {
         responses: if is_subscription {
             in_own_task(responses)
         } else {
@@ -65,6 +70,7 @@ pub(super) fn respond(
         expiry: Box::pin(tokio::time::sleep(lifetime)),
         keep_alive: interval_at(Instant::now() + period, period),
         app: state.app.clone(),
+        request: quartet_telemetry::current_request(),
     });
     let events = stream::unfold(Phase::Running(run), |phase| async move {
         let (event, next) = phase.step().await?;
@@ -89,11 +95,12 @@ pub(super) fn respond(
 }
 
 /// An operation that runs.
-struct Run {
+struct RunningOperation {
     responses: BoxStream<'static, GraphQlResponse>,
     expiry: Pin<Box<Sleep>>,
     keep_alive: Interval,
     app: AppState,
+    request: Option<Arc<RequestContext>>,
 }
 
 /// The responses of an operation that runs in a task of its own. The task is aborted when they are
@@ -130,7 +137,7 @@ fn in_own_task(
 }
 
 enum Phase {
-    Running(Box<Run>),
+    Running(Box<RunningOperation>),
     /// Only `complete` is left to send.
     Completing,
     Ended,
@@ -152,7 +159,9 @@ impl Phase {
             _ = run.keep_alive.tick() => Some((KEEP_ALIVE.to_owned(), Self::Running(run))),
             () = &mut run.expiry => {
                 let settings = &run.app.ctx.config.graphql;
-                let response = GraphQlResponse::from_problem(&JwtError::Expired.into(), settings);
+                let response = within(run.request.take(), || {
+                    GraphQlResponse::from_problem(&JwtError::Expired.into(), settings)
+                });
                 Some((next(&response), Self::Completing))
             }
             () = run.app.base.shutdown.cancelled() => Some((COMPLETE.to_owned(), Self::Ended)),

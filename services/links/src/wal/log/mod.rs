@@ -10,8 +10,8 @@
 //! - Frames are appended to the pending group under one short lock, and a group is written by the task that
 //!   holds the writer. Between the two a task yields once, so that the requests that are ready at the
 //!   same time share one `write`.
-//! - The request that releases the writer wakes one member of the next group, if there is one ([`Turn`]), and
-//!   a group that was taken gets an outcome ([`Batch`]), even if the write panics. A member that
+//! - The request that releases the writer wakes one member of the next group, if there is one ([`WriterGuard`]), and
+//!   a group that was taken gets an outcome ([`TakenGroup`]), even if the write panics. A member that
 //!   finds the writer taken therefore never waits indefinitely.
 //! - No request waits in the queue of the writer's lock: one that left when its turn had just come
 //!   would wake no one. It asks without waiting, or in a task of its own.
@@ -31,8 +31,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, watch};
 
 use super::{
     frame,
-    held::Held,
-    writer::{Position, Settings, Wanted, Writer},
+    held::HeldBytes,
+    writer::{Position, Settings, WakeThreshold, Writer},
 };
 
 /// Frames that wait to be written; further ones are refused. Reached only when the disk stalls.
@@ -60,19 +60,19 @@ pub(crate) struct Wal(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingFrames>,
     writer: Arc<AsyncMutex<Writer>>,
     written: watch::Receiver<Position>,
-    wanted: Arc<Wanted>,
-    held: Arc<Held>,
+    wake_threshold: Arc<WakeThreshold>,
+    held: Arc<HeldBytes>,
     limit_bytes: u64,
 }
 
 /// What is appended and not yet written.
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingFrames {
     frames: Vec<u8>,
-    group: Arc<Group>,
+    group: Arc<AppendGroup>,
     /// The buffer of the group before.
     spare: Vec<u8>,
     closed: bool,
@@ -80,19 +80,19 @@ struct Pending {
 
 /// Appends that are written together.
 #[derive(Debug, Default)]
-struct Group {
+struct AppendGroup {
     outcome: OnceLock<Result<(), Arc<io::Error>>>,
     changed: Notify,
 }
 
 /// A group that was taken to be written. Its members learn the outcome when it is dropped.
-struct Batch {
+struct TakenGroup {
     frames: Vec<u8>,
-    group: Arc<Group>,
+    group: Arc<AppendGroup>,
 }
 
 /// The writer, held by one task. The fields are dropped in this order.
-struct Turn {
+struct WriterGuard {
     writer: OwnedMutexGuard<Writer>,
     _next: WakeNext,
 }
@@ -102,7 +102,7 @@ struct WakeNext(Wal);
 
 /// A closure that used a field of a turn would take that field along and leave the other one behind:
 /// its methods take it whole, for threads of their own.
-impl Turn {
+impl WriterGuard {
     fn seal(mut self) -> io::Result<()> {
         self.writer.seal()
     }
@@ -112,7 +112,7 @@ impl Turn {
     }
 }
 
-impl Drop for Batch {
+impl Drop for TakenGroup {
     fn drop(&mut self) {
         // Already set unless the write has panicked.
         let failure = || Err(Arc::new(io::Error::other("the write was interrupted")));
@@ -133,14 +133,19 @@ impl Drop for WakeNext {
 impl Wal {
     /// Creates the first segment in an empty directory.
     pub(crate) fn create(directory: PathBuf, settings: Settings) -> io::Result<Self> {
-        let (wanted, held) = (Arc::<Wanted>::default(), Arc::<Held>::default());
+        let (wake_threshold, held) = (Arc::<WakeThreshold>::default(), Arc::<HeldBytes>::default());
         let limit_bytes = settings.limit_bytes;
-        let writer = Writer::create(directory, settings, Arc::clone(&wanted), Arc::clone(&held))?;
+        let writer = Writer::create(
+            directory,
+            settings,
+            Arc::clone(&wake_threshold),
+            Arc::clone(&held),
+        )?;
         Ok(Self(Arc::new(Shared {
             pending: Mutex::default(),
             written: writer.subscribe(),
             writer: Arc::new(AsyncMutex::new(writer)),
-            wanted,
+            wake_threshold,
             held,
             limit_bytes,
         })))
@@ -171,7 +176,7 @@ impl Wal {
 
     /// Wakes the reader once the log reaches this place, or ends.
     pub(crate) fn wake_at(&self, segment: u64, offset: u64) {
-        self.0.wanted.set(segment, offset);
+        self.0.wake_threshold.set(segment, offset);
     }
 
     /// Returns the bytes of a deleted segment to the limit, and their number.
@@ -216,7 +221,7 @@ impl Wal {
     }
 
     /// Waits for the writer, in a task of its own.
-    async fn turn(&self) -> io::Result<Turn> {
+    async fn turn(&self) -> io::Result<WriterGuard> {
         let log = self.clone();
         let waiting = tokio::spawn(async move {
             let writer = Arc::clone(&log.0.writer).lock_owned().await;
@@ -226,20 +231,20 @@ impl Wal {
     }
 
     /// The writer, unless another task holds it.
-    fn try_turn(&self) -> Option<Turn> {
+    fn try_turn(&self) -> Option<WriterGuard> {
         let writer = Arc::clone(&self.0.writer).try_lock_owned().ok()?;
         Some(self.turn_with(writer))
     }
 
-    fn turn_with(&self, writer: OwnedMutexGuard<Writer>) -> Turn {
+    fn turn_with(&self, writer: OwnedMutexGuard<Writer>) -> WriterGuard {
         let next = WakeNext(self.clone());
-        Turn {
+        WriterGuard {
             writer,
             _next: next,
         }
     }
 
-    fn enqueue(&self, payload: &[u8]) -> Result<Arc<Group>, AppendError> {
+    fn enqueue(&self, payload: &[u8]) -> Result<Arc<AppendGroup>, AppendError> {
         let mut pending = self.lock();
         if pending.closed {
             return Err(AppendError::Closed);
@@ -262,7 +267,7 @@ impl Wal {
     }
 
     /// Waits until the group is written, or writes it.
-    async fn committed(&self, group: &Group) -> Result<(), Arc<io::Error>> {
+    async fn committed(&self, group: &AppendGroup) -> Result<(), Arc<io::Error>> {
         loop {
             if let Some(outcome) = group.outcome.get() {
                 return outcome.clone();
@@ -280,7 +285,7 @@ impl Wal {
         }
     }
 
-    async fn write_pending(&self, turn: Turn) {
+    async fn write_pending(&self, turn: WriterGuard) {
         let Some(batch) = self.take_pending() else {
             return;
         };
@@ -292,19 +297,19 @@ impl Wal {
         }
     }
 
-    fn take_pending(&self) -> Option<Batch> {
+    fn take_pending(&self) -> Option<TakenGroup> {
         let mut pending = self.lock();
         if pending.frames.is_empty() {
             return None;
         }
         let spare = std::mem::take(&mut pending.spare);
-        Some(Batch {
+        Some(TakenGroup {
             frames: std::mem::replace(&mut pending.frames, spare),
             group: std::mem::take(&mut pending.group),
         })
     }
 
-    fn write(&self, mut turn: Turn, mut batch: Batch) {
+    fn write(&self, mut turn: WriterGuard, mut batch: TakenGroup) {
         let outcome = turn.writer.write(&batch.frames).map_err(Arc::new);
         let mut spare = std::mem::take(&mut batch.frames);
         spare.clear();
@@ -327,7 +332,7 @@ impl Wal {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pending> {
+    fn lock(&self) -> MutexGuard<'_, PendingFrames> {
         self.0
             .pending
             .lock()

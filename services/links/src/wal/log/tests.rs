@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        segment::{Ending, SegmentReader},
+        segment::{BatchEnd, SegmentReader},
         writer::Fsync,
     },
     *,
@@ -22,7 +22,7 @@ fn read(directory: &std::path::Path, up_to: Position) -> Vec<Vec<u8>> {
         let bound = (number == up_to.segment).then_some(up_to.offset);
         let mut reader = SegmentReader::open(directory, number).unwrap();
         let batch = reader.read(bound, usize::MAX).unwrap();
-        assert_eq!((batch.ending, batch.skipped.bytes), (Ending::Done, 0));
+        assert_eq!((batch.ending, batch.skipped.bytes), (BatchEnd::Done, 0));
         all.extend(batch.payloads);
     }
     all

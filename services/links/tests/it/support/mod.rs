@@ -15,7 +15,9 @@ use quartet_common::{
 };
 use quartet_links::{Config, MIGRATOR, Service};
 use quartet_service::{Base, Service as _};
-use quartet_testing::{Issuer, TestDatabase, Watch, contract::Contract};
+use quartet_testing::{
+    Issuer, TestDatabase, Watch, contract::Contract, metrics::assert_documented,
+};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -271,6 +273,7 @@ impl Replica {
             .text()
             .await
             .unwrap();
+        assert_documented(&text);
         let line = text.lines().find(|line| is_meant(line));
         let value = line
             .and_then(|line| line.rsplit(' ').next())

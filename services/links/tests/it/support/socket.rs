@@ -51,8 +51,13 @@ impl Socket {
 
     /// The code of the close frame.
     pub(crate) async fn close_code(&mut self) -> u16 {
+        self.close().await.0
+    }
+
+    /// Code and reason of the close frame.
+    pub(crate) async fn close(&mut self) -> (u16, String) {
         match self.next().await {
-            Message::Close(Some(frame)) => frame.code.into(),
+            Message::Close(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
             other => panic!("{other:?} is not a close frame"),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::signer::{SignedRequest, Unsigned, Validity};
+use super::signer::{SignedRequest, UnsignedRequest, Validity};
 use crate::store::{objects::ObjectStore, uploads::UploadRow};
 
 /// RFC 8187 `attr-char`: not escaped in `filename*`.
@@ -43,7 +43,7 @@ impl ObjectStore {
         if let Some(checksum) = &upload.checksum_sha256 {
             headers.insert("x-amz-checksum-sha256", STANDARD.encode(checksum));
         }
-        let request = Unsigned {
+        let request = UnsignedRequest {
             method: "PUT",
             key: &upload.id.incoming_key(),
             query: &[("x-id", "PutObject".to_owned())],
@@ -61,7 +61,7 @@ impl ObjectStore {
     ) -> SignedRequest {
         let name = utf8_percent_encode(file_name, ATTR_CHAR);
         let disposition = format!("attachment; filename*=UTF-8''{name}");
-        let request = Unsigned {
+        let request = UnsignedRequest {
             method: "GET",
             key: object_key,
             query: &[

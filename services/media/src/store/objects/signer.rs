@@ -70,7 +70,7 @@ struct KeyPair {
 }
 
 /// The parts of a request that are signed.
-pub(super) struct Unsigned<'a> {
+pub(super) struct UnsignedRequest<'a> {
     pub(super) method: &'static str,
     pub(super) key: &'a str,
     /// Sorted, in lower case.
@@ -100,7 +100,7 @@ impl Signer {
         Arc::clone(&pair)
     }
 
-    pub(super) fn sign(&self, request: Unsigned<'_>, validity: Validity) -> SignedRequest {
+    pub(super) fn sign(&self, request: UnsignedRequest<'_>, validity: Validity) -> SignedRequest {
         let pair = self.pair();
         let day = validity.from.format("%Y%m%d");
         let time = validity.from.format("%Y%m%dT%H%M%SZ").to_string();
@@ -266,7 +266,7 @@ mod tests {
         };
         let signer = Signer::new(settings, &settings.endpoint, &settings.private_bucket);
         let ours = signer.sign(
-            Unsigned {
+            UnsignedRequest {
                 method: "PUT",
                 key,
                 query: &[("x-id", "PutObject".to_owned())],
@@ -346,7 +346,7 @@ mod tests {
         let settings = settings("https://store.example", true, BUCKET);
         let disposition = "attachment; filename*=UTF-8''a%20b%26c%2B.png";
         let signer = Signer::new(&settings, &settings.endpoint, BUCKET);
-        let request = Unsigned {
+        let request = UnsignedRequest {
             method: "GET",
             key: "uploads/1",
             query: &[
@@ -374,7 +374,7 @@ mod tests {
         let signer = Signer::new(&settings, &settings.endpoint, BUCKET);
         let day = 86_400;
         let sign = |second| {
-            let request = Unsigned {
+            let request = UnsignedRequest {
                 method: "GET",
                 key: "k",
                 query: &[],

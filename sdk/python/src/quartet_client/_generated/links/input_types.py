@@ -168,7 +168,7 @@ class UpdateLinkInput(BaseModel):
     redirect_status: int | None = None
     "The HTTP status of the redirect: 301, 302, 307 or 308. Not null."
     slug: str | None = None
-    "The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working.\nNot null."
+    "The new slug, under the rules of `CreateLinkInput.slug`. The old short URL stops working,\nand its slug stays reserved for the owner.\nNot null."
     title: str | None = None
     "The new title, 1 to 200 characters. Null removes it."
     url: str | None = None

@@ -17,13 +17,13 @@ use crate::{
 /// The keys of all algorithms by activation, oldest first, and their public halves.
 #[derive(Default)]
 pub(super) struct KeyRing {
-    keys: Vec<Key>,
+    keys: Vec<RingKey>,
     published: JwkSet,
     unusable: Vec<UnusableKey>,
 }
 
 #[derive(Clone)]
-pub(super) struct Key {
+pub(super) struct RingKey {
     pub(super) kid: String,
     pub(super) algorithm: SigningAlgorithm,
     pub(super) key: EncodingKey,
@@ -60,7 +60,7 @@ impl UnusableKey {
     }
 }
 
-impl Key {
+impl RingKey {
     fn open(row: &SigningKeyRow, master_key: &MasterKey) -> Result<Self, UnusableKey> {
         // Perhaps one that only a later release knows.
         let algorithm = SigningAlgorithm::parse(&row.algorithm)
@@ -90,7 +90,7 @@ impl KeyRing {
         for row in rows {
             let known = self.keys.iter().find(|key| key.kid == row.kid);
             let opened = known.map(|key| Ok(key.clone()));
-            match opened.unwrap_or_else(|| Key::open(row, master_key)) {
+            match opened.unwrap_or_else(|| RingKey::open(row, master_key)) {
                 Ok(key) => {
                     new.published.keys.push(key.public.clone());
                     new.keys.push(key);
@@ -131,8 +131,12 @@ impl KeyRing {
     ///
     /// When keys of `algorithm` are active and none of them opens, nothing signs: verifiers may rely on
     /// the algorithm that was chosen.
-    pub(super) fn signing(&self, algorithm: SigningAlgorithm, now: DateTime<Utc>) -> Option<&Key> {
-        let is_active = |key: &&Key| key.activates_at <= now;
+    pub(super) fn signing(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: DateTime<Utc>,
+    ) -> Option<&RingKey> {
+        let is_active = |key: &&RingKey| key.activates_at <= now;
         let active = || self.keys.iter().rev().filter(is_active);
         if let Some(key) = active().find(|key| key.algorithm == algorithm) {
             return Some(key);

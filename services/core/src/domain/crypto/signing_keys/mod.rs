@@ -73,8 +73,9 @@ struct Inner {
     key_ring: ArcSwap<KeyRing>,
     /// How many keys cannot be used.
     unusable: Gauge,
-    /// The last time an unknown key id caused a read.
-    reloaded_at: Mutex<Option<DateTime<Utc>>>,
+    /// The last time an unknown key id caused a read that succeeded. Held by whoever reads the rows
+    /// until the key ring is theirs: a slower reader would put back keys that are deleted.
+    reading: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// What a token is issued for.
@@ -130,7 +131,7 @@ impl SigningKeys {
             clock,
             unusable,
             key_ring: ArcSwap::default(),
-            reloaded_at: Mutex::default(),
+            reading: Mutex::default(),
         }))
     }
 
@@ -178,16 +179,17 @@ impl SigningKeys {
 
     /// Reads the keys again because a token names an unknown one.
     pub(crate) async fn reload(&self, db: &PgPool) -> Result<(), Error> {
-        let mut reloaded_at = self.0.reloaded_at.lock().await;
+        let mut reloaded_at = self.0.reading.lock().await;
         let now = self.0.clock.now();
         // In either direction: the clock may have been set back.
         if reloaded_at.is_some_and(|at| (now - at).abs() < RELOAD_INTERVAL) {
             return Ok(());
         }
-        *reloaded_at = Some(now);
         let mut db = quartet_db::read(db).await?;
         let rows = signing_keys::all(&mut db).await?;
         self.read(&rows);
+        // A read that fails, or whose request is gone, keeps no other from reading.
+        *reloaded_at = Some(now);
         Ok(())
     }
 
@@ -199,8 +201,10 @@ impl SigningKeys {
         let mut tx = quartet_db::begin(db).await?;
         signing_keys::lock(&mut tx).await?;
         let now = self.0.clock.now();
+        let reading = self.0.reading.lock().await;
         let rows = signing_keys::all(&mut tx).await?;
         self.read(&rows);
+        drop(reading);
         if !rows.is_empty() && self.0.key_ring.load().is_empty() {
             // With another master key than the other replicas, it would create what they cannot open.
             return self.check();
@@ -216,9 +220,11 @@ impl SigningKeys {
             }
         }
         self.delete_expired(&mut tx, now).await?;
+        let reading = self.0.reading.lock().await;
         let rows = signing_keys::all(&mut tx).await?;
         tx.commit().await?;
         self.read(&rows);
+        drop(reading);
         self.check()
     }
 

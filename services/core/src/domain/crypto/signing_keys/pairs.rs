@@ -22,7 +22,7 @@ use crate::{config::SigningAlgorithm, domain::crypto::master_key::MasterKey, err
 const KEY_ID_BYTES: usize = 9;
 
 /// A private key as it is stored.
-pub(super) struct Sealed {
+pub(super) struct SealedKey {
     pub(super) kid: String,
     pub(super) private_key: Vec<u8>,
 }
@@ -39,12 +39,12 @@ pub(super) fn jwt_algorithm(algorithm: SigningAlgorithm) -> Algorithm {
 pub(super) fn generate(
     algorithm: SigningAlgorithm,
     master_key: &MasterKey,
-) -> Result<Sealed, Error> {
+) -> Result<SealedKey, Error> {
     let private =
         private_key(algorithm).map_err(|_| Error::Crypto("generating a signing key failed"))?;
     let kid = URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_ID_BYTES]>());
     let private_key = master_key.seal(&name(algorithm.as_str(), &kid), &private)?;
-    Ok(Sealed { kid, private_key })
+    Ok(SealedKey { kid, private_key })
 }
 
 fn private_key(algorithm: SigningAlgorithm) -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
@@ -121,7 +121,7 @@ mod tests {
     fn a_stored_key_opens_with_its_own_algorithm_and_id_only() {
         let master_key = MasterKey::new(&[1; 32], &[]);
         for algorithm in SigningAlgorithm::ALL {
-            let Sealed { kid, private_key } = generate(algorithm, &master_key).unwrap();
+            let SealedKey { kid, private_key } = generate(algorithm, &master_key).unwrap();
             let key = open(algorithm, &kid, &private_key, &master_key).unwrap();
             let jwk = public_key(algorithm, &kid, &key).unwrap();
             assert_eq!(jwk.common.key_id.as_deref(), Some(kid.as_str()));

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::edge::direct::failed::Failure;
+use crate::edge::direct::failed::ExchangeError;
 
 /// Who is waited for.
 #[derive(Clone, Copy)]
@@ -14,11 +14,11 @@ pub(super) enum Wait {
 }
 
 impl<C, U> Exchange<'_, C, U> {
-    pub(super) fn expired(&self) -> Failure {
+    pub(super) fn expired(&self) -> ExchangeError {
         match self.earliest() {
-            Some((_, Wait::Body)) => Failure::BodyTimeout,
-            Some((_, Wait::Answer)) => Failure::ClientStalled,
-            Some((_, Wait::Upstream)) | None => Failure::UpstreamTimeout,
+            Some((_, Wait::Body)) => ExchangeError::BodyTimeout,
+            Some((_, Wait::Answer)) => ExchangeError::ClientStalled,
+            Some((_, Wait::Upstream)) | None => ExchangeError::UpstreamTimeout,
         }
     }
 

@@ -11,10 +11,21 @@
 //!   so a slow reader slows down the writer, and memory is bounded by three buffers. Those of the
 //!   response exist only while a part of it passes.
 //! - Once the request is read, the client is watched. So it is when the upstream takes no more of
-//!   it: what still comes of the body is then discarded, up to its length. Its stream keeps what comes for the next
-//!   request. A client that sends no more may still wait for its response; one that waits for
-//!   events, which may never come, may not.
-//! - Every wait has a deadline, and all deadlines share one timer.
+//!   it: what still comes of the body is then discarded, up to its length. Its stream keeps what
+//!   comes for the next request. A client that sends no more may still wait for its response; one
+//!   that waits for events, which may never come, may not.
+//! - Every wait has a deadline, and all deadlines share one timer. They are counted from three
+//!   instants, so that a side is never charged for the time in which the other one was waited for:
+//!
+//! | event | `upstream_since` | `body_since` | `answer_since` |
+//! |---|---|---|---|
+//! | the attempt begins | now | now | now |
+//! | the upstream takes a part of the request | now | | |
+//! | it has taken all that was read of the request | | `upstream_since` | |
+//! | it sends a part of the response | now | | |
+//! | that part is passed on to the client | | | `upstream_since` |
+//! | the client takes some of it | | | now |
+//! | it has taken all of it | `answer_since` | | |
 
 mod deadlines;
 mod response;
@@ -35,7 +46,7 @@ use super::{
     alarm::Alarm,
     body::{BodyReader, BodyWriter},
     buffer::Buffer,
-    failed::Failure,
+    failed::ExchangeError,
     response_head::{HeadEnd, ResponseHead},
 };
 
@@ -63,7 +74,7 @@ pub(super) struct Client<'c, C> {
 
 /// A request as far as it is known.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct PartialRequest {
     /// The head for the upstream, and what was received of the body.
     pub(super) start: Buffer,
     /// Bytes of the body that were not received yet.
@@ -85,10 +96,10 @@ pub(super) struct Exchange<'c, C, U> {
     client: Client<'c, C>,
     upstream: U,
     timeouts: Timeouts,
-    sending: Sending,
+    sending: RequestProgress,
     received: Buffer,
     answering: Buffer,
-    response: Response,
+    response: ResponseProgress,
     is_head: bool,
     is_handshake: bool,
     interim: usize,
@@ -112,7 +123,7 @@ pub(super) struct Exchange<'c, C, U> {
 
 /// The request on its way to the upstream.
 #[derive(Debug)]
-struct Sending {
+struct RequestProgress {
     buffer: Buffer,
     /// The length of what was known when the attempt began.
     start: usize,
@@ -124,7 +135,7 @@ struct Sending {
     stopped: bool,
 }
 
-impl Sending {
+impl RequestProgress {
     fn is_done(&self) -> bool {
         self.stopped || (self.left == 0 && self.buffer.is_empty())
     }
@@ -132,7 +143,7 @@ impl Sending {
 
 /// How far the response has come.
 #[derive(Debug)]
-enum Response {
+enum ResponseProgress {
     Head(HeadEnd),
     Body {
         reader: BodyReader,
@@ -147,7 +158,7 @@ enum Response {
 }
 
 /// What one poll brought.
-enum Event {
+enum PollEvent {
     /// More of the response, or the end of the connection.
     Received,
     /// The client has all that was for it.
@@ -162,7 +173,7 @@ where
     pub(super) fn new(
         client: Client<'c, C>,
         upstream: U,
-        request: Request,
+        request: PartialRequest,
         timeouts: Timeouts,
     ) -> Self {
         let now = Instant::now();
@@ -170,7 +181,7 @@ where
             client,
             upstream,
             timeouts,
-            sending: Sending {
+            sending: RequestProgress {
                 start: request.start.unused().len(),
                 buffer: request.start,
                 beyond_start: false,
@@ -179,7 +190,7 @@ where
             },
             received: Buffer::lend(),
             answering: Buffer::lend(),
-            response: Response::Head(HeadEnd::default()),
+            response: ResponseProgress::Head(HeadEnd::default()),
             is_head: request.is_head,
             is_handshake: request.is_handshake,
             interim: 0,
@@ -196,12 +207,12 @@ where
     }
 
     /// Runs until the client has the whole response.
-    pub(super) async fn run(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
+    pub(super) async fn run(&mut self, on_head: &mut impl OnHead) -> Result<(), ExchangeError> {
         loop {
             match poll_fn(|context| self.poll(context)).await? {
-                Event::Received => self.process(on_head)?,
-                Event::Answered if self.has_ended() => return Ok(()),
-                Event::Answered => {}
+                PollEvent::Received => self.process(on_head)?,
+                PollEvent::Answered if self.has_ended() => return Ok(()),
+                PollEvent::Answered => {}
             }
         }
     }
@@ -223,15 +234,15 @@ where
     }
 
     /// The request for another attempt; `None` if a part of it is gone.
-    pub(super) fn into_request(self) -> Option<Request> {
-        let Sending {
+    pub(super) fn into_request(self) -> Option<PartialRequest> {
+        let RequestProgress {
             mut buffer,
             start,
             left,
             ..
         } = self.sending;
         buffer.rewind(start);
-        let again = Request {
+        let again = PartialRequest {
             start: buffer,
             left,
             is_head: self.is_head,
@@ -245,13 +256,13 @@ where
         let sent =
             !self.sending.stopped && self.sending.left == 0 && self.sending.buffer.is_empty();
         let clean = self.received.is_empty() && !self.upstream_ended;
-        let persistent = matches!(self.response, Response::Ended { persistent: true });
+        let persistent = matches!(self.response, ResponseProgress::Ended { persistent: true });
         (sent && clean && persistent).then_some(self.upstream)
     }
 
     /// The response was 101.
     pub(super) fn has_switched(&self) -> bool {
-        matches!(self.response, Response::Switched)
+        matches!(self.response, ResponseProgress::Switched)
     }
 
     /// The upstream, and what it has sent after its response.
@@ -260,10 +271,13 @@ where
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.response, Response::Ended { .. } | Response::Switched)
+        matches!(
+            self.response,
+            ResponseProgress::Ended { .. } | ResponseProgress::Switched
+        )
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<PollEvent, ExchangeError>> {
         self.send(context)?;
         if !self.answering.is_empty() || self.has_ended() {
             let (since, started) = (&mut self.answer_since, &mut self.started);
@@ -277,9 +291,9 @@ where
                     self.answering.rest();
                     // Its silence is counted from when it is listened to again.
                     self.upstream_since = self.answer_since;
-                    return Poll::Ready(Ok(Event::Answered));
+                    return Poll::Ready(Ok(PollEvent::Answered));
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::ClientGone)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(ExchangeError::ClientGone)),
                 Poll::Pending => {}
             }
         } else if let Poll::Ready(read) =
@@ -287,8 +301,9 @@ where
                 .poll_read(&mut self.upstream, u64::MAX, context)
         {
             self.upstream_since = Instant::now();
-            self.upstream_ended = read.map_err(|error| Failure::UpstreamClosed(Some(error)))? == 0;
-            return Poll::Ready(Ok(Event::Received));
+            self.upstream_ended =
+                read.map_err(|error| ExchangeError::UpstreamClosed(Some(error)))? == 0;
+            return Poll::Ready(Ok(PollEvent::Received));
         }
         self.received.rest();
         self.watch(context)?;
@@ -300,7 +315,7 @@ where
     }
 
     /// Sends as much of the request as both sides take.
-    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), ExchangeError> {
         while !self.sending.is_done() {
             let sending = &mut self.sending;
             if sending.buffer.is_empty() {
@@ -312,7 +327,7 @@ where
                         sending.left -= count as u64;
                         sending.beyond_start = true;
                     }
-                    Poll::Ready(Ok(0) | Err(_)) => return Err(Failure::ClientGone),
+                    Poll::Ready(Ok(0) | Err(_)) => return Err(ExchangeError::ClientGone),
                     Poll::Pending => return Ok(()),
                 }
             }
@@ -323,7 +338,7 @@ where
                 .poll_write(&mut self.upstream, context, progressed)
             {
                 Poll::Ready(Ok(())) => self.body_since = self.upstream_since,
-                // It may have answered before it closed, so the response is read all the same.
+                // It may have answered before it closed, so the response is still read.
                 Poll::Ready(Err(_)) => sending.stopped = true,
                 Poll::Pending => return Ok(()),
             }
@@ -332,7 +347,7 @@ where
     }
 
     /// Waits for the end of the client when nothing else is read from it.
-    fn watch(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
+    fn watch(&mut self, context: &mut Context<'_>) -> Result<(), ExchangeError> {
         if !self.sending.is_done() || self.client_ended || self.discard(context)?.is_pending() {
             return Ok(());
         }
@@ -341,14 +356,14 @@ where
         match Pin::new(&mut *self.client.stream).poll_read(context, &mut room) {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) if room.filled().is_empty() => self.client_ended = true,
-            Poll::Ready(_) => return Err(Failure::ClientGone),
+            Poll::Ready(_) => return Err(ExchangeError::ClientGone),
         }
         self.check_end()
     }
 
     /// Reads the rest of a body that the upstream takes no more of. Unread, it would hide the end of
     /// the client, and no deadline need be in force.
-    fn discard(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    fn discard(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ExchangeError> {
         let mut scratch = [0; DISCARDED];
         while self.sending.left > 0 {
             let most = usize::try_from(self.sending.left).unwrap_or(DISCARDED);
@@ -360,7 +375,7 @@ where
                     self.sending.left -= room.filled().len() as u64;
                     self.sending.beyond_start = true;
                 }
-                Poll::Ready(_) => return Err(Failure::ClientGone),
+                Poll::Ready(_) => return Err(ExchangeError::ClientGone),
             }
         }
         Ok(Poll::Ready(()))

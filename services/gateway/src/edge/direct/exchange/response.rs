@@ -2,11 +2,11 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Exchange, OnHead, Response};
+use super::{Exchange, OnHead, ResponseProgress};
 use crate::edge::direct::{
     body::{BodyReader, BodyWriter},
-    chunks::Part,
-    failed::Failure,
+    chunks::BodyPart,
+    failed::ExchangeError,
     response_head::{self, HeadEnd, MAX_FIELDS},
 };
 
@@ -15,44 +15,48 @@ pub(super) const MAX_INTERIM: usize = 16;
 
 impl<C, U> Exchange<'_, C, U> {
     /// Passes on what was received.
-    pub(super) fn process(&mut self, on_head: &mut impl OnHead) -> Result<(), Failure> {
+    pub(super) fn process(&mut self, on_head: &mut impl OnHead) -> Result<(), ExchangeError> {
         loop {
             match &mut self.response {
-                Response::Head(end) => {
-                    let found = end.find(self.received.unused()).map_err(Failure::Refused)?;
+                ResponseProgress::Head(end) => {
+                    let found = end
+                        .find(self.received.unused())
+                        .map_err(ExchangeError::Refused)?;
                     match found {
                         Some(length) => self.head(length, on_head)?,
-                        None if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
+                        None if self.upstream_ended => {
+                            return Err(ExchangeError::UpstreamClosed(None));
+                        }
                         None => return Ok(()),
                     }
                 }
-                Response::Body { .. } => return self.body(),
-                Response::Ended { .. } | Response::Switched => return Ok(()),
+                ResponseProgress::Body { .. } => return self.body(),
+                ResponseProgress::Ended { .. } | ResponseProgress::Switched => return Ok(()),
             }
         }
     }
 
-    fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), Failure> {
+    fn head(&mut self, length: usize, on_head: &mut impl OnHead) -> Result<(), ExchangeError> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let head = response_head::parse(&self.received.unused()[..length], self.is_head, &mut room)
-            .map_err(Failure::Refused)?;
+            .map_err(ExchangeError::Refused)?;
         if head.is_interim() {
             self.interim += 1;
             if self.interim > MAX_INTERIM {
-                return Err(Failure::Refused("too many interim responses"));
+                return Err(ExchangeError::Refused("too many interim responses"));
             }
-            self.response = Response::Head(HeadEnd::default());
+            self.response = ResponseProgress::Head(HeadEnd::default());
         } else if head.switches() {
             if !self.is_handshake {
                 let why = "the upstream switched protocols without being asked";
-                return Err(Failure::Refused(why));
+                return Err(ExchangeError::Refused(why));
             }
             self.head_received = true;
-            self.response = Response::Switched;
+            self.response = ResponseProgress::Switched;
         } else {
             self.head_received = true;
             self.has_events = head.is_event_stream();
-            self.response = Response::Body {
+            self.response = ResponseProgress::Body {
                 reader: BodyReader::new(head.framing),
                 writer: BodyWriter::new(head.framing),
                 persistent: head.persistent,
@@ -65,8 +69,8 @@ impl<C, U> Exchange<'_, C, U> {
         self.check_end()
     }
 
-    fn body(&mut self) -> Result<(), Failure> {
-        let Response::Body {
+    fn body(&mut self) -> Result<(), ExchangeError> {
+        let ResponseProgress::Body {
             reader,
             writer,
             persistent,
@@ -84,7 +88,7 @@ impl<C, U> Exchange<'_, C, U> {
             self.body_bytes += self.received.unused().len() as u64;
             std::mem::swap(&mut self.received, &mut self.answering);
             if *left == 0 {
-                self.response = Response::Ended {
+                self.response = ResponseProgress::Ended {
                     persistent: *persistent,
                 };
             }
@@ -94,21 +98,27 @@ impl<C, U> Exchange<'_, C, U> {
         let mut rest = self.received.unused();
         let ended = loop {
             let part = reader.next(&mut rest);
-            match part.map_err(|_| Failure::Refused("the chunks of the response are invalid"))? {
-                Part::Data(data) => {
+            match part
+                .map_err(|_| ExchangeError::Refused("the chunks of the response are invalid"))?
+            {
+                BodyPart::Data(data) => {
                     self.body_bytes += data.len() as u64;
                     writer.data(data, &mut self.answering);
                 }
-                Part::End => break true,
-                Part::More if self.upstream_ended && reader.ends_with_connection() => break true,
-                Part::More if self.upstream_ended => return Err(Failure::UpstreamClosed(None)),
-                Part::More => break false,
+                BodyPart::End => break true,
+                BodyPart::More if self.upstream_ended && reader.ends_with_connection() => {
+                    break true;
+                }
+                BodyPart::More if self.upstream_ended => {
+                    return Err(ExchangeError::UpstreamClosed(None));
+                }
+                BodyPart::More => break false,
             }
         };
         let used = before - rest.len();
         if ended {
             writer.end(&mut self.answering);
-            self.response = Response::Ended {
+            self.response = ResponseProgress::Ended {
                 persistent: *persistent,
             };
         }
@@ -116,11 +126,11 @@ impl<C, U> Exchange<'_, C, U> {
         Ok(())
     }
 
-    pub(super) fn check_end(&self) -> Result<(), Failure> {
+    pub(super) fn check_end(&self) -> Result<(), ExchangeError> {
         // Nothing but the end of the client would end the request.
         let endless = self.has_events || self.timeouts.response.is_none();
         if self.client_ended && endless {
-            return Err(Failure::ClientGone);
+            return Err(ExchangeError::ClientGone);
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ pub(super) fn request_line() -> Vec<Row> {
     ]
 }
 
-/// Characters that a URL cannot have, and those that clients send all the same.
+/// Characters that a URL cannot have, and those that clients send nevertheless.
 pub(super) fn targets() -> Vec<Row> {
     vec![
         bad("`<` in the path", "GET /~/x< HTTP/1.1\r\nhost: a\r\n\r\n"),

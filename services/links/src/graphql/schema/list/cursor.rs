@@ -24,7 +24,7 @@ const MAX_BYTES: usize = 4096;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Encoded {
+struct EncodedCursor {
     #[serde(rename = "o")]
     order: String,
     #[serde(rename = "k")]
@@ -35,7 +35,7 @@ struct Encoded {
 
 /// The cursor of a link.
 pub(super) fn encode(order: Order, link: &LinkRow) -> String {
-    let cursor = Encoded {
+    let cursor = EncodedCursor {
         order: signature(order),
         keys: [key(order, link)],
         id: link.id.uuid(),
@@ -53,7 +53,7 @@ pub(super) fn decode(text: &str, order: Order, pointer: &str) -> Result<Cursor, 
         return Err(not_a_cursor());
     }
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| not_a_cursor())?;
-    let cursor: Encoded = serde_json::from_slice(&json).map_err(|_| not_a_cursor())?;
+    let cursor: EncodedCursor = serde_json::from_slice(&json).map_err(|_| not_a_cursor())?;
     if cursor.order != signature(order) {
         let detail = "must be a cursor of a list with the same orderBy";
         return Err(invalid("other_order", detail));

@@ -95,7 +95,7 @@ impl LinkFilter {
             let filter = filter.convert(&format!("{pointer}/_not"), depth - 1, left)?;
             all.push(Filter::Not(Box::new(filter)));
         }
-        let mut columns = Columns { pointer, left, all };
+        let mut columns = FilterColumns { pointer, left, all };
         columns.add(Column::Id, "id", self.id)?;
         columns.add(Column::Slug, "slug", self.slug)?;
         columns.add(Column::Url, "url", self.url)?;
@@ -130,14 +130,14 @@ fn given<T>(pointer: &str, name: &str, field: MaybeUndefined<T>) -> Result<Optio
 }
 
 /// The conditions of one filter.
-struct Columns<'a> {
+struct FilterColumns<'a> {
     pointer: &'a str,
     /// Conditions that the whole filter may still have.
     left: &'a mut usize,
     all: Vec<Filter>,
 }
 
-impl Columns<'_> {
+impl FilterColumns<'_> {
     fn add(
         &mut self,
         column: Column,

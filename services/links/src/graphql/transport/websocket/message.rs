@@ -1,5 +1,6 @@
 //! The messages of graphql-transport-ws.
 
+use quartet_auth::jwt::JwtError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -87,15 +88,21 @@ pub(super) fn complete(id: &str) -> String {
 
 /// The token in the payload of `connection_init`: `{"authorization": "Bearer ..."}`, or
 /// `"Authorization"`.
-pub(super) fn token(payload: Option<&Map<String, Value>>) -> Option<&str> {
-    let payload = payload?;
-    let value = payload
-        .get("authorization")
-        .or_else(|| payload.get("Authorization"))?;
-    let (scheme, token) = value.as_str()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+///
+/// # Errors
+/// `Missing` without such a member, `NoBearer` if it is something else.
+pub(super) fn token(payload: Option<&Map<String, Value>>) -> Result<&str, JwtError> {
+    let member = |name| payload.and_then(|payload| payload.get(name));
+    let value = member("authorization").or_else(|| member("Authorization"));
+    let text = value.ok_or(JwtError::Missing)?.as_str();
+    let (scheme, token) = text
+        .and_then(|text| text.split_once(' '))
+        .ok_or(JwtError::NoBearer)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(JwtError::NoBearer)
+    }
 }
 
 #[cfg(test)]
@@ -134,17 +141,13 @@ mod tests {
     #[test]
     fn the_token_is_found_under_both_names() {
         let read = |payload: Value| token(payload.as_object()).map(str::to_owned);
-        assert_eq!(
-            read(json!({"authorization": "Bearer a"})).as_deref(),
-            Some("a")
-        );
-        assert_eq!(
-            read(json!({"Authorization": "bearer  b"})).as_deref(),
-            Some("b")
-        );
-        assert_eq!(read(json!({"authorization": "a"})), None);
-        assert_eq!(read(json!({"authorization": 1})), None);
-        assert_eq!(read(json!({})), None);
-        assert_eq!(token(None), None);
+        assert_eq!(read(json!({"authorization": "Bearer a"})).unwrap(), "a");
+        assert_eq!(read(json!({"Authorization": "bearer  b"})).unwrap(), "b");
+        for other in [json!("a"), json!(1), json!("Basic a"), json!(null)] {
+            let refused = read(json!({ "authorization": other }));
+            assert!(matches!(refused, Err(JwtError::NoBearer)), "{other}");
+        }
+        assert!(matches!(read(json!({})), Err(JwtError::Missing)));
+        assert!(matches!(token(None), Err(JwtError::Missing)));
     }
 }

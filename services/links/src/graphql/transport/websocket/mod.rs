@@ -10,6 +10,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, header};
 use quartet_common::problem::{FieldError, Problem};
+use quartet_telemetry::REQUEST;
 
 use self::session::Session;
 use super::state::GraphQlState;
@@ -24,7 +25,8 @@ pub(super) fn upgrade(
     headers: &HeaderMap,
     state: GraphQlState,
 ) -> Response {
-    let token = quartet_auth::bearer_token(headers).ok().map(str::to_owned);
+    let token = quartet_auth::bearer_token(headers).map(str::to_owned);
+    let request = quartet_telemetry::current_request();
     // What the body of a POST may have.
     let limit = state.app.ctx.config.server.body_limit_bytes;
     upgrade
@@ -35,7 +37,12 @@ pub(super) fn upgrade(
             let has_protocol = socket
                 .protocol()
                 .is_some_and(|protocol| protocol == PROTOCOL);
-            Session::new(socket, state, token).run(has_protocol).await;
+            let session = Session::new(socket, state, token).run(has_protocol);
+            // Errors have the id of the handshake, which is in the log.
+            match request {
+                Some(request) => REQUEST.scope(request, session).await,
+                None => session.await,
+            }
         })
 }
 

@@ -25,16 +25,16 @@ use crate::{
 const QUEUE: usize = 16;
 
 pub(super) struct Operations {
-    running: HashMap<String, Running>,
+    running: HashMap<String, RunningOperation>,
     last_serial: u64,
-    sender: mpsc::Sender<Event>,
-    queue: mpsc::Receiver<Event>,
-    bytes: Bound,
+    sender: mpsc::Sender<QueuedMessage>,
+    queue: mpsc::Receiver<QueuedMessage>,
+    bytes: QueueBound,
 }
 
 /// Bytes that may wait, of the socket and of the user.
 #[derive(Clone)]
-struct Bound {
+struct QueueBound {
     of_socket: Arc<Semaphore>,
     of_user: Option<Arc<Semaphore>>,
     /// A larger event waits until nothing else is queued.
@@ -43,12 +43,12 @@ struct Bound {
 }
 
 /// Aborts its task when dropped.
-struct Running {
+struct RunningOperation {
     serial: u64,
     task: AbortHandle,
 }
 
-struct Event {
+struct QueuedMessage {
     id: String,
     serial: u64,
     text: String,
@@ -65,7 +65,7 @@ struct Permits {
 }
 
 /// A message to the client. Its bytes are released when it is dropped.
-pub(super) struct Outgoing {
+pub(super) struct OutgoingMessage {
     pub(super) text: String,
     _permits: Permits,
 }
@@ -79,7 +79,7 @@ impl Operations {
             last_serial: 0,
             sender,
             queue,
-            bytes: Bound {
+            bytes: QueueBound {
                 of_socket: Arc::new(Semaphore::new(max as usize)),
                 of_user: None,
                 max: max.min(settings.max_queued_bytes_per_user),
@@ -116,18 +116,18 @@ impl Operations {
     ) {
         self.last_serial += 1;
         let serial = self.last_serial;
-        let output = Output {
+        let output = OperationOutput {
             queue: self.sender.clone(),
             bytes: self.bytes.clone(),
             id: id.clone(),
             serial,
         };
         let task = tokio::spawn(output.forward(responses)).abort_handle();
-        self.running.insert(id, Running { serial, task });
+        self.running.insert(id, RunningOperation { serial, task });
     }
 
     /// The next message to the client. Pending while there is none. Cancel safe.
-    pub(super) async fn next(&mut self) -> Outgoing {
+    pub(super) async fn next(&mut self) -> OutgoingMessage {
         loop {
             // The session has a sender of its own, so the queue is never closed.
             let Some(event) = self.queue.recv().await else {
@@ -140,7 +140,7 @@ impl Operations {
             if event.is_last {
                 self.abort(&event.id);
             }
-            return Outgoing {
+            return OutgoingMessage {
                 text: event.text,
                 _permits: event.permits,
             };
@@ -148,7 +148,7 @@ impl Operations {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningOperation {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -160,7 +160,7 @@ impl Drop for Permits {
     }
 }
 
-impl Bound {
+impl QueueBound {
     async fn permits(&self, bytes: usize) -> Permits {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.max);
         // Neither is ever closed.
@@ -181,14 +181,14 @@ impl Bound {
 }
 
 /// Where the responses of one operation go.
-struct Output {
-    queue: mpsc::Sender<Event>,
-    bytes: Bound,
+struct OperationOutput {
+    queue: mpsc::Sender<QueuedMessage>,
+    bytes: QueueBound,
     id: String,
     serial: u64,
 }
 
-impl Output {
+impl OperationOutput {
     /// Sends the responses, then `complete` or the errors of the request.
     async fn forward(self, mut responses: impl Stream<Item = GraphQlResponse> + Unpin) {
         while let Some(response) = responses.next().await {
@@ -208,7 +208,7 @@ impl Output {
     /// Returns whether the session still exists.
     async fn send(&self, text: String, is_last: bool) -> bool {
         let permits = self.bytes.permits(text.len()).await;
-        let event = Event {
+        let event = QueuedMessage {
             id: self.id.clone(),
             serial: self.serial,
             text,

@@ -3,7 +3,7 @@
 //! ```text
 //! opened --connection_init, valid token--> ready --token expired--> closed (4401)
 //!    |  \--nothing for init_timeout_seconds--> closed (4408)
-//!    |  \--invalid token--> closed (4403); keys not available: closed (1013)
+//!    |  \--no token, an invalid or an expired one--> closed (4401); keys not available: closed (1013)
 //!    |  \--subscribe--> closed (4401)
 //!    |  \--the user has too many sockets: closed (1013)
 //!  ready --subscribe{id}--> the operation `id` runs --next*, then error or complete--> `id` is free
@@ -16,14 +16,13 @@
 //! - A session never outlives its token: the deadline is reset after each event.
 //! - When the session ends, its operations are aborted: none runs for a client that has disconnected.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Error,
     extract::ws::{CloseFrame, Message, WebSocket},
 };
 use bytes::Bytes;
-use http::StatusCode;
 use quartet_auth::{Actor, jwt::JwtError};
 use quartet_common::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
@@ -34,6 +33,7 @@ use super::{
     operations::Operations,
 };
 use crate::{
+    auth,
     config::GraphQl as Settings,
     graphql::{
         budget::User,
@@ -53,30 +53,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_LIFETIME_MS: u64 = 365 * 24 * 3600 * 1000;
 
 /// Code and reason of a close frame.
-type Close = (u16, &'static str);
+type Close = (u16, Cow<'static, str>);
 
-const GOING_AWAY: Close = (1001, "The server is shutting down");
-const TOO_BIG: Close = (1009, "The message is too big");
-const TRY_AGAIN_LATER: Close = (1013, "Try again later");
-const TOO_MANY_SOCKETS: Close = (1013, "Too many sockets of this user");
+const GOING_AWAY: Close = (1001, Cow::Borrowed("The server is shutting down"));
+const TOO_BIG: Close = (1009, Cow::Borrowed("The message is too big"));
+const TRY_AGAIN_LATER: Close = (1013, Cow::Borrowed("Try again later"));
+const TOO_MANY_SOCKETS: Close = (1013, Cow::Borrowed("Too many sockets of this user"));
 const BAD_REQUEST: u16 = 4400;
-const NOT_TEXT: Close = (BAD_REQUEST, "Messages must be text");
-const UNAUTHORIZED: Close = (4401, "Unauthorized");
-const EXPIRED: Close = (4401, "The access token has expired");
-const FORBIDDEN: Close = (4403, "Forbidden");
-const WRONG_PROTOCOL: Close = (4406, "Subprotocol not acceptable");
-const INIT_TIMEOUT: Close = (4408, "Connection initialisation timeout");
-const DUPLICATE: Close = (4409, "Subscriber for this id already exists");
-const TOO_MANY_INITS: Close = (4429, "Too many initialisation requests");
+const NOT_TEXT: Close = (BAD_REQUEST, Cow::Borrowed("Messages must be text"));
+/// The client may try again with another token. The protocol names it for a socket that is not
+/// acknowledged, and clients do not repeat it with the same token, as they would 4403.
+const UNAUTHORIZED: u16 = 4401;
+const NO_INIT: Close = (UNAUTHORIZED, Cow::Borrowed("Unauthorized"));
+const WRONG_PROTOCOL: Close = (4406, Cow::Borrowed("Subprotocol not acceptable"));
+const INIT_TIMEOUT: Close = (4408, Cow::Borrowed("Connection initialisation timeout"));
+const DUPLICATE: Close = (4409, Cow::Borrowed("Subscriber for this id already exists"));
+const TOO_MANY_INITS: Close = (4429, Cow::Borrowed("Too many initialisation requests"));
 
 /// How a session ends: with a close frame, or without one because the client has disconnected.
-type Ended = Option<Close>;
+type SessionEnd = Option<Close>;
 
 /// A socket and the operations that run on it.
 pub(super) struct Session {
     socket: WebSocket,
     state: GraphQlState,
-    header_token: Option<String>,
+    header_token: Result<String, JwtError>,
     is_initialized: bool,
     client: Option<Client>,
     operations: Operations,
@@ -94,7 +95,7 @@ impl Session {
     pub(super) fn new(
         socket: WebSocket,
         state: GraphQlState,
-        header_token: Option<String>,
+        header_token: Result<String, JwtError>,
     ) -> Self {
         let operations = Operations::new(
             &state.app.ctx.config.graphql,
@@ -119,7 +120,7 @@ impl Session {
         };
         self.operations.abort_all();
         if let Some((code, reason)) = ended {
-            let reason = reason.into();
+            let reason = reason.into_owned().into();
             // If the client has disconnected in the meantime, there is nothing left to do.
             let _ = self
                 .send(Message::Close(Some(CloseFrame { code, reason })))
@@ -132,11 +133,11 @@ impl Session {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
     }
 
-    async fn serve(&mut self) -> Ended {
+    async fn serve(&mut self) -> SessionEnd {
         let settings = self.settings();
         let init_timeout = Duration::from_secs(settings.init_timeout_seconds);
         let period = Duration::from_secs(settings.keep_alive_seconds);
-        let (mut deadline, mut at_deadline) = (Instant::now() + init_timeout, INIT_TIMEOUT);
+        let mut deadline = Instant::now() + init_timeout;
         let mut keep_alive = tokio::time::interval_at(Instant::now() + period, period);
         let mut is_alive = true;
         loop {
@@ -153,23 +154,33 @@ impl Session {
                     }
                     self.send(Message::Ping(Bytes::new())).await
                 }
-                () = tokio::time::sleep_until(deadline) => Err(Some(at_deadline)),
+                () = tokio::time::sleep_until(deadline) => Err(Some(self.at_deadline())),
                 () = self.state.app.base.shutdown.cancelled() => Err(Some(GOING_AWAY)),
             };
             if let Err(ended) = done {
                 return ended;
             }
             if let Some(client) = &self.client {
-                (deadline, at_deadline) = (self.expiry(&client.actor), EXPIRED);
+                deadline = self.expiry(&client.actor);
             }
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), Ended> {
+    fn at_deadline(&self) -> Close {
+        match self.client {
+            Some(_) => refused(&JwtError::Expired),
+            None => INIT_TIMEOUT,
+        }
+    }
+
+    async fn receive(
+        &mut self,
+        received: Option<Result<Message, Error>>,
+    ) -> Result<(), SessionEnd> {
         match received {
             Some(Ok(Message::Text(text))) => {
-                let message =
-                    ClientMessage::parse(&text).map_err(|reason| Some((BAD_REQUEST, reason)))?;
+                let message = ClientMessage::parse(&text)
+                    .map_err(|reason| Some((BAD_REQUEST, reason.into())))?;
                 self.handle(message).await
             }
             Some(Ok(Message::Binary(_))) => Err(Some(NOT_TEXT)),
@@ -179,7 +190,7 @@ impl Session {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Result<(), Ended> {
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), SessionEnd> {
         match message {
             ClientMessage::ConnectionInit { payload } => self.initialize(payload).await,
             ClientMessage::Ping { payload } => self.send_text(message::pong(payload)).await,
@@ -192,24 +203,21 @@ impl Session {
         }
     }
 
-    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), Ended> {
+    async fn initialize(&mut self, payload: Option<Map<String, Value>>) -> Result<(), SessionEnd> {
         if std::mem::replace(&mut self.is_initialized, true) {
             return Err(Some(TOO_MANY_INITS));
         }
-        let token = message::token(payload.as_ref()).or(self.header_token.as_deref());
-        let verified = match token {
-            Some(token) => Actor::from_token(&self.state.app.base.verifier, token).await,
-            None => Err(JwtError::Missing),
+        let token = match message::token(payload.as_ref()) {
+            Err(JwtError::Missing) => self.header_token.as_deref().map_err(JwtError::clone),
+            given => given,
         };
-        let actor = verified.map_err(|error| match error {
-            JwtError::KeysUnavailable(_) => Some(TRY_AGAIN_LATER),
-            _ => Some(FORBIDDEN),
-        })?;
+        let verified = match token {
+            Ok(token) => auth::actor_of_token(token, &self.state.app).await,
+            Err(error) => Err(error),
+        };
+        let actor = verified.map_err(|error| Some(refused(&error)))?;
         let user = self.state.user(&actor);
-        let user = user.map_err(|problem| match problem.kind.status {
-            StatusCode::UNAUTHORIZED => Some(FORBIDDEN),
-            _ => Some(TRY_AGAIN_LATER),
-        })?;
+        let user = user.map_err(|_| Some(TRY_AGAIN_LATER))?;
         let socket = user.socket().ok_or(Some(TOO_MANY_SOCKETS))?;
         self.operations.set_user(&user);
         self.client = Some(Client {
@@ -220,9 +228,9 @@ impl Session {
         self.send_text(message::connection_ack()).await
     }
 
-    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), Ended> {
+    async fn subscribe(&mut self, id: String, payload: Value) -> Result<(), SessionEnd> {
         let Some(client) = &self.client else {
-            return Err(Some(UNAUTHORIZED));
+            return Err(Some(NO_INIT));
         };
         if self.operations.contains(&id) {
             return Err(Some(DUPLICATE));
@@ -246,11 +254,11 @@ impl Session {
         Instant::now() + Duration::from_millis(left)
     }
 
-    async fn send_text(&mut self, text: String) -> Result<(), Ended> {
+    async fn send_text(&mut self, text: String) -> Result<(), SessionEnd> {
         self.send(Message::Text(text.into())).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Ended> {
+    async fn send(&mut self, message: Message) -> Result<(), SessionEnd> {
         match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(None),
@@ -279,6 +287,14 @@ async fn prepare(
     let user = Arc::clone(&client.user);
     let prepared = Operation::prepare(request, &client.actor, user, state).await;
     prepared.map_err(|rejected| rejected.into_response(settings))
+}
+
+/// The reason is what HTTP has as detail.
+fn refused(error: &JwtError) -> Close {
+    match error {
+        JwtError::KeysUnavailable(_) => TRY_AGAIN_LATER,
+        invalid => (UNAUTHORIZED, invalid.to_string().into()),
+    }
 }
 
 fn too_many_operations(limit: usize) -> Problem {

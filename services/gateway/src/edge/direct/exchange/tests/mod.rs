@@ -31,8 +31,8 @@ impl OnHead for Statuses {
 
 /// How an exchange ended.
 #[derive(Debug)]
-struct Ended {
-    result: Result<(), Failure>,
+struct EndedExchange {
+    result: Result<(), ExchangeError>,
     reusable: bool,
     can_reply: bool,
     unanswered: bool,
@@ -44,7 +44,7 @@ struct Ended {
 struct Peers {
     client: DuplexStream,
     upstream: DuplexStream,
-    exchange: tokio::task::JoinHandle<Ended>,
+    exchange: tokio::task::JoinHandle<EndedExchange>,
 }
 
 /// `left`: bytes of the body that the client still has to send.
@@ -82,7 +82,7 @@ where
             stream: &mut stream,
             alarm: &mut alarm,
         };
-        let request = Request {
+        let request = PartialRequest {
             start,
             left,
             is_head,
@@ -94,7 +94,7 @@ where
         let request_read = exchange.request_read();
         let reusable = exchange.into_reusable().is_some();
         let ahead = String::from_utf8(stream.ahead().to_vec()).unwrap();
-        Ended {
+        EndedExchange {
             result,
             reusable,
             can_reply,
@@ -127,7 +127,7 @@ impl Peers {
         self.client.write_all(text.as_bytes()).await.unwrap();
     }
 
-    async fn ended(self) -> Ended {
+    async fn ended(self) -> EndedExchange {
         self.exchange.await.unwrap()
     }
 }
@@ -234,7 +234,7 @@ async fn doubtful_responses_are_refused_while_another_can_be_sent() {
         peers.upstream_sends(response).await;
         let ended = peers.ended().await;
         assert!(
-            matches!(ended.result, Err(Failure::Refused(_))),
+            matches!(ended.result, Err(ExchangeError::Refused(_))),
             "{response:?}: {ended:?}"
         );
         assert!(
@@ -247,7 +247,7 @@ async fn doubtful_responses_are_refused_while_another_can_be_sent() {
     peers.upstream_sends(&interim).await;
     assert!(matches!(
         peers.ended().await.result,
-        Err(Failure::Refused(_))
+        Err(ExchangeError::Refused(_))
     ));
 }
 
@@ -276,7 +276,7 @@ async fn a_connection_that_ends_early_is_no_response() {
         peers.upstream.shutdown().await.unwrap();
         let ended = peers.ended().await;
         assert!(
-            matches!(ended.result, Err(Failure::UpstreamClosed(None))),
+            matches!(ended.result, Err(ExchangeError::UpstreamClosed(None))),
             "{ended:?}"
         );
         assert_eq!(
@@ -343,7 +343,10 @@ async fn a_client_is_watched_when_the_upstream_takes_no_more_of_its_body() {
         drop(peers.client);
         let ended = tokio::time::timeout(Duration::from_secs(10), peers.exchange).await;
         let result = ended.unwrap().unwrap().result;
-        assert!(matches!(result, Err(Failure::ClientGone)), "{result:?}");
+        assert!(
+            matches!(result, Err(ExchangeError::ClientGone)),
+            "{result:?}"
+        );
         drop(peers.upstream);
     }
 }

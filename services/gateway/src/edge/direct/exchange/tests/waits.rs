@@ -24,7 +24,7 @@ async fn a_client_that_sends_no_more_gets_its_response() {
     peers.client.shutdown().await.unwrap();
     assert!(matches!(
         peers.ended().await.result,
-        Err(Failure::ClientGone)
+        Err(ExchangeError::ClientGone)
     ));
     // A body that ends early is none.
     let mut peers = start(POST, 10, TIMEOUTS);
@@ -32,7 +32,7 @@ async fn a_client_that_sends_no_more_gets_its_response() {
     peers.client.shutdown().await.unwrap();
     assert!(matches!(
         peers.ended().await.result,
-        Err(Failure::ClientGone)
+        Err(ExchangeError::ClientGone)
     ));
 }
 
@@ -67,7 +67,7 @@ async fn every_wait_has_a_deadline() {
     peers.client_sends("half").await;
     let ended = peers.ended().await;
     assert!(
-        matches!(ended.result, Err(Failure::BodyTimeout)) && ended.can_reply,
+        matches!(ended.result, Err(ExchangeError::BodyTimeout)) && ended.can_reply,
         "{ended:?}"
     );
 
@@ -84,7 +84,7 @@ async fn every_wait_has_a_deadline() {
         peers.upstream_sends(response).await;
         let result = (&mut peers.exchange).await.unwrap().result;
         assert!(
-            matches!(result, Err(Failure::UpstreamTimeout)),
+            matches!(result, Err(ExchangeError::UpstreamTimeout)),
             "{response:?}: {result:?}"
         );
     }
@@ -101,7 +101,7 @@ async fn every_wait_has_a_deadline() {
     });
     let result = exchange.await.unwrap().result;
     assert!(
-        matches!(result, Err(Failure::UpstreamTimeout)),
+        matches!(result, Err(ExchangeError::UpstreamTimeout)),
         "{result:?}"
     );
     drop((upstream, sender.await.unwrap()));
@@ -122,7 +122,10 @@ async fn every_wait_has_a_deadline() {
         let _ = upstream.write_all(&vec![b'x'; 100_000]).await;
     });
     let result = exchange.await.unwrap().result;
-    assert!(matches!(result, Err(Failure::ClientStalled)), "{result:?}");
+    assert!(
+        matches!(result, Err(ExchangeError::ClientStalled)),
+        "{result:?}"
+    );
     drop(client);
     sender.abort();
 }

@@ -6,22 +6,22 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::domain::values::visitor::Agent;
+use crate::domain::values::visitor::UserAgent;
 
 /// Each holds the last user agent with its hash, so that the cache is bounded: at most 1024 times the
 /// length to which the API truncates user agents.
 const SLOTS: usize = 1024;
 
-type Slot = Mutex<Option<(Box<str>, Agent)>>;
+type Slot = Mutex<Option<(Box<str>, UserAgent)>>;
 
 /// Clones share the cache.
 #[derive(Clone, Debug)]
-pub(crate) struct Agents {
+pub(crate) struct UserAgentCache {
     slots: Arc<[Slot]>,
     hasher: RandomState,
 }
 
-impl Default for Agents {
+impl Default for UserAgentCache {
     fn default() -> Self {
         Self {
             slots: std::iter::repeat_with(Slot::default).take(SLOTS).collect(),
@@ -30,8 +30,8 @@ impl Default for Agents {
     }
 }
 
-impl Agents {
-    pub(crate) fn get(&self, user_agent: &str) -> Agent {
+impl UserAgentCache {
+    pub(crate) fn get(&self, user_agent: &str) -> UserAgent {
         let hash = self.hasher.hash_one(user_agent);
         let index = usize::try_from(hash % SLOTS as u64).unwrap_or(0);
         let slot = &self.slots[index];
@@ -41,7 +41,7 @@ impl Agents {
             return *agent;
         }
         // Not under the lock, which other user agents share.
-        let agent = Agent::of(user_agent);
+        let agent = UserAgent::of(user_agent);
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((user_agent.into(), agent));
         agent
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn many_user_agents_are_distinguished_and_bounded() {
-        let agents = Agents::default();
+        let agents = UserAgentCache::default();
         for round in 0..2 {
             for n in 0..3 * SLOTS {
                 let person = format!(

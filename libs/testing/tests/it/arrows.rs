@@ -136,6 +136,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["issuer", "", ""],
             ["child", "", ""],
             ["bounds", "", ""],
+            ["metrics", "", ""],
         ],
     ),
     (

@@ -1,4 +1,4 @@
--- Events of other services: the table of quartet-events, and what `user.deleted` causes.
+-- Events of other services: the tables of quartet-events, and what `user.deleted` causes.
 
 -- Events that are applied, by what identifies them.
 CREATE TABLE media.inbox (
@@ -8,6 +8,30 @@ CREATE TABLE media.inbox (
     PRIMARY KEY (source, id)
 );
 CREATE INDEX inbox_applied_at_idx ON media.inbox (applied_at);
+
+-- Events from a stream that could not be applied, and later ones of the same subject, which wait for
+-- them. Those of requests wait in the outbox of their publisher.
+CREATE TABLE media.inbox_retries (
+    -- In the order of arrival.
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source   text        NOT NULL,
+    id       text        NOT NULL,
+    kind     text        NOT NULL,
+    subject  text        NOT NULL,
+    at       timestamptz NOT NULL,
+    -- json: what jsonb refuses can be kept, too.
+    event    json        NOT NULL,
+    tries    integer     NOT NULL,
+    retry_at timestamptz NOT NULL,
+    reason   text        NOT NULL,
+    -- Since then the event is a dead letter: it is tried no more, and nothing waits for it.
+    dead_at  timestamptz,
+    UNIQUE (source, id)
+);
+CREATE INDEX inbox_retries_subject_idx ON media.inbox_retries (source, subject, position)
+    WHERE dead_at IS NULL;
+CREATE INDEX inbox_retries_due_idx ON media.inbox_retries (retry_at, position) WHERE dead_at IS NULL;
+CREATE INDEX inbox_retries_dead_idx ON media.inbox_retries (dead_at) WHERE dead_at IS NOT NULL;
 
 -- Users whose account is deleted. Their row stays for longer than any access token lives: what they
 -- still create meanwhile is erased, too.

@@ -11,6 +11,8 @@
 //!      +--- settle: cursor, retries, dead letters <-------- ids that failed
 //! ```
 //!
+//! Where NATS is configured, a stream takes the place of the POST: see `nats`.
+//!
 //! Guarantees:
 //! - **Nothing is lost**: an event is committed with its write, or neither is. A consumer that is
 //!   away finds everything when it is back.
@@ -23,9 +25,11 @@
 //! The tables are those of `outbox.sql`, `inbox.sql` and `erasures.sql`, in the schema in the `search_path` of the
 //! role.
 
+mod backlog;
 pub mod erasure;
 mod event;
 pub mod inbox;
+mod nats;
 pub mod outbox;
 mod settings;
 mod signature;
@@ -33,6 +37,7 @@ mod signature;
 pub use erasure::{Erasures, USER_DELETED};
 pub use event::{Event, InvalidEvent, NewEvent};
 pub use inbox::{ApplyError, Consumer, Inbox};
+pub use nats::Nats;
 pub use outbox::{Outbox, PublishedEvent};
-pub use settings::{Delivery, Endpoint, signer};
+pub use settings::{Delivery, Endpoint, nats, signer};
 pub use signature::{InvalidSignature, Signer};

@@ -4,11 +4,12 @@ use quartet_common::config::{ConfigError, all, within};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::signature::Signer;
+use crate::{nats::Nats, signature::Signer};
 
 const DAY: u64 = 86_400;
 /// With the time for which dead letters are kept, less than that of ids in the inbox.
 const MAX_WAIT_DAYS: u64 = 60;
+const UNSIGNED: &str = "must be set: events are delivered signed";
 
 /// What `events.secret` and `events.previous_secrets` sign and verify with; `None` without a secret.
 ///
@@ -37,6 +38,21 @@ pub fn signer(
     Ok(Some(signer))
 }
 
+/// NATS, where its URL is set.
+///
+/// # Errors
+/// When the URL is malformed, or there is no secret. The message does not contain it.
+pub fn nats(
+    url: Option<&SecretString>,
+    secret: Option<&SecretString>,
+) -> Result<Option<Nats>, ConfigError> {
+    let nats = url.map(Nats::new).transpose()?;
+    if nats.is_some() && secret.is_none() {
+        return Err(ConfigError::invalid("events.secret", UNSIGNED));
+    }
+    Ok(nats)
+}
+
 /// A consumer, and where it receives events.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -53,6 +69,8 @@ pub struct Endpoint {
 pub struct Delivery {
     /// Without one, nothing can be delivered.
     pub signer: Option<Signer>,
+    /// In place of requests to `consumers`, which is empty then.
+    pub nats: Option<Nats>,
     pub consumers: Vec<Endpoint>,
     pub poll_interval_ms: u64,
     pub request_timeout_seconds: u64,
@@ -68,15 +86,21 @@ impl Delivery {
     /// Every setting that breaks a rule.
     pub fn check(&self) -> Result<(), ConfigError> {
         let signed = if self.signer.is_none() && !self.consumers.is_empty() {
-            let rule = "must be set: events are delivered signed";
-            Err(ConfigError::invalid("events.secret", rule))
+            Err(ConfigError::invalid("events.secret", UNSIGNED))
         } else {
             Ok(())
         };
+        let first = self.nats.as_ref().and(self.consumers.first());
+        let one_way = first.map_or(Ok(()), |endpoint| {
+            let key = format!("events.{}_url", endpoint.name);
+            let rule = "must be empty: events go through events.nats_url";
+            Err(ConfigError::invalid(&key, rule))
+        });
         let timeout = self.request_timeout_seconds;
         let wait = self.max_wait_seconds;
         all([
             signed,
+            one_way,
             all(self.consumers.iter().map(Endpoint::check)),
             within(
                 "events.poll_interval_ms",

@@ -1,16 +1,17 @@
 //! `dead-letters`: what has failed for good, of events and durable jobs alike.
 //!
-//! A dead letter is named by where it is: `job/ID`, or `event/CONSUMER/POSITION`.
+//! A dead letter is named by where it is: `job/ID`, `event/CONSUMER/POSITION` in the service that has
+//! published the event, or `received/POSITION` in the one that has taken it from a stream.
 
 use std::{fmt::Write as _, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use quartet_common::{cli::print, clock::Clock, config::Database};
-use quartet_events::outbox::dead_letters as events;
+use quartet_events::{inbox::dead_letters as received, outbox::dead_letters as events};
 use quartet_worker::dead_letters as jobs;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::service::Service;
 
@@ -42,6 +43,7 @@ pub(crate) enum Command {
 pub(crate) enum Id {
     Job(i64),
     Event(String, i64),
+    Received(i64),
 }
 
 impl FromStr for Id {
@@ -57,10 +59,11 @@ impl FromStr for Id {
                 .map(str::to_owned)
                 .zip(number(parts.next()))
                 .map(|(consumer, position)| Self::Event(consumer, position)),
+            Some("received") => number(parts.next()).map(Self::Received),
             _ => None,
         };
         id.filter(|_| parts.next().is_none())
-            .ok_or("must be job/ID or event/CONSUMER/POSITION")
+            .ok_or("must be job/ID, event/CONSUMER/POSITION or received/POSITION")
     }
 }
 
@@ -71,13 +74,13 @@ pub(crate) fn run<S: Service>(settings: &Database, command: Command) -> anyhow::
         .block_on(async {
             let db = quartet_db::pool(settings, &format!("quartet-{}-dead-letters", S::NAME))?;
             match command {
-                Command::List { limit } => list(&db, S::PUBLISHES, limit).await,
-                Command::Retry { ids, .. } => retry(&db, S::PUBLISHES, &ids).await,
+                Command::List { limit } => list::<S>(&db, limit).await,
+                Command::Retry { ids, .. } => retry::<S>(&db, &ids).await,
             }
         })
 }
 
-async fn list(db: &PgPool, publishes: bool, limit: i64) -> anyhow::Result<()> {
+async fn list<S: Service>(db: &PgPool, limit: i64) -> anyhow::Result<()> {
     let mut db = quartet_db::read(db).await?;
     // One more says whether there are more.
     let dead = jobs::list(&mut db, limit + 1).await?;
@@ -88,11 +91,20 @@ async fn list(db: &PgPool, publishes: bool, limit: i64) -> anyhow::Result<()> {
         json!({ "id": format!("job/{}", job.id), "task": job.task, "attempts": job.attempts,
                 "at": time(job.at), "reason": job.reason })
     }));
-    if publishes {
+    if S::PUBLISHES {
         let dead = events::list(&mut db, limit + 1).await?;
         more |= dead.len() > kept;
         lines.extend(dead.iter().take(kept).map(|event| {
             json!({ "id": format!("event/{}/{}", event.consumer, event.position),
+                    "kind": event.kind, "subject": event.subject, "attempts": event.tries,
+                    "at": time(event.at), "reason": event.reason })
+        }));
+    }
+    if S::RECEIVES {
+        let dead = received::list(&mut db, limit + 1).await?;
+        more |= dead.len() > kept;
+        lines.extend(dead.iter().take(kept).map(|event| {
+            json!({ "id": format!("received/{}", event.position),
                     "kind": event.kind, "subject": event.subject, "attempts": event.tries,
                     "at": time(event.at), "reason": event.reason })
         }));
@@ -108,44 +120,83 @@ async fn list(db: &PgPool, publishes: bool, limit: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn retry(db: &PgPool, publishes: bool, ids: &[Id]) -> anyhow::Result<()> {
-    let (mut of_jobs, mut of_events) = (Vec::new(), Vec::new());
-    for id in ids {
-        match id {
-            Id::Job(id) => of_jobs.push(*id),
-            Id::Event(consumer, position) => of_events.push((consumer.clone(), *position)),
+/// What is to be tried again, by where it is. `None`: everything.
+#[derive(Default)]
+struct Chosen {
+    jobs: Option<Vec<i64>>,
+    events: Option<Vec<(String, i64)>>,
+    received: Option<Vec<i64>>,
+}
+
+impl Chosen {
+    /// No id stands for all.
+    fn new(ids: &[Id]) -> Self {
+        if ids.is_empty() {
+            return Self::default();
+        }
+        let (mut jobs, mut events, mut received) = (Vec::new(), Vec::new(), Vec::new());
+        for id in ids {
+            match id {
+                Id::Job(id) => jobs.push(*id),
+                Id::Event(consumer, position) => events.push((consumer.clone(), *position)),
+                Id::Received(position) => received.push(*position),
+            }
+        }
+        Self {
+            jobs: Some(jobs),
+            events: Some(events),
+            received: Some(received),
         }
     }
-    let all = ids.is_empty();
+}
+
+async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
+    let chosen = Chosen::new(ids);
+    let events = chosen.events.as_deref();
     anyhow::ensure!(
-        publishes || of_events.is_empty(),
+        S::PUBLISHES || events.unwrap_or_default().is_empty(),
         "this service publishes no events"
     );
+    let received = chosen.received.as_deref();
+    anyhow::ensure!(
+        S::RECEIVES || received.unwrap_or_default().is_empty(),
+        "this service receives no events"
+    );
     let now = Clock::system().now();
-    let (mut retried, full) = (0, BATCH.unsigned_abs());
-    while all || !of_jobs.is_empty() {
-        let mut db = quartet_db::write(db).await?;
-        let batch = jobs::retry(&mut db, (!all).then_some(&of_jobs), BATCH).await?;
-        db.commit().await?;
-        retried += batch;
-        if batch < full {
-            break;
-        }
+    let mut retried = rounds(db, async |db| {
+        jobs::retry(db, chosen.jobs.as_deref(), BATCH).await
+    })
+    .await?;
+    if S::PUBLISHES {
+        retried += rounds(db, async |db| events::retry(db, events, now, BATCH).await).await?;
     }
-    while publishes && (all || !of_events.is_empty()) {
-        let mut db = quartet_db::write(db).await?;
-        let places = (!all).then_some(of_events.as_slice());
-        let batch = events::retry(&mut db, places, now, BATCH).await?;
-        db.commit().await?;
-        retried += batch;
-        if batch < full {
-            break;
-        }
+    if S::RECEIVES {
+        retried += rounds(db, async |db| {
+            received::retry(db, received, now, BATCH).await
+        })
+        .await?;
     }
     eprintln!("{retried} dead letters are tried again");
     let named = u64::try_from(ids.len())?;
     anyhow::ensure!(retried >= named, "{} are no dead letters", named - retried);
     Ok(())
+}
+
+/// Statements of up to [`BATCH`] rows, until one has fewer.
+async fn rounds(
+    db: &PgPool,
+    statement: impl AsyncFn(&mut PgConnection) -> Result<u64, sqlx::Error>,
+) -> anyhow::Result<u64> {
+    let mut rows = 0;
+    loop {
+        let mut db = quartet_db::write(db).await?;
+        let batch = statement(&mut *db).await?;
+        db.commit().await?;
+        rows += batch;
+        if batch < BATCH.unsigned_abs() {
+            return Ok(rows);
+        }
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {
@@ -163,9 +214,11 @@ mod tests {
             "event/media/7".parse(),
             Ok(Id::Event("media".to_owned(), 7))
         );
+        assert_eq!("received/7".parse(), Ok(Id::Received(7)));
         for text in [
             "",
             "12",
+            "received/x",
             "job",
             "job/x",
             "job/1/2",

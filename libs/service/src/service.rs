@@ -40,6 +40,8 @@ pub trait Service: 'static {
     const KEYS_REQUIRED: bool = true;
     /// Whether the schema has an outbox.
     const PUBLISHES: bool = false;
+    /// Whether the schema has an inbox.
+    const RECEIVES: bool = false;
     /// Settings that [`Self::rotate`] puts in force while the process runs, beside the URLs of
     /// databases.
     const ROTATED: &'static [&'static str] = &[];

@@ -16,6 +16,8 @@ mod database;
 mod issuer;
 pub mod metrics;
 #[cfg(feature = "database")]
+mod nats;
+#[cfg(feature = "database")]
 mod pooler;
 mod responses;
 pub mod server;
@@ -28,6 +30,8 @@ pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
+#[cfg(feature = "database")]
+pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
 pub use responses::{json_of, problem_of};

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
-use quartet_events::{Delivery, Endpoint, signer};
+use quartet_events::{Delivery, Endpoint, nats, signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -121,6 +121,8 @@ pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub secret: Option<SecretString>,
     pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub nats_url: Option<SecretString>,
     #[serde(deserialize_with = "empty_as_none")]
     pub media_url: Option<Url>,
     #[serde(deserialize_with = "empty_as_none")]
@@ -350,6 +352,7 @@ impl Events {
         };
         Ok(Delivery {
             signer: signer(self.secret.as_ref(), &self.previous_secrets)?,
+            nats: nats(self.nats_url.as_ref(), self.secret.as_ref())?,
             consumers: consumers.into_iter().filter_map(endpoint).collect(),
             poll_interval_ms: self.poll_interval_ms,
             request_timeout_seconds: self.request_timeout_seconds,

@@ -6,7 +6,7 @@ use http::HeaderName;
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, all, at_least, empty_as_none, within,
 };
-use quartet_events::Signer;
+use quartet_events::{Nats, Signer};
 use quartet_service::Settings;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
@@ -125,6 +125,8 @@ pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub secret: Option<SecretString>,
     pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub nats_url: Option<SecretString>,
 }
 
 impl Settings for Config {
@@ -144,6 +146,7 @@ impl Settings for Config {
             self.redirects.check(),
             self.clicks.check(),
             self.events.signer().map(drop),
+            self.events.nats().map(drop),
             self.graphql.check(),
         ])
     }
@@ -154,6 +157,12 @@ impl Events {
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
         quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
+    }
+
+    /// # Errors
+    /// When the URL is malformed, or there is no secret. The message does not contain it.
+    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
+        quartet_events::nats(self.nats_url.as_ref(), self.secret.as_ref())
     }
 }
 

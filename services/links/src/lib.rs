@@ -48,6 +48,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const RECEIVES: bool = true;
     const WORKS_WITHOUT_DATABASE: bool = true;
     /// Redirects need none.
     const KEYS_REQUIRED: bool = false;
@@ -90,6 +91,12 @@ impl quartet_service::Service for Service {
 
     fn tasks(state: &AppState) -> Tasks {
         jobs::tasks(state)
+    }
+
+    fn work(state: &AppState, runner: &mut Runner) {
+        if let Some(nats) = &state.nats {
+            state.inbox.start(nats, Self::NAME, runner);
+        }
     }
 
     /// Closes the click log. What is in it then is stored by the job `flush`; clicks that cannot be

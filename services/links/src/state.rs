@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use quartet_events::Inbox;
+use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::Base;
 
@@ -15,6 +15,8 @@ pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
     pub(crate) inbox: Inbox,
+    /// Where events are taken from, if not from requests.
+    pub(crate) nats: Option<Nats>,
 }
 
 impl AppState {
@@ -22,10 +24,16 @@ impl AppState {
     /// When a setting is invalid, or the click log cannot be created.
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let signer = config.events.signer()?;
+        let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base)?;
         let (db, clock) = (ctx.clicks_db.clone(), ctx.clock.clone());
         let inbox = Inbox::new(db, clock, signer, &base.metrics, ctx.erasures.clone());
-        Ok(Self { base, ctx, inbox })
+        Ok(Self {
+            base,
+            ctx,
+            inbox,
+            nats,
+        })
     }
 
     /// Redirects are the main work, and they go on without Postgres: only the click log decides. A

@@ -3,7 +3,7 @@
 use quartet_common::config::{
     ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
-use quartet_events::Signer;
+use quartet_events::{Nats, Signer};
 use quartet_service::Settings;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -73,6 +73,8 @@ pub struct Events {
     #[serde(deserialize_with = "empty_as_none")]
     pub secret: Option<SecretString>,
     pub previous_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "empty_as_none")]
+    pub nats_url: Option<SecretString>,
 }
 
 impl Settings for Config {
@@ -82,6 +84,7 @@ impl Settings for Config {
         let ttl = 1..=MAX_TTL_SECONDS;
         all([
             self.events.signer().map(drop),
+            self.events.nats().map(drop),
             self.s3.check(),
             self.uploads.check(),
             within("downloads.ttl_seconds", self.downloads.ttl_seconds, ttl),
@@ -136,5 +139,11 @@ impl Events {
     /// When a secret is malformed. The message does not contain it.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, ConfigError> {
         quartet_events::signer(self.secret.as_ref(), &self.previous_secrets)
+    }
+
+    /// # Errors
+    /// When the URL is malformed, or there is no secret. The message does not contain it.
+    pub(crate) fn nats(&self) -> Result<Option<Nats>, ConfigError> {
+        quartet_events::nats(self.nats_url.as_ref(), self.secret.as_ref())
     }
 }

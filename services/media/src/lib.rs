@@ -42,6 +42,7 @@ impl quartet_service::Service for Service {
     const DEFAULTS: &'static str = include_str!("../default.toml");
     const DOCUMENT: &'static str = include_str!("../openapi.json");
     const MIGRATOR: &'static Migrator = &MIGRATOR;
+    const RECEIVES: bool = true;
     const ROTATED: &'static [&'static str] = &["s3.access_key", "s3.secret_key"];
 
     type Config = Config;
@@ -74,6 +75,12 @@ impl quartet_service::Service for Service {
 
     fn tasks(state: &AppState) -> Tasks {
         jobs::tasks(state)
+    }
+
+    fn work(state: &AppState, runner: &mut Runner) {
+        if let Some(nats) = &state.nats {
+            state.inbox.start(nats, Self::NAME, runner);
+        }
     }
 
     fn rotate(state: &AppState, config: &Config) {

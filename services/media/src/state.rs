@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use quartet_auth::jwt::JwtVerifier;
-use quartet_events::Inbox;
+use quartet_events::{Inbox, Nats};
 use quartet_http::health::Readiness;
 use quartet_service::{Base, idempotency::Idempotency};
 
@@ -16,6 +16,8 @@ pub struct AppState {
     pub(crate) base: Base,
     pub(crate) ctx: Context,
     pub(crate) inbox: Inbox,
+    /// Where events are taken from, if not from requests.
+    pub(crate) nats: Option<Nats>,
 }
 
 impl AppState {
@@ -23,10 +25,16 @@ impl AppState {
     /// When a setting is invalid.
     pub(crate) fn new(config: Config, base: Base) -> anyhow::Result<Self> {
         let signer = config.events.signer()?;
+        let nats = config.events.nats()?;
         let ctx = Context::new(Arc::new(config), &base);
         let (db, clock) = (ctx.db.clone(), ctx.clock.clone());
         let inbox = Inbox::new(db, clock, signer, &base.metrics, ctx.erasures.clone());
-        Ok(Self { base, ctx, inbox })
+        Ok(Self {
+            base,
+            ctx,
+            inbox,
+            nats,
+        })
     }
 
     /// Ready while both buckets respond, too.

@@ -3,24 +3,26 @@
 //! The row of an event and its effect commit together, so that an event that arrives again, at any
 //! replica and however late, changes nothing. Two deliveries at once wait for each other at that row.
 //! An event that cannot be applied does not undo those before it and does not keep those of other
-//! subjects waiting; those of its own subject are not tried.
+//! subjects waiting; those of its own subject are not tried. Over HTTP, the publisher keeps both; from a
+//! stream, this service does ([`retries`]).
 
 mod api;
+pub mod dead_letters;
+mod metrics;
+mod retries;
 mod store;
+mod stream;
 
 use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-};
 use quartet_common::{causes, clock::Clock};
 use quartet_telemetry::{metrics::Metrics, panic_message};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
 use crate::{event::Event, signature::Signer};
+use metrics::InboxMetrics;
 
 /// Where events are received, beside the API. The gateway has no route to it.
 pub(crate) const PATH: &str = "/internal/events";
@@ -28,6 +30,7 @@ pub(crate) const PATH: &str = "/internal/events";
 /// 30 days as a dead letter.
 const KEPT: Duration = Duration::from_hours(100 * 24);
 const PURGE_BATCH: i64 = 1000;
+const HELD: &str = "waits for an earlier event of the subject";
 
 /// What a service does with events.
 pub trait Consumer: Send + Sync + 'static {
@@ -63,12 +66,41 @@ struct Inner {
     /// `None`: no event is accepted.
     signer: Option<Signer>,
     consumer: Box<dyn Consumer>,
-    received: Family<OutcomeLabel, Counter>,
+    metrics: InboxMetrics,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
+/// What became of an event.
+#[derive(Debug)]
+enum Taken {
+    Applied,
+    /// It was applied before.
+    Repeated,
+    /// No one here needs it.
+    Ignored,
+    /// An earlier one of the subject waits for a retry.
+    Held,
+    Rejected(String),
+}
+
+impl Taken {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Repeated => "repeated",
+            Self::Ignored => "ignored",
+            Self::Held => "held",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+
+    /// Why it is not applied, if that is so.
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Applied | Self::Repeated | Self::Ignored => None,
+            Self::Held => Some(HELD),
+            Self::Rejected(reason) => Some(reason),
+        }
+    }
 }
 
 /// The response to a batch.
@@ -99,29 +131,28 @@ impl Inbox {
         metrics: &Metrics,
         consumer: impl Consumer,
     ) -> Self {
-        let received = Family::default();
-        metrics.register(
-            "events_received",
-            "Events received, by what became of them",
-            received.clone(),
-        );
+        let metrics = InboxMetrics::register(metrics);
         Self(Arc::new(Inner {
             db,
             clock,
             signer,
             consumer: Box::new(consumer),
-            received,
+            metrics,
         }))
     }
 
     /// What operators should know, for `/ready`.
     pub fn notices(&self) -> Vec<String> {
         let missing = self.0.signer.is_none();
-        let text = "events.secret is not set: no events are received";
-        missing.then(|| text.to_owned()).into_iter().collect()
+        let missing =
+            missing.then(|| "events.secret is not set: no events are received".to_owned());
+        let stream = self.0.metrics.stream();
+        let dead = stream.map_or(0, |stream| stream.backlog.dead.get());
+        let dead = (dead > 0).then(|| format!("{dead} dead letters"));
+        missing.into_iter().chain(dead).collect()
     }
 
-    /// Forgets events that cannot arrive again, in bounded rounds to the end.
+    /// Forgets events that cannot arrive again and old dead letters, in bounded rounds to the end.
     ///
     /// # Errors
     /// When the database fails.
@@ -135,10 +166,10 @@ impl Inbox {
             db.commit().await?;
             purged >= full
         } {}
-        Ok(())
+        self.purge_dead().await
     }
 
-    /// Applies the events in their order.
+    /// Applies the events in their order. What has failed is for the publisher to keep.
     ///
     /// # Errors
     /// When the database is away: nothing can be said about the rest.
@@ -146,49 +177,63 @@ impl Inbox {
         let mut receipt = Receipt::default();
         let mut blocked = HashSet::new();
         for event in events {
-            let outcome = if blocked.contains(event.subject.as_str()) {
-                Err((true, "waits for an earlier event of the subject".to_owned()))
+            let is_blocked = blocked.contains(event.subject.as_str());
+            let taken = if is_blocked {
+                Taken::Held
             } else {
-                self.take(event).await?.map_err(|reason| (false, reason))
+                self.take(event).await?
             };
-            let (label, failure) = match outcome {
-                Ok(label) => (label, None),
-                Err((true, reason)) => ("held", Some((true, reason))),
-                Err((false, reason)) => ("rejected", Some((false, reason))),
-            };
-            let label = OutcomeLabel { outcome: label };
-            self.0.received.get_or_create(&label).inc();
-            if let Some((held, reason)) = failure {
+            self.0.metrics.count(taken.label());
+            if let Some(reason) = taken.reason() {
                 blocked.insert(event.subject.as_str());
                 receipt.failed.push(EventFailure {
                     id: event.id.clone(),
-                    reason,
-                    held,
+                    reason: reason.to_owned(),
+                    // To the publisher, one that waits for what is kept here has failed: nothing of
+                    // its own would say when to send it again.
+                    held: is_blocked,
                 });
             }
         }
         Ok(receipt)
     }
 
-    /// What became of an event, or why it was not applied.
-    async fn take(&self, event: &Event) -> Result<Result<&'static str, String>, sqlx::Error> {
-        if let Err(invalid) = event.check() {
-            return Ok(Err(invalid.to_string()));
-        }
-        let consumer = &self.0.consumer;
-        if !consumer.kinds().contains(&event.kind.as_str()) {
-            return Ok(Ok("ignored"));
+    /// Applies an event, unless it would overtake one that waits here.
+    async fn take(&self, event: &Event) -> Result<Taken, sqlx::Error> {
+        if let Some(taken) = self.judge(event) {
+            return Ok(taken);
         }
         let mut tx = quartet_db::begin(&self.0.db).await?;
-        if !store::insert(&mut tx, event, self.0.clock.now()).await? {
-            return Ok(Ok("repeated"));
+        if !store::insert_in_order(&mut tx, event, self.0.clock.now()).await? {
+            let repeated = store::is_applied(&mut tx, event).await?;
+            return Ok(if repeated {
+                Taken::Repeated
+            } else {
+                Taken::Held
+            });
         }
-        let applying = AssertUnwindSafe(consumer.apply(&mut tx, event)).catch_unwind();
+        let taken = self.apply(&mut tx, event).await?;
+        if matches!(taken, Taken::Applied) {
+            tx.commit().await?;
+        }
+        Ok(taken)
+    }
+
+    /// What becomes of an event without its effect.
+    fn judge(&self, event: &Event) -> Option<Taken> {
+        if let Err(invalid) = event.check() {
+            return Some(Taken::Rejected(invalid.to_string()));
+        }
+        let known = self.0.consumer.kinds().contains(&event.kind.as_str());
+        (!known).then_some(Taken::Ignored)
+    }
+
+    /// Has the effect of an event in the transaction of `db`, which must be rolled back unless the event
+    /// is applied.
+    async fn apply(&self, db: &mut PgConnection, event: &Event) -> Result<Taken, sqlx::Error> {
+        let applying = AssertUnwindSafe(self.0.consumer.apply(db, event)).catch_unwind();
         let reason = match applying.await {
-            Ok(Ok(())) => {
-                tx.commit().await?;
-                return Ok(Ok("applied"));
-            }
+            Ok(Ok(())) => return Ok(Taken::Applied),
             Ok(Err(ApplyError::Database(error))) if quartet_db::is_transient(&error) => {
                 return Err(error);
             }
@@ -207,6 +252,6 @@ impl Inbox {
                 "panic"
             }
         };
-        Ok(Err(reason.to_owned()))
+        Ok(Taken::Rejected(reason.to_owned()))
     }
 }

@@ -29,6 +29,7 @@ mod metrics;
 mod round;
 mod send;
 mod store;
+mod stream;
 
 use std::{
     fmt,
@@ -47,9 +48,11 @@ use tokio::sync::Notify;
 
 use crate::{
     event::{MAX_DATA_BYTES, NewEvent},
-    settings::{Delivery, Endpoint},
+    settings::Delivery,
 };
 use metrics::{ConsumerMetrics, OutboxMetrics};
+use stream::Stream;
+use url::Url;
 
 /// How long dead letters are kept.
 const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -84,13 +87,22 @@ pub enum DeliveryError {
 
 /// A consumer, as the dispatcher of this replica knows it.
 struct ConsumerTarget {
-    endpoint: Endpoint,
+    name: &'static str,
+    job: &'static str,
+    route: Route,
     wake: Arc<Notify>,
     series: ConsumerMetrics,
     /// Events per request: fewer after a refused batch, to find the one that it was refused for.
     limit: AtomicU32,
     /// When the consumer has applied an event of this replica, in milliseconds.
     applied_at: AtomicI64,
+}
+
+/// How events reach a consumer.
+enum Route {
+    Http(Url),
+    /// For the outbox, the stream is the only consumer.
+    Nats(Box<Stream>),
 }
 
 impl fmt::Debug for Outbox {
@@ -132,21 +144,32 @@ impl Outbox {
             .no_proxy()
             .build()?;
         let metrics = OutboxMetrics::register(metrics, delivery.max_wait_seconds);
-        let targets = delivery.consumers.iter().map(|endpoint| ConsumerTarget {
-            endpoint: endpoint.clone(),
+        let source = format!("/v1/{service}");
+        let target = |(name, job, route)| ConsumerTarget {
+            name,
+            job,
+            route,
             wake: Arc::default(),
-            series: metrics.series(endpoint.name),
+            series: metrics.series(name),
             limit: AtomicU32::new(delivery.batch_events),
             applied_at: AtomicI64::new(i64::MIN),
+        };
+        let timeout = Duration::from_secs(delivery.request_timeout_seconds);
+        let nats = delivery.nats.iter().map(|nats| {
+            let stream = Stream::new(nats.clone(), &source, timeout);
+            ("nats", "events_nats", Route::Nats(Box::new(stream)))
         });
+        let http = delivery.consumers.iter();
+        let http = http.map(|it| (it.name, it.job, Route::Http(it.url.clone())));
+        let targets = nats.chain(http).map(target).collect();
         Ok(Self(Arc::new(Inner {
             db,
             clock,
-            source: format!("/v1/{service}"),
-            client,
-            targets: targets.collect(),
-            metrics,
+            source,
             delivery,
+            client,
+            metrics,
+            targets,
         })))
     }
 
@@ -176,7 +199,7 @@ impl Outbox {
         let period = Duration::from_millis(self.0.delivery.poll_interval_ms);
         for (index, target) in self.0.targets.iter().enumerate() {
             let this = self.clone();
-            let job = Job::periodic(target.endpoint.job, period, move |run| {
+            let job = Job::periodic(target.job, period, move |run| {
                 let this = this.clone();
                 async move { this.0.deliver(index, Some(&run)).await }
             });
@@ -205,8 +228,8 @@ impl Outbox {
     pub async fn purge(&self) -> Result<(), sqlx::Error> {
         let now = self.0.clock.now();
         let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        let consumers = self.0.delivery.consumers.iter();
-        let consumers: Vec<&str> = consumers.map(|endpoint| endpoint.name).collect();
+        let targets = self.0.targets.iter();
+        let consumers: Vec<&str> = targets.map(|target| target.name).collect();
         let before = now - Duration::from_secs(self.0.delivery.retention_seconds);
         let db = &self.0.db;
         let dead = now - DEAD_KEPT;
@@ -254,8 +277,8 @@ impl Outbox {
             return vec!["no consumer is configured: events are kept".to_owned()];
         }
         let dead = self.0.targets.iter().filter_map(|target| {
-            let count = target.series.dead.get();
-            let name = target.endpoint.name;
+            let count = target.series.backlog.dead.get();
+            let name = target.name;
             (count > 0).then(|| format!("{name}: {count} dead letters"))
         });
         dead.collect()

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use quartet_jobs::{Backoff, Run};
 
 use super::{
-    ConsumerTarget, DeliveryError, Inner,
+    ConsumerTarget, DeliveryError, Inner, Route,
     send::{EventFailure, Outcome, send},
     store::{self, Lease, Retry, StoredEvent},
 };
@@ -106,10 +106,12 @@ impl Inner {
     }
 
     async fn round(&self, target: &ConsumerTarget) -> Result<RoundOutcome, DeliveryError> {
-        let (now, name) = (self.clock.now(), target.endpoint.name);
+        let (now, name) = (self.clock.now(), target.name);
         let mut db = quartet_db::write(&self.db).await?;
         let backlog = store::backlog(&mut db, name, now).await?;
-        target.series.observe(&backlog, now);
+        let waiting = backlog.fresh + backlog.retries;
+        let series = &target.series.backlog;
+        series.observe(waiting, backlog.dead, backlog.oldest, now);
         if backlog.fresh == 0 && !backlog.due {
             return Ok(RoundOutcome::Nothing);
         }
@@ -135,7 +137,7 @@ impl Inner {
         target: &ConsumerTarget,
         lease: Lease,
     ) -> Result<Batch, sqlx::Error> {
-        let (consumer, source) = (target.endpoint.name, self.source.as_str());
+        let (consumer, source) = (target.name, self.source.as_str());
         let limit = target.limit.load(Ordering::Relaxed).max(1);
         let now = self.clock.now();
         let bounds = BatchBounds {
@@ -169,8 +171,12 @@ impl Inner {
         let Some(signer) = &self.delivery.signer else {
             return Outcome::Away("events.secret is not set".to_owned());
         };
-        let url = &target.endpoint.url;
-        send(&self.client, url, signer, &self.clock, batch.body.clone()).await
+        match &target.route {
+            Route::Http(url) => {
+                send(&self.client, url, signer, &self.clock, batch.body.clone()).await
+            }
+            Route::Nats(stream) => stream.send(signer, &self.clock, &batch.sent).await,
+        }
     }
 
     /// Notes what became of the batch, in one transaction with the cursor.
@@ -181,7 +187,7 @@ impl Inner {
         batch: Batch,
         outcome: Outcome,
     ) -> Result<RoundOutcome, DeliveryError> {
-        let name = target.endpoint.name;
+        let name = target.name;
         let failed = match outcome {
             Outcome::Applied(failed) => failed,
             Outcome::Refused(reason) | Outcome::Broken(reason) if batch.sent.len() > 1 => {
@@ -302,12 +308,12 @@ impl Inner {
 
     fn count(target: &ConsumerTarget, retries: &[Retry], applied: usize) {
         target.series.delivered.inc_by(applied as u64);
-        let name = target.endpoint.name;
+        let name = target.name;
         let expired = retries.iter().filter(|retry| retry.reason == EXPIRED);
         let expired = i64::try_from(expired.count()).unwrap_or(i64::MAX);
         if expired > 0 {
-            target.series.died.inc_by(expired.unsigned_abs());
-            target.series.dead.inc_by(expired);
+            target.series.backlog.died.inc_by(expired.unsigned_abs());
+            target.series.backlog.dead.inc_by(expired);
             let events = expired;
             tracing::error!(
                 consumer = name,
@@ -319,7 +325,7 @@ impl Inner {
             .iter()
             .filter(|retry| ![HELD, EXPIRED].contains(&&*retry.reason))
         {
-            target.series.failed.inc();
+            target.series.backlog.failed.inc();
             let Retry {
                 position,
                 tries,
@@ -327,8 +333,8 @@ impl Inner {
                 ..
             } = retry;
             if retry.dead_at.is_some() {
-                target.series.died.inc();
-                target.series.dead.inc();
+                target.series.backlog.died.inc();
+                target.series.backlog.dead.inc();
                 tracing::error!(
                     consumer = name,
                     position,

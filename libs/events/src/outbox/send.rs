@@ -47,6 +47,16 @@ impl EventFailure {
             broken: false,
         }
     }
+
+    /// Of an event that was not tried.
+    pub(super) fn held(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            reason: String::new(),
+            held: true,
+            broken: false,
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,4 +6,5 @@ mod erasing;
 mod kills;
 mod racing;
 mod receiving;
+mod streams;
 mod support;

@@ -145,6 +145,7 @@ impl Place {
 pub(crate) fn delivery(consumer: SocketAddr) -> Delivery {
     Delivery {
         signer: Signer::new(&SECRET.into()),
+        nats: None,
         consumers: vec![Endpoint {
             name: "media",
             job: "events_media",

@@ -66,6 +66,7 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
     for arguments in [
         &["retry"][..],
         &["retry", "12"],
+        &["retry", "received/1"],
         &["retry", "--all", job],
         &["list", "--limit", "1001"],
     ] {

@@ -23,6 +23,7 @@ mod replicas;
 mod restarts;
 mod row_security;
 mod standby;
+mod streams;
 mod subscriptions;
 mod support;
 mod survival;

@@ -208,7 +208,7 @@ async fn row_security_is_forced_on_every_table() {
         "_private_workers",
         "migrations",
     ];
-    let events = ["_sqlx_migrations", "erasures", "inbox"];
+    let events = ["_sqlx_migrations", "erasures", "inbox", "inbox_retries"];
     let mut expected: Vec<&str> = queue.into_iter().chain(events).collect();
     expected.sort_unstable();
     assert_eq!(open, expected);

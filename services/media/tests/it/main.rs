@@ -4,6 +4,7 @@
 
 mod assets;
 mod complete;
+mod dead_letters;
 mod documents;
 mod erasure;
 mod isolation;
@@ -11,6 +12,7 @@ mod layers;
 mod presign;
 mod start;
 mod statements;
+mod streams;
 mod support;
 mod sweep;
 mod ticks;

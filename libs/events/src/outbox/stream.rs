@@ -1,0 +1,137 @@
+//! Publishing a batch to NATS, in place of a request to each consumer.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_nats::{
+    HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        Context,
+        context::{PublishError, PublishErrorKind},
+    },
+};
+use quartet_common::clock::Clock;
+use tokio::sync::Mutex;
+
+use super::{
+    send::{EventFailure, Outcome},
+    store::StoredEvent,
+};
+use crate::{
+    nats::{self, Failed, Nats},
+    signature::Signer,
+};
+
+/// The services that receive events.
+const CONSUMERS: [&str; 2] = ["media", "links"];
+
+/// The stream, as this replica publishes to it.
+pub(super) struct Stream {
+    nats: Nats,
+    source: String,
+    timeout: Duration,
+    /// `None` until it is used, and after a failure: the next use connects and prepares anew.
+    context: Mutex<Option<Context>>,
+}
+
+impl Stream {
+    pub(super) fn new(nats: Nats, source: &str, timeout: Duration) -> Self {
+        Self {
+            nats,
+            source: source.to_owned(),
+            timeout,
+            context: Mutex::default(),
+        }
+    }
+
+    /// Publishes `events`, one after the other: were two on their way, the second could be stored
+    /// before the first is tried again. One may be stored although that fails: the server and the
+    /// inboxes know its id.
+    pub(super) async fn send(
+        &self,
+        signer: &Signer,
+        clock: &Clock,
+        events: &[StoredEvent],
+    ) -> Outcome {
+        let mut stored = 0;
+        let publishing = self.publish(signer, clock, events, &mut stored);
+        let error = match tokio::time::timeout(self.timeout, publishing).await {
+            Ok(Ok(())) => return Outcome::Applied(HashMap::new()),
+            Ok(Err(error)) => error,
+            Err(_) => Unpublished::Away("NATS has not answered in time".to_owned()),
+        };
+        if stored == 0 {
+            return match error {
+                Unpublished::Away(reason) => Outcome::Away(reason),
+                Unpublished::Refused(reason) => Outcome::Refused(reason),
+            };
+        }
+        // The rest is sent again by itself, so that a slow or full server is not sent all of it each
+        // time.
+        let rest = events.iter().skip(stored);
+        Outcome::Applied(
+            rest.map(|StoredEvent { event, .. }| (event.id.clone(), EventFailure::held(&event.id)))
+                .collect(),
+        )
+    }
+
+    async fn publish(
+        &self,
+        signer: &Signer,
+        clock: &Clock,
+        events: &[StoredEvent],
+        stored: &mut usize,
+    ) -> Result<(), Unpublished> {
+        let mut kept = self.context.lock().await;
+        // Put back only if all goes well.
+        let context = match kept.take() {
+            Some(context) => context,
+            None => self.prepare().await?,
+        };
+        for StoredEvent { event, .. } in events {
+            let body = event.to_json().to_string();
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_MESSAGE_ID, event.id.as_str());
+            for (name, value) in &signer.sign(&event.id, clock.now(), body.as_bytes()) {
+                headers.insert(name.as_str(), value.to_str().unwrap_or_default());
+            }
+            let subject = nats::subject(&self.source, &event.kind);
+            let sent = context.publish_with_headers(subject, headers, body.into());
+            sent.await?.await?;
+            *stored += 1;
+        }
+        *kept = Some(context);
+        Ok(())
+    }
+
+    async fn prepare(&self) -> Result<Context, Failed> {
+        let name = format!("quartet{}", self.source.replace('/', "-"));
+        let context = self.nats.connect(&name, self.timeout).await?;
+        nats::prepare(&context, &CONSUMERS).await?;
+        Ok(context)
+    }
+}
+
+/// Why an event is not in the stream.
+enum Unpublished {
+    /// Nothing can be published now.
+    Away(String),
+    /// This one cannot be.
+    Refused(String),
+}
+
+impl From<Failed> for Unpublished {
+    fn from(failed: Failed) -> Self {
+        Self::Away(failed.to_string())
+    }
+}
+
+impl From<PublishError> for Unpublished {
+    fn from(error: PublishError) -> Self {
+        let reason = Failed::new(&error).to_string();
+        match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Self::Refused(reason),
+            _ => Self::Away(reason),
+        }
+    }
+}

@@ -266,7 +266,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::broken("eve", "reject")).await;
     let outbox = place.outbox_with(consumer.address, |it| {
-        it.max_wait_seconds = 36_010;
+        it.max_wait_seconds = 36_009;
     });
     place.publish(&outbox, "eve").await;
     outbox.deliver_once().await.unwrap();
@@ -379,7 +379,7 @@ async fn a_consumer_that_fails_at_everything_makes_no_dead_letters() {
 async fn an_event_at_which_a_consumer_fails_is_given_up_when_it_is_old() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::default()).await;
-    let outbox = place.outbox_with(consumer.address, |it| it.max_wait_seconds = 36_010);
+    let outbox = place.outbox_with(consumer.address, |it| it.max_wait_seconds = 36_009);
     place.publish(&outbox, "ada").await;
     consumer.answer(Some(StatusCode::INTERNAL_SERVER_ERROR));
     for _ in 0..10 {

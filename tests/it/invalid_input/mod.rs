@@ -98,9 +98,9 @@ impl Case {
 
 /// Bodies that are not JSON objects, for any POST.
 fn invalid_bodies(path: &str) -> Vec<Case> {
-    let syntax = ["", "{", "nul", "{,}", "\u{0}", "{'a': 1}"];
+    let syntax = ["", "{", "nul", "{,}", "\u{0}", "{'a': 1}", "{}{}"];
     let deep = "[".repeat(50_000);
-    let kinds = ["[]", "null", "7", "\"text\"", "true", "{}{}", &deep];
+    let kinds = ["[]", "null", "7", "\"text\"", "true", &deep];
     let types = [
         "text/plain",
         "application/x-www-form-urlencoded",

@@ -266,7 +266,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     let place = Place::new().await;
     let consumer = place.consumer(Counting::broken("eve", "reject")).await;
     let outbox = place.outbox_with(consumer.address, |it| {
-        it.max_wait_seconds = 36_009;
+        it.max_wait_seconds = 36_010;
     });
     place.publish(&outbox, "eve").await;
     outbox.deliver_once().await.unwrap();

@@ -217,7 +217,7 @@ async fn metrics_count_by_route_and_status_and_not_by_path() {
         .text()
         .await
         .unwrap();
-    let orders = r#"http_route="/orders",http_response_status_code="415""#;
+    let orders = r#"http_route="/orders",http_response_status_code="422""#;
     assert!(text.contains(orders), "{text}");
     assert!(
         text.contains(r#"http_route="unmatched",http_response_status_code="404"} 2"#),

@@ -78,7 +78,11 @@ fn every_url_is_one_of_http() {
     let defaults = [COMMON_DEFAULTS, Service::DEFAULTS];
     let load = |name: &str, url: &str| {
         let key = ("QUARTET_KEYS_MASTER_KEY".to_owned(), MASTER_KEY.to_owned());
-        let environment = [key, (format!("QUARTET_{name}"), url.to_owned())];
+        let secret = (
+            "QUARTET_EVENTS_SECRET".to_owned(),
+            "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".to_owned(),
+        );
+        let environment = [key, secret, (format!("QUARTET_{name}"), url.to_owned())];
         config::load_checked::<Config>(&defaults, None, environment, check).map(drop)
     };
     for name in [

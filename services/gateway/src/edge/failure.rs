@@ -18,6 +18,7 @@ use super::{
     peer::{NO_REPLICA, NOT_SILENT},
     reply,
     request_body::{BODY_REFUSED, pause},
+    response,
 };
 use crate::{error, reply::GatewayResponse, state::State, upstream::ReplicaOutcome};
 
@@ -125,9 +126,10 @@ fn may_retry(ctx: &mut Ctx, state: &State) -> bool {
 
 /// Sends a problem, unless the client has disconnected or a response has started.
 pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, error: &Error) -> FailToProxy {
+    // Behind the head of a switch, bytes belong to the other protocol.
     let started = session
         .response_written()
-        .is_some_and(|r| !r.status.is_informational());
+        .is_some_and(|head| !response::is_interim(head));
     let body_is_slow = *error.etype() == ReadTimedout
         && !session.as_downstream_mut().is_body_done()
         && ctx

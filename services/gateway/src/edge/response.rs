@@ -51,6 +51,6 @@ fn keep_date(session: &Session, response: &ResponseHeader) {
     }
 }
 
-fn is_interim(response: &ResponseHeader) -> bool {
+pub(super) fn is_interim(response: &ResponseHeader) -> bool {
     response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
 }

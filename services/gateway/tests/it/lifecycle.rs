@@ -104,7 +104,7 @@ fn errors_have_line_and_column() {
         "setting `server.threads` (QUARTET_SERVER_THREADS): must be an integer",
         "setting `server.max_connections` (FILE:3:1): must be a non-negative integer",
         "setting `routes.core.upstream` (FILE:5:1): there is no upstream `nope`",
-        "setting `limits.core.requests` (FILE:7:1): must be from 1",
+        "setting `limits.core.requests` (FILE:7:1): must be between 1 and 10000000",
     ] {
         assert!(stderr.contains(expected), "{expected}\n{stderr}");
     }

@@ -11,7 +11,7 @@
 //!   another kind is not used.
 //! - A consumer has one message in its hands, whatever the number of replicas: with two, the second
 //!   could be applied before the first.
-//! - Whoever connects first creates what is missing. The publisher creates all consumers: the stream
+//! - The service that connects first creates what is missing. The publisher creates all consumers: the stream
 //!   would keep nothing for one that does not exist yet.
 
 use std::{io, time::Duration};

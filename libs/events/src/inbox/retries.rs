@@ -19,7 +19,7 @@ use sqlx::Connection as _;
 use super::{HELD, Inbox, PURGE_BATCH, Taken, store};
 use crate::event::Event;
 
-/// Between two looks for events that are due.
+/// Polling interval for events that are due.
 const PERIOD: Duration = Duration::from_secs(5);
 /// Between the tries of one event. With [`MAX_TRIES`], as publishers do by default: about four hours.
 const BACKOFF: Backoff = Backoff {
@@ -73,7 +73,7 @@ impl Inbox {
         db.commit().await
     }
 
-    /// When an event that has failed so often is tried again, if it is.
+    /// When an event that has failed that number of times is tried again, if it is.
     fn failed<'a>(&self, event: &Event, tries: u32, reason: &'a str) -> store::Retry<'a> {
         let now = self.0.clock.now();
         let is_dead = tries >= MAX_TRIES;

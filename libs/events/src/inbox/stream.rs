@@ -26,11 +26,11 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one pull waits for messages.
 const PULL: Duration = Duration::from_secs(30);
-/// Messages of one pull. They come one at a time all the same.
+/// Messages of one pull. They come one at a time nevertheless.
 const PULLED: usize = 10;
 /// Without a sign of life for twice this time, the server is away.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Between two looks at how far the consumer is.
+/// Polling interval for the progress of the consumer.
 const LOOK: Duration = Duration::from_secs(10);
 /// Before a message that could not be kept is delivered again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -89,16 +89,16 @@ impl Inbox {
         Ok(())
     }
 
-    /// Applies or keeps the event of a message, and tells the server.
+    /// Applies or keeps the event of a message, and reports the outcome to the server.
     async fn settle(&self, message: &Message) -> anyhow::Result<()> {
         let handled = self.handle(message).await;
         let kind = match &handled {
             Ok(kind) => *kind,
             Err(_) => AckKind::Nak(Some(AGAIN)),
         };
-        let told = message.double_ack_with(kind).await;
+        let acknowledged = message.double_ack_with(kind).await;
         handled?;
-        Ok(told.map_err(|error| Failed::new(error.as_ref()))?)
+        Ok(acknowledged.map_err(|error| Failed::new(error.as_ref()))?)
     }
 
     async fn handle(&self, message: &Message) -> Result<AckKind, Unkept> {

@@ -30,7 +30,7 @@ pub(super) struct Stream {
     nats: Nats,
     source: String,
     timeout: Duration,
-    /// `None` until it is used, and after a failure: the next use connects and prepares anew.
+    /// `None` until it is used, and after a failure: the next use connects and prepares again.
     context: Mutex<Option<Context>>,
 }
 

@@ -7,7 +7,7 @@ use super::{Consuming, outbox, unacknowledged};
 use crate::support::{Counting, Place, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_its_last_try_an_event_is_a_dead_letter_and_its_subject_goes_on() {
+async fn after_its_last_try_an_event_is_a_dead_letter_and_its_subject_continues() {
     let place = Place::new().await;
     let Some(server) = NatsServer::start() else {
         return;

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::harness::graphql::{self, Link};
+use crate::harness::wait::{PATIENCE, within};
 use crate::harness::{Client, Load, Options, Stack, User, eventually, files};
 
 /// Follows a link; counts the requests and the redirects.
@@ -207,12 +208,13 @@ async fn what_deleted_users_owned_is_erased_although_services_are_killed() {
     let left = "SELECT (SELECT count(*) FROM media.assets WHERE status <> 'deleting')
         + (SELECT count(*) FROM links.links)
         + (SELECT count(*) FROM links.clicks)";
-    eventually("everything is erased", || async {
+    within(3 * PATIENCE, "everything is erased", || async {
         (stack.database().count(left) == 0).then_some(())
     })
     .await;
     for url in public {
-        eventually("the object is deleted", || async {
+        // A job of a killed worker is taken over after 30 s without its heartbeat.
+        within(3 * PATIENCE, "the object is deleted", || async {
             (files::fetch(&url).await.0 == 404).then_some(())
         })
         .await;

@@ -30,7 +30,7 @@ export const uploads: Scenarios = {
     const { media } = await loggedInUser(stack);
     await stack.faults.set(
       { path: PRESIGN, kind: "redirect-upload" },
-      { path: PUT, method: "PUT", kind: "slow-upload", pauseMs: 2 },
+      { path: PUT, method: "PUT", kind: "slow-upload", pauseMs: 6 },
     );
     const seen: UploadProgress[] = [];
     const totalBytes = 4 * SIZE;

@@ -8,3 +8,4 @@ mod racing;
 mod receiving;
 mod streams;
 mod support;
+mod tables;

@@ -11,8 +11,9 @@
 //!   another kind is not used.
 //! - A consumer has one message in its hands, whatever the number of replicas: with two, the second
 //!   could be applied before the first.
-//! - The service that connects first creates what is missing. The publisher creates all consumers: the stream
-//!   would keep nothing for one that does not exist yet.
+//! - The publisher alone creates what is missing, one replica at a time: the stream would keep nothing
+//!   for a consumer that does not exist yet, and nats-server 2.9 delivers nothing more to one that two
+//!   clients have created at the same time.
 
 use std::{io, time::Duration};
 
@@ -21,7 +22,7 @@ use async_nats::{
     jetstream::{
         self, Context,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-        context::ConsumerInfoErrorKind,
+        context::{ConsumerInfoErrorKind, GetStreamErrorKind},
         stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
     },
 };
@@ -58,6 +59,10 @@ pub(crate) struct Failed(String);
 impl Failed {
     pub(crate) fn new(error: &(dyn std::error::Error + 'static)) -> Self {
         Self(causes(error))
+    }
+
+    fn waiting(what: &str) -> Self {
+        Self(format!("{what} does not exist: the publisher creates it"))
     }
 }
 
@@ -180,11 +185,25 @@ fn is_missing(kind: &ConsumerInfoErrorKind) -> bool {
     }
 }
 
-/// The consumer `name`, created before if it was missing.
+/// The consumer `name` that the publisher has created.
 pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsumer, Failed> {
-    prepare(context, &[name]).await?;
-    let consumer = context.get_consumer_from_stream(name, STREAM).await;
-    consumer.map_err(|error| Failed::new(&error))
+    let stream = context.get_stream(STREAM).await.map_err(|error| {
+        let missing =
+            matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.code() == 404);
+        if missing {
+            Failed::waiting(STREAM)
+        } else {
+            Failed::new(&error)
+        }
+    })?;
+    match stream.consumer_info(name).await {
+        Ok(info) if delivers(&info.config) => {}
+        Ok(_) => return Err(Failed(format!("the consumer {name} has other settings"))),
+        Err(error) if is_missing(&error.kind()) => return Err(Failed::waiting(name)),
+        Err(error) => return Err(Failed::new(&error)),
+    }
+    let consumer = stream.get_consumer(name).await;
+    consumer.map_err(|error| Failed(error.to_string()))
 }
 
 /// What is wrong with a stream that an operator has created. Size, copies and place are theirs.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
+use quartet_common::clock::Clock;
 use quartet_jobs::{Backoff, Run};
 
 use super::{
@@ -112,7 +113,7 @@ impl Inner {
         let waiting = backlog.fresh + backlog.retries;
         let series = &target.series.backlog;
         series.observe(waiting, backlog.dead, backlog.oldest, now);
-        if backlog.fresh == 0 && !backlog.due {
+        if backlog.fresh == 0 && !backlog.due && target.is_prepared(&self.clock).await {
             return Ok(RoundOutcome::Nothing);
         }
         store::number(&mut db, NUMBERED_AT_ONCE).await?;
@@ -165,7 +166,7 @@ impl Inner {
     }
 
     async fn send(&self, target: &ConsumerTarget, batch: &Batch) -> Outcome {
-        if batch.sent.is_empty() {
+        if batch.sent.is_empty() && target.is_prepared(&self.clock).await {
             return Outcome::Applied(HashMap::new());
         }
         let Some(signer) = &self.delivery.signer else {
@@ -351,6 +352,16 @@ impl Inner {
                     "event not applied by the consumer"
                 );
             }
+        }
+    }
+}
+
+impl ConsumerTarget {
+    /// Whether nothing has to be created before events can be delivered.
+    async fn is_prepared(&self, clock: &Clock) -> bool {
+        match &self.route {
+            Route::Http(_) => true,
+            Route::Nats(stream) => stream.is_prepared(clock).await,
         }
     }
 }

@@ -10,6 +10,7 @@ use async_nats::{
         context::{PublishError, PublishErrorKind},
     },
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use quartet_common::clock::Clock;
 use tokio::sync::Mutex;
 
@@ -22,6 +23,8 @@ use crate::{
     signature::Signer,
 };
 
+/// How long a consumer that was deleted may stay away. The stream keeps nothing for it.
+const LOOK: TimeDelta = TimeDelta::minutes(1);
 /// The services that receive events.
 const CONSUMERS: [&str; 2] = ["media", "links"];
 
@@ -31,7 +34,19 @@ pub(super) struct Stream {
     source: String,
     timeout: Duration,
     /// `None` until it is used, and after a failure: the next use connects and prepares again.
-    context: Mutex<Option<Context>>,
+    context: Mutex<Option<Prepared>>,
+}
+
+/// A connection, and when the stream and its consumers were last seen to be there.
+struct Prepared {
+    context: Context,
+    at: DateTime<Utc>,
+}
+
+impl Prepared {
+    fn is_recent(&self, now: DateTime<Utc>) -> bool {
+        (now - self.at).abs() < LOOK
+    }
 }
 
 impl Stream {
@@ -42,6 +57,13 @@ impl Stream {
             timeout,
             context: Mutex::default(),
         }
+    }
+
+    /// Whether the stream and its consumers were there less than [`LOOK`] ago.
+    pub(super) async fn is_prepared(&self, clock: &Clock) -> bool {
+        let kept = self.context.lock().await;
+        kept.as_ref()
+            .is_some_and(|kept| kept.is_recent(clock.now()))
     }
 
     /// Publishes `events`, one after the other: were two on their way, the second could be stored
@@ -84,10 +106,7 @@ impl Stream {
     ) -> Result<(), Unpublished> {
         let mut kept = self.context.lock().await;
         // Put back only if all goes well.
-        let context = match kept.take() {
-            Some(context) => context,
-            None => self.prepare().await?,
-        };
+        let prepared = self.prepare(kept.take(), clock).await?;
         for StoredEvent { event, .. } in events {
             let body = event.to_json().to_string();
             let mut headers = HeaderMap::new();
@@ -96,19 +115,29 @@ impl Stream {
                 headers.insert(name.as_str(), value.to_str().unwrap_or_default());
             }
             let subject = nats::subject(&self.source, &event.kind);
-            let sent = context.publish_with_headers(subject, headers, body.into());
+            let sent = prepared
+                .context
+                .publish_with_headers(subject, headers, body.into());
             sent.await?.await?;
             *stored += 1;
         }
-        *kept = Some(context);
+        *kept = Some(prepared);
         Ok(())
     }
 
-    async fn prepare(&self) -> Result<Context, Failed> {
-        let name = format!("quartet{}", self.source.replace('/', "-"));
-        let context = self.nats.connect(&name, self.timeout).await?;
+    /// Creates what is missing, even where nothing is to be published: the consumers wait for it.
+    async fn prepare(&self, kept: Option<Prepared>, clock: &Clock) -> Result<Prepared, Failed> {
+        let context = match kept {
+            Some(kept) if kept.is_recent(clock.now()) => return Ok(kept),
+            Some(kept) => kept.context,
+            None => {
+                let name = format!("quartet{}", self.source.replace('/', "-"));
+                self.nats.connect(&name, self.timeout).await?
+            }
+        };
         nats::prepare(&context, &CONSUMERS).await?;
-        Ok(context)
+        let at = clock.now();
+        Ok(Prepared { context, at })
     }
 }
 

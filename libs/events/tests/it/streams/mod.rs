@@ -148,6 +148,39 @@ async fn a_server_that_is_killed_loses_no_event() {
     assert!(place.metric("events_delivered_total{") == "3");
 }
 
+/// The stream keeps nothing for a consumer that does not exist.
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_exist_before_the_first_event_and_are_created_again() {
+    let place = Place::new().await;
+    let Some(server) = NatsServer::start() else {
+        return;
+    };
+    let consuming = Consuming::start(&place, &server, Counting::default());
+    until(async || {
+        consuming
+            .metrics
+            .render()
+            .contains("job_failures_total{service=\"media\",job_name=\"events\"} 1")
+    })
+    .await;
+    let stream = context(&server).await.get_stream("QUARTET_EVENTS").await;
+    assert!(stream.is_err(), "a consumer creates nothing");
+    let outbox = outbox(&place, &server);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(unacknowledged(&server).await, 0);
+    let context = context(&server).await;
+    let stream = context.get_stream("QUARTET_EVENTS").await.unwrap();
+    stream.delete_consumer("media").await.unwrap();
+    place.advance(61);
+    outbox.deliver_once().await.unwrap();
+    assert_eq!(unacknowledged(&server).await, 0);
+    stream.delete_consumer("media").await.unwrap();
+    place.advance(61);
+    place.publish(&outbox, "ada").await;
+    outbox.deliver_once().await.unwrap();
+    until(async || place.effects("ada").await == [1]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_messages_are_applied_once_and_forged_ones_refused() {
     let place = Place::new().await;

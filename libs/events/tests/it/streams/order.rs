@@ -12,6 +12,8 @@ async fn replicas_take_turns_and_keep_the_order_of_each_subject() {
         return;
     };
     let outbox = outbox(&place, &server);
+    // Creates the consumer, so that no replica has to wait for it.
+    outbox.deliver_once().await.unwrap();
     let replicas: Vec<_> = (0..3)
         .map(|_| Consuming::start(&place, &server, Counting::default()))
         .collect();
@@ -37,6 +39,7 @@ async fn a_failed_event_keeps_later_ones_of_its_subject_waiting_and_no_others() 
         return;
     };
     let outbox = outbox(&place, &server);
+    outbox.deliver_once().await.unwrap();
     let counting = Counting::broken("eve", "reject");
     let consuming = Consuming::start(&place, &server, counting.clone());
     for subject in ["eve", "ada", "eve", "ada"] {

@@ -66,6 +66,7 @@ async fn with_too_many_that_wait_no_more_is_taken_from_the_stream() {
         return;
     };
     let outbox = outbox(&place, &server);
+    outbox.deliver_once().await.unwrap();
     waiting(&place, 10_000, "retry_at = retry_at + interval '1 year'").await;
     let consuming = Consuming::start(&place, &server, Counting::broken("eve", "reject"));
     place.publish(&outbox, "ada").await;

@@ -27,11 +27,21 @@ const POLL: Duration = Duration::from_millis(100);
 const NOT_COPIED: [&str; 4] = ["date", "connection", "content-length", "transfer-encoding"];
 
 /// One row of the table.
-struct Subject {
+struct Subject<'a> {
     name: &'static str,
-    service: Service,
+    service: &'a Service,
     port: u16,
-    counts_clicks: bool,
+    /// `None`: this server logs no clicks.
+    stored: Option<Stored>,
+}
+
+/// When the clicks of a round go from the log into Postgres.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    /// The same process stores them, on the same core.
+    Meanwhile,
+    /// The table is locked during the round.
+    Afterwards,
 }
 
 /// The clicks that must be in the database.
@@ -44,22 +54,32 @@ struct Clicks<'a> {
 }
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
-    let links = Subject {
-        name: "quartet-links, synced each 0.1 s",
-        service: start_links(bench, backend, backend.stack.service("links")?)?,
-        port: backend.stack.ports.links,
-        counts_clicks: true,
-    };
+    let links = start_links(bench, backend, backend.stack.service("links")?)?;
+    let port = backend.stack.ports.links;
     let slugs = create_links(backend, "bench")?;
-    let synced = start_synced(bench, backend)?;
+    let (synced, synced_port) = start_synced(bench, backend)?;
     let clicks = Clicks {
         bench,
         backend,
         followed: Cell::new(1),
         rates: RefCell::default(),
     };
-    let bare = start_bare(bench, links.port, &slugs[0])?;
-    let subjects = [links, synced, bare];
+    let (bare, bare_port) = start_bare(bench, port, &slugs[0])?;
+    let subject = |name, service, port, stored| Subject {
+        name,
+        service,
+        port,
+        stored,
+    };
+    let name = "quartet-links, synced each 0.1 s";
+    let alone = "quartet-links, clicks stored afterwards";
+    let group = "quartet-links, synced before the response";
+    let subjects = [
+        subject(name, &links, port, Some(Stored::Meanwhile)),
+        subject(alone, &links, port, Some(Stored::Afterwards)),
+        subject(group, &synced, synced_port, Some(Stored::Meanwhile)),
+        subject("bare axum", &bare, bare_port, None),
+    ];
     let load = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
     for subject in &subjects {
         clicks.measure(&load, subject, 1)?;
@@ -75,14 +95,39 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     let paced = [&subjects[0], &subjects[subjects.len() - 1]];
     let latencies = clicks.latencies(&requests, &paced, rate)?;
 
-    let mut table = Table::of_rounds("server", "bare");
     let mut notes = vec![clicks.verify()?];
-    for (subject, rounds) in subjects.iter().zip(&results) {
+    let table = tabulate(&subjects, &results, &mut notes);
+    notes.push(format!(
+        "Clicks are stored in Postgres during and after a round: {:.0} per second from the first request to the last \
+         row.",
+        median(clicks.rates.take())
+    ));
+    notes.push(latency_note(rate, latencies));
+    Ok(Section {
+        measure: Measure::Redirect,
+        title: "Redirect",
+        how: format!(
+            "{} rounds of {} s, {CONNECTIONS} connections, {LINKS} links in turn. All rows of quartet-links append each \
+             click to a log before they respond, so that it survives a killed process. The same process stores it in \
+             Postgres: in the first and third row during the round, in the second, whose table is locked until then, \
+             after it. The third also syncs it to the disk first, so that it survives a power failure. Bare \
+             is an axum handler in a runtime with the same configuration and allocator, with the same status and headers and nothing else. Postgres {} with fsync.",
+            pace.rounds, pace.seconds, backend.version
+        ),
+        table,
+        notes,
+    })
+}
+
+/// The rows, and what they mean.
+fn tabulate(subjects: &[Subject<'_>], results: &[Rounds], notes: &mut Vec<String>) -> Table {
+    let mut table = Table::of_rounds("server", "bare");
+    for (subject, rounds) in subjects.iter().zip(results) {
         let ratio = rounds.ratio_to(&results[subjects.len() - 1]);
         table.rounds(subject.name, rounds, Some(ratio));
         let name = subject.name;
         let cpu = |rounds: &Rounds| rounds.median(|round| round.cpu_micros);
-        if subject.counts_clicks {
+        if subject.stored.is_some() {
             notes.push(format!(
                 "CPU time of bare axum to that of {name}: {:.2}",
                 cpu(&results[subjects.len() - 1]) / cpu(rounds)
@@ -94,25 +139,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
             ));
         }
     }
-    notes.push(format!(
-        "Clicks are stored in Postgres during and after a round: {:.0} per second from the first request to the last \
-         row.",
-        median(clicks.rates.take())
-    ));
-    notes.push(latency_note(rate, latencies));
-    Ok(Section {
-        measure: Measure::Redirect,
-        title: "Redirect",
-        how: format!(
-            "{} rounds of {} s, {CONNECTIONS} connections, {LINKS} links in turn. Both rows of quartet-links append \
-             each click to a log before they respond, so that it survives a killed process; the second also syncs it \
-             to the disk, so that it survives a power failure. Bare is an axum handler in a runtime with the same \
-             configuration and allocator, with the same status and headers and nothing else. Postgres {} with fsync.",
-            pace.rounds, pace.seconds, backend.version
-        ),
-        table,
-        notes,
-    })
+    table
 }
 
 fn latency_note(rate: f64, [links, bare]: [Latency; 2]) -> String {
@@ -150,7 +177,7 @@ pub(super) fn create_links(backend: &Backend, prefix: &str) -> anyhow::Result<Ve
 }
 
 /// A second replica that syncs each group of clicks to the disk before it responds.
-fn start_synced(bench: &Bench, backend: &Backend) -> anyhow::Result<Subject> {
+fn start_synced(bench: &Bench, backend: &Backend) -> anyhow::Result<(Service, u16)> {
     let port = port::free()?;
     let stack = Stack {
         root: backend.stack.root.join("group"),
@@ -161,16 +188,11 @@ fn start_synced(bench: &Bench, backend: &Backend) -> anyhow::Result<Subject> {
         ..backend.stack.clone()
     };
     let spec = stack.service("links")?.env("QUARTET_CLICKS_FSYNC", "group");
-    Ok(Subject {
-        name: "quartet-links, synced before the response",
-        service: start_links(bench, backend, spec)?,
-        port,
-        counts_clicks: true,
-    })
+    Ok((start_links(bench, backend, spec)?, port))
 }
 
 /// Follows one link, and starts a handler that returns the same response.
-fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<Subject> {
+fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<(Service, u16)> {
     let response = follow(slug).expect(links, 302)?;
     let file = bench.work().join("redirect.headers");
     let headers: Vec<String> = copied(&response);
@@ -188,12 +210,7 @@ fn start_bare(bench: &Bench, links: u16, slug: &str) -> anyhow::Result<Subject> 
         bare == headers,
         "the bare handler returns {bare:?} and not {headers:?}"
     );
-    Ok(Subject {
-        name: "bare axum",
-        service,
-        port,
-        counts_clicks: false,
-    })
+    Ok((service, port))
 }
 
 /// The headers that the bare handler returns too.
@@ -213,23 +230,47 @@ pub(super) fn follow(slug: &str) -> Request {
 
 impl Clicks<'_> {
     /// One round; afterwards all its clicks are stored, so that storing them does not disturb the next.
-    fn measure(&self, load: &Load, subject: &Subject, seconds: u32) -> anyhow::Result<Round> {
+    fn measure(&self, load: &Load, subject: &Subject<'_>, seconds: u32) -> anyhow::Result<Round> {
         let begin = Instant::now();
-        let round = load.run(self.bench, subject.port, subject.service.pid(), seconds)?;
-        if subject.counts_clicks {
+        let run = || load.run(self.bench, subject.port, subject.service.pid(), seconds);
+        let round = match subject.stored {
+            Some(Stored::Afterwards) => self.with_locked_table(seconds, run)?,
+            _ => run()?,
+        };
+        if let Some(stored) = subject.stored {
             self.followed.set(self.followed.get() + round.requests);
             self.wait_until_stored()?;
-            let rate = count(round.requests) / begin.elapsed().as_secs_f64();
-            self.rates.borrow_mut().push(rate);
+            if stored == Stored::Meanwhile {
+                let rate = count(round.requests) / begin.elapsed().as_secs_f64();
+                self.rates.borrow_mut().push(rate);
+            }
         }
         Ok(round)
+    }
+
+    /// Keeps clicks from being stored for these seconds, and a little longer.
+    fn with_locked_table<T>(
+        &self,
+        seconds: u32,
+        run: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let hold = format!(
+            "BEGIN; LOCK TABLE links.clicks IN EXCLUSIVE MODE; SELECT pg_sleep({seconds} + 0.5)"
+        );
+        std::thread::scope(|scope| {
+            let holding = scope.spawn(|| self.backend.query(&hold));
+            let result = run();
+            let held = holding.join();
+            held.map_err(|_| anyhow::anyhow!("the thread of the lock panicked"))??;
+            result
+        })
     }
 
     /// Of the rounds of each subject, in an open loop.
     fn latencies(
         &self,
         requests: &[Request],
-        subjects: &[&Subject; 2],
+        subjects: &[&Subject<'_>; 2],
         rate: f64,
     ) -> anyhow::Result<[Latency; 2]> {
         let pace = self.bench.plan.slow_pace();
@@ -241,7 +282,7 @@ impl Clicks<'_> {
                 let seconds = pace.seconds;
                 let latency = paced::run(self.bench, subject.port, requests, rate, seconds)?;
                 all[index].push(latency);
-                if subject.counts_clicks {
+                if subject.stored.is_some() {
                     self.followed.set(self.followed.get() + latency.requests);
                     self.wait_until_stored()?;
                 }

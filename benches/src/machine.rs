@@ -1,8 +1,10 @@
 //! The machine of the measurements, without anything that identifies it.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context as _;
+use quartet_devstack::workspace;
 
 use crate::bench::Bench;
 use crate::tools::version;
@@ -24,17 +26,21 @@ pub(crate) fn describe(bench: &Bench) -> anyhow::Result<String> {
     .into_iter()
     .filter_map(|(program, argument)| Some(format!("{program} {}", version(program, argument)?)))
     .collect::<Vec<_>>();
+    let directory = workspace::profile_dir()?;
+    let profile = Path::new(directory.file_name().unwrap_or_default());
     Ok(format!(
         "- Processor: {processor}, {cores} cores; the measured server has one of them, the load, \
          the upstream and Postgres have the other{}\n\
          - Memory: {}\n\
          - System: {}, Linux {}\n\
-         - Programs: {}\n",
+         - Programs: {}\n\
+         - Profile of cargo: {}\n",
         if cores == 2 { "" } else { "s" },
         memory().unwrap_or_else(|| "unknown".to_owned()),
         system.trim_matches('"'),
         kernel.trim(),
-        programs.join(", ")
+        programs.join(", "),
+        profile.display()
     ))
 }
 

@@ -45,12 +45,9 @@ pub(crate) fn remove_cargo_environment(command: &mut Command) {
     }
 }
 
-/// Builds the binaries that make up a running stack.
-pub(crate) fn build_services(release: bool, signals: &Signals) -> anyhow::Result<()> {
-    let mut command = cargo(["build"]);
-    if release {
-        command.arg("--release");
-    }
+/// Builds the binaries that make up a running stack, with this profile of cargo.
+pub(crate) fn build_services(profile: &str, signals: &Signals) -> anyhow::Result<()> {
+    let mut command = cargo(["build", "--profile", profile]);
     command.args(STACK.into_iter().flat_map(|package| ["--package", package]));
     build(command, signals)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, signals: &Signals) -> anyhow::Result<ExitCode> {
     if !args.no_build {
-        build_services(false, signals)?;
+        build_services("dev", signals)?;
     }
     let mut settings = args.settings;
     if args.wide_limits {

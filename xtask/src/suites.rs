@@ -142,7 +142,7 @@ pub(crate) fn clients(signals: &Signals) -> anyhow::Result<()> {
 
 pub(crate) fn conformance(seed: u32, seconds: u32, signals: &Signals) -> anyhow::Result<()> {
     println!("Building");
-    build_services(false, signals)?;
+    build_services("dev", signals)?;
     println!("== HTTP of the gateway");
     let tests = [
         "test",

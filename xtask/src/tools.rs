@@ -106,7 +106,8 @@ fn environment_of(requirements: &Path) -> anyhow::Result<PathBuf> {
     Ok(target_directory()?.join("tools").join(name.join("-")))
 }
 
-fn target_directory() -> anyhow::Result<PathBuf> {
+/// Where cargo has a directory per profile.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
     let profile = workspace::profile_dir()?;
     Ok(profile.parent().unwrap_or(&profile).to_path_buf())
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
         "Building the services{}",
         if release { " (release)" } else { "" }
     );
-    build_services(release, signals)?;
+    build_services(if release { "release" } else { "dev" }, signals)?;
     let begin = Instant::now();
     let options = Options::kept(&root, postgres_port)
         .named(named)

@@ -6,9 +6,11 @@ use graphile_worker::{
     Database, JobDefinition, TaskHandler as _, WorkerOptions, WorkerRecoveryConfig,
     WorkerShutdownConfig,
 };
+use quartet_db::{Rounds, rounds};
 use quartet_jobs::{Job, Run, Runner};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +25,8 @@ const HEARTBEATS: u32 = 3;
 const SUCCESS_INTERVAL: Duration = Duration::from_secs(15);
 const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_BATCH: i64 = 1000;
+/// The rest is for the next run.
+const PURGE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -140,9 +144,12 @@ impl Worker {
         });
         runner.start(work.finish_at_stop());
         let this = self.clone();
-        let watch = Job::periodic("worker_watch", WATCH_INTERVAL, move |_| {
-            let this = this.clone();
-            async move { this.watch().await }
+        let watch = Job::periodic("worker_watch", WATCH_INTERVAL, move |run| {
+            let (this, until) = (this.clone(), Instant::now() + PURGE_LIMIT);
+            async move {
+                this.watch(&|| run.is_stopping() || Instant::now() >= until)
+                    .await
+            }
         });
         runner.start(watch.cancel_at_stop());
     }
@@ -213,22 +220,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads what waits, and deletes dead letters that are over.
+    /// Reads what waits, and deletes dead letters that are over. `stopping` ends it between two rounds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn watch(&self) -> Result<(), sqlx::Error> {
+    pub async fn watch(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
         let db = &self.0.db;
         let backlog = store::backlog(&mut *quartet_db::read(db).await?).await?;
         self.0.metrics.observe(&backlog);
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        loop {
-            let mut lease = quartet_db::write(db).await?;
-            let deleted = store::purge_dead(&mut lease, PURGE_BATCH).await?;
-            lease.commit().await?;
-            if deleted < full {
-                return Ok(());
-            }
-        }
+        let limit = PURGE_BATCH;
+        let rounds = Rounds {
+            db,
+            limit,
+            stopping,
+        };
+        rounds!(rounds, |db, limit| store::purge_dead(db, limit));
+        Ok(())
     }
 }

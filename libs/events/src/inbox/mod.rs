@@ -7,7 +7,6 @@
 //! stream, this service does ([`retries`]).
 
 mod api;
-pub mod dead_letters;
 mod metrics;
 mod retries;
 mod store;
@@ -17,6 +16,7 @@ use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::D
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quartet_common::{causes, clock::Clock};
+use quartet_db::{Rounds, rounds};
 use quartet_telemetry::{metrics::Metrics, panic_message};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -29,6 +29,8 @@ pub(crate) const PATH: &str = "/internal/events";
 /// Longer than publishers keep what they might deliver again: 60 days of waiting at most, retries, and
 /// 30 days as a dead letter.
 const KEPT: Duration = Duration::from_hours(100 * 24);
+/// How long dead letters are kept.
+const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
 const PURGE_BATCH: i64 = 1000;
 const HELD: &str = "waits for an earlier event of the subject";
 
@@ -152,21 +154,22 @@ impl Inbox {
         missing.into_iter().chain(dead).collect()
     }
 
-    /// Forgets events that cannot arrive again and old dead letters, in bounded rounds to the end.
+    /// Forgets events that cannot arrive again and old dead letters. `stopping` ends it between two
+    /// rounds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn purge(&self) -> Result<(), sqlx::Error> {
-        let before = self.0.clock.now() - KEPT;
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        let db = &self.0.db;
-        while {
-            let mut db = quartet_db::write(db).await?;
-            let purged = store::purge(&mut db, before, PURGE_BATCH).await?;
-            db.commit().await?;
-            purged >= full
-        } {}
-        self.purge_dead().await
+    pub async fn purge(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
+        let now = self.0.clock.now();
+        let (applied, dead) = (now - KEPT, now - DEAD_KEPT);
+        let rounds = Rounds {
+            db: &self.0.db,
+            limit: PURGE_BATCH,
+            stopping,
+        };
+        rounds!(rounds, |db, limit| store::purge(db, applied, limit));
+        rounds!(rounds, |db, limit| store::purge_dead(db, dead, limit));
+        Ok(())
     }
 
     /// Applies the events in their order. What has failed is for the publisher to keep.

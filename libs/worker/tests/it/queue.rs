@@ -62,7 +62,7 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
             counts.done() == 1
         })
         .await;
-        working.worker.watch().await.unwrap();
+        working.worker.watch(&|| false).await.unwrap();
         assert_eq!(working.worker.notices(), ["1 dead letters"]);
         let text = working.metrics.render();
         for line in [
@@ -90,7 +90,7 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
             .await
             .unwrap();
         sqlx::query(age).execute(&place.db).await.unwrap();
-        working.worker.watch().await.unwrap();
+        working.worker.watch(&|| false).await.unwrap();
         assert_eq!(place.number("SELECT count(*) FROM jobs").await, 0);
     }
 }

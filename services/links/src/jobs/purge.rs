@@ -6,6 +6,7 @@
 
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use quartet_db::{Rounds, rounds};
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,10 @@ impl Task for Purge {
 
 /// # Errors
 /// When a step has failed; the other links were still purged.
-pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    state: &AppState,
+    stopping: &(dyn Fn() -> bool + Sync),
+) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());
@@ -52,15 +56,13 @@ pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyho
             outcome = Err(error).with_context(|| format!("purge {link_id}"));
         }
     }
-    while !stopping() {
-        let mut db = quartet_db::write(&ctx.clicks_db).await?;
-        let dropped = maintenance::drop_freed_slugs(&mut db, ROWS).await?;
-        db.commit().await?;
-        if dropped == 0 {
-            break;
-        }
-    }
-    state.inbox.purge().await?;
+    let rounds = Rounds {
+        db: &ctx.clicks_db,
+        limit: i64::from(ROWS),
+        stopping,
+    };
+    rounds!(rounds, |db, _limit| maintenance::drop_freed_slugs(db, ROWS));
+    state.inbox.purge(stopping).await?;
     outcome
 }
 

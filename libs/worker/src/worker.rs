@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     driver::Driver,
+    handler::{Handler, TaskContext},
     metrics::TaskMetrics,
     store,
-    task::{Handler, Task, TaskContext},
+    task::Task,
 };
 
 /// Heartbeats in the time after which a worker without one is dead.
@@ -51,37 +52,34 @@ type Start = Box<
         + Sync,
 >;
 
-/// The tasks of a service.
-pub struct Tasks {
+/// The tasks of a service, which all work with a `C`.
+pub struct Tasks<C> {
+    context: C,
     jobs: Vec<JobDefinition>,
     crontab: String,
     start: Vec<Start>,
-    share: Box<dyn Fn(WorkerOptions, TaskMetrics) -> WorkerOptions + Send + Sync>,
 }
 
-impl fmt::Debug for Tasks {
+impl<C> fmt::Debug for Tasks<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tasks")
     }
 }
 
-impl Tasks {
+impl<C: Clone + Send + Sync + 'static> Tasks<C> {
     /// No tasks yet; those that are added work with `context`.
-    pub fn new<C: Clone + Send + Sync + 'static>(context: C) -> Self {
+    pub fn new(context: C) -> Self {
         Self {
+            context,
             jobs: Vec::new(),
             crontab: String::new(),
             start: Vec::new(),
-            share: Box::new(move |options, metrics| {
-                let context = context.clone();
-                options.add_extension(TaskContext { context, metrics })
-            }),
         }
     }
 
-    /// Adds a task, whose context must be that of [`Self::new`].
+    /// Adds a task.
     #[must_use]
-    pub fn with<T: Task + Default>(mut self) -> Self {
+    pub fn with<T: Task<Context = C> + Default>(mut self) -> Self {
         self.jobs.push(Handler::<T>::definition());
         if let Some(cron) = T::CRON {
             let (name, max) = (T::NAME, T::MAX_ATTEMPTS);
@@ -105,7 +103,11 @@ pub struct Worker(Arc<Inner>);
 struct Inner {
     db: PgPool,
     schema: &'static str,
-    tasks: Tasks,
+    jobs: Vec<JobDefinition>,
+    crontab: String,
+    start: Vec<Start>,
+    /// Adds what the tasks work with.
+    share: Box<dyn Fn(WorkerOptions) -> WorkerOptions + Send + Sync>,
     settings: Settings,
     metrics: TaskMetrics,
 }
@@ -119,19 +121,28 @@ impl fmt::Debug for Worker {
 impl Worker {
     /// A worker for the queue in `schema`. `db` is for the queue alone: tasks have pools of their own.
     #[must_use]
-    pub fn new(
+    pub fn new<C: Clone + Send + Sync + 'static>(
         db: PgPool,
         schema: &'static str,
-        tasks: Tasks,
+        tasks: Tasks<C>,
         settings: Settings,
         metrics: &Metrics,
     ) -> Self {
+        let metrics = TaskMetrics::register(metrics);
+        let shared = TaskContext {
+            db: db.clone(),
+            context: tasks.context,
+            metrics: metrics.clone(),
+        };
         Self(Arc::new(Inner {
             db,
             schema,
-            tasks,
+            jobs: tasks.jobs,
+            crontab: tasks.crontab,
+            start: tasks.start,
+            share: Box::new(move |options| options.add_extension(shared.clone())),
             settings,
-            metrics: TaskMetrics::register(metrics),
+            metrics,
         }))
     }
 
@@ -164,7 +175,7 @@ impl Worker {
     /// Works until the process stops, or the queue fails.
     async fn work(&self, run: Run) -> anyhow::Result<()> {
         let inner = &self.0;
-        for start in &inner.tasks.start {
+        for start in &inner.start {
             let mut db = quartet_db::write(&inner.db).await?;
             start(&mut db).await?;
             db.commit().await?;
@@ -194,10 +205,9 @@ impl Worker {
             .use_notification_delivery(false)
             .worker_shutdown(shutdown)
             .worker_recovery(recovery)
-            .define_jobs(inner.tasks.jobs.iter().cloned());
-        let options = (inner.tasks.share)(options, inner.metrics.clone());
-        let worker = options
-            .with_cron(inner.tasks.crontab.as_str())?
+            .define_jobs(inner.jobs.iter().cloned());
+        let worker = (inner.share)(options)
+            .with_cron(inner.crontab.as_str())?
             .init()
             .await?;
         let working = worker.run();

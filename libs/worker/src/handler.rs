@@ -18,7 +18,7 @@ use crate::{
     task::{Permanent, Task},
 };
 
-/// What the clock adds to payloads that are objects.
+/// What the scheduler of the queue adds to payloads that are objects.
 const TICK: &str = "_cron";
 
 /// What runs have in common.
@@ -45,7 +45,7 @@ pub(crate) struct Handler<T> {
 }
 
 impl<T: Task> Handler<T> {
-    /// The clock of the queue adds jobs with the payload `null`, or with the time of the tick in it:
+    /// The scheduler of the queue adds jobs with the payload `null`, or with the time of the tick in it:
     /// both stand for a task without arguments.
     fn task(mut self) -> anyhow::Result<T> {
         if self.payload.is_null() {

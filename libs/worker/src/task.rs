@@ -7,9 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// A kind of durable job. The fields of the type are its payload.
 pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
-    /// When the task is added by itself, such as `*/5 * * * *`, in UTC. One job per tick, however many
-    /// workers there are, and none while the one of an earlier tick waits. A tick that no worker has
-    /// seen is made up for by the next worker that starts within ten minutes.
+    /// The schedule by which jobs are added, such as `*/5 * * * *`, in UTC. One job per tick, however
+    /// many workers there are, and none while the one of an earlier tick waits. Missed ticks are made
+    /// up for by a worker that starts within ten minutes.
     const CRON: Option<&'static str> = None;
     /// Whether each worker adds the task when it starts, unless it waits already.
     const AT_START: bool = false;

@@ -1,5 +1,5 @@
-//! Deletes the clicks of deleted links, the freed slugs whose rest is over, and
-//! old rows of the inbox.
+//! Deletes the clicks of deleted links, reserved slugs whose time is over, and old rows
+//! of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.

@@ -1,8 +1,12 @@
-//! Events that have failed for good, for the operator. They are kept for 30 days.
+//! Events that have failed for good, for the operator.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use quartet_db::statement;
 use sqlx::{FromRow, PgConnection};
+
+pub(crate) const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// A table with dead letters.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,7 @@ use quartet_telemetry::{metrics::Metrics, panic_message};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use crate::{event::Event, signature::Signer};
+use crate::{dead_letters, event::Event, signature::Signer};
 use metrics::InboxMetrics;
 
 /// Where events are received, beside the API. The gateway has no route to it.
@@ -29,8 +29,6 @@ pub(crate) const PATH: &str = "/internal/events";
 /// Longer than publishers keep what they might deliver again: 60 days of waiting at most, retries, and
 /// 30 days as a dead letter.
 const KEPT: Duration = Duration::from_hours(100 * 24);
-/// How long dead letters are kept.
-const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
 const PURGE_BATCH: i64 = 1000;
 const HELD: &str = "waits for an earlier event of the subject";
 
@@ -161,7 +159,7 @@ impl Inbox {
     /// When the database fails.
     pub async fn purge(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
         let now = self.0.clock.now();
-        let (applied, dead) = (now - KEPT, now - DEAD_KEPT);
+        let (applied, dead) = (now - KEPT, now - dead_letters::KEPT);
         let rounds = Rounds {
             db: &self.0.db,
             limit: PURGE_BATCH,

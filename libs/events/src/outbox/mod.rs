@@ -47,6 +47,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use crate::{
+    dead_letters,
     event::{MAX_DATA_BYTES, NewEvent},
     settings::Delivery,
 };
@@ -54,8 +55,6 @@ use metrics::{ConsumerMetrics, OutboxMetrics};
 use stream::Stream;
 use url::Url;
 
-/// How long dead letters are kept.
-const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
 const PURGE_BATCH: i64 = 1000;
 
 /// The outbox of a service. Clones share everything.
@@ -238,7 +237,7 @@ impl Outbox {
             limit: PURGE_BATCH,
             stopping,
         };
-        let dead = now - DEAD_KEPT;
+        let dead = now - dead_letters::KEPT;
         rounds!(rounds, |db, limit| store::purge_dead(db, dead, limit));
         let targets = self.0.targets.iter();
         let consumers: Vec<&str> = targets.map(|target| target.name).collect();

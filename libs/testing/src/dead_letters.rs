@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::TestDatabase;
+use crate::database::TestDatabase;
 
 /// How to run it: a program, its database and further variables.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use quartet_telemetry::metrics::Metrics;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::{NatsServer, TestDatabase};
+use crate::{database::TestDatabase, nats::NatsServer};
 
 /// The secret that events are signed with.
 pub const EVENTS_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

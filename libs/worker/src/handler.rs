@@ -54,9 +54,8 @@ impl<T: Task> Handler<T> {
         if let Some(fields) = self.payload.as_object_mut() {
             fields.remove(TICK);
         }
-        serde_json::from_value(self.payload)
-            .context("the payload cannot be read")
-            .map_err(Permanent::new)
+        let task = serde_json::from_value(self.payload).context("the payload cannot be read");
+        Ok(task.map_err(Permanent)?)
     }
 }
 

@@ -27,11 +27,4 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// An error that no retry would change, such as an invalid payload. The job becomes a dead letter at once.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Permanent(anyhow::Error);
-
-impl Permanent {
-    /// As the error of a task.
-    pub fn new(error: impl Into<anyhow::Error>) -> anyhow::Error {
-        Self(error.into()).into()
-    }
-}
+pub struct Permanent(pub anyhow::Error);

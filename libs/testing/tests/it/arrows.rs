@@ -132,6 +132,8 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["contract", "closed", ""],
             ["closed", "", ""],
             ["pooler", "database", ""],
+            ["dead_letters", "database", "sqlx"],
+            ["user_deleted", "database nats", ""],
             ["clockwork", "", ""],
             ["nats", "", ""],
             ["database", "", ""],

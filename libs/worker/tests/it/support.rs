@@ -65,7 +65,7 @@ impl Task for Refuse {
 
     async fn run(self, counts: Counts) -> anyhow::Result<()> {
         counts.done.fetch_add(1, Ordering::SeqCst);
-        Err(Permanent::new(anyhow::anyhow!("there is no such user")))
+        Err(Permanent(anyhow::anyhow!("there is no such user")).into())
     }
 }
 

@@ -6,7 +6,7 @@ use quartet_common::config::{ConfigError, all, within};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{DAY, MAX_LIFETIME};
+use super::limits::{DAY, MAX_LIFETIME};
 
 const MASTER_KEY_BYTES: usize = 32;
 /// How long verifiers may cache the published keys.

@@ -2,6 +2,7 @@
 
 mod events;
 mod keys;
+mod limits;
 mod passwords;
 mod retention;
 mod sessions;
@@ -19,9 +20,6 @@ use retention::Retention;
 use sessions::Sessions;
 pub(crate) use throttle::Throttle;
 
-const DAY: u64 = 86_400;
-/// Of lifetimes: ten years.
-const MAX_LIFETIME: u64 = 3650 * DAY;
 /// The `typ` of access tokens (RFC 9068).
 pub(crate) const TOKEN_TYPE: &str = "at+jwt";
 

@@ -3,7 +3,7 @@
 use quartet_common::config::{ConfigError, all, within};
 use serde::Deserialize;
 
-use super::MAX_LIFETIME;
+use super::limits::MAX_LIFETIME;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

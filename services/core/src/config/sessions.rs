@@ -3,7 +3,7 @@
 use quartet_common::config::{ConfigError, all, within};
 use serde::Deserialize;
 
-use super::{DAY, MAX_LIFETIME};
+use super::limits::{DAY, MAX_LIFETIME};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

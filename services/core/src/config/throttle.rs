@@ -3,7 +3,7 @@
 use quartet_common::config::{ConfigError, all, within};
 use serde::Deserialize;
 
-use super::{DAY, MAX_LIFETIME};
+use super::limits::{DAY, MAX_LIFETIME};
 
 const MAX_FAILURES: u32 = 1_000_000;
 

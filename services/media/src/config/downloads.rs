@@ -3,7 +3,7 @@
 use quartet_common::config::{ConfigError, within};
 use serde::Deserialize;
 
-use super::MAX_TTL_SECONDS;
+use super::s3::MAX_TTL_SECONDS;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,9 +14,6 @@ use events::Events;
 pub(crate) use s3::S3;
 pub(crate) use uploads::Uploads;
 
-/// Limit of AWS Signature Version 4: one week.
-const MAX_TTL_SECONDS: u64 = 604_800;
-
 /// All settings of the service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,6 +5,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
+/// Of signed URLs. The limit of AWS Signature Version 4: one week.
+pub(super) const MAX_TTL_SECONDS: u64 = 604_800;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {

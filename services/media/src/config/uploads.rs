@@ -3,7 +3,7 @@
 use quartet_common::config::{ConfigError, all, within};
 use serde::Deserialize;
 
-use super::MAX_TTL_SECONDS;
+use super::s3::MAX_TTL_SECONDS;
 
 /// Of S3 and R2, for a single PUT.
 const MAX_PUT_BYTES: u64 = 5 << 30;

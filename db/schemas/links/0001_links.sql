@@ -223,7 +223,7 @@ CREATE POLICY system ON links.domains
 REVOKE UPDATE, DELETE ON links.clicks, links.visitors FROM quartet_links;
 REVOKE ALL ON links.clicks_default, links.visitors_default FROM quartet_links;
 
--- Refuses a slug that another owner has released and that still rests. An insert is skipped, as
+-- Refuses a slug that is still reserved for another, former owner. An insert is skipped, as
 -- ON CONFLICT DO NOTHING skips it for a slug that is in use; an update fails like one.
 CREATE FUNCTION links.claim_slug() RETURNS trigger
     LANGUAGE plpgsql
@@ -247,7 +247,7 @@ BEGIN
     ELSIF TG_OP = 'INSERT' AND TG_WHEN = 'BEFORE' THEN
         RETURN NULL;
     END IF;
-    RAISE unique_violation USING MESSAGE = 'the slug rests', CONSTRAINT = 'links_slug_key',
+    RAISE unique_violation USING MESSAGE = 'the slug is reserved for its former owner', CONSTRAINT = 'links_slug_key',
         SCHEMA = 'links', TABLE = 'links';
 END
 $$;
@@ -274,13 +274,13 @@ CREATE FUNCTION links.release_slug() RETURNS trigger
     AS $$
 DECLARE
     before text := coalesce(current_setting('quartet.system', true), '');
-    rest interval := make_interval(secs => coalesce(
+    reserved_for interval := make_interval(secs => coalesce(
         nullif(current_setting('quartet.slug_rest_seconds', true), '')::double precision, 7776000));
 BEGIN
     PERFORM set_config('quartet.system', 'on', true);
-    IF rest > interval '0' THEN
+    IF reserved_for > interval '0' THEN
         INSERT INTO links.freed_slugs AS f (domain_id, slug, owner, until)
-        VALUES (OLD.domain_id, OLD.slug, OLD.owner, clock_timestamp() + rest)
+        VALUES (OLD.domain_id, OLD.slug, OLD.owner, clock_timestamp() + reserved_for)
         ON CONFLICT (domain_id, slug) DO UPDATE SET owner = excluded.owner, until = excluded.until;
     END IF;
     IF TG_OP = 'DELETE' THEN

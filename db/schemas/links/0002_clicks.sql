@@ -311,7 +311,7 @@ BEGIN
 END
 $$;
 
--- Deletes up to row_limit slugs whose rest is over; returns their number.
+-- Deletes up to row_limit slugs whose reservation has expired; returns their number.
 CREATE FUNCTION links.drop_freed_slugs(row_limit integer) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     AS $$

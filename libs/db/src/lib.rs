@@ -13,6 +13,7 @@ mod ids;
 mod migrations;
 mod pool;
 mod reads;
+mod rounds;
 mod statement;
 
 pub use connections::{Lease, begin, read, write};
@@ -21,4 +22,5 @@ pub use error::{constraint, is_transient, problem};
 pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migrate, run};
 pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
+pub use rounds::Rounds;
 pub use statement::{begin_as, statement};

@@ -26,6 +26,7 @@
 //! role.
 
 mod backlog;
+pub mod dead_letters;
 pub mod erasure;
 mod event;
 pub mod inbox;

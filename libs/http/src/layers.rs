@@ -219,6 +219,7 @@ impl ResponseLine {
         let duration = self.started.elapsed();
         let code = problem.map(|problem| problem.kind.code);
         let caller = self.context.caller();
+        let operation = self.context.operation();
         AccessLine {
             msg,
             method: self.method.as_str(),
@@ -231,6 +232,8 @@ impl ResponseLine {
             caller_id: caller.map(|caller| caller.id.as_str()),
             token_kind: caller.map(|caller| caller.token_kind),
             client_id: caller.and_then(|caller| caller.client_id.as_deref()),
+            operation: operation.map(|operation| operation.kind),
+            operation_name: operation.and_then(|operation| operation.name()),
             db_statements: Some(self.context.statements()),
             db_duration: Some(self.context.database_time()),
             code,

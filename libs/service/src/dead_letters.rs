@@ -3,15 +3,16 @@
 //! A dead letter is named by where it is: `job/ID`, `event/CONSUMER/POSITION` in the service that has
 //! published the event, or `received/POSITION` in the one that has taken it from a stream.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::{fmt, fmt::Write as _, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use quartet_common::{cli::print, clock::Clock, config::Database};
-use quartet_events::{inbox::dead_letters as received, outbox::dead_letters as events};
+use quartet_db::{Rounds, rounds};
+use quartet_events::dead_letters::{DeadLetters, PUBLISHED, Place, RECEIVED};
 use quartet_worker::dead_letters as jobs;
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 use crate::service::Service;
 
@@ -42,8 +43,25 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
     Job(i64),
-    Event(String, i64),
-    Received(i64),
+    Event(Place),
+}
+
+impl Id {
+    fn event(consumer: Option<String>, position: i64) -> Self {
+        Self::Event(Place { consumer, position })
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(id) => write!(f, "job/{id}"),
+            Self::Event(Place { consumer, position }) => match consumer {
+                Some(consumer) => write!(f, "event/{consumer}/{position}"),
+                None => write!(f, "received/{position}"),
+            },
+        }
+    }
 }
 
 impl FromStr for Id {
@@ -54,12 +72,12 @@ impl FromStr for Id {
         let number = |part: Option<&str>| part.and_then(|part| part.parse().ok());
         let id = match parts.next() {
             Some("job") => number(parts.next()).map(Self::Job),
-            Some("event") => parts
-                .next()
-                .map(str::to_owned)
-                .zip(number(parts.next()))
-                .map(|(consumer, position)| Self::Event(consumer, position)),
-            Some("received") => number(parts.next()).map(Self::Received),
+            Some("event") => {
+                let consumer = parts.next().map(str::to_owned);
+                let place = consumer.zip(number(parts.next()));
+                place.map(|(consumer, position)| Self::event(Some(consumer), position))
+            }
+            Some("received") => number(parts.next()).map(|position| Self::event(None, position)),
             _ => None,
         };
         id.filter(|_| parts.next().is_none())
@@ -88,23 +106,14 @@ async fn list<S: Service>(db: &PgPool, limit: i64) -> anyhow::Result<()> {
     let kept = usize::try_from(limit)?;
     let mut more = dead.len() > kept;
     lines.extend(dead.iter().take(kept).map(|job| {
-        json!({ "id": format!("job/{}", job.id), "task": job.task, "attempts": job.attempts,
+        json!({ "id": Id::Job(job.id).to_string(), "task": job.task, "attempts": job.attempts,
                 "at": time(job.at), "reason": job.reason })
     }));
-    if S::PUBLISHES {
-        let dead = events::list(&mut db, limit + 1).await?;
+    for letters in events::<S>() {
+        let dead = letters.list(&mut db, limit + 1).await?;
         more |= dead.len() > kept;
         lines.extend(dead.iter().take(kept).map(|event| {
-            json!({ "id": format!("event/{}/{}", event.consumer, event.position),
-                    "kind": event.kind, "subject": event.subject, "attempts": event.tries,
-                    "at": time(event.at), "reason": event.reason })
-        }));
-    }
-    if S::RECEIVES {
-        let dead = received::list(&mut db, limit + 1).await?;
-        more |= dead.len() > kept;
-        lines.extend(dead.iter().take(kept).map(|event| {
-            json!({ "id": format!("received/{}", event.position),
+            json!({ "id": Id::Event(event.place.clone()).to_string(),
                     "kind": event.kind, "subject": event.subject, "attempts": event.tries,
                     "at": time(event.at), "reason": event.reason })
         }));
@@ -120,83 +129,41 @@ async fn list<S: Service>(db: &PgPool, limit: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is to be tried again, by where it is. `None`: everything.
-#[derive(Default)]
-struct Chosen {
-    jobs: Option<Vec<i64>>,
-    events: Option<Vec<(String, i64)>>,
-    received: Option<Vec<i64>>,
+/// The events that a service may have dead letters of.
+fn events<S: Service>() -> impl Iterator<Item = DeadLetters> {
+    let published = S::PUBLISHES.then_some(PUBLISHED);
+    published.into_iter().chain(S::RECEIVES.then_some(RECEIVED))
 }
 
-impl Chosen {
-    /// No id stands for all.
-    fn new(ids: &[Id]) -> Self {
-        if ids.is_empty() {
-            return Self::default();
-        }
-        let (mut jobs, mut events, mut received) = (Vec::new(), Vec::new(), Vec::new());
-        for id in ids {
-            match id {
-                Id::Job(id) => jobs.push(*id),
-                Id::Event(consumer, position) => events.push((consumer.clone(), *position)),
-                Id::Received(position) => received.push(*position),
-            }
-        }
-        Self {
-            jobs: Some(jobs),
-            events: Some(events),
-            received: Some(received),
-        }
-    }
-}
-
+/// Tries dead letters again: those of `ids`, or all without any.
 async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
-    let chosen = Chosen::new(ids);
-    let events = chosen.events.as_deref();
-    anyhow::ensure!(
-        S::PUBLISHES || events.unwrap_or_default().is_empty(),
-        "this service publishes no events"
-    );
-    let received = chosen.received.as_deref();
-    anyhow::ensure!(
-        S::RECEIVES || received.unwrap_or_default().is_empty(),
-        "this service receives no events"
-    );
-    let now = Clock::system().now();
-    let mut retried = rounds(db, async |db| {
-        jobs::retry(db, chosen.jobs.as_deref(), BATCH).await
-    })
-    .await?;
-    if S::PUBLISHES {
-        retried += rounds(db, async |db| events::retry(db, events, now, BATCH).await).await?;
+    let (mut job_ids, mut places) = (Vec::new(), Vec::new());
+    for id in ids {
+        match id {
+            Id::Job(id) => job_ids.push(*id),
+            Id::Event(place) => places.push(place.clone()),
+        }
     }
-    if S::RECEIVES {
-        retried += rounds(db, async |db| {
-            received::retry(db, received, now, BATCH).await
-        })
-        .await?;
+    let publishes = S::PUBLISHES || places.iter().all(|place| place.consumer.is_none());
+    anyhow::ensure!(publishes, "this service publishes no events");
+    let receives = S::RECEIVES || places.iter().all(|place| place.consumer.is_some());
+    anyhow::ensure!(receives, "this service receives no events");
+    let job_ids = (!ids.is_empty()).then_some(&job_ids[..]);
+    let places = (!ids.is_empty()).then_some(&places[..]);
+    let now = Clock::system().now();
+    let rounds = Rounds {
+        db,
+        limit: BATCH,
+        stopping: &|| false,
+    };
+    let mut retried = rounds!(rounds, |db, limit| jobs::retry(db, job_ids, limit));
+    for letters in events::<S>() {
+        retried += rounds!(rounds, |db, limit| letters.retry(db, places, now, limit));
     }
     eprintln!("{retried} dead letters are tried again");
     let named = u64::try_from(ids.len())?;
     anyhow::ensure!(retried >= named, "{} are no dead letters", named - retried);
     Ok(())
-}
-
-/// Statements of up to [`BATCH`] rows, until one has fewer.
-async fn rounds(
-    db: &PgPool,
-    statement: impl AsyncFn(&mut PgConnection) -> Result<u64, sqlx::Error>,
-) -> anyhow::Result<u64> {
-    let mut rows = 0;
-    loop {
-        let mut db = quartet_db::write(db).await?;
-        let batch = statement(&mut *db).await?;
-        db.commit().await?;
-        rows += batch;
-        if batch < BATCH.unsigned_abs() {
-            return Ok(rows);
-        }
-    }
 }
 
 fn time(at: DateTime<Utc>) -> String {
@@ -209,12 +176,16 @@ mod tests {
 
     #[test]
     fn an_id_says_where_a_dead_letter_is() {
-        assert_eq!("job/12".parse(), Ok(Id::Job(12)));
-        assert_eq!(
-            "event/media/7".parse(),
-            Ok(Id::Event("media".to_owned(), 7))
-        );
-        assert_eq!("received/7".parse(), Ok(Id::Received(7)));
+        for (text, id) in [
+            ("job/12", Id::Job(12)),
+            ("event/media/7", Id::event(Some("media".to_owned()), 7)),
+            ("received/7", Id::event(None, 7)),
+        ] {
+            assert_eq!(
+                (text.parse().as_ref(), id.to_string().as_str()),
+                (Ok(&id), text)
+            );
+        }
         for text in [
             "",
             "12",

@@ -93,7 +93,7 @@ pub trait Service: 'static {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 
     /// The kinds of durable jobs.
-    fn tasks(state: &Self::State) -> Tasks;
+    fn tasks(state: &Self::State) -> Tasks<Self::State>;
 
     /// Starts the jobs that need no requests beside them: those of every process that works on durable
     /// jobs.

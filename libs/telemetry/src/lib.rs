@@ -17,7 +17,8 @@ pub use level::{LogLevel, check_filter};
 pub use log::{AccessLine, LIMIT_BYTES};
 pub use panic_message::panic_message;
 pub use request::{
-    Caller, REQUEST, RequestContext, StatementTimer, count_statement, current_request, set_caller,
+    Caller, Operation, REQUEST, RequestContext, StatementTimer, count_statement, current_request,
+    set_caller, set_operation,
 };
 pub use run::{RUN, Run};
 pub use span::{ServerTrace, span, spans_enabled};

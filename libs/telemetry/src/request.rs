@@ -21,6 +21,7 @@ pub struct RequestContext {
     pub request_id: String,
     pub trace: TraceContext,
     caller: OnceLock<Caller>,
+    operation: OnceLock<Operation>,
     statements: AtomicU32,
     /// Spent in them, in microseconds.
     database_micros: AtomicU64,
@@ -37,12 +38,42 @@ pub struct Caller {
     pub client_id: Option<String>,
 }
 
+/// The GraphQL operation of a request. The client chose its name, which is therefore cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// `query`, `mutation` or `subscription`.
+    pub kind: &'static str,
+    name: Option<String>,
+}
+
+impl Operation {
+    /// Characters of a name that are logged.
+    pub const MAX_NAME: usize = 64;
+
+    pub fn new(kind: &'static str, name: Option<&str>) -> Self {
+        let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+        let cut = |name: &str| {
+            name.chars()
+                .take_while(is_plain)
+                .take(Self::MAX_NAME)
+                .collect()
+        };
+        let name = name.map(cut);
+        Self { kind, name }
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
 impl RequestContext {
     pub fn new(request_id: String, trace: TraceContext) -> Self {
         Self {
             request_id,
             trace,
             caller: OnceLock::new(),
+            operation: OnceLock::new(),
             statements: AtomicU32::new(0),
             database_micros: AtomicU64::new(0),
         }
@@ -51,6 +82,11 @@ impl RequestContext {
     /// Who sent the verified token, once there is one.
     pub fn caller(&self) -> Option<&Caller> {
         self.caller.get()
+    }
+
+    /// What the client asked for, where one route has many operations.
+    pub fn operation(&self) -> Option<&Operation> {
+        self.operation.get()
     }
 
     /// SQL statements sent for this request so far.
@@ -73,6 +109,11 @@ pub fn current_request() -> Option<Arc<RequestContext>> {
 /// Sets who acts, for the response line. The first call counts.
 pub fn set_caller(caller: Caller) {
     let _ = REQUEST.try_with(|request| request.caller.set(caller));
+}
+
+/// Sets the operation, for the response line. The first call counts.
+pub fn set_operation(operation: Operation) {
+    let _ = REQUEST.try_with(|request| request.operation.set(operation));
 }
 
 /// Counts one SQL statement in `db_statements` of the response line, and its time, until the timer is

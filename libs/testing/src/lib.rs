@@ -13,6 +13,8 @@ mod complete;
 pub mod contract;
 #[cfg(feature = "database")]
 mod database;
+#[cfg(feature = "database")]
+mod dead_letters;
 mod issuer;
 pub mod metrics;
 #[cfg(feature = "database")]
@@ -21,6 +23,8 @@ mod nats;
 mod pooler;
 mod responses;
 pub mod server;
+#[cfg(feature = "events")]
+mod user_deleted;
 mod watch;
 
 pub use bounds::accepted_numbers;
@@ -29,10 +33,14 @@ pub use clockwork::{assert_ticks_done, miss_ticks};
 pub use complete::assert_complete;
 #[cfg(feature = "database")]
 pub use database::{ADMIN_URL, TestDatabase};
+#[cfg(feature = "database")]
+pub use dead_letters::DeadLetters;
 pub use issuer::{AUDIENCE, ISSUER, Issuer};
 #[cfg(feature = "database")]
 pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
 pub use responses::{json_of, problem_of};
+#[cfg(feature = "events")]
+pub use user_deleted::{EVENTS_SECRET, publish_user_deleted};
 pub use watch::Watch;

@@ -5,7 +5,8 @@
 //! add (in a transaction) --> ready --take--> running --> done: deleted
 //! cron, once per tick -------^  ^               |
 //!                               +-- retry_at ---+-- error, panic, time limit
-//!                               |               `-- last attempt: dead letter, kept 30 days
+//!                               |               `-- last attempt, or an error that no retry
+//!                               |                   would change: dead letter, kept 30 days
 //!                               +-- the worker died: no heartbeat for 30 s
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 pub mod dead_letters;
 mod driver;
+mod handler;
 mod metrics;
 mod schema;
 mod store;
@@ -28,5 +30,5 @@ mod worker;
 
 pub use schema::migrate;
 pub use store::add;
-pub use task::Task;
+pub use task::{Permanent, Task};
 pub use worker::{Settings, Tasks, Worker};

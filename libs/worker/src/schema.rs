@@ -14,13 +14,13 @@ use sqlx::{AssertSqlSafe, PgPool};
 pub async fn migrate(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
     // The crate would create the schema as well, which needs a privilege on the database even where
     // the schema exists.
-    let book = format!(
+    let create = format!(
         "CREATE TABLE IF NOT EXISTS {schema}.migrations (
              id integer PRIMARY KEY,
              ts timestamptz NOT NULL DEFAULT now(),
              breaking boolean NOT NULL DEFAULT false)"
     );
-    let open = format!(
+    let disable = format!(
         "DO $$ DECLARE name text; BEGIN
              FOR name IN SELECT c.relname FROM pg_class AS c
                  WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r'
@@ -30,22 +30,22 @@ pub async fn migrate(db: &PgPool, schema: &'static str) -> anyhow::Result<()> {
              END LOOP;
          END $$"
     );
-    let create = sqlx::raw_sql(AssertSqlSafe(book));
-    statement("tasks.create_book", create.execute(db)).await?;
+    let create = sqlx::raw_sql(AssertSqlSafe(create));
+    statement("tasks.create_migrations_table", create.execute(db)).await?;
     WorkerUtils::new(Database::from(db.clone()), schema)
         .migrate()
         .await?;
-    let open = sqlx::raw_sql(AssertSqlSafe(open));
-    statement("tasks.open", open.execute(db)).await?;
-    // As for the book of the other migrations: what has run is not for the role that serves to change.
-    let close = format!(
+    let disable = sqlx::raw_sql(AssertSqlSafe(disable));
+    statement("tasks.disable_row_security", disable.execute(db)).await?;
+    // As for the table of the other migrations: the role that serves must not change what has run.
+    let protect = format!(
         "DO $$ BEGIN
              IF to_regrole('quartet_{schema}') IS NOT NULL AND current_user <> 'quartet_{schema}' THEN
                  REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {schema}.migrations FROM quartet_{schema};
              END IF;
          END $$"
     );
-    let close = sqlx::raw_sql(AssertSqlSafe(close));
-    statement("tasks.close_book", close.execute(db)).await?;
+    let protect = sqlx::raw_sql(AssertSqlSafe(protect));
+    statement("tasks.protect_migrations_table", protect.execute(db)).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use quartet_db::statement;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::{metrics::Backlog, task::Task};
 
@@ -46,6 +46,14 @@ pub(crate) async fn backlog(db: &mut PgConnection) -> Result<Backlog, sqlx::Erro
                   WHERE is_available AND run_at <= now()) AS oldest_seconds",
     );
     statement("tasks.backlog", query.fetch_one(db)).await
+}
+
+/// Takes its other attempts from a job that runs: it is a dead letter once it has failed.
+pub(crate) async fn give_up(db: &PgPool, id: i64) -> Result<(), sqlx::Error> {
+    let update = sqlx::query("UPDATE _private_jobs SET attempts = max_attempts WHERE id = $1");
+    let mut db = quartet_db::write(db).await?;
+    statement("tasks.give_up", update.bind(id).execute(&mut *db)).await?;
+    db.commit().await
 }
 
 /// Deletes up to `limit` dead letters that are older than 30 days.

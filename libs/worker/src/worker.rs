@@ -6,16 +6,19 @@ use graphile_worker::{
     Database, JobDefinition, TaskHandler as _, WorkerOptions, WorkerRecoveryConfig,
     WorkerShutdownConfig,
 };
+use quartet_db::{Rounds, rounds};
 use quartet_jobs::{Job, Run, Runner};
 use quartet_telemetry::metrics::Metrics;
 use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     driver::Driver,
+    handler::{Handler, TaskContext},
     metrics::TaskMetrics,
     store,
-    task::{Handler, Task, TaskContext},
+    task::Task,
 };
 
 /// Heartbeats in the time after which a worker without one is dead.
@@ -23,6 +26,8 @@ const HEARTBEATS: u32 = 3;
 const SUCCESS_INTERVAL: Duration = Duration::from_secs(15);
 const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 const PURGE_BATCH: i64 = 1000;
+/// The rest is for the next run.
+const PURGE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -47,37 +52,34 @@ type Start = Box<
         + Sync,
 >;
 
-/// The tasks of a service.
-pub struct Tasks {
+/// The tasks of a service, which all work with a `C`.
+pub struct Tasks<C> {
+    context: C,
     jobs: Vec<JobDefinition>,
     crontab: String,
     start: Vec<Start>,
-    share: Box<dyn Fn(WorkerOptions, TaskMetrics) -> WorkerOptions + Send + Sync>,
 }
 
-impl fmt::Debug for Tasks {
+impl<C> fmt::Debug for Tasks<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tasks")
     }
 }
 
-impl Tasks {
+impl<C: Clone + Send + Sync + 'static> Tasks<C> {
     /// No tasks yet; those that are added work with `context`.
-    pub fn new<C: Clone + Send + Sync + 'static>(context: C) -> Self {
+    pub fn new(context: C) -> Self {
         Self {
+            context,
             jobs: Vec::new(),
             crontab: String::new(),
             start: Vec::new(),
-            share: Box::new(move |options, metrics| {
-                let context = context.clone();
-                options.add_extension(TaskContext { context, metrics })
-            }),
         }
     }
 
-    /// Adds a task, whose context must be that of [`Self::new`].
+    /// Adds a task.
     #[must_use]
-    pub fn with<T: Task + Default>(mut self) -> Self {
+    pub fn with<T: Task<Context = C> + Default>(mut self) -> Self {
         self.jobs.push(Handler::<T>::definition());
         if let Some(cron) = T::CRON {
             let (name, max) = (T::NAME, T::MAX_ATTEMPTS);
@@ -101,7 +103,11 @@ pub struct Worker(Arc<Inner>);
 struct Inner {
     db: PgPool,
     schema: &'static str,
-    tasks: Tasks,
+    jobs: Vec<JobDefinition>,
+    crontab: String,
+    start: Vec<Start>,
+    /// Adds what the tasks work with.
+    share: Box<dyn Fn(WorkerOptions) -> WorkerOptions + Send + Sync>,
     settings: Settings,
     metrics: TaskMetrics,
 }
@@ -115,19 +121,28 @@ impl fmt::Debug for Worker {
 impl Worker {
     /// A worker for the queue in `schema`. `db` is for the queue alone: tasks have pools of their own.
     #[must_use]
-    pub fn new(
+    pub fn new<C: Clone + Send + Sync + 'static>(
         db: PgPool,
         schema: &'static str,
-        tasks: Tasks,
+        tasks: Tasks<C>,
         settings: Settings,
         metrics: &Metrics,
     ) -> Self {
+        let metrics = TaskMetrics::register(metrics);
+        let shared = TaskContext {
+            db: db.clone(),
+            context: tasks.context,
+            metrics: metrics.clone(),
+        };
         Self(Arc::new(Inner {
             db,
             schema,
-            tasks,
+            jobs: tasks.jobs,
+            crontab: tasks.crontab,
+            start: tasks.start,
+            share: Box::new(move |options| options.add_extension(shared.clone())),
             settings,
-            metrics: TaskMetrics::register(metrics),
+            metrics,
         }))
     }
 
@@ -140,9 +155,12 @@ impl Worker {
         });
         runner.start(work.finish_at_stop());
         let this = self.clone();
-        let watch = Job::periodic("worker_watch", WATCH_INTERVAL, move |_| {
-            let this = this.clone();
-            async move { this.watch().await }
+        let watch = Job::periodic("worker_watch", WATCH_INTERVAL, move |run| {
+            let (this, until) = (this.clone(), Instant::now() + PURGE_LIMIT);
+            async move {
+                this.watch(&|| run.is_stopping() || Instant::now() >= until)
+                    .await
+            }
         });
         runner.start(watch.cancel_at_stop());
     }
@@ -157,7 +175,7 @@ impl Worker {
     /// Works until the process stops, or the queue fails.
     async fn work(&self, run: Run) -> anyhow::Result<()> {
         let inner = &self.0;
-        for start in &inner.tasks.start {
+        for start in &inner.start {
             let mut db = quartet_db::write(&inner.db).await?;
             start(&mut db).await?;
             db.commit().await?;
@@ -187,10 +205,9 @@ impl Worker {
             .use_notification_delivery(false)
             .worker_shutdown(shutdown)
             .worker_recovery(recovery)
-            .define_jobs(inner.tasks.jobs.iter().cloned());
-        let options = (inner.tasks.share)(options, inner.metrics.clone());
-        let worker = options
-            .with_cron(inner.tasks.crontab.as_str())?
+            .define_jobs(inner.jobs.iter().cloned());
+        let worker = (inner.share)(options)
+            .with_cron(inner.crontab.as_str())?
             .init()
             .await?;
         let working = worker.run();
@@ -213,22 +230,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads what waits, and deletes dead letters that are over.
+    /// Reads what waits, and deletes dead letters that are over. `stopping` ends it between two rounds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn watch(&self) -> Result<(), sqlx::Error> {
+    pub async fn watch(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
         let db = &self.0.db;
         let backlog = store::backlog(&mut *quartet_db::read(db).await?).await?;
         self.0.metrics.observe(&backlog);
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        loop {
-            let mut lease = quartet_db::write(db).await?;
-            let deleted = store::purge_dead(&mut lease, PURGE_BATCH).await?;
-            lease.commit().await?;
-            if deleted < full {
-                return Ok(());
-            }
-        }
+        let limit = PURGE_BATCH;
+        let rounds = Rounds {
+            db,
+            limit,
+            stopping,
+        };
+        rounds!(rounds, |db, limit| store::purge_dead(db, limit));
+        Ok(())
     }
 }

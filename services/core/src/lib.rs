@@ -79,7 +79,7 @@ impl quartet_service::Service for Service {
         Ok(jobs::start(state, runner).await?)
     }
 
-    fn tasks(state: &AppState) -> Tasks {
+    fn tasks(state: &AppState) -> Tasks<AppState> {
         jobs::tasks(state)
     }
 

@@ -64,7 +64,7 @@ impl State {
     ) -> Result<(Arc<Self>, Runner), ConfigError> {
         let clock = Clock::system();
         let metrics = GatewayMetrics::new(Metrics::new("gateway"));
-        let counter = Arc::new(LocalCounter::new(config.model.server.rate_limit_keys_max));
+        let counter = Arc::new(LocalCounter::new(config.model.server.max_rate_limit_keys));
         let started = config.settings.clone();
         let server = &config.model.server;
         let listeners = server.listen.clone();

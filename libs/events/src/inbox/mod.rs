@@ -7,7 +7,6 @@
 //! stream, this service does ([`retries`]).
 
 mod api;
-pub mod dead_letters;
 mod metrics;
 mod retries;
 mod store;
@@ -17,11 +16,12 @@ use std::{collections::HashSet, fmt, panic::AssertUnwindSafe, sync::Arc, time::D
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quartet_common::{causes, clock::Clock};
+use quartet_db::{Rounds, rounds};
 use quartet_telemetry::{metrics::Metrics, panic_message};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use crate::{event::Event, signature::Signer};
+use crate::{dead_letters, event::Event, signature::Signer};
 use metrics::InboxMetrics;
 
 /// Where events are received, beside the API. The gateway has no route to it.
@@ -152,21 +152,22 @@ impl Inbox {
         missing.into_iter().chain(dead).collect()
     }
 
-    /// Forgets events that cannot arrive again and old dead letters, in bounded rounds to the end.
+    /// Forgets events that cannot arrive again and old dead letters. `stopping` ends it between two
+    /// rounds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn purge(&self) -> Result<(), sqlx::Error> {
-        let before = self.0.clock.now() - KEPT;
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        let db = &self.0.db;
-        while {
-            let mut db = quartet_db::write(db).await?;
-            let purged = store::purge(&mut db, before, PURGE_BATCH).await?;
-            db.commit().await?;
-            purged >= full
-        } {}
-        self.purge_dead().await
+    pub async fn purge(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
+        let now = self.0.clock.now();
+        let (applied, dead) = (now - KEPT, now - dead_letters::KEPT);
+        let rounds = Rounds {
+            db: &self.0.db,
+            limit: PURGE_BATCH,
+            stopping,
+        };
+        rounds!(rounds, |db, limit| store::purge(db, applied, limit));
+        rounds!(rounds, |db, limit| store::purge_dead(db, dead, limit));
+        Ok(())
     }
 
     /// Applies the events in their order. What has failed is for the publisher to keep.

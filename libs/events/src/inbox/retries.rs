@@ -16,7 +16,7 @@ use std::time::Duration;
 use quartet_jobs::{Backoff, Job, Runner};
 use sqlx::Connection as _;
 
-use super::{HELD, Inbox, PURGE_BATCH, Taken, store};
+use super::{HELD, Inbox, Taken, store};
 use crate::event::Event;
 
 /// Polling interval for events that are due.
@@ -29,8 +29,6 @@ const BACKOFF: Backoff = Backoff {
 const MAX_TRIES: u32 = 12;
 /// With more, events stay in the stream, and when that is full in the outbox of their publisher.
 const MAX_WAITING: i64 = 10_000;
-/// How long dead letters are kept.
-const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// Why an event cannot be kept, so that it must stay in the stream.
 #[derive(Debug, thiserror::Error)]
@@ -147,17 +145,5 @@ impl Inbox {
         tx.commit().await?;
         self.0.metrics.count(taken.label());
         Ok(true)
-    }
-
-    pub(super) async fn purge_dead(&self) -> Result<(), sqlx::Error> {
-        let before = self.0.clock.now() - DEAD_KEPT;
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        while {
-            let mut db = quartet_db::write(&self.0.db).await?;
-            let purged = store::purge_dead(&mut db, before, PURGE_BATCH).await?;
-            db.commit().await?;
-            purged >= full
-        } {}
-        Ok(())
     }
 }

@@ -24,7 +24,6 @@
 //!   applied another one since it was published, or once it is `max_wait_seconds` old. A consumer with a
 //!   missing grant fails at every event, and nothing is wrong with them.
 
-pub mod dead_letters;
 mod metrics;
 mod round;
 mod send;
@@ -41,12 +40,14 @@ use std::{
 };
 
 use quartet_common::clock::Clock;
+use quartet_db::{Rounds, rounds};
 use quartet_jobs::{Job, Runner};
 use quartet_telemetry::{current_request, metrics::Metrics};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use crate::{
+    dead_letters,
     event::{MAX_DATA_BYTES, NewEvent},
     settings::Delivery,
 };
@@ -54,8 +55,6 @@ use metrics::{ConsumerMetrics, OutboxMetrics};
 use stream::Stream;
 use url::Url;
 
-/// How long dead letters are kept.
-const DEAD_KEPT: Duration = Duration::from_hours(30 * 24);
 const PURGE_BATCH: i64 = 1000;
 
 /// The outbox of a service. Clones share everything.
@@ -221,52 +220,39 @@ impl Outbox {
     }
 
     /// Deletes events that are delivered for longer than `retention_seconds`, dead letters after 30
-    /// days, and without consumers what has waited for `max_wait_seconds`, in bounded rounds to the end.
+    /// days, and without consumers what has waited for `max_wait_seconds`. `stopping` ends it between
+    /// two rounds.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn purge(&self) -> Result<(), sqlx::Error> {
-        let now = self.0.clock.now();
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
+    pub async fn purge(&self, stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), sqlx::Error> {
+        let (now, delivery) = (self.0.clock.now(), &self.0.delivery);
+        let before = |seconds| now - Duration::from_secs(seconds);
+        let (delivered, unwanted) = (
+            before(delivery.retention_seconds),
+            before(delivery.max_wait_seconds),
+        );
+        let rounds = Rounds {
+            db: &self.0.db,
+            limit: PURGE_BATCH,
+            stopping,
+        };
+        let dead = now - dead_letters::KEPT;
+        rounds!(rounds, |db, limit| store::purge_dead(db, dead, limit));
         let targets = self.0.targets.iter();
         let consumers: Vec<&str> = targets.map(|target| target.name).collect();
-        let before = now - Duration::from_secs(self.0.delivery.retention_seconds);
-        let db = &self.0.db;
-        let dead = now - DEAD_KEPT;
-        while {
-            let mut db = quartet_db::write(db).await?;
-            let purged = store::purge_dead(&mut db, dead, PURGE_BATCH).await?;
-            db.commit().await?;
-            purged >= full
-        } {}
-        let consumers = &consumers;
-        while {
-            let mut db = quartet_db::write(db).await?;
-            let purged = store::purge(&mut db, consumers, before, PURGE_BATCH).await?;
-            db.commit().await?;
-            purged >= full
-        } {}
+        let consumers = &consumers[..];
+        rounds!(rounds, |db, limit| store::purge(
+            db, consumers, delivered, limit
+        ));
+        // Without consumers, no cursor says what is delivered.
         if consumers.is_empty() {
-            return self.purge_unwanted().await;
-        }
-        Ok(())
-    }
-
-    /// Without consumers, no cursor says what is delivered.
-    async fn purge_unwanted(&self) -> Result<(), sqlx::Error> {
-        let wait = Duration::from_secs(self.0.delivery.max_wait_seconds);
-        let before = self.0.clock.now() - wait;
-        let full = u64::try_from(PURGE_BATCH).unwrap_or(u64::MAX);
-        let mut deleted = 0;
-        while {
-            let mut db = quartet_db::write(&self.0.db).await?;
-            let purged = store::purge_unwanted(&mut db, before, PURGE_BATCH).await?;
-            db.commit().await?;
-            deleted += purged;
-            purged >= full
-        } {}
-        if deleted > 0 {
-            tracing::warn!(events = deleted, "events without a consumer deleted");
+            let events = rounds!(rounds, |db, limit| store::purge_unwanted(
+                db, unwanted, limit
+            ));
+            if events > 0 {
+                tracing::warn!(events, "events without a consumer deleted");
+            }
         }
         Ok(())
     }

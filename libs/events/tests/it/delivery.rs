@@ -1,7 +1,9 @@
 //! What the dispatcher does with consumers that fail, and the bounds of what it sends.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::StatusCode;
-use quartet_events::{NewEvent, outbox::dead_letters};
+use quartet_events::{NewEvent, dead_letters::PUBLISHED};
 use quartet_jobs::Runner;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +92,7 @@ async fn after_its_attempts_an_event_is_a_dead_letter_and_the_next_is_delivered(
         assert_eq!(reason, expected);
         // Dead letters are kept for a month.
         place.advance(31 * 24 * 3600);
-        outbox.purge().await.unwrap();
+        outbox.purge(&|| false).await.unwrap();
         assert_eq!(
             place.number("SELECT count(*) FROM outbox").await,
             0,
@@ -120,7 +122,7 @@ async fn a_consumer_that_is_away_costs_no_tries_and_finds_everything() {
     consumer.answer(Some(StatusCode::OK));
     outbox.deliver_once().await.unwrap_err();
     assert_eq!(place.number("SELECT count(*) FROM outbox_retries").await, 0);
-    outbox.purge().await.unwrap();
+    outbox.purge(&|| false).await.unwrap();
     consumer.answer(None);
     outbox.deliver_once().await.unwrap();
     place.assert_all_once_in_order().await;
@@ -221,22 +223,38 @@ async fn delivered_events_are_purged_after_their_time_and_others_kept() {
     outbox.deliver_once().await.unwrap();
     place.advance(HOUR);
     let late = place.publish(&outbox, "ada").await;
-    outbox.purge().await.unwrap();
+    outbox.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, late - 1);
     // A consumer that has not been delivered to keeps everything.
     place.advance(HOUR);
-    outbox.purge().await.unwrap();
+    outbox.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
     let none = place.outbox_with(consumer.address, |delivery| delivery.consumers.clear());
-    none.purge().await.unwrap();
+    none.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
     assert_eq!(
         none.notices(),
         ["no consumer is configured: events are kept"]
     );
     outbox.deliver_once().await.unwrap();
-    outbox.purge().await.unwrap();
+    outbox.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
+}
+
+#[tokio::test]
+async fn a_purge_ends_at_its_limit_and_the_next_one_continues() {
+    let place = Place::new().await;
+    let outbox = place.outbox_with(([127, 0, 0, 1], 1).into(), |it| it.consumers.clear());
+    let insert = "INSERT INTO outbox (id, kind, subject, data, at)
+         SELECT gen_random_uuid(), 'user.deleted', 'ada', '{}', now() FROM generate_series(1, 3500)";
+    sqlx::raw_sql(insert).execute(&place.db).await.unwrap();
+    place.advance(31 * 86_400);
+    let polls = AtomicUsize::new(0);
+    let stopping = || polls.fetch_add(1, Ordering::Relaxed) >= 1;
+    for left in [1500, 500, 0] {
+        outbox.purge(&stopping).await.unwrap();
+        assert_eq!(place.number("SELECT count(*) FROM outbox").await, left);
+    }
 }
 
 /// The job polls once a minute here.
@@ -298,21 +316,20 @@ async fn what_waits_for_too_long_is_a_dead_letter_that_can_be_sent_again() {
     assert_eq!(place.effects("ada").await, [0i64; 0]);
     assert_eq!(place.effects("late").await, [1]);
     let mut db = place.database.connect_as_role().await;
-    let listed = dead_letters::list(&mut db, 2).await.unwrap();
+    let listed = PUBLISHED.list(&mut db, 2).await.unwrap();
     assert_eq!(listed.len(), 2, "the list has a bound");
     assert_eq!(
-        (listed[0].consumer.as_str(), listed[0].subject.as_str()),
-        ("media", "eve")
+        (listed[0].place.consumer.as_deref(), &*listed[0].subject),
+        (Some("media"), "eve")
     );
     assert_eq!(
         listed[1].reason,
         "the consumer did not accept events for too long"
     );
     let now = place.clock.now();
-    let one = [("media".to_owned(), listed[1].position)];
-    let retry = async |db: &mut _, places, limit| {
-        dead_letters::retry(db, places, now, limit).await.unwrap()
-    };
+    let one = [listed[1].place.clone()];
+    let retry =
+        async |db: &mut _, places, limit| PUBLISHED.retry(db, places, now, limit).await.unwrap();
     assert_eq!(retry(&mut db, Some(&one[..]), 10).await, 1);
     outbox.deliver_once().await.unwrap();
     assert_eq!(place.effects("ada").await, [1]);
@@ -329,10 +346,10 @@ async fn without_a_consumer_events_are_kept_for_a_time() {
     let nowhere = place.outbox_with(([127, 0, 0, 1], 1).into(), |it| it.consumers.clear());
     place.publish(&nowhere, "ada").await;
     place.advance(29 * 86_400);
-    nowhere.purge().await.unwrap();
+    nowhere.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 1);
     place.advance(2 * 86_400);
-    nowhere.purge().await.unwrap();
+    nowhere.purge(&|| false).await.unwrap();
     assert_eq!(place.number("SELECT count(*) FROM outbox").await, 0);
 }
 

@@ -41,6 +41,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{
@@ -48,7 +49,7 @@ use quartet_common::{
     problem::{Problem, kinds},
 };
 use quartet_db::statement;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio_util::task::TaskTracker;
 
 use crate::detached;
@@ -156,20 +157,22 @@ pub async fn erase(db: &PgPool, principal: &str) -> Result<u64, sqlx::Error> {
     Ok(deleted.rows_affected())
 }
 
-/// Deletes at most `limit` expired keys and returns their number.
+/// Deletes at most `limit` keys that expired before `now`, and returns their number.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn purge(db: &PgPool, clock: &Clock, limit: i64) -> Result<u64, sqlx::Error> {
+pub async fn purge(
+    db: &mut PgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
     let delete = sqlx::query(
         "DELETE FROM idempotency_keys WHERE (principal, key) IN (
              SELECT principal, key FROM idempotency_keys
              WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
-    .bind(clock.now())
+    .bind(now)
     .bind(limit);
-    let mut db = quartet_db::write(db).await?;
-    let deleted = statement("idempotency_keys.purge", delete.execute(&mut *db)).await?;
-    db.commit().await?;
+    let deleted = statement("idempotency_keys.purge", delete.execute(db)).await?;
     Ok(deleted.rows_affected())
 }

@@ -216,7 +216,9 @@ async fn server_errors_are_not_kept_and_old_answers_are_forgotten() {
 
     world.post("/make", "old", "a").await;
     world.clock.advance(chrono::Duration::hours(25));
-    assert_eq!(purge(&world.pool, &world.clock, 100).await.unwrap(), 1);
+    let mut db = quartet_db::write(&world.pool).await.unwrap();
+    let now = world.clock.now();
+    assert_eq!(purge(&mut db, now, 100).await.unwrap(), 1);
     let again = world.post("/make", "old", "other body").await;
     assert_eq!(again.status(), 201);
 }

@@ -28,6 +28,9 @@ pub struct AccessLine<'a> {
     pub caller_id: Option<&'a str>,
     pub token_kind: Option<&'a str>,
     pub client_id: Option<&'a str>,
+    /// The kind of the GraphQL operation.
+    pub operation: Option<&'a str>,
+    pub operation_name: Option<&'a str>,
     pub client: Option<IpAddr>,
     /// The replica that was asked last.
     pub upstream: Option<SocketAddr>,
@@ -56,6 +59,8 @@ impl Default for AccessLine<'_> {
             caller_id: None,
             token_kind: None,
             client_id: None,
+            operation: None,
+            operation_name: None,
             client: None,
             upstream: None,
             upstream_duration: None,
@@ -99,6 +104,8 @@ impl AccessLine<'_> {
         line.optional_text("caller_id", self.caller_id);
         line.optional_text("token_kind", self.token_kind);
         line.optional_text("client_id", self.client_id);
+        line.optional_text("operation", self.operation);
+        line.optional_text("operation_name", self.operation_name);
         if let Some(client) = self.client {
             line.address("client", client, None);
         }
@@ -144,6 +151,8 @@ mod tests {
             caller_id: Some("usr_1"),
             token_kind: Some("client"),
             client_id: Some("cli"),
+            operation: Some("query"),
+            operation_name: Some("Mine"),
             client: Some([192, 0, 2, 7].into()),
             upstream: Some(([10, 0, 0, 1], 8082).into()),
             upstream_duration: Some(Duration::from_millis(1)),
@@ -164,7 +173,8 @@ mod tests {
                 r#""status":503,"duration_ms":1.25,"request_id":"r-1","service":"gateway","#,
                 r#""trace_id":"000000000000000000000000000000ab","span_id":"00000000000000cd","#,
                 r#""route":"/v1/media/*","caller_id":"usr_1","token_kind":"client","#,
-                r#""client_id":"cli","client":"192.0.2.7","#,
+                r#""client_id":"cli","operation":"query","operation_name":"Mine","#,
+                r#""client":"192.0.2.7","#,
                 r#""upstream":"10.0.0.1:8082","upstream_ms":1.0,"bytes":17,"db_statements":3,"db_ms":2.5,"#,
                 r#""code":"upstream_failed","error":"connection reset"}"#,
                 "\n"

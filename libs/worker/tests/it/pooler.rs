@@ -38,7 +38,7 @@ async fn jobs_are_added_and_done_behind_a_pooler_in_transaction_mode() {
     .await;
     until(async || place.number("SELECT count(*) FROM jobs").await == 0).await;
     for working in workers {
-        working.worker.watch().await.unwrap();
+        working.worker.watch(&|| false).await.unwrap();
         let text = working.metrics.render();
         let failures = "job_failures_total{service=\"test\",job_name=\"worker\"} 0";
         assert!(text.contains(failures), "{text}");

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use quartet_testing::{assert_ticks_done, miss_ticks};
 use quartet_worker::{Tasks, add, dead_letters};
 
-use crate::support::{Begin, Count, Counts, Often, Place, settings, until};
+use crate::support::{Begin, Count, Counts, Often, Place, Refuse, settings, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_done_if_its_transaction_commits_and_once() {
@@ -62,7 +62,7 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
             counts.done() == 1
         })
         .await;
-        working.worker.watch().await.unwrap();
+        working.worker.watch(&|| false).await.unwrap();
         assert_eq!(working.worker.notices(), ["1 dead letters"]);
         let text = working.metrics.render();
         for line in [
@@ -90,9 +90,40 @@ async fn a_failed_job_is_tried_again_and_at_last_given_up() {
             .await
             .unwrap();
         sqlx::query(age).execute(&place.db).await.unwrap();
-        working.worker.watch().await.unwrap();
+        working.worker.watch(&|| false).await.unwrap();
         assert_eq!(place.number("SELECT count(*) FROM jobs").await, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_retry_would_change_is_a_dead_letter_at_once() {
+    let place = Place::new().await;
+    let counts = Counts::default();
+    let tasks = Tasks::new(counts.clone()).with::<Refuse>().with::<Count>();
+    let working = place.start(tasks);
+    let mut db = place.database.connect_as_role().await;
+    add(&mut db, &Refuse {}, None).await.unwrap();
+    let unreadable = "SELECT FROM add_job('count', payload => '{\"panics\": 1}')";
+    sqlx::query(unreadable).execute(&mut db).await.unwrap();
+    let dead = "SELECT count(*) FROM jobs WHERE attempts >= max_attempts AND locked_at IS NULL";
+    until(async || place.number(dead).await == 2).await;
+    assert_eq!(counts.done(), 1);
+    let text = working.metrics.render();
+    for task in ["refuse", "count"] {
+        let line = format!("task=\"{task}\",outcome=\"dead\"}} 1");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let listed = dead_letters::list(&mut db, 10).await.unwrap();
+    let reasons = ["there is no such user", "the payload cannot be read"];
+    for reason in reasons {
+        assert!(
+            listed.iter().any(|job| job.reason.contains(reason)),
+            "{listed:?}"
+        );
+    }
+    // With all their attempts.
+    assert_eq!(dead_letters::retry(&mut db, None, 10).await.unwrap(), 2);
+    until(async || counts.done() == 2 && place.number(dead).await == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use quartet_common::clock::Clock;
 use quartet_jobs::Runner;
 use quartet_telemetry::metrics::Metrics;
 use quartet_testing::TestDatabase;
-use quartet_worker::{Settings, Task, Tasks, Worker};
+use quartet_worker::{Permanent, Settings, Task, Tasks, Worker};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,20 @@ impl Task for Count {
         }
         counts.done.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+/// Never succeeds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Refuse {}
+
+impl Task for Refuse {
+    const NAME: &'static str = "refuse";
+    type Context = Counts;
+
+    async fn run(self, counts: Counts) -> anyhow::Result<()> {
+        counts.done.fetch_add(1, Ordering::SeqCst);
+        Err(Permanent(anyhow::anyhow!("there is no such user")).into())
     }
 }
 
@@ -111,11 +125,14 @@ impl Place {
     }
 
     /// Everything below runs in the role that serves: it owns nothing.
-    pub(crate) fn start(&self, tasks: Tasks) -> Working {
+    pub(crate) fn start<C: Clone + Send + Sync + 'static>(&self, tasks: Tasks<C>) -> Working {
         Self::start_on(self.db.clone(), tasks)
     }
 
-    pub(crate) fn start_on(db: PgPool, tasks: Tasks) -> Working {
+    pub(crate) fn start_on<C: Clone + Send + Sync + 'static>(
+        db: PgPool,
+        tasks: Tasks<C>,
+    ) -> Working {
         let metrics = Metrics::new("test");
         let settings = settings();
         let shutdown = settings.shutdown.clone();

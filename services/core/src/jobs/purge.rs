@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quartet_db::{Rounds, rounds};
 use quartet_service::idempotency;
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,8 @@ impl Task for Purge {
     }
 }
 
-/// Deletes in bounded batches until one is not full, or the run has taken long: then one batch of
-/// each kind is left. Children go before their parents: a cascade would not be bounded.
+/// Deletes in rounds, of each kind one at least. Children go before their parents: a cascade would
+/// not be bounded.
 pub(super) async fn run(state: &AppState) -> Result<(), Error> {
     let (ctx, stopping) = (&state.ctx, state.base.stopping());
     let (now, settings) = (ctx.clock.now(), &ctx.config.retention);
@@ -35,32 +36,15 @@ pub(super) async fn run(state: &AppState) -> Result<(), Error> {
     let ended = before(settings.ended_sessions_seconds);
     let deleted = before(settings.deleted_users_seconds);
     let forgotten = before(ctx.config.throttle.forget_after_seconds);
-    let (db, limit) = (&ctx.db, i64::from(settings.batch));
-    let full = u64::from(settings.batch);
-    while {
-        let mut db = quartet_db::write(db).await?;
-        let purged = refresh_tokens::purge(&mut db, ended, limit).await?;
-        db.commit().await?;
-        purged >= full && !stopping()
-    } {}
-    while {
-        let mut db = quartet_db::write(db).await?;
-        let purged = sessions::purge(&mut db, ended, limit).await?;
-        db.commit().await?;
-        purged >= full && !stopping()
-    } {}
-    while {
-        let mut db = quartet_db::write(db).await?;
-        let purged = users::purge(&mut db, deleted, limit).await?;
-        db.commit().await?;
-        purged >= full && !stopping()
-    } {}
-    while {
-        let mut db = quartet_db::write(db).await?;
-        let purged = throttles::purge(&mut db, forgotten, limit).await?;
-        db.commit().await?;
-        purged >= full && !stopping()
-    } {}
-    while idempotency::purge(db, &ctx.clock, limit).await? >= full && !stopping() {}
-    Ok(ctx.events.purge().await?)
+    let rounds = Rounds {
+        db: &ctx.db,
+        limit: i64::from(settings.batch),
+        stopping: &stopping,
+    };
+    rounds!(rounds, |db, limit| refresh_tokens::purge(db, ended, limit));
+    rounds!(rounds, |db, limit| sessions::purge(db, ended, limit));
+    rounds!(rounds, |db, limit| users::purge(db, deleted, limit));
+    rounds!(rounds, |db, limit| throttles::purge(db, forgotten, limit));
+    rounds!(rounds, |db, limit| idempotency::purge(db, now, limit));
+    Ok(ctx.events.purge(&stopping).await?)
 }

@@ -1,35 +1,16 @@
 //! The subcommand `dead-letters`.
 
-use std::process::{Command, Output};
-
 use quartet_core::MIGRATOR;
-use quartet_testing::TestDatabase;
-use serde_json::Value;
-
-fn dead_letters(database: &TestDatabase, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_quartet-core"))
-        .arg("dead-letters")
-        .args(arguments)
-        .env_clear()
-        .env("DATABASE_URL", database.url())
-        .output()
-        .unwrap()
-}
-
-fn listed(database: &TestDatabase, arguments: &[&str]) -> (Vec<Value>, String) {
-    let output = dead_letters(database, arguments);
-    let (out, err) = (output.stdout, String::from_utf8(output.stderr).unwrap());
-    assert!(output.status.success(), "{err}");
-    let lines = String::from_utf8(out).unwrap();
-    let lines = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    (lines.collect(), err)
-}
+use quartet_testing::{DeadLetters, TestDatabase};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
     let database = TestDatabase::create("core", &MIGRATOR).await;
+    let command = DeadLetters {
+        program: env!("CARGO_BIN_EXE_quartet-core"),
+        database: &database,
+        environment: &[],
+    };
     let mut db = database.connect_as_role().await;
     for statement in [
         "INSERT INTO outbox (position, id, kind, subject, at, data)
@@ -42,27 +23,27 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
     ] {
         sqlx::query(statement).execute(&mut db).await.unwrap();
     }
-    let (lines, err) = listed(&database, &["list"]);
+    let (lines, err) = command.succeed(&["list"]);
     assert_eq!((lines.len(), err.as_str()), (5, ""));
     assert_eq!(lines[0]["task"], "purge");
     assert_eq!(lines[0]["reason"], "the disk is full");
     assert_eq!(lines[2]["id"], "event/media/1");
     assert_eq!(lines[2]["subject"], "usr_ada");
-    let (lines, err) = listed(&database, &["list", "--limit", "2"]);
+    let (lines, err) = command.succeed(&["list", "--limit", "2"]);
     assert_eq!(
         (lines.len(), err.as_str()),
         (4, "there are more: see --limit\n")
     );
     let job = lines[0]["id"].as_str().unwrap();
-    let (_, err) = listed(&database, &["retry", job, "event/media/2"]);
+    let (_, err) = command.succeed(&["retry", job, "event/media/2"]);
     assert_eq!(err, "2 dead letters are tried again\n");
-    let again = dead_letters(&database, &["retry", job]);
+    let again = command.run(&["retry", job]);
     assert!(!again.status.success(), "it is no dead letter any more");
-    let (lines, _) = listed(&database, &["list"]);
+    let (lines, _) = command.succeed(&["list"]);
     assert_eq!(lines.len(), 3);
-    let (_, err) = listed(&database, &["retry", "--all"]);
+    let (_, err) = command.succeed(&["retry", "--all"]);
     assert_eq!(err, "3 dead letters are tried again\n");
-    assert_eq!(listed(&database, &["list"]).0.len(), 0);
+    assert_eq!(command.succeed(&["list"]).0.len(), 0);
     for arguments in [
         &["retry"][..],
         &["retry", "12"],
@@ -70,9 +51,6 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
         &["retry", "--all", job],
         &["list", "--limit", "1001"],
     ] {
-        assert!(
-            !dead_letters(&database, arguments).status.success(),
-            "{arguments:?}"
-        );
+        assert!(!command.run(arguments).status.success(), "{arguments:?}");
     }
 }

@@ -113,7 +113,7 @@ mod tests {
             };
             let bounds = bounds.lines().next().unwrap();
             let (min, max) = bounds.split_once(" and ").unwrap();
-            let named = [min, "eject_min_ms"].map(|min| text.contains(&format!("{min} to {max}")));
+            let named = [min, "min_eject_ms"].map(|min| text.contains(&format!("{min} to {max}")));
             assert!(named.contains(&true), "{name}: {bounds}: {text}");
             true
         };

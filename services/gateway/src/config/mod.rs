@@ -39,11 +39,11 @@ pub(crate) struct UpstreamConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     /// For each replica.
-    pub(crate) idle_connections_max: usize,
+    pub(crate) max_idle_connections: usize,
     pub(crate) retries: u32,
     pub(crate) retry_budget_percent: u32,
-    pub(crate) eject_min: Duration,
-    pub(crate) eject_max: Duration,
+    pub(crate) min_eject: Duration,
+    pub(crate) max_eject: Duration,
     pub(crate) balance: Balance,
     /// `None`: connections are plain.
     pub(crate) tls: Option<Tls>,

@@ -33,7 +33,7 @@ pub(crate) struct Model {
 pub(crate) struct Server {
     pub(crate) listen: Vec<Listen>,
     pub(crate) http2: bool,
-    pub(crate) http2_streams_max: u32,
+    pub(crate) max_http2_streams: u32,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) threads: usize,
     pub(crate) max_connections: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) header_limit_bytes: usize,
     pub(crate) header_limit_count: usize,
     pub(crate) upstream_pool_size: usize,
-    pub(crate) rate_limit_keys_max: usize,
+    pub(crate) max_rate_limit_keys: usize,
     pub(crate) write_timeout_seconds: u64,
     pub(crate) page_timeout_seconds: u64,
     pub(crate) allow_underscore_headers: bool,
@@ -149,16 +149,16 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout_ms: u64,
     #[serde(default = "idle_timeout_seconds")]
     pub(crate) idle_timeout_seconds: u64,
-    #[serde(default = "idle_connections_max")]
-    pub(crate) idle_connections_max: usize,
+    #[serde(default = "max_idle_connections")]
+    pub(crate) max_idle_connections: usize,
     #[serde(default = "retries")]
     pub(crate) retries: u32,
     #[serde(default = "retry_budget_percent")]
     pub(crate) retry_budget_percent: u32,
-    #[serde(default = "eject_min_ms")]
-    pub(crate) eject_min_ms: u64,
-    #[serde(default = "eject_max_ms")]
-    pub(crate) eject_max_ms: u64,
+    #[serde(default = "min_eject_ms")]
+    pub(crate) min_eject_ms: u64,
+    #[serde(default = "max_eject_ms")]
+    pub(crate) max_eject_ms: u64,
     #[serde(default)]
     pub(crate) balance: Balance,
     #[serde(default)]
@@ -290,7 +290,7 @@ fn idle_timeout_seconds() -> u64 {
     8
 }
 
-fn idle_connections_max() -> usize {
+fn max_idle_connections() -> usize {
     512
 }
 
@@ -302,10 +302,10 @@ fn retry_budget_percent() -> u32 {
     20
 }
 
-fn eject_min_ms() -> u64 {
+fn min_eject_ms() -> u64 {
     500
 }
 
-fn eject_max_ms() -> u64 {
+fn max_eject_ms() -> u64 {
     15_000
 }

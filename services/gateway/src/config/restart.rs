@@ -7,7 +7,7 @@ use quartet_common::config::Settings;
 const RELOADED: [&str; 24] = [
     "shipped_routes",
     "server.http2",
-    "server.http2_streams_max",
+    "server.max_http2_streams",
     "server.max_connections",
     "server.max_connections_per_client",
     "server.header_timeout_seconds",
@@ -61,7 +61,7 @@ mod tests {
         "discovery.interval_ms",
         "server.admin_listen",
         "server.listen",
-        "server.rate_limit_keys_max",
+        "server.max_rate_limit_keys",
         "server.shutdown_grace_seconds",
         "server.tcp_keepalive_seconds",
         "server.tcp_user_timeout_seconds",

@@ -10,7 +10,7 @@ use super::{ctx::Ctx, reply};
 use crate::{config::model::Server, error};
 
 /// pingora refuses a tenth.
-const CONNECTION_NAMES_MAX: usize = 9;
+const MAX_CONNECTION_NAMES: usize = 9;
 /// Headers that a `Connection` header must not take away from the upstream.
 const PROTECTED: [&str; 4] = [
     "host",
@@ -101,7 +101,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
             }
         }
     }
-    if names > CONNECTION_NAMES_MAX {
+    if names > MAX_CONNECTION_NAMES {
         return Err(error::malformed("Connection names more than nine headers"));
     }
     Ok(())

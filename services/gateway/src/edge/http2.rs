@@ -38,7 +38,7 @@ use crate::{config::model::Server, error, state::State};
 /// Of a response, per stream, until the connection takes it.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// More malformed requests than this end a connection.
-const MALFORMED_MAX: u32 = 32;
+const MAX_MALFORMED: u32 = 32;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
@@ -89,7 +89,7 @@ pub(super) async fn serve(
                 malformed += 1;
                 let problem = error::malformed("the HTTP/2 request is malformed");
                 reply::log_rejected(&RejectedHead::of(problem), client, state);
-                if malformed > MALFORMED_MAX {
+                if malformed > MAX_MALFORMED {
                     return;
                 }
             }
@@ -103,7 +103,7 @@ fn options(server: &Server) -> H2Options {
     let mut options = default_h2_options();
     options
         .max_header_list_size(u32::try_from(server.header_limit_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(server.http2_streams_max)
+        .max_concurrent_streams(server.max_http2_streams)
         .max_send_buffer_size(SEND_BUFFER_BYTES);
     options
 }

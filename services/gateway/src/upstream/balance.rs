@@ -124,11 +124,11 @@ mod tests {
                 host: None,
                 connect_timeout: Duration::from_secs(1),
                 idle_timeout: Duration::from_secs(1),
-                idle_connections_max: 512,
+                max_idle_connections: 512,
                 retries: 2,
                 retry_budget_percent: 20,
-                eject_min: Duration::from_millis(100),
-                eject_max: Duration::from_secs(1),
+                min_eject: Duration::from_millis(100),
+                max_eject: Duration::from_secs(1),
                 balance: Balance::RoundRobin,
                 tls: None,
                 openapi: None,
@@ -140,7 +140,7 @@ mod tests {
     fn fail(upstream: &Upstream, replica: &Replica, now: Instant) {
         replica
             .health
-            .record_failure(now, upstream.config.eject_min, upstream.config.eject_max);
+            .record_failure(now, upstream.config.min_eject, upstream.config.max_eject);
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Upstream {
 impl Lease {
     pub(crate) fn report(&self, outcome: ReplicaOutcome) {
         let config = &self.upstream.config;
-        let (now, min, max) = (Instant::now(), config.eject_min, config.eject_max);
+        let (now, min, max) = (Instant::now(), config.min_eject, config.max_eject);
         match outcome {
             ReplicaOutcome::Responded => self.replica.health.record_success(now),
             ReplicaOutcome::ConnectFailed => self.replica.health.record_failure(now, min, max),

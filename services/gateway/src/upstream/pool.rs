@@ -82,7 +82,7 @@ impl Pool {
         let until = Instant::now() + upstream.config.idle_timeout;
         self.keep(
             address,
-            upstream.config.idle_connections_max,
+            upstream.config.max_idle_connections,
             IdleConnection { stream, until },
         );
     }

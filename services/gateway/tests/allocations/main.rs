@@ -29,13 +29,13 @@ const REQUESTS: u64 = 500;
 const WARM_UP: u64 = 200;
 
 /// What a request may allocate on the direct path.
-const DIRECT_MAX: u64 = 10;
+const MAX_DIRECT: u64 = 10;
 /// And on the other one, most of it in pingora.
-const GENERAL_MAX: u64 = 105;
+const MAX_GENERAL: u64 = 105;
 /// Bytes. Ten thousand `WebSocket`s in 150 MB, with the gateway and what the allocator adds, leave
 /// 12 KiB for each.
-const WEBSOCKET_MAX: i64 = 5 * 1024;
-const KEPT_ALIVE_MAX: i64 = 8 * 1024;
+const MAX_WEBSOCKET: i64 = 5 * 1024;
+const MAX_KEPT_ALIVE: i64 = 8 * 1024;
 
 /// A server on a thread that allocates nothing once a connection is open.
 fn upstream() -> SocketAddr {
@@ -154,8 +154,8 @@ fn requests_allocate_little() {
     let public = gateway.0;
     let mut stream = connect(public);
     for (path, request, most) in [
-        ("direct", REQUEST, DIRECT_MAX),
-        ("general", RARE_REQUEST, GENERAL_MAX),
+        ("direct", REQUEST, MAX_DIRECT),
+        ("general", RARE_REQUEST, MAX_GENERAL),
     ] {
         allocations(&mut stream, request, WARM_UP);
         let made = allocations(&mut stream, request, REQUESTS);
@@ -172,8 +172,8 @@ fn idle_connections_hold_little() {
     allocations(&mut connect(public), REQUEST, WARM_UP);
     let mut all = Vec::new();
     for (name, request, status, most) in [
-        ("WebSocket", HANDSHAKE, &b"HTTP/1.1 101 "[..], WEBSOCKET_MAX),
-        ("connection", REQUEST, b"HTTP/1.1 200 ", KEPT_ALIVE_MAX),
+        ("WebSocket", HANDSHAKE, &b"HTTP/1.1 101 "[..], MAX_WEBSOCKET),
+        ("connection", REQUEST, b"HTTP/1.1 200 ", MAX_KEPT_ALIVE),
     ] {
         all.push(open(public, CONNECTIONS, request, status));
         let before = held();

@@ -215,7 +215,7 @@ async fn documents_are_fetched_as_requests_are_sent() {
     let settings = format!(
         "shipped_routes = false\n[documents]\nrefresh_seconds = 0\n\
          [upstreams.core]\naddresses = [\"{replica}\"]\nhost = \"core.internal:8443\"\n\
-         openapi = \"/v1/core/openapi.json\"\neject_min_ms = 60000\neject_max_ms = 60000\n\
+         openapi = \"/v1/core/openapi.json\"\nmin_eject_ms = 60000\nmax_eject_ms = 60000\n\
          [routes.openapi]\npaths = [\"/openapi.json\"]\nserve = \"openapi\"\nauth = \"public\"\n"
     );
     let gateway = Gateway::start(&settings).await;

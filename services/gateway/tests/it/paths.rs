@@ -254,7 +254,7 @@ fn closing(response: &str) -> String {
 fn settings(address: SocketAddr) -> String {
     [
         upstream(&[address]),
-        "retries = 0\neject_min_ms = 1\neject_max_ms = 1\n".to_owned(),
+        "retries = 0\nmin_eject_ms = 1\nmax_eject_ms = 1\n".to_owned(),
         "[limits.many]\nrequests = 1000000\nwindow_seconds = 60\n".to_owned(),
         route("all", "/*", "limit = \"many\"\nbody_limit_bytes = 1000"),
     ]

@@ -203,7 +203,7 @@ async fn post_is_retried_only_if_nothing_was_sent() {
     let good = Replica::start([127, 0, 0, 1].into(), 0).unwrap();
     let unused = crate::support::free_address();
     let settings = format!(
-        "{}connect_timeout_ms = 500\neject_min_ms = 1\neject_max_ms = 1\n{}",
+        "{}connect_timeout_ms = 500\nmin_eject_ms = 1\nmax_eject_ms = 1\n{}",
         upstream(&[broken_address, unused, good.address]),
         route("all", "/*", "")
     );
@@ -269,7 +269,7 @@ async fn requests_that_break_responses_do_not_eject_a_replica() {
         }
     });
     let settings = format!(
-        "{}eject_min_ms = 60000\neject_max_ms = 60000\n{}",
+        "{}min_eject_ms = 60000\nmax_eject_ms = 60000\n{}",
         upstream(&[address]),
         route("all", "/*", "")
     );

@@ -101,7 +101,7 @@ pub(crate) async fn update(
     Ok(link)
 }
 
-/// Deletes a link with its counts and clicks. Its slug rests: for a while only the owner may use it
+/// Deletes a link with its counts and clicks. Its slug stays reserved: for a while only the owner may use it
 /// again.
 ///
 /// # Errors

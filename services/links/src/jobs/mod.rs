@@ -48,7 +48,7 @@ pub(crate) async fn start(state: &AppState, runner: &mut Runner) -> Result<(), E
 }
 
 /// The durable jobs.
-pub(crate) fn tasks(state: &AppState) -> Tasks {
+pub(crate) fn tasks(state: &AppState) -> Tasks<AppState> {
     Tasks::new(state.clone())
         .with::<purge::Purge>()
         .with::<erase::Erase>()

@@ -1,11 +1,12 @@
-//! Deletes the clicks of deleted links, the freed slugs whose rest is over, and
-//! old rows of the inbox.
+//! Deletes the clicks of deleted links, reserved slugs whose time is over, and old rows
+//! of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
 //! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
 
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use quartet_db::{Rounds, rounds};
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,10 @@ impl Task for Purge {
 
 /// # Errors
 /// When a step has failed; the other links were still purged.
-pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    state: &AppState,
+    stopping: &(dyn Fn() -> bool + Sync),
+) -> anyhow::Result<()> {
     let ctx = &state.ctx;
     let mut failed = Vec::new();
     let mut outcome = Ok(());
@@ -52,15 +56,13 @@ pub(super) async fn run(state: &AppState, stopping: &impl Fn() -> bool) -> anyho
             outcome = Err(error).with_context(|| format!("purge {link_id}"));
         }
     }
-    while !stopping() {
-        let mut db = quartet_db::write(&ctx.clicks_db).await?;
-        let dropped = maintenance::drop_freed_slugs(&mut db, ROWS).await?;
-        db.commit().await?;
-        if dropped == 0 {
-            break;
-        }
-    }
-    state.inbox.purge().await?;
+    let rounds = Rounds {
+        db: &ctx.clicks_db,
+        limit: i64::from(ROWS),
+        stopping,
+    };
+    rounds!(rounds, |db, _limit| maintenance::drop_freed_slugs(db, ROWS));
+    state.inbox.purge(stopping).await?;
     outcome
 }
 

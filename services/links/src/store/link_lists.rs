@@ -22,7 +22,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{
     link_filters::{Column, Filter, Value, push_value},
-    links::{LinkId, LinkRow},
+    links::{LinkId, LinkRow, link_columns},
 };
 
 const TITLE: &str = "(CASE WHEN l.title IS NULL THEN '' ELSE l.title END)";
@@ -74,12 +74,7 @@ pub(crate) async fn list(
     order: Order,
     slice: &Slice,
 ) -> Result<Vec<LinkRow>, sqlx::Error> {
-    let mut query = QueryBuilder::new(
-        "SELECT l.id, l.domain_id, \
-         (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at, \
-         l.max_clicks, l.uses, l.created_at, l.updated_at, coalesce(t.people, 0) AS people, \
-         coalesce(t.uniques, 0) AS uniques, coalesce(t.bots, 0) AS bots, t.last_at AS last_click_at",
-    );
+    let mut query = QueryBuilder::new(link_columns!(concat!()));
     push_where(&mut query, order.source(), owner, filter);
     let reversed = order.reversed();
     if let Some(cursor) = &slice.after {

@@ -13,10 +13,12 @@ typed_id!(
     "lnk"
 );
 
-/// A link with its running totals.
+/// A link with its running totals. Columns have the names that the checked queries give them.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct LinkRow {
+    #[sqlx(rename = "id: LinkId")]
     pub(crate) id: LinkId,
+    #[sqlx(rename = "domain_id: DomainId")]
     pub(crate) domain_id: DomainId,
     /// `None` for the default domain.
     pub(crate) domain_host: Option<String>,
@@ -30,9 +32,13 @@ pub(crate) struct LinkRow {
     pub(crate) uses: i32,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    #[sqlx(rename = "people!")]
     pub(crate) people: i64,
+    #[sqlx(rename = "uniques!")]
     pub(crate) uniques: i64,
+    #[sqlx(rename = "bots!")]
     pub(crate) bots: i64,
+    #[sqlx(rename = "last_click_at?")]
     pub(crate) last_click_at: Option<DateTime<Utc>>,
 }
 
@@ -41,6 +47,32 @@ pub(crate) struct LinkRow {
 pub(crate) struct DeletedRow {
     pub(crate) domain_id: DomainId,
     pub(crate) slug: String,
+}
+
+/// Gives a macro the columns of a [`LinkRow`], of the tables `l` and `t`.
+macro_rules! link_columns {
+    ($use:ident!($($rest:tt)*)) => {
+        $use!(
+            r#"SELECT l.id AS "id: LinkId", l.domain_id AS "domain_id: DomainId",
+                (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host,
+                l.slug, l.url, l.title, l.enabled, l.redirect_status, l.expires_at, l.max_clicks,
+                l.uses, l.created_at, l.updated_at, coalesce(t.people, 0) AS "people!",
+                coalesce(t.uniques, 0) AS "uniques!", coalesce(t.bots, 0) AS "bots!",
+                t.last_at AS "last_click_at?" "#,
+            $($rest)*
+        )
+    };
+}
+pub(super) use link_columns;
+
+macro_rules! select_one {
+    ($columns:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            LinkRow,
+            $columns + "FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id " + $rest,
+            $($argument),+
+        )
+    };
 }
 
 /// Returns whether the link was inserted; `false` when its slug is taken.
@@ -81,18 +113,11 @@ pub(crate) async fn by_id(
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     statement(
         "links.by_id",
-        sqlx::query_as!(
-            LinkRow,
-            r#"SELECT l.id AS "id: LinkId", l.domain_id AS "domain_id: DomainId",
-               (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status,
-               l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
-               coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
-               coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
-           FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
-           WHERE l.id = $1 AND l.owner = $2"#,
+        link_columns!(select_one!(
+            "WHERE l.id = $1 AND l.owner = $2",
             id.uuid(),
             owner.as_str(),
-        )
+        ))
         .fetch_optional(db),
     )
     .await
@@ -106,19 +131,12 @@ pub(crate) async fn by_slug(
 ) -> Result<Option<LinkRow>, sqlx::Error> {
     statement(
         "links.by_slug",
-        sqlx::query_as!(
-            LinkRow,
-            r#"SELECT l.id AS "id: LinkId", l.domain_id AS "domain_id: DomainId",
-               (SELECT d.host FROM links.domains AS d WHERE d.id = l.domain_id) AS domain_host, l.slug, l.url, l.title, l.enabled, l.redirect_status,
-               l.expires_at, l.max_clicks, l.uses, l.created_at, l.updated_at,
-               coalesce(t.people, 0) AS "people!", coalesce(t.uniques, 0) AS "uniques!",
-               coalesce(t.bots, 0) AS "bots!", t.last_at AS "last_click_at?"
-           FROM links.links AS l LEFT JOIN links.click_totals AS t ON t.link_id = l.id
-           WHERE l.domain_id = $1 AND l.slug = $2 AND l.owner = $3"#,
+        link_columns!(select_one!(
+            "WHERE l.domain_id = $1 AND l.slug = $2 AND l.owner = $3",
             domain.uuid(),
             slug,
             owner.as_str(),
-        )
+        ))
         .fetch_optional(db),
     )
     .await

@@ -103,13 +103,14 @@ pub(crate) async fn purge_link(
 }
 
 /// Deletes up to `rows` freed slugs that anyone may use again; returns their number.
-pub(crate) async fn drop_freed_slugs(db: &mut PgConnection, rows: i32) -> Result<i64, sqlx::Error> {
-    statement(
+pub(crate) async fn drop_freed_slugs(db: &mut PgConnection, rows: i32) -> Result<u64, sqlx::Error> {
+    let dropped = statement(
         "maintenance.drop_freed_slugs",
         sqlx::query_scalar!(r#"SELECT links.drop_freed_slugs($1) AS "dropped!""#, rows)
             .fetch_one(db),
     )
-    .await
+    .await?;
+    Ok(dropped.unsigned_abs())
 }
 
 /// Deletes up to `rows` links of a deleted user, and takes the user from as many freed slugs; returns

@@ -12,6 +12,7 @@ mod graphql_http;
 mod invalid_input;
 mod layers;
 mod lists;
+mod logs;
 mod mutations;
 mod nesting;
 mod outages;

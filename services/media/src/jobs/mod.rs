@@ -22,7 +22,7 @@ pub(crate) async fn start(state: &AppState, _runner: &mut Runner) -> Result<(), 
 }
 
 /// The durable jobs. A round in progress is finished at shutdown.
-pub(crate) fn tasks(state: &AppState) -> Tasks {
+pub(crate) fn tasks(state: &AppState) -> Tasks<AppState> {
     Tasks::new(state.clone())
         .with::<sweep::Sweep>()
         .with::<purge::Purge>()

@@ -1,5 +1,6 @@
 //! Deletes rows whose retention time is over.
 
+use quartet_db::{Rounds, rounds};
 use quartet_service::idempotency;
 use quartet_worker::Task;
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,15 @@ impl Task for Purge {
     }
 }
 
-/// Deletes expired idempotency keys and old events in bounded batches until one is not full.
+/// Deletes expired idempotency keys and old events.
 async fn run(state: &AppState) -> anyhow::Result<()> {
-    let ctx = &state.ctx;
-    let full = u64::try_from(BATCH).unwrap_or(u64::MAX);
-    while idempotency::purge(&ctx.db, &ctx.clock, BATCH).await? >= full {}
-    Ok(state.inbox.purge().await?)
+    let (ctx, stopping) = (&state.ctx, state.base.stopping());
+    let now = ctx.clock.now();
+    let rounds = Rounds {
+        db: &ctx.db,
+        limit: BATCH,
+        stopping: &stopping,
+    };
+    rounds!(rounds, |db, limit| idempotency::purge(db, now, limit));
+    Ok(state.inbox.purge(&stopping).await?)
 }

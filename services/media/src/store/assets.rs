@@ -82,13 +82,9 @@ impl ObjectsRow {
     }
 }
 
-pub(crate) async fn by_id(
-    db: &mut PgConnection,
-    owner: &Principal,
-    id: AssetId,
-) -> Result<Option<AssetRow>, sqlx::Error> {
-    statement(
-        "assets.by_id",
+/// Selects [`AssetRow`]s of some assets, with the rest of the statement and its arguments.
+macro_rules! select_asset {
+    ($assets:literal, $rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             AssetRow,
             r#"SELECT a.id AS "id: AssetId", a.status AS "status: Status",
@@ -98,13 +94,31 @@ pub(crate) async fn by_id(
                   coalesce(v.size_bytes, u.size_bytes) AS "size_bytes!",
                   coalesce(v.checksum_sha256, u.checksum_sha256) AS checksum_sha256,
                   a.created_at, a.updated_at
-           FROM media.assets AS a
+           FROM "#
+                + $assets
+                + r#" AS a
            LEFT JOIN media.asset_versions AS v ON v.id = a.current_version
            LEFT JOIN LATERAL (
                SELECT * FROM media.uploads AS d
                WHERE d.asset_id = a.id AND a.current_version IS NULL ORDER BY d.id DESC LIMIT 1
            ) AS u ON true
-           WHERE a.id = $1 AND a.owner = $2 AND a.status <> 'deleting'"#,
+           "#
+                + $rest,
+            $($argument),+
+        )
+    };
+}
+
+pub(crate) async fn by_id(
+    db: &mut PgConnection,
+    owner: &Principal,
+    id: AssetId,
+) -> Result<Option<AssetRow>, sqlx::Error> {
+    statement(
+        "assets.by_id",
+        select_asset!(
+            "media.assets",
+            "WHERE a.id = $1 AND a.owner = $2 AND a.status <> 'deleting'",
             id.uuid(),
             owner.as_str(),
         )
@@ -122,29 +136,16 @@ pub(crate) async fn list(
 ) -> Result<Vec<AssetRow>, sqlx::Error> {
     statement(
         "assets.list",
-        sqlx::query_as!(
-            AssetRow,
-            r#"SELECT a.id AS "id: AssetId", a.status AS "status: Status",
-                  a.visibility AS "visibility: Visibility", a.file_name,
-                  v.object_key AS "object_key?",
-                  coalesce(v.content_type, u.content_type) AS "content_type!",
-                  coalesce(v.size_bytes, u.size_bytes) AS "size_bytes!",
-                  coalesce(v.checksum_sha256, u.checksum_sha256) AS checksum_sha256,
-                  a.created_at, a.updated_at
-           FROM (
+        select_asset!(
+            "(
                SELECT * FROM media.assets AS p
                WHERE p.owner = $1 AND p.status <> 'deleting'
                  AND ($2::text IS NULL OR p.status = $2)
                  AND ($3::text IS NULL OR p.visibility = $3)
                  AND ($4::uuid IS NULL OR p.id < $4)
                ORDER BY p.id DESC LIMIT $5
-           ) AS a
-           LEFT JOIN media.asset_versions AS v ON v.id = a.current_version
-           LEFT JOIN LATERAL (
-               SELECT * FROM media.uploads AS d
-               WHERE d.asset_id = a.id AND a.current_version IS NULL ORDER BY d.id DESC LIMIT 1
-           ) AS u ON true
-           ORDER BY a.id DESC"#,
+           )",
+            "ORDER BY a.id DESC",
             owner.as_str(),
             filter.status as Option<Status>,
             filter.visibility as Option<Visibility>,

@@ -1,37 +1,19 @@
 //! The subcommand `dead-letters` of a service that takes events from a stream.
 
-use std::process::{Command, Output};
-
 use quartet_media::MIGRATOR;
-use quartet_testing::TestDatabase;
-use serde_json::Value;
-
-fn dead_letters(database: &TestDatabase, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_quartet-media"))
-        .arg("dead-letters")
-        .args(arguments)
-        .env_clear()
-        .env("DATABASE_URL", database.url())
-        .env("QUARTET_S3_ACCESS_KEY", "key")
-        .env("QUARTET_S3_SECRET_KEY", "secret")
-        .output()
-        .unwrap()
-}
-
-fn listed(database: &TestDatabase, arguments: &[&str]) -> (Vec<Value>, String) {
-    let output = dead_letters(database, arguments);
-    let (out, err) = (output.stdout, String::from_utf8(output.stderr).unwrap());
-    assert!(output.status.success(), "{err}");
-    let lines = String::from_utf8(out).unwrap();
-    let lines = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    (lines.collect(), err)
-}
+use quartet_testing::{DeadLetters, TestDatabase};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn received_events_that_have_failed_are_listed_and_tried_again() {
     let database = TestDatabase::create("media", &MIGRATOR).await;
+    let command = DeadLetters {
+        program: env!("CARGO_BIN_EXE_quartet-media"),
+        database: &database,
+        environment: &[
+            ("QUARTET_S3_ACCESS_KEY", "key"),
+            ("QUARTET_S3_SECRET_KEY", "secret"),
+        ],
+    };
     let mut db = database.connect_as_role().await;
     for statement in [
         "INSERT INTO inbox_retries
@@ -43,7 +25,7 @@ async fn received_events_that_have_failed_are_listed_and_tried_again() {
     ] {
         sqlx::query(statement).execute(&mut db).await.unwrap();
     }
-    let (lines, err) = listed(&database, &["list"]);
+    let (lines, err) = command.succeed(&["list"]);
     assert_eq!((lines.len(), err.as_str()), (4, ""));
     assert_eq!(lines[0]["task"], "purge");
     assert_eq!(lines[1]["id"], "received/1");
@@ -51,19 +33,19 @@ async fn received_events_that_have_failed_are_listed_and_tried_again() {
     assert_eq!(lines[1]["subject"], "usr_ada");
     assert_eq!(lines[1]["attempts"], 12);
     assert_eq!(lines[1]["reason"], "no");
-    let (lines, err) = listed(&database, &["list", "--limit", "2"]);
+    let (lines, err) = command.succeed(&["list", "--limit", "2"]);
     assert_eq!(
         (lines.len(), err.as_str()),
         (3, "there are more: see --limit\n")
     );
-    let (_, err) = listed(&database, &["retry", "received/2"]);
+    let (_, err) = command.succeed(&["retry", "received/2"]);
     assert_eq!(err, "1 dead letters are tried again\n");
-    let again = dead_letters(&database, &["retry", "received/2"]);
+    let again = command.run(&["retry", "received/2"]);
     assert!(!again.status.success(), "it is no dead letter any more");
     // It publishes none.
-    let published = dead_letters(&database, &["retry", "event/media/1"]);
+    let published = command.run(&["retry", "event/media/1"]);
     assert!(!published.status.success());
-    let (_, err) = listed(&database, &["retry", "--all"]);
+    let (_, err) = command.succeed(&["retry", "--all"]);
     assert_eq!(err, "3 dead letters are tried again\n");
-    assert_eq!(listed(&database, &["list"]).0.len(), 0);
+    assert_eq!(command.succeed(&["list"]).0.len(), 0);
 }

@@ -229,7 +229,9 @@ async fn an_event_that_was_signed_long_ago_is_a_dead_letter() {
     until(async || place.effects("ada").await == [9]).await;
     until(async || unacknowledged(&server).await == 0).await;
     let mut db = quartet_db::read(&place.db).await.unwrap();
-    let dead = quartet_events::inbox::dead_letters::list(&mut db, 10).await;
+    let dead = quartet_events::dead_letters::RECEIVED
+        .list(&mut db, 10)
+        .await;
     let dead = dead.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].reason, "was signed more than 90 days ago");

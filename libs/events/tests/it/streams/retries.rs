@@ -1,6 +1,6 @@
 //! The bounds of retries, and their end.
 
-use quartet_events::inbox::dead_letters;
+use quartet_events::dead_letters::RECEIVED;
 use quartet_testing::NatsServer;
 
 use super::{Consuming, outbox, unacknowledged};
@@ -31,13 +31,15 @@ async fn after_its_last_try_an_event_is_a_dead_letter_and_its_subject_continues(
     outbox.deliver_once().await.unwrap();
     until(async || place.effects("eve").await == [2]).await;
     let mut db = quartet_db::write(&place.db).await.unwrap();
-    let dead = dead_letters::list(&mut db, 10).await.unwrap();
+    let dead = RECEIVED.list(&mut db, 10).await.unwrap();
     assert_eq!(
         (dead.len(), dead[0].tries, &*dead[0].kind),
         (1, 12, "subject.counted")
     );
     let now = place.clock.now();
-    let retried = dead_letters::retry(&mut db, Some(&[dead[0].position]), now, 10).await;
+    let retried = RECEIVED
+        .retry(&mut db, Some(&[dead[0].place.clone()]), now, 10)
+        .await;
     assert_eq!(retried.unwrap(), 1);
     consuming.inbox.retry_due(|| false).await.unwrap();
     assert_eq!(place.effects("eve").await, [2, 1]);
@@ -50,11 +52,11 @@ async fn dead_letters_are_deleted_after_a_month() {
     let inbox = place.inbox(Counting::default());
     waiting(&place, 3, "dead_at = retry_at - interval '1 day'").await;
     place.advance(28 * 86_400);
-    inbox.purge().await.unwrap();
+    inbox.purge(&|| false).await.unwrap();
     let kept = "SELECT count(*) FROM inbox_retries";
     assert_eq!(place.number(kept).await, 3);
     place.advance(2 * 86_400);
-    inbox.purge().await.unwrap();
+    inbox.purge(&|| false).await.unwrap();
     assert_eq!(place.number(kept).await, 0);
 }
 

@@ -1,7 +1,7 @@
 //! The gate: attempts enter when their account is free and their network has room, both at once.
 //!
 //! ```text
-//! waiting, in the queues of its account and its network --both have room--> inside --dropped--> gone
+//! waiting, in the queues of its account and its network --both have room--> inside --dropped--> left
 //! ```
 //!
 //! Invariants:
@@ -97,7 +97,7 @@ impl Gate {
     fn leave(self: &Arc<Self>, keys: &AttemptKeys) {
         let woken = self.lock().leave(keys, self.width);
         for waiter in woken {
-            // One that has just gone returns its entry, which is dropped.
+            // An attempt that has just left returns its admission, which is dropped.
             let _ = waiter.wake.send(self.entry(waiter.keys));
         }
     }
@@ -297,10 +297,10 @@ mod tests {
         let gate = Gate::new(1, 1);
         let inside = entered(&mut enter(&gate, "", "n")).unwrap();
         drop(enter(&gate, "", "n"));
-        let gone = enter(&gate, "", "n");
+        let left = enter(&gate, "", "n");
         drop(inside);
         // It has been let in and leaves before it notices.
-        drop(gone);
+        drop(left);
         entered(&mut enter(&gate, "", "n")).expect("its place is free again");
     }
 }

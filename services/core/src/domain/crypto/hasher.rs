@@ -99,7 +99,7 @@ pub(crate) struct Hasher(Arc<Inner>);
 
 struct Inner {
     argon2: Argon2<'static>,
-    pairs: Arc<Lanes>,
+    account_network_lanes: Arc<Lanes>,
     gate: Arc<Gate>,
     slots: Arc<Slots>,
     /// Of the slots that are free; as many as have ever been in use at once.
@@ -150,7 +150,7 @@ impl Hasher {
         let max_waiting = settings.max_waiting;
         Ok(Self(Arc::new(Inner {
             argon2,
-            pairs: Lanes::new(1, max_waiting),
+            account_network_lanes: Lanes::new(1, max_waiting),
             gate: Gate::new(max_concurrent * NETWORK_ATTEMPTS_PER_SLOT, max_waiting),
             slots: Slots::new(max_concurrent, max_waiting),
             // Not the decoy's: a process that has hashed nothing yet holds nothing.
@@ -171,15 +171,16 @@ impl Hasher {
         network: &str,
     ) -> Result<Permit, Error> {
         let inner = &self.0;
-        let pair = match account {
-            Some(account) => Some(inner.pairs.enter(&format!("{account} {network}")).await?),
+        let lanes = &inner.account_network_lanes;
+        let lane = match account {
+            Some(account) => Some(lanes.enter(&format!("{account} {network}")).await?),
             None => None,
         };
-        let entry = inner.gate.enter(account, network).await?;
+        let admission = inner.gate.enter(account, network).await?;
         Ok(Permit {
             inner: Arc::clone(inner),
             network: network.to_owned(),
-            _places: (entry, pair),
+            _admissions: (admission, lane),
         })
     }
 }
@@ -188,7 +189,7 @@ impl Hasher {
 pub(crate) struct Permit {
     inner: Arc<Inner>,
     network: String,
-    _places: (Admission, Option<LanePermit>),
+    _admissions: (Admission, Option<LanePermit>),
 }
 
 impl Permit {

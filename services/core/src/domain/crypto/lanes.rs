@@ -21,7 +21,7 @@ pub(super) struct Lanes {
 
 struct Lane {
     semaphore: Arc<Semaphore>,
-    /// Those inside and those who wait.
+    /// Attempts inside and waiting.
     users: usize,
 }
 

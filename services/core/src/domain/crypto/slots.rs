@@ -87,7 +87,7 @@ impl Slots {
             };
             match next.wake.send(Slot(Some(Arc::clone(self)))) {
                 Ok(()) => return,
-                // It has just gone: the slot is still in hand.
+                // The attempt has just left: the slot is still in hand.
                 Err(mut unwanted) => unwanted.0 = None,
             }
         }
@@ -236,11 +236,11 @@ mod tests {
         let slots = Slots::new(1, 2);
         let busy = acquired(&mut acquire(&slots, "a")).unwrap();
         drop(acquire(&slots, "a"));
-        let gone = acquire(&slots, "b");
+        let left = acquire(&slots, "b");
         let mut last = acquire(&slots, "c");
         drop(busy);
         // It has been woken and leaves before it notices.
-        drop(gone);
+        drop(left);
         drop(acquired(&mut last).unwrap());
         assert_eq!(slots.lock().free, 1);
     }

@@ -3,7 +3,7 @@
 use super::checker::{Checker, DAY_SECONDS};
 use crate::config::model::Server;
 
-const CONNECTIONS_MAX: u64 = 10_000_000;
+const MAX_CONNECTIONS: u64 = 10_000_000;
 const HOUR_SECONDS: u64 = 3_600;
 
 pub(super) fn check(server: &Server, checker: &mut Checker) {
@@ -17,7 +17,7 @@ pub(super) fn check(server: &Server, checker: &mut Checker) {
 fn sizes(server: &Server) -> [(&'static str, u64, u64, u64); 9] {
     let connections = server.max_connections as u64;
     let per_client = server.max_connections_per_client as u64;
-    let streams = u64::from(server.http2_streams_max);
+    let streams = u64::from(server.max_http2_streams);
     // pingora's parser has room for 256 headers and one mebibyte.
     let (bytes, count) = (
         server.header_limit_bytes as u64,
@@ -26,9 +26,9 @@ fn sizes(server: &Server) -> [(&'static str, u64, u64, u64); 9] {
     let lines = u64::from(server.refused_log_lines_per_second);
     [
         ("threads", server.threads as u64, 0, 1_024),
-        ("max_connections", connections, 1, CONNECTIONS_MAX),
-        ("max_connections_per_client", per_client, 1, CONNECTIONS_MAX),
-        ("http2_streams_max", streams, 1, 10_000),
+        ("max_connections", connections, 1, MAX_CONNECTIONS),
+        ("max_connections_per_client", per_client, 1, MAX_CONNECTIONS),
+        ("max_http2_streams", streams, 1, 10_000),
         ("header_limit_bytes", bytes, 1_024, 1_000_000),
         ("header_limit_count", count, 1, 250),
         (
@@ -38,8 +38,8 @@ fn sizes(server: &Server) -> [(&'static str, u64, u64, u64); 9] {
             1_000_000,
         ),
         (
-            "rate_limit_keys_max",
-            server.rate_limit_keys_max as u64,
+            "max_rate_limit_keys",
+            server.max_rate_limit_keys as u64,
             64,
             100_000_000,
         ),

@@ -48,11 +48,11 @@ pub(super) fn check(
         host,
         connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
         idle_timeout: Duration::from_secs(upstream.idle_timeout_seconds),
-        idle_connections_max: upstream.idle_connections_max,
+        max_idle_connections: upstream.max_idle_connections,
         retries: upstream.retries,
         retry_budget_percent: upstream.retry_budget_percent,
-        eject_min: Duration::from_millis(upstream.eject_min_ms),
-        eject_max: Duration::from_millis(upstream.eject_max_ms),
+        min_eject: Duration::from_millis(upstream.min_eject_ms),
+        max_eject: Duration::from_millis(upstream.max_eject_ms),
         balance: upstream.balance,
         tls: tls?,
         openapi: upstream.openapi.clone(),
@@ -60,7 +60,7 @@ pub(super) fn check(
 }
 
 fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
-    let (eject_min, eject_max) = (upstream.eject_min_ms, upstream.eject_max_ms);
+    let (min_eject, max_eject) = (upstream.min_eject_ms, upstream.max_eject_ms);
     checker.ranges(
         key,
         &[
@@ -72,8 +72,8 @@ fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
                 DAY_SECONDS,
             ),
             (
-                "idle_connections_max",
-                upstream.idle_connections_max as u64,
+                "max_idle_connections",
+                upstream.max_idle_connections as u64,
                 0,
                 1_000_000,
             ),
@@ -84,8 +84,8 @@ fn check_bounds(key: &str, upstream: &model::Upstream, checker: &mut Checker) {
                 0,
                 1_000,
             ),
-            ("eject_min_ms", eject_min, 1, 3_600_000),
-            ("eject_max_ms", eject_max, eject_min, 3_600_000),
+            ("min_eject_ms", min_eject, 1, 3_600_000),
+            ("max_eject_ms", max_eject, min_eject, 3_600_000),
         ],
     );
 }

@@ -40,7 +40,7 @@ mod lexer;
 mod strings;
 
 use async_graphql::{
-    Positioned, Variables,
+    Name, Positioned, Variables,
     parser::{
         parse_query,
         types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
@@ -63,6 +63,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct CheckedDocument {
     pub(super) document: ExecutableDocument,
+    /// Of the chosen operation, if it has one.
+    pub(super) name: Option<String>,
     /// The chosen operation.
     pub(super) operation: Positioned<OperationDefinition>,
     /// Values of its arguments, those of its variables included.
@@ -144,7 +146,8 @@ pub(super) fn check(
     limits: &Limits,
 ) -> Result<CheckedDocument, DocumentError> {
     let document = parse(text, limits)?;
-    let operation = choose(&document.operations, operation_name)?.clone();
+    let (name, operation) = choose(&document.operations, operation_name)?;
+    let (name, operation) = (name.map(ToString::to_string), operation.clone());
     let sizes = VariableSizes::new(&operation.node, variables);
     measure(&document, &sizes, limits)?;
     let mut costs = Costs::new(&document, &sizes);
@@ -153,6 +156,7 @@ pub(super) fn check(
         inputs,
         has_dollar: text.contains('$'),
         document,
+        name,
         operation,
     })
 }
@@ -198,7 +202,7 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
 fn choose<'a>(
     operations: &'a DocumentOperations,
     name: Option<&str>,
-) -> Result<&'a Positioned<OperationDefinition>, DocumentError> {
+) -> Result<(Option<&'a Name>, &'a Positioned<OperationDefinition>), DocumentError> {
     let not_found = |message: &str| DocumentError {
         field: "operationName".to_owned(),
         ..DocumentError::new(&problems::OPERATION_NOT_FOUND, message)
@@ -207,10 +211,9 @@ fn choose<'a>(
     match name {
         Some(name) => all
             .find(|(found, _)| found.is_some_and(|found| found.as_str() == name))
-            .map(|(_, operation)| operation)
             .ok_or_else(|| not_found("operationName must name an operation of the document")),
         None => match (all.next(), all.next()) {
-            (Some((_, operation)), None) => Ok(operation),
+            (Some(only), None) => Ok(only),
             (None, _) => Err(not_found("the document has no operation")),
             _ => Err(not_found(
                 "operationName is required: the document has several operations",

@@ -60,6 +60,8 @@ impl Operation {
         let checked = checked.map_err(invalid)?;
         meter.set_inputs(checked.inputs)?;
         let kind = checked.operation.node.ty;
+        let logged = quartet_telemetry::Operation::new(kind_name(kind), checked.name.as_deref());
+        quartet_telemetry::set_operation(logged);
         auth::require(actor, kind)?;
         let values = Values::new(&checked.operation.node, &variables);
         let values = values.map_err(|error| invalid(error.into()))?;
@@ -132,6 +134,14 @@ pub(super) fn within(
     match request {
         Some(request) => REQUEST.sync_scope(request, make),
         None => make(),
+    }
+}
+
+fn kind_name(kind: OperationType) -> &'static str {
+    match kind {
+        OperationType::Query => "query",
+        OperationType::Mutation => "mutation",
+        OperationType::Subscription => "subscription",
     }
 }
 

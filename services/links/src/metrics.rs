@@ -35,7 +35,7 @@ impl LinksMetrics {
             clicks_recorded: to.counter("links_clicks_recorded", "Clicks stored in Postgres"),
             clicks_rejected: to.counter(
                 "links_clicks_rejected",
-                "Clicks discarded because Postgres rejected their data",
+                "Clicks discarded: rejected by Postgres, or of an unknown format",
             ),
             logs_recovered: to.counter(
                 "links_logs_adopted",
@@ -59,7 +59,7 @@ impl LinksMetrics {
             ),
             click_log_lag_ms: to.gauge(
                 "links_click_log_lag_milliseconds",
-                "Age of the oldest click in the last stored batch",
+                "Age of the oldest click in the batch that is being stored, or was stored last",
             ),
             click_log_bytes: to.gauge(
                 "links_click_log_bytes",

@@ -52,8 +52,8 @@ struct Announcement {
 ///
 /// # Errors
 /// When the connection fails, or clicks could not be read for subscriptions: the job catches up when
-/// it starts again, and nothing else would. A lost connection is not an error here, but a failure of
-/// the job.
+/// it starts again, and nothing else would. A connection that is closed ends the run without an
+/// error, which counts as a failure of a continuous job.
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&ctx.listen_db).await?;
     listener.eager_reconnect(false);

@@ -57,7 +57,7 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
     let (_, err) = listed(&database, &["retry", job, "event/media/2"]);
     assert_eq!(err, "2 dead letters are tried again\n");
     let again = dead_letters(&database, &["retry", job]);
-    assert!(!again.status.success(), "it is no dead letter any more");
+    assert!(!again.status.success(), "it is no longer a dead letter");
     let (lines, _) = listed(&database, &["list"]);
     assert_eq!(lines.len(), 3);
     let (_, err) = listed(&database, &["retry", "--all"]);

@@ -55,7 +55,7 @@ run_scripts() {
 }
 
 # The first start listens only on the socket, until initialization is complete.
-initialise() {
+initialize() {
   new_cluster
   export POSTGRES_USER POSTGRES_DB
   pg_ctl -D "$PGDATA" -w -o "-c listen_addresses=''" start
@@ -71,7 +71,7 @@ if [ "${1:-}" = postgres ]; then
   [ "$(id -u)" -ne 0 ] || step_down "$@"
   read_settings
   if [ ! -s "$PGDATA/PG_VERSION" ]; then
-    initialise
+    initialize
   fi
   unset POSTGRES_PASSWORD
 fi

@@ -1,4 +1,4 @@
-//! Who may own things and act: a user, a service, later an organisation.
+//! Who may own things and act: a user, a service, later an organization.
 
 use std::{fmt, sync::Arc};
 

@@ -112,7 +112,7 @@ pub async fn migrate(
     // A migration may take longer than a request's statement.
     options = options.options([
         ("statement_timeout", "0"),
-        // "schema exists already, skipping" is no news.
+        // "schema exists already, skipping" is not news.
         ("client_min_messages", "warning"),
     ]);
     let mut connection = options.connect().await.map_err(SchemaError::from)?;

@@ -56,13 +56,41 @@ impl IfNoneMatch {
     }
 }
 
+/// `None` without the header. A value that is not ASCII matches nothing, but counts: a condition that
+/// cannot be read must not become an unconditional request.
 fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
     let tags: Vec<String> = headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        .map(|value| value.to_str().unwrap_or_default())
         .flat_map(|value| value.split(','))
         .map(|tag| tag.trim().to_owned())
         .collect();
     (!tags.is_empty()).then_some(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_unreadable_tag_is_a_condition_that_fails() {
+        let mut headers = HeaderMap::new();
+        assert!(entity_tags(&headers, &header::IF_MATCH).is_none());
+
+        let value = HeaderValue::from_bytes(b"\"\xe9\"").unwrap();
+        headers.insert(header::IF_MATCH, value.clone());
+        let tags = entity_tags(&headers, &header::IF_MATCH).expect("the header is present");
+        assert!(IfMatch(tags).check("\"1\"").is_err());
+
+        headers.append(header::IF_MATCH, HeaderValue::from_static("\"2\", \"1\""));
+        let tags = entity_tags(&headers, &header::IF_MATCH).expect("the header is present");
+        assert!(IfMatch(tags).check("\"1\"").is_ok());
+
+        headers.insert(header::IF_NONE_MATCH, value);
+        let tags = entity_tags(&headers, &header::IF_NONE_MATCH).expect("the header is present");
+        assert!(!IfNoneMatch(tags).has("\"1\""));
+    }
 }

@@ -162,7 +162,7 @@ async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
     }
     eprintln!("{retried} dead letters are tried again");
     let named = u64::try_from(ids.len())?;
-    anyhow::ensure!(retried >= named, "{} are no dead letters", named - retried);
+    anyhow::ensure!(retried >= named, "{} are not dead letters", named - retried);
     Ok(())
 }
 

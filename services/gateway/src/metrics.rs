@@ -101,7 +101,7 @@ impl GatewayMetrics {
         );
         to.register(
             "gateway_upstream_retries",
-            "Requests retried on another replica",
+            "Attempts after the first one, on another replica or a new connection",
             self.retries.clone(),
         );
         to.register(
@@ -165,6 +165,10 @@ impl GatewayMetrics {
 
     pub(crate) fn replicas(&self, upstream: &Arc<str>) -> Gauge {
         self.replicas.get_or_create_owned(&label(upstream))
+    }
+
+    pub(crate) fn forget_replicas(&self, upstream: &Arc<str>) {
+        self.replicas.remove(&label(upstream));
     }
 
     pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {

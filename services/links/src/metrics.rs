@@ -4,7 +4,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct LinksMetrics {
     pub(crate) clicks_logged: Counter,
     pub(crate) clicks_dropped: Counter,
@@ -35,7 +35,7 @@ impl LinksMetrics {
             clicks_recorded: to.counter("links_clicks_recorded", "Clicks stored in Postgres"),
             clicks_rejected: to.counter(
                 "links_clicks_rejected",
-                "Clicks discarded because Postgres rejected their data",
+                "Clicks discarded: rejected by Postgres, or of an unknown format",
             ),
             logs_recovered: to.counter(
                 "links_logs_adopted",
@@ -59,7 +59,7 @@ impl LinksMetrics {
             ),
             click_log_lag_ms: to.gauge(
                 "links_click_log_lag_milliseconds",
-                "Age of the oldest click in the last stored batch",
+                "Age of the oldest click in the batch that is being stored, or was stored last",
             ),
             click_log_bytes: to.gauge(
                 "links_click_log_bytes",

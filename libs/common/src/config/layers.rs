@@ -1,7 +1,7 @@
 //! Merges the layers, and remembers where each value comes from.
 //!
-//! A key that does not exist and a variable that is no value of its key are noted and left aside, so that
-//! they are reported together with what [`Layers::read`] finds.
+//! A key that does not exist and a variable whose text is not a value of its key are noted and left
+//! aside, so that they are reported together with what [`Layers::read`] finds.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ pub struct Layers<'f> {
     file: Option<(&'f Path, &'f str)>,
     /// The variable that set a key.
     variables: BTreeMap<String, String>,
-    /// Variables of Kubernetes, which are no settings.
+    /// Variables of Kubernetes, which are not settings.
     passed_over: Vec<String>,
     /// What stands in for a value that does not fit its type.
     pub(super) defaults: Table,
@@ -74,7 +74,7 @@ pub struct Layers<'f> {
     pub(super) unmerged: Vec<Unmerged>,
 }
 
-/// A key that does not exist, or a variable whose text is no value of its key.
+/// A key that does not exist, or a variable whose text is not a value of its key.
 #[derive(Debug)]
 pub(super) enum Unmerged {
     Unknown { origin: String, key: String },
@@ -206,6 +206,7 @@ impl<'f> Layers<'f> {
     fn apply(&mut self, environment: &Environment, read: ReadFile<'_>) -> Result<(), ConfigError> {
         let keys: BTreeMap<String, String> = leaves(&self.settings, "")
             .into_iter()
+            .filter(|key| value_at(&mut self.settings, key).is_some())
             .map(|key| (variable(&key), key))
             .collect();
         for (alias, key) in ALIASES {
@@ -249,15 +250,11 @@ impl<'f> Layers<'f> {
     }
 
     fn set(&mut self, key: &str, text: &str, variable: &str) {
-        let (parents, name) = key.rsplit_once('.').unwrap_or(("", key));
-        let mut parents = parents.split('.').filter(|parent| !parent.is_empty());
-        let table = parents
-            .try_fold(&mut self.settings, |table, parent| {
-                table.get_mut(parent)?.as_table_mut()
-            })
-            .expect("keys come from the table itself");
-        match typed(&table[name], text) {
-            Ok(value) => drop(table.insert(name.to_owned(), value)),
+        let Some(current) = value_at(&mut self.settings, key) else {
+            return;
+        };
+        match typed(current, text) {
+            Ok(value) => *current = value,
             Err(message) => self.unmerged.push(Unmerged::Invalid {
                 key: key.to_owned(),
                 message: message.to_owned(),
@@ -280,7 +277,7 @@ impl Unmerged {
 /// The text of a file; `variable` is the one that names it, if any.
 ///
 /// # Errors
-/// [`ConfigError::Read`], also for what is no file or too large: a pipe may never end, and a device
+/// [`ConfigError::Read`], also for what is not a file or is too large: a pipe may never end, and a device
 /// fills the memory.
 pub fn read(path: &Path, variable: Option<&str>) -> Result<String, ConfigError> {
     let bounded = || {
@@ -322,6 +319,14 @@ fn is_shipped(key: &str, own: &Table, environment: &Environment) -> bool {
         None => own.get(key).and_then(Value::as_bool),
     };
     set != Some(false)
+}
+
+/// The value of a key. `None` if a name in it has a dot, as in `[routes."a.b"]`: no variable sets that.
+fn value_at<'t>(table: &'t mut Table, key: &str) -> Option<&'t mut Value> {
+    match key.split_once('.') {
+        None => table.get_mut(key),
+        Some((name, rest)) => value_at(table.get_mut(name)?.as_table_mut()?, rest),
+    }
 }
 
 /// Whether a file has any key but comments and empty tables. What cannot be parsed is not empty: it

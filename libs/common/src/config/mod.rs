@@ -3,7 +3,7 @@
 //! The defaults are commented TOML, and that text is also the reference: `--help` and
 //! `docs/config.md` are generated from it, and keys that it does not contain are refused. Key
 //! `a.b_c` is also the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file that contains the
-//! value. Variables that Kubernetes sets in every pod for its services are no settings ([`kubernetes`]).
+//! value. Variables that Kubernetes sets in every pod for its services are not settings ([`kubernetes`]).
 
 mod bounds;
 mod changes;
@@ -343,6 +343,21 @@ mod tests {
         let own = keys("shipped = false\n[things.b]\nsize = 2\n", &[]);
         assert_eq!(own.as_deref(), Some("{ b = { size = 2 } }"));
         assert_eq!(keys("", &[("QUARTET_SHIPPED", "false")]), None);
+    }
+
+    #[test]
+    fn no_variable_sets_a_key_with_a_dot_in_a_name() {
+        let schema = Schema {
+            defaults: &["[things.a]\nsize = 1\n"],
+            open_tables: &["things"],
+            shipped: None,
+        };
+        let file = Some((Path::new("FILE"), "[things.\"b.c\"]\nsize = 2\n"));
+        let variables = [("QUARTET_THINGS_B_C_SIZE".to_owned(), "3".to_owned())];
+        let layers = Layers::merge(schema, file, &variables.into()).unwrap();
+        let error = layers.read(Ok::<toml::Table, _>).unwrap_err().to_string();
+        let expected = "environment: unknown setting `QUARTET_THINGS_B_C_SIZE`";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Erasures {
     /// Returns how many it has. `stopping` ends the run between two steps.
     ///
     /// # Errors
-    /// The first one. That erasure is tried again after five minutes, the others are by the next run.
+    /// The first one. That erasure is tried again after five minutes, the others by the next run.
     pub async fn run<E, Fut>(
         &self,
         erase: impl Fn(String) -> Fut,

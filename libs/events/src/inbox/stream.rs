@@ -1,8 +1,8 @@
 //! Taking events from NATS, in place of requests: verified as those are, and acknowledged once they are
 //! applied or kept here.
 //!
-//! A message waits in the stream, so its signature may be old. One that was recorded is worthless all
-//! the same: its id is in the inbox for longer than its signature is accepted.
+//! A message waits in the stream, so its signature may be old. One that was recorded is worthless
+//! nevertheless: its id is in the inbox for longer than its signature is accepted.
 
 use std::{error::Error, time::Duration};
 
@@ -107,7 +107,7 @@ impl Inbox {
             Ok((event, true)) => self.bury(&event, TOO_OLD).await?,
             Err(reason) => {
                 self.0.metrics.count("refused");
-                tracing::error!(reason, "message refused: it is no signed event");
+                tracing::error!(reason, "message refused: not a signed event");
                 return Ok(AckKind::Term);
             }
         }

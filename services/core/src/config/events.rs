@@ -1,6 +1,6 @@
 //! The events that this service publishes.
 
-use quartet_common::config::{ConfigError, empty_as_none, http};
+use quartet_common::config::{ConfigError, empty_as_none};
 use quartet_events::{Delivery, Endpoint, nats, signer};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -39,12 +39,6 @@ impl Events {
             ("media", "events_media", &self.media_url),
             ("links", "events_links", &self.links_url),
         ];
-        for (key, url) in [
-            ("events.media_url", &self.media_url),
-            ("events.links_url", &self.links_url),
-        ] {
-            url.as_ref().map_or(Ok(()), |url| http(key, url))?;
-        }
         let endpoint = |(name, job, url): (_, _, &Option<Url>)| {
             let url = url.clone()?;
             Some(Endpoint { name, job, url })

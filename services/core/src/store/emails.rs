@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use crate::store::users::UserId;
 
 typed_id!(
-    /// An address of a user.
+    /// An email of a user.
     pub(crate) EmailId,
     "eml"
 );
@@ -36,7 +36,7 @@ pub(crate) async fn insert_primary(
     Ok(())
 }
 
-/// Changes the primary email of a locked user. Another spelling of the same address stays verified.
+/// Changes the primary email of a locked user. Another spelling of the same email stays verified.
 pub(crate) async fn replace_primary(
     db: &mut PgConnection,
     user: UserId,

@@ -38,7 +38,7 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
     let (_, err) = command.succeed(&["retry", job, "event/media/2"]);
     assert_eq!(err, "2 dead letters are tried again\n");
     let again = command.run(&["retry", job]);
-    assert!(!again.status.success(), "it is no dead letter any more");
+    assert!(!again.status.success(), "it is no longer a dead letter");
     let (lines, _) = command.succeed(&["list"]);
     assert_eq!(lines.len(), 3);
     let (_, err) = command.succeed(&["retry", "--all"]);

@@ -129,8 +129,8 @@ async fn failures_elsewhere_do_not_throttle_the_owner() {
     assert_eq!(retry_after(elsewhere).await, "1");
     let wrong_at_home = app.log_in_from("203.0.113.7", ADA, WRONG).await;
     assert_eq!(wrong_at_home.status(), 401);
-    let neighbour = app.log_in_from("2001:db8::ffff", ADA, PASSWORD).await;
-    assert_eq!(neighbour.status(), 201, "the same /64 is the same network");
+    let neighbor = app.log_in_from("2001:db8::ffff", ADA, PASSWORD).await;
+    assert_eq!(neighbor.status(), 201, "the same /64 is the same network");
 }
 
 #[tokio::test]

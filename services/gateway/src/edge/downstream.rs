@@ -177,8 +177,10 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
 }
 
 fn is_event_stream(response: &ResponseHeader) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
     let kind = response.headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    let start = kind.and_then(|kind| kind.as_bytes().get(..EVENTS.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(super) async fn serve(
                     return;
                 }
             }
-            // The client may have disconnected, which is its right.
+            // A client that disconnects is not an error.
             Ok(None) | Err(_) => return,
         }
     }

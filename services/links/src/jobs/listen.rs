@@ -1,6 +1,6 @@
 //! Listens to the notifications of other replicas, on a connection of its own.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use quartet_jobs::Run;
@@ -44,7 +44,8 @@ struct StoredNotification {
 
 /// The batches of several notifications.
 struct Announcement {
-    links: Option<Vec<LinkId>>,
+    /// A set: many batches are of the same links, and each feed of the replica is looked up in it.
+    links: Option<HashSet<LinkId>>,
     since: DateTime<Utc>,
 }
 
@@ -52,8 +53,8 @@ struct Announcement {
 ///
 /// # Errors
 /// When the connection fails, or clicks could not be read for subscriptions: the job catches up when
-/// it starts again, and nothing else would. A lost connection is not an error here, but a failure of
-/// the job.
+/// it starts again, and nothing else would. A connection that is closed ends the run without an
+/// error, which counts as a failure of a continuous job.
 pub(super) async fn run(ctx: Context, run: Run) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&ctx.listen_db).await?;
     listener.eager_reconnect(false);
@@ -123,7 +124,7 @@ async fn handle_notifications(
     let Some(Announcement { links, since }) = announcement else {
         return Ok(());
     };
-    ctx.feeds.announce(&ctx.db, links.as_deref(), since).await
+    ctx.feeds.announce(&ctx.db, links.as_ref(), since).await
 }
 
 fn forget(ctx: &Context, edit: EditNotification) {
@@ -152,7 +153,10 @@ impl Announcement {
     fn merge(self, other: Self) -> Self {
         let links = self.links.zip(other.links);
         Self {
-            links: links.map(|(links, more)| [links, more].concat()),
+            links: links.map(|(mut links, more)| {
+                links.extend(more);
+                links
+            }),
             since: self.since.min(other.since),
         }
     }

@@ -2,7 +2,8 @@
 //! of the inbox.
 //!
 //! In bounded steps, each a transaction, and links in turn: a link with millions of clicks, or one
-//! whose clicks cannot be deleted, keeps no other one waiting. Replicas share the work.
+//! whose clicks cannot be deleted, keeps no other one waiting. The job `erase` starts a run too; two
+//! at once take different links.
 
 use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};

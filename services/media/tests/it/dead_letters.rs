@@ -41,7 +41,7 @@ async fn received_events_that_have_failed_are_listed_and_tried_again() {
     let (_, err) = command.succeed(&["retry", "received/2"]);
     assert_eq!(err, "1 dead letters are tried again\n");
     let again = command.run(&["retry", "received/2"]);
-    assert!(!again.status.success(), "it is no dead letter any more");
+    assert!(!again.status.success(), "it is no longer a dead letter");
     // It publishes none.
     let published = command.run(&["retry", "event/media/1"]);
     assert!(!published.status.success());

@@ -264,11 +264,10 @@ mod tests {
         let busy = entered(&mut enter(&gate, "victim", "elsewhere")).unwrap();
         let mut waiting = enter(&gate, "victim", "nat");
         assert!(entered(&mut waiting).is_none());
-        let neighbour =
-            entered(&mut enter(&gate, "neighbour", "nat")).expect("the network is free");
+        let neighbor = entered(&mut enter(&gate, "neighbor", "nat")).expect("the network is free");
         drop(busy);
         assert!(entered(&mut waiting).is_none(), "now the network is full");
-        drop(neighbour);
+        drop(neighbor);
         entered(&mut waiting).unwrap();
     }
 

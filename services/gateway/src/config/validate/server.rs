@@ -41,7 +41,7 @@ fn sizes(server: &Server) -> [(&'static str, u64, u64, u64); 9] {
             "max_rate_limit_keys",
             server.max_rate_limit_keys as u64,
             64,
-            100_000_000,
+            1_000_000,
         ),
         ("refused_log_lines_per_second", lines, 0, 1_000_000),
     ]

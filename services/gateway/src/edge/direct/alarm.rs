@@ -3,8 +3,7 @@
 //! Setting and removing a timer for every wait would take the timer's lock several times a request.
 //! Here the timer is only touched when a deadline is earlier than the time it is set to; when it
 //! goes off too early, because the deadline has moved on meanwhile, it is set again. In steady
-//! traffic that is once in the length of the shortest time-out, and deadlines are exact all the
-//! same.
+//! traffic that is once in the length of the shortest time-out, and deadlines are still exact.
 
 use std::{
     pin::Pin,

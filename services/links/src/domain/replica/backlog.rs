@@ -85,7 +85,7 @@ impl Backlog {
 }
 
 impl Batch {
-    /// `None` when it was given up.
+    /// `None` when it was evicted.
     pub(super) fn rows(&self) -> Option<Arc<Vec<WatchedRow>>> {
         lock(&self.rows).clone()
     }

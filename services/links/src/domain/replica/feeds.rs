@@ -17,7 +17,7 @@
 //! numbers of a link increase in commit order, because the transaction locks the link's totals.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -130,7 +130,7 @@ impl Feeds {
     pub(crate) async fn announce(
         &self,
         db: &PgPool,
-        links: Option<&[LinkId]>,
+        links: Option<&HashSet<LinkId>>,
         since: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
         let watched = self.watched(links);
@@ -162,7 +162,7 @@ impl Feeds {
         missed
     }
 
-    fn watched(&self, links: Option<&[LinkId]>) -> Vec<LinkId> {
+    fn watched(&self, links: Option<&HashSet<LinkId>>) -> Vec<LinkId> {
         let mut feeds = self.lock();
         feeds.retain(|_, feed| feed.sender.receiver_count() > 0);
         let announced = |id: &LinkId| links.is_none_or(|links| links.contains(id));

@@ -2,7 +2,7 @@
 //!
 //! A visitor is known only by a hash: `HMAC-SHA256(salt of the day, host, client IP, user agent)`,
 //! cut to 16 bytes. It recognizes the same visitor within one UTC day. Once the salt is deleted (see
-//! [`super::salts`]) the hash cannot be reversed, not even by trying every IP address.
+//! [`crate::domain::replica::salts`]) the hash cannot be reversed, not even by trying every IP address.
 //!
 //! Bots have no hash, because they are never counted as unique. Clients that opt out of tracking
 //! (DNT, GPC) are counted as people, but nothing that could identify them is recorded.

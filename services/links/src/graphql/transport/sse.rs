@@ -76,7 +76,7 @@ pub(super) fn respond(
         let (event, next) = phase.step().await?;
         Some((event, next))
     });
-    // Counted until the connection has taken it; a client that reads nothing for long is given up.
+    // Counted until the connection has taken it; one that reads nothing for long is disconnected.
     let events = events.then(move |event| {
         let user = Arc::clone(&user);
         async move {

@@ -100,7 +100,7 @@ struct WriterGuard {
 /// Wakes a member of the next group when it is dropped.
 struct WakeNext(Wal);
 
-/// A closure that used a field of a turn would take that field along and leave the other one behind:
+/// A closure that used one field of the guard would take that field along and leave the other one behind:
 /// its methods take it whole, for threads of their own.
 impl WriterGuard {
     fn seal(mut self) -> io::Result<()> {

@@ -223,6 +223,10 @@ impl JwtVerifier {
             return Err(JwtError::Malformed);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Malformed)?;
+        if header.crit.is_some() {
+            // None of these extensions is understood, so the token is not either (RFC 7515, 4.1.11).
+            return Err(JwtError::CriticalExtension);
+        }
         let typ = header.typ.as_deref().unwrap_or_default();
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let wanted = self.0.settings.token_type.as_deref();

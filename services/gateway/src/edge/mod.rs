@@ -16,6 +16,7 @@
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
 //!     6. response          replica is healthy; headers for the client
+//!        response_framing  where the body ends, for the direct path too    -> failure
 //!     7. logging           access line, metrics, span
 //!        parts             heads without pingora's table of names, for 1, 4 and 6
 //!   failure         back to 3 with another replica if that is safe, else    -> reply
@@ -54,6 +55,7 @@ mod request;
 mod request_body;
 mod request_head;
 mod response;
+mod response_framing;
 pub(crate) mod server;
 mod socket;
 mod tunnel;

@@ -104,11 +104,11 @@ impl ProxyHttp for Edge {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::head_received(upstream_response, ctx)
+        response::head_received(session, upstream_response, ctx)
     }
 
     async fn response_filter(

@@ -131,6 +131,15 @@ impl JwtVerifier {
         self.0.install(keys);
     }
 
+    /// Takes the keys over that `previous` has fetched from the same address. Nothing else of it counts:
+    /// what it has verified, other settings may refuse.
+    pub fn keep_keys_of(&self, previous: &Self) {
+        let (url, known) = (&self.0.settings.jwks_url, &previous.0.settings.jwks_url);
+        if url.is_some() && url == known {
+            self.0.keys.store(previous.0.keys.load_full());
+        }
+    }
+
     /// Whether the keys are fetched from an issuer, and can therefore be unavailable.
     pub fn fetches_keys(&self) -> bool {
         self.0.remote.is_some()

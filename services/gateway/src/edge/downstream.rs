@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, header};
-use pingora::{http::ResponseHeader, protocols::http::ServerSession as HttpSession, proxy::Session};
+use http::{HeaderMap, HeaderName, header};
+use pingora::{
+    http::ResponseHeader, protocols::http::ServerSession as HttpSession, proxy::Session,
+};
 use quartet_common::problem::Problem;
 
-use super::{ctx::Ctx, reply};
+use super::{ctx::Ctx, reply, request_head::check_method};
 use crate::{config::model::Server, error};
 
 /// pingora refuses a tenth.
@@ -74,9 +76,7 @@ pub(super) fn is_dropped(name: &[u8], server: &Server) -> bool {
 pub(super) fn check(session: &Session, ctx: &Ctx) -> Result<(), Problem> {
     let head = session.req_header();
     let server = &ctx.snapshot.config.model.server;
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(error::method_not_allowed(&[]));
-    }
+    check_method(head.method.as_str())?;
     if head.headers.len() > server.header_limit_count {
         let (bytes, count) = (server.header_limit_bytes, server.header_limit_count);
         return Err(error::headers_too_large(bytes, count));

@@ -176,6 +176,11 @@ async fn refusals_are_problems_with_a_line_in_the_log() {
     let connect = Request::builder().method("CONNECT").uri("gateway.test:443");
     let connect = client.get(connect.body(()).unwrap()).await.unwrap();
     check_problem(&connect, 405, "method_not_allowed");
+    let lower = Request::builder()
+        .method("get")
+        .uri("http://gateway.test/a/lower");
+    let lower = client.get(lower.body(()).unwrap()).await.unwrap();
+    check_problem(&lower, 400, "malformed_request");
     for (path, status) in [("/missing", 404), ("/a/many", 431), ("/a/trace", 405)] {
         assert_eq!(gateway.access_line(path).await["status"], status);
     }

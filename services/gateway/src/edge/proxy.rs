@@ -15,7 +15,7 @@ use pingora::{
 
 use super::{
     ctx::{Ctx, ReceivedHead},
-    downstream, failure, logging, parts, peer, reply, request, request_body, response,
+    downstream, failure, http2, logging, parts, peer, reply, request, request_body, response,
     upstream_request,
 };
 use crate::state::State;
@@ -156,6 +156,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
+        http2::note_end(session, error);
         if error.is_some() && !session.is_http2() {
             // pingora only drops the connection; the client may have sent further requests.
             session.as_downstream_mut().shutdown().await;

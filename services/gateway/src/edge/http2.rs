@@ -8,22 +8,13 @@
 //! - streams, the size of a head, and what is buffered per stream for a client that does not read
 //!   are bounded;
 //! - malformed requests are logged, and too many of them end the connection;
-//! - so do too many requests that the client resets before their response. Each has cost a connection
-//!   to an upstream, which cannot be used again, and none counts among the streams in flight
-//!   ("rapid reset", CVE-2023-44487).
+//! - so do too many requests that the client [abandons](super::abandoned).
 //!
 //! Everything about a single request is done in the phases that HTTP/1 requests pass through too.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use pingora::{
-    Error, ErrorSource,
     apps::HttpServerApp,
     protocols::{
         Digest, Stream,
@@ -32,13 +23,14 @@ use pingora::{
             v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
         },
     },
-    proxy::{HttpProxy, Session},
+    proxy::HttpProxy,
     server::ShutdownWatch,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    abandoned::Abandoned,
     ctx::peer_ip,
     proxy::Edge,
     reply::{self, RejectedHead},
@@ -49,23 +41,6 @@ use crate::{config::model::Server, error, state::State};
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// More malformed requests than this end a connection.
 const MALFORMED_MAX: u32 = 32;
-
-/// More requests without a response, and these more than half of all, end a connection.
-const ABANDONED_MAX: u32 = 100;
-
-tokio::task_local! {
-    /// Requests of this connection that the client has reset before their response.
-    static ABANDONED: Arc<AtomicU32>;
-}
-
-/// Counts a request that has ended, if its client did not wait for the response.
-pub(super) fn note_end(session: &Session, error: Option<&Error>) {
-    let by_client = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
-    if by_client && session.response_written().is_none() {
-        // Not set for HTTP/1.
-        let _ = ABANDONED.try_with(|count| count.fetch_add(1, Ordering::Relaxed));
-    }
-}
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
@@ -92,7 +67,7 @@ pub(super) async fn serve(
     let mut idle = first_within;
     let mut shutdown_begun = shutdown.clone();
     let (mut draining, mut malformed, mut accepted_total) = (false, 0, 0);
-    let abandoned = Arc::new(AtomicU32::new(0));
+    let abandoned = Abandoned::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -108,13 +83,13 @@ pub(super) async fn serve(
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
                 accepted_total += 1;
-                if are_too_many(abandoned.load(Ordering::Relaxed), accepted_total) {
+                if abandoned.are_too_many(accepted_total) {
                     let problem = error::malformed("too many HTTP/2 requests were reset");
                     reply::log_rejected(&RejectedHead::of(problem), client, state);
                     return;
                 }
                 let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
-                running.spawn(ABANDONED.scope(Arc::clone(&abandoned), async move {
+                running.spawn(abandoned.clone().serve(async move {
                     let session = ServerSession::new_http2(session);
                     proxy.process_new_http(session, &shutdown).await;
                 }));
@@ -131,10 +106,6 @@ pub(super) async fn serve(
             Ok(None) | Err(_) => return,
         }
     }
-}
-
-fn are_too_many(abandoned: u32, accepted: u32) -> bool {
-    abandoned > ABANDONED_MAX && abandoned > accepted / 2
 }
 
 fn options(server: &Server) -> H2Options {

@@ -7,7 +7,7 @@
 //!     |  ^          client_stream       lets a request be read to its end and no further
 //!     |  ^          gather, date        joins what pingora writes in parts; puts a header back into it
 //!     v  | keep-alive
-//!     |  `- http2                       the same for a connection with HTTP/2
+//!     |  `- http2, abandoned            the same for a connection with HTTP/2
 //!   proxy           (pingora calls these, in this order)
 //!     1. ctx               client IP, request id, trace
 //!        downstream        time-outs; what HTTP/2 heads and `Connection` may say
@@ -32,6 +32,7 @@
 //!   close: a reset could otherwise overtake it, and the client would see a broken connection
 //!   instead of the problem.
 
+mod abandoned;
 mod absolute_form;
 #[cfg(test)]
 mod agreement;

@@ -14,8 +14,9 @@ use pingora::{
 };
 
 use super::{
+    abandoned,
     ctx::{Ctx, ReceivedHead},
-    downstream, failure, http2, logging, parts, peer, reply, request, request_body, response,
+    downstream, failure, logging, parts, peer, reply, request, request_body, response,
     upstream_request,
 };
 use crate::state::State;
@@ -156,7 +157,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
-        http2::note_end(session, error);
+        abandoned::note_end(session, error);
         if error.is_some() && !session.is_http2() {
             // pingora only drops the connection; the client may have sent further requests.
             session.as_downstream_mut().shutdown().await;

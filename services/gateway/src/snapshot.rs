@@ -159,8 +159,9 @@ fn carry_over(config: &UpstreamConfig, previous: Option<&Snapshot>) -> Arc<Upstr
     }
 }
 
-/// With equal settings the one before, so that its keys and verified tokens stay. `None` if no route
-/// verifies tokens and `[jwt]` has no keys.
+/// With equal settings the one before, so that its keys and verified tokens stay; with other settings
+/// but the same address of the keys, those stay. `None` if no route verifies tokens and `[jwt]` has no
+/// keys.
 ///
 /// # Errors
 /// When a route verifies tokens, and `[jwt]` is incomplete.
@@ -179,7 +180,12 @@ fn verifier(
     if let Some(verifier) = unchanged.and_then(|previous| previous.verifier.clone()) {
         return Ok(Some(verifier));
     }
-    JwtVerifier::new(&model.jwt, clock.clone()).map(Some)
+    let verifier = JwtVerifier::new(&model.jwt, clock.clone())?;
+    if let Some(before) = previous.and_then(|previous| previous.verifier.as_ref()) {
+        // Otherwise, a reload while the issuer is away would close every route that verifies tokens.
+        verifier.keep_keys_of(before);
+    }
+    Ok(Some(verifier))
 }
 
 #[cfg(test)]

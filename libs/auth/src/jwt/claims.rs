@@ -47,12 +47,13 @@ pub struct Claims {
 impl Claims {
     /// # Errors
     /// `Malformed` when a claim is too long. It is refused rather than cut: half a scope would be
-    /// another one.
+    /// another one. So is a subject or session that no header can name as it is.
     pub(super) fn check(&self) -> Result<(), JwtError> {
         let texts = [&self.sid, &self.client_id, &self.azp, &self.acr];
         let mut texts = texts.into_iter().flatten().chain([&self.sub]);
         let scope_bytes = self.scope.as_ref().map_or(0, String::len);
-        let fits = !self.sub.is_empty()
+        let fits = is_name(&self.sub)
+            && self.sid.as_deref().is_none_or(is_name)
             && texts.all(|text| text.len() <= MAX_TEXT_BYTES)
             && scope_bytes <= MAX_SCOPE_BYTES
             && self.amr.len() <= MAX_METHODS
@@ -62,4 +63,12 @@ impl Claims {
                 .all(|method| method.len() <= MAX_METHOD_BYTES);
         fits.then_some(()).ok_or(JwtError::Malformed)
     }
+}
+
+/// Whether every server reads the same from a header with this value. One would drop control
+/// characters, cut spaces at the ends, or read other than ASCII in another way, and the request would
+/// be that of nobody, or of somebody else.
+fn is_name(text: &str) -> bool {
+    let is_visible = |byte: u8| (b' '..=b'~').contains(&byte);
+    !text.is_empty() && text.trim_ascii() == text && text.bytes().all(is_visible)
 }

@@ -28,6 +28,8 @@ pub enum JwtError {
     WrongType,
     #[error("the algorithm of the access token is not accepted")]
     WrongAlgorithm,
+    #[error("the access token demands an extension that is not supported")]
+    CriticalExtension,
     #[error("the access token is signed with an unknown key")]
     UnknownKey,
     #[error("the signing keys could not be fetched")]

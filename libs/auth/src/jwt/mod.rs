@@ -131,6 +131,15 @@ impl JwtVerifier {
         self.0.install(keys);
     }
 
+    /// Takes the keys over that `previous` has fetched from the same address. Nothing else of it counts:
+    /// what it has verified, other settings may refuse.
+    pub fn keep_keys_of(&self, previous: &Self) {
+        let (url, known) = (&self.0.settings.jwks_url, &previous.0.settings.jwks_url);
+        if url.is_some() && url == known {
+            self.0.keys.store(previous.0.keys.load_full());
+        }
+    }
+
     /// Whether the keys are fetched from an issuer, and can therefore be unavailable.
     pub fn fetches_keys(&self) -> bool {
         self.0.remote.is_some()
@@ -223,6 +232,10 @@ impl JwtVerifier {
             return Err(JwtError::Malformed);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Malformed)?;
+        if header.crit.is_some() {
+            // None of these extensions is understood, so the token is not either (RFC 7515, 4.1.11).
+            return Err(JwtError::CriticalExtension);
+        }
         let typ = header.typ.as_deref().unwrap_or_default();
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let wanted = self.0.settings.token_type.as_deref();

@@ -141,6 +141,20 @@ async fn a_key_verifies_no_algorithm_but_its_own() {
     }
 }
 
+/// Whoever ignores such an extension reads another token than the one that was signed.
+#[tokio::test]
+async fn critical_extensions_are_refused() {
+    let clock = clock();
+    let verifier = verifier(&clock, vec![jwk(EdDSA)]);
+    for extensions in [vec![], vec!["b64"], vec!["exp", "http://example.org/x"]] {
+        let mut head = header(EdDSA, Some(name(EdDSA)));
+        head.crit = Some(extensions.into_iter().map(str::to_owned).collect());
+        let token = jsonwebtoken::encode(&head, &claims(&clock), key(EdDSA)).unwrap();
+        let refused = verifier.verify(&token).await.unwrap_err();
+        assert!(matches!(refused, JwtError::CriticalExtension), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_id_that_two_algorithms_share_names_one_key_for_each() {
     let clock = clock();

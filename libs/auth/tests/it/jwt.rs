@@ -40,6 +40,18 @@ async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
             "the access token is for another audience",
         ),
         (json!({"sub": ""}), "the access token is not a JWT"),
+        // The header that names the user would be lost, or name another one.
+        (
+            json!({"sub": "usr_1\r\nx: 1"}),
+            "the access token is not a JWT",
+        ),
+        (json!({"sub": " usr_1"}), "the access token is not a JWT"),
+        (
+            json!({"sub": "usr_1\u{a0}"}),
+            "the access token is not a JWT",
+        ),
+        (json!({"sid": "ses\t1"}), "the access token is not a JWT"),
+        (json!({"sid": ""}), "the access token is not a JWT"),
         (json!({"exp": null}), "the access token is not a JWT"),
     ];
     for (claims, expected) in cases {

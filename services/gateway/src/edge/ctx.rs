@@ -124,6 +124,8 @@ pub(super) struct Attempts {
     /// Not to be tried again for this request.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) retries: u32,
+    /// Interim responses of the last attempt, on the general path.
+    pub(super) interim: usize,
     pub(super) started: Option<Instant>,
     /// Until the head of the response.
     pub(super) duration: Option<Duration>,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, header};
-use pingora::{http::ResponseHeader, proxy::Session};
+use http::{HeaderMap, HeaderName, header};
+use pingora::{
+    http::ResponseHeader, protocols::http::ServerSession as HttpSession, proxy::Session,
+};
 use quartet_common::problem::Problem;
 
-use super::{ctx::Ctx, reply};
+use super::{ctx::Ctx, reply, request_head::check_method};
 use crate::{config::model::Server, error};
 
 /// pingora refuses a tenth.
@@ -26,6 +28,15 @@ pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
     session.set_total_drain_timeout(Some(reply::LINGER));
     // A client that has sent its last byte still reads.
     session.set_abort_on_close(false);
+    let version = session.req_header().version;
+    if version == http::Version::HTTP_10 {
+        // These clients know no interim responses: the first one would be the only one (RFC 9110, 15.2
+        // and 10.1.1).
+        session.req_header_mut().remove_header(&header::EXPECT);
+        if let HttpSession::H1(session) = session.as_downstream_mut() {
+            session.set_ignore_info_resp(true);
+        }
+    }
     if session.req_header().headers.contains_key(header::EXPECT) {
         // Otherwise pingora ends the connection with the interim response.
         session.set_close_on_response_before_downstream_finish(false);
@@ -65,9 +76,7 @@ pub(super) fn is_dropped(name: &[u8], server: &Server) -> bool {
 pub(super) fn check(session: &Session, ctx: &Ctx) -> Result<(), Problem> {
     let head = session.req_header();
     let server = &ctx.snapshot.config.model.server;
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(error::method_not_allowed(&[]));
-    }
+    check_method(head.method.as_str())?;
     if head.headers.len() > server.header_limit_count {
         let (bytes, count) = (server.header_limit_bytes, server.header_limit_count);
         return Err(error::headers_too_large(bytes, count));
@@ -110,6 +119,10 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Problem> {
 /// Makes the upstream's final head one of this hop.
 pub(super) fn adapt(session: &mut Session, response: &mut ResponseHeader) {
     strip_hop_by_hop(response);
+    if response.status == http::StatusCode::NO_CONTENT {
+        // Not allowed there (RFC 9110, 8.6), and 0 in one that reaches here.
+        response.remove_header(&header::CONTENT_LENGTH);
+    }
     let unread = !session.as_downstream_mut().is_body_done();
     if unread && !session.is_http2() {
         // The rest of the request cannot be distinguished from the next one.
@@ -176,11 +189,16 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
     }
 }
 
-fn is_event_stream(response: &ResponseHeader) -> bool {
+/// Whether a `Content-Type` is that of events; its case has no meaning.
+pub(super) fn is_event_stream_type(value: &[u8]) -> bool {
     const EVENTS: &[u8] = b"text/event-stream";
-    let kind = response.headers.get(header::CONTENT_TYPE);
-    let start = kind.and_then(|kind| kind.as_bytes().get(..EVENTS.len()));
+    let start = value.get(..EVENTS.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    let kind = response.headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| is_event_stream_type(kind.as_bytes()))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{
         self, BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout,
-        ConnectionClosed, HTTPStatus, InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout,
-        SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError, WriteTimedout,
+        ConnectionClosed, H2Error, HTTPStatus, InvalidCert, InvalidHTTPHeader, ReadError,
+        ReadTimedout, SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError,
+        WriteTimedout,
     },
     proxy::{FailToProxy, Session},
 };
@@ -172,7 +173,8 @@ fn problem_of(failure: &Error) -> Option<Problem> {
                 "the head cannot be forwarded: authority and Host differ, or Connection is invalid",
             )),
             ReadError if !is_invalid_data(failure) => None,
-            WriteError | WriteTimedout | ConnectionClosed => None,
+            // Of HTTP/2: the client has reset the stream.
+            H2Error | WriteError | WriteTimedout | ConnectionClosed => None,
             _ => Some(error::malformed("the request body cannot be read")),
         },
         ErrorSource::Upstream => Some(match kind {

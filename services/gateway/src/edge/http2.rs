@@ -7,7 +7,8 @@
 //!   time for idle connections;
 //! - streams, the size of a head, and what is buffered per stream for a client that does not read
 //!   are bounded;
-//! - malformed requests are logged, and too many of them end the connection.
+//! - malformed requests are logged, and too many of them end the connection;
+//! - so do too many requests that the client [abandons](super::abandoned).
 //!
 //! Everything about a single request is done in the phases that HTTP/1 requests pass through too.
 
@@ -29,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    abandoned::Abandoned,
     ctx::peer_ip,
     proxy::Edge,
     reply::{self, RejectedHead},
@@ -64,7 +66,8 @@ pub(super) async fn serve(
     running.close();
     let mut idle = first_within;
     let mut shutdown_begun = shutdown.clone();
-    let (mut draining, mut malformed) = (false, 0);
+    let (mut draining, mut malformed, mut accepted_total) = (false, 0, 0);
+    let abandoned = Abandoned::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -79,11 +82,17 @@ pub(super) async fn serve(
         idle = Duration::from_secs(server.keepalive_timeout_seconds);
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
+                accepted_total += 1;
+                if abandoned.are_too_many(accepted_total) {
+                    let problem = error::malformed("too many HTTP/2 requests were reset");
+                    reply::log_rejected(&RejectedHead::of(problem), client, state);
+                    return;
+                }
                 let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
-                running.spawn(async move {
+                running.spawn(abandoned.clone().serve(async move {
                     let session = ServerSession::new_http2(session);
                     proxy.process_new_http(session, &shutdown).await;
-                });
+                }));
             }
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;

@@ -7,7 +7,7 @@
 //!     |  ^          client_stream       lets a request be read to its end and no further
 //!     |  ^          gather, date        joins what pingora writes in parts; puts a header back into it
 //!     v  | keep-alive
-//!     |  `- http2                       the same for a connection with HTTP/2
+//!     |  `- http2, abandoned            the same for a connection with HTTP/2
 //!   proxy           (pingora calls these, in this order)
 //!     1. ctx               client IP, request id, trace
 //!        downstream        time-outs; what HTTP/2 heads and `Connection` may say
@@ -16,6 +16,7 @@
 //!     4. upstream_request  headers for the replica
 //!     5. request_body      counts the body as it arrives                    -> failure
 //!     6. response          replica is healthy; headers for the client
+//!        response_framing  where the body ends, for the direct path too    -> failure
 //!     7. logging           access line, metrics, span
 //!        parts             heads without pingora's table of names, for 1, 4 and 6
 //!   failure         back to 3 with another replica if that is safe, else    -> reply
@@ -31,6 +32,7 @@
 //!   close: a reset could otherwise overtake it, and the client would see a broken connection
 //!   instead of the problem.
 
+mod abandoned;
 mod absolute_form;
 #[cfg(test)]
 mod agreement;
@@ -54,6 +56,7 @@ mod request;
 mod request_body;
 mod request_head;
 mod response;
+mod response_framing;
 pub(crate) mod server;
 mod socket;
 mod tunnel;

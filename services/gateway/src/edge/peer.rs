@@ -79,6 +79,7 @@ pub(super) fn choose(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     options.write_timeout = ctx.silence();
     ctx.attempts.current = Some(replica);
     ctx.attempts.started = Some(now);
+    ctx.attempts.interim = 0;
     // The body is read from now on, or again; what was waited for until now was not the client.
     ctx.body_at = Some(now);
     Ok(peer)

@@ -14,6 +14,7 @@ use pingora::{
 };
 
 use super::{
+    abandoned,
     ctx::{Ctx, ReceivedHead},
     downstream, failure, logging, parts, peer, reply, request, request_body, response,
     upstream_request,
@@ -104,11 +105,11 @@ impl ProxyHttp for Edge {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        response::head_received(upstream_response, ctx)
+        response::head_received(session, upstream_response, ctx)
     }
 
     async fn response_filter(
@@ -156,6 +157,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         logging::finish(session, error, ctx, &self.state);
+        abandoned::note_end(session, error);
         if error.is_some() && !session.is_http2() {
             // pingora only drops the connection; the client may have sent further requests.
             session.as_downstream_mut().shutdown().await;

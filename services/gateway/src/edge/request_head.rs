@@ -265,9 +265,7 @@ fn check(
             "the request target must not have a fragment",
         ));
     }
-    if matches!(method, "CONNECT" | "TRACE") {
-        return Err(error::method_not_allowed(&[]));
-    }
+    check_method(method)?;
     let is_http_1_0 = request.version == Some(0);
     let framing = Framing::read(request.headers)?;
     framing.check(is_http_1_0)?;
@@ -283,6 +281,20 @@ fn check(
         _ => Extent::Ended,
     };
     Ok((extent, respelled))
+}
+
+/// Some servers read `post` as `POST`, for which another route may have been meant.
+///
+/// # Errors
+/// 400 or 405.
+pub(super) fn check_method(method: &str) -> Result<(), Problem> {
+    if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(error::malformed("the method must be in upper case"));
+    }
+    if matches!(method, "CONNECT" | "TRACE") {
+        return Err(error::method_not_allowed(&[]));
+    }
+    Ok(())
 }
 
 /// Notes a head that was written again.

@@ -1,22 +1,51 @@
 //! Phase 6: the head of the upstream's response.
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
-use super::{client_stream::ClientStream, ctx::Ctx, downstream, parts, reply};
+use super::{
+    client_stream::ClientStream,
+    ctx::Ctx,
+    downstream, parts, reply,
+    response_framing::{FramingFields, MAX_INTERIM, RefusalReason},
+};
 use crate::upstream::ReplicaOutcome;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
 ///
 /// # Errors
-/// When the upstream switches to a protocol that was not asked for: what follows has no meaning.
-pub(super) fn head_received(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade {
-        let why = "the upstream switched protocols without being asked";
-        return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
-    }
+/// When the end of the response is in doubt.
+pub(super) fn head_received(
+    session: &Session,
+    response: &ResponseHeader,
+    ctx: &mut Ctx,
+) -> Result<()> {
+    let to_head = session.req_header().method == Method::HEAD;
+    check(response, to_head, ctx)
+        .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
     if !is_interim(response) {
         has_answered(ctx);
+    }
+    Ok(())
+}
+
+/// The rules of the direct path. pingora takes the last coding for the only one, passes lengths on that it
+/// has read as one, and leaves them in responses that have no body.
+fn check(response: &ResponseHeader, to_head: bool, ctx: &mut Ctx) -> Result<(), RefusalReason> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade {
+        return Err("the upstream switched protocols without being asked");
+    }
+    let mut fields = FramingFields::default();
+    for (name, value) in &response.headers {
+        fields.note(name.as_str().as_bytes(), value.as_bytes())?;
+    }
+    let old = response.version < Version::HTTP_11;
+    fields.framing(response.status.as_u16(), to_head, old)?;
+    if is_interim(response) {
+        ctx.attempts.interim += 1;
+        if ctx.attempts.interim > MAX_INTERIM {
+            return Err("too many interim responses");
+        }
     }
     Ok(())
 }

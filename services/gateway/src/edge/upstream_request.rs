@@ -70,6 +70,12 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
         .and_then(|matched| matched.host.as_ref());
     if let Some(host) = configured.or(respelled) {
         headers.insert(header::HOST, host.clone());
+    } else if host.is_none()
+        && let Some(replica) = &ctx.attempts.current
+        && let Ok(host) = HeaderValue::try_from(replica.address.to_string())
+    {
+        // HTTP/1.0 clients may leave it out; HTTP/1.1, which replicas are spoken to in, demands one.
+        headers.insert(header::HOST, host);
     }
     if let Ok(id) = HeaderValue::from_str(ctx.request_id()) {
         headers.insert(&request_id::HEADER, id);

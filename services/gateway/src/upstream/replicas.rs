@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -11,8 +11,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{health::Health, retry::Budget};
+use super::{
+    health::{Health, HealthState},
+    retry::Budget,
+};
 use crate::config::{Host, UpstreamConfig};
+
+/// Replicas that DNS no longer mentions and whose health is remembered; more are forgotten.
+const MAX_DEPARTED: usize = 64;
 
 /// A named set of replicas.
 #[derive(Debug)]
@@ -26,6 +32,9 @@ pub(crate) struct Upstream {
     pub(crate) retry_budget: Budget,
     /// One for each target, in the same order.
     lookups: Mutex<Vec<Lookup>>,
+    /// Without address, and not healthy when they lost it. A name whose answers change from lookup to
+    /// lookup would otherwise make a replica that is down healthy again each time.
+    departed: Mutex<Vec<Arc<Replica>>>,
 }
 
 /// One running instance of a service.
@@ -93,6 +102,7 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             retry_budget: Budget::new(config.retry_budget_percent),
             lookups: Mutex::new(lookups),
+            departed: Mutex::new(previous.map_or_else(Vec::new, |p| p.departed().clone())),
             config,
         };
         upstream.publish();
@@ -108,6 +118,10 @@ impl Upstream {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    fn departed(&self) -> MutexGuard<'_, Vec<Arc<Replica>>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn next_turn(&self) -> usize {
@@ -152,16 +166,20 @@ impl Upstream {
         {
             return;
         }
+        let mut departed = self.departed();
+        let known = || before.iter().chain(&*departed);
+        let find = |address| known().find(|replica| replica.address == address).cloned();
         let replicas = addresses
-            .into_iter()
-            .map(|address| {
-                before
-                    .iter()
-                    .find(|replica| replica.address == address)
-                    .cloned()
-                    .unwrap_or_else(|| Arc::new(Replica::new(address)))
-            })
+            .iter()
+            .map(|&address| find(address).unwrap_or_else(|| Arc::new(Replica::new(address))))
             .collect();
+        let now = Instant::now();
+        let is_remembered = |replica: &&Arc<Replica>| {
+            !addresses.contains(&replica.address)
+                && replica.health.state(now) != HealthState::Healthy
+        };
+        let gone = known().filter(is_remembered).take(MAX_DEPARTED);
+        *departed = gone.cloned().collect::<Vec<_>>();
         self.replicas.store(Arc::new(replicas));
     }
 }
@@ -210,5 +228,59 @@ impl Lookup {
             }
             Err(error) => self.error = Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Balance, UpstreamTarget};
+
+    #[test]
+    fn what_is_remembered_of_departed_replicas_is_bounded() {
+        let second = Duration::from_secs(1);
+        let target = UpstreamTarget {
+            host: Host::Name("u".to_owned()),
+            port: 80,
+            weight: 1,
+        };
+        let config = UpstreamConfig {
+            name: "u".into(),
+            targets: vec![target],
+            host: None,
+            connect_timeout: second,
+            idle_timeout: second,
+            idle_connections_max: 1,
+            retries: 2,
+            retry_budget_percent: 20,
+            eject_min: second,
+            eject_max: second,
+            balance: Balance::RoundRobin,
+            tls: None,
+            openapi: None,
+        };
+        let upstream = Upstream::new(config, None);
+        let resolve = |last: u8| {
+            upstream.record_lookup(0, Ok(vec![[10, 0, 0, last].into()]));
+            upstream.publish();
+            upstream.replicas()[0].clone()
+        };
+        for last in 0..=u8::MAX {
+            let replica = resolve(last);
+            assert_eq!(replica.health.state(Instant::now()), HealthState::Healthy);
+            replica
+                .health
+                .record_failure(Instant::now(), second, second);
+        }
+        assert_eq!(upstream.departed().len(), MAX_DEPARTED);
+        let known = |last| resolve(last).health.state(Instant::now()) != HealthState::Healthy;
+        assert!(known(u8::MAX - 1));
+        assert!(!known(0), "the oldest is forgotten");
+        // Nothing has to be remembered of a healthy one.
+        let departed = upstream.departed().len();
+        resolve(1);
+        assert_eq!(upstream.departed().len(), departed);
     }
 }

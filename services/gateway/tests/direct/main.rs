@@ -36,9 +36,11 @@ mod streams;
 mod support;
 #[path = "../it/tls.rs"]
 mod tls;
+#[path = "../it/upstream_responses.rs"]
+mod upstream_responses;
 
 /// They start no gateway, or one for each path.
-const ONCE: [&str; 3] = ["hops", "layers", "paths"];
+const ONCE: [&str; 4] = ["examples", "hops", "layers", "paths"];
 
 #[test]
 fn every_test_runs_on_both_paths() {

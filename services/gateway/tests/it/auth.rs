@@ -1,7 +1,14 @@
 //! Access tokens on public, optional and required routes; keys come from a JWKS URL.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use http::StatusCode;
 use quartet_common::clock::Clock;
 use quartet_testing::Issuer;
 use serde_json::{Value, json};
@@ -156,4 +163,51 @@ async fn upgrades_are_subject_to_policies() {
         panic!("{refused}")
     };
     assert_eq!(response.status(), 400, "the route does not allow upgrades");
+}
+
+/// A changed setting must not need an issuer that is away; and it must count for known tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_outlive_a_reload_without_their_issuer() {
+    let issuer = Issuer::new(Clock::system());
+    let keys = serde_json::to_string(issuer.jwks()).unwrap();
+    let is_away = Arc::new(AtomicBool::new(false));
+    let away = Arc::clone(&is_away);
+    let jwks = axum::routing::get(move || async move {
+        let status = if away.load(Ordering::Relaxed) {
+            503
+        } else {
+            200
+        };
+        (StatusCode::from_u16(status).unwrap(), keys)
+    });
+    let jwks = serve(axum::Router::new().route("/jwks.json", jwks)).await;
+    let address = serve(echo()).await;
+    let settings = |more: &str| {
+        [
+            upstream(&[address]),
+            format!("[jwt]\njwks_url = \"http://{jwks}/jwks.json\"\n{more}\n"),
+            route("required", "/required", "").replace("\"public\"", "\"required\""),
+        ]
+        .concat()
+    };
+    let gateway = Gateway::start(&settings("leeway_seconds = 1")).await;
+    let token = format!("Bearer {}", issuer.token("usr_1"));
+    assert_eq!(
+        call(&gateway, "/required", Some(&token)).await.status(),
+        200
+    );
+    is_away.store(true, Ordering::Relaxed);
+    gateway.reload(&settings("leeway_seconds = 2")).await;
+    assert_eq!(
+        call(&gateway, "/required", Some(&token)).await.status(),
+        200
+    );
+    gateway.reload(&settings("audience = \"another\"")).await;
+    let refused = call(&gateway, "/required", Some(&token)).await;
+    problem(refused, 401, "unauthenticated").await;
+    // Keys of another address are those of another issuer.
+    let elsewhere = settings("").replace("/jwks.json", "/elsewhere.json");
+    gateway.reload(&elsewhere).await;
+    let refused = call(&gateway, "/required", Some(&token)).await;
+    problem(refused, 503, "unavailable").await;
 }

@@ -176,6 +176,11 @@ async fn refusals_are_problems_with_a_line_in_the_log() {
     let connect = Request::builder().method("CONNECT").uri("gateway.test:443");
     let connect = client.get(connect.body(()).unwrap()).await.unwrap();
     check_problem(&connect, 405, "method_not_allowed");
+    let lower = Request::builder()
+        .method("get")
+        .uri("http://gateway.test/a/lower");
+    let lower = client.get(lower.body(()).unwrap()).await.unwrap();
+    check_problem(&lower, 400, "malformed_request");
     for (path, status) in [("/missing", 404), ("/a/many", 431), ("/a/trace", 405)] {
         assert_eq!(gateway.access_line(path).await["status"], status);
     }
@@ -310,6 +315,62 @@ async fn clients_that_read_nothing_pin_no_memory() {
         (given_up.count() == 300).then_some(())
     })
     .await;
+}
+
+/// Sends requests, and resets each once the upstream has it; how many until the connection ends.
+async fn abandon(client: &mut Client, upstream: &TcpListener, requests: usize) -> usize {
+    for sent in 0..requests {
+        let Ok(mut send) = client.send.clone().ready().await else {
+            return sent;
+        };
+        let request = get("/a/abandoned").body(()).unwrap();
+        let Ok((_response, mut stream)) = send.send_request(request, true) else {
+            return sent;
+        };
+        let accepted = async {
+            tokio::select! {
+                accepted = upstream.accept() => Some(accepted.unwrap().0),
+                _ = std::future::poll_fn(|cx| stream.poll_reset(cx)) => None,
+            }
+        };
+        let accepted = timeout(DEADLINE, accepted)
+            .await
+            .expect("the upstream is asked");
+        let Some(mut connection) = accepted else {
+            return sent;
+        };
+        stream.send_reset(h2::Reason::CANCEL);
+        // Nothing waits for the response any more.
+        let ended = timeout(DEADLINE, connection.read_to_end(&mut Vec::new())).await;
+        ended.expect("the request is given up").unwrap();
+    }
+    requests
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_reset_end_upstream_and_are_limited() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = [
+        upstream(&[listener.local_addr().unwrap()]),
+        "[server]\nhttp2 = true\n".to_owned(),
+        route("all", "/a/*", ""),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let mut client = Client::connect(&gateway, &client::Builder::new()).await;
+    assert_eq!(abandon(&mut client, &listener, 90).await, 90);
+    let missing = client.get(get("/missing").body(()).unwrap()).await.unwrap();
+    check_problem(&missing, 404, "no_route");
+    // As the client has disconnected, there is nothing to be said to it.
+    let line = gateway.access_line("/a/abandoned").await;
+    assert_eq!(
+        (&line["status"], &line["code"]),
+        (&499.into(), &Value::Null),
+        "{line}"
+    );
+    let more = abandon(&mut client, &listener, 200).await;
+    assert!((5..=30).contains(&more), "{more}");
+    let ended = timeout(DEADLINE, client.connection).await;
+    let _ = ended.expect("the connection ends").unwrap();
 }
 
 /// A body that ends with an empty part, as some clients send it, must not leave a second end on the

@@ -79,6 +79,50 @@ async fn names_are_resolved_again_and_addresses_survive_dns_failures() {
     assert_eq!(replicas[0].served(), before);
 }
 
+/// What is known of the replicas: address and state.
+async fn states(gateway: &Gateway) -> Vec<(String, String)> {
+    let shown: serde_json::Value = gateway.admin("/upstreams").await.json().await.unwrap();
+    let replicas = shown["upstreams"][0]["replicas"].as_array().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let replicas = replicas.iter();
+    replicas
+        .map(|replica| (text(&replica["address"]), text(&replica["state"])))
+        .collect()
+}
+
+/// Some servers answer with other addresses each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_dns_forgets_for_a_while_stays_ejected() {
+    let dns = Dns::start().await;
+    let mut replicas = Replica::start_several(2);
+    let both = [ip(&replicas[0]), ip(&replicas[1])];
+    dns.set("media", &both);
+    let settings = by_name(&dns, &replicas).replace(
+        "[upstreams.u]\n",
+        "[upstreams.u]\neject_min_ms = 600000\neject_max_ms = 600000\n",
+    );
+    let gateway = Gateway::start(&settings).await;
+    all_serve(&gateway, &[&replicas[0], &replicas[1]]).await;
+    replicas[0].kill();
+    let down = (replicas[0].address.to_string(), "ejected".to_owned());
+    eventually("the replica is ejected", || async {
+        assert_eq!(gateway.get("/a").await.status(), 200);
+        states(&gateway).await.contains(&down).then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        for answer in [&both[1..], &both] {
+            dns.set("media", answer);
+            let states = eventually("the answer is known", || async {
+                let states = states(&gateway).await;
+                (states.len() == answer.len()).then_some(states)
+            })
+            .await;
+            assert_eq!(states.contains(&down), answer.len() == 2, "{states:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_take_turns() {
     let replicas = Replica::start_several(3);

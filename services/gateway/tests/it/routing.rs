@@ -53,6 +53,30 @@ async fn paths_hosts_and_methods_select_the_route() {
     assert_eq!(routes["routes"].as_array().unwrap().len(), 3);
 }
 
+/// Some frameworks read methods without case, and would find the resource of the stricter route.
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_in_another_case_do_not_lead_around_a_route() {
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        route("all", "/*", ""),
+        route("write", "/doc", "methods = [\"POST\"]\nlimit = \"none\""),
+        "[limits.none]\nrequests = 1\nwindow_seconds = 3600\n".to_owned(),
+    ];
+    let gateway = Gateway::start(&settings.concat()).await;
+    let call = async |method: &str| {
+        let request = format!("{method} /doc HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        exchange(gateway.public, request.as_bytes()).await
+    };
+    assert_eq!(call("POST").await.status, 200);
+    call("POST").await.problem(429, "rate_limited");
+    for method in ["post", "Post", "pOST", "get", "connect", "propfind"] {
+        call(method).await.problem(400, "malformed_request");
+    }
+    for method in ["GET", "PROPFIND", "M-SEARCH", "VERSION_1"] {
+        assert_eq!(call(method).await.status, 200, "{method}");
+    }
+}
+
 /// Of the routes that are shipped: a slash after a slug changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn short_links_are_forwarded_with_and_without_a_slash() {

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use super::{
     body::BodyReader,
     chunks::BodyPart,
-    response_head::{Framing, HeadEnd, MAX_FIELDS, parse},
+    response_head::{HeadEnd, MAX_FIELDS, parse},
 };
-use crate::fuzz;
+use crate::{edge::response_framing::Framing, fuzz};
 
 /// A whole response: status, body, and whether another may follow.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::io::Write as _;
 use super::{
     buffer::Buffer,
     chunks::{BodyPart, Chunks, InvalidChunks},
-    response_head::Framing,
 };
+use crate::edge::response_framing::Framing;
 
 /// Takes the bytes of one body from what the upstream sent.
 #[derive(Debug)]

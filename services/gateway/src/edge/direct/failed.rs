@@ -4,8 +4,10 @@ use std::io;
 
 use quartet_common::problem::Problem;
 
-use super::response_head::RefusalReason;
-use crate::{edge::failure, error};
+use crate::{
+    edge::{failure, response_framing::RefusalReason},
+    error,
+};
 
 /// Why there is no complete response.
 #[derive(Debug)]

@@ -1,8 +1,5 @@
-//! Reads the head of an upstream's response, and determines where its body ends.
-//!
-//! Strict on purpose. A response whose length can be read in two ways would let bytes of one
-//! response be taken for the next one, which may belong to another client. So what is doubtful is
-//! refused: the client gets 502, and the connection is closed (RFC 9112, 6.3).
+//! Reads the head of an upstream's response, as strictly as the [rules](crate::edge::response_framing)
+//! for the end of its body are.
 //!
 //! [`HeadEnd`] looks at every byte once, however the head is split over reads; [`parse`] runs once,
 //! on a complete head.
@@ -11,29 +8,18 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
+use crate::edge::{
+    downstream::is_event_stream_type,
+    response_framing::{Framing, FramingFields, RefusalReason},
+};
+
 /// Room for as many fields as pingora's parser has.
 pub(super) const MAX_FIELDS: usize = 256;
 /// A longer response head is refused.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// A longer number would not fit 64 bits with certainty.
-const MAX_LENGTH_DIGITS: usize = 18;
 
 /// Room for the fields of one head.
 pub(super) type FieldRoom<'i> = [MaybeUninit<Header<'i>>; MAX_FIELDS];
-
-/// Why a response is not passed on, for the log.
-pub(super) type RefusalReason = &'static str;
-
-/// Where a body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is none.
-    Empty,
-    Length(u64),
-    Chunked,
-    /// With the connection.
-    UntilClose,
-}
 
 /// A head that can be understood in one way only.
 #[derive(Debug)]
@@ -58,13 +44,8 @@ impl ResponseHead<'_, '_> {
     }
 
     pub(super) fn is_event_stream(&self) -> bool {
-        const EVENTS: &[u8] = b"text/event-stream";
         self.fields.iter().any(|field| {
-            field.name.eq_ignore_ascii_case("content-type")
-                && field
-                    .value
-                    .get(..EVENTS.len())
-                    .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
+            field.name.eq_ignore_ascii_case("content-type") && is_event_stream_type(field.value)
         })
     }
 }
@@ -121,14 +102,11 @@ pub(super) fn parse<'f, 'i>(
         Ok(_) | Err(_) => return Err("the response head cannot be parsed"),
     }
     let status = response.code.ok_or("the response has no status")?;
-    if !(100..=599).contains(&status) {
-        return Err("the status is out of range");
-    }
     let old = response.version == Some(0);
     let fields: &'f [Header<'i>] = response.headers;
     let mut seen = FramingFields::default();
     for field in fields {
-        seen.note(field)?;
+        seen.note(field.name.as_bytes(), field.value)?;
     }
     let framing = seen.framing(status, to_head, old)?;
     // HTTP/1.0 knows persistence as an extension only; such an upstream is not worth the doubt.
@@ -140,70 +118,6 @@ pub(super) fn parse<'f, 'i>(
         persistent: persistent && framing != Framing::UntilClose,
         fields,
     })
-}
-
-/// What the framing depends on, collected from the fields.
-#[derive(Default)]
-struct FramingFields {
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-}
-
-impl FramingFields {
-    fn note(&mut self, field: &Header<'_>) -> Result<(), RefusalReason> {
-        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        match field.name.len() {
-            14 if is("content-length") => {
-                if self.length.is_some() {
-                    return Err("the response has two Content-Length fields");
-                }
-                let length = whole_number(field.value)
-                    .ok_or("Content-Length of the response is not a whole number")?;
-                self.length = Some(length);
-            }
-            17 if is("transfer-encoding") => {
-                if self.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err("Transfer-Encoding of the response is not chunked");
-                }
-                self.chunked = true;
-            }
-            10 if is("connection") => {
-                for option in field.value.split(|&byte| byte == b',') {
-                    self.close |= option.trim_ascii().eq_ignore_ascii_case(b"close");
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn framing(&self, status: u16, to_head: bool, old: bool) -> Result<Framing, RefusalReason> {
-        if self.chunked && self.length.is_some() {
-            return Err("the response has both Content-Length and Transfer-Encoding");
-        }
-        if self.chunked && old {
-            return Err("an HTTP/1.0 response cannot be chunked");
-        }
-        let announced = self.chunked || self.length.is_some_and(|length| length > 0);
-        if announced && (status < 200 || status == 204) {
-            return Err("a response without a body announces one");
-        }
-        Ok(match (self.chunked, self.length) {
-            _ if to_head || status < 200 || status == 204 || status == 304 => Framing::Empty,
-            (true, _) => Framing::Chunked,
-            (false, Some(0)) => Framing::Empty,
-            (false, Some(length)) => Framing::Length(length),
-            (false, None) => Framing::UntilClose,
-        })
-    }
-}
-
-fn whole_number(value: &[u8]) -> Option<u64> {
-    if value.len() > MAX_LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::mem::MaybeUninit;
 
 use super::{Exchange, OnHead, ResponseProgress};
-use crate::edge::direct::{
-    body::{BodyReader, BodyWriter},
-    chunks::BodyPart,
-    failed::ExchangeError,
-    response_head::{self, HeadEnd, MAX_FIELDS},
+use crate::edge::{
+    direct::{
+        body::{BodyReader, BodyWriter},
+        chunks::BodyPart,
+        failed::ExchangeError,
+        response_head::{self, HeadEnd, MAX_FIELDS},
+    },
+    response_framing::MAX_INTERIM,
 };
-
-/// An upstream that sends more interim responses is broken.
-pub(super) const MAX_INTERIM: usize = 16;
 
 impl<C, U> Exchange<'_, C, U> {
     /// Passes on what was received.

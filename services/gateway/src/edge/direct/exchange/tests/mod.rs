@@ -4,8 +4,11 @@ mod waits;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::{response::MAX_INTERIM, *};
-use crate::edge::client_stream::{ClientStream, Extent};
+use super::*;
+use crate::edge::{
+    client_stream::{ClientStream, Extent},
+    response_framing::MAX_INTERIM,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\n\r\n";

@@ -13,11 +13,12 @@ use quartet_common::config::{ConfigError, Database};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
 };
 
 use crate::{
     connections::read,
-    pool::{options, owner_options},
+    pool::{options, owner_key, owner_options},
 };
 
 /// How long a migration may wait for the lock of a table.
@@ -70,6 +71,12 @@ pub enum SchemaError {
         schema: &'static str,
         source: MigrateError,
     },
+    #[error("the database does not respond at {address} ({key}): {reason}")]
+    Unreachable {
+        key: &'static str,
+        address: String,
+        reason: String,
+    },
     // Without a source: the text contains what matters of it.
     #[error("{}", refusal(.0))]
     Database(sqlx::Error),
@@ -78,6 +85,32 @@ pub enum SchemaError {
 impl From<sqlx::Error> for SchemaError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl SchemaError {
+    /// Of an attempt to connect with these options, which the setting `key` has named.
+    fn of_connecting(
+        error: sqlx::Error,
+        key: &'static str,
+        options: &PgConnectOptions,
+    ) -> Self {
+        match error {
+            sqlx::Error::Io(cause) => Self::unreachable(key, options, cause.to_string()),
+            other => Self::Database(other),
+        }
+    }
+
+    fn unreachable(key: &'static str, options: &PgConnectOptions, reason: String) -> Self {
+        let address = match options.get_socket() {
+            Some(directory) => directory.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Self::Unreachable {
+            key,
+            address,
+            reason,
+        }
     }
 }
 
@@ -115,7 +148,11 @@ pub async fn migrate(
         // "schema exists already, skipping" is no news.
         ("client_min_messages", "warning"),
     ]);
-    let mut connection = options.connect().await.map_err(SchemaError::from)?;
+    let key = owner_key(settings);
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(|error| SchemaError::of_connecting(error, key, &options))?;
     run(migrator, &mut connection, schema).await?;
     connection.close().await.map_err(SchemaError::from)?;
     Ok(())
@@ -298,8 +335,13 @@ pub async fn explain(error: SchemaError, settings: &Database) -> SchemaError {
         return error;
     };
     let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
+    let key = "database.url";
     match tokio::time::timeout(timeout, options.connect()).await {
-        Ok(Err(cause)) => cause.into(),
-        _ => error,
+        Ok(Err(cause)) => SchemaError::of_connecting(cause, key, &options),
+        Ok(Ok(_)) => error,
+        Err(_) => {
+            let reason = format!("not connected after {} s", timeout.as_secs());
+            SchemaError::unreachable(key, &options, reason)
+        }
     }
 }

@@ -42,6 +42,14 @@ pub fn check(settings: &Database) -> Result<(), ConfigError> {
     ])
 }
 
+/// The setting that names the role of `migrate`.
+pub(crate) fn owner_key(settings: &Database) -> &'static str {
+    if settings.migrate_url.expose_secret().is_empty() {
+        return "database.url";
+    }
+    "database.migrate_url"
+}
+
 /// The same of the role that owns the schema.
 pub(crate) fn owner_options(settings: &Database) -> Result<PgConnectOptions, ConfigError> {
     let application = "quartet-migrate";

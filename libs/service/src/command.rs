@@ -42,7 +42,7 @@ struct Arguments<C: Subcommand> {
 enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
     Serve(Waiting),
-    /// Work on durable jobs and deliver events until SIGTERM. Serves only probes and metrics.
+    /// Work on durable jobs and events until SIGTERM. Serves only probes and metrics.
     Worker(Waiting),
     /// Validate the configuration; report every error with line and column.
     Check,
@@ -316,7 +316,11 @@ async fn await_schema<S: Service>(
         };
         let passes = matches!(
             error.downcast_ref(),
-            Some(SchemaError::Database(_) | SchemaError::Behind { .. })
+            Some(
+                SchemaError::Database(_)
+                    | SchemaError::Unreachable { .. }
+                    | SchemaError::Behind { .. }
+            )
         );
         let late = tokio::time::Instant::now() >= deadline;
         if !passes || late {

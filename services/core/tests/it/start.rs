@@ -53,7 +53,7 @@ fn a_failed_start_prints_a_line_for_each_cause() {
                 ("QUARTET_DATABASE_URL", UNREACHABLE),
                 ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
             ],
-            "quartet-core: the database does not respond: error communicating with database: \
+            "quartet-core: the database does not respond at 127.0.0.1:1 (database.url): \
              Connection refused (os error 111)\n",
         ),
     ];

@@ -49,7 +49,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[server]\n\n  lisen = 1\n",
-            "FILE:3:3: unknown setting `server.lisen`",
+            "FILE:3:3: unknown setting `server.lisen`; did you mean `server.listen`?",
         ),
         (
             "[routes.core]\nupstream = \"cor\"\n",

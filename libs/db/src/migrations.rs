@@ -18,7 +18,7 @@ use sqlx::{
 
 use crate::{
     connections::read,
-    pool::{options, owner_key, owner_options},
+    pool::{OWNER_SESSION, options, owner_key, owner_options},
 };
 
 /// How long a migration may wait for the lock of a table.
@@ -141,13 +141,7 @@ pub async fn migrate(
     settings: &Database,
     schema: &'static str,
 ) -> Result<(), MigrateFailure> {
-    let mut options = owner_options(settings)?;
-    // A migration may take longer than a request's statement.
-    options = options.options([
-        ("statement_timeout", "0"),
-        // "schema exists already, skipping" is no news.
-        ("client_min_messages", "warning"),
-    ]);
+    let options = owner_options(settings)?.options(OWNER_SESSION);
     let key = owner_key(settings);
     let mut connection = options
         .connect()

@@ -124,6 +124,10 @@ fn refusal(error: &sqlx::Error) -> String {
         "28P01" | "28000" => "the database refuses the role or its password",
         "3D000" => "the database does not exist",
         "42501" => "the role lacks a privilege",
+        // PgBouncer, about what is set at the start of a session.
+        "08P01" if refused.message().contains("startup parameter") => {
+            "a pooler refuses the connection; set database.pooled"
+        }
         _ => "the database refuses",
     };
     format!(

@@ -112,11 +112,17 @@ impl Nats {
         let connecting = options.connect(self.server.as_str());
         let client = tokio::time::timeout(timeout, connecting)
             .await
-            .map_err(|_| Failed::new(&io::Error::from(io::ErrorKind::TimedOut)))?
-            .map_err(|error| Failed::new(&error))?;
+            .map_err(|_| self.unreachable(&io::Error::from(io::ErrorKind::TimedOut)))?
+            .map_err(|error| self.unreachable(&error))?;
         let mut context = jetstream::new(client);
         context.set_timeout(timeout);
         Ok(context)
+    }
+
+    /// The address is without the login.
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failed {
+        let (server, cause) = (&self.server, causes(error));
+        Failed(format!("no connection to {server} (events.nats_url): {cause}"))
     }
 }
 

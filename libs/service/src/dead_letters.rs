@@ -185,7 +185,11 @@ async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
     let letters = if retried == 1 { "dead letter is" } else { "dead letters are" };
     eprintln!("{retried} {letters} tried again");
     let named = u64::try_from(ids.len())?;
-    anyhow::ensure!(retried >= named, "{} are no dead letters", named - retried);
+    anyhow::ensure!(
+        retried >= named,
+        "{} of these ids name no dead letter",
+        named - retried
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
@@ -222,7 +223,7 @@ fn serve<S: Service>(
         let address = base.server.listen;
         let bind = async || {
             let bound = TcpListener::bind(address).await;
-            bound.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
+            bound.with_context(|| format!("cannot listen on {address} (server.listen)"))
         };
         // An address in use is reported at once. While the schema is awaited, clients must be refused
         // rather than kept waiting.

@@ -248,7 +248,7 @@ fn port_in_use_fails_at_once() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.contains(&format!("cannot listen on {address}")),
+        stderr.contains(&format!("cannot listen on {address} (server.listen)")),
         "{stderr}"
     );
 }

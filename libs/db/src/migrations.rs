@@ -90,11 +90,7 @@ impl From<sqlx::Error> for SchemaError {
 
 impl SchemaError {
     /// Of an attempt to connect with these options, which the setting `key` has named.
-    fn of_connecting(
-        error: sqlx::Error,
-        key: &'static str,
-        options: &PgConnectOptions,
-    ) -> Self {
+    fn of_connecting(error: sqlx::Error, key: &'static str, options: &PgConnectOptions) -> Self {
         match error {
             sqlx::Error::Io(cause) => Self::unreachable(key, options, cause.to_string()),
             other => Self::Database(other),

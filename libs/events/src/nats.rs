@@ -122,7 +122,9 @@ impl Nats {
     /// The address is without the login.
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failed {
         let (server, cause) = (&self.server, causes(error));
-        Failed(format!("no connection to {server} (events.nats_url): {cause}"))
+        Failed(format!(
+            "no connection to {server} (events.nats_url): {cause}"
+        ))
     }
 }
 

@@ -182,7 +182,11 @@ async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
         })
         .await?;
     }
-    let letters = if retried == 1 { "dead letter is" } else { "dead letters are" };
+    let letters = if retried == 1 {
+        "dead letter is"
+    } else {
+        "dead letters are"
+    };
     eprintln!("{retried} {letters} tried again");
     let named = u64::try_from(ids.len())?;
     anyhow::ensure!(

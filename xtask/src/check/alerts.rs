@@ -10,7 +10,10 @@ const PROGRAM: &str = "promtool";
 
 pub(super) fn check(root: &Path, signals: &Signals) -> anyhow::Result<()> {
     let mut version = Command::new(PROGRAM);
-    version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    version
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     if version.status().is_err() {
         println!("Skipped: {PROGRAM} is not installed (Debian: prometheus)");
         return Ok(());

@@ -25,8 +25,14 @@ pub(super) fn variable(key: &str) -> String {
 /// The name that an unknown key or variable was probably meant to be.
 pub(super) fn similar(unknown: &str, defaults: &Table) -> Option<String> {
     let known: Vec<String> = match unknown.strip_prefix(PREFIX) {
-        Some(_) => leaves(defaults, "").iter().map(|key| variable(key)).collect(),
-        None => leaves(defaults, "").into_iter().chain(tables(defaults, "")).collect(),
+        Some(_) => leaves(defaults, "")
+            .iter()
+            .map(|key| variable(key))
+            .collect(),
+        None => leaves(defaults, "")
+            .into_iter()
+            .chain(tables(defaults, ""))
+            .collect(),
     };
     let length = unknown.strip_prefix(PREFIX).unwrap_or(unknown).len();
     let most = (length / 3).min(MAX_TYPOS);

@@ -321,21 +321,28 @@ async fn ensure_bound(db: &mut PgConnection, schema: &'static str) -> Result<(),
     })
 }
 
-/// The reason behind a pool's timeout: the pool retries until its time is up and forgets why.
+/// The reason behind a pool's timeout: the pool retries until its time is up and forgets why. Of what
+/// cannot be reached, the address.
 pub async fn explain(error: SchemaError, settings: &Database) -> SchemaError {
-    let (SchemaError::Database(sqlx::Error::PoolTimedOut), Ok(options)) =
-        (&error, options(settings, "quartet-check"))
+    let (SchemaError::Database(_), Ok(options)) = (&error, options(settings, "quartet-check"))
     else {
         return error;
     };
-    let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
     let key = "database.url";
-    match tokio::time::timeout(timeout, options.connect()).await {
-        Ok(Err(cause)) => SchemaError::of_connecting(cause, key, &options),
-        Ok(Ok(_)) => error,
-        Err(_) => {
-            let reason = format!("not connected after {} s", timeout.as_secs());
-            SchemaError::unreachable(key, &options, reason)
+    let cause = match error {
+        SchemaError::Database(sqlx::Error::PoolTimedOut) => {
+            let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
+            match tokio::time::timeout(timeout, options.connect()).await {
+                Ok(Err(cause)) => cause,
+                Ok(Ok(_)) => sqlx::Error::PoolTimedOut,
+                Err(_) => {
+                    let reason = format!("not connected after {} s", timeout.as_secs());
+                    return SchemaError::unreachable(key, &options, reason);
+                }
+            }
         }
-    }
+        SchemaError::Database(cause) => cause,
+        other => return other,
+    };
+    SchemaError::of_connecting(cause, key, &options)
 }

@@ -62,7 +62,9 @@ impl Failed {
     }
 
     fn waiting(what: &str) -> Self {
-        Self(format!("{what} does not exist: the publisher creates it"))
+        let what_next =
+            "core creates it when it starts with events.nats_url, and its log says why not";
+        Self(format!("{what} does not exist; {what_next}"))
     }
 }
 
@@ -199,7 +201,7 @@ pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsum
         let missing =
             matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.code() == 404);
         if missing {
-            Failed::waiting(STREAM)
+            Failed::waiting(&format!("the stream {STREAM}"))
         } else {
             Failed::new(&error)
         }
@@ -207,7 +209,11 @@ pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsum
     match stream.consumer_info(name).await {
         Ok(info) if delivers(&info.config) => {}
         Ok(_) => return Err(Failed(format!("the consumer {name} has other settings"))),
-        Err(error) if is_missing(&error.kind()) => return Err(Failed::waiting(name)),
+        Err(error) if is_missing(&error.kind()) => {
+            return Err(Failed::waiting(&format!(
+                "the consumer `{name}` of {STREAM}"
+            )));
+        }
         Err(error) => return Err(Failed::new(&error)),
     }
     let consumer = stream.get_consumer(name).await;

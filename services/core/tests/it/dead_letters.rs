@@ -93,6 +93,10 @@ async fn a_database_without_the_schema_or_without_an_answer_is_named() {
         "quartet-core: the database does not respond at 127.0.0.1:1 (database.url): \
          Connection refused (os error 111)\n"
     );
+    let message = run("postgres://user:secret@nothing.invalid/nothing");
+    let named =
+        "quartet-core: the database does not respond at nothing.invalid:5432 (database.url): ";
+    assert!(message.starts_with(named), "{message}");
     let empty = TestDatabase::empty("core").await;
     let message = run(&empty.url());
     assert!(message.contains("run `quartet-core migrate`"), "{message}");

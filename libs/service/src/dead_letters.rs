@@ -75,7 +75,7 @@ pub(crate) fn run<S: Service>(settings: &Database, command: Command) -> anyhow::
         .build()?
         .block_on(async {
             let db = quartet_db::pool(settings, &format!("quartet-{}-dead-letters", S::NAME))?;
-            // Without it, a schema that nobody has migrated would be a missing table.
+            // Without it, a schema that is not migrated would be a missing table.
             if let Err(error) = ensure_current(S::MIGRATOR, &db, S::NAME).await {
                 return Err(explain(error, settings).await.into());
             }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_a_scheme_is_told_the_rule_alone() {
+    fn a_url_without_a_scheme_gets_the_rule_alone() {
         let detail = |text: &str| Target::parse(text, &own()).unwrap_err().detail;
         let rule = "must be an absolute URL such as https://example.com";
         assert_eq!(detail("nonsense"), rule);

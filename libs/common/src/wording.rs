@@ -29,7 +29,7 @@ const NO_URL: [&str; 8] = [
     "relative URL with a cannot-be-a-base base",
 ];
 /// Messages of the parsers of the standard library.
-const PARSERS: [(&str, &str); 7] = [
+const PARSERS: [(&str, &str); 8] = [
     ("invalid digit found in string", "must be an integer"),
     (
         "cannot parse integer from empty string",
@@ -42,6 +42,10 @@ const PARSERS: [(&str, &str); 7] = [
     (
         "provided string was not `true` or `false`",
         "must be true or false",
+    ),
+    (
+        "invalid socket address syntax",
+        "must be ip:port such as 127.0.0.1:8080",
     ),
 ];
 

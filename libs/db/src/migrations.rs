@@ -13,11 +13,12 @@ use quartet_common::config::{ConfigError, Database};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
 };
 
 use crate::{
     connections::read,
-    pool::{options, owner_options},
+    pool::{OWNER_SESSION, options, owner_key, owner_options},
 };
 
 /// How long a migration may wait for the lock of a table.
@@ -70,6 +71,12 @@ pub enum SchemaError {
         schema: &'static str,
         source: MigrateError,
     },
+    #[error("the database does not respond at {address} ({key}): {reason}")]
+    Unreachable {
+        key: &'static str,
+        address: String,
+        reason: String,
+    },
     // Without a source: the text contains what matters of it.
     #[error("{}", refusal(.0))]
     Database(sqlx::Error),
@@ -78,6 +85,28 @@ pub enum SchemaError {
 impl From<sqlx::Error> for SchemaError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl SchemaError {
+    /// Of an attempt to connect with these options, which the setting `key` has named.
+    fn of_connecting(error: sqlx::Error, key: &'static str, options: &PgConnectOptions) -> Self {
+        match error {
+            sqlx::Error::Io(cause) => Self::unreachable(key, options, cause.to_string()),
+            other => Self::Database(other),
+        }
+    }
+
+    fn unreachable(key: &'static str, options: &PgConnectOptions, reason: String) -> Self {
+        let address = match options.get_socket() {
+            Some(directory) => directory.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Self::Unreachable {
+            key,
+            address,
+            reason,
+        }
     }
 }
 
@@ -91,6 +120,10 @@ fn refusal(error: &sqlx::Error) -> String {
         "28P01" | "28000" => "the database refuses the role or its password",
         "3D000" => "the database does not exist",
         "42501" => "the role lacks a privilege",
+        // PgBouncer, about what is set at the start of a session.
+        "08P01" if refused.message().contains("startup parameter") => {
+            "a pooler refuses the connection; set database.pooled"
+        }
         _ => "the database refuses",
     };
     format!(
@@ -108,14 +141,12 @@ pub async fn migrate(
     settings: &Database,
     schema: &'static str,
 ) -> Result<(), MigrateFailure> {
-    let mut options = owner_options(settings)?;
-    // A migration may take longer than a request's statement.
-    options = options.options([
-        ("statement_timeout", "0"),
-        // "schema exists already, skipping" is not news.
-        ("client_min_messages", "warning"),
-    ]);
-    let mut connection = options.connect().await.map_err(SchemaError::from)?;
+    let options = owner_options(settings)?.options(OWNER_SESSION);
+    let key = owner_key(settings);
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(|error| SchemaError::of_connecting(error, key, &options))?;
     run(migrator, &mut connection, schema).await?;
     connection.close().await.map_err(SchemaError::from)?;
     Ok(())
@@ -290,16 +321,28 @@ async fn ensure_bound(db: &mut PgConnection, schema: &'static str) -> Result<(),
     })
 }
 
-/// The reason behind a pool's timeout: the pool retries until its time is up and forgets why.
+/// The reason behind a pool's timeout: the pool retries until its time is up and forgets why. Of what
+/// cannot be reached, the address.
 pub async fn explain(error: SchemaError, settings: &Database) -> SchemaError {
-    let (SchemaError::Database(sqlx::Error::PoolTimedOut), Ok(options)) =
-        (&error, options(settings, "quartet-check"))
+    let (SchemaError::Database(_), Ok(options)) = (&error, options(settings, "quartet-check"))
     else {
         return error;
     };
-    let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
-    match tokio::time::timeout(timeout, options.connect()).await {
-        Ok(Err(cause)) => cause.into(),
-        _ => error,
-    }
+    let key = "database.url";
+    let cause = match error {
+        SchemaError::Database(sqlx::Error::PoolTimedOut) => {
+            let timeout = Duration::from_secs(settings.acquire_timeout_seconds);
+            match tokio::time::timeout(timeout, options.connect()).await {
+                Ok(Err(cause)) => cause,
+                Ok(Ok(_)) => sqlx::Error::PoolTimedOut,
+                Err(_) => {
+                    let reason = format!("not connected after {} s", timeout.as_secs());
+                    return SchemaError::unreachable(key, &options, reason);
+                }
+            }
+        }
+        SchemaError::Database(cause) => cause,
+        other => return other,
+    };
+    SchemaError::of_connecting(cause, key, &options)
 }

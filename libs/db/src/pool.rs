@@ -16,6 +16,14 @@ use crate::connections::application_name;
 /// Postgres fails at most the requests of this interval.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
+/// What `migrate` sets in its sessions.
+pub(crate) const OWNER_SESSION: [(&str, &str); 2] = [
+    // A migration may take longer than a request's statement.
+    ("statement_timeout", "0"),
+    // "schema exists already, skipping" is no news.
+    ("client_min_messages", "warning"),
+];
+
 /// Connection options of the role that serves requests, with the configured timeouts.
 ///
 /// # Errors
@@ -40,6 +48,14 @@ pub fn check(settings: &Database) -> Result<(), ConfigError> {
         optional("database.migrate_url", &settings.migrate_url),
         optional("database.read_url", &settings.read_url),
     ])
+}
+
+/// The setting that names the role of `migrate`.
+pub(crate) fn owner_key(settings: &Database) -> &'static str {
+    if settings.migrate_url.expose_secret().is_empty() {
+        return "database.url";
+    }
+    "database.migrate_url"
 }
 
 /// The same of the role that owns the schema.
@@ -100,7 +116,7 @@ fn named_options(
 /// # Errors
 /// When the URL is not valid.
 pub fn owner_pool(settings: &Database) -> Result<PgPool, ConfigError> {
-    let options = owner_options(settings)?.options([("statement_timeout", "0")]);
+    let options = owner_options(settings)?.options(OWNER_SESSION);
     Ok(PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))

@@ -62,7 +62,9 @@ impl Failed {
     }
 
     fn waiting(what: &str) -> Self {
-        Self(format!("{what} does not exist: the publisher creates it"))
+        let what_next =
+            "core creates it when it starts with events.nats_url, and its log says why not";
+        Self(format!("{what} does not exist; {what_next}"))
     }
 }
 
@@ -112,11 +114,19 @@ impl Nats {
         let connecting = options.connect(self.server.as_str());
         let client = tokio::time::timeout(timeout, connecting)
             .await
-            .map_err(|_| Failed::new(&io::Error::from(io::ErrorKind::TimedOut)))?
-            .map_err(|error| Failed::new(&error))?;
+            .map_err(|_| self.unreachable(&io::Error::from(io::ErrorKind::TimedOut)))?
+            .map_err(|error| self.unreachable(&error))?;
         let mut context = jetstream::new(client);
         context.set_timeout(timeout);
         Ok(context)
+    }
+
+    /// The address is without the login.
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failed {
+        let (server, cause) = (&self.server, causes(error));
+        Failed(format!(
+            "no connection to {server} (events.nats_url): {cause}"
+        ))
     }
 }
 
@@ -191,7 +201,7 @@ pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsum
         let missing =
             matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.code() == 404);
         if missing {
-            Failed::waiting(STREAM)
+            Failed::waiting(&format!("the stream {STREAM}"))
         } else {
             Failed::new(&error)
         }
@@ -199,7 +209,11 @@ pub(crate) async fn consumer(context: &Context, name: &str) -> Result<PullConsum
     match stream.consumer_info(name).await {
         Ok(info) if delivers(&info.config) => {}
         Ok(_) => return Err(Failed(format!("the consumer {name} has other settings"))),
-        Err(error) if is_missing(&error.kind()) => return Err(Failed::waiting(name)),
+        Err(error) if is_missing(&error.kind()) => {
+            return Err(Failed::waiting(&format!(
+                "the consumer `{name}` of {STREAM}"
+            )));
+        }
         Err(error) => return Err(Failed::new(&error)),
     }
     let consumer = stream.get_consumer(name).await;

@@ -2,6 +2,7 @@
 
 use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quartet_common::{
     cli::{OpenapiVersion, catch_hangup, exit, healthcheck, print},
@@ -42,7 +43,7 @@ struct Arguments<C: Subcommand> {
 enum Command<C: Subcommand> {
     /// Serve requests until SIGTERM.
     Serve(Waiting),
-    /// Work on durable jobs and deliver events until SIGTERM. Serves only probes and metrics.
+    /// Work on durable jobs and events until SIGTERM. Serves only probes and metrics.
     Worker(Waiting),
     /// Validate the configuration; report every error with line and column.
     Check,
@@ -222,7 +223,7 @@ fn serve<S: Service>(
         let address = base.server.listen;
         let bind = async || {
             let bound = TcpListener::bind(address).await;
-            bound.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
+            bound.with_context(|| format!("cannot listen on {address} (server.listen)"))
         };
         // An address in use is reported at once. While the schema is awaited, clients must be refused
         // rather than kept waiting.
@@ -316,7 +317,11 @@ async fn await_schema<S: Service>(
         };
         let passes = matches!(
             error.downcast_ref(),
-            Some(SchemaError::Database(_) | SchemaError::Behind { .. })
+            Some(
+                SchemaError::Database(_)
+                    | SchemaError::Unreachable { .. }
+                    | SchemaError::Behind { .. }
+            )
         );
         let late = tokio::time::Instant::now() >= deadline;
         if !passes || late {

@@ -6,9 +6,9 @@
 use std::{fmt, fmt::Write as _, str::FromStr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use quartet_common::{cli::print, clock::Clock, config::Database};
-use quartet_db::{Rounds, rounds};
+use quartet_db::{Rounds, ensure_current, explain, rounds};
 use quartet_events::dead_letters::{DeadLetters, PUBLISHED, Place, RECEIVED};
 use quartet_worker::dead_letters as jobs;
 use serde_json::{Value, json};
@@ -29,9 +29,10 @@ pub(crate) enum Command {
         limit: i64,
     },
     /// Try dead letters again, with all their attempts.
+    #[command(group = ArgGroup::new("which").args(["ids", "all"]).required(true))]
     Retry {
         /// What `list` prints as `id`. At most 1000.
-        #[arg(required_unless_present = "all", conflicts_with = "all", num_args = 1..=1000)]
+        #[arg(num_args = 1..=1000)]
         ids: Vec<Id>,
         /// Every dead letter of the service.
         #[arg(long)]
@@ -91,6 +92,10 @@ pub(crate) fn run<S: Service>(settings: &Database, command: Command) -> anyhow::
         .build()?
         .block_on(async {
             let db = quartet_db::pool(settings, &format!("quartet-{}-dead-letters", S::NAME))?;
+            // Without it, a schema that is not migrated would be a missing table.
+            if let Err(error) = ensure_current(S::MIGRATOR, &db, S::NAME).await {
+                return Err(explain(error, settings).await.into());
+            }
             match command {
                 Command::List { limit } => list::<S>(&db, limit).await,
                 Command::Retry { ids, .. } => retry::<S>(&db, &ids).await,
@@ -160,9 +165,18 @@ async fn retry<S: Service>(db: &PgPool, ids: &[Id]) -> anyhow::Result<()> {
     for letters in events::<S>() {
         retried += rounds!(rounds, |db, limit| letters.retry(db, places, now, limit));
     }
-    eprintln!("{retried} dead letters are tried again");
+    let letters = if retried == 1 {
+        "dead letter is"
+    } else {
+        "dead letters are"
+    };
+    eprintln!("{retried} {letters} tried again");
     let named = u64::try_from(ids.len())?;
-    anyhow::ensure!(retried >= named, "{} are not dead letters", named - retried);
+    anyhow::ensure!(
+        retried >= named,
+        "{} of these ids name no dead letter",
+        named - retried
+    );
     Ok(())
 }
 

@@ -134,9 +134,13 @@ impl Builder {
 
 fn base(url: &str) -> Result<String, Error> {
     let wrong = |why: &str| Error::Setup(format!("`{url}` is not a valid URL of a gateway: {why}"));
-    let parsed = url::Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
+    let scheme = "it must start with http:// or https://";
+    let parsed = url::Url::parse(url).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => wrong(scheme),
+        other => wrong(&other.to_string()),
+    })?;
     if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
-        return Err(wrong("it must start with http:// or https://"));
+        return Err(wrong(scheme));
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(Error::Setup("the URL must not contain a password".into()));
@@ -166,6 +170,13 @@ mod tests {
             "http://a/#b",
         ] {
             assert!(base(wrong).is_err(), "{wrong}");
+        }
+        for text in ["gateway", "gateway:8080", "ftp://gateway"] {
+            let error = base(text).unwrap_err().to_string();
+            assert!(
+                error.ends_with("it must start with http:// or https://"),
+                "{error}"
+            );
         }
         let error = Quartet::new("http://ada:tangerine@localhost").unwrap_err();
         assert!(!error.to_string().contains("tangerine"), "{error}");

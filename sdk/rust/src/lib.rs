@@ -30,6 +30,10 @@
 //! - **Lists** are streams that fetch page after page.
 //! - **Everything else** of the OpenAPI document is in [`Quartet::api`].
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod account;
 mod assets;
 mod client;

@@ -1,5 +1,6 @@
 //! The subcommands of this service beside the shared ones.
 
+use chrono::SecondsFormat;
 use clap::Subcommand;
 
 use crate::{config::SigningAlgorithm, domain::Context};
@@ -41,7 +42,7 @@ async fn rotate_keys(
         anyhow::bail!("{other} is not one of keys.algorithms");
     }
     for key in ctx.keys.rotate(&ctx.db, algorithm, now).await? {
-        let at = key.activates_at.to_rfc3339();
+        let at = key.activates_at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let (kid, algorithm) = (key.kid, key.algorithm);
         eprintln!("signing key {kid} ({algorithm}) becomes active at {at}");
     }

@@ -55,7 +55,7 @@ pub fn serve(sources: Sources) -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
-    let admin = listener::bind(config.model.server.admin_listen)?;
+    let admin = listener::bind(config.model.server.admin_listen, "server.admin_listen")?;
     let (state, jobs) = state::State::new(config, texts, sources, telemetry.level())?;
     let result = edge::server::run(&state, admin, jobs);
     if result.is_ok() {

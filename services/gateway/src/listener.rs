@@ -15,8 +15,8 @@ const SITE_FACTOR: usize = 16;
 
 /// # Errors
 /// When the address cannot be bound, for example because it is in use.
-pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+pub(crate) fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("cannot listen on {address} ({setting})"))
 }
 
 /// The address under which this process reaches its own listener.

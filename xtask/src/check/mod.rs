@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what can be decided without running tests, the fastest parts first.
 
+mod alerts;
 mod dependencies;
 mod words;
 
@@ -26,6 +27,8 @@ enum CheckPart {
     Workflows,
     /// Words that docs/glossary.md has retired
     Words,
+    /// The alert rules and their tests, if promtool is installed
+    Alerts,
     /// rustfmt
     Format,
     /// Dependencies that nothing uses
@@ -38,9 +41,10 @@ enum CheckPart {
     Generated,
 }
 
-const DEFAULT: [CheckPart; 7] = [
+const DEFAULT: [CheckPart; 8] = [
     CheckPart::Workflows,
     CheckPart::Words,
+    CheckPart::Alerts,
     CheckPart::Format,
     CheckPart::Dependencies,
     CheckPart::Lints,
@@ -67,6 +71,7 @@ impl CheckPart {
         match self {
             Self::Workflows => suites::check(WORKFLOWS, signals),
             Self::Words => words::check(&root),
+            Self::Alerts => alerts::check(&root, signals),
             Self::Format => succeed(cargo(["fmt", "--all", "--check"]), signals),
             Self::Dependencies => dependencies::check(&root, signals),
             Self::Lints => {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use quartet_devstack::stack::Stack;
 
-/// The URL and three things to try.
+/// The URL and three things to try. The account is that of the tour in the README, which may be next.
 pub(crate) fn print(stack: &Stack, took: Duration) {
     let url = stack.public_url();
     let logs = stack.root.join("logs");
@@ -12,9 +12,9 @@ Quartet is ready after {:.1} s: {url}
 
 1. Sign up and log in:
    curl -s -w '\n' {url}/v1/core/users -H 'content-type: application/json' \
-     -d '{{"email": "ada@example.org", "password": "a good long password"}}'
+     -d '{{"email": "ada@example.org", "password": "tangerine-violin-moss"}}'
    TOKEN=$(curl -s {url}/v1/core/sessions -H 'content-type: application/json' \
-     -d '{{"email": "ada@example.org", "password": "a good long password"}}' \
+     -d '{{"email": "ada@example.org", "password": "tangerine-violin-moss"}}' \
      | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
 
 2. Shorten a link and follow it:

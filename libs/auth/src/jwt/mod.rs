@@ -83,7 +83,7 @@ impl JwtVerifier {
         match (&settings.jwks_url, &settings.hs256_secret) {
             (Some(_), Some(_)) => Err(ConfigError::invalid(
                 "jwt.hs256_secret",
-                "must not be set together with jwt.jwks_url",
+                "must not be set together with jwt.jwks_url; empty one of them",
             )),
             (None, None) => Err(ConfigError::invalid(
                 "jwt.jwks_url",

@@ -18,7 +18,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
-use quartet_common::clock::Clock;
+use quartet_common::{causes, clock::Clock};
 use tokio::sync::watch;
 use url::Url;
 
@@ -134,8 +134,8 @@ impl RemoteKeySet {
     ) {
         let outcome = self.fetch().await.map(|keys| install(&keys));
         if let Err(error) = &outcome {
-            let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "fetching the signing keys failed");
+            // The causes name the URL.
+            tracing::warn!(error = causes(error), "fetching the signing keys failed");
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last = Some((self.clock.now(), outcome.clone()));

@@ -16,8 +16,13 @@ pub enum ConfigError {
     },
     #[error("{origin}: {message}")]
     Syntax { origin: String, message: String },
-    #[error("{origin}: unknown setting `{key}`")]
-    Unknown { origin: String, key: String },
+    #[error("{origin}: unknown setting `{key}`{}", guess(.similar.as_deref()))]
+    Unknown {
+        origin: String,
+        key: String,
+        /// What was probably meant.
+        similar: Option<String>,
+    },
     #[error("setting `{key}` ({origin}): {message}")]
     Invalid {
         key: String,
@@ -55,6 +60,10 @@ impl ConfigError {
             one => vec![one],
         }
     }
+}
+
+fn guess(similar: Option<&str>) -> String {
+    similar.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// Whether all rules hold.

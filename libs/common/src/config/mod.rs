@@ -194,7 +194,7 @@ mod tests {
             (
                 "QUARTET_LIMT",
                 "s3cret",
-                "environment: unknown setting `QUARTET_LIMT`",
+                "environment: unknown setting `QUARTET_LIMT`; did you mean `QUARTET_LIMIT`?",
             ),
             (
                 "QUARTET_LIMIT",
@@ -224,7 +224,7 @@ mod tests {
             ),
             (
                 "[part]\n  kay = 1\n",
-                "FILE:2:3: unknown setting `part.kay`",
+                "FILE:2:3: unknown setting `part.kay`; did you mean `part.key`?",
             ),
             (
                 "names = [\n \"a\",\n 1]\n",
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "FILE:1:1: unknown setting `limt`",
-                "FILE:5:1: unknown setting `part.kay`",
+                "FILE:1:1: unknown setting `limt`; did you mean `limit`?",
+                "FILE:5:1: unknown setting `part.kay`; did you mean `part.key`?",
                 "environment: unknown setting `QUARTET_PRT`",
                 "setting `limit` (FILE:2:1): must be an integer from 0 to 255",
                 "setting `names[0]` (FILE:3:10): must be a string",

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::{
     error::ConfigError,
+    key::similar,
     layers::{Layers, Unmerged},
     source::steps,
 };
@@ -98,6 +99,7 @@ impl Layers<'_> {
             Unmerged::Unknown { origin, key } => ConfigError::Unknown {
                 origin: origin.clone(),
                 key: key.clone(),
+                similar: similar(key, &self.defaults),
             },
             Unmerged::Invalid { key, message } => self.invalid(key, message.clone()),
         }

@@ -109,6 +109,10 @@ async fn a_direct_connection_is_refused_by_the_pooler() {
     let pool = db::pool(&settings, "test").unwrap();
     let refused = db::ping(pool.clone()).await;
     assert!(refused.is_err(), "unsupported startup parameter");
+    let steps = super::db::migrator(&["CREATE TABLE core.a (n int)"]);
+    let checked = db::ensure_current(&steps, &pool, SCHEMA).await;
+    let message = checked.unwrap_err().to_string();
+    assert!(message.contains("set database.pooled"), "{message}");
     db::ping(world.pool.clone()).await.unwrap();
 }
 

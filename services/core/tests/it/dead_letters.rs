@@ -54,3 +54,28 @@ async fn an_operator_lists_dead_letters_and_has_them_tried_again() {
         assert!(!command.run(arguments).status.success(), "{arguments:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_the_schema_or_without_an_answer_is_named() {
+    let run = |url: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quartet-core"));
+        command.args(["dead-letters", "list"]).env_clear();
+        command.env("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1");
+        let output = command.env("DATABASE_URL", url).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // Nothing listens on port 1.
+    assert_eq!(
+        run("postgres://user:secret@127.0.0.1:1/nothing"),
+        "quartet-core: the database does not respond at 127.0.0.1:1 (database.url): \
+         Connection refused (os error 111)\n"
+    );
+    let message = run("postgres://user:secret@nothing.invalid/nothing");
+    let named =
+        "quartet-core: the database does not respond at nothing.invalid:5432 (database.url): ";
+    assert!(message.starts_with(named), "{message}");
+    let empty = TestDatabase::empty("core").await;
+    let message = run(&empty.url());
+    assert!(message.contains("run `quartet-core migrate`"), "{message}");
+}

@@ -53,7 +53,7 @@ fn a_failed_start_prints_a_line_for_each_cause() {
                 ("QUARTET_DATABASE_URL", UNREACHABLE),
                 ("QUARTET_DATABASE_ACQUIRE_TIMEOUT_SECONDS", "1"),
             ],
-            "quartet-core: the database does not respond: error communicating with database: \
+            "quartet-core: the database does not respond at 127.0.0.1:1 (database.url): \
              Connection refused (os error 111)\n",
         ),
     ];
@@ -224,7 +224,8 @@ async fn serve_waits_for_a_database_that_is_not_migrated_yet() {
     let taken = waiting.output().unwrap();
     assert_eq!(taken.status.code(), Some(1));
     let stderr = String::from_utf8(taken.stderr).unwrap();
-    assert!(stderr.contains("cannot listen on"), "{stderr}");
+    let expected = format!("cannot listen on {address} (server.listen)");
+    assert!(stderr.contains(&expected), "{stderr}");
     drop(port);
     let mut serving = Started::starting(&mut waiting);
     serving.find("waiting for the database");

@@ -58,7 +58,7 @@ pub(crate) fn run(state: &Arc<State>, admin: TcpListener, jobs: Runner) -> anyho
     let settings = state.snapshot().config.model.server.clone();
     // pingora retries for half a minute and then panics in a thread; this fails at once.
     for listen in &settings.listen {
-        drop(listener::bind(listen.address())?);
+        drop(listener::bind(listen.address(), "server.listen")?);
     }
     let threads = settings.worker_threads();
     let conf = ServerConf {

@@ -14,7 +14,9 @@ use quartet_testing::Issuer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Gateway, client, echo, free_address, problem, route, serve, upstream};
+use crate::support::{
+    Gateway, client, echo, eventually, free_address, problem, route, serve, upstream,
+};
 
 async fn settings(issuer: &Issuer) -> String {
     let jwks = issuer.serve().await;
@@ -140,6 +142,14 @@ async fn unknown_keys_return_503_not_401() {
     let response = call(&gateway, "/required", Some(&token)).await;
     assert!(response.headers().contains_key("retry-after"));
     problem(response, 503, "unavailable").await;
+    let line = eventually("the log names the URL and the cause", || async {
+        let mut lines = gateway.lines().into_iter();
+        lines.find(|line| line["msg"] == "fetching the signing keys failed")
+    })
+    .await;
+    let error = line["error"].as_str().unwrap();
+    let named = error.contains("/jwks.json") && error.contains("Connection refused");
+    assert!(named, "{error}");
     assert_eq!(call(&gateway, "/public", Some(&token)).await.status(), 200);
     let ready = gateway.admin("/ready").await;
     assert_eq!(ready.status(), 200, "public routes need no keys");

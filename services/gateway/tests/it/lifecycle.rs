@@ -49,7 +49,7 @@ fn errors_have_line_and_column() {
         ),
         (
             "[server]\n\n  lisen = 1\n",
-            "FILE:3:3: unknown setting `server.lisen`",
+            "FILE:3:3: unknown setting `server.lisen`; did you mean `server.listen`?",
         ),
         (
             "[routes.core]\nupstream = \"cor\"\n",
@@ -248,7 +248,7 @@ fn port_in_use_fails_at_once() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.contains(&format!("cannot listen on {address}")),
+        stderr.contains(&format!("cannot listen on {address} (server.listen)")),
         "{stderr}"
     );
 }

@@ -39,7 +39,7 @@ async fn received_events_that_have_failed_are_listed_and_tried_again() {
         (3, "there are more: see --limit\n")
     );
     let (_, err) = command.succeed(&["retry", "received/2"]);
-    assert_eq!(err, "1 dead letters are tried again\n");
+    assert_eq!(err, "1 dead letter is tried again\n");
     let again = command.run(&["retry", "received/2"]);
     assert!(!again.status.success(), "it is no longer a dead letter");
     // It publishes none.

@@ -1,7 +1,7 @@
 //! Target URLs: where links redirect to.
 
 use quartet_common::problem::Rule;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use super::domains::Domains;
 
@@ -55,7 +55,11 @@ impl Target {
             return Err(Rule::new("invalid_characters", detail));
         }
         let url = Url::parse(text).map_err(|error| {
-            Rule::new("invalid_url", format!("must be an absolute URL: {error}"))
+            let rule = "must be an absolute URL such as https://example.com";
+            match error {
+                ParseError::RelativeUrlWithoutBase => Rule::new("invalid_url", rule),
+                other => Rule::new("invalid_url", format!("{rule}: {other}")),
+            }
         })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Rule::new(
@@ -148,6 +152,14 @@ mod tests {
             parse("http://example.com/?redirect=https://go.example.com/"),
             "http://example.com/?redirect=https://go.example.com/"
         );
+    }
+
+    #[test]
+    fn a_url_without_a_scheme_gets_the_rule_alone() {
+        let detail = |text: &str| Target::parse(text, &own()).unwrap_err().detail;
+        let rule = "must be an absolute URL such as https://example.com";
+        assert_eq!(detail("nonsense"), rule);
+        assert_eq!(detail("https://"), format!("{rule}: empty host"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Claims {
 
 /// Whether every server reads the same from a header with this value. One would drop control
 /// characters, cut spaces at the ends, or read other than ASCII in another way, and the request would
-/// be that of nobody, or of somebody else.
+/// have no user, or another one.
 fn is_name(text: &str) -> bool {
     let is_visible = |byte: u8| (b' '..=b'~').contains(&byte);
     !text.is_empty() && text.trim_ascii() == text && text.bytes().all(is_visible)

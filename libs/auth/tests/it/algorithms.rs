@@ -141,7 +141,7 @@ async fn a_key_verifies_no_algorithm_but_its_own() {
     }
 }
 
-/// Whoever ignores such an extension reads another token than the one that was signed.
+/// A verifier that ignores such an extension reads another token than the one that was signed.
 #[tokio::test]
 async fn critical_extensions_are_refused() {
     let clock = clock();

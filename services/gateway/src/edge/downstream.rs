@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
-use pingora::{
-    http::ResponseHeader, protocols::http::ServerSession as HttpSession, proxy::Session,
-};
+use pingora::{http::ResponseHeader, protocols::http::ServerSession, proxy::Session};
 use quartet_common::problem::Problem;
 
 use super::{ctx::Ctx, reply, request_head::check_method};
@@ -33,7 +31,7 @@ pub(super) fn prepare(session: &mut Session, ctx: &Ctx) {
         // These clients know no interim responses: the first one would be the only one (RFC 9110, 15.2
         // and 10.1.1).
         session.req_header_mut().remove_header(&header::EXPECT);
-        if let HttpSession::H1(session) = session.as_downstream_mut() {
+        if let ServerSession::H1(session) = session.as_downstream_mut() {
             session.set_ignore_info_resp(true);
         }
     }

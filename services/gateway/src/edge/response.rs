@@ -29,8 +29,8 @@ pub(super) fn head_received(
     Ok(())
 }
 
-/// The rules of the direct path. pingora takes the last coding for the only one, passes lengths on that it
-/// has read as one, and leaves them in responses that have no body.
+/// The rules of the direct path. pingora takes the last coding for the only one, passes on a list of
+/// lengths as it is, and leaves both in responses that have no body.
 fn check(response: &ResponseHeader, to_head: bool, ctx: &mut Ctx) -> Result<(), RefusalReason> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !ctx.upgrade {
         return Err("the upstream switched protocols without being asked");

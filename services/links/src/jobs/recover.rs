@@ -24,7 +24,7 @@ pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
         // A log that cannot be recovered must not block the others.
         if let Err(error) = recover(&ctx, &directory).await {
             let path = directory.path().display().to_string();
-            outcome = Err(error.context(path));
+            outcome = outcome.and(Err(error.context(path)));
         }
     }
     outcome

@@ -1,10 +1,11 @@
 //! Completes the OpenAPI documents that the services describe with utoipa.
 //!
-//! An operation declares its parameters, its bodies, its successful responses and, in [`quartet_common::openapi::CODES`], the
-//! problems that are its own. Everything else follows from these and is added by [`finish`].
+//! An operation declares its parameters, its bodies, its successful responses and, in
+//! [`quartet_common::openapi::CODES`], the problems that are its own. Everything else follows from
+//! these and is added by [`finish`].
 //!
 //! Used by `quartet-documents` at build time, and by the gateway for its own operations. What a
-//! service needs while it runs is in `quartet_openapi`.
+//! service needs while it runs is in [`quartet_common::openapi`].
 
 mod examples;
 pub mod headers;

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use quartet_common::config::{
-    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, within,
+    ConfigError, Database, Jwt, Server, Telemetry, Worker, all, empty_as_none, http, within,
 };
 use quartet_events::{Delivery, Endpoint, nats, signer};
 use quartet_service::Settings;
@@ -340,6 +340,12 @@ impl Events {
             ("media", "events_media", &self.media_url),
             ("links", "events_links", &self.links_url),
         ];
+        for (key, url) in [
+            ("events.media_url", &self.media_url),
+            ("events.links_url", &self.links_url),
+        ] {
+            url.as_ref().map_or(Ok(()), |url| http(key, url))?;
+        }
         let endpoint = |(name, job, url): (_, _, &Option<Url>)| {
             let url = url.clone()?;
             Some(Endpoint { name, job, url })

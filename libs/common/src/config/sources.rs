@@ -28,7 +28,7 @@ pub struct ConfigTexts {
 
 impl fmt::Debug for ConfigTexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Texts").finish_non_exhaustive()
+        f.debug_struct("ConfigTexts").finish_non_exhaustive()
     }
 }
 

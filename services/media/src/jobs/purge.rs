@@ -22,10 +22,10 @@ impl Task for Purge {
     }
 }
 
-/// Deletes expired idempotency keys and old events, in bounded batches.
+/// Deletes expired idempotency keys and old events in bounded batches until one is not full.
 async fn run(state: &AppState) -> anyhow::Result<()> {
-    let (ctx, stopping) = (&state.ctx, state.base.stopping());
+    let ctx = &state.ctx;
     let full = u64::try_from(BATCH).unwrap_or(u64::MAX);
-    while idempotency::purge(&ctx.db, &ctx.clock, BATCH).await? >= full && !stopping() {}
+    while idempotency::purge(&ctx.db, &ctx.clock, BATCH).await? >= full {}
     Ok(state.inbox.purge().await?)
 }

@@ -18,7 +18,8 @@ const SECTIONS: [&str; 9] = [
 ];
 
 /// Merges paths, tags and components. Equal components are shared; components that differ, by
-/// themselves or in what they refer to, get the name of the service as a prefix. If two documents have a path, the first one keeps it.
+/// themselves or in what they refer to, get the name of the service as a prefix. If two documents
+/// have a path, the first one keeps it.
 pub(crate) fn merge(documents: &[(&str, &Value)]) -> Value {
     let mut components: Map<String, Value> = Map::new();
     let mut paths = Map::new();

@@ -30,7 +30,7 @@ pub(crate) fn output(directory: &Path, words: &[&str]) -> anyhow::Result<String>
 pub(crate) fn commit(directory: &Path, name: &str) -> anyhow::Result<String> {
     let revision = format!("{name}^{{commit}}");
     let words = ["rev-parse", "--verify", "--end-of-options", &revision];
-    output(directory, &words).with_context(|| format!("`{name}` is no commit here"))
+    output(directory, &words).with_context(|| format!("`{name}` is not a commit here"))
 }
 
 /// The last release of a service before the current commit: its tag `SERVICE-vX.Y.Z`.

@@ -46,7 +46,7 @@ enum Command {
     E2e(test::EndToEndArgs),
     /// Write the generated files, or fail if one is stale
     Gen(generate::Args),
-    /// Check formatting, lints, specifications, workflows and generated files
+    /// Check workflows, words, formatting, dependencies, lints, specifications and generated files
     Check(check::Args),
     /// Run the benchmarks with optimized binaries
     Bench(bench::Args),

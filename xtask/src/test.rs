@@ -159,7 +159,7 @@ fn selects_packages(arguments: &[String]) -> bool {
 /// The manifests of libraries with examples in their documentation.
 fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
     let mut search = Command::new("git");
-    // Without the index, so that it also works in a tree that is no repository.
+    // Without the index, so that it also works in a tree that is not a repository.
     search.args(["grep", "--no-index", "-E", FENCE, "--"]);
     search.args(["libs/*.rs", "sdk/*.rs", "services/*.rs"]);
     let found = search.current_dir(root).output()?;

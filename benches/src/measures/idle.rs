@@ -18,7 +18,7 @@ use crate::usage::Usage;
 
 /// Of each kind, if this process may open as many.
 const CONNECTIONS: u64 = 10_000;
-/// Files of this process that are no connections.
+/// Files of this process that are not connections.
 const OTHER_FILES: u64 = 200;
 /// The goal for that many `WebSockets`.
 const GOAL_MB: f64 = 150.0;

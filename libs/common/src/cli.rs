@@ -42,7 +42,7 @@ pub fn exit(name: &str, result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Writes the output of a command to stdout. A reader that has read enough (`| head`) is no error.
+/// Writes the output of a command to stdout. A reader that has read enough (`| head`) is not an error.
 ///
 /// # Errors
 /// When stdout cannot be written.

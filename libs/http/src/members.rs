@@ -5,9 +5,9 @@
 //! again, until it can be read or [`MAX_ERRORS`] are found. What comes out then holds stand-ins: rules may
 //! look at it, so that their violations are reported as well, but [`Unchecked::check`] never hands it on.
 //!
-//! Two things remain hidden behind an error: the members of an object that is no object, and those behind
-//! a member whose type accepts no stand-in. They are reported once that error is gone. Of repeated
-//! members, the first is reported: a tree holds one of each.
+//! Two things remain hidden behind an error: the members of a value that should be an object and is
+//! not, and those behind a member whose type accepts no stand-in. They are reported once that error is
+//! gone. Of repeated members, the first is reported: a tree holds one of each.
 
 use quartet_common::{
     checks::Violation,

@@ -104,7 +104,7 @@ pub fn check_filter(filter: &str) -> Result<(), ConfigError> {
     parse(filter).map(drop)
 }
 
-/// A bare word that is no level would be read as a target at level `trace`, which turns everything
+/// A bare word that is not a level would be read as a target at level `trace`, which turns everything
 /// else off: a misspelled level must not silence the log.
 fn parse(filter: &str) -> Result<EnvFilter, ConfigError> {
     // The empty word parses as `error`.

@@ -119,7 +119,7 @@ impl Contract {
             return if fits {
                 Ok(())
             } else {
-                Err("no operation is described, and this is no problem".into())
+                Err("no operation is described, and this is not a problem".into())
             };
         };
         let id = &operation.id;

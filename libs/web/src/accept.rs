@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 2048;
 /// Alternatives that are looked at.
 const MAX_ITEMS: usize = 64;
 
-/// Whether the client prefers a page to a problem. One that accepts anything is no browser.
+/// Whether the client prefers a page to a problem. One that accepts anything is not a browser.
 pub fn wants_html(headers: &HeaderMap) -> bool {
     let accepted = weighted(headers, &header::ACCEPT);
     let weight = |kinds: &[&str]| {

@@ -184,5 +184,5 @@ fn changes_on_the_other_branch_do_not_count() {
 fn an_unknown_commit_is_reported() {
     let repository = Repository::new("missing");
     let error = since_commit(&repository.0, "core-v9.9.9").unwrap_err();
-    assert!(format!("{error:#}").contains("`core-v9.9.9` is no commit here"));
+    assert!(format!("{error:#}").contains("`core-v9.9.9` is not a commit here"));
 }

@@ -50,7 +50,7 @@ impl<'a> Harness<'a> {
     /// The tests of the last release, with the binaries of a step.
     pub(super) fn tests(&self, step: Step) -> anyhow::Result<Command> {
         // The tests check responses of today's service against its document of today, so that
-        // additions to a response are no breach.
+        // additions to a response are not a breach.
         let documents = (step == Step::Binary).then(workspace::root);
         let previous = &self.built.previous;
         previous.describe(self.service, documents.as_deref())?;

@@ -48,7 +48,7 @@ fn plain_version(text: &str) -> anyhow::Result<Version> {
     let version = text.parse::<Version>().ok();
     version
         .filter(|version| version.pre.is_empty() && version.build.is_empty())
-        .with_context(|| format!("`{text}` is no version such as 0.2.0"))
+        .with_context(|| format!("`{text}` is not a version such as 0.2.0"))
 }
 
 struct Release {

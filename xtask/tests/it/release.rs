@@ -73,7 +73,7 @@ fn an_impossible_release_is_rejected_and_nothing_is_written() {
     for (words, code, message) in [
         (&["core", "0.1.9"][..], 1, "0.1.9 is not later"),
         (&["core", "0.3.0"], 1, "[Unreleased] is empty"),
-        (&["core", "0.3"], 2, "`0.3` is no version"),
+        (&["core", "0.3"], 2, "`0.3` is not a version"),
         (&["corr", "0.3.0"], 2, "'corr'"),
         (&["core"], 2, "<VERSION>"),
     ] {

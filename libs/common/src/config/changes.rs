@@ -22,12 +22,12 @@ impl Settings {
         Self { table, passed_over }
     }
 
-    /// The variables of Kubernetes services that look like settings and are none.
+    /// The variables of Kubernetes services that look like settings and are not.
     pub fn passed_over(&self) -> &[String] {
         &self.passed_over
     }
 
-    /// The text of a setting; `None` if it is no text. It may be a secret.
+    /// The text of a setting; `None` if it is not text. It may be a secret.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.value(key)?.as_str()
     }

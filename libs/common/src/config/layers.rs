@@ -1,7 +1,7 @@
 //! Merges the layers, and remembers where each value comes from.
 //!
-//! A key that does not exist and a variable that is no value of its key are noted and left aside, so that
-//! they are reported together with what [`Layers::read`] finds.
+//! A key that does not exist and a variable whose text is not a value of its key are noted and left
+//! aside, so that they are reported together with what [`Layers::read`] finds.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ pub struct Layers<'f> {
     file: Option<(&'f Path, &'f str)>,
     /// The variable that set a key.
     variables: BTreeMap<String, String>,
-    /// Variables of Kubernetes, which are no settings.
+    /// Variables of Kubernetes, which are not settings.
     passed_over: Vec<String>,
     /// What stands in for a value that does not fit its type.
     pub(super) defaults: Table,
@@ -74,7 +74,7 @@ pub struct Layers<'f> {
     pub(super) unmerged: Vec<Unmerged>,
 }
 
-/// A key that does not exist, or a variable whose text is no value of its key.
+/// A key that does not exist, or a variable whose text is not a value of its key.
 #[derive(Debug)]
 pub(super) enum Unmerged {
     Unknown { origin: String, key: String },
@@ -280,7 +280,7 @@ impl Unmerged {
 /// The text of a file; `variable` is the one that names it, if any.
 ///
 /// # Errors
-/// [`ConfigError::Read`], also for what is no file or too large: a pipe may never end, and a device
+/// [`ConfigError::Read`], also for what is not a file or is too large: a pipe may never end, and a device
 /// fills the memory.
 pub fn read(path: &Path, variable: Option<&str>) -> Result<String, ConfigError> {
     let bounded = || {

@@ -3,7 +3,7 @@
 //! The defaults are commented TOML, and that text is also the reference: `--help` and
 //! `docs/config.md` are generated from it, and keys that it does not contain are refused. Key
 //! `a.b_c` is also the variable `QUARTET_A_B_C`; `QUARTET_A_B_C_FILE` names a file that contains the
-//! value. Variables that Kubernetes sets in every pod for its services are no settings ([`kubernetes`]).
+//! value. Variables that Kubernetes sets in every pod for its services are not settings ([`kubernetes`]).
 
 mod bounds;
 mod changes;

@@ -109,7 +109,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Outcome {
                         .collect(),
                 )
             }
-            Err(_) => Outcome::Away("the response is no receipt of events".to_owned()),
+            Err(_) => Outcome::Away("the response is not a receipt of events".to_owned()),
         };
     }
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();

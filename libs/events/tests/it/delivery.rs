@@ -116,7 +116,7 @@ async fn a_consumer_that_is_away_costs_no_tries_and_finds_everything() {
         }
         place.advance(HOUR);
     }
-    // Answers that are no receipts say nothing about events either.
+    // Responses that are not receipts say nothing about events either.
     consumer.answer(Some(StatusCode::OK));
     outbox.deliver_once().await.unwrap_err();
     assert_eq!(place.number("SELECT count(*) FROM outbox_retries").await, 0);

@@ -31,7 +31,7 @@ use std::{
 const PROBE: Duration = Duration::from_secs(1);
 /// The share of broken responses is counted over this time.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Fewer broken responses in a window are no pattern.
+/// Fewer broken responses in a window are not a pattern.
 const MIN_BROKEN: u32 = 5;
 
 /// The health of one replica.

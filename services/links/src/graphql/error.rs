@@ -95,7 +95,7 @@ pub(super) fn finish(errors: &mut Vec<ServerError>, max_errors: usize) {
     }
 }
 
-/// The rule in place of the words of a parser, for a value that is no time. async-graphql does not say
+/// The rule in place of the words of a parser, for a value that is not a time. async-graphql does not say
 /// which field has it, only its type and that of the input.
 fn rule_of_time(message: &str) -> Option<String> {
     let rest = message.strip_prefix("Failed to parse \"DateTime\": ")?;

@@ -44,7 +44,7 @@ struct HeadChange {
 }
 
 impl HeadEdits {
-    /// `status`: of the response; of no matter for a request.
+    /// `status`: of the response; irrelevant for a request.
     pub(super) fn new(status: StatusCode) -> Self {
         let (changes, values) = SPARE
             .try_with(Cell::take)
@@ -104,7 +104,7 @@ impl Drop for HeadEdits {
     }
 }
 
-/// Where a message ends is no matter of policy: such changes have no effect.
+/// Where a message ends is not a matter of policy: such changes have no effect.
 impl Head for HeadEdits {
     fn status(&self) -> StatusCode {
         self.status

@@ -161,7 +161,7 @@ pub(super) fn host() -> Vec<Row> {
             "GET /~/x HTTP/1.1\r\nhost: a:80:80\r\n\r\n",
         ),
         bad(
-            "`Host` with a port that is no number",
+            "`Host` with a port that is not a number",
             "GET /~/x HTTP/1.1\r\nhost: a:http\r\n\r\n",
         ),
         bad(

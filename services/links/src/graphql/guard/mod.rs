@@ -179,7 +179,8 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, DocumentErro
         }
     })?;
     let text = strings::rewrite(text).map_err(|InvalidEscape { at }| {
-        let message = "syntax error in the document: a string has an escape that is not a character";
+        let message =
+            "syntax error in the document: a string has an escape that is not a character";
         DocumentError {
             at: Some(at),
             ..DocumentError::new(&problems::GRAPHQL_PARSE_FAILED, message)

@@ -72,3 +72,8 @@ fn imports_point_downward() {
         ],
     );
 }
+
+#[test]
+fn statements_are_named() {
+    arrows::check_statements(env!("CARGO_MANIFEST_DIR"), "store");
+}

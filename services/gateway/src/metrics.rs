@@ -101,7 +101,7 @@ impl GatewayMetrics {
         );
         to.register(
             "gateway_upstream_retries",
-            "Requests retried on another replica",
+            "Attempts after the first one, on another replica or a new connection",
             self.retries.clone(),
         );
         to.register(

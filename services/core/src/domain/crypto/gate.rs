@@ -264,8 +264,7 @@ mod tests {
         let busy = entered(&mut enter(&gate, "victim", "elsewhere")).unwrap();
         let mut waiting = enter(&gate, "victim", "nat");
         assert!(entered(&mut waiting).is_none());
-        let neighbor =
-            entered(&mut enter(&gate, "neighbor", "nat")).expect("the network is free");
+        let neighbor = entered(&mut enter(&gate, "neighbor", "nat")).expect("the network is free");
         drop(busy);
         assert!(entered(&mut waiting).is_none(), "now the network is full");
         drop(neighbor);

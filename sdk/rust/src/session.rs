@@ -230,17 +230,22 @@ async fn renewed(
     sender: &Sender,
 ) -> Result<Session, TokenError> {
     let old = old.ok_or_else(|| io::Error::other("there is no session"))?;
-    if let Some(other) = newer(store, old)? {
-        return Ok(other);
-    }
-    match ask(&old.refresh_token, sender).await {
+    // Another process may have renewed it. The refresh token that is known here is used then, and
+    // using it again would end the session, even if the stored one has to be renewed, too.
+    let stored = newer(store, old)?;
+    let latest = match &stored {
+        Some(other) if other.is_fresh() => return Ok(other.clone()),
+        Some(other) => other,
+        None => old,
+    };
+    match ask(&latest.refresh_token, sender).await {
         Ok(session) => {
             store.save(&session)?;
             Ok(session)
         }
         // Another process was faster and has stored its tokens.
         Err(TokenError::Refused(response)) if response.status == StatusCode::UNAUTHORIZED => {
-            match newer(store, old)? {
+            match newer(store, latest)? {
                 Some(other) => Ok(other),
                 None => Err(TokenError::Refused(response)),
             }
@@ -252,7 +257,7 @@ async fn renewed(
 /// The session that another process has stored since.
 fn newer(store: &dyn TokenStore, old: &Session) -> io::Result<Option<Session>> {
     let stored = store.load()?;
-    Ok(stored.filter(|it| it.refresh_token != old.refresh_token && it.is_fresh()))
+    Ok(stored.filter(|it| it.refresh_token != old.refresh_token))
 }
 
 /// Exchanges the refresh token. Retries if the response is lost, within the grace period.

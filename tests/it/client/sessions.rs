@@ -93,6 +93,10 @@ async fn clients_with_a_shared_store_keep_the_session() {
         (proxy.count(REFRESH) >= 2).then_some(())
     })
     .await;
+    // What they have stored has to be renewed, too.
+    let mut stored = store.load().unwrap().unwrap();
+    stored.renew_at = SystemTime::now() - Duration::from_secs(1);
+    store.save(&stored).unwrap();
     assert_eq!(idle.me().await.unwrap().email, ada.email);
     client().me().await.unwrap();
     let session = store.load().unwrap().unwrap();

@@ -155,6 +155,34 @@ async def test_reconnects_after_a_pause_when_the_server_restarts(
     assert len(waits.seconds) == 2
 
 
+async def test_a_server_that_accepts_and_closes_is_not_asked_without_an_end(
+    open_client: Open, tokens: Tokens
+) -> None:
+    waits = Waits()
+    still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
+    with scripted(*[[1013]] * 5) as (port, came):
+        quartet = open_client(
+            address=f"http://127.0.0.1:{port}",
+            waits=waits,
+            token_store=MemoryTokenStore(still_good),
+            retry=RetryPolicy(subscription_attempts=3),
+        )
+        with pytest.raises(ConnectionFailedError):
+            await first(quartet.links.clicks("lnk_1"))
+    assert len(came) == 3
+    assert len(waits.seconds) == 2
+
+
+async def test_a_token_that_is_refused_after_the_acknowledgement_is_renewed_once(
+    open_client: Open, tokens: Tokens, proxy: Proxy
+) -> None:
+    with scripted(*[[4401]] * 3) as (proxy.tunnel_to, came):
+        quartet = open_client(token_store=MemoryTokenStore(tokens), proxy=proxy.url)
+        with pytest.raises(UnauthenticatedError):
+            await first(quartet.links.clicks("lnk_1"))
+    assert len(came) == 2
+
+
 async def test_another_protocol_is_reported(open_client: Open, tokens: Tokens) -> None:
     still_good = dataclasses.replace(tokens, expires_at=time.time() + 1000)
     for script in ([4400], [{"type": "nonsense"}], [{"type": "next", "payload": {}}]):

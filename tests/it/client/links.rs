@@ -1,14 +1,22 @@
 //! Links, and click streams over connections that break.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::time::{Duration, Instant};
 
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use quartet_client::{Click, Interval, LinkFilter, LinkPatch, LinkStatus, NewLink, Patch, Watch};
+use quartet_client::{
+    Click, Interval, LinkFilter, LinkPatch, LinkStatus, NewLink, Patch, RetryPolicy, Watch,
+};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::ProxiedStack;
 use crate::harness::wait::PATIENCE;
-use crate::harness::{Client, Options, Stack, eventually};
+use crate::harness::{Client, Options, Stack, eventually, sdk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_are_created_found_changed_and_deleted() {
@@ -105,6 +113,46 @@ async fn click_streams_reconnect() {
         (proxy.tunnels() == 0).then_some(())
     })
     .await;
+}
+
+/// A service that is overloaded: it acknowledges each connection and closes it.
+#[tokio::test]
+async fn a_service_that_accepts_and_closes_is_not_asked_without_an_end() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let accept_and_close = move |mut socket: WebSocket| async move {
+        count.fetch_add(1, Ordering::Relaxed);
+        let _ = socket.recv().await;
+        let acknowledged = r#"{"type":"connection_ack"}"#.into();
+        let _ = socket.send(Message::Text(acknowledged)).await;
+        let _ = socket.recv().await;
+        let close = CloseFrame {
+            code: 1013,
+            reason: "try again later".into(),
+        };
+        let _ = socket.send(Message::Close(Some(close))).await;
+    };
+    let router = axum::Router::new().fallback(move |upgrade: WebSocketUpgrade| async move {
+        let upgrade = upgrade.protocols(["graphql-transport-ws"]);
+        upgrade.on_upgrade(accept_and_close)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async { axum::serve(listener, router).await });
+    let retry = RetryPolicy {
+        attempts: 2,
+        first_pause: Duration::from_millis(1),
+        ..RetryPolicy::default()
+    };
+    let builder = sdk::builder(address).retry(retry);
+    let links = builder.build().unwrap().links();
+    let mut clicks = links.watch(&"lnk_00000000000000000000000000".into());
+    let ended = timeout(PATIENCE, clicks.next()).await;
+    let error = ended.expect("it ends").unwrap().unwrap_err();
+    assert!(error.to_string().contains("try again later"), "{error}");
+    // Five times as many as those of a request.
+    assert_eq!(connections.load(Ordering::Relaxed), 10);
+    server.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use cynic::SubscriptionBuilder as _;
 use futures_util::stream::{self, Stream};
@@ -24,6 +25,9 @@ use crate::secret::Secret;
 /// How many more attempts than a single request a subscription makes to reconnect: a program
 /// that watches for hours can wait longer for the server to return.
 const PATIENCE: u32 = 5;
+/// A connection that was open for this long, or brought a click, worked. Any other counts as a
+/// failure: a service that accepts connections and closes them at once would be asked without an end.
+const WORKED_AFTER: Duration = Duration::from_secs(1);
 
 /// The clicks of one link, from [`Links::watch`](super::Links::watch). Ends when the link is
 /// deleted, or after an error that a retry cannot fix.
@@ -36,8 +40,9 @@ struct State {
     payload: Value,
     socket: Option<Socket>,
     token: Option<Secret>,
-    /// Failures since it was last connected.
+    /// Failures since a connection has worked.
     failures: u32,
+    connected_at: Option<Instant>,
     was_connected: bool,
     over: bool,
 }
@@ -51,6 +56,7 @@ impl Watch {
             socket: None,
             token: None,
             failures: 0,
+            connected_at: None,
             was_connected: false,
             over: false,
         };
@@ -73,7 +79,10 @@ impl State {
     async fn next(&mut self) -> Option<Result<Click, Error>> {
         while !self.over {
             match self.listen().await {
-                Ok(Next::Data(ClicksOf { clicks })) => return Some(Ok(clicks)),
+                Ok(Next::Data(ClicksOf { clicks })) => {
+                    self.failures = 0;
+                    return Some(Ok(clicks));
+                }
                 Ok(Next::Complete) => self.over = true,
                 Err(closed) => {
                     self.socket = None;
@@ -90,7 +99,7 @@ impl State {
     async fn listen(&mut self) -> Result<Next<ClicksOf>, Closed> {
         if self.socket.is_none() {
             self.socket = Some(self.connect().await?);
-            self.failures = 0;
+            self.connected_at = Some(Instant::now());
             self.was_connected = true;
         }
         match &mut self.socket {
@@ -114,6 +123,10 @@ impl State {
 
     /// Pauses before the next attempt, or returns the error if there should be none.
     async fn recover(&mut self, closed: Closed) -> Result<(), Error> {
+        let connected_at = self.connected_at.take();
+        if connected_at.is_some_and(|at| at.elapsed() >= WORKED_AFTER) {
+            self.failures = 0;
+        }
         self.failures += 1;
         let transport = &self.quartet.transport;
         let (error, wait) = match closed {

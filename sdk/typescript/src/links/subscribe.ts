@@ -16,13 +16,22 @@ const TOKEN_CLOSES = [4401, 4403];
 
 const MAX_REFUSALS = 2;
 
+/**
+ * A socket that was open for this long, or brought an event, worked. Any other counts as a failure: a
+ * service that accepts sockets and closes them at once would be asked without an end.
+ */
+const WORKED_AFTER_MS = 1000;
+
 /** The subscriptions of one client, on one socket that is open while there are any. */
 export class Subscriptions {
   readonly #client: QuartetClient;
   #socket: Socket | undefined;
   #token: string | undefined;
-  /** Tokens refused in a row, not counting those that expire while the socket is open. */
+  /** Tokens refused in a row, not counting those that expire on a socket that worked. */
   #refusals = 0;
+  /** Failures in a row. */
+  #failures = 0;
+  #connectedAt: number | undefined;
 
   constructor(client: QuartetClient) {
     this.#client = client;
@@ -63,7 +72,10 @@ export class Subscriptions {
       end = this.#open().subscribe<Data>(payload, {
         next: ({ data, errors }) => {
           if (errors?.length) queue.fail(errorOfGraphQl(errors as GraphQlErrorBody[]));
-          else if (data) queue.push(data);
+          else if (data) {
+            this.#worked();
+            queue.push(data);
+          }
         },
         error: (error) => {
           if (ended) return;
@@ -84,6 +96,11 @@ export class Subscriptions {
     };
   }
 
+  #worked(): void {
+    this.#refusals = 0;
+    this.#failures = 0;
+  }
+
   /** Renews a refused token, for the next socket. */
   async #renew(): Promise<void> {
     const refused = this.#token;
@@ -98,8 +115,11 @@ export class Subscriptions {
       webSocketImpl: WebSocketImpl,
       keepAlive: PING_EVERY_MS,
       retryAttempts: retry.maxReconnects,
-      retryWait: (retries) => new Promise((done) => setTimeout(done, backoff(retries, retry))),
-      shouldRetry: (error) => !isTokenClose(error) && !isRefusal(error),
+      // The library counts from the last acknowledgement.
+      retryWait: () =>
+        new Promise((done) => setTimeout(done, backoff(Math.max(this.#failures - 1, 0), retry))),
+      shouldRetry: (error) =>
+        !isTokenClose(error) && !isRefusal(error) && this.#failures <= retry.maxReconnects,
       connectionParams: async () => {
         this.#token = await this.#client.session.accessToken();
         return this.#token ? { authorization: `Bearer ${this.#token}` } : {};
@@ -110,11 +130,14 @@ export class Subscriptions {
         },
         pong: () => clearTimeout(dead),
         connected: () => {
-          this.#refusals = 0;
+          this.#connectedAt = Date.now();
         },
         closed: (event) => {
           clearTimeout(dead);
+          if (Date.now() - (this.#connectedAt ?? Infinity) >= WORKED_AFTER_MS) this.#worked();
+          this.#connectedAt = undefined;
           if (isTokenClose(event)) this.#refusals += 1;
+          else if (!isRegular(event)) this.#failures += 1;
         },
       },
     });
@@ -130,6 +153,11 @@ function socketUrl(base: string): string {
 
 function isTokenClose(error: unknown): boolean {
   return TOKEN_CLOSES.includes((error as { code?: number } | null)?.code ?? 0);
+}
+
+/** Whether the socket was closed because no subscription is left. */
+function isRegular(error: unknown): boolean {
+  return (error as { code?: number } | null)?.code === 1000;
 }
 
 /** Whether the session has ended, so that there is no token for a connection. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -19,6 +20,9 @@ from quartet_client.subscriptions import BROKEN, Conversation, Endpoint, Next, R
 _MAX_MESSAGE_BYTES = 1024 * 1024
 # The longest wait for the close handshake, whose result is not needed.
 _CLOSE_TIMEOUT_SECONDS = 0.5
+# A connection that was open for this long, or brought an event, worked. Any other counts as a
+# failure: a service that accepts connections and closes them at once would be asked without an end.
+_WORKED_AFTER_SECONDS = 1.0
 
 
 class AsyncSockets:
@@ -45,6 +49,7 @@ class AsyncSockets:
         renewed = False
         while True:
             token: str | None = None
+            connected_at: float | None = None
             try:
                 token = await self._keeper.access_token()
                 async with connect(
@@ -60,12 +65,17 @@ class AsyncSockets:
                     async with aclosing(self._reactions(socket, conversation)) as reactions:
                         async for reaction in reactions:
                             if reaction.acknowledged:
-                                broken, renewed = 0, False
+                                connected_at = time.monotonic()
                             if reaction.data is not None:
+                                broken, renewed = 0, False
                                 yield reaction.data
                 return
             except (*BROKEN, *errors.PASSING) as error:
                 step, failure = subscriptions.after_error(error)
+            if connected_at is not None:
+                open_seconds = time.monotonic() - connected_at
+                if open_seconds >= _WORKED_AFTER_SECONDS:
+                    broken, renewed = 0, False
             if step is Next.RENEW and not renewed and token is not None:
                 renewed = True
                 await self._keeper.renew(token)

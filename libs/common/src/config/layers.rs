@@ -206,6 +206,7 @@ impl<'f> Layers<'f> {
     fn apply(&mut self, environment: &Environment, read: ReadFile<'_>) -> Result<(), ConfigError> {
         let keys: BTreeMap<String, String> = leaves(&self.settings, "")
             .into_iter()
+            .filter(|key| value_at(&mut self.settings, key).is_some())
             .map(|key| (variable(&key), key))
             .collect();
         for (alias, key) in ALIASES {
@@ -249,15 +250,11 @@ impl<'f> Layers<'f> {
     }
 
     fn set(&mut self, key: &str, text: &str, variable: &str) {
-        let (parents, name) = key.rsplit_once('.').unwrap_or(("", key));
-        let mut parents = parents.split('.').filter(|parent| !parent.is_empty());
-        let table = parents
-            .try_fold(&mut self.settings, |table, parent| {
-                table.get_mut(parent)?.as_table_mut()
-            })
-            .expect("keys come from the table itself");
-        match typed(&table[name], text) {
-            Ok(value) => drop(table.insert(name.to_owned(), value)),
+        let Some(current) = value_at(&mut self.settings, key) else {
+            return;
+        };
+        match typed(current, text) {
+            Ok(value) => *current = value,
             Err(message) => self.unmerged.push(Unmerged::Invalid {
                 key: key.to_owned(),
                 message: message.to_owned(),
@@ -322,6 +319,14 @@ fn is_shipped(key: &str, own: &Table, environment: &Environment) -> bool {
         None => own.get(key).and_then(Value::as_bool),
     };
     set != Some(false)
+}
+
+/// The value of a key. `None` if a name in it has a dot, as in `[routes."a.b"]`: no variable sets that.
+fn value_at<'t>(table: &'t mut Table, key: &str) -> Option<&'t mut Value> {
+    match key.split_once('.') {
+        None => table.get_mut(key),
+        Some((name, rest)) => value_at(table.get_mut(name)?.as_table_mut()?, rest),
+    }
 }
 
 /// Whether a file has any key but comments and empty tables. What cannot be parsed is not empty: it

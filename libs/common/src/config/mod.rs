@@ -346,6 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn no_variable_sets_a_key_with_a_dot_in_a_name() {
+        let schema = Schema {
+            defaults: &["[things.a]\nsize = 1\n"],
+            open_tables: &["things"],
+            shipped: None,
+        };
+        let file = Some((Path::new("FILE"), "[things.\"b.c\"]\nsize = 2\n"));
+        let variables = [("QUARTET_THINGS_B_C_SIZE".to_owned(), "3".to_owned())];
+        let layers = Layers::merge(schema, file, &variables.into()).unwrap();
+        let error = layers.read(Ok::<toml::Table, _>).unwrap_err().to_string();
+        let expected = "environment: unknown setting `QUARTET_THINGS_B_C_SIZE`";
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
     fn a_secret_that_cannot_be_read_names_its_variable() {
         let error = sample(&[("QUARTET_PART_KEY_FILE", "/run/none")]).unwrap_err();
         let message = error.to_string();

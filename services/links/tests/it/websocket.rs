@@ -117,6 +117,10 @@ async fn protocol_errors_close_the_socket_with_their_codes() {
     socket.send_json(json!({"type": "connection_init"})).await;
     assert_eq!(socket.close_code().await, 4429);
 
+    let mut socket = replica.socket_of(ALICE).await;
+    socket.send(Message::text("x".repeat(65_537))).await;
+    assert_eq!(socket.close_code().await, 1009, "a message that is too big");
+
     let mut socket = Socket::open_with(replica.address, &[]).await;
     assert_eq!(socket.close_code().await, 4406, "without the subprotocol");
 }

@@ -185,6 +185,7 @@ impl Session {
             }
             Some(Ok(Message::Binary(_))) => Err(Some(NOT_TEXT)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            // By its text: axum hides the type of the error.
             Some(Err(error)) if error.to_string().contains("too long") => Err(Some(TOO_BIG)),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Err(None),
         }

@@ -302,3 +302,55 @@ async fn a_store_that_stalls_delays_requests_for_a_bounded_time() {
     let first = "amz-sdk-request: attempt=1;";
     assert!(requests[0].contains(first), "{requests:?}");
 }
+
+/// It declares and sends the file of an upload without an end, whatever range is asked for.
+#[tokio::test]
+async fn no_more_of_a_file_is_read_than_is_compared() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let store = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", store.local_addr().unwrap());
+    let app = TestApp::start_with(|config| config.s3.endpoint = endpoint.parse().unwrap()).await;
+    let presigned = app.presign("usr_a", &png("public")).await;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\netag: \"a\"\r\ncontent-length: {}\r\n\r\n",
+        PNG.len()
+    );
+    let serve = async {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = store.accept().await.unwrap();
+            let head = head.clone();
+            open.push(tokio::spawn(async move {
+                let mut request = Vec::new();
+                while stream.read_buf(&mut request).await.unwrap_or(0) > 0 {
+                    if !request.ends_with(b"\r\n\r\n") {
+                        continue;
+                    }
+                    let answer = match request[0] {
+                        b'H' => head.clone().into_bytes(),
+                        b'G' => {
+                            let endless = b"HTTP/1.1 200 OK\r\ncontent-length: 5000000000\r\n\r\n";
+                            let mut answer = [&endless[..], PNG].concat();
+                            answer.resize(1 << 20, 0);
+                            answer
+                        }
+                        b'P' => b"HTTP/1.1 200 OK\r\ncontent-length: 37\r\n\r\n\
+                            <CopyObjectResult></CopyObjectResult>"
+                            .to_vec(),
+                        _ => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+                    };
+                    if stream.write_all(&answer).await.is_err() {
+                        return;
+                    }
+                    request.clear();
+                }
+            }));
+        }
+    };
+    let response = tokio::select! {
+        () = serve => unreachable!(),
+        response = app.complete("usr_a", id_of(&presigned["asset"])) => response,
+    };
+    json_of(response, 200).await;
+}

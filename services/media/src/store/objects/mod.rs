@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     Client,
-    error::{DisplayErrorContext, SdkError},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::{get_object::builders::GetObjectFluentBuilder, head_object::HeadObjectOutput},
     types::{ChecksumMode, MetadataDirective},
 };
@@ -24,6 +24,9 @@ use crate::{
 pub(crate) use presign::Disposition;
 use signer::Signer;
 pub(crate) use signer::{SignedRequest, Validity};
+
+/// The code of a response about a bucket that does not exist.
+const NO_BUCKET: &str = "NoSuchBucket";
 
 /// A request to the S3 API failed. Contains no secret: the SDK prints none.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,8 +135,16 @@ impl ObjectStore {
             let Some(response) = unless_replaced(request.send().await, "read an object")? else {
                 return Ok(None);
             };
-            let bytes = response.body.collect().await.map_err(read_failed)?;
-            Ok(Some(bytes.to_vec()))
+            // A store that ignores the range sends the whole object.
+            let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+            let (mut body, mut bytes) = (response.body, Vec::new());
+            while bytes.len() < wanted
+                && let Some(chunk) = body.next().await
+            {
+                bytes.extend_from_slice(&chunk.map_err(read_failed)?);
+            }
+            bytes.truncate(wanted);
+            Ok(Some(bytes))
         })
         .await
     }
@@ -269,18 +280,21 @@ impl ObjectHead {
     }
 }
 
-/// `None` when the object that was meant is gone or replaced by another.
+/// `None` when the object that was meant is gone or replaced by another. A bucket that is missing is
+/// a failure of the store.
 fn unless_replaced<T, E>(
     result: Result<T, SdkError<E>>,
     operation: &'static str,
 ) -> Result<Option<T>, ObjectError>
 where
+    E: ProvideErrorMetadata,
     SdkError<E>: std::error::Error,
 {
     match result {
         Ok(output) => Ok(Some(output)),
         Err(error) => match error.raw_response().map(|raw| raw.status().as_u16()) {
-            Some(404 | 412) => Ok(None),
+            Some(412) => Ok(None),
+            Some(404) if error.code() != Some(NO_BUCKET) => Ok(None),
             _ => Err(failed(operation, error)),
         },
     }
@@ -294,5 +308,32 @@ fn failed(operation: &'static str, error: impl std::error::Error) -> ObjectError
     ObjectError {
         operation,
         message: DisplayErrorContext(error).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::{
+        config::http::HttpResponse, error::ErrorMetadata, operation::copy_object::CopyObjectError,
+        primitives::SdkBody,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_missing_bucket_is_not_a_replaced_object() {
+        let outcome = |status: u16, code: &str| {
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+            let error = CopyObjectError::generic(ErrorMetadata::builder().code(code).build());
+            let error = SdkError::service_error(error, response);
+            unless_replaced::<(), _>(Err(error), "copy an object")
+        };
+        for (status, code) in [(404, "NoSuchKey"), (412, "PreconditionFailed")] {
+            assert!(matches!(outcome(status, code), Ok(None)), "{code}");
+        }
+        for (status, code) in [(404, "NoSuchBucket"), (403, "AccessDenied")] {
+            let error = outcome(status, code).unwrap_err().to_string();
+            assert!(error.contains(code), "{error}");
+        }
     }
 }

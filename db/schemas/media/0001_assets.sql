@@ -216,7 +216,8 @@ BEGIN
         SELECT FROM media.assets AS s WHERE s.status = 'deleting' AND s.sweep_after <= at
         UNION ALL
         SELECT FROM media.uploads AS u JOIN media.assets AS s ON s.id = u.asset_id
-        WHERE u.incoming_until <= at AND s.status <> 'deleting'
+        WHERE u.incoming_until <= at AND media.is_over(u.incoming_until, u.completing_until, at)
+          AND s.status <> 'deleting'
         LIMIT 100000) AS bounded;
     PERFORM set_config('quartet.system', 'off', true);
     RETURN due;

@@ -196,6 +196,10 @@ async fn a_copy_of_another_replica_is_swept_however_late_it_lands() {
 
         app.clock.advance(past_abandonment());
         assert_eq!(app.state.sweep_once().await.unwrap(), 0, "{outcome}: held");
+        let metrics = app.metrics().await;
+        let backlog = "media_sweep_backlog{service=\"media\"}";
+        let waits = metrics.lines().find(|line| line.starts_with(backlog));
+        assert!(waits.unwrap().ends_with(" 0"), "{outcome}: {waits:?}");
         app.store_object("quartet-public", &object_key).await;
         app.clock.advance(past_abandonment());
         assert_eq!(app.state.sweep_once().await.unwrap(), 1, "{outcome}");

@@ -144,12 +144,17 @@ async fn run(
     }
 }
 
-/// Deletes the keys of one caller, with the responses.
+/// Deletes at most `limit` keys of one caller, with the responses, and returns their number.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn erase(db: &PgPool, principal: &str) -> Result<u64, sqlx::Error> {
-    let delete = sqlx::query("DELETE FROM idempotency_keys WHERE principal = $1").bind(principal);
+pub async fn erase(db: &PgPool, principal: &str, limit: i64) -> Result<u64, sqlx::Error> {
+    let delete = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE (principal, key) IN (
+             SELECT principal, key FROM idempotency_keys WHERE principal = $1 LIMIT $2)",
+    )
+    .bind(principal)
+    .bind(limit);
     let mut db = quartet_db::write(db).await?;
     let deleted = statement("idempotency_keys.erase", delete.execute(&mut *db)).await?;
     db.commit().await?;

@@ -10,7 +10,7 @@ use axum::{Router, middleware::from_fn_with_state, routing::post};
 use chrono::{TimeZone, Utc};
 use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, problem::Problem};
-use quartet_service::idempotency::{Idempotency, idempotent, purge};
+use quartet_service::idempotency::{Idempotency, erase, idempotent, purge};
 use quartet_testing::{
     Issuer, TestDatabase,
     server::{Gate, RunningServer, start},
@@ -219,6 +219,23 @@ async fn server_errors_are_not_kept_and_old_answers_are_forgotten() {
     assert_eq!(purge(&world.pool, &world.clock, 100).await.unwrap(), 1);
     let again = world.post("/make", "old", "other body").await;
     assert_eq!(again.status(), 201);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_caller_are_erased_in_bounded_steps() {
+    let world = world().await;
+    for key in ["a", "b", "c"] {
+        world.post("/make", key, "a").await;
+    }
+    let owner = "SELECT DISTINCT principal FROM idempotency_keys";
+    let owner: String = sqlx::query_scalar(owner)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(erase(&world.pool, "another", 2).await.unwrap(), 0);
+    for erased in [2, 1, 0] {
+        assert_eq!(erase(&world.pool, &owner, 2).await.unwrap(), erased);
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) async fn run(ctx: &Context, stopping: impl Fn() -> bool) -> Result<u6
 
 async fn step(ctx: &Context, owner: String) -> Result<u64, Error> {
     let limit = i32::try_from(ctx.config.uploads.sweep_batch).unwrap_or(i32::MAX);
-    let kept = idempotency::erase(&ctx.db, &owner).await?;
+    let kept = idempotency::erase(&ctx.db, &owner, limit.into()).await?;
     let mut db = quartet_db::write(&ctx.db).await?;
     let hidden = sweeps::hide_assets(&mut db, &owner, ctx.clock.now(), limit).await?;
     db.commit().await?;

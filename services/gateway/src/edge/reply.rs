@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, response::Parts};
 use pingora::{
     Error, ErrorType, Result,
-    protocols::{GetSocketDigest, Stream},
+    protocols::{GetSocketDigest, Stream, http::date::get_cached_date},
     proxy::Session,
 };
 use quartet_common::{
@@ -189,7 +189,7 @@ where
     let client = peer_ip(stream.get_socket_digest().as_deref());
     let line = Rejection::new(&rejected, state);
     // The client may have disconnected, which changes nothing.
-    let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
+    let _ = timeout(LINGER, send_raw(stream, &line.render(&rejected))).await;
     line.write(&rejected, client, started.elapsed(), state);
 }
 
@@ -199,7 +199,7 @@ pub(super) async fn refuse_connection(stream: &mut Stream, rejected: RejectedHea
     let client = peer_ip(stream.get_socket_digest().as_deref());
     let line = Rejection::new(&rejected, state);
     if let Ok(_permit) = state.refusals.answers.try_acquire() {
-        let _ = timeout(LINGER, send_raw(stream, &line.render())).await;
+        let _ = timeout(LINGER, send_raw(stream, &line.render(&rejected))).await;
     }
     line.write(&rejected, client, Duration::ZERO, state);
 }
@@ -242,8 +242,18 @@ impl Rejection {
         }
     }
 
-    fn render(&self) -> Vec<u8> {
-        render(&self.reply, &self.request_id, self.trace)
+    fn render(&self, rejected: &RejectedHead) -> Vec<u8> {
+        let mut text = render_head(&self.reply, &self.request_id, self.trace);
+        text.extend_from_slice(self.body(rejected));
+        text
+    }
+
+    /// What is sent of the body: nothing in response to HEAD (RFC 9110, 9.3.2).
+    fn body(&self, rejected: &RejectedHead) -> &[u8] {
+        match rejected.method {
+            Some(Method::HEAD) => &[],
+            _ => &self.reply.body,
+        }
     }
 
     fn write(
@@ -271,7 +281,7 @@ impl Rejection {
             trace: self.trace,
             route: UNMATCHED,
             client,
-            bytes: Some(self.reply.body.len() as u64),
+            bytes: Some(self.body(rejected).len() as u64),
             code: Some(rejected.problem.kind.code),
             ..AccessLine::default()
         }
@@ -279,7 +289,7 @@ impl Rejection {
     }
 }
 
-fn render(reply: &Reply, request_id: &RequestId, trace: TraceContext) -> Vec<u8> {
+fn render_head(reply: &Reply, request_id: &RequestId, trace: TraceContext) -> Vec<u8> {
     let reason = reply.status.canonical_reason().unwrap_or_default();
     let mut text = format!("HTTP/1.1 {} {reason}\r\n", reply.status.as_u16()).into_bytes();
     let mut put = |name: &str, value: &[u8]| {
@@ -291,10 +301,10 @@ fn render(reply: &Reply, request_id: &RequestId, trace: TraceContext) -> Vec<u8>
         put(name.as_str(), value.as_bytes());
     }
     put("content-length", reply.body.len().to_string().as_bytes());
+    put("date", get_cached_date().as_bytes());
     put("connection", b"close");
     put(request_id::HEADER.as_str(), request_id.as_str().as_bytes());
     put(TRACEPARENT.as_str(), trace.header().as_bytes());
     text.extend_from_slice(b"\r\n");
-    text.extend_from_slice(&reply.body);
     text
 }

@@ -10,7 +10,10 @@ use std::{
 
 use axum::{Router, extract::Request, routing::any};
 use futures_util::{StreamExt as _, stream};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{
     Gateway, client, echo, exchange, problem, read_response, route, serve, upstream,
@@ -159,4 +162,20 @@ async fn connections_survive_a_refused_request() {
             .unwrap();
         assert_eq!(read_response(&mut stream).await.status, 200);
     }
+}
+
+/// RFC 9110, 9.3.2: the head is that of the response to GET, and no body follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_head_request_gets_no_body() {
+    let gateway = gateway().await;
+    let mut stream = TcpStream::connect(gateway.public).await.unwrap();
+    let request = b"HEAD /rejected HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert!(!head.contains("content-length: 0"), "{head}");
+    assert_eq!(body, "");
+    assert_eq!(gateway.access_line("/rejected").await["bytes"], 0);
 }

@@ -27,6 +27,8 @@ impl RawResponse {
         let id = format!("x-request-id: {}", body["request_id"].as_str().unwrap());
         assert!(self.head.contains(&id), "{self:?}");
         assert!(self.head.contains("traceparent: 00-"), "{self:?}");
+        let head = self.head.to_ascii_lowercase();
+        assert_eq!(head.matches("\r\ndate: ").count(), 1, "{self:?}");
     }
 }
 

@@ -62,7 +62,8 @@ fn discovery_job(state: Arc<State>, discovered: Arc<Notify>) -> Job {
             let settings = &snapshot.config.model.discovery;
             let resolver = resolver(&mut *known.lock().await, settings, Resolver::new)?;
             discovery::refresh(&snapshot.upstreams, &resolver).await;
-            snapshot.export(&state.metrics);
+            // Of the one in force by now: an upstream that a reload has removed has no metric.
+            state.snapshot().export(&state.metrics);
             discovered.notify_one();
             anyhow::Ok(())
         }

@@ -167,6 +167,10 @@ impl GatewayMetrics {
         self.replicas.get_or_create_owned(&label(upstream))
     }
 
+    pub(crate) fn forget_replicas(&self, upstream: &Arc<str>) {
+        self.replicas.remove(&label(upstream));
+    }
+
     pub(crate) fn rate_limited(&self, limit: &Arc<str>) -> Counter {
         let limit = Arc::clone(limit);
         self.rate_limited.get_or_create_owned(&LimitLabel { limit })

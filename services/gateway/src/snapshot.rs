@@ -104,6 +104,17 @@ impl Snapshot {
         }
     }
 
+    /// Removes the numbers of replicas that `next` has no upstream for: nothing would change them any
+    /// more.
+    pub(crate) fn forget_removed(&self, next: &Self, metrics: &GatewayMetrics) {
+        for upstream in &self.upstreams {
+            let name = &upstream.config.name;
+            if next.upstreams.iter().all(|it| it.config.name != *name) {
+                metrics.forget_replicas(name);
+            }
+        }
+    }
+
     /// # Errors
     /// When no upstream has an address.
     ///

@@ -152,7 +152,9 @@ impl State {
             self.log_level.set(log)?;
         }
         let waiting = restart_required(&self.started, &next.config.settings);
-        self.snapshot.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.snapshot.store(Arc::clone(&next));
+        before.forget_removed(&next, &self.metrics);
         self.reloaded.notify_one();
         if !waiting.is_empty() {
             tracing::warn!(target: "quartet", settings = waiting.join(", "),

@@ -201,3 +201,22 @@ async fn settings_that_wait_for_a_restart_are_named() {
     let log = gateway.admin("/log-level").await.text().await.unwrap();
     assert!(log.contains("debug"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_upstream_has_no_replicas() {
+    let address = serve(echo()).await;
+    let base = upstream(&[address]) + &route("all", "/*", "");
+    let more = format!("[upstreams.old]\naddresses = [\"{address}\"]\n");
+    let gateway = Gateway::start(&[&*base, &*more].concat()).await;
+    let of = |name: &str| {
+        format!("gateway_upstream_replicas{{service=\"gateway\",upstream=\"{name}\"}}")
+    };
+    eventually("the addresses are known", || async {
+        (gateway.count(&of("old")).await == 1).then_some(())
+    })
+    .await;
+    gateway.reload(&base).await;
+    let metrics = gateway.metrics().await;
+    assert!(metrics.contains(&of("u")), "{metrics}");
+    assert!(!metrics.contains(&of("old")), "{metrics}");
+}

@@ -41,7 +41,7 @@ fn sizes(server: &Server) -> [(&'static str, u64, u64, u64); 9] {
             "rate_limit_keys_max",
             server.rate_limit_keys_max as u64,
             64,
-            100_000_000,
+            1_000_000,
         ),
         ("refused_log_lines_per_second", lines, 0, 1_000_000),
     ]

@@ -190,6 +190,42 @@ async fn no_reload_puts_back_what_a_change_has_replaced() {
     }
 }
 
+/// The task that changes keys has the only connection, and a request with an unknown key id waits for it.
+#[tokio::test]
+async fn one_connection_is_enough_to_change_and_to_reload_keys() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let replica = app
+        .replica(|config| {
+            config.database.max_connections = 1;
+            config.database.acquire_timeout_seconds = 3;
+        })
+        .await;
+    rotate(&app, &["--now"]);
+    app.state.run_jobs_once().await.unwrap();
+    let new = app.log_in(ADA).await;
+    let mut owner = app.database.connect_as_owner().await;
+    let lock = "SELECT pg_advisory_lock(hashtext('core.signing_keys'))";
+    sqlx::query(lock).execute(&mut owner).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let request = async {
+        while app.number(waits).await == 0 {}
+        let release = async {
+            // By then, the request has arrived.
+            for _ in 0..20 {
+                replica.key_ids().await;
+            }
+            let unlock = "SELECT pg_advisory_unlock_all()";
+            sqlx::query(unlock).execute(&mut owner).await.unwrap();
+        };
+        tokio::join!(replica.get(ME, new.access()), release).0
+    };
+    let (changed, response) = tokio::join!(replica.state.run_jobs_once(), request);
+    changed.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
 #[tokio::test]
 async fn a_reload_that_fails_keeps_no_other_from_reading() {
     let app = TestApp::start().await;

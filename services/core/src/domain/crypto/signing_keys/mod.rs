@@ -179,18 +179,28 @@ impl SigningKeys {
 
     /// Reads the keys again because a token names an unknown one.
     pub(crate) async fn reload(&self, db: &PgPool) -> Result<(), Error> {
-        let mut reloaded_at = self.0.reading.lock().await;
-        let now = self.0.clock.now();
-        // In either direction: the clock may have been set back.
-        if reloaded_at.is_some_and(|at| (now - at).abs() < RELOAD_INTERVAL) {
+        if self.is_recent(*self.0.reading.lock().await) {
             return Ok(());
         }
+        // The connection before the lock, as in `maintain`: in another order, both could wait for
+        // what the other one holds.
         let mut db = quartet_db::read(db).await?;
+        let mut reloaded_at = self.0.reading.lock().await;
+        if self.is_recent(*reloaded_at) {
+            return Ok(());
+        }
+        let now = self.0.clock.now();
         let rows = signing_keys::all(&mut db).await?;
         self.read(&rows);
         // A read that fails, or whose request is gone, keeps no other from reading.
         *reloaded_at = Some(now);
         Ok(())
+    }
+
+    /// Whether keys have just been read. In either direction: the clock may have been set back.
+    fn is_recent(&self, reloaded_at: Option<DateTime<Utc>>) -> bool {
+        let now = self.0.clock.now();
+        reloaded_at.is_some_and(|at| (now - at).abs() < RELOAD_INTERVAL)
     }
 
     /// Creates the first key of each algorithm, or the next one when it is due; deletes keys whose

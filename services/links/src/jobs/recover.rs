@@ -24,6 +24,11 @@ pub(super) async fn run(ctx: Context) -> anyhow::Result<()> {
         // A log that cannot be recovered must not block the others.
         if let Err(error) = recover(&ctx, &directory).await {
             let path = directory.path().display().to_string();
+            tracing::warn!(
+                directory = path,
+                error = format!("{error:#}"),
+                "an abandoned click log could not be recovered"
+            );
             outcome = outcome.and(Err(error.context(path)));
         }
     }

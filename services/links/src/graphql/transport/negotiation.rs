@@ -26,6 +26,22 @@ impl JsonType {
             Self::Json => "application/json; charset=utf-8",
         }
     }
+
+    /// Quality and rank, by the most specific item that covers this type (RFC 9110, 12.5.1); `None` if
+    /// it is not accepted.
+    fn preference(self, items: &[(String, u32)]) -> Option<(u32, u32)> {
+        let (name, named, covered) = match self {
+            Self::GraphQlResponse => ("application/graphql-response+json", 3, 0),
+            Self::Json => ("application/json", 2, 1),
+        };
+        let exact = quality(items, name).map(|quality| (quality, named));
+        let preference = exact.or_else(|| {
+            let wildcards = ["application/*", "*/*"].into_iter();
+            let mut qualities = wildcards.filter_map(|wildcard| quality(items, wildcard));
+            Some((qualities.next()?, covered))
+        });
+        preference.filter(|(quality, _)| *quality > 0)
+    }
 }
 
 impl AcceptedTypes {
@@ -42,30 +58,28 @@ impl AcceptedTypes {
                 ..Self::default()
             };
         }
-        let mut accepted = Self::default();
-        let mut best = 0;
-        for (media, quality) in values.into_iter().filter_map(parse) {
-            let json = match media.as_str() {
-                "application/graphql-response+json" => Some((JsonType::GraphQlResponse, 3)),
-                "application/json" => Some((JsonType::Json, 2)),
-                "*/*" | "application/*" => Some((JsonType::Json, 1)),
-                _ => None,
-            };
-            accepted.events |= media == "text/event-stream";
-            accepted.html |= media == "text/html";
-            // By quality; between equals the more specific name.
-            if let Some((media_type, rank)) = json
-                && quality * 4 + rank > best
-            {
-                best = quality * 4 + rank;
-                accepted.json = Some(media_type);
-            }
+        let items: Vec<(String, u32)> = values.into_iter().filter_map(parse).collect();
+        let is_named = |media: &str| quality(&items, media).is_some_and(|quality| quality > 0);
+        // By quality; between equals the more specific name.
+        let json = [JsonType::GraphQlResponse, JsonType::Json]
+            .into_iter()
+            .filter_map(|json| Some((json.preference(&items)?, json)))
+            .max_by_key(|(preference, _)| *preference);
+        Self {
+            json: json.map(|(_, json)| json),
+            events: is_named("text/event-stream"),
+            html: is_named("text/html"),
         }
-        accepted
     }
 }
 
-/// A media type and its quality in thousandths; `None` if the quality is 0.
+/// The quality of an item in the header, if it is there.
+fn quality(items: &[(String, u32)], media: &str) -> Option<u32> {
+    let qualities = items.iter().filter(|(it, _)| it == media);
+    qualities.map(|(_, quality)| *quality).max()
+}
+
+/// A media type and its quality in thousandths.
 fn parse(item: &str) -> Option<(String, u32)> {
     let mut parts = item.split(';').map(str::trim);
     let media = parts.next()?.to_ascii_lowercase();
@@ -79,7 +93,7 @@ fn parse(item: &str) -> Option<(String, u32)> {
         reason = "clamped"
     )]
     let quality = (quality.clamp(0.0, 1.0) * 1000.0) as u32;
-    (quality > 0).then_some((media, quality))
+    Some((media, quality))
 }
 
 #[cfg(test)]
@@ -115,6 +129,15 @@ mod tests {
             ),
             (
                 Some("application/graphql-response+json;q=0, */*"),
+                (Some(Json), false, false),
+            ),
+            (
+                Some("application/json;q=0, */*"),
+                (Some(GraphQlResponse), false, false),
+            ),
+            (Some("*/*, application/*;q=0"), (None, false, false)),
+            (
+                Some("text/event-stream;q=0, text/html;q=0, */*"),
                 (Some(Json), false, false),
             ),
             (Some("text/event-stream"), (None, true, false)),

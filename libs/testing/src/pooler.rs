@@ -17,6 +17,8 @@ use crate::database::TestDatabase;
 /// When this variable is set, whole suites run behind PgBouncer.
 pub const POOLED: &str = "TEST_POOLED";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// When this variable is set, tests that need PgBouncer are skipped where it is not installed.
+const WITHOUT: &str = "QUARTET_TEST_WITHOUT_PGBOUNCER";
 /// Fewer than the connections of a pool, so that sessions change hands.
 const SESSIONS: u32 = 3;
 /// It refuses to run as root; any other user will do.
@@ -31,10 +33,10 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// `None`, with a message on stderr, where PgBouncer is not installed.
+    /// `None` where PgBouncer is not installed and that is expected.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When it does not start, or is missing unexpectedly.
     pub fn start(database: &TestDatabase) -> Option<Self> {
         let program = [
             "/usr/sbin/pgbouncer",
@@ -44,7 +46,11 @@ impl Pooler {
         .into_iter()
         .find(|path| Path::new(path).is_file());
         let Some(program) = program else {
-            eprintln!("skipped: PgBouncer is not installed (Debian: apt-get install pgbouncer)");
+            assert!(
+                std::env::var_os(WITHOUT).is_some(),
+                "PgBouncer is not installed (Debian: apt-get install pgbouncer); \
+                 with {WITHOUT}=1, its tests are skipped"
+            );
             return None;
         };
         let id = uuid::Uuid::new_v4().simple();

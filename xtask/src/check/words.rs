@@ -144,8 +144,12 @@ impl RetiredWords {
     }
 }
 
+/// What a space of an expression matches: the end of a line, too, with what begins the next line of a
+/// comment.
+const SPACE: &str = r"(?:[ \t]+|[ \t]*\n[ \t]*(?:(?://[/!]?|#|--|\*|>)[ \t]*)?)";
+
 fn regex(expression: &str) -> anyhow::Result<Regex> {
-    RegexBuilder::new(expression)
+    RegexBuilder::new(&expression.replace(' ', SPACE))
         .case_insensitive(true)
         // Boundaries of Unicode words are several times slower.
         .unicode(false)
@@ -194,6 +198,15 @@ mod tests {
             finding(2, "few_gleeps", "the number"),
         ];
         assert_eq!(retired.find(text), expected);
+        for text in [
+            "/// Not with few\n    /// gleeps.\n",
+            "few  \n  gleeps",
+            "# a few\n# gleeps",
+            "-- few\n--gleeps",
+        ] {
+            assert_eq!(retired.find(text).len(), 1, "{text}");
+        }
+        assert_eq!(retired.find("few\n\ngleeps, few, gleeps"), []);
     }
 
     #[test]

@@ -167,7 +167,6 @@ pub(crate) async fn load(
             loaded.entry((row.link_id, span)).or_default().push(row);
         }
     }
-    tx.commit().await?;
     Ok(loaded)
 }
 

@@ -8,6 +8,7 @@ use quartet_db as db;
 
 use crate::{problems, wal::AppendError};
 
+/// Why a link or its clicks cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the link does not exist or belongs to another user")]

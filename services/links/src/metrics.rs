@@ -4,7 +4,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quartet_telemetry::metrics::Metrics;
 
 /// Clones share the counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct LinksMetrics {
     pub(crate) clicks_logged: Counter,
     pub(crate) clicks_dropped: Counter,

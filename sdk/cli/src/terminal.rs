@@ -15,7 +15,9 @@ pub(crate) fn has_color(stream: &impl IsTerminal) -> bool {
 pub(crate) fn clean(text: &str) -> String {
     let controls = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars()
         .map(|c| if controls(c) { '\u{fffd}' } else { c })
@@ -48,6 +50,9 @@ mod tests {
             clean("a\x1b[2Jb\nc\u{202e}d"),
             "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d"
         );
+        for c in "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{2066}\u{2069}\u{feff}".chars() {
+            assert_eq!(clean(&c.to_string()), "\u{fffd}", "{c:?}");
+        }
         assert_eq!(clean("Zürich 東京"), "Zürich 東京");
     }
 }

@@ -10,7 +10,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
@@ -20,7 +20,7 @@ use crate::causes::causes;
 
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The rest of a longer response is not read.
-const HEALTHCHECK_RESPONSE_BYTES: u64 = 8192;
+const HEALTHCHECK_RESPONSE_BYTES: usize = 8192;
 
 /// Versions of `OpenAPI` that documents are published in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,7 +82,8 @@ pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
         ip => ip,
     };
     let address = SocketAddr::new(host, listen.port());
-    let response = ask(address, path).with_context(|| format!("{address} does not respond"))?;
+    let response = ask(address, path, HEALTHCHECK_TIMEOUT)
+        .with_context(|| format!("{address} does not respond"))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     let status = head.lines().next().unwrap_or_default();
     anyhow::ensure!(
@@ -92,17 +93,54 @@ pub fn healthcheck(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The whole response, up to a bound.
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+/// The whole response, up to a bound, within a limit of time.
+fn ask(address: SocketAddr, path: &str, limit: Duration) -> io::Result<String> {
+    let deadline = Instant::now() + limit;
+    let left = || {
+        let left = deadline.checked_duration_since(Instant::now());
+        let left = left.filter(|left| !left.is_zero());
+        left.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))
+    };
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_write_timeout(Some(left()?))?;
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )?;
-    let mut response = Vec::new();
-    stream
-        .take(HEALTHCHECK_RESPONSE_BYTES)
-        .read_to_end(&mut response)?;
+    let (mut response, mut part) = (Vec::new(), [0; 1024]);
+    while response.len() < HEALTHCHECK_RESPONSE_BYTES {
+        stream.set_read_timeout(Some(left()?))?;
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => response.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(String::from_utf8_lossy(&response).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_response_that_never_ends_is_not_waited_for() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // Each read of the client succeeds in time.
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let asked = ask(address, "/health", Duration::from_millis(200));
+        let error = asked.unwrap_err().kind();
+        let expected = [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock];
+        assert!(expected.contains(&error), "{error:?}");
+        server.join().unwrap();
+    }
 }

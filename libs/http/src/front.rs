@@ -11,8 +11,8 @@
 //! ```
 //!
 //! What the layers promise holds here as well: one log line and one count per request, also when the
-//! client leaves; a problem body for failures and panics; the time-out. Where spans are exported,
-//! every request passes the router.
+//! client leaves; a problem body for failures and panics; the time-out. Other lines that an answer logs
+//! have no request id. Where spans are exported, every request passes the router.
 
 use std::{
     future::poll_fn,
@@ -77,11 +77,11 @@ pub struct RequestHead<'a> {
 #[derive(Clone)]
 pub struct App {
     router: Router,
-    gate: Option<Arc<Gate>>,
+    front: Option<Arc<FrontStack>>,
 }
 
 /// A front with what the layers have.
-struct Gate {
+struct FrontStack {
     stack: Stack,
     front: Arc<dyn Front>,
     route: Arc<str>,
@@ -91,21 +91,24 @@ struct Gate {
 
 impl From<Router> for App {
     fn from(router: Router) -> Self {
-        Self { router, gate: None }
+        Self {
+            router,
+            front: None,
+        }
     }
 }
 
 impl App {
     #[must_use]
     pub fn with_front(self, front: Arc<dyn Front>, stack: Stack) -> Self {
-        let gate = Gate {
+        let front = FrontStack {
             stack,
             route: front.route().into(),
             front,
             series: Default::default(),
         };
         Self {
-            gate: Some(Arc::new(gate)),
+            front: Some(Arc::new(front)),
             ..self
         }
     }
@@ -129,10 +132,10 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if let Some(gate) = &self.gate
+        if let Some(front) = &self.front
             && request.body().is_end_stream()
             && let Some(answer) =
-                gate.take(request.method(), request.uri(), request.headers(), peer)
+                front.take(request.method(), request.uri(), request.headers(), peer)
         {
             return Either::Left(answer);
         }
@@ -142,7 +145,7 @@ impl App {
     }
 }
 
-impl Gate {
+impl FrontStack {
     fn take(
         self: &Arc<Self>,
         method: &Method,
@@ -174,7 +177,7 @@ impl Gate {
             uri: uri.clone(),
             started,
             _active: self.stack.metrics.request_started(method),
-            gate: Arc::clone(self),
+            front: Arc::clone(self),
             done: false,
         };
         Some(line.answer(answer).boxed())
@@ -199,7 +202,7 @@ impl Gate {
 
 /// Logs and counts a request once: when it is answered, or when the client has disconnected.
 struct LoggedRequest {
-    gate: Arc<Gate>,
+    front: Arc<FrontStack>,
     request_id: HeaderValue,
     trace: TraceContext,
     method: Method,
@@ -211,7 +214,7 @@ struct LoggedRequest {
 
 impl LoggedRequest {
     async fn answer(mut self, answer: FrontResponse) -> Response {
-        let limit = self.gate.stack.request_timeout;
+        let limit = self.front.stack.request_timeout;
         let result = match within(limit, AssertUnwindSafe(answer).catch_unwind()).await {
             Some(Ok(result)) => result,
             Some(Err(panic)) => Err(panic_problem(panic_message(&*panic))),
@@ -237,7 +240,7 @@ impl LoggedRequest {
             duration,
             request_id: self.request_id.to_str().unwrap_or_default(),
             trace: self.trace,
-            route: &self.gate.route,
+            route: &self.front.route,
             db_statements: Some(0),
             db_duration: Some(Duration::ZERO),
             code: problem.map(|problem| problem.kind.code),
@@ -245,7 +248,7 @@ impl LoggedRequest {
             ..AccessLine::default()
         }
         .write();
-        self.gate.count(&self.method, status, duration);
+        self.front.count(&self.method, status, duration);
     }
 }
 
@@ -275,7 +278,7 @@ async fn within<A: Future>(limit: Duration, answer: A) -> Option<A::Output> {
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App")
-            .field("has_front", &self.gate.is_some())
+            .field("has_front", &self.front.is_some())
             .finish_non_exhaustive()
     }
 }

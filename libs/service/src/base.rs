@@ -56,7 +56,7 @@ impl Base {
             verifier: self.verifier.clone(),
             hash_keys,
             time_limit: Duration::from_secs(self.server.request_timeout_seconds),
-            running: self.detached.clone(),
+            detached: self.detached.clone(),
         }
     }
 }

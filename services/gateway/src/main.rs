@@ -19,7 +19,7 @@ const NAME: &str = "quartet-gateway";
 
 /// The public gateway of Quartet: routing, access tokens, rate limits, load balancing.
 #[derive(Parser)]
-#[command(name = NAME, version)]
+#[command(name = NAME, version, disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

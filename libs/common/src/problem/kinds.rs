@@ -103,7 +103,7 @@ problem_kinds! {
         then: "Use a method that the API documents for this path.",
     }
     pub REQUEST_TIMEOUT = REQUEST_TIMEOUT "request_timeout" "Request timeout" {
-        when: "The request head or the body did not arrive in time; `detail` has the limit.",
+        when: "The request head or the body did not arrive in time.",
         then: "Send the request again over a faster connection.",
     }
     pub REQUEST_IN_FLIGHT = CONFLICT "request_in_flight" "Request with the same idempotency key in progress" {

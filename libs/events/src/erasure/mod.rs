@@ -25,7 +25,7 @@ use crate::{
 pub const USER_DELETED: &str = "user.deleted";
 /// How long an erasure stays with a replica that dies during it.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
-const AGAIN: Duration = Duration::from_hours(1);
+const NEXT_TRY: Duration = Duration::from_hours(1);
 /// Longer than core lets an access token live.
 const KEPT: TimeDelta = TimeDelta::days(31);
 
@@ -95,7 +95,7 @@ impl Erasures {
             }
             erased += rows;
             let over = erasure.requested_at + KEPT < now;
-            let again = (!over).then(|| now + AGAIN);
+            let again = (!over).then(|| now + NEXT_TRY);
             self.settle(&erasure.owner, again).await?;
         }
         Ok(erased)

@@ -32,7 +32,7 @@ const MAX_WAITING: i64 = 10_000;
 
 /// Why an event cannot be kept, so that it must stay in the stream.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unkept {
+pub(super) enum KeepError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
     #[error("{MAX_WAITING} events wait for a retry")]
@@ -41,7 +41,7 @@ pub(super) enum Unkept {
 
 impl Inbox {
     /// Applies an event, or keeps it for later. Then the stream need not.
-    pub(super) async fn take_or_keep(&self, event: &Event) -> Result<(), Unkept> {
+    pub(super) async fn take_or_keep(&self, event: &Event) -> Result<(), KeepError> {
         let taken = self.take(event).await?;
         if let Some(reason) = taken.reason() {
             let tries = u32::from(matches!(taken, Taken::Rejected(_)));
@@ -51,30 +51,34 @@ impl Inbox {
         Ok(())
     }
 
-    async fn keep(&self, event: &Event, tries: u32, reason: &str) -> Result<(), Unkept> {
+    async fn keep(&self, event: &Event, tries: u32, reason: &str) -> Result<(), KeepError> {
         let mut db = quartet_db::write(&self.0.db).await?;
         let backlog = store::backlog(&mut db).await?;
         if backlog.waiting >= MAX_WAITING {
-            return Err(Unkept::Full);
+            return Err(KeepError::Full);
         }
-        let retry = self.failed(event, tries, reason);
+        let retry = self.failed(event, tries, tries >= MAX_TRIES, reason);
         store::put_off(&mut db, event, &retry).await?;
         Ok(db.commit().await?)
     }
 
     /// Keeps an event as a dead letter, untried.
     pub(super) async fn bury(&self, event: &Event, reason: &str) -> Result<(), sqlx::Error> {
-        let mut retry = self.failed(event, MAX_TRIES, reason);
-        retry.tries = 0;
+        let retry = self.failed(event, 0, true, reason);
         let mut db = quartet_db::write(&self.0.db).await?;
         store::put_off(&mut db, event, &retry).await?;
         db.commit().await
     }
 
     /// When an event that has failed that number of times is tried again, if it is.
-    fn failed<'a>(&self, event: &Event, tries: u32, reason: &'a str) -> store::Retry<'a> {
+    fn failed<'a>(
+        &self,
+        event: &Event,
+        tries: u32,
+        is_dead: bool,
+        reason: &'a str,
+    ) -> store::Retry<'a> {
         let now = self.0.clock.now();
-        let is_dead = tries >= MAX_TRIES;
         let event_id = &event.id;
         if is_dead {
             tracing::error!(event_id, tries, reason, "event given up as a dead letter");
@@ -136,7 +140,7 @@ impl Inbox {
         if let Some(reason) = taken.reason() {
             effect.rollback().await?;
             let tries = waiting.tries.unsigned_abs().saturating_add(1);
-            let retry = self.failed(event, tries, reason);
+            let retry = self.failed(event, tries, tries >= MAX_TRIES, reason);
             store::put_back(&mut tx, waiting.position, &retry).await?;
         } else {
             effect.commit().await?;

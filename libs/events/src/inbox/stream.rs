@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue};
 use quartet_jobs::{Job, Run, Runner};
 
-use super::{Inbox, retries::Unkept};
+use super::{Inbox, retries::KeepError};
 use crate::{
     event::Event,
     nats::{self, Failed, Nats},
@@ -31,9 +31,9 @@ const PULLED: usize = 10;
 /// Without a sign of life for twice this time, the server is away.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Polling interval for the progress of the consumer.
-const LOOK: Duration = Duration::from_secs(10);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Before a message that could not be kept is delivered again.
-const AGAIN: Duration = Duration::from_secs(5);
+const REDELIVERY_DELAY: Duration = Duration::from_secs(5);
 /// Less than ids are kept in the inbox.
 const SIGNED_WITHIN: TimeDelta = TimeDelta::days(90);
 const TOO_OLD: &str = "was signed more than 90 days ago";
@@ -44,7 +44,7 @@ impl Inbox {
     pub fn start(&self, nats: &Nats, name: &'static str, runner: &mut Runner) {
         self.0.metrics.start_stream(name);
         let (this, nats) = (self.clone(), nats.clone());
-        let job = Job::continuous("events", LOOK, move |run| {
+        let job = Job::continuous("events", PROGRESS_INTERVAL, move |run| {
             let (this, nats) = (this.clone(), nats.clone());
             async move { this.pull(&nats, name, &run).await }
         });
@@ -58,7 +58,7 @@ impl Inbox {
         let context = nats.connect(&format!("quartet-{name}"), TIMEOUT).await?;
         let consumer = nats::consumer(&context, name).await?;
         let mut messages = messages(&consumer).await?;
-        let mut look = tokio::time::interval(LOOK);
+        let mut look = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             let message = tokio::select! {
                 biased;
@@ -94,14 +94,14 @@ impl Inbox {
         let handled = self.handle(message).await;
         let kind = match &handled {
             Ok(kind) => *kind,
-            Err(_) => AckKind::Nak(Some(AGAIN)),
+            Err(_) => AckKind::Nak(Some(REDELIVERY_DELAY)),
         };
         let acknowledged = message.double_ack_with(kind).await;
         handled?;
         Ok(acknowledged.map_err(|error| Failed::new(error.as_ref()))?)
     }
 
-    async fn handle(&self, message: &Message) -> Result<AckKind, Unkept> {
+    async fn handle(&self, message: &Message) -> Result<AckKind, KeepError> {
         match self.open(message) {
             Ok((event, false)) => self.take_or_keep(&event).await?,
             Ok((event, true)) => self.bury(&event, TOO_OLD).await?,

@@ -27,7 +27,7 @@ const EXPIRED: &str = "the consumer did not accept events for too long";
 /// What a round has done.
 enum RoundOutcome {
     /// Something; there may be more.
-    Went,
+    Progressed,
     Nothing,
 }
 
@@ -95,7 +95,7 @@ impl Inner {
         run: Option<&Run>,
     ) -> Result<(), DeliveryError> {
         let target = &self.targets[index];
-        while let RoundOutcome::Went = self.round(target).await? {
+        while let RoundOutcome::Progressed = self.round(target).await? {
             if let Some(run) = run {
                 run.succeeded();
                 if run.is_stopping() {
@@ -201,7 +201,7 @@ impl Inner {
                 let mut db = quartet_db::write(&self.db).await?;
                 store::give_back(&mut db, name, lease).await?;
                 db.commit().await?;
-                return Ok(RoundOutcome::Went);
+                return Ok(RoundOutcome::Progressed);
             }
             Outcome::Refused(reason) => refused(&batch, &reason, false),
             Outcome::Broken(reason) => refused(&batch, &reason, true),
@@ -239,7 +239,7 @@ impl Inner {
         Ok(if nothing {
             RoundOutcome::Nothing
         } else {
-            RoundOutcome::Went
+            RoundOutcome::Progressed
         })
     }
 

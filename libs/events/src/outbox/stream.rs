@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a consumer that was deleted may stay away. The stream keeps nothing for it.
-const LOOK: TimeDelta = TimeDelta::minutes(1);
+const PREPARED_FOR: TimeDelta = TimeDelta::minutes(1);
 /// The services that receive events.
 const CONSUMERS: [&str; 2] = ["media", "links"];
 
@@ -45,7 +45,7 @@ struct Prepared {
 
 impl Prepared {
     fn is_recent(&self, now: DateTime<Utc>) -> bool {
-        (now - self.at).abs() < LOOK
+        (now - self.at).abs() < PREPARED_FOR
     }
 }
 
@@ -59,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Whether the stream and its consumers were there less than [`LOOK`] ago.
+    /// Whether the stream and its consumers were there less than [`PREPARED_FOR`] ago.
     pub(super) async fn is_prepared(&self, clock: &Clock) -> bool {
         let kept = self.context.lock().await;
         kept.as_ref()

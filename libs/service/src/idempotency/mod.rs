@@ -72,7 +72,7 @@ pub struct Idempotency {
     /// How long a request may take. Then it is canceled and its key is free.
     pub time_limit: Duration,
     /// The requests that run, whether or not their clients wait.
-    pub running: TaskTracker,
+    pub detached: TaskTracker,
 }
 
 impl fmt::Debug for Idempotency {
@@ -111,7 +111,7 @@ pub async fn idempotent(
     parts.extensions.insert(Arc::clone(&slot));
     let request = Request::from_parts(parts, Body::from(bytes));
     let run = run(slot, request, next, state.time_limit);
-    match detached(&state.running, run).await {
+    match detached(&state.detached, run).await {
         Ok(response) => response,
         // To the layer that makes problems of panics.
         Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),

@@ -71,7 +71,7 @@ impl World {
             verifier: verifier.clone(),
             hash_keys,
             time_limit: Duration::from_secs(20),
-            running: TaskTracker::new(),
+            detached: TaskTracker::new(),
         };
         let (count, count_failed) = (Arc::clone(done), Arc::clone(done));
         let inside = gate.clone();

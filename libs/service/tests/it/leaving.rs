@@ -122,7 +122,7 @@ impl World {
                 verifier,
                 hash_keys: vec![[7; 32]],
                 time_limit,
-                running: TaskTracker::new(),
+                detached: TaskTracker::new(),
             };
             let work_state = Work {
                 pool,

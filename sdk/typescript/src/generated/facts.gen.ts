@@ -115,7 +115,7 @@ export type ProblemCode =
   | "rate_limited"
   /** Request with the same idempotency key in progress. The first request with this idempotency key has not been completed yet. Send the request again after the time in `Retry-After`. */
   | "request_in_flight"
-  /** Request timeout. The request head or the body did not arrive in time; `detail` has the limit. Send the request again over a faster connection. */
+  /** Request timeout. The request head or the body did not arrive in time. Send the request again over a faster connection. */
   | "request_timeout"
   | "response_too_large"
   | "slug_taken"

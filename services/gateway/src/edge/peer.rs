@@ -106,6 +106,7 @@ fn peer(upstream: &Upstream, address: SocketAddr) -> Box<HttpPeer> {
 fn pool_of(tls: &Tls) -> u64 {
     let mut hasher = DefaultHasher::new();
     tls.hash(&mut hasher);
+    // Neither 0, the pool without TLS, nor HANDSHAKES.
     hasher.finish() | (HANDSHAKES << 1)
 }
 

@@ -1,7 +1,7 @@
 //! Names of headers that only the gateway may set.
 
 /// With `_` written as `-`.
-const IDENTITY_HEADERS: [&str; 7] = [
+const UNTRUSTED_NAMES: [&str; 7] = [
     "x-user-id",
     "x-user-email",
     "x-session-id",
@@ -10,7 +10,7 @@ const IDENTITY_HEADERS: [&str; 7] = [
     "x-request-id",
     "traceparent",
 ];
-const IDENTITY_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
+const UNTRUSTED_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
 
 /// Whether a header must not reach the upstream as the client sent it.
 ///
@@ -18,13 +18,13 @@ const IDENTITY_PREFIXES: [&str; 2] = ["x-quartet-", "x-forwarded-"];
 pub(crate) fn is_untrusted(name: &[u8]) -> bool {
     // The first letter decides for nearly all headers.
     let first = name.first().map(u8::to_ascii_lowercase);
-    matches!(first, Some(b'x' | b'f' | b't')) && is_identity_header(name)
+    matches!(first, Some(b'x' | b'f' | b't')) && is_untrusted_name(name)
 }
 
-fn is_identity_header(name: &[u8]) -> bool {
+fn is_untrusted_name(name: &[u8]) -> bool {
     let is_known = |known: &&str| name.len() == known.len() && has_prefix(name, known);
-    IDENTITY_HEADERS.iter().any(is_known)
-        || IDENTITY_PREFIXES
+    UNTRUSTED_NAMES.iter().any(is_known)
+        || UNTRUSTED_PREFIXES
             .iter()
             .any(|prefix| has_prefix(name, prefix))
 }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn no_name_begins_with_another_letter() {
-        for name in IDENTITY_HEADERS.iter().chain(&IDENTITY_PREFIXES) {
+        for name in UNTRUSTED_NAMES.iter().chain(&UNTRUSTED_PREFIXES) {
             assert!(is_untrusted(format!("{name}a").as_bytes()) || is_untrusted(name.as_bytes()));
         }
     }

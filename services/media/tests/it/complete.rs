@@ -330,8 +330,10 @@ async fn no_more_of_a_file_is_read_than_is_compared() {
                     let answer = match request[0] {
                         b'H' => head.clone().into_bytes(),
                         b'G' => {
-                            let endless = "HTTP/1.1 200 OK\r\ncontent-length: 5000000000\r\n\r\n";
-                            [endless.as_bytes(), PNG, &[0; 1 << 20]].concat()
+                            let endless = b"HTTP/1.1 200 OK\r\ncontent-length: 5000000000\r\n\r\n";
+                            let mut answer = [&endless[..], PNG].concat();
+                            answer.resize(1 << 20, 0);
+                            answer
                         }
                         b'P' => b"HTTP/1.1 200 OK\r\ncontent-length: 37\r\n\r\n\
                             <CopyObjectResult></CopyObjectResult>"

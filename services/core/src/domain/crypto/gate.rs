@@ -133,30 +133,30 @@ impl Drop for LeaveQueue<'_> {
 
 impl State {
     fn has_room(&self, keys: &AttemptKeys, width: usize) -> bool {
-        let inside = |line: Option<&WaitQueue>| line.map_or(0, |line| line.inside);
+        let inside = |queue: Option<&WaitQueue>| queue.map_or(0, |queue| queue.inside);
         let account = keys.account.as_ref().map(|key| self.accounts.get(key));
-        account.is_none_or(|line| inside(line) == 0)
+        account.is_none_or(|queue| inside(queue) == 0)
             && inside(self.networks.get(&keys.network)) < width
     }
 
     fn enter(&mut self, keys: &AttemptKeys) {
-        for line in self.lines(keys) {
-            line.inside += 1;
+        for queue in self.queues(keys) {
+            queue.inside += 1;
         }
     }
 
     fn wait(&mut self, waiter: Waiter, max_waiting: usize) -> Result<u64, Error> {
-        let mut lines = self.lines(&waiter.keys);
-        if lines.any(|line| line.waiting.len() >= max_waiting) {
-            drop(lines);
+        let mut queues = self.queues(&waiter.keys);
+        if queues.any(|queue| queue.waiting.len() >= max_waiting) {
+            drop(queues);
             self.forget_empty(&waiter.keys);
             return Err(Error::TooBusy);
         }
-        drop(lines);
+        drop(queues);
         let id = self.next_id;
         self.next_id += 1;
-        for line in self.lines(&waiter.keys) {
-            line.waiting.push_back(id);
+        for queue in self.queues(&waiter.keys) {
+            queue.waiting.push_back(id);
         }
         self.waiting.insert(id, waiter);
         Ok(id)
@@ -164,14 +164,14 @@ impl State {
 
     /// The waiters that enter instead.
     fn leave(&mut self, keys: &AttemptKeys, width: usize) -> Vec<Waiter> {
-        for line in self.lines(keys) {
-            line.inside -= 1;
+        for queue in self.queues(keys) {
+            queue.inside -= 1;
         }
         // Of those that wait for the account at most one enters; then those of the network.
         let account = keys.account.as_ref().and_then(|key| self.accounts.get(key));
         let network = self.networks.get(&keys.network);
         let waiting = account.into_iter().chain(network);
-        let waiting: Vec<u64> = waiting.flat_map(|line| line.waiting.clone()).collect();
+        let waiting: Vec<u64> = waiting.flat_map(|queue| queue.waiting.clone()).collect();
         let mut woken = Vec::new();
         for id in waiting {
             let Some(waiter) = self.waiting.get(&id) else {
@@ -190,14 +190,14 @@ impl State {
 
     fn remove(&mut self, id: u64) -> Option<Waiter> {
         let waiter = self.waiting.remove(&id)?;
-        for line in self.lines(&waiter.keys) {
-            line.waiting.retain(|other| *other != id);
+        for queue in self.queues(&waiter.keys) {
+            queue.waiting.retain(|other| *other != id);
         }
         self.forget_empty(&waiter.keys);
         Some(waiter)
     }
 
-    fn lines(&mut self, keys: &AttemptKeys) -> impl Iterator<Item = &mut WaitQueue> {
+    fn queues(&mut self, keys: &AttemptKeys) -> impl Iterator<Item = &mut WaitQueue> {
         let account = keys.account.as_ref();
         let account = account.map(|key| self.accounts.entry(key.clone()).or_default());
         let network = self.networks.entry(keys.network.clone()).or_default();
@@ -205,7 +205,7 @@ impl State {
     }
 
     fn forget_empty(&mut self, keys: &AttemptKeys) {
-        let is_empty = |line: &WaitQueue| line.inside == 0 && line.waiting.is_empty();
+        let is_empty = |queue: &WaitQueue| queue.inside == 0 && queue.waiting.is_empty();
         if let Some(key) = &keys.account
             && self.accounts.get(key).is_some_and(is_empty)
         {
@@ -287,7 +287,7 @@ mod tests {
         let state = gate.lock();
         assert!(
             state.accounts.is_empty() && state.networks.is_empty(),
-            "lines are not kept"
+            "queues are not kept"
         );
     }
 

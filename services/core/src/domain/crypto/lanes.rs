@@ -38,10 +38,10 @@ impl Lanes {
     /// # Errors
     /// `TooBusy` when too many wait already.
     pub(super) async fn enter(self: &Arc<Self>, key: &str) -> Result<LanePermit, Error> {
-        let (semaphore, mut place) = self.join(key)?;
+        let (semaphore, mut permit) = self.join(key)?;
         let entered = semaphore.acquire_owned().await;
-        place.entered = Some(entered.expect("the semaphore is never closed"));
-        Ok(place)
+        permit.entered = Some(entered.expect("the semaphore is never closed"));
+        Ok(permit)
     }
 
     fn join(self: &Arc<Self>, key: &str) -> Result<(Arc<Semaphore>, LanePermit), Error> {
@@ -54,12 +54,12 @@ impl Lanes {
             return Err(Error::TooBusy);
         }
         lane.users += 1;
-        let place = LanePermit {
+        let permit = LanePermit {
             lanes: Arc::clone(self),
             key: key.to_owned(),
             entered: None,
         };
-        Ok((Arc::clone(&lane.semaphore), place))
+        Ok((Arc::clone(&lane.semaphore), permit))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Lane>> {

@@ -205,38 +205,38 @@ impl Wal {
     /// # Errors
     /// When it cannot be created.
     pub(crate) async fn seal(&self) -> io::Result<()> {
-        let turn = self.turn().await?;
-        blocking(move || turn.seal()).await?
+        let guard = self.guard().await?;
+        blocking(move || guard.seal()).await?
     }
 
     /// Writes what is pending and syncs it. Later appends return `Closed`.
     pub(crate) async fn close(&self) {
         self.lock().closed = true;
-        if let Ok(turn) = self.turn().await {
-            self.write_pending(turn).await;
+        if let Ok(guard) = self.guard().await {
+            self.write_pending(guard).await;
         }
-        if let Ok(turn) = self.turn().await {
-            let _ = blocking(move || turn.close()).await;
+        if let Ok(guard) = self.guard().await {
+            let _ = blocking(move || guard.close()).await;
         }
     }
 
     /// Waits for the writer, in a task of its own.
-    async fn turn(&self) -> io::Result<WriterGuard> {
+    async fn guard(&self) -> io::Result<WriterGuard> {
         let log = self.clone();
         let waiting = tokio::spawn(async move {
             let writer = Arc::clone(&log.0.writer).lock_owned().await;
-            log.turn_with(writer)
+            log.guard_with(writer)
         });
         waiting.await.map_err(io::Error::other)
     }
 
     /// The writer, unless another task holds it.
-    fn try_turn(&self) -> Option<WriterGuard> {
+    fn try_guard(&self) -> Option<WriterGuard> {
         let writer = Arc::clone(&self.0.writer).try_lock_owned().ok()?;
-        Some(self.turn_with(writer))
+        Some(self.guard_with(writer))
     }
 
-    fn turn_with(&self, writer: OwnedMutexGuard<Writer>) -> WriterGuard {
+    fn guard_with(&self, writer: OwnedMutexGuard<Writer>) -> WriterGuard {
         let next = WakeNext(self.clone());
         WriterGuard {
             writer,
@@ -272,8 +272,8 @@ impl Wal {
             if let Some(outcome) = group.outcome.get() {
                 return outcome.clone();
             }
-            if let Some(turn) = self.try_turn() {
-                self.write_pending(turn).await;
+            if let Some(guard) = self.try_guard() {
+                self.write_pending(guard).await;
                 continue;
             }
             let changed = group.changed.notified();
@@ -285,15 +285,15 @@ impl Wal {
         }
     }
 
-    async fn write_pending(&self, turn: WriterGuard) {
-        let Some(batch) = self.take_pending() else {
+    async fn write_pending(&self, guard: WriterGuard) {
+        let Some(taken) = self.take_pending() else {
             return;
         };
-        if turn.writer.may_block() {
+        if guard.writer.may_block() {
             let log = self.clone();
-            let _ = blocking(move || log.write(turn, batch)).await;
+            let _ = blocking(move || log.write(guard, taken)).await;
         } else {
-            self.write(turn, batch);
+            self.write(guard, taken);
         }
     }
 
@@ -309,24 +309,24 @@ impl Wal {
         })
     }
 
-    fn write(&self, mut turn: WriterGuard, mut batch: TakenGroup) {
-        let outcome = turn.writer.write(&batch.frames).map_err(Arc::new);
-        let mut spare = std::mem::take(&mut batch.frames);
+    fn write(&self, mut guard: WriterGuard, mut taken: TakenGroup) {
+        let outcome = guard.writer.write(&taken.frames).map_err(Arc::new);
+        let mut spare = std::mem::take(&mut taken.frames);
         spare.clear();
         if spare.capacity() <= SPARE_BYTES {
             self.lock().spare = spare;
         }
         // Only the task that takes a group sets its outcome.
-        let _ = batch.group.outcome.set(outcome);
+        let _ = taken.group.outcome.set(outcome);
     }
 
     /// Starts a new segment behind this call, unless the writer is in use: the next call tries again.
     fn seal_soon(&self) {
-        let Some(turn) = self.try_turn() else {
+        let Some(guard) = self.try_guard() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = turn.seal() {
+            if let Err(error) = guard.seal() {
                 tracing::warn!(%error, "a full click log could not start a new segment");
             }
         });

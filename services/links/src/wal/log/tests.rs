@@ -119,7 +119,7 @@ async fn frames_that_wait_for_a_stalled_disk_are_bounded() {
     };
     let wal = Wal::create(directory.path().to_owned(), large).unwrap();
     // The task that holds the writer is stuck in a write.
-    let stalled = wal.try_turn().unwrap();
+    let stalled = wal.try_guard().unwrap();
     let payload = [7; 4000];
     let mut waiting = 0;
     while wal.enqueue(&payload).is_ok() {
@@ -136,7 +136,7 @@ async fn a_write_that_panics_fails_its_group_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
     let sync_with = |sync: fn(&std::path::Path) -> io::Result<()>| {
-        wal.try_turn().unwrap().writer.sync_directory_with(sync);
+        wal.try_guard().unwrap().writer.sync_directory_with(sync);
     };
     sync_with(|_| panic!("planted"));
     let appends = futures_util::future::join_all([wal.append(b"one"), wal.append(b"two")]);
@@ -152,7 +152,7 @@ async fn a_write_that_panics_fails_its_group_and_no_other() {
 async fn a_seal_that_is_dropped_when_its_turn_comes_keeps_no_append_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let wal = Wal::create(directory.path().to_owned(), settings(Fsync::Off)).unwrap();
-    let turn = wal.try_turn().unwrap();
+    let guard = wal.try_guard().unwrap();
     let mut seal = Box::pin(wal.seal());
     assert!(futures_util::poll!(&mut seal).is_pending());
     let mut append = Box::pin(wal.append(b"payload"));
@@ -160,7 +160,7 @@ async fn a_seal_that_is_dropped_when_its_turn_comes_keeps_no_append_waiting() {
         assert!(futures_util::poll!(&mut append).is_pending());
         tokio::task::yield_now().await;
     }
-    drop(turn);
+    drop(guard);
     drop(seal);
     let appended = tokio::time::timeout(Duration::from_secs(20), append).await;
     appended.expect("the append is woken").unwrap();

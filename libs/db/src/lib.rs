@@ -14,6 +14,7 @@ mod migrations;
 mod pool;
 mod reads;
 mod statement;
+mod unanswered;
 
 pub use connections::{Lease, begin, read, write};
 pub use databases::{Databases, RotateFailure};
@@ -22,3 +23,4 @@ pub use migrations::{MigrateFailure, SchemaError, ensure_current, explain, migra
 pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use statement::{begin_as, statement};
+pub use unanswered::answered;

@@ -21,6 +21,7 @@ mod nats;
 mod pooler;
 mod responses;
 pub mod server;
+mod vanishing;
 mod watch;
 
 pub use bounds::accepted_numbers;
@@ -35,4 +36,5 @@ pub use nats::NatsServer;
 #[cfg(feature = "database")]
 pub use pooler::{POOLED, Pooler};
 pub use responses::{json_of, problem_of};
+pub use vanishing::Vanishing;
 pub use watch::Watch;

@@ -4,3 +4,4 @@
 
 mod db;
 mod pooler;
+mod unanswered;

@@ -18,6 +18,8 @@ pub enum JwtError {
     Expired,
     #[error("the access token is not valid yet")]
     NotYetValid,
+    #[error("a header that the access token declares as critical is not supported")]
+    CriticalHeader,
     #[error("the signature of the access token is invalid")]
     BadSignature,
     #[error("the issuer of the access token is not accepted")]

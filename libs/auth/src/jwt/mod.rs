@@ -223,6 +223,10 @@ impl JwtVerifier {
             return Err(JwtError::Malformed);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| JwtError::Malformed)?;
+        // None is supported, and each would change what the token means (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(JwtError::CriticalHeader);
+        }
         let typ = header.typ.as_deref().unwrap_or_default();
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let wanted = self.0.settings.token_type.as_deref();

@@ -214,3 +214,18 @@ async fn keys_for_anything_else_are_not_used() {
         verifier(&clock, vec![jwk]).verify(&token).await.unwrap();
     }
 }
+
+/// RFC 7515, 4.1.11: a header that has to be understood changes what the token means.
+#[tokio::test]
+async fn a_token_with_critical_headers_is_refused() {
+    let clock = clock();
+    let verifier = verifier(&clock, vec![jwk(EdDSA)]);
+    for critical in [vec!["exp".to_owned()], vec!["b64".to_owned()], Vec::new()] {
+        let mut header = header(EdDSA, Some(name(EdDSA)));
+        header.crit = Some(critical);
+        let token = jsonwebtoken::encode(&header, &claims(&clock), key(EdDSA)).unwrap();
+        let refused = verifier.verify(&token).await.unwrap_err();
+        let is_refused = matches!(refused, JwtError::CriticalHeader);
+        assert!(is_refused, "{header:?}: {refused}");
+    }
+}

@@ -10,9 +10,14 @@
 //!
 //! Without a pooler, [`read`] and [`write`] cost nothing: their statements commit themselves.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
+
+use crate::unanswered::{bounded, release};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";
@@ -25,8 +30,18 @@ pub struct Lease(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Session(PoolConnection<Postgres>),
+    Session(Session),
     Transaction(PgTransaction<'static>),
+}
+
+/// A connection that is given back when it is dropped.
+#[derive(Debug)]
+struct Session(PoolConnection<Postgres>);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        release(&mut self.0);
+    }
 }
 
 impl Deref for Lease {
@@ -34,7 +49,7 @@ impl Deref for Lease {
 
     fn deref(&self) -> &PgConnection {
         match &self.0 {
-            Kind::Session(connection) => connection,
+            Kind::Session(session) => &session.0,
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -43,7 +58,7 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         match &mut self.0 {
-            Kind::Session(connection) => connection,
+            Kind::Session(session) => &mut session.0,
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -63,7 +78,7 @@ impl Lease {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Kind::Session(_) => Ok(()),
-            Kind::Transaction(transaction) => transaction.commit().await,
+            Kind::Transaction(transaction) => bounded(Duration::ZERO, transaction.commit()).await,
         }
     }
 }
@@ -89,9 +104,10 @@ pub async fn write(db: &PgPool) -> Result<Lease, sqlx::Error> {
 async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
     if is_pooled(db) {
         let begin = AssertSqlSafe(format!("{begin}; {FORGET}"));
-        return Ok(Lease(Kind::Transaction(db.begin_with(begin).await?)));
+        let begun = bounded(wait_of(db), db.begin_with(begin)).await?;
+        return Ok(Lease(Kind::Transaction(begun)));
     }
-    Ok(Lease(Kind::Session(db.acquire().await?)))
+    Ok(Lease(Kind::Session(Session(db.acquire().await?))))
 }
 
 /// Begins a transaction.
@@ -101,11 +117,15 @@ async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
 #[expect(clippy::disallowed_methods, reason = "this is the other way")]
 pub async fn begin(db: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
     if is_pooled(db) {
-        return db
-            .begin_with(AssertSqlSafe(format!("BEGIN; {FORGET}")))
-            .await;
+        let begin = AssertSqlSafe(format!("BEGIN; {FORGET}"));
+        return bounded(wait_of(db), db.begin_with(begin)).await;
     }
-    db.begin().await
+    bounded(wait_of(db), db.begin()).await
+}
+
+/// How long a connection is waited for.
+pub(crate) fn wait_of(db: &PgPool) -> Duration {
+    db.options().get_acquire_timeout()
 }
 
 /// Begins a transaction and runs `set`, in one round trip.

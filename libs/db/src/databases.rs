@@ -95,12 +95,8 @@ impl Databases {
         application: &str,
     ) -> Result<PgPool, ConfigError> {
         let rotated = Rotated::default();
-        let (before, after) = (rotated.clone(), rotated.clone());
-        let pool = pool_options(settings, move |meta| before.allows(meta))
-            .after_release(move |_, meta| {
-                let allowed = after.allows(&meta);
-                Box::pin(async move { Ok(allowed) })
-            })
+        let allowing = rotated.clone();
+        let pool = pool_options(settings, move |meta| allowing.allows(meta))
             .connect_lazy_with(options(settings, application)?);
         self.lock().push(OpenPool {
             key,

@@ -15,6 +15,7 @@ mod pool;
 mod reads;
 mod rounds;
 mod statement;
+mod unanswered;
 
 pub use connections::{Lease, begin, read, write};
 pub use databases::{Databases, RotateFailure};
@@ -24,3 +25,4 @@ pub use pool::{check, options, owner_pool, ping, pool};
 pub use reads::{CHECK as STANDBY_CHECK, Reads};
 pub use rounds::Rounds;
 pub use statement::{begin_as, statement};
+pub use unanswered::answered;

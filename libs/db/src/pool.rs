@@ -10,11 +10,15 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::connections::application_name;
+use crate::{
+    connections::{application_name, wait_of},
+    unanswered::{self, bounded},
+};
 
 /// A connection that has been idle for longer is tested before it is used, so that a restart of
 /// Postgres fails at most the requests of this interval.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+const TEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What `migrate` sets in its sessions.
 pub(crate) const OWNER_SESSION: [(&str, &str); 2] = [
@@ -29,6 +33,7 @@ pub(crate) const OWNER_SESSION: [(&str, &str); 2] = [
 /// # Errors
 /// When the URL is not valid. The message does not contain it.
 pub fn options(settings: &Database, application: &str) -> Result<PgConnectOptions, ConfigError> {
+    unanswered::allow(Duration::from_secs(settings.statement_timeout_seconds));
     named_options("database.url", &settings.url, settings, application)
 }
 
@@ -117,6 +122,7 @@ fn named_options(
 /// When the URL is not valid.
 pub fn owner_pool(settings: &Database) -> Result<PgPool, ConfigError> {
     let options = owner_options(settings)?.options(OWNER_SESSION);
+    unanswered::allow(Duration::MAX);
     Ok(PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
@@ -135,8 +141,9 @@ pub fn pool(settings: &Database, application: &str) -> Result<PgPool, ConfigErro
 /// `allows` decides whether a connection may be used once more.
 pub(crate) fn pool_options(
     settings: &Database,
-    allows: impl Fn(&PoolConnectionMetadata) -> bool + Send + Sync + 'static,
+    allows: impl Fn(&PoolConnectionMetadata) -> bool + Clone + Send + Sync + 'static,
 ) -> PgPoolOptions {
+    let allows_again = allows.clone();
     PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(Duration::from_secs(settings.acquire_timeout_seconds))
@@ -147,8 +154,15 @@ pub(crate) fn pool_options(
                 if !allowed || meta.idle_for < TEST_AFTER_IDLE {
                     return Ok(allowed);
                 }
-                Ok(connection.ping().await.is_ok())
+                // One that does not answer must not take all the time for which a connection is
+                // waited for.
+                let tested = tokio::time::timeout(TEST_TIMEOUT, connection.ping()).await;
+                Ok(matches!(tested, Ok(Ok(()))))
             })
+        })
+        .after_release(move |connection, meta| {
+            let allowed = allows_again(&meta);
+            Box::pin(async move { Ok(allowed && unanswered::test(connection).await?) })
         })
 }
 
@@ -158,8 +172,8 @@ pub(crate) fn pool_options(
 /// A reason without internals, for `/ready`.
 pub async fn ping(db: PgPool) -> Result<(), String> {
     // Not prepared, so that it works behind a pooler, too.
-    sqlx::raw_sql("SELECT 1")
-        .execute(&db)
+    let select = sqlx::raw_sql("SELECT 1").execute(&db);
+    bounded(wait_of(&db), select)
         .await
         .map(drop)
         .map_err(|_| "does not respond".to_owned())

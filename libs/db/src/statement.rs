@@ -1,10 +1,15 @@
 //! Statements with a name, and transactions in the name of principals.
 
+use std::time::Duration;
+
 use quartet_common::principal::Principal;
 use quartet_telemetry::{count_statement, span, spans_enabled};
 use sqlx::{PgPool, PgTransaction};
 
-use crate::connections::{begin, begin_with};
+use crate::{
+    connections::{begin, begin_with, wait_of},
+    unanswered::bounded,
+};
 
 /// Runs one SQL statement. `name` is the resource and the verb, such as `users.insert`.
 ///
@@ -12,16 +17,29 @@ use crate::connections::{begin, begin_with};
 /// and, where spans are exported, it has a span `db.NAME`. Outside requests and without OTLP it costs nothing.
 ///
 /// # Errors
-/// What the statement returns.
-pub async fn statement<T>(
+/// What the statement returns; a transient error if the database does not answer for longer than
+/// `database.statement_timeout_seconds` and a few seconds more.
+pub fn statement<T>(
     name: &'static str,
     run: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let _timer = count_statement();
-    if spans_enabled() {
-        return span(&format!("db.{name}"), run).await;
+) -> impl Future<Output = Result<T, sqlx::Error>> {
+    statement_within(Duration::ZERO, name, run)
+}
+
+/// Waits for `beyond` longer than for a statement.
+fn statement_within<T>(
+    beyond: Duration,
+    name: &'static str,
+    run: impl Future<Output = Result<T, sqlx::Error>>,
+) -> impl Future<Output = Result<T, sqlx::Error>> {
+    let run = bounded(beyond, run);
+    async move {
+        let _timer = count_statement();
+        if spans_enabled() {
+            return span(&format!("db.{name}"), run).await;
+        }
+        run.await
     }
-    run.await
 }
 
 /// Begins a transaction that row-level security limits to the rows of `principals`.
@@ -37,7 +55,8 @@ pub async fn begin_as(
     let array = array_literal(principals);
     if principals.iter().all(is_plain) {
         let set = format!("SET LOCAL quartet.principals = '{array}'");
-        return statement("session.set_principals", begin_with(db, &set)).await;
+        let begin = begin_with(db, &set);
+        return statement_within(wait_of(db), "session.set_principals", begin).await;
     }
     let mut tx = begin(db).await?;
     let set = sqlx::query("SELECT set_config('quartet.principals', $1, true)").bind(array);

@@ -62,9 +62,12 @@ fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
     let tags: Vec<String> = headers
         .get_all(name)
         .iter()
-        .map(|value| value.to_str().unwrap_or_default())
-        .flat_map(|value| value.split(','))
-        .map(|tag| tag.trim().to_owned())
+        // A tag may have bytes beyond ASCII (RFC 9110, 8.8.3). Passed over, a condition would not hold.
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .flat_map(|value| {
+            let tags = value.split(',');
+            tags.map(|tag| tag.trim().to_owned()).collect::<Vec<_>>()
+        })
         .collect();
     (!tags.is_empty()).then_some(tags)
 }

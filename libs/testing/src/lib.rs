@@ -25,6 +25,7 @@ mod responses;
 pub mod server;
 #[cfg(feature = "events")]
 mod user_deleted;
+mod vanishing;
 mod watch;
 
 pub use bounds::accepted_numbers;
@@ -43,4 +44,5 @@ pub use pooler::{POOLED, Pooler};
 pub use responses::{json_of, problem_of};
 #[cfg(feature = "events")]
 pub use user_deleted::{EVENTS_SECRET, publish_user_deleted};
+pub use vanishing::Vanishing;
 pub use watch::Watch;

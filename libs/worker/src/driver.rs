@@ -10,6 +10,7 @@ use graphile_worker::{
     BoxFuture, DatabaseDriver, DbError, DbExecutor, DbExecutorArg, DbParams, DbRow, DbTransaction,
     NotificationStream, TransactionDriver,
 };
+use quartet_db::answered;
 use sqlx::{PgPool, PgTransaction};
 use tokio::sync::Mutex;
 
@@ -24,7 +25,8 @@ impl DbExecutor for Driver {
     ) -> BoxFuture<'a, Result<u64, DbError>> {
         Box::pin(async move {
             let mut db = quartet_db::write(&self.0).await?;
-            let affected = DbExecutorArg::execute(&mut &mut *db, sql, params).await?;
+            let execute = async { DbExecutorArg::execute(&mut &mut *db, sql, params).await };
+            let affected = answered(execute).await?;
             db.commit().await?;
             Ok(affected)
         })
@@ -38,7 +40,8 @@ impl DbExecutor for Driver {
     ) -> BoxFuture<'a, Result<Vec<DbRow>, DbError>> {
         Box::pin(async move {
             let mut db = quartet_db::write(&self.0).await?;
-            let rows = DbExecutorArg::fetch_all(&mut &mut *db, sql, params).await?;
+            let fetch = async { DbExecutorArg::fetch_all(&mut &mut *db, sql, params).await };
+            let rows = answered(fetch).await?;
             db.commit().await?;
             Ok(rows)
         })
@@ -77,7 +80,7 @@ impl DbExecutor for Transaction {
     ) -> BoxFuture<'a, Result<u64, DbError>> {
         Box::pin(async move {
             let mut db = self.0.lock().await;
-            DbExecutorArg::execute(&mut &mut **db, sql, params).await
+            answered(async { DbExecutorArg::execute(&mut &mut **db, sql, params).await }).await
         })
     }
 
@@ -88,13 +91,13 @@ impl DbExecutor for Transaction {
     ) -> BoxFuture<'a, Result<Vec<DbRow>, DbError>> {
         Box::pin(async move {
             let mut db = self.0.lock().await;
-            DbExecutorArg::fetch_all(&mut &mut **db, sql, params).await
+            answered(async { DbExecutorArg::fetch_all(&mut &mut **db, sql, params).await }).await
         })
     }
 }
 
 impl TransactionDriver for Transaction {
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), DbError>> {
-        Box::pin(async move { Ok(self.0.into_inner().commit().await?) })
+        Box::pin(async move { answered(async { Ok(self.0.into_inner().commit().await?) }).await })
     }
 }

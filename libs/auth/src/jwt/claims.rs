@@ -1,6 +1,7 @@
 //! What a token says. Only the claims that something here reads are kept.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Number;
 
 use super::JwtError;
 
@@ -14,10 +15,19 @@ const MAX_METHOD_BYTES: usize = 64;
 pub struct Claims {
     /// The subject, such as `usr_...`.
     pub sub: String,
+    #[serde(deserialize_with = "numeric_date")]
     pub exp: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_numeric_date",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub nbf: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_numeric_date",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub iat: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
@@ -40,7 +50,11 @@ pub struct Claims {
     pub acr: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amr: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_numeric_date",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub auth_time: Option<i64>,
 }
 
@@ -71,4 +85,31 @@ impl Claims {
 fn is_name(text: &str) -> bool {
     let is_visible = |byte: u8| (b' '..=b'~').contains(&byte);
     !text.is_empty() && text.trim_ascii() == text && text.bytes().all(is_visible)
+}
+
+/// Seconds since 1970, which may have a fraction (RFC 7519, 2: `NumericDate`). It is dropped.
+struct NumericDate(i64);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(from)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates: a time that far away is never reached"
+        )]
+        let seconds = number
+            .as_i64()
+            .or_else(|| number.as_f64().map(|seconds| seconds.floor() as i64));
+        seconds
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("not a time"))
+    }
+}
+
+fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    NumericDate::deserialize(from).map(|date| date.0)
+}
+
+fn optional_numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Option::<NumericDate>::deserialize(from).map(|date| date.map(|date| date.0))
 }

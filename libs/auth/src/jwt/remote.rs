@@ -19,6 +19,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use quartet_common::{causes, clock::Clock};
+use serde::Deserialize;
 use tokio::sync::watch;
 use url::Url;
 
@@ -45,6 +46,12 @@ pub(super) enum FetchError {
     Slow,
     #[error("the fetch was canceled")]
     Canceled,
+}
+
+/// A key set as it is sent. A key that cannot be read keeps no other from being used (RFC 7517, 5).
+#[derive(Deserialize)]
+struct PublishedKeySet {
+    keys: Vec<serde_json::Value>,
 }
 
 type Outcome = Result<(), FetchError>;
@@ -156,7 +163,14 @@ impl RemoteKeySet {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|error| FetchError::Invalid(Arc::new(error)))
+        let published: PublishedKeySet =
+            serde_json::from_slice(&body).map_err(|error| FetchError::Invalid(Arc::new(error)))?;
+        let keys = published.keys.into_iter();
+        Ok(JwkSet {
+            keys: keys
+                .filter_map(|key| serde_json::from_value(key).ok())
+                .collect(),
+        })
     }
 }
 

@@ -178,3 +178,28 @@ async fn no_token_of_a_removed_key_stays_in_the_cache() {
         }
     }
 }
+
+/// RFC 7517, 5: an issuer may publish keys of kinds that are of a later time than this verifier.
+#[tokio::test]
+async fn keys_that_cannot_be_read_keep_no_other_from_being_used() {
+    let others = [
+        json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": "AAAA"}),
+        json!({"kty": "OKP", "crv": "Ed448", "kid": "4", "x": "AAAA", "use": "sig"}),
+        json!({"kty": "EC", "crv": "secp256k1", "kid": "k", "x": "AAAA", "y": "AAAA", "alg": "ES256K"}),
+        json!({"kty": "AKP", "kid": "a", "alg": "ML-DSA-44", "pub": "AAAA"}),
+        json!({"kty": "RSA", "kid": "r", "n": 5, "e": "AQAB"}),
+        json!({"kty": "RSA", "kid": "s", "e": "AQAB", "x5c": "one certificate"}),
+        json!({"kty": "oct", "kid": "o"}),
+        json!({"kid": "n"}),
+        json!({"kty": null}),
+        json!("a text"),
+    ];
+    for other in others {
+        let clock = clock();
+        let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
+        published.publish_after(vec![other.clone()], &issuer);
+        let verifier = published.verifier(&issuer, &clock);
+        let verified = verifier.verify(&issuer.token("usr_1")).await;
+        assert!(verified.is_ok(), "{other}: {verified:?}");
+    }
+}

@@ -73,6 +73,32 @@ async fn valid_tokens_pass_and_each_invalid_one_gets_its_reason() {
     }
 }
 
+/// RFC 7519, 2: a `NumericDate` may have a fraction.
+#[tokio::test]
+async fn times_may_have_fractions() {
+    let clock = clock();
+    let issuer = Issuer::new(clock.clone());
+    let verifier = JwtVerifier::new(&issuer.settings(issuer.serve().await), clock.clone()).unwrap();
+    let now = clock.now().timestamp();
+    let verify = async |claims| {
+        let token = issuer.token_with("usr_1", claims);
+        verifier.verify(&token).await
+    };
+    let since = format!("{now}.25").parse::<serde_json::Number>().unwrap();
+    let until = format!("{}.75", now + 60)
+        .parse::<serde_json::Number>()
+        .unwrap();
+    let times = json!({"iat": since, "nbf": since, "auth_time": since, "exp": until});
+    let claims = verify(times).await.unwrap();
+    assert_eq!((claims.exp, claims.nbf), (now + 60, Some(now)));
+    let refused = verify(json!({"exp": since})).await.unwrap_err();
+    assert!(matches!(refused, JwtError::Expired), "{refused}");
+    for invalid in [json!({"exp": "1"}), json!({"nbf": true, "exp": until})] {
+        let refused = verify(invalid).await.unwrap_err();
+        assert!(matches!(refused, JwtError::Malformed), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_cached_token_does_not_outlive_its_expiry() {
     let clock = clock();

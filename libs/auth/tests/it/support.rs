@@ -73,6 +73,14 @@ impl PublishedKeys {
         *self.keys.lock().unwrap() = Some(serde_json::to_value(issuer.jwks()).unwrap());
     }
 
+    /// The keys of the issuer, after others.
+    pub(crate) fn publish_after(&self, others: Vec<serde_json::Value>, issuer: &Issuer) {
+        let mut keys = others;
+        let own = issuer.jwks().keys.iter();
+        keys.extend(own.map(|key| serde_json::to_value(key).unwrap()));
+        *self.keys.lock().unwrap() = Some(serde_json::json!({ "keys": keys }));
+    }
+
     pub(crate) fn withdraw(&self) {
         *self.keys.lock().unwrap() = None;
     }

@@ -5,3 +5,4 @@
 mod db;
 mod pooler;
 mod rounds;
+mod unanswered;

@@ -146,7 +146,7 @@ impl Inbox {
             effect.commit().await?;
             store::forget(&mut tx, waiting.position).await?;
         }
-        tx.commit().await?;
+        quartet_db::answered(tx.commit()).await?;
         self.0.metrics.count(taken.label());
         Ok(true)
     }

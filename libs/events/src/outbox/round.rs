@@ -231,7 +231,7 @@ impl Inner {
         }
         store::schedule_retries(&mut tx, name, &retries).await?;
         store::forget(&mut tx, name, &applied).await?;
-        tx.commit().await?;
+        quartet_db::answered(tx.commit()).await?;
         Self::count(target, &retries, applied.len());
         let limit = target.limit.load(Ordering::Relaxed).saturating_mul(2);
         let limit = limit.clamp(1, self.delivery.batch_events);

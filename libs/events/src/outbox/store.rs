@@ -133,7 +133,7 @@ pub(super) async fn number(db: &mut PgConnection, limit: i64) -> Result<(), sqlx
     .bind(last)
     .bind(limit);
     statement("outbox.number", number.execute(&mut *tx)).await?;
-    tx.commit().await
+    quartet_db::answered(tx.commit()).await
 }
 
 /// Takes the lease of a consumer; `None` while another replica has it.

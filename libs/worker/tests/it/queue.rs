@@ -2,7 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use quartet_testing::{assert_ticks_done, miss_ticks};
+use quartet_common::config::Database;
+use quartet_testing::{Vanishing, assert_ticks_done, miss_ticks};
 use quartet_worker::{Tasks, add, dead_letters};
 
 use crate::support::{Begin, Count, Counts, Often, Place, Refuse, settings, until};
@@ -27,6 +28,29 @@ async fn a_job_is_done_if_its_transaction_commits_and_once() {
     }
     assert_eq!(counts.done(), 50);
     assert_eq!(place.number("SELECT count(*) FROM jobs").await, 0);
+}
+
+/// As after a failover that closes no connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_done_after_the_database_has_vanished_without_a_word() {
+    let place = Place::new().await;
+    let counts = Counts::default();
+    let (server, url) = Vanishing::start(&place.database.url()).await;
+    let settings = Database {
+        url: url.into(),
+        statement_timeout_seconds: 1,
+        ..place.database.settings()
+    };
+    let db = quartet_db::pool(&settings, "test").unwrap();
+    let working = Place::start_on(db, Tasks::new(counts.clone()).with::<Count>());
+    for done in 1..=2 {
+        let mut tx = quartet_db::begin(&place.db).await.unwrap();
+        add(&mut tx, &Count::default(), None).await.unwrap();
+        tx.commit().await.unwrap();
+        until(async || counts.done() >= done).await;
+        server.vanish();
+    }
+    drop(working);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -215,8 +215,10 @@ pub(super) async fn delete_session(
 }
 
 fn client(ip: IpAddr, headers: &HeaderMap) -> Client {
+    // Some have bytes beyond ASCII.
     let user_agent = headers.get(header::USER_AGENT);
-    Client::new(ip, user_agent.and_then(|value| value.to_str().ok()))
+    let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    Client::new(ip, user_agent.as_deref())
 }
 
 fn tokens_response(status: StatusCode, tokens: SessionTokens) -> Response {

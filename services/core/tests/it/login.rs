@@ -229,6 +229,33 @@ async fn session_records_client_ip_and_truncated_user_agent() {
     assert_eq!(app.get(ME, tokens.access()).await.status(), 200);
 }
 
+#[tokio::test]
+async fn user_agents_beyond_ascii_are_shown() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let long = "\u{e9}".repeat(200);
+    let cases = [
+        (
+            &b"T\xe9l\xe9phone/1"[..],
+            "T\u{fffd}l\u{fffd}phone/1".to_owned(),
+        ),
+        (
+            "T\u{e9}l\u{e9}phone/1".as_bytes(),
+            "T\u{e9}l\u{e9}phone/1".to_owned(),
+        ),
+        (long.as_bytes(), "\u{e9}".repeat(128)),
+    ];
+    for (sent, shown) in cases {
+        let agent = reqwest::header::HeaderValue::from_bytes(sent).unwrap();
+        let request = app.request(reqwest::Method::POST, SESSIONS);
+        let request = request.header("user-agent", agent);
+        let request = request.json(&crate::support::credentials(ADA, PASSWORD));
+        let tokens = crate::support::Tokens(json_of(request.send().await.unwrap(), 201).await);
+        let page = json_of(app.get(SESSIONS, tokens.access()).await, 200).await;
+        assert_eq!(page["data"][0]["user_agent"], shown);
+    }
+}
+
 /// The bound is `max_concurrent` times `memory_kib`, however many log in and whatever their hashes need.
 #[tokio::test]
 async fn hashing_takes_no_more_memory_than_its_slots_and_uses_it_again() {

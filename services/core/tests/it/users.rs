@@ -1,4 +1,4 @@
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, header::HeaderValue};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -143,6 +143,22 @@ async fn if_match_rejects_other_versions() {
     let current = tag_of(&app, &tokens).await;
     let gone = send_if_match(&app, Method::DELETE, &tokens, &current, Some(confirmed())).await;
     assert_eq!(gone.status(), 204);
+}
+
+/// RFC 9110, 8.8.3: a tag may have bytes beyond ASCII. A condition that is not understood does not hold.
+#[tokio::test]
+async fn an_if_match_beyond_ascii_is_a_condition() {
+    let app = TestApp::start().await;
+    let tokens = app.join(ADA).await;
+    let before = app.me(&tokens).await;
+    for tag in [&b"\"\xe4\""[..], "\"\u{e4}\"".as_bytes()] {
+        let request = app.request(Method::PATCH, ME).bearer_auth(tokens.access());
+        let request = request.header("if-match", HeaderValue::from_bytes(tag).unwrap());
+        let request = request.json(&json!({"display_name": "Eve"}));
+        let refused = request.send().await.unwrap();
+        problem_of(refused, 412, "precondition_failed").await;
+    }
+    assert_eq!(app.me(&tokens).await, before);
 }
 
 #[tokio::test]

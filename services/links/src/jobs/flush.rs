@@ -9,6 +9,7 @@ use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use quartet_jobs::{Backoff, Run};
+use rustix::io::Errno;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -93,6 +94,7 @@ impl OpenSegment {
         mut number: u64,
         written: &watch::Receiver<Position>,
     ) -> io::Result<Option<Self>> {
+        let mut failures = 0;
         loop {
             let last = *written.borrow();
             match Self::open(ctx, number) {
@@ -108,6 +110,14 @@ impl OpenSegment {
                         let _ = ctx.click_log.probe().await;
                         tokio::time::sleep(BACKOFF.max).await;
                     }
+                }
+                Err(error) if is_shortage(&error) => {
+                    if failures == 0 {
+                        tracing::warn!(%error, "clicks wait for the click log to be opened");
+                    }
+                    failures += 1;
+                    count_held_bytes(ctx);
+                    tokio::time::sleep(BACKOFF.delay(failures)).await;
                 }
                 opened => return opened.map(Some),
             }
@@ -129,6 +139,14 @@ impl OpenSegment {
         wal.release(self.number);
         self.reader.delete()
     }
+}
+
+/// Whether it is too much of something else that keeps the file from being opened, such as connections
+/// that take every descriptor. It passes, and says nothing about the log.
+fn is_shortage(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE, Errno::NOMEM]
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
 }
 
 /// Records of a release that this one does not know are counted: no other replica reads this log.

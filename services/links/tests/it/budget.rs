@@ -239,6 +239,57 @@ async fn all_transports_share_a_quota_and_say_what_is_left() {
     );
 }
 
+/// Pings begin no operation, and are answered.
+#[tokio::test]
+async fn messages_on_a_socket_are_charged_and_read_no_faster_than_the_quota_refills() {
+    let cluster = Cluster::new().await;
+    let settings = [
+        ("QUARTET_GRAPHQL_MAX_COST", "100"),
+        ("QUARTET_GRAPHQL_COST_BURST", "100"),
+        ("QUARTET_GRAPHQL_COST_PER_SECOND", "1"),
+    ];
+    let replica = cluster.start_with(&settings).await;
+    let mut socket = replica.socket_of(ALICE).await;
+    for _ in 0..300 {
+        socket.send_json(json!({"type": "ping"})).await;
+    }
+    for _ in 0..100 {
+        assert_eq!(socket.receive().await, json!({"type": "pong"}));
+    }
+    let query = "{ __typename }";
+    let refused = send(&replica, ALICE, query, json!({})).await;
+    assert_eq!(code(refused).await, (429, "RATE_LIMITED".to_owned()));
+    let mut further = 0;
+    let reading = async {
+        loop {
+            socket.receive().await;
+            further += 1;
+        }
+    };
+    let pause = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(pause, reading).await.is_err());
+    assert!(further < 20, "{further} of 200 are answered at once");
+    let other = send(&replica, BOB, query, json!({})).await;
+    assert_eq!(other.status(), 200);
+}
+
+#[tokio::test]
+async fn a_socket_without_a_user_has_little_to_send() {
+    let replica = Replica::start().await;
+    let mut socket = replica.socket().await;
+    let ping = json!({"type": "ping", "payload": {"a": "x".repeat(60_000)}});
+    socket.send_json(ping.clone()).await;
+    assert_eq!(socket.receive().await["type"], "pong");
+    socket.send_json(ping).await;
+    let (code, reason) = socket.close().await;
+    assert_eq!(code, 4400, "{reason}");
+    let mut socket = replica.socket().await;
+    for _ in 0..1001 {
+        socket.send_json(json!({"type": "pong"})).await;
+    }
+    assert_eq!(socket.close_code().await, 4400);
+}
+
 #[tokio::test]
 async fn sockets_and_subscriptions_of_a_user_are_counted() {
     let cluster = Cluster::new().await;

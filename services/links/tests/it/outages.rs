@@ -1,5 +1,6 @@
 //! Postgres is unavailable for a while.
 
+use quartet_testing::Vanishing;
 use serde_json::json;
 
 use crate::support::{ALICE, Cluster, Proxy, Replica, eventually, header, problem_code};
@@ -174,6 +175,30 @@ async fn a_full_log_that_was_drained_is_ready_again_without_a_click() {
     );
     proxy.reconnect();
     eventually(async || (readiness(&replica).await.0 == 200).then_some(())).await;
+}
+
+/// As after a failover behind an address that stays: new connections work, and the others are silent.
+#[tokio::test]
+async fn clicks_are_stored_and_links_found_after_postgres_has_vanished_without_a_word() {
+    let cluster = Cluster::new().await;
+    let (server, url) = Vanishing::start(&cluster.database.url()).await;
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("QUARTET_DATABASE_STATEMENT_TIMEOUT_SECONDS", "1"),
+    ];
+    let replica = cluster.start_with(&settings).await;
+    let other = cluster.start_with(&settings[1..]).await;
+    let ((id, slug), (_, unseen)) = (replica.link().await, replica.link().await);
+    replica.warm_cache(&[&slug]).await;
+    let before = replica.metric("links_clicks_logged_total").await;
+    server.vanish();
+    for _ in 0..10 {
+        assert_eq!(replica.follow(&slug).await.status(), 302);
+    }
+    // Not cached, so that it needs Postgres.
+    eventually(async || (replica.follow(&unseen).await.status() == 302).then_some(())).await;
+    let all = before + 10;
+    other.expect_counts(&id, [all, all, 1, 0]).await;
 }
 
 /// What an alert on a filling log needs.

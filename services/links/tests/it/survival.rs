@@ -11,6 +11,7 @@ use std::{
 };
 
 use quartet_testing::child::survives_hangup;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::{BROWSER, Cluster, Replica, client, eventually};
 
@@ -53,6 +54,18 @@ impl Process {
         // SIGKILL: no code of the process runs after this.
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+impl Process {
+    /// Bounds the files that the process may open from now on.
+    fn limit_files(&self, count: u64) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let limit = Rlimit {
+            current: Some(count),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(Pid::from_raw(pid), Resource::Nofile, limit).unwrap();
     }
 }
 
@@ -215,6 +228,54 @@ async fn a_broken_frame_of_a_killed_replica_costs_one_click_and_is_counted() {
             .await
             > 40
     );
+}
+
+/// Connections may take every file descriptor, and end. The replica must not.
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_for_a_while_is_read_afterwards() {
+    const CLICKS: usize = 300;
+    let cluster = Cluster::new().await;
+    let other = cluster.start().await;
+    let (id, slug) = other.link().await;
+    let settings = [
+        ("QUARTET_CLICKS_SEGMENT_BYTES", "4096"),
+        ("QUARTET_CLICKS_BATCH_WAIT_MS", "1"),
+    ];
+    let process = Process::start(&cluster, &settings).await;
+    let (client, base) = (client(), format!("http://{}", process.address));
+    let follow = async || {
+        let request = client.get(format!("{base}/s/{slug}"));
+        let response = request.header("user-agent", BROWSER).send().await.unwrap();
+        assert_eq!(response.status(), 302);
+    };
+    let segments = || {
+        let files = logs(&cluster).into_iter().flat_map(|log| {
+            let files = std::fs::read_dir(log).into_iter().flatten();
+            files.map(|file| file.unwrap().file_name().into_string().unwrap())
+        });
+        files
+            .filter(|name| name.contains(".wal"))
+            .collect::<Vec<_>>()
+    };
+    follow().await;
+    let mut admin = cluster.database.connect_as_admin().await;
+    let lock = "BEGIN; SELECT FROM links.links FOR UPDATE";
+    sqlx::raw_sql(lock).execute(&mut admin).await.unwrap();
+    for _ in 1..CLICKS {
+        follow().await;
+    }
+    assert!(segments().len() > 3, "{:?}", segments());
+    process.limit_files(3);
+    let before = segments().len();
+    sqlx::raw_sql("COMMIT").execute(&mut admin).await.unwrap();
+    // The first one is stored, and the next one cannot be opened.
+    eventually(async || (segments().len() < before).then_some(())).await;
+    process.limit_files(1024);
+    let all = i64::try_from(CLICKS).unwrap();
+    eventually(async || (other.counts(&id).await[0] == all).then_some(())).await;
+    let ready = client.get(format!("{base}/ready")).send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+    follow().await;
 }
 
 #[tokio::test]

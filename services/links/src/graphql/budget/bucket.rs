@@ -53,6 +53,14 @@ impl Bucket {
         Ok(())
     }
 
+    /// Takes `cost` units even if there are fewer. Returns the time until the bucket has made up for
+    /// it.
+    pub(super) fn owe(&mut self, cost: u32, rate: Rate, now: Instant) -> Duration {
+        self.refill(rate, now);
+        self.left -= f64::from(cost);
+        seconds((-self.left).max(0.0) / f64::from(rate.per_second))
+    }
+
     pub(super) fn balance(&mut self, rate: Rate, now: Instant) -> Balance {
         self.refill(rate, now);
         let missing = f64::from(rate.burst) - self.left;
@@ -108,8 +116,15 @@ mod tests {
             100,
             "never more than the burst"
         );
+        assert_eq!(bucket.owe(40, rate, at(1000)), Duration::ZERO);
+        assert_eq!(bucket.owe(80, rate, at(1000)), Duration::from_secs(2));
+        assert_eq!(
+            bucket.take(1, rate, at(1001)),
+            Err(Duration::from_millis(1100))
+        );
+        assert_eq!(bucket.balance(rate, at(1001)).left, 0);
         // A cost above the burst waits for a full bucket instead of forever.
-        assert_eq!(bucket.take(1000, rate, at(1000)), Ok(()));
-        assert_eq!(bucket.balance(rate, at(1000)).left, 0);
+        assert_eq!(bucket.take(1000, rate, at(2000)), Ok(()));
+        assert_eq!(bucket.balance(rate, at(2000)).left, 0);
     }
 }

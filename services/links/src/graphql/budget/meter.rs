@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::users::User;
 use crate::{config::GraphQl as Settings, problems::graphql as problems};
 
-/// Bytes of a document that cost one unit.
+/// Bytes of a document or a message that cost one unit.
 const BYTES_PER_UNIT: usize = 100;
 
 /// Charges an operation and counts the bytes of its response. Clones share it.
@@ -40,7 +40,7 @@ impl Meter {
         document: &str,
         settings: &Settings,
     ) -> Result<Self, Problem> {
-        user.charge(units(1 + document.len() / BYTES_PER_UNIT))?;
+        user.charge(units_of_bytes(document.len()))?;
         Ok(Self(Arc::new(State {
             user,
             max_cost: settings.max_cost,
@@ -128,6 +128,11 @@ impl Meter {
         Problem::new(&problems::RESPONSE_TOO_LARGE)
             .detail(format!("the response has more than {limit} bytes"))
     }
+}
+
+/// What a document or a message of this size costs by itself.
+pub(crate) fn units_of_bytes(bytes: usize) -> u32 {
+    units(1 + bytes / BYTES_PER_UNIT)
 }
 
 fn units(cost: usize) -> u32 {

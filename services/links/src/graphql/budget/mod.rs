@@ -1,6 +1,7 @@
 //! What a user may cause, the same over POST, GET, server-sent events and WebSocket.
 //!
 //! ```text
+//! message on a WebSocket --> charged, and the socket is read again once the bucket has made up for it
 //! size of the document  --> charged before it is parsed
 //! cost of the operation --> at most `graphql.max_cost`, then charged, before anything runs
 //! operation, subscription, connection to Postgres, socket --> a permit while it lasts
@@ -17,5 +18,5 @@ mod meter;
 mod users;
 
 pub(crate) use bucket::Balance;
-pub(crate) use meter::Meter;
+pub(crate) use meter::{Meter, units_of_bytes};
 pub(crate) use users::{User, Users};

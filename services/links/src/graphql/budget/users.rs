@@ -13,7 +13,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::bucket::{Balance, Bucket, Rate};
+use super::{
+    bucket::{Balance, Bucket, Rate},
+    meter::units_of_bytes,
+};
 use crate::{config::GraphQl as Settings, problems::graphql as problems};
 
 /// How often a full table is searched for users that can be forgotten.
@@ -133,6 +136,13 @@ impl User {
             );
             rate_limited(wait).detail(detail)
         })
+    }
+
+    /// Charges a message of a socket, which has been read already. Returns the time until the next
+    /// one may be read.
+    pub(crate) fn charge_message(&self, bytes: usize) -> Duration {
+        let cost = units_of_bytes(bytes);
+        lock(&self.bucket).owe(cost, self.rate, Instant::now())
     }
 
     pub(crate) fn balance(&self) -> Balance {

@@ -29,6 +29,7 @@
 //! | a mutation | 50 and the cost of its subfields |
 //! | a value in an argument or variable, a list, an object | 1 |
 //! | 100 bytes of the document | 1, also if the operation is refused |
+//! | a message on a WebSocket, and 100 bytes of it | 1, whatever it is |
 //!
 //! The size of strings is not charged, but bounded by `graphql.max_response_bytes`. What a
 //! subscription sends after it has begun costs nothing; the number of subscriptions is bounded, and

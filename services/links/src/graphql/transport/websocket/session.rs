@@ -14,6 +14,9 @@
 //! Invariants:
 //! - The session's task alone reads and writes the socket; operations run in tasks of their own.
 //! - A session never outlives its token: the deadline is reset after each event.
+//! - What a client sends is charged to its user, and while too little is left the socket is not read:
+//!   messages that begin no operation, such as pings, would otherwise take the processor for nothing.
+//!   Before there is a user, the socket has little to send.
 //! - When the session ends, its operations are aborted: none runs for a client that has disconnected.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -36,7 +39,7 @@ use crate::{
     auth,
     config::GraphQl as Settings,
     graphql::{
-        budget::User,
+        budget::{User, units_of_bytes},
         transport::{
             execution::Operation, request::GraphQlRequest, response::GraphQlResponse,
             state::GraphQlState,
@@ -49,6 +52,9 @@ use crate::{
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a socket that is closed waits for the other side to close, too.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a client may send before it is authenticated, in the units of the budget: several times the
+/// longest token.
+const MAX_EARLY_UNITS: u32 = 1000;
 /// Timers are set at most a year ahead: an expiry in the far future overflows them.
 const MAX_LIFETIME_MS: u64 = 365 * 24 * 3600 * 1000;
 
@@ -60,6 +66,10 @@ const TOO_BIG: Close = (1009, Cow::Borrowed("The message is too big"));
 const TRY_AGAIN_LATER: Close = (1013, Cow::Borrowed("Try again later"));
 const TOO_MANY_SOCKETS: Close = (1013, Cow::Borrowed("Too many sockets of this user"));
 const BAD_REQUEST: u16 = 4400;
+const TOO_MUCH_EARLY: Close = (
+    BAD_REQUEST,
+    Cow::Borrowed("Too many messages before connection_init"),
+);
 const NOT_TEXT: Close = (BAD_REQUEST, Cow::Borrowed("Messages must be text"));
 /// The client may try again with another token. The protocol names it for a socket that is not
 /// acknowledged, and clients do not repeat it with the same token, as they would 4403.
@@ -80,6 +90,10 @@ pub(super) struct Session {
     header_token: Result<String, JwtError>,
     is_initialized: bool,
     client: Option<Client>,
+    /// Units of the messages before there was a client.
+    early_units: u32,
+    /// The next message is not read before.
+    read_at: Instant,
     operations: Operations,
 }
 
@@ -107,6 +121,8 @@ impl Session {
             header_token,
             is_initialized: false,
             client: None,
+            early_units: 0,
+            read_at: Instant::now(),
             operations,
         }
     }
@@ -141,15 +157,18 @@ impl Session {
         let mut keep_alive = tokio::time::interval_at(Instant::now() + period, period);
         let mut is_alive = true;
         loop {
+            let is_paused = self.read_at > Instant::now();
             let done = tokio::select! {
-                received = self.socket.recv() => {
+                () = tokio::time::sleep_until(self.read_at), if is_paused => Ok(()),
+                received = self.socket.recv(), if !is_paused => {
                     is_alive = true;
                     self.receive(received).await
                 }
                 outgoing = self.operations.next() => self.send_text(outgoing.text).await,
                 _ = keep_alive.tick() => {
-                    // Nothing since the last ping, not even its pong.
-                    if !std::mem::replace(&mut is_alive, false) {
+                    // Nothing since the last ping, not even its pong. A client that is not read cannot
+                    // say anything.
+                    if !std::mem::replace(&mut is_alive, is_paused) {
                         return None;
                     }
                     self.send(Message::Ping(Bytes::new())).await
@@ -177,6 +196,9 @@ impl Session {
         &mut self,
         received: Option<Result<Message, Error>>,
     ) -> Result<(), SessionEnd> {
+        if let Some(Ok(message)) = &received {
+            self.charge(message)?;
+        }
         match received {
             Some(Ok(Message::Text(text))) => {
                 let message = ClientMessage::parse(&text)
@@ -189,6 +211,23 @@ impl Session {
             Some(Err(error)) if error.to_string().contains("too long") => Err(Some(TOO_BIG)),
             Some(Ok(Message::Close(_)) | Err(_)) | None => Err(None),
         }
+    }
+
+    fn charge(&mut self, message: &Message) -> Result<(), SessionEnd> {
+        let bytes = match message {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+            Message::Close(_) => return Ok(()),
+        };
+        if let Some(client) = &self.client {
+            self.read_at = Instant::now() + client.user.charge_message(bytes);
+            return Ok(());
+        }
+        self.early_units = self.early_units.saturating_add(units_of_bytes(bytes));
+        if self.early_units > MAX_EARLY_UNITS {
+            return Err(Some(TOO_MUCH_EARLY));
+        }
+        Ok(())
     }
 
     async fn handle(&mut self, message: ClientMessage) -> Result<(), SessionEnd> {

@@ -1,0 +1,133 @@
+//! Statements that are never answered.
+//!
+//! Postgres ends a statement that takes too long, while it can be reached. A server that vanishes without
+//! closing its connections (a failover, a lost route) does not answer at all, and TCP notices after a
+//! quarter of an hour if data is on its way, otherwise never. So the client has a limit of its own:
+//!
+//! ```text
+//! statement --no answer within the limit--> error; its connection is tested when it is released
+//!           --the request has ended-------> the same
+//! released connection --no answer to the test within the limit--> closed; its place is free
+//! ```
+//!
+//! - Without the first limit, a job waits indefinitely, and so do all later requests for what it reads.
+//! - Without the second one, each such connection takes a place in the pool for as long: sqlx tests what
+//!   is released, and waits. A [`Lease`](crate::Lease) bounds that test. The connection of a transaction
+//!   is out of its reach: it is tested here before, which takes a round trip more, so that this is done
+//!   for a minute after an unanswered statement only.
+//! - What remains: a connection that goes silent between the end of its transaction and that test keeps
+//!   its place until TCP notices.
+
+use std::{
+    io,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection as _, PgConnection, Postgres, pool::PoolConnection};
+use tokio::{runtime::Handle, time::timeout};
+
+/// What an answer may take beyond the statement itself.
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long released connections are tested after an unanswered statement.
+const SUSPICION: Duration = Duration::from_mins(1);
+
+/// Of the pool whose statements may take longest, in milliseconds. 0: none yet.
+static LIMIT_MS: AtomicU64 = AtomicU64::new(0);
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Statements may take this long by themselves.
+pub(crate) fn allow(statement_timeout: Duration) {
+    let limit = statement_timeout.saturating_add(ANSWER).as_millis();
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    LIMIT_MS.fetch_max(limit, Ordering::Relaxed);
+}
+
+/// Waits for the answer of the database as [`statement`](crate::statement) does: for what runs
+/// statements that it does not name.
+///
+/// # Errors
+/// What `run` returns; a transient error when there is no answer.
+pub fn answered<T, E: From<sqlx::Error>>(
+    run: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    bounded(Duration::ZERO, run)
+}
+
+/// The same, for `beyond` longer.
+pub(crate) fn bounded<T, E: From<sqlx::Error>>(
+    beyond: Duration,
+    run: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    // On the heap: each future around this one would hold it twice.
+    let run = Box::pin(run);
+    async move {
+        let mut statement = Statement { answered: false };
+        let answer = match limit() {
+            None => run.await,
+            Some(limit) => {
+                let answer = timeout(limit.saturating_add(beyond), run).await;
+                answer.map_err(|_| no_answer())?
+            }
+        };
+        statement.answered = true;
+        answer
+    }
+}
+
+/// Gives a connection back to its pool. One that does not answer is closed instead.
+pub(crate) fn release(connection: &mut PoolConnection<Postgres>) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    let released = connection.return_to_pool();
+    runtime.spawn(async move {
+        match limit() {
+            None => released.await,
+            // Dropping it closes the connection and frees its place.
+            Some(limit) => drop(timeout(limit, released).await),
+        }
+    });
+}
+
+/// Whether a released connection may be used again.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) async fn test(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let last = *LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_suspect = last.is_some_and(|last| last.elapsed() <= SUSPICION);
+    let Some(limit) = limit().filter(|_| is_suspect) else {
+        return Ok(true);
+    };
+    let answer = timeout(limit, connection.ping()).await;
+    answer.map_err(|_| no_answer())?.map(|()| true)
+}
+
+fn limit() -> Option<Duration> {
+    let limit = LIMIT_MS.load(Ordering::Relaxed);
+    (limit > 0).then(|| Duration::from_millis(limit))
+}
+
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the database does not answer",
+    ))
+}
+
+/// Noted when it is dropped without an answer.
+struct Statement {
+    answered: bool,
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        if !self.answered {
+            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The subcommand `dead-letters`.
 
+use std::process::Command;
+
 use quartet_core::MIGRATOR;
 use quartet_testing::{DeadLetters, TestDatabase};
 

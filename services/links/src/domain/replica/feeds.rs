@@ -266,26 +266,3 @@ impl Drop for Watch {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn announcements_of_many_links_to_many_watchers_take_no_product_of_both() {
-        let feeds = Feeds::new(1 << 20, Gauge::default());
-        let id = |n: u128| LinkId::from(Uuid::from_u128(n));
-        let watches: Vec<Watch> = (0..20_000).map(|n| feeds.subscribe(id(n))).collect();
-        let links: Vec<LinkId> = (19_000..60_000).map(id).collect();
-        let began = Instant::now();
-        let watched = feeds.watched(Some(&links));
-        let took = began.elapsed();
-        assert_eq!(watched.len(), 1000);
-        assert!(took.as_secs() < 2, "{took:?}");
-        drop(watches);
-    }
-}

@@ -32,12 +32,12 @@ struct Subject<'a> {
     service: &'a Service,
     port: u16,
     /// `None`: this server logs no clicks.
-    stored: Option<Stored>,
+    storing: Option<Storing>,
 }
 
 /// When the clicks of a round go from the log into Postgres.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stored {
+enum Storing {
     /// The same process stores them, on the same core.
     Meanwhile,
     /// The table is locked during the round.
@@ -65,19 +65,19 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         rates: RefCell::default(),
     };
     let (bare, bare_port) = start_bare(bench, port, &slugs[0])?;
-    let subject = |name, service, port, stored| Subject {
+    let subject = |name, service, port, storing| Subject {
         name,
         service,
         port,
-        stored,
+        storing,
     };
     let name = "quartet-links, synced each 0.1 s";
     let alone = "quartet-links, clicks stored afterwards";
     let group = "quartet-links, synced before the response";
     let subjects = [
-        subject(name, &links, port, Some(Stored::Meanwhile)),
-        subject(alone, &links, port, Some(Stored::Afterwards)),
-        subject(group, &synced, synced_port, Some(Stored::Meanwhile)),
+        subject(name, &links, port, Some(Storing::Meanwhile)),
+        subject(alone, &links, port, Some(Storing::Afterwards)),
+        subject(group, &synced, synced_port, Some(Storing::Meanwhile)),
         subject("bare axum", &bare, bare_port, None),
     ];
     let load = Load::Cycle(slugs.iter().map(|slug| follow(slug)).collect(), CONNECTIONS);
@@ -127,7 +127,7 @@ fn tabulate(subjects: &[Subject<'_>], results: &[Rounds], notes: &mut Vec<String
         table.rounds(subject.name, rounds, Some(ratio));
         let name = subject.name;
         let cpu = |rounds: &Rounds| rounds.median(|round| round.cpu_micros);
-        if subject.stored.is_some() {
+        if subject.storing.is_some() {
             notes.push(format!(
                 "CPU time of bare axum to that of {name}: {:.2}",
                 cpu(&results[subjects.len() - 1]) / cpu(rounds)
@@ -233,14 +233,14 @@ impl Clicks<'_> {
     fn measure(&self, load: &Load, subject: &Subject<'_>, seconds: u32) -> anyhow::Result<Round> {
         let begin = Instant::now();
         let run = || load.run(self.bench, subject.port, subject.service.pid(), seconds);
-        let round = match subject.stored {
-            Some(Stored::Afterwards) => self.with_locked_table(seconds, run)?,
+        let round = match subject.storing {
+            Some(Storing::Afterwards) => self.with_locked_table(seconds, run)?,
             _ => run()?,
         };
-        if let Some(stored) = subject.stored {
+        if let Some(storing) = subject.storing {
             self.followed.set(self.followed.get() + round.requests);
             self.wait_until_stored()?;
-            if stored == Stored::Meanwhile {
+            if storing == Storing::Meanwhile {
                 let rate = count(round.requests) / begin.elapsed().as_secs_f64();
                 self.rates.borrow_mut().push(rate);
             }
@@ -282,7 +282,7 @@ impl Clicks<'_> {
                 let seconds = pace.seconds;
                 let latency = paced::run(self.bench, subject.port, requests, rate, seconds)?;
                 all[index].push(latency);
-                if subject.stored.is_some() {
+                if subject.storing.is_some() {
                     self.followed.set(self.followed.get() + latency.requests);
                     self.wait_until_stored()?;
                 }

@@ -99,7 +99,7 @@ async fn a_replica_that_dns_forgets_for_a_while_stays_ejected() {
     dns.set("media", &both);
     let settings = by_name(&dns, &replicas).replace(
         "[upstreams.u]\n",
-        "[upstreams.u]\neject_min_ms = 600000\neject_max_ms = 600000\n",
+        "[upstreams.u]\nmin_eject_ms = 600000\nmax_eject_ms = 600000\n",
     );
     let gateway = Gateway::start(&settings).await;
     all_serve(&gateway, &[&replicas[0], &replicas[1]]).await;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Bytes of a document or a message that cost one unit.
+const BYTES_PER_UNIT: usize = 100;
+
 /// How many units a bucket holds, and how many it regains per second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
@@ -86,6 +89,15 @@ impl Bucket {
 
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// What a document or a message of this size costs by itself.
+pub(crate) fn units_of_bytes(bytes: usize) -> u32 {
+    units(1 + bytes / BYTES_PER_UNIT)
+}
+
+pub(super) fn units(cost: usize) -> u32 {
+    u32::try_from(cost).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

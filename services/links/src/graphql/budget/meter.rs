@@ -8,11 +8,11 @@ use std::sync::{
 use quartet_common::problem::Problem;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::users::User;
+use super::{
+    bucket::{units, units_of_bytes},
+    users::User,
+};
 use crate::{config::GraphQl as Settings, problems::graphql as problems};
-
-/// Bytes of a document or a message that cost one unit.
-const BYTES_PER_UNIT: usize = 100;
 
 /// Charges an operation and counts the bytes of its response. Clones share it.
 #[derive(Clone, Debug)]
@@ -128,13 +128,4 @@ impl Meter {
         Problem::new(&problems::RESPONSE_TOO_LARGE)
             .detail(format!("the response has more than {limit} bytes"))
     }
-}
-
-/// What a document or a message of this size costs by itself.
-pub(crate) fn units_of_bytes(bytes: usize) -> u32 {
-    units(1 + bytes / BYTES_PER_UNIT)
-}
-
-fn units(cost: usize) -> u32 {
-    u32::try_from(cost).unwrap_or(u32::MAX)
 }

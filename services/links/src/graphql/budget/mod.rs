@@ -17,6 +17,6 @@ mod bucket;
 mod meter;
 mod users;
 
-pub(crate) use bucket::Balance;
-pub(crate) use meter::{Meter, units_of_bytes};
+pub(crate) use bucket::{Balance, units_of_bytes};
+pub(crate) use meter::Meter;
 pub(crate) use users::{User, Users};

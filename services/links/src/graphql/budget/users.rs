@@ -13,10 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    bucket::{Balance, Bucket, Rate},
-    meter::units_of_bytes,
-};
+use super::bucket::{Balance, Bucket, Rate, units_of_bytes};
 use crate::{config::GraphQl as Settings, problems::graphql as problems};
 
 /// How often a full table is searched for users that can be forgotten.

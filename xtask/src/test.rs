@@ -11,6 +11,13 @@ use crate::signals::Signals;
 use crate::{compose, suites};
 
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
+/// Servers that some tests need and Debian has, where they may be, and the variable without which
+/// those tests fail where theirs is missing.
+const SERVERS: [(&str, &str); 2] = [
+    ("nats-server", "QUARTET_TEST_WITHOUT_NATS"),
+    ("pgbouncer", "QUARTET_TEST_WITHOUT_PGBOUNCER"),
+];
+const PLACES: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/local/bin"];
 /// A fence that opens or closes a block in a documentation comment.
 const FENCE: &str = "^ *//[/!] ?```";
 /// The words after a fence that opens an example.
@@ -118,19 +125,26 @@ fn finish(
 pub(crate) struct Environment {
     /// Stops when it is dropped; none when the caller named a server.
     postgres: Option<Postgres>,
+    /// Variables that skip the tests of servers that are not installed.
+    without: Vec<&'static str>,
 }
 
 impl Environment {
     pub(crate) fn start(signals: &Signals) -> anyhow::Result<Self> {
+        let without = missing_servers();
         if std::env::var_os(DATABASE_VARIABLE).is_some() {
             println!("Postgres: using {DATABASE_VARIABLE}");
-            return Ok(Self { postgres: None });
+            return Ok(Self {
+                postgres: None,
+                without,
+            });
         }
         let options = Options::throw_away()
             .saying(|line| println!("{line}"))
             .cancelled_by(signals.cancel());
         Ok(Self {
             postgres: Some(Postgres::find_or_start(&options)?),
+            without,
         })
     }
 
@@ -138,10 +152,31 @@ impl Environment {
         if let Some(postgres) = &self.postgres {
             command.env(DATABASE_VARIABLE, postgres.admin_url().reveal());
         }
+        command.envs(self.without.iter().map(|variable| (variable, "1")));
         // The developer's own database must not influence the tests.
         command.env_remove("DATABASE_URL");
         command
     }
+}
+
+/// Says which tests are skipped, so that a new machine needs nothing but Rust.
+fn missing_servers() -> Vec<&'static str> {
+    let is_missing = |program: &str| {
+        !PLACES
+            .map(|place| Path::new(place).join(program).is_file())
+            .contains(&true)
+    };
+    let missing = SERVERS
+        .into_iter()
+        .filter(|(program, _)| is_missing(program));
+    missing
+        .map(|(program, variable)| {
+            println!(
+                "{program} is not installed: its tests are skipped (Debian: apt-get install {program})"
+            );
+            variable
+        })
+        .collect()
 }
 
 fn has_nextest() -> bool {

@@ -12,7 +12,7 @@ use std::sync::{
 use pingora::{Error, ErrorSource, proxy::Session};
 
 /// More than these, and more than half of all requests, end a connection.
-const ABANDONED_MAX: u32 = 100;
+const MAX_ABANDONED: u32 = 100;
 
 tokio::task_local! {
     static ABANDONED: Abandoned;
@@ -31,7 +31,7 @@ impl Abandoned {
     /// Whether the connection is to end. `accepted`: requests so far.
     pub(super) fn are_too_many(&self, accepted: u32) -> bool {
         let abandoned = self.0.load(Ordering::Relaxed);
-        abandoned > ABANDONED_MAX && abandoned > accepted / 2
+        abandoned > MAX_ABANDONED && abandoned > accepted / 2
     }
 }
 

@@ -11,7 +11,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// many workers there are, and none while the one of an earlier tick waits. Missed ticks are made
     /// up for by a worker that starts within ten minutes.
     const CRON: Option<&'static str> = None;
-    /// Whether each worker adds the task when it starts, unless it waits already.
+    /// Whether each worker adds the task when it starts, unless it waits already. For work that a
+    /// restart should not delay until the next tick, and that costs little when there is none.
     const AT_START: bool = false;
     /// The pause before a retry grows exponentially, from seconds to hours.
     const MAX_ATTEMPTS: u16 = 10;

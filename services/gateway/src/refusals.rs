@@ -20,7 +20,7 @@ const ANSWERED_AT_ONCE: usize = 64;
 pub(crate) struct Refusals {
     window: Mutex<Window>,
     skipped: Counter,
-    pub(crate) answers: Semaphore,
+    pub(crate) responses: Semaphore,
 }
 
 /// The second that has begun last.
@@ -41,7 +41,7 @@ impl Refusals {
         Self {
             window: Mutex::new(window),
             skipped,
-            answers: Semaphore::new(ANSWERED_AT_ONCE),
+            responses: Semaphore::new(ANSWERED_AT_ONCE),
         }
     }
 

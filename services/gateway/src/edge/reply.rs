@@ -198,7 +198,7 @@ where
 pub(super) async fn refuse_connection(stream: &mut Stream, rejected: RejectedHead, state: &State) {
     let client = peer_ip(stream.get_socket_digest().as_deref());
     let line = Rejection::new(&rejected, state);
-    if let Ok(_permit) = state.refusals.answers.try_acquire() {
+    if let Ok(_permit) = state.refusals.responses.try_acquire() {
         let _ = timeout(LINGER, send_raw(stream, &line.render(&rejected))).await;
     }
     line.write(&rejected, client, Duration::ZERO, state);

@@ -95,8 +95,9 @@ impl FramingFields {
     }
 }
 
-fn whole_number(value: &[u8]) -> Option<u64> {
-    if value.len() > MAX_LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
+/// A `Content-Length`, of requests too.
+pub(super) fn whole_number(value: &[u8]) -> Option<u64> {
+    if !(1..=MAX_LENGTH_DIGITS).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
     std::str::from_utf8(value).ok()?.parse().ok()

@@ -8,10 +8,8 @@ use std::ops::Range;
 
 use http::{HeaderName, Method};
 
-use crate::request::Headers;
+use crate::{edge::response_framing::whole_number, request::Headers};
 
-/// A longer number would not fit 64 bits with certainty.
-const MAX_LENGTH_DIGITS: usize = 18;
 /// Longer targets are rare, and `http::Uri` does not accept every one of them.
 const MAX_TARGET_BYTES: usize = 32 * 1024;
 /// Fields whose room is kept from one request to the next.
@@ -93,7 +91,7 @@ impl RequestHead {
                 true
             }
             17 if is(b"transfer-encoding") => false,
-            14 if is(b"content-length") => match length(value) {
+            14 if is(b"content-length") => match whole_number(value) {
                 Some(length) => {
                     self.body_bytes = length;
                     true
@@ -166,16 +164,6 @@ const COMMON: [bool; 256] = {
     }
     common
 };
-
-fn length(value: &[u8]) -> Option<u64> {
-    let fits = (1..=MAX_LENGTH_DIGITS).contains(&value.len());
-    let digits = fits && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| digits)?
-        .parse()
-        .ok()
-}
 
 fn part<'r>(bytes: &'r [u8], span: &Span) -> &'r [u8] {
     &bytes[span.start as usize..span.end as usize]

@@ -23,6 +23,15 @@ impl Headers for HeaderMap {
     }
 }
 
+/// Whether a value has visible characters, spaces and tabs only.
+pub(crate) fn is_visible(value: &[u8]) -> bool {
+    // Without a branch per byte, so that many are looked at at once.
+    let is_other = |byte: u8| (byte != b'\t') & !(b' '..=b'~').contains(&byte);
+    !value
+        .iter()
+        .fold(false, |found, &byte| found | is_other(byte))
+}
+
 impl dyn Headers + '_ {
     /// All values of a header.
     pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {

@@ -62,3 +62,21 @@ impl dyn Headers + '_ {
         std::str::from_utf8(value).ok()?.trim().parse().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_visible_as_the_crate_http_says() {
+        for byte in 0..=u8::MAX {
+            for at in [0, 15, 39] {
+                let mut text = vec![b'a'; 40];
+                text[at] = byte;
+                let expected = HeaderValue::from_bytes(&text).is_ok_and(|v| v.to_str().is_ok());
+                assert_eq!(is_visible(&text), expected, "{byte} at {at}");
+            }
+        }
+        assert!(is_visible(b""));
+    }
+}

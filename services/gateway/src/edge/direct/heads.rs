@@ -360,6 +360,18 @@ mod tests {
         assert_eq!(text(&out), expected);
     }
 
+    #[test]
+    fn values_are_those_of_the_crate_http() {
+        for byte in 0..=u8::MAX {
+            for at in [0, 15, 39] {
+                let mut text = [b'a'; 40];
+                text[at] = byte;
+                let expected = HeaderValue::from_bytes(&text).is_ok();
+                assert_eq!(is_value(&text), expected, "{byte} at {at}");
+            }
+        }
+    }
+
     fn response(sent: &str, keep: bool) -> String {
         let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let head = parse(sent.as_bytes(), false, &mut room).unwrap();

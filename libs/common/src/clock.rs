@@ -1,8 +1,11 @@
 //! The only source of the current time and of time-ordered ids, so that tests can control both.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -56,13 +59,26 @@ impl Clock {
         now.trunc_subsecs(6)
     }
 
+    /// The current time as the time since 1970, without a calendar in between.
+    pub fn since_epoch(&self) -> Duration {
+        match &self.manual {
+            Some(_) => {
+                Duration::from_micros(u64::try_from(self.now().timestamp_micros()).unwrap_or(0))
+            }
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
     /// A new identifier (RFC 9562, version 7); later ones of this process sort after earlier ones.
     ///
     /// The counter starts again with every millisecond, and runs over into the time in one with more
     /// than four thousand ids. Sixty-two bits are random, from a generator of the thread that the
     /// operating system has seeded.
     pub fn uuid_v7(&self) -> Uuid {
-        let now = u64::try_from(self.now().timestamp_millis()).unwrap_or(0) << COUNTER_BITS;
+        let millis = self.since_epoch().as_millis();
+        let now = u64::try_from(millis).unwrap_or(0) << COUNTER_BITS;
         let next = |last: u64| now.max(last + 1);
         let last = self
             .last_id

@@ -11,13 +11,13 @@ use quartet_auth::jwt::JwtVerifier;
 use quartet_common::{clock::Clock, config::ConfigError};
 
 use crate::{
-    config::{Config, UpstreamConfig, model::Model},
+    config::{Balance, Config, UpstreamConfig, model::Model},
     metrics::{GatewayMetrics, PatternSeries, gauge_value},
     policy::{
         Chain,
         rate_limit::{LocalCounter, NamedLimit},
     },
-    routing::{Auth, PathPattern, Route},
+    routing::{Auth, PathPattern, Route, RouteAction},
     upstream::Upstream,
 };
 
@@ -85,6 +85,16 @@ impl Snapshot {
     /// The policies of a route of this snapshot.
     pub(crate) fn chain(&self, route: &Route) -> &Chain {
         &self.chains[route.index]
+    }
+
+    /// Whether the replica of a request depends on its client.
+    pub(crate) fn balances_by_key(&self, route: &Route) -> bool {
+        match route.action {
+            RouteAction::Proxy(index) => {
+                self.upstreams[index].config.balance == Balance::ClientHash
+            }
+            _ => false,
+        }
     }
 
     /// The metrics of requests that a pattern of this snapshot matched.

@@ -54,7 +54,9 @@ struct Inner {
     /// `None`: the keys are set, not fetched.
     remote: Option<RemoteKeySet>,
     keys: ArcSwapOption<InstalledKeys>,
-    verified: Cache<Box<str>, VerifiedToken>,
+    /// Only tokens that were verified are keys, so nobody can choose them to collide, and the hash need
+    /// not be one that withstands that.
+    verified: Cache<Box<str>, VerifiedToken, foldhash::quality::RandomState>,
 }
 
 struct InstalledKeys {
@@ -122,7 +124,7 @@ impl JwtVerifier {
             verified: Cache::<Box<str>, VerifiedToken>::builder()
                 .max_capacity(CACHE_BYTES)
                 .weigher(|token, _| weight(token.len()))
-                .build(),
+                .build_with_hasher(foldhash::quality::RandomState::default()),
         }))
     }
 
@@ -206,7 +208,8 @@ impl JwtVerifier {
     /// verified.
     pub fn verified(&self, token: &str) -> Option<Result<Arc<Claims>, JwtError>> {
         let verified = self.0.verified.get(token)?;
-        let installed = self.current_keys()?;
+        let installed = self.0.keys.load();
+        let installed = installed.as_ref().filter(|keys| self.may_trust(keys))?;
         installed.keys.contains(&verified.key).then(|| {
             self.check_times(&verified.claims)?;
             Ok(verified.claims)
@@ -275,7 +278,7 @@ impl JwtVerifier {
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), JwtError> {
-        let now = self.0.clock.now().timestamp();
+        let now = i64::try_from(self.0.clock.since_epoch().as_secs()).unwrap_or(i64::MAX);
         let leeway = i64::try_from(self.0.settings.leeway_seconds).unwrap_or(0);
         if now >= claims.exp.saturating_add(leeway) {
             return Err(JwtError::Expired);
@@ -320,15 +323,20 @@ impl JwtVerifier {
     /// The keys that may be trusted now. Starts to fetch new ones when these are old.
     fn current_keys(&self) -> Option<Arc<InstalledKeys>> {
         let installed = self.0.keys.load_full()?;
+        self.may_trust(&installed).then_some(installed)
+    }
+
+    /// Whether these keys are young enough. Starts to fetch new ones when they are old.
+    fn may_trust(&self, installed: &InstalledKeys) -> bool {
         let Some(remote) = &self.0.remote else {
-            return Some(installed);
+            return true;
         };
-        let age = self.0.age(&installed);
+        let age = self.0.age(installed);
         let refresh = self.0.refresh_age();
         if age >= refresh {
             remote.start(self.installer());
         }
-        (age < MAX_AGE.max(refresh)).then_some(installed)
+        age < MAX_AGE.max(refresh)
     }
 
     fn installer(&self) -> impl FnOnce(&JwkSet) + Send + 'static {

@@ -117,7 +117,7 @@ impl MatchedRoute {
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) upstream: Option<Arc<Upstream>>,
-    /// Of the user, or the client IP.
+    /// Of the user, or the client IP, if replicas are chosen by it.
     pub(super) key: BalanceKey,
     /// Of the last attempt.
     pub(super) current: Option<Lease>,
@@ -195,10 +195,12 @@ impl Ctx {
         };
         let chain = self.snapshot.chain(&matched.route);
         let flow = chain.on_request(&facts, &mut self.policy).await;
-        self.attempts.key = match &self.policy.caller {
-            Some(caller) => BalanceKey::of(&caller.sub),
-            None => BalanceKey::of(self.client_ip),
-        };
+        if self.snapshot.balances_by_key(&matched.route) {
+            self.attempts.key = match &self.policy.caller {
+                Some(caller) => BalanceKey::of(&caller.sub),
+                None => BalanceKey::of(self.client_ip),
+            };
+        }
         self.upgrade = facts.websocket == WebSocket::Handshake;
         self.streaming = matched.route.stream || (matched.route.upgrade && self.upgrade);
         flow

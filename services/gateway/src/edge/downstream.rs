@@ -161,13 +161,32 @@ fn without_chunks(session: &mut Session, response: &mut ResponseHeader) {
 /// Headers between the upstream and the gateway only (RFC 9110, 7.6.1), except those that say where
 /// the body ends. A switch is one to WebSocket, in this hop too.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    const HOP_BY_HOP: [HeaderName; 5] = [
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::PROXY_AUTHENTICATE,
-        header::TE,
-        header::TRAILER,
-    ];
+    let is_switch = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    if !is_switch && !response.headers.keys().any(is_of_connection) {
+        return;
+    }
+    remove_hop_by_hop(response);
+    if is_switch {
+        // The only protocol that is asked for. Names and values are valid.
+        let _ = response.insert_header(header::CONNECTION, "upgrade");
+        let _ = response.insert_header(header::UPGRADE, "websocket");
+    }
+}
+
+static HOP_BY_HOP: [HeaderName; 6] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+];
+
+fn is_of_connection(name: &HeaderName) -> bool {
+    *name == header::CONNECTION || HOP_BY_HOP.contains(name)
+}
+
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
     let nominated: Vec<HeaderName> = response
         .headers
         .get_all(header::CONNECTION)
@@ -178,12 +197,6 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         .collect();
     for name in nominated.iter().chain(&HOP_BY_HOP) {
         response.remove_header(name);
-    }
-    response.remove_header(&header::UPGRADE);
-    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        // The only protocol that is asked for. Names and values are valid.
-        let _ = response.insert_header(header::CONNECTION, "upgrade");
-        let _ = response.insert_header(header::UPGRADE, "websocket");
     }
 }
 

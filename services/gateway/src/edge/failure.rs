@@ -1,6 +1,6 @@
 //! Failures: whether another replica is tried, and otherwise what the client receives.
 
-use std::io;
+use std::{io, time::Instant};
 
 use pingora::{
     Error, ErrorSource,
@@ -95,7 +95,7 @@ fn mark_failed(ctx: &mut Ctx, state: &State, outcome: ReplicaOutcome) {
     let (Some(upstream), Some(lease)) = (&ctx.attempts.upstream, &ctx.attempts.current) else {
         return;
     };
-    lease.report(outcome);
+    lease.report(outcome, Instant::now());
     let name = &upstream.config.name;
     match outcome {
         ReplicaOutcome::ConnectFailed => state.metrics.connect_failures(name).inc(),

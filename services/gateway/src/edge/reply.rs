@@ -77,8 +77,7 @@ impl RejectedHead {
 }
 
 /// Adds the headers of every final response, the upstream's included.
-pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &mut Ctx) {
-    ctx.head_after = Some(ctx.started.elapsed());
+pub(super) fn decorate(response: &mut dyn ResponseHead, ctx: &Ctx) {
     response.set_bytes(&request_id::HEADER, ctx.request_id().as_bytes());
     response.set_bytes(&TRACEPARENT, &ctx.trace.context().text());
     ctx.decorate(response);
@@ -133,6 +132,7 @@ async fn transmit(session: &mut Session, ctx: &mut Ctx, reply: Reply) -> Result<
     response.headers.reserve(reply.headers.len() + 6);
     response.headers.extend(reply.headers);
     response.set(header::CONTENT_LENGTH, reply.body.len().into());
+    ctx.head_after = Some(ctx.started.elapsed());
     decorate(&mut response, ctx);
     let no_body = session.req_header().method == Method::HEAD || reply.body.is_empty();
     session

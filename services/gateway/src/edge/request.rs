@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error, pages,
     policy::Flow,
-    request::{RequestTarget, path::PathError, reconcile},
+    request::{RequestTarget, is_visible, path::PathError, reconcile},
     routing::{GatewayPage, RouteAction, Unroutable},
     snapshot::Snapshot,
     state::State,
@@ -101,9 +101,8 @@ pub(super) fn route(snapshot: &Snapshot, head: ReceivedHead<'_>) -> Result<Match
 
 /// A header value as text, if it is nothing else.
 fn visible(value: &[u8]) -> Option<&str> {
-    let is_text = |&byte: &u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     let text = std::str::from_utf8(value).ok();
-    text.filter(|_| value.iter().all(is_text))
+    text.filter(|_| is_visible(value))
 }
 
 fn refused(rule: PathError) -> Problem {

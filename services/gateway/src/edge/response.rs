@@ -1,5 +1,7 @@
 //! Phase 6: the head of the upstream's response.
 
+use std::time::Instant;
+
 use http::{Method, StatusCode, Version, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 
@@ -10,6 +12,9 @@ use super::{
     response_framing::{FramingFields, MAX_INTERIM, RefusalReason},
 };
 use crate::upstream::ReplicaOutcome;
+
+/// About as many headers are added, by pingora too.
+const ADDED: usize = 8;
 
 /// Marks the replica healthy, and notes how long it took until its final head.
 ///
@@ -24,7 +29,7 @@ pub(super) fn head_received(
     check(response, to_head, ctx)
         .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
     if !is_interim(response) {
-        has_answered(ctx);
+        has_answered(ctx, Instant::now());
     }
     Ok(())
 }
@@ -51,13 +56,15 @@ fn check(response: &ResponseHeader, to_head: bool, ctx: &mut Ctx) -> Result<(), 
 }
 
 /// The replica of this attempt has sent a final head.
-pub(super) fn has_answered(ctx: &mut Ctx) {
+pub(super) fn has_answered(ctx: &mut Ctx, now: Instant) {
     if let Some(lease) = &ctx.attempts.current {
-        lease.report(ReplicaOutcome::Responded);
+        lease.report(ReplicaOutcome::Responded, now);
     }
     if ctx.attempts.duration.is_none() {
-        ctx.attempts.duration = ctx.attempts.started.map(|started| started.elapsed());
+        let started = ctx.attempts.started;
+        ctx.attempts.duration = started.map(|started| now.saturating_duration_since(started));
     }
+    ctx.head_after = Some(now.saturating_duration_since(ctx.started));
 }
 
 /// Nothing is added to an interim head: that is said of the final one.
@@ -68,7 +75,10 @@ pub(super) fn filter(session: &mut Session, response: &mut ResponseHeader, ctx: 
     }
     downstream::adapt(session, response);
     keep_date(session, response);
-    parts::edit_response(response, |parts| reply::decorate(parts, ctx));
+    parts::edit_response(response, |parts| {
+        parts.headers.reserve(ADDED);
+        reply::decorate(parts, ctx);
+    });
 }
 
 /// pingora would replace it; with HTTP/2 it does not.

@@ -15,6 +15,9 @@ use crate::{
     request::is_alias,
 };
 
+/// About as many headers are added.
+const ADDED: usize = 8;
+
 pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     parts::edit_request(request, |parts| edit(session, &mut parts.headers, ctx));
     let matched = ctx.matched.as_ref();
@@ -26,6 +29,7 @@ pub(super) fn filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) 
 
 fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     let sent = session.req_header();
+    headers.reserve(ADDED);
     for name in untrusted_headers(&sent.headers) {
         headers.remove(&name);
     }
@@ -52,6 +56,11 @@ fn edit(session: &Session, headers: &mut HeaderMap, ctx: &Ctx) {
     };
     for (name, value) in forwarded_headers(origin, &sent.headers) {
         if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(&value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    for (name, text) in ctx.policy.identity() {
+        if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
     }

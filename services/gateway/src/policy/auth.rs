@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, header};
+use http::header;
 use quartet_auth::jwt::{Claims, JwtError, JwtVerifier};
 use quartet_common::problem::Problem;
 
-use super::context::{Edit, Flow, PolicyContext, Verdict};
+use super::context::{Flow, PolicyContext, Verdict};
 use crate::{
-    request::{Headers, RequestFacts},
+    request::{Headers, RequestFacts, is_visible},
     routing::Auth,
 };
-
-static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// A route verifies tokens, and nothing can. A configuration like that is refused; should one be in
 /// force nevertheless, its routes are closed rather than open.
@@ -62,22 +59,10 @@ impl AccessToken {
     }
 }
 
-/// Notes the caller, and names it to the upstream.
+/// Notes the caller.
 fn conclude(result: Result<Arc<Claims>, JwtError>, context: &mut PolicyContext) -> Flow {
     match result {
-        Ok(claims) => {
-            let session = claims.sid.as_deref();
-            let identity = [
-                (&USER_ID, Some(claims.sub.as_str())),
-                (&SESSION_ID, session),
-            ];
-            for (name, value) in identity {
-                if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-                    context.edits.push(Edit::Set(name.clone(), value));
-                }
-            }
-            context.caller = Some(claims);
-        }
+        Ok(claims) => context.caller = Some(claims),
         Err(error) => context.deferred = Some(Problem::from(error).into()),
     }
     Flow::Continue
@@ -93,9 +78,7 @@ fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
         return Err(JwtError::NoBearer);
     }
     // A header that only a part of all servers would read as text.
-    let is_text = value
-        .iter()
-        .all(|&byte| byte == b' ' || byte.is_ascii_graphic());
+    let is_text = is_visible(value) && memchr::memchr(b'\t', value).is_none();
     let text = std::str::from_utf8(value).ok().filter(|_| is_text);
     let (scheme, token) = text
         .and_then(|text| text.split_once(' '))
@@ -111,7 +94,7 @@ fn bearer(headers: &dyn Headers) -> Result<Option<&str>, JwtError> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use http::{HeaderMap, Method, StatusCode};
+    use http::{HeaderMap, HeaderValue, Method, StatusCode};
     use proptest::prelude::*;
     use quartet_common::clock::Clock;
     use quartet_testing::Issuer;

@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use quartet_auth::jwt::Claims;
 
-use crate::reply::GatewayResponse;
+use crate::{reply::GatewayResponse, request::is_visible};
+
+static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+static SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// Continue, or answer without asking an upstream.
 #[derive(Debug)]
@@ -39,9 +42,9 @@ impl Edit {
 /// What policies remember of a request until its response.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyContext {
-    /// The claims of the verified access token.
+    /// The claims of the verified access token. The upstream is told who it is.
     pub(crate) caller: Option<Arc<Claims>>,
-    /// Applied in this order, after what is untrusted was removed.
+    /// Applied in this order, after what is untrusted was removed and the caller named.
     pub(crate) edits: Vec<Edit>,
     /// An answer that later policies do not prevent but may replace.
     pub(super) deferred: Option<Box<GatewayResponse>>,
@@ -52,6 +55,16 @@ pub(crate) struct PolicyContext {
 }
 
 impl PolicyContext {
+    /// What the upstream is told of the caller.
+    pub(crate) fn identity(&self) -> impl Iterator<Item = (&'static HeaderName, &str)> {
+        let caller = self.caller.as_deref();
+        let user = caller.map(|claims| (&USER_ID, claims.sub.as_str()));
+        let session = caller.and_then(|claims| Some((&SESSION_ID, claims.sid.as_deref()?)));
+        user.into_iter()
+            .chain(session)
+            .filter(|(_, text)| is_visible(text.as_bytes()))
+    }
+
     /// The body is sent, and counted, again.
     pub(crate) fn restart_body(&mut self) {
         self.body_bytes = 0;

@@ -23,6 +23,15 @@ impl Headers for HeaderMap {
     }
 }
 
+/// Whether a value has visible characters, spaces and tabs only.
+pub(crate) fn is_visible(value: &[u8]) -> bool {
+    // Without a branch per byte, so that many are looked at at once.
+    let is_other = |byte: u8| (byte != b'\t') & !(b' '..=b'~').contains(&byte);
+    !value
+        .iter()
+        .fold(false, |found, &byte| found | is_other(byte))
+}
+
 impl dyn Headers + '_ {
     /// All values of a header.
     pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
@@ -51,5 +60,23 @@ impl dyn Headers + '_ {
     pub(crate) fn content_length(&self) -> Option<u64> {
         let value = self.first(&header::CONTENT_LENGTH)?;
         std::str::from_utf8(value).ok()?.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_visible_as_the_crate_http_says() {
+        for byte in 0..=u8::MAX {
+            for at in [0, 15, 39] {
+                let mut text = vec![b'a'; 40];
+                text[at] = byte;
+                let expected = HeaderValue::from_bytes(&text).is_ok_and(|v| v.to_str().is_ok());
+                assert_eq!(is_visible(&text), expected, "{byte} at {at}");
+            }
+        }
+        assert!(is_visible(b""));
     }
 }

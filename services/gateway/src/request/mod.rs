@@ -13,7 +13,7 @@ mod target;
 mod websocket;
 
 pub(crate) use facts::{Captures, RequestFacts};
-pub(crate) use headers::Headers;
+pub(crate) use headers::{Headers, is_visible};
 pub(crate) use identity::{is_alias, is_untrusted};
 pub(crate) use target::{RequestTarget, reconcile};
 pub(crate) use websocket::WebSocket;

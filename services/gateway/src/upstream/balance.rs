@@ -206,11 +206,11 @@ mod tests {
         let first = upstream.acquire(BalanceKey::default(), &[], now).unwrap();
         let second = upstream.acquire(BalanceKey::default(), &[], now).unwrap();
         assert_eq!(replica.in_flight(), 2);
-        first.report(ReplicaOutcome::ConnectFailed);
+        first.report(ReplicaOutcome::ConnectFailed, now);
         drop(first);
         assert_eq!(replica.in_flight(), 1);
         assert_ne!(replica.health.state(now), HealthState::Healthy);
-        second.report(ReplicaOutcome::Responded);
+        second.report(ReplicaOutcome::Responded, now);
         drop(second);
         assert_eq!(replica.in_flight(), 0);
         assert_eq!(replica.health.state(now), HealthState::Healthy);

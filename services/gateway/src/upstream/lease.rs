@@ -54,9 +54,9 @@ impl Upstream {
 }
 
 impl Lease {
-    pub(crate) fn report(&self, outcome: ReplicaOutcome) {
+    pub(crate) fn report(&self, outcome: ReplicaOutcome, now: Instant) {
         let config = &self.upstream.config;
-        let (now, min, max) = (Instant::now(), config.min_eject, config.max_eject);
+        let (min, max) = (config.min_eject, config.max_eject);
         match outcome {
             ReplicaOutcome::Responded => self.replica.health.record_success(now),
             ReplicaOutcome::ConnectFailed => self.replica.health.record_failure(now, min, max),

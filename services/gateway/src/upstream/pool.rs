@@ -78,8 +78,14 @@ impl Pool {
     }
 
     /// Keeps a connection to a replica of `upstream` whose response was read to its last byte.
-    pub(crate) fn put(&self, address: SocketAddr, upstream: &Upstream, stream: TcpStream) {
-        let until = Instant::now() + upstream.config.idle_timeout;
+    pub(crate) fn put(
+        &self,
+        address: SocketAddr,
+        upstream: &Upstream,
+        stream: TcpStream,
+        now: Instant,
+    ) {
+        let until = now + upstream.config.idle_timeout;
         self.keep(
             address,
             upstream.config.max_idle_connections,

@@ -43,7 +43,8 @@ impl InFlight<'_> {
         let mut out = Buffer::lend();
         {
             let mut edits = HeadEdits::new(reply.status);
-            reply::decorate(&mut edits, &mut self.ctx);
+            self.ctx.head_after = Some(self.ctx.started.elapsed());
+            reply::decorate(&mut edits, &self.ctx);
             heads::write_reply(reply, self.method, &edits, keep, &mut out);
         }
         let server = &self.ctx.snapshot.config.model.server;

@@ -1,12 +1,9 @@
 //! The attempts of a request: a replica, a connection to it, and what comes of both.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     buffer::Buffer,
@@ -32,12 +29,13 @@ impl InFlight<'_> {
     ) -> Result<AttemptOutcome, FailedRequest> {
         let timeouts = self.timeouts();
         loop {
-            let Connected { stream, reused } = self.connect(upstream).await?;
+            let connected = self.connect(upstream).await?;
+            let Connected { stream, reused, at } = connected;
             let client = Client {
                 stream: &mut *self.stream,
                 alarm: &mut self.connection.alarm,
             };
-            let mut exchange = Exchange::new(client, stream, start, timeouts);
+            let mut exchange = Exchange::new(client, stream, start, timeouts, at);
             let mut on_head = HeadWriter {
                 ctx: &mut self.ctx,
                 keep: self.keep,
@@ -52,8 +50,9 @@ impl InFlight<'_> {
                     return Ok(AttemptOutcome::Switched(Box::new(switched)));
                 }
                 Ok(()) => {
+                    let at = exchange.answered_at();
                     let idle = exchange.into_reusable();
-                    self.put_back(upstream, idle);
+                    self.put_back(upstream, idle, at);
                     return Ok(AttemptOutcome::Ended(Completion {
                         status,
                         bytes,
@@ -82,11 +81,11 @@ impl InFlight<'_> {
     }
 
     /// Keeps a connection that can serve another request.
-    fn put_back(&self, upstream: &Upstream, idle: Option<TcpStream>) {
+    fn put_back(&self, upstream: &Upstream, idle: Option<TcpStream>, now: Instant) {
         let replica = self.ctx.attempts.current.as_ref();
         if let (Some(stream), Some(replica)) = (idle, replica) {
             let pool = &self.connection.state.pool;
-            pool.put(replica.address, upstream, stream);
+            pool.put(replica.address, upstream, stream, now);
         }
     }
 
@@ -97,13 +96,13 @@ impl InFlight<'_> {
             let now = Instant::now();
             let attempts = &mut self.ctx.attempts;
             let replica = upstream
-                .acquire(attempts.key, &attempts.tried, now)
+                .acquire(attempts.key, &attempts.tried, now.into_std())
                 .ok_or_else(|| FailedRequest::unreachable(None))?;
             let address = replica.address;
             attempts.current = Some(replica);
-            attempts.started = Some(now);
+            attempts.started = Some(now.into_std());
             let server = &self.ctx.snapshot.config.model.server;
-            match connect(address, upstream, server, &state.pool, alarm).await {
+            match connect((address, now), upstream, server, &state.pool, alarm).await {
                 Ok(connected) => return Ok(connected),
                 Err(_) if failure::while_connecting(&mut self.ctx, state) => {}
                 Err(error) => return Err(FailedRequest::unreachable(Some(error.to_string()))),
@@ -131,12 +130,12 @@ struct HeadWriter<'h> {
 }
 
 impl OnHead for HeadWriter<'_> {
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
+    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, at: Instant, out: &mut Buffer) {
         if head.is_interim() {
             heads::write_interim(head, out);
             return;
         }
-        has_answered(self.ctx);
+        has_answered(self.ctx, at.into_std());
         self.keep &= keep;
         self.status = Some(head.status);
         let mut edits = HeadEdits::new(StatusCode::from_u16(head.status).unwrap_or_default());

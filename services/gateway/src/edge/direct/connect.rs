@@ -17,22 +17,23 @@ use pingora::protocols::l4::ext::set_tcp_keepalive;
 pub(super) struct Connected {
     pub(super) stream: TcpStream,
     pub(super) reused: bool,
+    pub(super) at: Instant,
 }
 
 /// # Errors
 /// When the replica refuses the connection, or does not accept it within the time-out.
 pub(super) async fn connect(
-    address: SocketAddr,
+    (address, now): (SocketAddr, Instant),
     upstream: &Upstream,
     server: &Server,
     pool: &Pool,
     alarm: &mut Alarm,
 ) -> io::Result<Connected> {
-    let now = Instant::now();
     if let Some(stream) = pool.take(address, now) {
         return Ok(Connected {
             stream,
             reused: true,
+            at: now,
         });
     }
     let deadline = now + upstream.config.connect_timeout;
@@ -46,5 +47,6 @@ pub(super) async fn connect(
     Ok(Connected {
         stream,
         reused: false,
+        at: Instant::now(),
     })
 }

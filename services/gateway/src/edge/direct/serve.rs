@@ -360,6 +360,9 @@ impl InFlight<'_> {
                 edits.set_bytes(name, &value);
             }
         }
+        for (name, text) in ctx.policy.identity() {
+            edits.set_bytes(name, text.as_bytes());
+        }
         for edit in &ctx.policy.edits {
             match edit {
                 Edit::Set(name, value) => edits.set_bytes(name, value.as_bytes()),

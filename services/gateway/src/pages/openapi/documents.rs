@@ -268,11 +268,12 @@ fn client_by_tls(tls: &Tls, address: SocketAddr) -> anyhow::Result<reqwest::Clie
 
 async fn fetch_from(request: reqwest::RequestBuilder, lease: &Lease) -> anyhow::Result<Value> {
     let sent = request.send().await;
-    lease.report(match &sent {
+    let outcome = match &sent {
         Ok(_) => ReplicaOutcome::Responded,
         Err(error) if error.is_connect() => ReplicaOutcome::ConnectFailed,
         Err(_) => ReplicaOutcome::Broken,
-    });
+    };
+    lease.report(outcome, Instant::now());
     let mut response = sent?.error_for_status()?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

@@ -86,8 +86,8 @@ pub(super) struct PartialRequest {
 
 /// Receives the heads of responses, in order.
 pub(super) trait OnHead {
-    /// Writes the head for the client. `keep`: the connection may stay open.
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer);
+    /// Writes the head for the client. `keep`: the connection may stay open. `at`: when it arrived.
+    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, at: Instant, out: &mut Buffer);
 }
 
 /// The state of one attempt.
@@ -175,8 +175,8 @@ where
         upstream: U,
         request: PartialRequest,
         timeouts: Timeouts,
+        now: Instant,
     ) -> Self {
-        let now = Instant::now();
         Self {
             client,
             upstream,
@@ -215,6 +215,11 @@ where
                 PollEvent::Answered => {}
             }
         }
+    }
+
+    /// When the client last took a part of the response.
+    pub(super) fn answered_at(&self) -> Instant {
+        self.answer_since
     }
 
     /// Nothing of a response was received, so another attempt would not be noticed.
@@ -364,6 +369,9 @@ where
     /// Reads the rest of a body that the upstream takes no more of. Unread, it would hide the end of
     /// the client, and no deadline need be in force.
     fn discard(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ExchangeError> {
+        if self.sending.left == 0 {
+            return Ok(Poll::Ready(()));
+        }
         let mut scratch = [0; DISCARDED];
         while self.sending.left > 0 {
             let most = usize::try_from(self.sending.left).unwrap_or(DISCARDED);

@@ -64,7 +64,7 @@ impl<C, U> Exchange<'_, C, U> {
         }
         let keep = self.sending.left == 0 && !self.client_ended;
         self.answer_since = self.upstream_since;
-        on_head.head(&head, keep, &mut self.answering);
+        on_head.head(&head, keep, self.upstream_since, &mut self.answering);
         self.received.consume(length);
         self.check_end()
     }

@@ -22,7 +22,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 struct Statuses;
 
 impl OnHead for Statuses {
-    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, out: &mut Buffer) {
+    fn head(&mut self, head: &ResponseHead<'_, '_>, keep: bool, _at: Instant, out: &mut Buffer) {
         let keep = if keep || head.is_interim() {
             ""
         } else {
@@ -91,7 +91,7 @@ where
             is_head,
             is_handshake: false,
         };
-        let mut exchange = Exchange::new(client, replica, request, timeouts);
+        let mut exchange = Exchange::new(client, replica, request, timeouts, Instant::now());
         let result = exchange.run(&mut Statuses).await;
         let (can_reply, unanswered) = (exchange.can_reply(), exchange.is_unanswered());
         let request_read = exchange.request_read();

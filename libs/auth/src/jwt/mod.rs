@@ -10,6 +10,11 @@
 //! again within ten seconds: forged key ids cannot flood the issuer. `remote` says what an issuer
 //! that is slow or away costs.
 //!
+//! A set without a usable key replaces the keys before it, too: leaving a key out is how an issuer
+//! revokes it, and one that has revoked all of them must not have them trusted for another day. Until
+//! it publishes one, tokens cannot be verified, as if the issuer were away: their clients need not
+//! log in again if it was a mistake.
+//!
 //! Verified tokens are cached with the key that verified them. A cached token counts for as long as
 //! that very key is published, and expiry is checked every time. So a removed key takes its tokens
 //! along, even those that are put into the cache after its removal, and keys that stay keep theirs.
@@ -34,7 +39,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use claims::Claims;
 pub use error::JwtError;
 use keys::{Key, KeySet};
-use remote::RemoteKeySet;
+use remote::{FetchError, RemoteKeySet};
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -314,7 +319,8 @@ impl JwtVerifier {
             return Err(JwtError::UnknownKey);
         };
         remote.get(self.installer()).await.map_err(unavailable)?;
-        self.current_keys().ok_or(JwtError::UnknownKey)
+        self.current_keys()
+            .ok_or_else(|| unavailable(FetchError::NoKeys))
     }
 
     /// The keys that may be trusted now. Starts to fetch new ones when these are old.
@@ -328,7 +334,8 @@ impl JwtVerifier {
         if age >= refresh {
             remote.start(self.installer());
         }
-        (age < MAX_AGE.max(refresh)).then_some(installed)
+        let are_trusted = age < MAX_AGE.max(refresh) && !installed.keys.is_empty();
+        are_trusted.then_some(installed)
     }
 
     fn installer(&self) -> impl FnOnce(&JwkSet) + Send + 'static {
@@ -345,6 +352,10 @@ impl Inner {
     fn install(&self, keys: &JwkSet) {
         let previous = self.keys.load_full();
         let keys = KeySet::from_jwks(keys, previous.as_deref().map(|it| &it.keys));
+        if keys.is_empty() && self.remote.is_some() {
+            let error = FetchError::NoKeys.to_string();
+            tracing::warn!(error, "there are no signing keys");
+        }
         let at = self.clock.now();
         self.keys.store(Some(Arc::new(InstalledKeys { keys, at })));
     }
@@ -370,7 +381,7 @@ fn secret_bytes(secret: &SecretString) -> Result<&[u8], ConfigError> {
     Ok(bytes)
 }
 
-fn unavailable(error: remote::FetchError) -> JwtError {
+fn unavailable(error: FetchError) -> JwtError {
     JwtError::KeysUnavailable(Arc::new(error))
 }
 

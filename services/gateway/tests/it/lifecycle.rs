@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use quartet_testing::child::survives_hangup;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Gateway, client, command, eventually, held, problem, route, upstream};
 
@@ -233,6 +235,40 @@ async fn idle_connections_do_not_delay_shutdown() {
     assert_eq!(crate::support::read_response(&mut stream).await.status, 200);
     gateway.signal("TERM");
     assert!(gateway.ended().await.success());
+}
+
+/// A WebSocket is a request in flight: it goes on while others may, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_continue_until_the_grace_time_is_over() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = [
+        upstream(&[listener.local_addr().unwrap()]),
+        "[server]\ndrain_delay_seconds = 0\nshutdown_grace_seconds = 2\n".to_owned(),
+        route("ws", "/ws", "upgrade = true"),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    let client = tokio_tungstenite::connect_async(format!("ws://{}/ws", gateway.public));
+    let (client, server) = tokio::join!(client, async {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio_tungstenite::accept_async(stream).await.unwrap()
+    });
+    let ((mut client, _), mut server) = (client.unwrap(), server);
+    gateway.signal("TERM");
+    eventually("connections are refused", || async {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        connected.is_err().then_some(())
+    })
+    .await;
+    for text in ["one", "two"] {
+        let message = Message::text(text);
+        client.send(message.clone()).await.unwrap();
+        assert_eq!(server.next().await.unwrap().unwrap(), message);
+        server.send(message.clone()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), message);
+    }
+    assert!(gateway.ended().await.success());
+    assert!(!matches!(client.next().await, Some(Ok(_))));
+    assert!(!matches!(server.next().await, Some(Ok(_))));
 }
 
 #[test]

@@ -207,7 +207,11 @@ async fn shutdown_waits_for_requests_in_flight_and_no_longer() {
     })
     .await;
     permits.add_permits(1);
-    assert_eq!(request.await.unwrap().text().await.unwrap(), "released");
+    // It had begun before: without the announcement, its client would send the next one into the
+    // end of the connection.
+    let response = request.await.unwrap();
+    assert_eq!(response.headers()["connection"], "close");
+    assert_eq!(response.text().await.unwrap(), "released");
     let began = std::time::Instant::now();
     assert!(gateway.ended().await.success());
     assert!(
@@ -234,6 +238,48 @@ async fn idle_connections_do_not_delay_shutdown() {
         .unwrap();
     assert_eq!(crate::support::read_response(&mut stream).await.status, 200);
     gateway.signal("TERM");
+    assert!(gateway.ended().await.success());
+}
+
+/// The client has connected and sends its first request, which is still under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_connection_is_awaited_at_shutdown() {
+    let (address, _) = held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ndrain_delay_seconds = 0\nshutdown_grace_seconds = 60\n".to_owned(),
+        route("all", "/*", ""),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    eventually("the connections of the start are closed", || async {
+        (gateway.count("gateway_connections{").await == 0).then_some(())
+    })
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        streams.push(connected.unwrap());
+    }
+    eventually("the connections are accepted", || async {
+        (gateway.count("gateway_connections{").await == 3).then_some(())
+    })
+    .await;
+    gateway.signal("TERM");
+    eventually("connections are refused", || async {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        connected.is_err().then_some(())
+    })
+    .await;
+    // Nothing comes on the last one, which does not delay the end.
+    for stream in &mut streams[..2] {
+        let request = b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(stream, request)
+            .await
+            .unwrap();
+        let response = crate::support::read_response(stream).await;
+        assert_eq!(response.status, 200);
+        assert!(response.head.contains("connection: close"), "{response:?}");
+    }
     assert!(gateway.ended().await.success());
 }
 

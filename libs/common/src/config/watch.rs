@@ -3,8 +3,9 @@
 //! Programs write a file in steps: `cp` and most editors empty it first. A text caught in between
 //! can be valid, and would then be in force for a moment: an empty file means the default routes.
 //! So a text counts only once it has been read for a whole [`PAUSE`] without a difference, however
-//! often it is read, and a file without a setting never replaces one that had some. Content is compared rather than time stamps, because Kubernetes swaps
-//! symbolic links and editors replace files. A text that was refused is not tried again.
+//! often it is read, and a file without a setting never replaces one that had some. Content is
+//! compared rather than time stamps, because Kubernetes swaps symbolic links and editors replace
+//! files. A text that was refused is not tried again.
 
 use std::time::{Duration, Instant};
 

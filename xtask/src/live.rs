@@ -14,6 +14,11 @@ use crate::signals::Signals;
 use crate::up::{Lock, RunningStack, prepare};
 
 const LIMITS: [&str; 5] = ["core", "media", "links", "redirects", "documents"];
+/// The budget of each user for GraphQL, as large as its bounds allow.
+const GRAPHQL_COSTS: [&str; 2] = [
+    "links.graphql.cost_per_second=1000000",
+    "links.graphql.cost_burst=100000000",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -48,7 +53,10 @@ pub(crate) fn run(args: Args, signals: &Signals) -> anyhow::Result<ExitCode> {
 
 /// Rate limits that no test reaches.
 pub(crate) fn wide_limits() -> anyhow::Result<Vec<Setting>> {
-    settings(LIMITS.map(|limit| format!("gateway.limits.{limit}.requests=10000000")))
+    let mut wide =
+        settings(LIMITS.map(|limit| format!("gateway.limits.{limit}.requests=10000000")))?;
+    wide.extend(settings(GRAPHQL_COSTS)?);
+    Ok(wide)
 }
 
 /// Settings written as `SERVICE.KEY=VALUE`.

@@ -8,6 +8,9 @@
 //!
 //! If the drain takes longer than clients keep idle connections, no request meets a connection that
 //! is being closed: each is closed after a response that announced it, or by the client itself.
+//!
+//! A client that stops reading would otherwise keep its place for good, and enough of them all places,
+//! those of probes included. The kernel closes its connection.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -37,6 +40,8 @@ struct Connections {
     protocol: Builder,
     app: App,
     readiness: Arc<Readiness>,
+    /// For which a client may take nothing of what is sent to it.
+    unread_ms: u32,
     /// Canceled once responses close their connections.
     closing: CancellationToken,
     running: TaskTracker,
@@ -66,6 +71,7 @@ pub async fn serve(
         protocol,
         app: app.into(),
         readiness: Arc::new(readiness.clone()),
+        unread_ms: u32::try_from(settings.request_timeout_seconds * 1_000).unwrap_or(u32::MAX),
         closing: CancellationToken::new(),
         running: TaskTracker::new(),
     };
@@ -120,6 +126,8 @@ impl Connections {
     async fn serve(self, stream: TcpStream, peer: Peer) {
         // Small responses must not wait for an acknowledgment (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, self.unread_ms);
         let (protocol, closing) = (self.protocol, self.closing);
         let (app, readiness) = (self.app, self.readiness);
         let service = service_fn(move |request: Request<Incoming>| {

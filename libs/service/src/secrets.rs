@@ -5,7 +5,10 @@
 //! [`Service::ROTATED`]. A file that is missing or empty keeps its last value, and a configuration
 //! that is refused changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use quartet_common::config::{
     ConfigError, ConfigTexts, LoadedConfig, Settings as Values, Sources, Watch,
@@ -61,7 +64,7 @@ impl<S: Service> Rotation<S> {
                     "secret file is missing or empty; its last value stays in force");
             }
             kept_before = kept;
-            if let Some(texts) = watch.observe(texts) {
+            if let Some(texts) = watch.observe(texts, Instant::now()) {
                 match self.reload(&load).await {
                     Ok(config) => {
                         (good, refused) = (texts, String::new());

@@ -237,7 +237,7 @@ impl Contract {
         }
     }
 
-    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+    pub(super) fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         let pointer = value["$ref"].as_str();
         pointer
             .and_then(|pointer| self.document.pointer(pointer.strip_prefix('#')?))

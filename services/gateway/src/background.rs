@@ -113,8 +113,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
     let mut kept_before = Vec::new();
     loop {
         run.succeeded();
-        // Between two readings there is a whole pause, after a signal too: it may have been sent
-        // while the file was being written.
+        // A signal may be sent while the file is being written: there is a pause after it, too.
         tokio::select! {
             _ = hangup.recv() => watch.request(),
             () = sleep(FILE_CHECK) => {}
@@ -132,7 +131,7 @@ async fn watch_configuration(state: Arc<State>, run: Run) -> anyhow::Result<()> 
             report_kept(&kept);
             kept_before = kept;
         }
-        let Some(texts) = watch.observe(texts) else {
+        let Some(texts) = watch.observe(texts, Instant::now()) else {
             continue;
         };
         let result = if good.is_emptied_by(&texts) {

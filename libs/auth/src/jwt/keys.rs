@@ -79,6 +79,10 @@ impl KeySet {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
         self.0.iter().any(|own| Arc::ptr_eq(own, key))
     }

@@ -10,6 +10,11 @@
 //! again within ten seconds: forged key ids cannot flood the issuer. `remote` says what an issuer
 //! that is slow or away costs.
 //!
+//! A set without a usable key replaces the keys before it, too: leaving a key out is how an issuer
+//! revokes it, and one that has revoked all of them must not have them trusted for another day. Until
+//! it publishes one, tokens cannot be verified, as if the issuer were away: their clients need not
+//! log in again if it was a mistake.
+//!
 //! Verified tokens are cached with the key that verified them. A cached token counts for as long as
 //! that very key is published, and expiry is checked every time. So a removed key takes its tokens
 //! along, even those that are put into the cache after its removal, and keys that stay keep theirs.
@@ -34,7 +39,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use claims::Claims;
 pub use error::JwtError;
 use keys::{Key, KeySet};
-use remote::RemoteKeySet;
+use remote::{FetchError, RemoteKeySet};
 
 /// A longer token is rejected before it is decoded.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -317,7 +322,8 @@ impl JwtVerifier {
             return Err(JwtError::UnknownKey);
         };
         remote.get(self.installer()).await.map_err(unavailable)?;
-        self.current_keys().ok_or(JwtError::UnknownKey)
+        self.current_keys()
+            .ok_or_else(|| unavailable(FetchError::NoKeys))
     }
 
     /// The keys that may be trusted now. Starts to fetch new ones when these are old.
@@ -326,7 +332,7 @@ impl JwtVerifier {
         self.may_trust(&installed).then_some(installed)
     }
 
-    /// Whether these keys are young enough. Starts to fetch new ones when they are old.
+    /// Whether there are keys, and these are young enough. Starts to fetch new ones when they are old.
     fn may_trust(&self, installed: &InstalledKeys) -> bool {
         let Some(remote) = &self.0.remote else {
             return true;
@@ -336,7 +342,7 @@ impl JwtVerifier {
         if age >= refresh {
             remote.start(self.installer());
         }
-        age < MAX_AGE.max(refresh)
+        age < MAX_AGE.max(refresh) && !installed.keys.is_empty()
     }
 
     fn installer(&self) -> impl FnOnce(&JwkSet) + Send + 'static {
@@ -353,6 +359,10 @@ impl Inner {
     fn install(&self, keys: &JwkSet) {
         let previous = self.keys.load_full();
         let keys = KeySet::from_jwks(keys, previous.as_deref().map(|it| &it.keys));
+        if keys.is_empty() && self.remote.is_some() {
+            let error = FetchError::NoKeys.to_string();
+            tracing::warn!(error, "there are no signing keys");
+        }
         let at = self.clock.now();
         self.keys.store(Some(Arc::new(InstalledKeys { keys, at })));
     }
@@ -378,7 +388,7 @@ fn secret_bytes(secret: &SecretString) -> Result<&[u8], ConfigError> {
     Ok(bytes)
 }
 
-fn unavailable(error: remote::FetchError) -> JwtError {
+fn unavailable(error: FetchError) -> JwtError {
     JwtError::KeysUnavailable(Arc::new(error))
 }
 

@@ -42,6 +42,8 @@ pub(super) enum FetchError {
     TooLong,
     #[error("the issuer's key set is not valid")]
     Invalid(#[source] Arc<serde_json::Error>),
+    #[error("the issuer publishes no key that can verify tokens")]
+    NoKeys,
     #[error("the issuer takes longer than {} s", MAX_WAIT.as_secs())]
     Slow,
     #[error("the fetch was canceled")]

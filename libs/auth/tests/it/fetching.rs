@@ -203,3 +203,42 @@ async fn keys_that_cannot_be_read_keep_no_other_from_being_used() {
         assert!(verified.is_ok(), "{other}: {verified:?}");
     }
 }
+
+/// An issuer that has revoked every key, or has lost them by mistake: nothing is accepted, and no
+/// client is told that its token is invalid.
+#[tokio::test]
+async fn a_set_without_a_usable_key_closes_until_there_is_one() {
+    let useless = json!({"kty": "oct", "kid": "o", "k": "AAAA"});
+    for set in [vec![], vec![useless]] {
+        let clock = clock();
+        let (issuer, published) = (Issuer::new(clock.clone()), PublishedKeys::start().await);
+        published.publish(&issuer);
+        let verifier = published.verifier(&issuer, &clock);
+        let token = issuer.token_with("usr_1", json!({"exp": clock.now().timestamp() + 86_400}));
+        verifier.verify(&token).await.unwrap();
+
+        published.publish_keys(&set);
+        clock.advance(TimeDelta::hours(1));
+        // Due: the token still counts while the keys are fetched again.
+        verifier.verify(&token).await.unwrap();
+        let is_closed = async || {
+            while verifier.has_keys() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), is_closed()).await;
+        waited.expect("the new set is in force");
+        for _ in 0..20 {
+            assert!(is_unavailable(&verifier.verify(&token).await));
+        }
+        assert!(verifier.verified(&token).is_none());
+        assert!(verifier.ready().await.is_err());
+        assert_eq!(verifier.notices(), ["there are no signing keys"]);
+        assert_eq!(published.asked(), 2, "the issuer is not flooded");
+
+        published.publish(&issuer);
+        clock.advance(TimeDelta::seconds(10));
+        verifier.verify(&token).await.unwrap();
+        assert_eq!(published.asked(), 3);
+    }
+}

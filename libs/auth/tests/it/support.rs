@@ -78,6 +78,11 @@ impl PublishedKeys {
         let mut keys = others;
         let own = issuer.jwks().keys.iter();
         keys.extend(own.map(|key| serde_json::to_value(key).unwrap()));
+        self.publish_keys(&keys);
+    }
+
+    /// These keys, whatever they are.
+    pub(crate) fn publish_keys(&self, keys: &[serde_json::Value]) {
         *self.keys.lock().unwrap() = Some(serde_json::json!({ "keys": keys }));
     }
 

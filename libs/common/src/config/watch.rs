@@ -2,19 +2,25 @@
 //!
 //! Programs write a file in steps: `cp` and most editors empty it first. A text caught in between
 //! can be valid, and would then be in force for a moment: an empty file means the default routes.
-//! So a text counts only once two reads in a row are identical, and a file without a setting never
-//! replaces one that had some. Content is compared rather than time stamps, because Kubernetes swaps
-//! symbolic links and editors replace files. A text that was refused is not tried again.
+//! So a text counts only once it has been read for a whole [`PAUSE`] without a difference, however
+//! often it is read, and a file without a setting never replaces one that had some. Content is
+//! compared rather than time stamps, because Kubernetes swaps symbolic links and editors replace
+//! files. A text that was refused is not tried again.
+
+use std::time::{Duration, Instant};
 
 use super::ConfigTexts;
+
+/// A writer that pauses for longer may be read half-way.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The texts that were read, compared with those that were tried.
 #[derive(Debug)]
 pub struct Watch {
     /// In force, or refused.
     tried: ConfigTexts,
-    /// Read once; tried when it is read again.
-    candidate: Option<ConfigTexts>,
+    /// Read since then; tried once it is read again after the pause.
+    candidate: Option<(ConfigTexts, Instant)>,
     /// A reload was asked for, so that even an unchanged text is tried.
     requested: bool,
 }
@@ -29,21 +35,27 @@ impl Watch {
         }
     }
 
-    /// Even an unchanged text is to be tried once.
+    /// Even an unchanged text is to be tried once. A flood of requests delays nothing.
     pub fn request(&mut self) {
         self.requested = true;
-        self.candidate = None;
     }
 
-    /// The texts to try, once two reads in a row are identical.
-    pub fn observe(&mut self, read: ConfigTexts) -> Option<ConfigTexts> {
+    /// The texts to try, once they have been the same for a pause. `now`: when they were read.
+    pub fn observe(&mut self, read: ConfigTexts, now: Instant) -> Option<ConfigTexts> {
         if !self.requested && read == self.tried {
             self.candidate = None;
             return None;
         }
-        if self.candidate.as_ref() != Some(&read) {
-            self.candidate = Some(read);
-            return None;
+        match &self.candidate {
+            Some((text, since)) if *text == read => {
+                if now.saturating_duration_since(*since) < PAUSE {
+                    return None;
+                }
+            }
+            _ => {
+                self.candidate = Some((read, now));
+                return None;
+            }
         }
         self.candidate = None;
         self.requested = false;
@@ -62,34 +74,70 @@ impl Watch {
 mod tests {
     use super::*;
 
+    /// Reads texts, and reports which of them are tried.
+    struct Reader {
+        watch: Watch,
+        now: Instant,
+    }
+
+    impl Reader {
+        fn new() -> Self {
+            let now = Instant::now();
+            let watch = Watch::new(ConfigTexts::of_file("a"));
+            Self { watch, now }
+        }
+
+        /// This long after the last one.
+        fn read(&mut self, text: &str, later: Duration) -> bool {
+            self.now += later;
+            let text = ConfigTexts::of_file(text);
+            let tried = self.watch.observe(text.clone(), self.now);
+            assert!(tried.as_ref().is_none_or(|tried| *tried == text));
+            tried.is_some()
+        }
+    }
+
     #[test]
-    fn texts_are_tried_once_after_two_identical_reads() {
-        let text = ConfigTexts::of_file;
-        let mut watch = Watch::new(text("a"));
-        assert_eq!(watch.observe(text("a")), None);
+    fn texts_are_tried_once_after_a_pause_without_a_difference() {
+        let mut reader = Reader::new();
+        assert!(!reader.read("a", PAUSE));
         // Written in steps: each reading differs from the one before.
         for step in ["", "b", "b1"] {
-            assert_eq!(watch.observe(text(step)), None);
+            assert!(!reader.read(step, PAUSE));
         }
-        assert_eq!(watch.observe(text("b1")), Some(text("b1")));
-        assert_eq!(watch.observe(text("b1")), None);
+        assert!(reader.read("b1", PAUSE));
+        assert!(!reader.read("b1", PAUSE));
         // Changed and changed back between two readings.
-        assert_eq!(watch.observe(text("c")), None);
-        assert_eq!(watch.observe(text("b1")), None);
-        assert_eq!(watch.observe(text("c")), None);
-        assert_eq!(watch.observe(text("c")), Some(text("c")));
+        for step in ["c", "b1", "c"] {
+            assert!(!reader.read(step, PAUSE));
+        }
+        assert!(reader.read("c", PAUSE));
     }
 
     #[test]
     fn a_request_tries_an_unchanged_text_once() {
-        let text = ConfigTexts::of_file;
-        let mut watch = Watch::new(text("a"));
-        watch.request();
-        assert_eq!(watch.observe(text("a")), None);
-        assert_eq!(watch.observe(text("a")), Some(text("a")));
-        assert_eq!(watch.observe(text("a")), None);
-        watch.request();
-        assert!(watch.unreadable() && !watch.unreadable());
+        let mut reader = Reader::new();
+        reader.watch.request();
+        assert!(!reader.read("a", PAUSE));
+        assert!(reader.read("a", PAUSE));
+        assert!(!reader.read("a", PAUSE));
+        reader.watch.request();
+        assert!(reader.watch.unreadable() && !reader.watch.unreadable());
+    }
+
+    #[test]
+    fn many_requests_neither_delay_a_text_nor_shorten_the_pause() {
+        let mut reader = Reader::new();
+        let step = PAUSE / 10;
+        for text in ["b", "c"] {
+            let mut before = 0;
+            reader.watch.request();
+            while !reader.read(text, step) {
+                reader.watch.request();
+                before += 1;
+            }
+            assert_eq!(before, 10, "{text}");
+        }
     }
 
     #[test]

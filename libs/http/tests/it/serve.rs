@@ -59,6 +59,30 @@ async fn a_request_that_outlives_the_grace_time_is_reported() {
     request.abort();
 }
 
+/// It would keep its place for good, which here is the only one.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_disconnected() {
+    let router = Router::new().route("/large", get(async || vec![b'x'; 16 << 20]));
+    let running = start(router, |server| {
+        server.request_timeout_seconds = 1;
+        server.max_connections = 1;
+    })
+    .await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    let request = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request)
+        .await
+        .unwrap();
+    let health = reqwest::get(running.url("/health"));
+    let health = tokio::time::timeout(std::time::Duration::from_secs(20), health).await;
+    let response = health.expect("there is room again").unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    drop(stream);
+}
+
 #[tokio::test]
 async fn the_health_check_says_what_is_missing() {
     let store = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -20,6 +20,7 @@ const LIMITS: HeadLimits = HeadLimits {
     count: 30,
     timeout: Duration::from_secs(1),
     idle_timeout: Duration::from_secs(1),
+    closing_timeout: Duration::ZERO,
 };
 
 /// A request without what follows it.

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use pingora::{
     apps::{HttpServerApp, ServerApp},
     protocols::{
@@ -27,6 +28,10 @@ use crate::{
     snapshot::Snapshot,
     state::State,
 };
+
+/// Time for the first request of a connection once the shutdown has begun: it is under way, as no
+/// client connects for nothing. One that has been idle since a request may be closed at any time.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Handles every connection of the public listeners.
 pub(super) struct ConnectionHandler {
@@ -107,9 +112,10 @@ impl ConnectionHandler {
     async fn http1(&self, mut stream: ClientStream, shutdown: &ShutdownWatch) -> Option<Tunnel> {
         let mut watch = shutdown.clone();
         // One for all requests: each registration takes a lock that all connections share.
-        let mut shutdown_begun = pin!(async move {
+        let shutdown_begun = async move {
             let _ = watch.wait_for(|&begun| begun).await;
-        });
+        };
+        let mut shutdown_begun = pin!(shutdown_begun.fuse());
         let mut first = true;
         let mut direct = DirectConnection::new(&stream, &self.state);
         loop {
@@ -182,5 +188,6 @@ fn limits(snapshot: &Snapshot, first: bool) -> HeadLimits {
         count: server.header_limit_count,
         timeout,
         idle_timeout: if first { timeout } else { idle },
+        closing_timeout: if first { FIRST_REQUEST } else { Duration::ZERO },
     }
 }

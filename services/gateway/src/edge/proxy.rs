@@ -4,6 +4,7 @@ use std::{os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::StatusCode;
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -119,6 +120,10 @@ impl ProxyHttp for Edge {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         response::filter(session, response, ctx);
+        // The drain may have begun since the request did.
+        if response.status >= StatusCode::OK && self.state.readiness.is_draining() {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 

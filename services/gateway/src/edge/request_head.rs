@@ -49,6 +49,8 @@ pub(super) struct HeadLimits {
     pub(super) timeout: Duration,
     /// Until the first byte.
     pub(super) idle_timeout: Duration,
+    /// The same, once the shutdown has begun.
+    pub(super) closing_timeout: Duration,
 }
 
 /// The result of reading from a connection.
@@ -108,7 +110,7 @@ impl<S: Future<Output = ()>> HeadReader<'_, S> {
 
     /// Waits for the first byte. Empty lines before a request are not its beginning (RFC 9112, 2.2).
     async fn begins(&mut self, limits: HeadLimits) -> bool {
-        let mut idle_until = None;
+        let (mut idle_until, mut closing) = (None, false);
         loop {
             while self.stream.ahead().starts_with(b"\r\n") {
                 self.stream.ahead().advance(2);
@@ -120,13 +122,18 @@ impl<S: Future<Output = ()>> HeadReader<'_, S> {
             let read = async {
                 tokio::select! {
                     biased;
-                    read = self.stream.fill() => matches!(read, Ok(1..)),
-                    // No request has started, so none is lost.
-                    () = self.shutdown.as_mut() => false,
+                    read = self.stream.fill() => Some(matches!(read, Ok(1..))),
+                    () = self.shutdown.as_mut(), if !closing => None,
                 }
             };
-            if self.alarm.bound(Some(until), read).await != Some(true) {
-                return false;
+            match self.alarm.bound(Some(until), read).await {
+                Some(Some(true)) => {}
+                Some(None) if !limits.closing_timeout.is_zero() => {
+                    closing = true;
+                    idle_until = Some(until.min(Instant::now() + limits.closing_timeout));
+                }
+                // No request has started, so none is lost.
+                Some(Some(false) | None) | None => return false,
             }
         }
     }
@@ -359,6 +366,7 @@ mod tests {
         count: 5,
         timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
+        closing_timeout: Duration::ZERO,
     };
 
     /// Feeds the text byte by byte, like a slow client.

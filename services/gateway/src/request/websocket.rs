@@ -11,6 +11,13 @@ use super::headers::Headers;
 
 /// The only version that was ever published.
 const VERSION: &[u8] = b"13";
+/// What a handshake consists of, beside `Connection` and `Upgrade`.
+const END_TO_END: [&str; 4] = [
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+];
 /// 16 bytes in Base64.
 const KEY_LENGTH: usize = 24;
 
@@ -22,6 +29,9 @@ pub(crate) enum WebSocket {
     Handshake,
     /// A handshake of a version that does not exist.
     OtherVersion,
+    /// A handshake whose `Connection` names a header that the upstream needs for it: removed as that
+    /// demands, the upstream could not accept.
+    Severed,
 }
 
 impl WebSocket {
@@ -49,6 +59,13 @@ impl WebSocket {
             && headers.lists(header::CONNECTION, "upgrade")
             && headers.lists(header::UPGRADE, "websocket")
             && once(&header::SEC_WEBSOCKET_KEY).is_some_and(is_key);
+        let is_severed = || {
+            let mut names = END_TO_END.into_iter();
+            names.any(|name| headers.lists(header::CONNECTION, name))
+        };
+        if is_handshake && is_severed() {
+            return Self::Severed;
+        }
         match once(&header::SEC_WEBSOCKET_VERSION).filter(|_| is_handshake) {
             None => Self::No,
             Some(VERSION) => Self::Handshake,
@@ -82,7 +99,7 @@ mod tests {
 
     #[test]
     fn only_a_whole_handshake_opens_a_websocket() {
-        use WebSocket::{Handshake, No, OtherVersion};
+        use WebSocket::{Handshake, No, OtherVersion, Severed};
         let one_one = Version::HTTP_11;
         for (change, expected) in [
             (("accept", "*/*"), Handshake),
@@ -101,6 +118,12 @@ mod tests {
             (("sec-websocket-key", "not base64 not base64 =="), No),
             (("sec-websocket-version", "-"), No),
             (("sec-websocket-version", "8"), OtherVersion),
+            (("connection", "upgrade, Sec-WebSocket-Key"), Severed),
+            (("connection", "sec-websocket-version,upgrade"), Severed),
+            (("connection", "upgrade,sec-websocket-protocol"), Severed),
+            (("connection", "upgrade,sec-websocket-extensions"), Severed),
+            (("connection", "sec-websocket-key"), No),
+            (("connection", "upgrade, x-hop"), Handshake),
         ] {
             assert_eq!(kind(Method::GET, one_one, change), expected, "{change:?}");
         }

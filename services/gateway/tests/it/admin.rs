@@ -1,8 +1,12 @@
 //! The admin listener.
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use crate::support::{Gateway, client, echo, route, serve, upstream};
+
+/// Of the listener; a constant.
+const MAX_CONNECTIONS: usize = 256;
 
 async fn put_log_level(gateway: &Gateway, body: &Value) -> (u16, Value) {
     let url = format!("http://{}/log-level", gateway.admin);
@@ -47,4 +51,23 @@ async fn invalid_log_levels_are_refused() {
         current["log"].as_str().unwrap().contains("info"),
         "{current}"
     );
+}
+
+/// Clients that read nothing, on all connections that the listener has: probes would fail for good.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_are_disconnected() {
+    let gateway = Gateway::start("").await;
+    let requests = b"GET /routes HTTP/1.1\r\nhost: a\r\n\r\n".repeat(300);
+    let mut kept = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = socket.connect(gateway.admin).await.unwrap();
+        stream.writable().await.unwrap();
+        let _ = stream.try_write(&requests);
+        kept.push(stream);
+    }
+    assert_eq!(gateway.admin("/health").await.status(), 200);
+    drop(kept);
 }

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use crate::support::{
-    DEADLINE, DIRECT, Gateway, client, echo, eventually, exchange, free_address, read_response,
-    route, serve, upstream,
+    DEADLINE, DIRECT, Gateway, client, command, echo, eventually, exchange, free_address,
+    read_response, route, serve, upstream,
 };
 
 async fn gateway(server: &str) -> Gateway {
@@ -162,11 +162,37 @@ async fn problem_body(
     assert_eq!(body["code"], code, "{body}");
 }
 
-/// Reads nothing of a page until the gateway has given up.
+/// The pipe holds the lines of some hundred requests; what writes the log must not wait for a reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_have_a_write_time_out() {
-    let settings = "[server]\nwrite_timeout_seconds = 1\n";
-    let gateway = Gateway::start(settings).await;
+async fn a_log_that_is_not_read_stops_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (public, admin) = (free_address(), free_address());
+    let file = directory.path().join("gateway.toml");
+    let settings = [upstream(&[serve(echo()).await]), route("all", "/a/*", "")];
+    std::fs::write(&file, settings.concat()).unwrap();
+    let mut gateway = command()
+        .args(["serve", "--config", file.to_str().unwrap()])
+        .env("QUARTET_SERVER_LISTEN", public.to_string())
+        .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
+        .env("QUARTET_SERVER_DIRECT_PATH", DIRECT.to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stream = eventually("it listens", || async {
+        TcpStream::connect(public).await.ok()
+    })
+    .await;
+    for _ in 0..1_000 {
+        stream.write_all(REQUEST).await.unwrap();
+        assert_eq!(read_response(&mut stream).await.status, 200);
+    }
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+}
+
+/// Asks for pages and reads nothing of them until the gateway has given up; the error in the log.
+async fn error_of_unread_pages(server: &str) -> String {
+    let gateway = Gateway::start(&format!("[server]\n{server}\n")).await;
     // Small buffers in between, or they would hold several pages.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -183,8 +209,22 @@ async fn pages_have_a_write_time_out() {
         lines.find(|line| line["path"] == "/docs/swagger-ui-bundle.js" && line["error"].is_string())
     })
     .await;
-    let error = line["error"].to_string();
+    line["error"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_have_a_write_time_out() {
+    let error = error_of_unread_pages("write_timeout_seconds = 1").await;
     assert!(error.contains("WriteTimedout"), "{error}");
+}
+
+/// Of the kernel, for everything that is sent on a connection.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_have_a_user_time_out() {
+    let times = "write_timeout_seconds = 3600\npage_timeout_seconds = 3600";
+    let error = error_of_unread_pages(&format!("{times}\ntcp_user_timeout_seconds = 1")).await;
+    assert!(error.contains("timed out"), "{error}");
 }
 
 /// An upstream that switches to WebSocket and then says nothing.

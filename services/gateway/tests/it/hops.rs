@@ -144,6 +144,24 @@ async fn handshakes_offer_websocket_alone_and_are_the_same_on_both_paths() {
     assert_eq!(directly(&gateways[1]).await, 3);
 }
 
+/// A field that `Connection` names ends at the gateway, and the upstream could not accept without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_removes_a_part_of_itself_is_refused() {
+    let (address, heads) = peer().await;
+    let gateways = gateways(address, "").await;
+    for named in ["sec-websocket-key", "x-hop, Sec-WebSocket-Protocol"] {
+        for gateway in &gateways {
+            let offer = format!("Connection: Upgrade, {named}\r\nUpgrade: websocket\r\n");
+            let request = format!("GET /ws HTTP/1.1\r\n{HANDSHAKE}{offer}\r\n");
+            let response = exchange(gateway.public, request.as_bytes()).await;
+            response.problem(400, "malformed_request");
+            let detail = "Connection names a header of the WebSocket handshake";
+            assert!(response.body.contains(detail), "{response:?}");
+        }
+    }
+    assert!(heads.lock().unwrap().is_empty());
+}
+
 /// Documented in the README: pingora ends a tunnel with its first half.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_half_close_of_a_websocket_passes_on_the_direct_path_only() {

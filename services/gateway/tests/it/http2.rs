@@ -406,3 +406,38 @@ async fn a_body_is_ended_once() {
     let received = timeout(DEADLINE, received).await.unwrap().unwrap();
     assert!(received.ends_with("3\r\nabc\r\n0\r\n\r\n"), "{received:?}");
 }
+
+/// The connection is told that it ends, and ends with its last request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_completes_the_requests_of_a_connection() {
+    let (address, permits) = crate::support::held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\nhttp2 = true\ndrain_delay_seconds = 0\n".to_owned(),
+        route("all", "/*", ""),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    let mut client = Client::connect(&gateway, &client::Builder::new()).await;
+    let requests = ["/held", "/held", "/held"].map(|path| {
+        let request = get(path).body(()).unwrap();
+        client.send.send_request(request, true).unwrap().0
+    });
+    eventually("all requests are in flight", || async {
+        let active = "http_server_active_requests{service=\"gateway\",http_request_method=\"GET\"}";
+        (gateway.metric(active).await >= 3.0).then_some(())
+    })
+    .await;
+    gateway.signal("TERM");
+    // The first request after the announcement is refused without having been sent.
+    let refused = eventually("the end is announced", || async {
+        client.send.clone().ready().await.err()
+    })
+    .await;
+    assert!(refused.is_go_away() && refused.is_remote(), "{refused}");
+    permits.add_permits(3);
+    for response in join_all(requests.map(read)).await {
+        let (head, body) = response.unwrap();
+        assert_eq!((head.status().as_u16(), &*body), (200, "released"));
+    }
+    assert!(gateway.ended().await.success());
+}

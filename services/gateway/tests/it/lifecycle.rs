@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use quartet_testing::child::survives_hangup;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Gateway, client, command, eventually, held, problem, route, upstream};
 
@@ -205,7 +207,11 @@ async fn shutdown_waits_for_requests_in_flight_and_no_longer() {
     })
     .await;
     permits.add_permits(1);
-    assert_eq!(request.await.unwrap().text().await.unwrap(), "released");
+    // It had begun before: without the announcement, its client would send the next one into the
+    // end of the connection.
+    let response = request.await.unwrap();
+    assert_eq!(response.headers()["connection"], "close");
+    assert_eq!(response.text().await.unwrap(), "released");
     let began = std::time::Instant::now();
     assert!(gateway.ended().await.success());
     assert!(
@@ -233,6 +239,82 @@ async fn idle_connections_do_not_delay_shutdown() {
     assert_eq!(crate::support::read_response(&mut stream).await.status, 200);
     gateway.signal("TERM");
     assert!(gateway.ended().await.success());
+}
+
+/// The client has connected and sends its first request, which is still under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_a_connection_is_awaited_at_shutdown() {
+    let (address, _) = held().await;
+    let settings = [
+        upstream(&[address]),
+        "[server]\ndrain_delay_seconds = 0\nshutdown_grace_seconds = 60\n".to_owned(),
+        route("all", "/*", ""),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    eventually("the connections of the start are closed", || async {
+        (gateway.count("gateway_connections{").await == 0).then_some(())
+    })
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        streams.push(connected.unwrap());
+    }
+    eventually("the connections are accepted", || async {
+        (gateway.count("gateway_connections{").await == 3).then_some(())
+    })
+    .await;
+    gateway.signal("TERM");
+    eventually("connections are refused", || async {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        connected.is_err().then_some(())
+    })
+    .await;
+    // Nothing comes on the last one, which does not delay the end.
+    for stream in &mut streams[..2] {
+        let request = b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(stream, request)
+            .await
+            .unwrap();
+        let response = crate::support::read_response(stream).await;
+        assert_eq!(response.status, 200);
+        assert!(response.head.contains("connection: close"), "{response:?}");
+    }
+    assert!(gateway.ended().await.success());
+}
+
+/// A WebSocket is a request in flight: it goes on while others may, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_continue_until_the_grace_time_is_over() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = [
+        upstream(&[listener.local_addr().unwrap()]),
+        "[server]\ndrain_delay_seconds = 0\nshutdown_grace_seconds = 2\n".to_owned(),
+        route("ws", "/ws", "upgrade = true"),
+    ];
+    let mut gateway = Gateway::start(&settings.concat()).await;
+    let client = tokio_tungstenite::connect_async(format!("ws://{}/ws", gateway.public));
+    let (client, server) = tokio::join!(client, async {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio_tungstenite::accept_async(stream).await.unwrap()
+    });
+    let ((mut client, _), mut server) = (client.unwrap(), server);
+    gateway.signal("TERM");
+    eventually("connections are refused", || async {
+        let connected = tokio::net::TcpStream::connect(gateway.public).await;
+        connected.is_err().then_some(())
+    })
+    .await;
+    for text in ["one", "two"] {
+        let message = Message::text(text);
+        client.send(message.clone()).await.unwrap();
+        assert_eq!(server.next().await.unwrap().unwrap(), message);
+        server.send(message.clone()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), message);
+    }
+    assert!(gateway.ended().await.success());
+    assert!(!matches!(client.next().await, Some(Ok(_))));
+    assert!(!matches!(server.next().await, Some(Ok(_))));
 }
 
 #[test]

@@ -125,6 +125,49 @@ async fn a_file_caught_half_written_is_not_put_in_force() {
     assert!(intruder.await.unwrap() > 10);
 }
 
+/// A program that asks for reloads all the time, while settings and a secret are replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_signals_delays_no_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, SECRETS[0]).unwrap();
+    let settings = [
+        upstream(&[serve(echo()).await]),
+        "[jwt]\njwks_url = \"\"\n".to_owned(),
+        secret_route(),
+    ]
+    .concat();
+    let variable = ("QUARTET_JWT_HS256_SECRET_FILE", file.to_str().unwrap());
+    let gateway = Arc::new(Gateway::with_variables(&settings, &[variable]).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let storm = std::thread::spawn({
+        let (gateway, stop) = (Arc::clone(&gateway), Arc::clone(&stop));
+        move || {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                gateway.signal("HUP");
+                sent += 1;
+            }
+            sent
+        }
+    });
+    let [first, second] = SECRETS.map(|secret| Issuer::with_secret(Clock::system(), secret));
+    for (issuer, secret, path) in [(&second, 1, "/b"), (&first, 0, "/c")] {
+        let token = issuer.token("usr_1");
+        std::fs::write(&file, SECRETS[secret]).unwrap();
+        let text = settings.clone() + &route("new", path, "");
+        std::fs::write(gateway.file(), text).unwrap();
+        eventually("settings and secret are in force", || async {
+            let open = status(&gateway, path, None).await;
+            let secret = status(&gateway, "/secret/x", Some(&token)).await;
+            (open == 200 && secret == 200).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(storm.join().unwrap() > 100);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_file_never_replaces_one_with_content() {
     let settings = [

@@ -36,7 +36,7 @@ const NOTICE: &str =
     path = "/s/{slug}",
     operation_id = "follow_link",
     tag = "redirects",
-    params(("slug" = String, Path, description = "Slug of the link: 3 to 64 letters, digits, hyphens and underscores", example = "k7Rp2Wx")),
+    params(("slug" = String, Path, description = "Slug of the link: 3 to 64 letters, digits, hyphens and underscores", example = "k7Rp2Wx", min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")),
     responses(
         (status = 200, description = "The link has `maxClicks` and the client is a bot: a page without the target", content_type = "text/html", body = String, example = json!(NOTICE)),
         (status = 301, description = "Permanent redirect, for links with redirectStatus 301", headers(("Location" = String, description = "Target URL"))),
@@ -83,7 +83,7 @@ pub(super) async fn follow_link(
     path = "/s/{slug}",
     operation_id = "probe_link",
     tag = "redirects",
-    params(("slug" = String, Path, description = "Slug of the link", example = "k7Rp2Wx")),
+    params(("slug" = String, Path, description = "Slug of the link", example = "k7Rp2Wx", min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")),
     responses(
         (status = 200, description = "The link has `maxClicks` and reveals its target to people only"),
         (status = 301, description = "Same as GET", headers(("Location" = String, description = "Target URL"))),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
+use quartet_http::health::Readiness;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
@@ -38,6 +39,7 @@ impl InFlight<'_> {
             let mut exchange = Exchange::new(client, stream, start, timeouts, at);
             let mut on_head = HeadWriter {
                 ctx: &mut self.ctx,
+                readiness: &self.connection.state.readiness,
                 keep: self.keep,
                 status: None,
             };
@@ -125,6 +127,7 @@ impl InFlight<'_> {
 /// Writes the heads of one response.
 struct HeadWriter<'h> {
     ctx: &'h mut Ctx,
+    readiness: &'h Readiness,
     keep: bool,
     status: Option<u16>,
 }
@@ -136,7 +139,8 @@ impl OnHead for HeadWriter<'_> {
             return;
         }
         has_answered(self.ctx, at.into_std());
-        self.keep &= keep;
+        // The drain may have begun since the request did.
+        self.keep &= keep && !self.readiness.is_draining();
         self.status = Some(head.status);
         let mut edits = HeadEdits::new(StatusCode::from_u16(head.status).unwrap_or_default());
         reply::decorate(&mut edits, self.ctx);

@@ -1,0 +1,93 @@
+//! `[server]`.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use quartet_common::config::networks;
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) http2: bool,
+    pub(crate) max_http2_streams: u32,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) threads: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_client: usize,
+    pub(crate) tcp_keepalive_seconds: u64,
+    pub(crate) tcp_user_timeout_seconds: u64,
+    pub(crate) header_timeout_seconds: u64,
+    pub(crate) keepalive_timeout_seconds: u64,
+    pub(crate) header_limit_bytes: usize,
+    pub(crate) header_limit_count: usize,
+    pub(crate) upstream_pool_size: usize,
+    pub(crate) max_rate_limit_keys: usize,
+    pub(crate) write_timeout_seconds: u64,
+    pub(crate) page_timeout_seconds: u64,
+    pub(crate) allow_underscore_headers: bool,
+    pub(crate) direct_path: bool,
+    pub(crate) refused_log_lines_per_second: u32,
+    pub(crate) drain_delay_seconds: u64,
+    pub(crate) shutdown_grace_seconds: u64,
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+impl Server {
+    pub(crate) fn worker_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// The address of the first listener.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listen.first().map(Listen::address)
+    }
+}
+
+/// A listener: its address alone, or a table with further settings.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(
+    untagged,
+    expecting = "must be ip:port, or a table with `address` and, if need be, `http2`"
+)]
+pub(crate) enum Listen {
+    Address(SocketAddr),
+    Table(Listener),
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    #[serde(default)]
+    pub(crate) http2: Option<bool>,
+}
+
+impl Listen {
+    /// Whether connections to this local address are this listener's.
+    pub(crate) fn accepts(&self, local: SocketAddr) -> bool {
+        let listen = self.address();
+        let (ip, local_ip) = (listen.ip().to_canonical(), local.ip().to_canonical());
+        listen.port() == local.port() && (ip.is_unspecified() || ip == local_ip)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Address(address) => *address,
+            Self::Table(listener) => listener.address,
+        }
+    }
+
+    /// `None`: as `server.http2` says.
+    pub(crate) fn http2(&self) -> Option<bool> {
+        match self {
+            Self::Address(_) => None,
+            Self::Table(listener) => listener.http2,
+        }
+    }
+}

@@ -12,8 +12,9 @@
 //! Invariants:
 //! - Only a connection at rest is handed over: everything that was sent on it has been answered.
 //!   After a canceled statement the next one would wait for it.
-//! - Only while all connections of the pool are leased. Requests wait for new connections, too: one
-//!   that is handed an old one gives up the new one, and the pool would never grow.
+//! - Only while all connections of the pool are leased, or have just been. Requests wait for new
+//!   connections, too: one that is handed an old one gives up the new one, and the pool would never grow.
+//!   Without the second part, one return would entail the next.
 //! - Every connection returns to its pool after some handovers. What waits there alone, such as a
 //!   transaction, would starve otherwise, and connections would outlive their password.
 
@@ -23,6 +24,7 @@ use std::{
     pin::pin,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
@@ -32,6 +34,10 @@ use crate::unanswered::release;
 
 /// Few enough that a transaction waits little longer than a lease, and enough that tests cost nothing.
 const MAX_HANDOVERS: u32 = 32;
+
+/// How long a pool counts as leased completely: longer than a connection takes to return and to be
+/// leased again.
+const FULL: Duration = Duration::from_millis(100);
 
 /// Entries exist while a pool has leases or waiters.
 static POOLS: LazyLock<Mutex<HashMap<PoolKey, Leases>>> = LazyLock::new(Mutex::default);
@@ -43,6 +49,8 @@ struct PoolKey(usize);
 #[derive(Default)]
 struct Leases {
     count: u32,
+    /// When all connections were leased last.
+    full_at: Option<Instant>,
     /// The oldest one first.
     waiting: BTreeMap<u64, oneshot::Sender<Session>>,
     next_id: u64,
@@ -89,11 +97,12 @@ impl Session {
 
     fn new(db: &PgPool, connection: PoolConnection<Postgres>) -> Self {
         let pool = PoolKey::of(db);
-        lock().entry(pool).or_default().count += 1;
+        let max_connections = db.options().get_max_connections();
+        lock().entry(pool).or_default().add(max_connections);
         Self(Some(Leased {
             connection,
             pool,
-            max_connections: db.options().get_max_connections(),
+            max_connections,
             handovers: 0,
         }))
     }
@@ -151,6 +160,19 @@ fn is_at_rest(connection: &mut PgConnection) -> bool {
     matches!(answered, Poll::Ready(Ok(())))
 }
 
+impl Leases {
+    fn add(&mut self, max_connections: u32) {
+        self.count += 1;
+        if self.count >= max_connections {
+            self.full_at = Some(Instant::now());
+        }
+    }
+
+    fn is_full(&self, max_connections: u32) -> bool {
+        self.count >= max_connections || self.full_at.is_some_and(|at| at.elapsed() < FULL)
+    }
+}
+
 impl PoolKey {
     fn of(db: &PgPool) -> Self {
         Self(std::ptr::from_ref(db.options()).addr())
@@ -159,7 +181,7 @@ impl PoolKey {
     fn next_waiting(self, max_connections: u32) -> Option<oneshot::Sender<Session>> {
         let mut pools = lock();
         let leases = pools.get_mut(&self)?;
-        if leases.count < max_connections {
+        if !leases.is_full(max_connections) {
             return None;
         }
         leases.waiting.pop_first().map(|(_, next)| next)

@@ -16,10 +16,14 @@ use tokio::time::timeout;
 
 /// A pool of one connection, and how often it has come back.
 fn pool(database: &TestDatabase) -> (PgPool, Arc<AtomicU32>) {
+    pool_of(1, database)
+}
+
+fn pool_of(connections: u32, database: &TestDatabase) -> (PgPool, Arc<AtomicU32>) {
     let returns = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&returns);
     let pool = PgPoolOptions::new()
-        .max_connections(1)
+        .max_connections(connections)
         .after_release(move |_, _| {
             counted.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(true) })
@@ -48,6 +52,23 @@ async fn under_load_a_connection_passes_on_and_returns_now_and_then() {
     idle(&pool).await;
     // After each 33 leases, and at the end.
     assert_eq!(returns.load(Ordering::Relaxed), 4);
+}
+
+/// One that returns must not make the others return.
+#[tokio::test]
+async fn of_several_connections_few_return_at_a_time() {
+    let database = TestDatabase::empty("core").await;
+    let (pool, returns) = pool_of(4, &database);
+    let client = async || {
+        for _ in 0..50 {
+            select(&pool).await;
+        }
+    };
+    join_all((0..32).map(|_| client())).await;
+    assert_eq!(pool.size(), 4);
+    // 1600 statements; 48 returns if nothing is amiss.
+    let returns = returns.load(Ordering::Relaxed);
+    assert!(returns < 160, "{returns}");
 }
 
 #[tokio::test]

@@ -37,22 +37,24 @@ def executed(profile: str, binary: str) -> set[str]:
     return found
 
 
-def sizes(binary: str) -> dict[str, int]:
+def functions(binary: str) -> list[tuple[str, int, str]]:
+    """Address, size and symbol. Identical functions have one address."""
     lines = subprocess.run(["nm", "-S", binary], capture_output=True, text=True, check=True).stdout
     fields = (line.split() for line in lines.splitlines())
-    return {field[3]: int(field[1], 16) for field in fields if len(field) == 4 and field[2] in "tTwW"}
+    return [(it[0], int(it[1], 16), it[3]) for it in fields if len(it) == 4 and it[2] in "tTwW"]
 
 
 def main(arguments: list[str]) -> None:
     share: dict[str, float] = defaultdict(float)
     for profile, binary in zip(arguments[::2], arguments[1::2], strict=True):
         ran, every = defaultdict(int), defaultdict(int)
-        names = executed(profile, binary)
-        for symbol, size in sizes(binary).items():
+        names, known = executed(profile, binary), functions(binary)
+        addresses = {address for address, _, symbol in known if symbol in names}
+        for address, size, symbol in known:
             # Without the hash, which changes with every version of a crate.
             pattern = HASH.sub("17h*", symbol)
             every[pattern] += size
-            ran[pattern] += size if symbol in names else 0
+            ran[pattern] += size if address in addresses else 0
         for pattern, size in ran.items():
             share[pattern] = max(share[pattern], size / max(every[pattern], 1))
     # Generic code shares names. Those of which all instances run come first, so that the others do not lie

@@ -132,7 +132,7 @@ impl Drop for Session {
 }
 
 impl Leased {
-    /// Gives the connection to the one who waits longest. Returns what cannot be handed over.
+    /// Gives the connection to the oldest waiter. Returns what cannot be handed over.
     fn hand_over(mut self) -> Option<Self> {
         if self.handovers >= MAX_HANDOVERS || !is_at_rest(&mut self.connection) {
             return Some(self);

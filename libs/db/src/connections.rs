@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
 
-use crate::unanswered::{bounded, release};
+use crate::{handover::Session, unanswered::bounded};
 
 /// Forgets the statements that others have prepared in the session.
 const FORGET: &str = "DEALLOCATE ALL";
@@ -34,22 +34,12 @@ enum Kind {
     Transaction(PgTransaction<'static>),
 }
 
-/// A connection that is given back when it is dropped.
-#[derive(Debug)]
-struct Session(PoolConnection<Postgres>);
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        release(&mut self.0);
-    }
-}
-
 impl Deref for Lease {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
         match &self.0 {
-            Kind::Session(session) => &session.0,
+            Kind::Session(session) => session.connection(),
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -58,7 +48,7 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         match &mut self.0 {
-            Kind::Session(session) => &mut session.0,
+            Kind::Session(session) => session.connection_mut(),
             Kind::Transaction(transaction) => transaction,
         }
     }
@@ -100,14 +90,13 @@ pub async fn write(db: &PgPool) -> Result<Lease, sqlx::Error> {
     lease(db, "BEGIN").await
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the other way")]
 async fn lease(db: &PgPool, begin: &str) -> Result<Lease, sqlx::Error> {
     if is_pooled(db) {
         let begin = AssertSqlSafe(format!("{begin}; {FORGET}"));
         let begun = bounded(wait_of(db), db.begin_with(begin)).await?;
         return Ok(Lease(Kind::Transaction(begun)));
     }
-    Ok(Lease(Kind::Session(Session(db.acquire().await?))))
+    Ok(Lease(Kind::Session(Session::acquire(db).await?)))
 }
 
 /// Begins a transaction.

@@ -9,6 +9,7 @@ pub mod __private;
 mod connections;
 mod databases;
 mod error;
+mod handover;
 mod ids;
 mod migrations;
 mod pool;

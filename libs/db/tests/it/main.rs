@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod db;
+mod handover;
 mod pooler;
 mod rounds;
 mod unanswered;

@@ -10,9 +10,10 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, Database, PgConnection, PgPool, PgTransaction, Postgres,
-    SqlSafeStr as _, SqlStr,
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, PgTransaction, SqlSafeStr as _,
+    postgres::PgTransactionManager,
 };
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::{session::Session, unanswered::bounded};
 
@@ -35,7 +36,7 @@ impl Transaction {
             open: true,
         };
         let statement = AssertSqlSafe(statement).into_sql_str();
-        begin::<Postgres>(&mut this, statement).await?;
+        PgTransactionManager::begin(&mut this, Some(statement)).await?;
         Ok(this)
     }
 
@@ -45,7 +46,17 @@ impl Transaction {
     /// When a constraint fails that is checked at the end, or the database does not respond; whether
     /// the write is kept is unknown then.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        bounded(Duration::ZERO, commit::<Postgres>(&mut self)).await?;
+        bounded(Duration::ZERO, PgTransactionManager::commit(&mut self)).await?;
+        self.open = false;
+        Ok(())
+    }
+
+    /// Undoes what was done, before the connection is given back.
+    ///
+    /// # Errors
+    /// When the database does not respond; it undoes everything itself then.
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        bounded(Duration::ZERO, PgTransactionManager::rollback(&mut self)).await?;
         self.open = false;
         Ok(())
     }
@@ -79,7 +90,7 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         if self.open {
             // Sent with the test of the connection when it is released.
-            start_rollback::<Postgres>(self);
+            PgTransactionManager::start_rollback(self);
         }
     }
 }
@@ -115,18 +126,4 @@ impl DerefMut for Savepoint<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
     }
-}
-
-// The trait of the manager has no public name; its functions are only reachable by the type.
-
-async fn begin<DB: Database>(db: &mut DB::Connection, statement: SqlStr) -> Result<(), sqlx::Error> {
-    DB::TransactionManager::begin(db, Some(statement)).await
-}
-
-async fn commit<DB: Database>(db: &mut DB::Connection) -> Result<(), sqlx::Error> {
-    DB::TransactionManager::commit(db).await
-}
-
-fn start_rollback<DB: Database>(db: &mut DB::Connection) {
-    DB::TransactionManager::start_rollback(db);
 }

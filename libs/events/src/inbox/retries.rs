@@ -14,7 +14,6 @@
 use std::time::Duration;
 
 use quartet_jobs::{Backoff, Job, Runner};
-use sqlx::Connection as _;
 
 use super::{HELD, Inbox, Taken, store};
 use crate::event::Event;

@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Mismatch},
     store::{
         assets::{AssetId, AssetRow, Status},
-        objects::{Copy, ObjectHead},
+        objects::{Destination, ObjectHead},
         uploads::{self, UploadRow},
     },
 };
@@ -87,7 +87,7 @@ async fn attempts(ctx: &Context, actor: &Actor, upload: &UploadRow) -> Result<As
                 settled => settled,
             };
         }
-        let copy = Copy {
+        let copy = Destination {
             key: &key,
             disposition: content::disposition(&upload.content_type),
             time_limit: Duration::from_secs(ctx.config.uploads.verification_timeout_seconds),
@@ -126,7 +126,7 @@ async fn accept(
     ctx: &Context,
     actor: &Actor,
     upload: &UploadRow,
-    copy: &Copy<'_>,
+    copy: &Destination<'_>,
 ) -> Result<AssetRow, Error> {
     let (owner, now) = (actor.owner(), ctx.clock.now());
     let mut tx = begin_as(&ctx.db, actor.principals()).await?;

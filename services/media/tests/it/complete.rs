@@ -209,6 +209,7 @@ async fn a_file_uploaded_again_does_not_replace_what_another_replica_has_accepte
     let (proxy, through) = Proxy::start(app.config.s3.endpoint.as_str()).await;
     proxy.hold();
     let stalling = app.complete_elsewhere("usr_a", id, |config| {
+        config.s3.public_endpoint = Some(config.s3.endpoint.clone());
         config.s3.endpoint = through.parse().unwrap();
     });
     let mut other = PNG.to_vec();

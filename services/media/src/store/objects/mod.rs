@@ -48,7 +48,7 @@ pub(crate) struct ObjectHead {
 
 /// Where and how a verified file is copied.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy<'a> {
+pub(crate) struct Destination<'a> {
     pub(crate) key: &'a str,
     pub(crate) disposition: Disposition,
     pub(crate) time_limit: Duration,
@@ -185,23 +185,23 @@ impl ObjectStore {
         &self,
         upload: &UploadRow,
         head: &ObjectHead,
-        copy: &Copy<'_>,
+        to: &Destination<'_>,
     ) -> Result<bool, ObjectError> {
         let source = format!("{}/{}", self.0.private_bucket, upload.id.incoming_key());
-        let attachment = copy.disposition == Disposition::Attachment;
+        let attachment = to.disposition == Disposition::Attachment;
         let request = self
             .0
             .client
             .copy_object()
             .bucket(self.bucket(upload.visibility))
-            .key(copy.key)
+            .key(to.key)
             .copy_source(source)
             .copy_source_if_match(&head.etag)
             .metadata_directive(MetadataDirective::Replace)
             .content_type(&upload.content_type)
             .set_content_disposition(attachment.then(|| "attachment".to_owned()))
             .customize()
-            .config_override(client::patient(copy.time_limit));
+            .config_override(client::patient(to.time_limit));
         let copied = span("s3.copy_object", request.send()).await;
         Ok(unless_replaced(copied, "copy an object")?.is_some())
     }

@@ -19,7 +19,7 @@ use quartet_common::{
     principal::Principal,
 };
 use secrecy::ExposeSecret;
-use sqlx::{PgPool};
+use sqlx::PgPool;
 
 use crate::{
     connections::read,
@@ -123,10 +123,7 @@ impl Reads {
     ///
     /// # Errors
     /// When neither database responds.
-    pub async fn begin_as(
-        &self,
-        principals: &[Principal],
-    ) -> Result<Transaction, sqlx::Error> {
+    pub async fn begin_as(&self, principals: &[Principal]) -> Result<Transaction, sqlx::Error> {
         if let Some(standby) = &self.standby
             && standby.is_usable(Instant::now())
         {

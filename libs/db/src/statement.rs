@@ -49,10 +49,7 @@ fn statement_within<T>(
 ///
 /// # Errors
 /// When the database does not respond.
-pub async fn begin_as(
-    db: &PgPool,
-    principals: &[Principal],
-) -> Result<Transaction, sqlx::Error> {
+pub async fn begin_as(db: &PgPool, principals: &[Principal]) -> Result<Transaction, sqlx::Error> {
     let array = array_literal(principals);
     if principals.iter().all(is_plain) {
         let set = format!("SET LOCAL quartet.principals = '{array}'");

@@ -39,7 +39,11 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["ids", "__private", ""],
-            ["reads", "connections databases error statement transaction", ""],
+            [
+                "reads",
+                "connections databases error statement transaction",
+                "",
+            ],
             ["rounds", "connections", ""],
             ["databases", "migrations pool", ""],
             ["migrations", "connections pool", ""],

@@ -209,7 +209,11 @@ fn successor_in_grace_period(
     now: DateTime<Utc>,
 ) -> Result<Option<RefreshToken>, Error> {
     // Of an older token, the successor has been used as well.
-    let Some(used) = locked.used.as_ref().filter(|used| used.hash == token.hash()) else {
+    let Some(used) = locked
+        .used
+        .as_ref()
+        .filter(|used| used.hash == token.hash())
+    else {
         return Ok(None);
     };
     let grace = Duration::from_secs(ctx.config.sessions.refresh_grace_seconds);

@@ -65,15 +65,13 @@ pub(crate) async fn lock(
             methods: row.auth_methods,
         },
         unused_hash: row.unused_hash,
-        used: row
-            .used_hash
-            .zip(row.used_at)
-            .zip(row.successor_salt)
-            .map(|((hash, at), successor_salt)| TokenUse {
+        used: row.used_hash.zip(row.used_at).zip(row.successor_salt).map(
+            |((hash, at), successor_salt)| TokenUse {
                 hash,
                 at,
                 successor_salt,
-            }),
+            },
+        ),
     }))
 }
 

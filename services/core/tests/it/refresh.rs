@@ -119,7 +119,10 @@ async fn a_forged_token_ends_no_session() {
     // The secret of one session with the family of the other, which nobody else has.
     let forge = |family: &str| {
         let secrets = format!("{family}{}", &other.refresh()[8 + 22..8 + 64]);
-        format!("qrt_ref_{secrets}{:08x}", crc32fast::hash(secrets.as_bytes()))
+        format!(
+            "qrt_ref_{secrets}{:08x}",
+            crc32fast::hash(secrets.as_bytes())
+        )
     };
     let unknown = forge(&"A".repeat(22));
     let response = app.try_refresh(&unknown).await;

@@ -434,7 +434,10 @@ async fn values_that_are_not_of_their_type_are_named() {
     let long = ("out_of_range", "must be an Int, from");
     let time = ("invalid_time", "must be a DateTime, such as");
     let cases = [
-        (create(json!({"maxClicks": big})), vec![("input.maxClicks", long)]),
+        (
+            create(json!({"maxClicks": big})),
+            vec![("input.maxClicks", long)],
+        ),
         (
             create(json!({"redirectStatus": big, "expiresAt": "tomorrow"})),
             vec![("input.redirectStatus", long), ("input.expiresAt", time)],

@@ -288,5 +288,8 @@ async fn a_page_far_into_a_list_reads_no_more_than_its_rows() {
     replica.stop().await;
     connections_end(&mut admin).await;
     let read = index_reads(&mut admin).await - before;
-    assert!(read < count * LINKS / 10, "{read} entries for {count} pages");
+    assert!(
+        read < count * LINKS / 10,
+        "{read} entries for {count} pages"
+    );
 }

@@ -119,7 +119,10 @@ async fn an_upload_leaves_its_asset_and_version_behind() {
     let before: (i64, i64) = sqlx::query_as(count).fetch_one(&mut admin).await.unwrap();
     assert_eq!(before, (2, 1));
     let copied = "SELECT copied_keys[1] FROM media.uploads WHERE status = 'pending'";
-    let copied: String = sqlx::query_scalar(copied).fetch_one(&mut admin).await.unwrap();
+    let copied: String = sqlx::query_scalar(copied)
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     app.store_object("quartet-public", &copied).await;
     app.clock.advance(past_abandonment());
     assert_eq!(app.state.sweep_once().await.unwrap(), 0, "no asset goes");

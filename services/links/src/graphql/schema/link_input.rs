@@ -2,7 +2,10 @@
 
 use async_graphql::{InputObject, MaybeUndefined};
 use chrono::{DateTime, Utc};
-use quartet_common::{checks::Checks, problem::{Problem, Rule}};
+use quartet_common::{
+    checks::Checks,
+    problem::{Problem, Rule},
+};
 
 use super::parsed::{Parsed, Readable, all_unreadable};
 use crate::domain::links::{Change, LinkChanges, NewLink};

@@ -35,7 +35,9 @@ impl Mutation {
         let (context, actor) = scope(ctx)?;
         let id = link_id(&id, "/id")?;
         let _connection = connection(ctx).await?;
-        Ok(Link(links::update(context, actor, id, input.read()?).await?))
+        Ok(Link(
+            links::update(context, actor, id, input.read()?).await?,
+        ))
     }
 
     /// Deletes a link with its counts and clicks. Its slug stays reserved for its owner, for 90 days by

@@ -116,7 +116,7 @@ async fn a_forged_token_ends_no_session() {
     let app = TestApp::start().await;
     let tokens = app.join(ADA).await;
     let other = app.log_in(ADA).await;
-    // The secret of one session with the family of the other, which nobody else has.
+    // The secret of one session with the family of another.
     let forge = |family: &str| {
         let secrets = format!("{family}{}", &other.refresh()[8 + 22..8 + 64]);
         format!(
@@ -129,7 +129,7 @@ async fn a_forged_token_ends_no_session() {
     problem_of(response, 401, "invalid_refresh_token").await;
     app.me(&tokens).await;
     app.me(&other).await;
-    // Whoever has the family has had one of its tokens.
+    // A client that has the family has had one of its tokens.
     let known = forge(&tokens.refresh()[8..8 + 22]);
     let response = app.try_refresh(&known).await;
     problem_of(response, 401, "invalid_refresh_token").await;

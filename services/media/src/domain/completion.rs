@@ -48,7 +48,7 @@ pub(crate) async fn complete(ctx: &Context, actor: &Actor, id: AssetId) -> Resul
         Status::Pending => {
             let owner = actor.owner().clone();
             let (owned, actor) = (ctx.clone(), actor.clone());
-            let verify = || async move { verify(&owned, &actor, id).await };
+            let verify = || async move { Box::pin(verify(&owned, &actor, id)).await };
             ctx.verifications.join(id, owner, verify).await
         }
     }

@@ -37,8 +37,7 @@ impl UploadRow {
     /// Where the file with this `ETag` is copied to.
     pub(crate) fn copy_key(&self, etag: &str) -> String {
         let digest = Sha256::digest(etag);
-        let [a, b, c, d, e, f, g, h, ..] = digest.0;
-        let file = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let file = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
         format!("{}-{file:016x}", self.object_key)
     }
 }

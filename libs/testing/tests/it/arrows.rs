@@ -39,13 +39,18 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["ids", "__private", ""],
-            ["reads", "connections databases error statement", ""],
+            [
+                "reads",
+                "connections databases error statement transaction",
+                "",
+            ],
             ["rounds", "connections", ""],
             ["databases", "migrations pool", ""],
             ["migrations", "connections pool", ""],
             ["pool", "connections unanswered", ""],
-            ["statement", "connections unanswered", ""],
-            ["connections", "handover unanswered", ""],
+            ["statement", "connections transaction unanswered", ""],
+            ["connections", "handover transaction unanswered", ""],
+            ["transaction", "handover unanswered", ""],
             ["handover", "unanswered", ""],
             ["unanswered", "", ""],
             ["error", "", ""],
@@ -127,6 +132,7 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
         &[
             ["lib", "*", ""],
             ["arrows", "", ""],
+            ["proxy", "", ""],
             ["responses", "", "sqlx"],
             ["server", "", ""],
             ["watch", "contract", ""],
@@ -143,7 +149,6 @@ const TABLES: &[(&str, &[[&str; 3]])] = &[
             ["child", "", ""],
             ["bounds", "", ""],
             ["metrics", "", ""],
-            ["vanishing", "", ""],
         ],
     ),
     (

@@ -30,13 +30,17 @@ impl Generated {
 
     /// Paths whose content differs, is missing, or should not be there.
     pub(super) fn stale(&self, root: &Path) -> anyhow::Result<Vec<String>> {
-        let mut stale: Vec<String> = self
-            .files
-            .iter()
-            .filter(|(path, content)| fs::read(root.join(path)).ok().as_ref() != Some(content))
-            .map(|(path, _)| path.clone())
-            .collect();
-        stale.extend(self.superfluous(root)?);
+        let mut stale = Vec::new();
+        for (path, content) in &self.files {
+            if fs::read(root.join(path)).ok().as_ref() != Some(content) {
+                stale.push(path.clone());
+            }
+        }
+        for directory in &self.directories {
+            let found = names(&root.join(directory))?.into_iter();
+            let paths = found.map(|name| format!("{directory}/{name}"));
+            stale.extend(paths.filter(|path| !self.files.contains_key(path)));
+        }
         stale.sort();
         Ok(stale)
     }
@@ -54,52 +58,36 @@ impl Generated {
         }
         Ok(())
     }
-
-    fn superfluous(&self, root: &Path) -> anyhow::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for directory in &self.directories {
-            for name in names(&root.join(directory))? {
-                let path = format!("{directory}/{name}");
-                if !self.files.contains_key(&path) {
-                    found.push(path);
-                }
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// The files below a directory by their path from it; none if it does not exist.
 fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
-    if directory.exists() {
-        collect_names(directory, "", &mut names)?;
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn collect_names(directory: &Path, before: &str, names: &mut Vec<String>) -> anyhow::Result<()> {
-    let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.file_type()?.is_dir() {
-            names.push(format!("{before}{name}"));
-        } else if name != COMPILED_PYTHON {
-            collect_names(&entry.path(), &format!("{before}{name}/"), names)?;
+    let mut pending = vec![String::new()];
+    while let Some(before) = pending.pop() {
+        let inner = directory.join(&before);
+        if !inner.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&inner).with_context(|| inner.display().to_string())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !entry.file_type()?.is_dir() {
+                names.push(format!("{before}{name}"));
+            } else if name != COMPILED_PYTHON {
+                pending.push(format!("{before}{name}/"));
+            }
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 fn write_atomically(target: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut name = target.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = target.with_file_name(name);
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".partial");
     fs::write(&partial, content)?;
     fs::rename(&partial, target)
 }
@@ -112,7 +100,8 @@ mod tests {
 
     #[test]
     fn stale_files_are_reported_and_rewritten() {
-        let root = std::env::temp_dir().join(format!("quartet-generated-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
         let from = root.join("from");
         fs::create_dir_all(from.join("inner")).unwrap();
         fs::create_dir_all(root.join("queries/inner/__pycache__")).unwrap();
@@ -126,11 +115,10 @@ mod tests {
         generated.add_directory("queries", &from).unwrap();
         generated.add("same.md", "same");
         generated.add("docs/new.md", "new");
-        let stale = generated.stale(&root).unwrap();
-        generated.write(&root).unwrap();
-        let left = generated.stale(&root).unwrap();
+        let stale = generated.stale(root).unwrap();
+        generated.write(root).unwrap();
+        let left = generated.stale(root).unwrap();
         let old_is_gone = !root.join("queries/inner/old.json").exists();
-        fs::remove_dir_all(&root).unwrap();
 
         let expected = [
             "docs/new.md",

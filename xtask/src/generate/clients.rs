@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::documents;
-use super::files::Generated;
 use crate::cargo::{cargo, succeed};
 use crate::{suites, tools};
 
@@ -23,32 +22,32 @@ const CLIENTS: [[&str; 4]; 2] = [
     ],
 ];
 
-/// Generates into `scratch` and collects; the tree itself is not changed. A tree without one of the
-/// clients has nothing to generate for it.
-pub(super) fn generate(root: &Path, scratch: &Path) -> anyhow::Result<Generated> {
-    let mut generated = Generated::default();
+/// The tree itself is not changed. A tree without one of the clients has nothing to generate for it.
+/// Returns the directories.
+pub(super) fn generate(root: &Path, scratch: &Path, fresh: &Path) -> anyhow::Result<Vec<String>> {
+    let mut directories = Vec::new();
     for [package, lock, line, target] in CLIENTS {
         let directory = root.join(package);
         if directory.exists() {
             let programs = tools::install(&directory.join(lock))?;
-            let fresh = scratch.join(package);
+            let target = format!("{package}/{target}");
             let mut command = suites::shell(line, &directory, &programs)?;
-            command.env("OUT", &fresh);
+            command.env("OUT", fresh.join(&target));
             succeed(command)?;
-            generated.add_directory(&format!("{package}/{target}"), &fresh)?;
+            directories.push(target);
         }
     }
     if root.join("sdk/rust").exists() {
         // By a separate program, whose dependencies would slow down every start of xtask.
-        let fresh = scratch.join("sdk/rust");
+        let target = "sdk/rust/src/generated";
         let mut command = cargo(["run", "--quiet", "--package", "quartet-client-generator"]);
         command
             .arg("--")
             .arg(documents::write_merged_3_0(root, scratch)?)
             .arg(root.join("services/links/schema.graphql"))
-            .arg(&fresh);
+            .arg(fresh.join(target));
         succeed(command)?;
-        generated.add_directory("sdk/rust/src/generated", &fresh)?;
+        directories.push(target.to_owned());
     }
-    Ok(generated)
+    Ok(directories)
 }

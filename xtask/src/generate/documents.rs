@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use quartet_devstack::{roles, workspace};
 
-use super::files::Generated;
+use super::files::add;
 use crate::cargo::{SERVICES, command, output};
 
 const CONFIG_HEAD: &str = include_str!("config-head.md");
 const ERRORS_HEAD: &str = include_str!("errors-head.md");
 
-pub(super) fn generate(scratch: &Path) -> anyhow::Result<Generated> {
-    let mut generated = Generated::default();
+pub(super) fn generate(scratch: &Path, fresh: &Path) -> anyhow::Result<()> {
     print("documents", &[scratch])?;
     let mut config = CONFIG_HEAD.to_owned();
     let mut errors = format!("{ERRORS_HEAD}\n{}\n", print("gateway", &["problems"])?);
@@ -26,16 +25,15 @@ pub(super) fn generate(scratch: &Path) -> anyhow::Result<Generated> {
             let problems = print(service, &["problems"])?;
             writeln!(errors, "\n## quartet-{service}\n\n{problems}")?;
             let document = fs::read(scratch.join(format!("{service}.json")))?;
-            generated.add(format!("services/{service}/openapi.json"), document);
+            add(fresh, &format!("services/{service}/openapi.json"), document)?;
         }
     }
-    generated.add("docs/config.md", config);
-    generated.add("docs/errors.md", errors);
+    add(fresh, "docs/config.md", config)?;
+    add(fresh, "docs/errors.md", errors)?;
     let merged = print("gateway", &merge(scratch))?;
-    generated.add("services/gateway/openapi.json", merged + "\n");
+    add(fresh, "services/gateway/openapi.json", merged + "\n")?;
     let schema = print("links", &["graphql-schema"])?;
-    generated.add("services/links/schema.graphql", schema + "\n");
-    Ok(generated)
+    add(fresh, "services/links/schema.graphql", schema + "\n")
 }
 
 /// Writes the merged document in version 3.0, which is not committed, and returns its path.

@@ -12,7 +12,6 @@ use anyhow::ensure;
 use quartet_devstack::workspace;
 
 use crate::cargo::build_for_tests;
-use files::Generated;
 
 /// Writes every generated file; with `check` only reports which are stale.
 pub(crate) fn write(check: bool) -> anyhow::Result<()> {
@@ -22,23 +21,31 @@ pub(crate) fn write(check: bool) -> anyhow::Result<()> {
         .prefix("generated-")
         .tempdir_in(workspace::profile_dir()?)?;
     let scratch = scratch.path();
+    let fresh = scratch.join("fresh");
     println!("Checking every query against a new database");
-    finish(&queries::generate(&root, scratch)?, &root, check)?;
+    finish(&fresh, &root, &queries::generate(&root, &fresh)?, check)?;
     println!("Writing specifications and references");
     build_for_tests()?;
-    finish(&documents::generate(scratch)?, &root, check)?;
+    documents::generate(scratch, &fresh)?;
+    finish(&fresh, &root, &[], check)?;
     println!("Writing the clients");
-    finish(&clients::generate(&root, scratch)?, &root, check)?;
+    finish(
+        &fresh,
+        &root,
+        &clients::generate(&root, scratch, &fresh)?,
+        check,
+    )?;
     println!("The generated files are up to date");
     Ok(())
 }
 
-/// The next step builds on these files, so that a check ends at the first stale ones.
-fn finish(generated: &Generated, root: &Path, check: bool) -> anyhow::Result<()> {
+/// The next step builds on these files, so that a check ends at the first stale ones. `only` are
+/// the directories that contain nothing but generated files.
+fn finish(fresh: &Path, root: &Path, only: &[String], check: bool) -> anyhow::Result<()> {
     if !check {
-        return generated.write(root);
+        return files::write(fresh, root, only);
     }
-    let stale = generated.stale(root)?;
+    let stale = files::stale(fresh, root, only)?;
     for path in &stale {
         eprintln!("stale: {path}");
     }

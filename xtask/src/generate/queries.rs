@@ -9,7 +9,6 @@ use anyhow::{Context as _, bail};
 use quartet_devstack::PostgresUrl;
 use quartet_devstack::roles::{self, Passwords};
 
-use super::files::Generated;
 use crate::cargo::{cargo, succeed};
 use crate::test::throw_away_postgres;
 
@@ -18,8 +17,9 @@ const CRATE_ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"]
 /// Another build in the same target directory may compile the touched files first.
 const ATTEMPTS: usize = 3;
 
-pub(super) fn generate(root: &Path, scratch: &Path) -> anyhow::Result<Generated> {
-    let mut generated = Generated::default();
+/// Returns the directories.
+pub(super) fn generate(root: &Path, fresh: &Path) -> anyhow::Result<Vec<String>> {
+    let mut directories = Vec::new();
     let postgres = throw_away_postgres()?;
     let database = postgres.create_database("generate")?;
     let passwords = Passwords::random()?;
@@ -37,11 +37,11 @@ pub(super) fn generate(root: &Path, scratch: &Path) -> anyhow::Result<Generated>
         }
         // As the role that serves, so that a query on what it may not use fails here too.
         let url = roles::url(&database, service, &passwords)?;
-        let fresh = scratch.join(service);
-        check_queries(root, service, &url, &fresh)?;
-        generated.add_directory(&format!("services/{service}/.sqlx"), &fresh)?;
+        let target = format!("services/{service}/.sqlx");
+        check_queries(root, service, &url, &fresh.join(&target))?;
+        directories.push(target);
     }
-    Ok(generated)
+    Ok(directories)
 }
 
 /// The migrations in order.

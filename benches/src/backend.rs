@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use quartet_devstack::roles::{self, Passwords};
-use quartet_devstack::stack::{Ports, Stack, StoreKeys};
+use quartet_devstack::stack::{Ports, Stack};
 use quartet_devstack::{Options, Postgres, ServiceSpec, port, workspace};
 use serde_json::{Value, json};
 
@@ -56,18 +56,18 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn start(bench: &Bench) -> anyhow::Result<Self> {
         let root = bench.work().join("quartet");
-        let options = Options::kept(&root, port::free()?)
-            .saying(|line| println!("  {line}"))
-            .cancelled_by(&bench.cancel);
+        let options = Options {
+            say: |line| println!("  {line}"),
+            cancel: bench.cancel.clone(),
+            ..Options::kept(&root, port::free()?)
+        };
         let server = Server::start(options)?;
-        let secrets = root.join("secrets");
         let stack = Stack {
             programs: workspace::profile_dir()?,
             root,
             ports: Ports::free()?,
             database: server.postgres()?.ensure_database("quartet")?,
             passwords: Passwords::random()?,
-            store_keys: StoreKeys::load_or_create(&secrets)?,
             settings: Vec::new(),
         };
         roles::apply(server.postgres()?, &stack.database, &stack.passwords)?;

@@ -1,7 +1,4 @@
-use std::process::{Command, ExitCode};
-
-use crate::cargo::{STACK, build, cargo, succeed};
-use crate::signals::Signals;
+use crate::cargo::{STACK, build, cargo, command, packages, succeed};
 use crate::tools::target_directory;
 
 const BENCH: &str = "quartet-bench";
@@ -17,16 +14,12 @@ pub(crate) struct Args {
 }
 
 /// Builds the optimized binaries and runs the named benchmarks, or all of them.
-pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     println!("Building the optimized binaries ({})", args.profile);
     // All at once: alone, each would have its dependencies built again with other features.
-    let packages = STACK.into_iter().chain([BENCH]);
-    let mut command = cargo(["build", "--bins", "--profile", &*args.profile]);
-    command.args(packages.flat_map(|package| ["--package", package]));
-    build(command, signals)?;
+    let mut compile = cargo(["build", "--bins", "--profile", &*args.profile]);
+    compile.args(packages(STACK)).args(packages([BENCH]));
+    build(compile)?;
     let program = target_directory()?.join(&args.profile).join(BENCH);
-    let mut command = Command::new(program);
-    command.args(&args.arguments);
-    succeed(command, signals)?;
-    Ok(ExitCode::SUCCESS)
+    succeed(command(program, &args.arguments))
 }

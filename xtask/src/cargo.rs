@@ -10,12 +10,14 @@ use anyhow::{Context as _, bail, ensure};
 use quartet_devstack::workspace;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::signals::Signals;
+use crate::signals;
 
 const POLL: Duration = Duration::from_millis(20);
 /// How long a child may take to act on a Ctrl-C that the terminal sent it.
 const CTRL_C_GRACE: Duration = Duration::from_secs(10);
 
+/// The services; the package and the binary of `core` are `quartet-core`.
+pub(crate) const SERVICES: [&str; 4] = ["core", "media", "links", "gateway"];
 /// The packages whose binaries make up a running stack.
 pub(crate) const STACK: [&str; 5] = [
     "quartet-devstore",
@@ -25,12 +27,29 @@ pub(crate) const STACK: [&str; 5] = [
     "quartet-gateway",
 ];
 
+pub(crate) fn command<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
 /// cargo, in the root of the source tree.
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace::root());
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = command(program, arguments);
+    command.current_dir(workspace::root());
     remove_cargo_environment(&mut command);
     command
+}
+
+/// `--package A --package B` and so on.
+pub(crate) fn packages<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = &'a str> {
+    names.into_iter().flat_map(|name| ["--package", name])
 }
 
 /// Removes the variables in which `cargo run` describes the package of xtask. Build scripts that
@@ -46,44 +65,41 @@ pub(crate) fn remove_cargo_environment(command: &mut Command) {
 }
 
 /// Builds the binaries that make up a running stack, with this profile of cargo.
-pub(crate) fn build_services(profile: &str, signals: &Signals) -> anyhow::Result<()> {
+pub(crate) fn build_services(profile: &str) -> anyhow::Result<()> {
     let mut command = cargo(["build", "--profile", profile]);
-    command.args(STACK.into_iter().flat_map(|package| ["--package", package]));
-    build(command, signals)
+    command.args(packages(STACK));
+    build(command)
 }
 
 /// Builds what `cargo test --workspace` runs, the binaries of the services included. Not package by
 /// package, which would build the dependencies again with other features.
-pub(crate) fn build_for_tests(signals: &Signals) -> anyhow::Result<()> {
+pub(crate) fn build_for_tests() -> anyhow::Result<()> {
     println!("Building");
-    build(
-        cargo(["build", "--workspace", "--bins", "--tests"]),
-        signals,
-    )
+    build(cargo(["build", "--workspace", "--bins", "--tests"]))
 }
 
 /// Runs a command that compiles.
-pub(crate) fn build(command: Command, signals: &Signals) -> anyhow::Result<()> {
-    succeed(command, signals).context("the build failed; the compiler's message is above")
+pub(crate) fn build(command: Command) -> anyhow::Result<()> {
+    succeed(command).context("the build failed; the compiler's message is above")
 }
 
 /// Runs a command until it ends; fails unless it succeeded.
-pub(crate) fn succeed(mut command: Command, signals: &Signals) -> anyhow::Result<()> {
-    let status = status(&mut command, signals)?;
+pub(crate) fn succeed(mut command: Command) -> anyhow::Result<()> {
+    let status = status(&mut command)?;
     ensure!(status.success(), "{} ({status})", describe(&command));
     Ok(())
 }
 
 /// Runs a command until it ends, or ends it when a signal arrives.
-pub(crate) fn status(command: &mut Command, signals: &Signals) -> anyhow::Result<ExitStatus> {
+pub(crate) fn status(command: &mut Command) -> anyhow::Result<ExitStatus> {
     let mut child = command
         .spawn()
         .with_context(|| format!("start {}", describe(command)))?;
     loop {
         let status = child.try_wait()?;
-        if signals.received() {
+        if signals::received() {
             if status.is_none() {
-                end(&mut child, signals)?;
+                end(&mut child)?;
             }
             bail!("interrupted");
         }
@@ -92,6 +108,19 @@ pub(crate) fn status(command: &mut Command, signals: &Signals) -> anyhow::Result
         }
         sleep(POLL);
     }
+}
+
+fn end(child: &mut Child) -> anyhow::Result<()> {
+    let deadline = Instant::now() + CTRL_C_GRACE;
+    while signals::sent_by_terminal() && Instant::now() < deadline {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        sleep(POLL);
+    }
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    child.wait()?;
+    Ok(())
 }
 
 /// Runs a command without showing its output; returns its standard output, trimmed, or fails with
@@ -115,21 +144,6 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-fn end(child: &mut Child, signals: &Signals) -> anyhow::Result<()> {
-    let deadline = Instant::now() + CTRL_C_GRACE;
-    while signals.sent_by_terminal() && Instant::now() < deadline {
-        if child.try_wait()?.is_some() {
-            return Ok(());
-        }
-        sleep(POLL);
-    }
-    if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(process, Signal::TERM);
-    }
-    child.wait()?;
-    Ok(())
 }
 
 fn describe(command: &Command) -> String {

@@ -1,19 +1,16 @@
 //! `cargo xtask test --compose`: the composed stack on a real engine, with every Compose found.
 
-use std::process::{Command, Stdio};
-
 use quartet_devstack::workspace;
 
-use crate::cargo::{cargo, output, succeed};
+use crate::cargo::{cargo, command, output, succeed};
 use crate::image;
-use crate::signals::Signals;
 
 /// Names the Compose commands to try, separated by commas.
 const COMPOSE_VARIABLE: &str = "QUARTET_COMPOSE";
 /// Passes one of them to the tests; see tests/it/compose.
 const TEST_VARIABLE: &str = "QUARTET_TEST_COMPOSE";
 const COMPOSE_COMMANDS: &str = "docker compose,docker-compose";
-const SERVICES: [&str; 5] = ["core", "media", "links", "gateway", "devstore"];
+const SERVICES: [&str; 5] = ["CORE", "MEDIA", "LINKS", "GATEWAY", "DEVSTORE"];
 
 /// A third-party image: how stack.yaml names it, and what replaces it where nothing can be pulled.
 struct ThirdParty {
@@ -35,9 +32,8 @@ const GARAGE: ThirdParty = ThirdParty {
 
 /// Runs the tests whose names contain one of `tests`, or all of them, with the images of a tag, or
 /// with new ones.
-pub(crate) fn run(tag: Option<&str>, tests: &[String], signals: &Signals) -> anyhow::Result<()> {
-    let server = ["version", "--format", "{{.Server.Version}}"];
-    if let Err(reason) = output(Command::new("docker").args(server)) {
+pub(crate) fn run(tag: Option<&str>, tests: &[String]) -> anyhow::Result<()> {
+    if let Err(reason) = docker(&["version", "--format", "{{.Server.Version}}"]) {
         println!("Skipped: the composed stack needs a Docker engine: {reason:#}");
         return Ok(());
     }
@@ -46,43 +42,37 @@ pub(crate) fn run(tag: Option<&str>, tests: &[String], signals: &Signals) -> any
         println!("Skipped: there is an engine but no Compose ({COMPOSE_COMMANDS})");
         return Ok(());
     }
-    let mut variables = third_party(signals)?;
-    let tag = if let Some(tag) = tag {
-        tag
-    } else {
-        image::build_all("compose-test", signals)?;
-        "compose-test"
-    };
-    for service in SERVICES {
-        variables.push((
-            format!("QUARTET_{}_TAG", service.to_uppercase()),
-            tag.to_owned(),
-        ));
+    let mut variables = third_party()?;
+    if tag.is_none() {
+        image::build_all("compose-test")?;
     }
+    let tag = tag.unwrap_or("compose-test");
+    variables.extend(SERVICES.map(|service| (format!("QUARTET_{service}_TAG"), tag.to_owned())));
     for (composer, version) in composers {
         println!("With `{composer}` {version}");
         let mut command = cargo(["test", "--package", "quartet-e2e", "--test", "it", "--"]);
         command
             .args(["--ignored", "--nocapture", "--test-threads=1"])
+            .args(tests)
+            .args(tests.is_empty().then_some("compose::"))
             .env(TEST_VARIABLE, composer)
-            .envs(variables.iter().map(|(name, value)| (name, value)));
-        if tests.is_empty() {
-            command.arg("compose::");
-        } else {
-            command.args(tests);
-        }
-        succeed(command, signals)?;
+            .envs(variables.clone());
+        succeed(command)?;
     }
     Ok(())
+}
+
+fn docker(words: &[&str]) -> anyhow::Result<String> {
+    output(&mut command("docker", words))
 }
 
 /// The Compose commands that work, each with its version.
 fn composers() -> Vec<(String, String)> {
     let commands = std::env::var(COMPOSE_VARIABLE).unwrap_or_else(|_| COMPOSE_COMMANDS.to_owned());
-    let version = |command: &str| {
-        let mut words = command.split_whitespace();
-        let mut ask = Command::new(words.next()?);
-        output(ask.args(words).args(["version", "--short"])).ok()
+    let version = |composer: &str| {
+        let mut words = composer.split_whitespace();
+        let mut ask = command(words.next()?, words);
+        output(ask.args(["version", "--short"])).ok()
     };
     let commands = commands.split(',').map(str::trim);
     commands
@@ -91,48 +81,38 @@ fn composers() -> Vec<(String, String)> {
 }
 
 /// The variables that name the images of Postgres and the object store.
-fn third_party(signals: &Signals) -> anyhow::Result<Vec<(String, String)>> {
+fn third_party() -> anyhow::Result<Vec<(String, String)>> {
     let postgres = if let Some(image) = find(&POSTGRES) {
         image
     } else {
         let (image, substitute) = (POSTGRES.image, POSTGRES.substitute);
         println!("{image} cannot be pulled; building {substitute}");
-        let mut script = Command::new(workspace::root().join("deploy/images/make.sh"));
-        script.arg("postgres");
-        succeed(script, signals)?;
+        let script = workspace::root().join("deploy/images/make.sh");
+        succeed(command(script, ["postgres"]))?;
         substitute.to_owned()
     };
-    let mut variables = vec![(POSTGRES.variable.to_owned(), postgres)];
-    if let Some(image) = find(&GARAGE) {
-        variables.push((GARAGE.variable.to_owned(), image));
+    let store = if let Some(image) = find(&GARAGE) {
+        (GARAGE.variable.to_owned(), image)
     } else {
         // Compiling it takes an hour: only by hand, deploy/images/make.sh garage.
         println!("Garage is not available; the development store replaces it");
-        variables.push(("QUARTET_STORE".to_owned(), "devstore".to_owned()));
-    }
-    Ok(variables)
+        ("QUARTET_STORE".to_owned(), "devstore".to_owned())
+    };
+    Ok(vec![(POSTGRES.variable.to_owned(), postgres), store])
 }
 
 fn find(wanted: &ThirdParty) -> Option<String> {
-    let works = |arguments: &[&str]| {
-        let mut docker = Command::new("docker");
-        docker
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        docker.status().is_ok_and(|status| status.success())
-    };
     if let Ok(image) = std::env::var(wanted.variable) {
         return Some(image);
     }
-    let local = [wanted.image, wanted.substitute];
-    if let Some(image) = local
-        .into_iter()
-        .find(|image| works(&["image", "inspect", image]))
-    {
-        return Some(image.to_owned());
-    }
-    works(&["pull", "--quiet", wanted.image]).then(|| wanted.image.to_owned())
+    let mut local = [wanted.image, wanted.substitute].into_iter();
+    let found = local.find(|image| docker(&["image", "inspect", image]).is_ok());
+    let pulled = || {
+        docker(&["pull", "--quiet", wanted.image])
+            .ok()
+            .map(|_| wanted.image)
+    };
+    found.or_else(pulled).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ mod image;
 mod live;
 mod release;
 mod sbom;
-mod service;
 mod signals;
 mod suites;
 mod test;
@@ -25,8 +24,6 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use signals::Signals;
 
 /// The commands of a developer.
 #[derive(Parser)]
@@ -43,9 +40,17 @@ enum Command {
     /// Run every test with what it needs, or one of the suites outside Rust
     Test(test::Args),
     /// Run only the end-to-end tests
-    E2e(test::EndToEndArgs),
+    E2e {
+        /// For the test runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the generated files, or fail if one is stale
-    Gen(generate::Args),
+    Gen {
+        /// Write nothing; fail if a file is stale
+        #[arg(long)]
+        check: bool,
+    },
     /// Check workflows, words, formatting, dependencies, lints, specifications and generated files
     Check(check::Args),
     /// Run the benchmarks with optimized binaries
@@ -72,8 +77,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Xtask::parse().command;
-    match run(command) {
+    match signals::install().and_then(|()| run(command)) {
         Ok(code) => code,
+        // Ctrl-C is not an error, but not success either.
+        Err(_) if signals::received() => ExitCode::from(130),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -81,28 +88,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Commands without a result of their own fail by an error.
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let signals = Signals::install()?;
-    let outcome = match command {
-        Command::Up(args) => up::run(&args, &signals),
-        Command::Test(args) => test::run(&args, &signals),
-        Command::E2e(args) => test::end_to_end(&args, &signals),
-        Command::Gen(args) => generate::run(&args, &signals),
-        Command::Check(args) => check::run(&args, &signals),
-        Command::Bench(args) => bench::run(&args, &signals),
-        Command::Fuzz(args) => fuzz::run(&args, &signals),
-        Command::Live(args) => live::run(args, &signals),
-        Command::Image(args) => image::run(&args, &signals),
-        Command::ApiDiff(args) => api_diff::run(&args, &signals),
+    match command {
+        Command::Test(args) => return test::run(&args),
+        Command::E2e { arguments } => return test::end_to_end(&arguments),
+        Command::Live(args) => return live::run(args),
+        Command::Up(args) => up::run(&args),
+        Command::Gen { check } => generate::write(check),
+        Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::ApiDiff(args) => api_diff::run(&args),
         Command::Affected(args) => affected::run(&args),
-        Command::Contract(args) => contract::run(&args, &signals),
-        Command::Release(args) => release::run(args, &signals),
+        Command::Contract(args) => contract::run(&args),
+        Command::Release(args) => release::run(args),
         Command::Sbom(args) => sbom::run(&args),
-        Command::Db => db::run(&signals),
-    };
-    match outcome {
-        // Ctrl-C is not an error, but not success either.
-        Err(_) if signals.received() => Ok(ExitCode::from(130)),
-        other => other,
-    }
+        Command::Db => db::run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,86 +7,82 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use quartet_devstack::{secret, workspace};
 use serde_json::{Value, json};
 
-use crate::cargo::{cargo, output};
-use crate::service::Service;
+use crate::cargo::{SERVICES, cargo, output};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    service: Service,
+    #[arg(value_parser = SERVICES)]
+    service: String,
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let bill = bill(&workspace::root(), args.service)?;
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let bill = bill(&workspace::root(), &args.service)?;
     let text = serde_json::to_string_pretty(&bill)?;
     let file = &args.output;
-    fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))?;
-    Ok(ExitCode::SUCCESS)
+    fs::write(file, text + "\n").with_context(|| format!("write {}", file.display()))
 }
 
-/// A linked crate and the names of its direct dependencies.
-struct Crate {
-    component: Value,
-    dependencies: BTreeSet<String>,
-}
-
-fn bill(root: &Path, service: Service) -> anyhow::Result<Value> {
-    let package = service.package();
+fn bill(root: &Path, service: &str) -> anyhow::Result<Value> {
     let mut tree = cargo(["tree", "--locked", "--edges", "normal", "--prefix", "depth"]);
-    tree.args(["--format", "|{p}|{l}|", "--package", &package]);
-    let (own, crates) = parse(&output(tree.current_dir(root))?)?;
-    let mut metadata = None;
-    let mut components = Vec::new();
-    let mut dependencies = Vec::new();
-    for (reference, mut linked) in crates {
-        dependencies.push(json!({ "ref": reference, "dependsOn": linked.dependencies }));
-        if reference == own {
-            linked.component["type"] = "application".into();
-            metadata = Some(linked.component);
-        } else {
-            components.push(linked.component);
-        }
-    }
+    tree.args([
+        "--format",
+        "|{p}|{l}|",
+        "--package",
+        &format!("quartet-{service}"),
+    ]);
+    let (own, mut components, needs) = parse(&output(tree.current_dir(root))?)?;
+    let mut application = components.remove(&own).context("a tree without a root")?;
+    application["type"] = "application".into();
+    let depends = |(reference, on)| json!({ "ref": reference, "dependsOn": on });
     Ok(json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": serial_number()?,
         "version": 1,
-        "metadata": { "component": metadata },
-        "components": components,
-        "dependencies": dependencies,
+        "metadata": { "component": application },
+        "components": components.into_values().collect::<Vec<_>>(),
+        "dependencies": needs.into_iter().map(depends).collect::<Vec<_>>(),
     }))
 }
 
+/// The root, each linked crate, and the names of its direct dependencies.
+type Linked = (
+    String,
+    BTreeMap<String, Value>,
+    BTreeMap<String, BTreeSet<String>>,
+);
+
 /// Reads lines such as `2|serde v1.0.229 (proc-macro)|MIT OR Apache-2.0| (*)`, which begin with the
 /// depth in the tree. The dependencies of a crate follow its first line only.
-fn parse(tree: &str) -> anyhow::Result<(String, BTreeMap<String, Crate>)> {
-    let mut crates = BTreeMap::<String, Crate>::new();
+fn parse(tree: &str) -> anyhow::Result<Linked> {
+    let mut components = BTreeMap::new();
+    let mut needs = BTreeMap::<String, BTreeSet<String>>::new();
     let mut path = Vec::<String>::new();
     for line in tree.lines() {
         let fields: Vec<&str> = line.split('|').collect();
         let [depth, package, license, _] = fields[..] else {
             anyhow::bail!("cargo tree printed `{line}`");
         };
-        let mut words = package.split(' ');
-        let (name, version) = (words.next(), words.next());
-        let (name, version) = name.zip(version).context("a crate without a version")?;
-        let version = version.trim_start_matches('v');
+        let (name, rest) = package
+            .split_once(" v")
+            .context("a crate without a version")?;
+        let version = rest.split(' ').next().unwrap_or_default();
         let reference = format!("pkg:cargo/{name}@{version}");
         path.truncate(depth.parse()?);
-        if let Some(parent) = path.last().and_then(|parent| crates.get_mut(parent)) {
-            parent.dependencies.insert(reference.clone());
+        if let Some(parent) = path.last().and_then(|parent| needs.get_mut(parent)) {
+            parent.insert(reference.clone());
         }
         path.push(reference.clone());
-        crates.entry(reference.clone()).or_insert_with(|| {
+        needs.entry(reference.clone()).or_default();
+        components.entry(reference.clone()).or_insert_with(|| {
             let mut component = json!({
                 "type": "library", "bom-ref": reference, "name": name, "version": version,
             });
@@ -99,28 +95,19 @@ fn parse(tree: &str) -> anyhow::Result<(String, BTreeMap<String, Crate>)> {
                 let expression = license.replace('/', " OR ");
                 component["licenses"] = json!([{ "expression": expression }]);
             }
-            Crate {
-                component,
-                dependencies: BTreeSet::new(),
-            }
+            component
         });
     }
     ensure!(!path.is_empty(), "cargo tree printed nothing");
-    Ok((path.swap_remove(0), crates))
+    Ok((path.swap_remove(0), components, needs))
 }
 
 /// A random UUID of version 4.
 fn serial_number() -> anyhow::Result<String> {
     let digits = secret::random_hex()?;
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    Ok(format!(
-        "urn:uuid:{}-{}-4{}-8{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(12, 15),
-        part(15, 18),
-        part(18, 30)
-    ))
+    let [low, middle, high, clock, node] =
+        [0..8, 8..12, 12..15, 15..18, 18..30].map(|range| &digits[range]);
+    Ok(format!("urn:uuid:{low}-{middle}-4{high}-8{clock}-{node}"))
 }
 
 #[cfg(test)]
@@ -128,11 +115,10 @@ mod tests {
     use quartet_devstack::workspace;
 
     use super::{bill, parse};
-    use crate::service::Service;
 
     #[test]
     fn a_bill_lists_exactly_the_linked_crates() {
-        let bill = bill(&workspace::root(), Service::Core).unwrap();
+        let bill = bill(&workspace::root(), "core").unwrap();
         let components = bill["components"].as_array().unwrap().iter();
         let names: Vec<&str> = components
             .map(|component| component["name"].as_str().unwrap())
@@ -151,23 +137,17 @@ mod tests {
     #[test]
     fn a_tree_of_crates_keeps_its_relations() {
         let tree = "0|a v1.0.0 (/tree/a)|MIT|\n1|b v2.0.0|MIT/Apache-2.0|\n2|c v3.0.0 (proc-macro)||\n1|c v3.0.0 (proc-macro)|| (*)";
-        let (own, crates) = parse(tree).unwrap();
+        let (own, components, needs) = parse(tree).unwrap();
         assert_eq!(own, "pkg:cargo/a@1.0.0");
-        let needs = |name: &str| {
-            crates[name]
-                .dependencies
-                .iter()
-                .cloned()
-                .collect::<Vec<_>>()
-        };
+        let needs = |name: &str| needs[name].iter().cloned().collect::<Vec<_>>();
         assert_eq!(
             needs("pkg:cargo/a@1.0.0"),
             ["pkg:cargo/b@2.0.0", "pkg:cargo/c@3.0.0"]
         );
         assert_eq!(needs("pkg:cargo/b@2.0.0"), ["pkg:cargo/c@3.0.0"]);
-        let b = &crates["pkg:cargo/b@2.0.0"].component;
+        let b = &components["pkg:cargo/b@2.0.0"];
         assert_eq!(b["licenses"][0]["expression"], "MIT OR Apache-2.0");
         assert_eq!(b["purl"], "pkg:cargo/b@2.0.0");
-        assert!(crates["pkg:cargo/a@1.0.0"].component.get("purl").is_none());
+        assert!(components["pkg:cargo/a@1.0.0"].get("purl").is_none());
     }
 }

@@ -1,41 +1,36 @@
-use std::sync::Arc;
+//! SIGINT, SIGTERM and SIGHUP, which would end the process otherwise, are recorded and end all waiting.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context as _;
 use quartet_devstack::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Records SIGINT, SIGTERM and SIGHUP, which would end the process otherwise.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Signals {
-    cancel: Cancel,
-    last: Arc<AtomicUsize>,
+static CANCEL: LazyLock<Cancel> = LazyLock::new(Cancel::default);
+static LAST: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+pub(crate) fn install() -> anyhow::Result<()> {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let number = usize::try_from(signal)?;
+        flag::register_usize(signal, Arc::clone(&LAST), number)
+            .and_then(|_| flag::register(signal, CANCEL.flag()))
+            .context("install a signal handler")?;
+    }
+    Ok(())
 }
 
-impl Signals {
-    pub(crate) fn install() -> anyhow::Result<Self> {
-        let signals = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let number = usize::try_from(signal).unwrap_or_default();
-            flag::register_usize(signal, Arc::clone(&signals.last), number)
-                .and_then(|_| flag::register(signal, signals.cancel.flag()))
-                .context("install a signal handler")?;
-        }
-        Ok(signals)
-    }
+/// The flag that ends all waiting.
+pub(crate) fn cancel() -> &'static Cancel {
+    &CANCEL
+}
 
-    /// The flag that ends all waiting.
-    pub(crate) fn cancel(&self) -> &Cancel {
-        &self.cancel
-    }
+pub(crate) fn received() -> bool {
+    CANCEL.is_set()
+}
 
-    pub(crate) fn received(&self) -> bool {
-        self.cancel.is_set()
-    }
-
-    /// Whether it was Ctrl-C, which the terminal sends to child processes too.
-    pub(crate) fn sent_by_terminal(&self) -> bool {
-        usize::try_from(SIGINT) == Ok(self.last.load(Ordering::Relaxed))
-    }
+/// Whether it was Ctrl-C, which the terminal sends to child processes too.
+pub(crate) fn sent_by_terminal() -> bool {
+    usize::try_from(SIGINT) == Ok(LAST.load(Ordering::Relaxed))
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use quartet_devstack::{Options, Postgres, workspace};
 
-use crate::cargo::{build_for_tests, cargo, exit_code, status, succeed};
-use crate::signals::Signals;
-use crate::{compose, suites};
+use crate::cargo::{build_for_tests, cargo, command, exit_code, output, status, succeed};
+use crate::{compose, signals, suites};
 
 const DATABASE_VARIABLE: &str = "QUARTET_TEST_DATABASE_URL";
 /// Servers that some tests need and Debian has, where they may be, and the variable without which
@@ -48,75 +47,68 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct EndToEndArgs {
-    /// For the test runner
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
-}
-
-pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.clients {
-        build_for_tests(signals)?;
-        suites::clients(signals)?;
+        build_for_tests()?;
+        suites::clients()?;
     } else if args.conformance {
-        suites::conformance(args.seed, args.seconds, signals)?;
+        suites::conformance(args.seed, args.seconds)?;
     } else if args.compose {
-        compose::run(args.image_tag.as_deref(), &args.arguments, signals)?;
+        compose::run(args.image_tag.as_deref(), &args.arguments)?;
     } else {
-        return workspace_tests(&args.arguments, signals);
+        return workspace_tests(&args.arguments);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// All tests in Rust, or those that the arguments select.
-fn workspace_tests(arguments: &[String], signals: &Signals) -> anyhow::Result<ExitCode> {
-    let selects_packages = selects_packages(arguments);
-    if !selects_packages {
-        build_for_tests(signals)?;
-    }
-    let environment = Environment::start(signals)?;
+fn workspace_tests(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let scope = if selects_packages(arguments) {
+        None
+    } else {
+        build_for_tests()?;
+        Some("--workspace")
+    };
+    let environment = Environment::start()?;
     if arguments.is_empty() && has_nextest() {
         // nextest runs no documentation tests. They come first, so that its summary is last.
         for package in packages_with_doc_tests(&workspace::root())? {
             let doc_tests = cargo(["test", "--doc", "--manifest-path", &package]);
-            succeed(environment.apply(doc_tests), signals)?;
+            succeed(environment.apply(doc_tests))?;
         }
     }
-    let mut command = runner();
-    if !selects_packages {
-        command.arg("--workspace");
-    }
-    command.args(arguments);
-    finish(command, environment, signals)
+    run_tests(scope, arguments, environment)
+}
+
+fn selects_packages(arguments: &[String]) -> bool {
+    let is_selection = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    arguments.iter().any(is_selection)
 }
 
 /// Only the end-to-end tests.
-pub(crate) fn end_to_end(args: &EndToEndArgs, signals: &Signals) -> anyhow::Result<ExitCode> {
-    build_for_tests(signals)?;
-    let environment = Environment::start(signals)?;
-    let mut command = runner();
-    command
-        .args(["--package", "quartet-e2e"])
-        .args(&args.arguments);
-    finish(command, environment, signals)
-}
-
-fn runner() -> Command {
-    if has_nextest() {
-        cargo(["nextest", "run"])
-    } else {
-        cargo(["test"])
-    }
+pub(crate) fn end_to_end(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    build_for_tests()?;
+    run_tests(
+        ["--package", "quartet-e2e"],
+        arguments,
+        Environment::start()?,
+    )
 }
 
 /// The summary of the runner stays the last output.
-fn finish(
-    command: Command,
+fn run_tests(
+    scope: impl IntoIterator<Item = &'static str>,
+    arguments: &[String],
     environment: Environment,
-    signals: &Signals,
 ) -> anyhow::Result<ExitCode> {
-    let status = status(&mut environment.apply(command), signals)?;
+    let runner: &[&str] = if has_nextest() {
+        &["nextest", "run"]
+    } else {
+        &["test"]
+    };
+    let mut command = cargo(runner);
+    command.args(scope).args(arguments);
+    let status = status(&mut environment.apply(command))?;
     drop(environment);
     Ok(exit_code(status))
 }
@@ -130,22 +122,15 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    pub(crate) fn start(signals: &Signals) -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let without = missing_servers();
-        if std::env::var_os(DATABASE_VARIABLE).is_some() {
+        let postgres = if std::env::var_os(DATABASE_VARIABLE).is_some() {
             println!("Postgres: using {DATABASE_VARIABLE}");
-            return Ok(Self {
-                postgres: None,
-                without,
-            });
-        }
-        let options = Options::throw_away()
-            .saying(|line| println!("{line}"))
-            .cancelled_by(signals.cancel());
-        Ok(Self {
-            postgres: Some(Postgres::find_or_start(&options)?),
-            without,
-        })
+            None
+        } else {
+            Some(throw_away_postgres()?)
+        };
+        Ok(Self { postgres, without })
     }
 
     pub(crate) fn apply(&self, mut command: Command) -> Command {
@@ -159,43 +144,39 @@ impl Environment {
     }
 }
 
+pub(crate) fn throw_away_postgres() -> anyhow::Result<Postgres> {
+    Postgres::find_or_start(&Options {
+        say: |line| println!("{line}"),
+        cancel: signals::cancel().clone(),
+        ..Options::throw_away()
+    })
+}
+
 /// Says which tests are skipped, so that a new machine needs nothing but Rust.
 fn missing_servers() -> Vec<&'static str> {
-    let is_missing = |program: &str| {
-        !PLACES
-            .map(|place| Path::new(place).join(program).is_file())
-            .contains(&true)
-    };
-    let missing = SERVERS
-        .into_iter()
-        .filter(|(program, _)| is_missing(program));
+    let mut missing = Vec::new();
+    for (program, variable) in SERVERS {
+        if !PLACES
+            .iter()
+            .any(|place| Path::new(place).join(program).is_file())
+        {
+            let advice = format!("Debian: apt-get install {program}");
+            println!("{program} is not installed: its tests are skipped ({advice})");
+            missing.push(variable);
+        }
+    }
     missing
-        .map(|(program, variable)| {
-            println!(
-                "{program} is not installed: its tests are skipped (Debian: apt-get install {program})"
-            );
-            variable
-        })
-        .collect()
 }
 
 fn has_nextest() -> bool {
-    cargo(["nextest", "--version"])
-        .stdin(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.status.success())
-}
-
-fn selects_packages(arguments: &[String]) -> bool {
-    let mut arguments = arguments.iter();
-    arguments.any(|word| word.starts_with("-p") || word.starts_with("--package"))
+    output(&mut cargo(["nextest", "--version"])).is_ok()
 }
 
 /// The manifests of libraries with examples in their documentation.
 fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let mut search = Command::new("git");
     // Without the index, so that it also works in a tree that is not a repository.
-    search.args(["grep", "--no-index", "-E", FENCE, "--"]);
+    let words = ["grep", "--no-index", "-E", FENCE, "--"];
+    let mut search = command("git", words);
     search.args(["libs/*.rs", "sdk/*.rs", "services/*.rs"]);
     let found = search.current_dir(root).output()?;
     let found = String::from_utf8_lossy(&found.stdout);
@@ -209,10 +190,10 @@ fn packages_with_doc_tests(root: &Path) -> anyhow::Result<BTreeSet<String>> {
         open = Some(path);
         let (_, words) = fence.split_once("```").unwrap_or_default();
         let is_example = words.split(',').all(|word| EXAMPLE.contains(&word.trim()));
-        if let Some((package, _)) = path.split_once("/src/")
-            && is_example
-            && root.join(package).join("src/lib.rs").is_file()
-        {
+        let package = path
+            .split_once("/src/")
+            .map_or(path, |(package, _)| package);
+        if is_example && root.join(package).join("src/lib.rs").is_file() {
             packages.insert(format!("{package}/Cargo.toml"));
         }
     }
@@ -227,9 +208,9 @@ mod tests {
 
     #[test]
     fn examples_are_distinguished_from_other_blocks() {
-        let root = std::env::temp_dir().join(format!("quartet-examples-{}", std::process::id()));
+        let root = tempfile::tempdir().unwrap();
         let library = |name: &str, text: &str| {
-            let source = root.join("libs").join(name).join("src");
+            let source = root.path().join("libs").join(name).join("src");
             fs::create_dir_all(&source).unwrap();
             fs::write(source.join("lib.rs"), text).unwrap();
         };
@@ -237,9 +218,8 @@ mod tests {
         library("quiet", "//! ```no_run\n//! run();\n//! ```\n");
         library("code", "let fence = \"```\";\n");
         library("prose", "/// ```text\n/// a -> b\n/// ```\n");
-        let found = packages_with_doc_tests(&root);
-        fs::remove_dir_all(&root).unwrap();
-        let found: Vec<String> = found.unwrap().into_iter().collect();
+        let found = packages_with_doc_tests(root.path()).unwrap();
+        let found: Vec<String> = found.into_iter().collect();
         assert_eq!(found, ["libs/plain/Cargo.toml", "libs/quiet/Cargo.toml"]);
     }
 

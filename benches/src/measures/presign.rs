@@ -34,7 +34,7 @@ enum Subject {
 
 pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
     tools::require("pgbench", "postgresql-contrib")?;
-    let _store = bench.start(Cores::Others, &backend.stack.store())?;
+    let _store = bench.start(Cores::Others, &backend.stack.store()?)?;
     let spec = backend.trusting(backend.stack.service("media")?);
     let media = bench.start(Cores::Server, &spec)?;
     let load = Load::Cycle(requests(backend)?, CONNECTIONS);

@@ -37,7 +37,7 @@ pub(super) fn run(bench: &Bench, backend: &Backend) -> anyhow::Result<Section> {
         service => Ok(backend.trusting(backend.stack.service(service)?)),
     };
     let specs: Vec<ServiceSpec> = SERVICES.into_iter().map(spec).collect::<Result<_, _>>()?;
-    let _store = bench.start(Cores::Others, &backend.stack.store())?;
+    let _store = bench.start(Cores::Others, &backend.stack.store()?)?;
     let idle = idle_memory(bench, &specs)?;
     let ready = ready_times(bench, &specs)?;
 
@@ -144,7 +144,7 @@ fn time_to_ready(spec: &ServiceSpec) -> anyhow::Result<Duration> {
             return Ok(took);
         }
         if let Some(status) = service.exited()? {
-            return Err(service.exit_error(status).into());
+            return Err(service.exit_error(status));
         }
         ensure!(
             begin.elapsed() < READY_TIMEOUT,

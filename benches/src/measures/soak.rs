@@ -60,7 +60,7 @@ pub(super) fn run(bench: &Bench, backend: &mut Backend) -> anyhow::Result<Sectio
         backend.stack.settings.push(setting);
     }
     let stack = &backend.stack;
-    let _store = bench.start(Cores::All, &stack.store())?;
+    let _store = bench.start(Cores::All, &stack.store()?)?;
     let mut running = Vec::new();
     for name in SERVICES {
         let spec = match name {

@@ -26,20 +26,17 @@ pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Res
     let mut bytes = Vec::new();
     stream.take(BODY_LIMIT_BYTES).read_to_end(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the response is not HTTP"))
 }
 
-fn parse(text: &str) -> io::Result<Response> {
-    let not_http = || io::Error::new(io::ErrorKind::InvalidData, "the response is not HTTP");
-    let status = text
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split_ascii_whitespace().nth(1))
-        .and_then(|code| code.parse().ok())
-        .ok_or_else(not_http)?;
-    let body = text
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned())
-        .unwrap_or_default();
-    Ok(Response { status, body })
+fn parse(text: &str) -> Option<Response> {
+    let code = text
+        .strip_prefix("HTTP/1.")?
+        .split_ascii_whitespace()
+        .nth(1)?;
+    let body = text.split_once("\r\n\r\n").unwrap_or_default().1.to_owned();
+    let status = code.parse().ok()?;
+    Some(Response { status, body })
 }
 
 #[cfg(test)]
@@ -54,7 +51,7 @@ mod tests {
 
     #[test]
     fn refuses_other_protocols() {
-        assert!(parse("SSH-2.0-OpenSSH\r\n").is_err());
-        assert!(parse("").is_err());
+        assert!(parse("SSH-2.0-OpenSSH\r\n").is_none());
+        assert!(parse("").is_none());
     }
 }

@@ -1,22 +1,17 @@
 //! Starts and stops what Quartet needs on a developer's machine: a Postgres
 //! server, the database roles and service processes.
 //!
-//! Blocking standard-library code with few dependencies, because `cargo xtask`
-//! has to start fast. Also used by the end-to-end tests and the benchmarks.
+//! Blocking code with few dependencies, because `cargo xtask` has to start fast.
+//! Also used by the end-to-end tests and the benchmarks.
 //!
 //! Every process started here also ends when its starter is killed: each has a
 //! lifeline (see `lifeline.rs`).
 
 mod cancel;
-mod command;
-mod error;
 pub mod http;
 mod lifeline;
-mod logfile;
 pub mod port;
 pub mod postgres;
-mod process;
-mod progress;
 pub mod roles;
 pub mod secret;
 mod service;
@@ -25,7 +20,5 @@ mod user;
 pub mod workspace;
 
 pub use cancel::Cancel;
-pub use error::{Error, Result};
 pub use postgres::{Options, Postgres, PostgresUrl};
-pub use progress::{Say, silent};
 pub use service::{Service, ServiceSpec};

@@ -6,16 +6,13 @@
 //! on Linux and macOS, needs no unsafe code between fork and exec, and unlike the
 //! parent-death signal does not fire when the starting *thread* ends.
 
-use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use rustix::process::Signal;
+use anyhow::Context as _;
 
-use crate::error::{Doing as _, Result};
+use crate::service::ServiceSpec;
 
 /// $1 signal number, $2 process id (negative: process group), $3 grace in fifths
 /// of a second, $4 directory to remove at the end (may be empty).
@@ -32,66 +29,37 @@ kill -s KILL -- "$2" 2>/dev/null
 if [ -n "$4" ]; then rm -rf -- "$4"; fi
 "#;
 
-/// How a child is asked to end, and how it is forced to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shutdown {
-    pub(crate) first: Signal,
-    /// A lifeline sends SIGKILL instead.
-    pub(crate) last: Signal,
-    /// Time between the two.
-    pub(crate) grace: Duration,
-    /// Signal the whole process group that the child leads.
-    pub(crate) group: bool,
+/// Watches process `pid`. Dropping the result without [`release`] ends the process.
+pub(crate) fn attach(pid: u32, spec: &ServiceSpec) -> anyhow::Result<Child> {
+    let shutdown = &spec.shutdown;
+    let target = if shutdown.group { "-" } else { "" };
+    // The next run waits until the lock that this file holds is released.
+    let held = match &spec.held {
+        Some(file) => Stdio::from(file.try_clone().context("copy the lock")?),
+        None => Stdio::null(),
+    };
+    Command::new("/bin/sh")
+        .args(["-c", SCRIPT, "quartet-lifeline"])
+        .arg(shutdown.first.as_raw().to_string())
+        .arg(format!("{target}{pid}"))
+        .arg((shutdown.grace.as_millis() / 200).max(1).to_string())
+        .arg(spec.scratch.as_deref().unwrap_or("".as_ref()))
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(held)
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("start /bin/sh")
 }
 
-/// The other end of the pipe: dropping it without [`Lifeline::release`] ends the child.
-#[derive(Debug)]
-pub(crate) struct Lifeline {
-    shell: Child,
-}
-
-impl Lifeline {
-    /// Watches process `pid`. `scratch` is removed after it ended; `held` (a
-    /// locked file) stays open until then, so that the next run waits for it.
-    pub(crate) fn attach(
-        pid: u32,
-        shutdown: Shutdown,
-        scratch: Option<&Path>,
-        held: Option<&File>,
-    ) -> Result<Self> {
-        let target = if shutdown.group {
-            format!("-{pid}")
-        } else {
-            pid.to_string()
-        };
-        let held = match held {
-            Some(file) => Stdio::from(file.try_clone().doing(|| "copy the lock".to_owned())?),
-            None => Stdio::null(),
-        };
-        let shell = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "quartet-lifeline"])
-            .arg(shutdown.first.as_raw().to_string())
-            .arg(target)
-            .arg((shutdown.grace.as_millis() / 200).max(1).to_string())
-            .arg(scratch.unwrap_or(Path::new("")))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(held)
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .doing(|| "start /bin/sh".to_owned())?;
-        Ok(Self { shell })
+/// Ends the watch: the child has been reaped.
+pub(crate) fn release(mut lifeline: Child) {
+    if let Some(mut pipe) = lifeline.stdin.take() {
+        // Fails when the shell has ended already, which is as good.
+        let _ = pipe.write_all(b"ended\n");
     }
-
-    /// Ends the watch: the child has been reaped.
-    pub(crate) fn release(mut self) {
-        if let Some(mut pipe) = self.shell.stdin.take() {
-            // Fails when the shell has ended already, which is as good.
-            let _ = pipe.write_all(b"ended\n");
-        }
-        let _ = self.shell.wait();
-    }
+    let _ = lifeline.wait();
 }

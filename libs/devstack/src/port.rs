@@ -1,21 +1,19 @@
 //! Loopback ports: picking a free one, and naming the process that holds a taken one.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::ops::RangeInclusive;
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use anyhow::{Result, bail};
+use listeners::Protocol;
 
 /// Below the ports that Linux and macOS use for outgoing connections, which could
 /// take a port before the process that it was picked for listens on it.
-const FREE: RangeInclusive<u16> = 15_000..=32_000;
+const FIRST: u16 = 15_000;
+const COUNT: u16 = 17_000;
 const ATTEMPTS: u32 = 1000;
 
 /// A loopback port that is not in use, never the same one twice in a process.
@@ -23,32 +21,27 @@ pub fn free() -> Result<u16> {
     static PICKED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut picked = PICKED.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..ATTEMPTS {
-        let port = random_port();
+        // The standard library seeds its hash maps at random.
+        let random = RandomState::new().build_hasher().finish();
+        let offset = u16::try_from(random % u64::from(COUNT))?;
+        let port = FIRST + offset;
         if !is_taken(port) && picked.insert(port) {
             return Ok(port);
         }
     }
-    Err(Error::other("no free port was found"))
+    bail!("no free port was found")
 }
 
-fn random_port() -> u16 {
-    // The standard library seeds its hash maps at random.
-    let random = RandomState::new().build_hasher().finish();
-    let count = u64::from(FREE.end() - FREE.start()) + 1;
-    let offset = u16::try_from(random % count).expect("less than the count of ports");
-    FREE.start() + offset
-}
-
-/// Fails unless the port is free; the error names the port and both processes.
+/// Fails unless the port is free; the error names the port and, where the system reveals it, the
+/// process that listens on it.
 pub fn require_free(port: u16, wanted_by: &str) -> Result<()> {
-    if !is_taken(port) {
-        return Ok(());
+    if is_taken(port) {
+        let holder = listeners::get_process_by_port(port, Protocol::TCP);
+        let holder = holder.map(|it| format!(" by {} (process {})", it.name, it.pid));
+        let holder = holder.unwrap_or_default();
+        bail!("port {port} is taken{holder}, and {wanted_by} needs it");
     }
-    Err(Error::PortTaken {
-        port,
-        wanted_by: wanted_by.to_owned(),
-        holder: holder(port),
-    })
+    Ok(())
 }
 
 /// Whether a process listens on the port, on loopback or on every address.
@@ -62,78 +55,11 @@ pub fn is_taken(port: u16) -> bool {
     TcpListener::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// The listening process, as `name (process 123)`, where the system reveals it.
-pub fn holder(port: u16) -> Option<String> {
-    if cfg!(target_os = "linux") {
-        holder_from_proc(port)
-    } else {
-        holder_from_lsof(port)
-    }
-}
-
-fn holder_from_proc(port: u16) -> Option<String> {
-    let inodes: HashSet<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, port))
-        .map(|inode| format!("socket:[{inode}]"))
-        .collect();
-    if inodes.is_empty() {
-        return None;
-    }
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        if holds_one_of(&process.path(), &inodes) {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (process {pid})", name.trim()));
-        }
-    }
-    None
-}
-
-fn listening_inodes(table: &str, port: u16) -> Vec<String> {
-    const LISTEN: &str = "0A";
-    let suffix = format!(":{port:04X}");
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-            let listens = columns.get(3) == Some(&LISTEN);
-            let here = columns.get(1).is_some_and(|local| local.ends_with(&suffix));
-            (listens && here).then(|| columns.get(9).copied().map(str::to_owned))?
-        })
-        .collect()
-}
-
-fn holds_one_of(process: &Path, sockets: &HashSet<String>) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
-        return false;
-    };
-    descriptors
-        .flatten()
-        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .any(|target| sockets.contains(target.to_string_lossy().as_ref()))
-}
-
-fn holder_from_lsof(port: u16) -> Option<String> {
-    let output = Command::new("lsof")
-        .args(["-nP", "-sTCP:LISTEN", "-Fpc"])
-        .arg(format!("-iTCP:{port}"))
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let field = |letter| text.lines().find_map(|line| line.strip_prefix(letter));
-    Some(format!("{} (process {})", field('c')?, field('p')?))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
-    use super::{free, is_taken, listening_inodes, require_free};
+    use super::{free, is_taken, require_free};
 
     #[test]
     fn a_taken_port_names_port_wanter_and_holder() {
@@ -145,10 +71,8 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("quartet-core needs it"), "{message}");
-        if cfg!(target_os = "linux") {
-            let process = format!("(process {})", std::process::id());
-            assert!(message.contains(&process), "{message}");
-        }
+        let process = format!("(process {})", std::process::id());
+        assert!(message.contains(&process), "{message}");
         drop(listener);
         assert!(!is_taken(port));
     }
@@ -156,14 +80,5 @@ mod tests {
     #[test]
     fn free_ports_differ() {
         assert_ne!(free().unwrap(), free().unwrap());
-    }
-
-    #[test]
-    fn reads_the_kernel_table() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n\
-             1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0\n";
-        assert_eq!(listening_inodes(table, 8080), ["4711"]);
-        assert!(listening_inodes(table, 8081).is_empty());
     }
 }

@@ -1,11 +1,13 @@
 //! The database roles of `db/roles.sql`: two per service, for its schema.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use anyhow::{Context as _, Result};
+
 use crate::postgres::{Postgres, PostgresUrl};
 use crate::{secret, workspace};
 
@@ -13,45 +15,30 @@ use crate::{secret, workspace};
 /// `quartet_core_owner`.
 pub const SERVICES: [&str; 3] = ["core", "media", "links"];
 
-/// The passwords of both roles of each service.
+/// The passwords of both roles of each service, by `core` and `core-owner`.
 #[derive(Clone)]
-pub struct Passwords([Pair; 3]);
-
-#[derive(Clone)]
-struct Pair {
-    runtime: String,
-    owner: String,
-}
+pub struct Passwords(BTreeMap<String, String>);
 
 impl Passwords {
     /// The passwords kept in `secrets`, created where missing.
     pub fn load_or_create(secrets: &Path) -> Result<Self> {
-        let [core, media, links] = SERVICES.map(|service| {
-            Ok(Pair {
-                runtime: secret::load_or_create(secrets, &format!("postgres-{service}"))?,
-                owner: secret::load_or_create(secrets, &format!("postgres-{service}-owner"))?,
-            })
-        });
-        Ok(Self([core?, media?, links?]))
+        Self::new(|role| secret::load_or_create(secrets, &format!("postgres-{role}")))
     }
 
     /// New passwords that are not stored.
     pub fn random() -> Result<Self> {
-        let [core, media, links] = SERVICES.map(|_| {
-            Ok(Pair {
-                runtime: secret::random_hex()?,
-                owner: secret::random_hex()?,
-            })
-        });
-        Ok(Self([core?, media?, links?]))
+        Self::new(|_| secret::random_hex())
     }
 
-    fn of(&self, service: &str) -> Result<&Pair> {
-        SERVICES
-            .iter()
-            .position(|&each| each == service)
-            .map(|index| &self.0[index])
-            .ok_or_else(|| Error::other(format!("{service} has no database role")))
+    fn new(password: impl Fn(&str) -> Result<String>) -> Result<Self> {
+        let mut passwords = BTreeMap::new();
+        for service in SERVICES {
+            for role in [service.to_owned(), format!("{service}-owner")] {
+                let password = password(&role)?;
+                passwords.insert(role, password);
+            }
+        }
+        Ok(Self(passwords))
     }
 }
 
@@ -64,41 +51,32 @@ impl fmt::Debug for Passwords {
 /// Creates or updates the roles and schemas in the database. May be repeated.
 pub fn apply(postgres: &Postgres, database: &PostgresUrl, passwords: &Passwords) -> Result<()> {
     let file = workspace::root().join("db/roles.sql");
-    let environment = SERVICES
-        .into_iter()
-        .zip(&passwords.0)
-        .flat_map(|(service, pair)| {
-            let service = service.to_uppercase();
-            [
-                (format!("QUARTET_{service}_PASSWORD"), &pair.runtime),
-                (format!("QUARTET_{service}_OWNER_PASSWORD"), &pair.owner),
-            ]
-        })
-        .collect::<Vec<_>>();
-    let environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
+    let variable =
+        |role: &str| format!("QUARTET_{}_PASSWORD", role.to_uppercase().replace('-', "_"));
+    let passwords = passwords.0.iter();
+    let environment: Vec<(String, &str)> = passwords
+        .map(|(role, password)| (variable(role), password.as_str()))
         .collect();
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         match postgres.run_file(database, &file, true, &environment) {
             // Roles belong to the whole server, and two databases may be set up at the same time.
-            Err(Error::Program { output, .. }) if attempt < 5 && is_race(&output) => {
+            Err(error) if attempt < 5 && is_race(&error.to_string()) => {
                 sleep(Duration::from_millis(50 * attempt));
+                attempt += 1;
             }
             outcome => return outcome,
         }
     }
-    Ok(())
 }
 
-fn is_race(output: &str) -> bool {
-    output.contains("tuple concurrently updated") || output.contains("pg_authid_rolname_index")
+fn is_race(error: &str) -> bool {
+    error.contains("tuple concurrently updated") || error.contains("pg_authid_rolname_index")
 }
 
 /// The URL by which a service connects to the database as the role that serves requests.
 pub fn url(database: &PostgresUrl, service: &str, passwords: &Passwords) -> Result<PostgresUrl> {
-    let password = &passwords.of(service)?.runtime;
-    Ok(database.with_user(&format!("quartet_{service}"), password))
+    role_url(database, service, passwords)
 }
 
 /// The URL by which it migrates its schema, as the role that owns it.
@@ -107,6 +85,11 @@ pub fn owner_url(
     service: &str,
     passwords: &Passwords,
 ) -> Result<PostgresUrl> {
-    let password = &passwords.of(service)?.owner;
-    Ok(database.with_user(&format!("quartet_{service}_owner"), password))
+    role_url(database, &format!("{service}-owner"), passwords)
+}
+
+fn role_url(database: &PostgresUrl, role: &str, passwords: &Passwords) -> Result<PostgresUrl> {
+    let password = passwords.0.get(role);
+    let password = password.with_context(|| format!("{role} has no database role"))?;
+    Ok(database.with_user(&format!("quartet_{}", role.replace('-', "_")), password))
 }

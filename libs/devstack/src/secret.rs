@@ -1,20 +1,19 @@
 //! Random secrets for development, kept in files that only their owner can read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use crate::error::{Doing as _, Error, Result};
-
-const SECRET_BYTES: usize = 32;
+use anyhow::{Context as _, Result, ensure};
+use tempfile::NamedTempFile;
 
 /// 32 random bytes as 64 hexadecimal digits.
 pub fn random_hex() -> Result<String> {
-    let mut bytes = [0_u8; SECRET_BYTES];
+    let mut bytes = [0_u8; 32];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
-        .doing(|| "read /dev/urandom".to_owned())?;
+        .context("read /dev/urandom")?;
     Ok(hex::encode(bytes))
 }
 
@@ -22,59 +21,37 @@ pub fn random_hex() -> Result<String> {
 /// all get the secret of the first.
 pub fn load_or_create(directory: &Path, name: &str) -> Result<String> {
     let path = directory.join(name);
-    if let Some(secret) = load(&path)? {
-        return Ok(secret);
-    }
-    let secret = random_hex()?;
-    put(&path, &secret, |partial, path| {
-        let linked = fs::hard_link(partial, path);
-        fs::remove_file(partial)?;
-        match linked {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
+    if !path.exists() {
+        match partial(&path, &random_hex()?)?.persist_noclobber(&path) {
+            Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => {}
+            outcome => drop(outcome.with_context(|| format!("write {}", path.display()))?),
         }
-    })?;
-    Ok(load(&path)?.unwrap_or(secret))
-}
-
-fn load(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
-        Ok(_) => Err(Error::other(format!(
-            "{} is empty; remove it to get a new secret",
-            path.display()
-        ))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).doing(|| format!("read {}", path.display())),
     }
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let secret = text.trim();
+    let path = path.display();
+    ensure!(
+        !secret.is_empty(),
+        "{path} is empty; remove it to get a new secret"
+    );
+    Ok(secret.to_owned())
 }
 
 /// Writes a secret (mode 0600) to a directory (mode 0700), completely or not at all.
 pub fn write(path: &Path, secret: &str) -> Result<()> {
-    put(path, secret, |partial, path| fs::rename(partial, path))
+    let written = partial(path, secret)?.persist(path);
+    written.with_context(|| format!("write {}", path.display()))?;
+    Ok(())
 }
 
-fn put(
-    path: &Path,
-    secret: &str,
-    place: impl FnOnce(&Path, &Path) -> io::Result<()>,
-) -> Result<()> {
-    let doing = || format!("write {}", path.display());
-    if let Some(parent) = path.parent() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .doing(doing)?;
-    }
-    // Of its own for each call: threads and processes may write the same secret.
-    let partial = path.with_extension(format!("{}.partial", random_hex()?));
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial)
-        .and_then(|mut file| writeln!(file, "{secret}"))
-        .and_then(|()| place(&partial, path))
-        .doing(doing)
+/// A file of its own for each call: threads and processes may write the same secret.
+fn partial(path: &Path, secret: &str) -> Result<NamedTempFile> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .and_then(|()| NamedTempFile::new_in(directory))
+        .and_then(|mut file| writeln!(file, "{secret}").map(|()| file))
+        .with_context(|| format!("write {}", path.display()))
 }

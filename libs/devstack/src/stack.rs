@@ -3,13 +3,12 @@
 //! `cargo xtask up`, the benchmarks and the end-to-end tests all start from here
 //! and change single settings.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use anyhow::{Context as _, Result, ensure};
+
 use crate::postgres::PostgresUrl;
 use crate::roles::{self, Passwords};
 use crate::service::ServiceSpec;
@@ -20,8 +19,8 @@ use crate::{port, secret};
 const GRACE_SECONDS: &str = "5";
 const PRIVATE_BUCKET: &str = "quartet-private";
 const PUBLIC_BUCKET: &str = "quartet-public";
+const STORE_ACCESS_KEY: &str = "quartet";
 const MASTER_KEY: &str = "core-master-key";
-const EVENTS_SECRET: &str = "events";
 
 /// Where the processes listen, all on loopback.
 #[derive(Clone, Copy, Debug)]
@@ -36,39 +35,33 @@ pub struct Ports {
 
 impl Ports {
     /// The documented ports.
-    pub const CONTRACT: Self = Self {
-        gateway: 8080,
-        admin: 9080,
-        core: 8081,
-        media: 8082,
-        links: 8083,
-        store: 9000,
-    };
+    pub const CONTRACT: Self = Self::new([8080, 9080, 8081, 8082, 8083, 9000]);
+
+    /// In the order of the fields.
+    pub const fn new([gateway, admin, core, media, links, store]: [u16; 6]) -> Self {
+        Self {
+            gateway,
+            admin,
+            core,
+            media,
+            links,
+            store,
+        }
+    }
 
     /// Ports that are not in use.
     pub fn free() -> Result<Self> {
-        Ok(Self {
-            gateway: port::free()?,
-            admin: port::free()?,
-            core: port::free()?,
-            media: port::free()?,
-            links: port::free()?,
-            store: port::free()?,
-        })
+        let mut ports = [0; 6];
+        for port in &mut ports {
+            *port = port::free()?;
+        }
+        Ok(Self::new(ports))
     }
 
     /// All ports, higher by this number.
     #[must_use]
     pub fn moved_by(self, offset: u16) -> Self {
-        let moved = |port: u16| port.saturating_add(offset);
-        Self {
-            gateway: moved(self.gateway),
-            admin: moved(self.admin),
-            core: moved(self.core),
-            media: moved(self.media),
-            links: moved(self.links),
-            store: moved(self.store),
-        }
+        Self::new(self.wanted().map(|(port, _)| port.saturating_add(offset)))
     }
 
     /// Each port with the process that listens on it.
@@ -82,46 +75,6 @@ impl Ports {
             (self.store, "quartet-devstore (the development S3)"),
         ]
     }
-
-    fn of(&self, service: &str) -> u16 {
-        match service {
-            "core" => self.core,
-            "media" => self.media,
-            _ => self.links,
-        }
-    }
-}
-
-/// The key pair of the development S3.
-#[derive(Clone)]
-pub struct StoreKeys {
-    access: String,
-    secret: String,
-}
-
-impl StoreKeys {
-    /// The keys kept in `secrets`, created if missing.
-    pub fn load_or_create(secrets: &Path) -> Result<Self> {
-        Ok(Self {
-            access: "quartet".to_owned(),
-            secret: secret::load_or_create(secrets, "s3")?,
-        })
-    }
-
-    pub fn access(&self) -> &str {
-        &self.access
-    }
-
-    /// The secret key. Never print it.
-    pub fn secret(&self) -> &str {
-        &self.secret
-    }
-}
-
-impl fmt::Debug for StoreKeys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("StoreKeys(hidden)")
-    }
 }
 
 /// What the processes need to know of each other.
@@ -134,7 +87,6 @@ pub struct Stack {
     pub ports: Ports,
     pub database: PostgresUrl,
     pub passwords: Passwords,
-    pub store_keys: StoreKeys,
     /// Overrides of the settings that this module chooses.
     pub settings: Vec<Setting>,
 }
@@ -159,20 +111,18 @@ impl Setting {
 }
 
 impl FromStr for Setting {
-    type Err = Error;
+    type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let parts = text
             .split_once('=')
             .and_then(|(name, value)| Some((name.split_once('.')?, value)));
-        let Some(((service, key), value)) = parts else {
-            return Err(Error::other(format!("`{text}` is not SERVICE.KEY=VALUE")));
-        };
-        if service != "gateway" && !roles::SERVICES.contains(&service) {
-            return Err(Error::other(format!(
-                "`{service}` in `{text}` is none of gateway, core, media, links"
-            )));
-        }
+        let parts = parts.with_context(|| format!("`{text}` is not SERVICE.KEY=VALUE"))?;
+        let ((service, key), value) = parts;
+        ensure!(
+            service == "gateway" || roles::SERVICES.contains(&service),
+            "`{service}` in `{text}` is none of gateway, core, media, links"
+        );
         Ok(Self::new(service, key, value))
     }
 }
@@ -195,32 +145,40 @@ impl Stack {
     /// The secret that signs events between the services, created if missing. Never print it.
     pub fn events_secret(&self) -> Result<String> {
         // 64 hexadecimal digits are base64, too.
-        let digits = secret::load_or_create(&self.secrets(), EVENTS_SECRET)?;
+        let digits = secret::load_or_create(&self.secrets(), "events")?;
         Ok(format!("whsec_{digits}"))
     }
 
+    /// The secret key of the development S3, created if missing. Never print it.
+    pub fn store_secret(&self) -> Result<String> {
+        secret::load_or_create(&self.secrets(), "s3")
+    }
+
     /// The development S3, with the buckets of media.
-    pub fn store(&self) -> ServiceSpec {
+    pub fn store(&self) -> Result<ServiceSpec> {
         let address = loopback(self.ports.store);
-        self.spec("quartet-devstore")
-            .env("QUARTET_DEVSTORE_LISTEN", address.to_string())
-            .env("QUARTET_DEVSTORE_DATA", self.root.join("s3"))
-            .env("QUARTET_DEVSTORE_ACCESS_KEY", &self.store_keys.access)
-            .env("QUARTET_DEVSTORE_SECRET_KEY", &self.store_keys.secret)
-            .env("QUARTET_DEVSTORE_BUCKETS", PRIVATE_BUCKET)
-            .env("QUARTET_DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET)
-            .ready_at(address, "/health")
+        let settings = [
+            ("DEVSTORE_LISTEN", address.to_string()),
+            ("DEVSTORE_DATA", self.path("s3")),
+            ("DEVSTORE_ACCESS_KEY", STORE_ACCESS_KEY.into()),
+            ("DEVSTORE_SECRET_KEY", self.store_secret()?),
+            ("DEVSTORE_BUCKETS", PRIVATE_BUCKET.into()),
+            ("DEVSTORE_PUBLIC_BUCKETS", PUBLIC_BUCKET.into()),
+        ];
+        let spec = set(self.spec("quartet-devstore"), settings);
+        Ok(spec.ready_at(address, "/health"))
     }
 
     /// Migrates the schema of `core`, `media` or `links`, as its owner.
     pub fn migration(&self, service: &str) -> Result<ServiceSpec> {
         let url = roles::owner_url(&self.database, service, &self.passwords)?;
-        let mut spec = self
-            .settings_of(service, 1)?
-            .env("QUARTET_DATABASE_MIGRATE_URL", url.reveal())
-            .arg("migrate");
-        spec.name = format!("quartet-{service} migrate");
-        Ok(spec)
+        let spec = self.settings_of(service, 1)?;
+        let name = format!("quartet-{service} migrate");
+        Ok(ServiceSpec {
+            log: self.spec(&format!("quartet-{service}-migrate")).log,
+            name,
+            ..set(spec, [("DATABASE_MIGRATE_URL", url.reveal())]).arg("migrate")
+        })
     }
 
     /// The only replica of `core`, `media` or `links`.
@@ -231,109 +189,114 @@ impl Stack {
     /// One of several replicas, counted from 1. All use the same port, each on a
     /// loopback address of its own.
     pub fn replica(&self, service: &str, number: u8) -> Result<ServiceSpec> {
-        let address = self.address(service, number);
-        Ok(self
-            .settings_of(service, number)?
-            .arg("serve")
-            .ready_at(address, "/ready"))
+        let spec = self.settings_of(service, number)?.arg("serve");
+        Ok(spec.ready_at(self.address(service, number), "/ready"))
     }
 
     /// Where a replica of `core`, `media` or `links` listens: replica 2 on 127.0.0.2.
     pub fn address(&self, service: &str, replica: u8) -> SocketAddr {
-        (Ipv4Addr::new(127, 0, 0, replica), self.ports.of(service)).into()
+        let port = match service {
+            "core" => self.ports.core,
+            "media" => self.ports.media,
+            _ => self.ports.links,
+        };
+        (Ipv4Addr::new(127, 0, 0, replica), port).into()
     }
 
     /// The gateway in front of the first replica of each service.
     pub fn gateway(&self) -> ServiceSpec {
         let admin = loopback(self.ports.admin);
-        let mut spec = self
-            .spec("quartet-gateway")
-            .arg("serve")
-            .env(
-                "QUARTET_SERVER_LISTEN",
-                loopback(self.ports.gateway).to_string(),
-            )
-            .env("QUARTET_SERVER_ADMIN_LISTEN", admin.to_string())
-            .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
-            .env("QUARTET_JWT_ISSUER", self.public_url())
-            .env("QUARTET_JWT_JWKS_URL", self.jwks_url())
-            .ready_at(admin, "/ready");
-        for service in roles::SERVICES {
-            let name = format!("QUARTET_UPSTREAMS_{}_ADDRESSES", service.to_uppercase());
-            spec = spec.env(name, self.address(service, 1).to_string());
-        }
+        let address = |service| self.address(service, 1).to_string();
+        let settings = [
+            ("SERVER_LISTEN", loopback(self.ports.gateway).to_string()),
+            ("SERVER_ADMIN_LISTEN", admin.to_string()),
+            ("SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS.into()),
+            ("JWT_ISSUER", self.public_url()),
+            ("JWT_JWKS_URL", self.jwks_url()),
+            ("UPSTREAMS_CORE_ADDRESSES", address("core")),
+            ("UPSTREAMS_MEDIA_ADDRESSES", address("media")),
+            ("UPSTREAMS_LINKS_ADDRESSES", address("links")),
+        ];
+        let spec = set(self.spec("quartet-gateway"), settings);
         self.with_settings(spec, "gateway")
+            .arg("serve")
+            .ready_at(admin, "/ready")
     }
 
     fn with_settings(&self, spec: ServiceSpec, service: &str) -> ServiceSpec {
-        self.settings
-            .iter()
+        let settings = self.settings.iter();
+        settings
             .filter(|setting| setting.service == service)
-            .fold(spec, |spec, setting| {
-                spec.env(&setting.variable, &setting.value)
-            })
+            .fold(spec, |spec, it| spec.env(&it.variable, &it.value))
     }
 
     fn settings_of(&self, service: &str, replica: u8) -> Result<ServiceSpec> {
         let url = roles::url(&self.database, service, &self.passwords)?;
-        let spec = self
-            .spec(&format!("quartet-{service}"))
-            .env(
-                "QUARTET_SERVER_LISTEN",
-                self.address(service, replica).to_string(),
-            )
-            .env("QUARTET_SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS)
+        let mut settings = vec![
+            ("SERVER_LISTEN", self.address(service, replica).to_string()),
+            ("SERVER_SHUTDOWN_GRACE_SECONDS", GRACE_SECONDS.into()),
             // The client IP comes from the gateway.
-            .env("QUARTET_SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128")
-            .env("QUARTET_DATABASE_URL", url.reveal())
-            .env("QUARTET_JWT_ISSUER", self.public_url())
-            .env("QUARTET_EVENTS_SECRET", self.events_secret()?);
-        let spec = match service {
-            "core" => self.core_settings(spec)?,
-            "media" => self.media_settings(spec),
-            _ => self.links_settings(spec),
-        };
+            ("SERVER_TRUSTED_PROXIES", "127.0.0.0/8,::1/128".into()),
+            ("DATABASE_URL", url.reveal()),
+            ("JWT_ISSUER", self.public_url()),
+            ("EVENTS_SECRET", self.events_secret()?),
+        ];
+        if service != "core" {
+            settings.push(("JWT_JWKS_URL", self.jwks_url()));
+        }
+        let url = |service| format!("http://{}", self.address(service, 1));
+        settings.extend(match service {
+            "core" => {
+                self.master_key()?;
+                let file = self.secrets().join(MASTER_KEY);
+                vec![
+                    ("KEYS_MASTER_KEY_FILE", file.display().to_string()),
+                    ("EVENTS_MEDIA_URL", url("media")),
+                    ("EVENTS_LINKS_URL", url("links")),
+                ]
+            }
+            "media" => vec![
+                (
+                    "S3_ENDPOINT",
+                    format!("http://{}", loopback(self.ports.store)),
+                ),
+                ("S3_ACCESS_KEY", STORE_ACCESS_KEY.into()),
+                ("S3_SECRET_KEY", self.store_secret()?),
+                ("S3_PRIVATE_BUCKET", PRIVATE_BUCKET.into()),
+                ("S3_PUBLIC_BUCKET", PUBLIC_BUCKET.into()),
+            ],
+            _ => vec![
+                ("PUBLIC_SHORT_URL", format!("{}/s/", self.public_url())),
+                ("CLICKS_LOG_DIR", self.path("links/clicks")),
+            ],
+        });
+        let spec = set(self.spec(&format!("quartet-{service}")), settings);
         Ok(self.with_settings(spec, service))
     }
 
-    fn core_settings(&self, spec: ServiceSpec) -> Result<ServiceSpec> {
-        self.master_key()?;
-        let file = self.secrets().join(MASTER_KEY);
-        let url = |service| format!("http://{}", self.address(service, 1));
-        Ok(spec
-            .env("QUARTET_KEYS_MASTER_KEY_FILE", file)
-            .env("QUARTET_EVENTS_MEDIA_URL", url("media"))
-            .env("QUARTET_EVENTS_LINKS_URL", url("links")))
+    fn jwks_url(&self) -> String {
+        format!("http://{}/.well-known/jwks.json", loopback(self.ports.core))
     }
 
-    fn media_settings(&self, spec: ServiceSpec) -> ServiceSpec {
-        let store = format!("http://{}", loopback(self.ports.store));
-        spec.env("QUARTET_JWT_JWKS_URL", self.jwks_url())
-            .env("QUARTET_S3_ENDPOINT", store)
-            .env("QUARTET_S3_ACCESS_KEY", &self.store_keys.access)
-            .env("QUARTET_S3_SECRET_KEY", &self.store_keys.secret)
-            .env("QUARTET_S3_PRIVATE_BUCKET", PRIVATE_BUCKET)
-            .env("QUARTET_S3_PUBLIC_BUCKET", PUBLIC_BUCKET)
-    }
-
-    fn links_settings(&self, spec: ServiceSpec) -> ServiceSpec {
-        spec.env("QUARTET_JWT_JWKS_URL", self.jwks_url())
-            .env(
-                "QUARTET_PUBLIC_SHORT_URL",
-                format!("{}/s/", self.public_url()),
-            )
-            .env("QUARTET_CLICKS_LOG_DIR", self.root.join("links/clicks"))
-    }
-
-    fn jwks_url(&self) -> OsString {
-        let core = loopback(self.ports.core);
-        format!("http://{core}/.well-known/jwks.json").into()
+    fn path(&self, below: &str) -> String {
+        self.root.join(below).display().to_string()
     }
 
     fn spec(&self, binary: &str) -> ServiceSpec {
         let log = self.root.join("logs").join(format!("{binary}.log"));
         ServiceSpec::new(binary, self.programs.join(binary), log)
     }
+}
+
+/// Adds settings by their variables, without the common prefix.
+fn set(
+    spec: ServiceSpec,
+    settings: impl IntoIterator<Item = (&'static str, String)>,
+) -> ServiceSpec {
+    let settings = settings.into_iter();
+    settings.fold(spec, |spec, (name, value)| {
+        spec.env(format!("QUARTET_{name}"), value)
+    })
 }
 
 fn loopback(port: u16) -> SocketAddr {

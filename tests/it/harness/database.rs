@@ -29,8 +29,11 @@ impl Database {
     pub(crate) fn shared(directory: &Path) -> Self {
         let named = std::env::var(ADMIN_URL)
             .unwrap_or_else(|_| panic!("{ADMIN_URL} is not set; run `cargo xtask e2e`"));
-        let named = named.parse().expect("the URL of a Postgres server");
-        let postgres = Postgres::find_or_start(&Options::throw_away().named(Some(named))).unwrap();
+        let options = Options {
+            named: Some(named.parse().expect("the URL of a Postgres server")),
+            ..Options::throw_away()
+        };
+        let postgres = Postgres::find_or_start(&options).unwrap();
         for service in roles::SERVICES {
             for role in ["", "-owner"] {
                 let file = directory.join(format!("postgres-{service}{role}"));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use quartet_devstack::roles::{Passwords, SERVICES};
-use quartet_devstack::stack::{Ports, Setting, Stack, StoreKeys};
+use quartet_devstack::stack::{Ports, Setting, Stack};
 use quartet_devstack::{ServiceSpec, workspace};
 
 use super::database::Database;
@@ -49,17 +49,9 @@ impl Processes {
         let stack = Stack {
             programs: workspace::profile_dir().unwrap(),
             root: directory.to_owned(),
-            ports: Ports {
-                gateway: ports::take(),
-                admin: ports::take(),
-                core: ports::take(),
-                media: ports::take(),
-                links: ports::take(),
-                store: ports::take(),
-            },
+            ports: Ports::new([(); 6].map(|()| ports::take())),
             database: url,
             passwords,
-            store_keys: StoreKeys::load_or_create(&directory.join("secrets")).unwrap(),
             settings: Vec::new(),
         };
         let mut processes = Self {
@@ -101,7 +93,7 @@ impl Processes {
     /// Values that must not appear in a log.
     pub(super) fn secrets(&self) -> [String; 3] {
         [
-            self.stack.store_keys.secret().to_owned(),
+            self.stack.store_secret().unwrap(),
             self.stack.master_key().unwrap(),
             self.stack.events_secret().unwrap(),
         ]
@@ -134,7 +126,7 @@ impl Processes {
     }
 
     pub(super) fn store(&self) -> ServiceSpec {
-        self.named("store", self.stack.store())
+        self.named("store", self.stack.store().unwrap())
     }
 
     /// The gateway with a configuration file, which a test may change and reload.

@@ -95,7 +95,7 @@ impl Stack {
         thread::scope(|scope| {
             for service in SERVICES {
                 let spec = self.processes.migration(service);
-                scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error}")));
+                scope.spawn(move || spec.run().unwrap_or_else(|error| panic!("{error:#}")));
             }
         });
         for service in SERVICES {
@@ -110,7 +110,7 @@ impl Stack {
     }
 
     fn launch(&mut self, spec: ServiceSpec) {
-        let service = spec.start().unwrap_or_else(|error| panic!("{error}"));
+        let service = spec.start().unwrap_or_else(|error| panic!("{error:#}"));
         self.nodes.insert(
             spec.name.clone(),
             Node {
@@ -123,7 +123,7 @@ impl Stack {
     fn wait_ready(&mut self, name: &str) {
         let service = self.node(name).service.as_mut().expect("a started service");
         if let Err(error) = service.wait_ready(START, &Cancel::default()) {
-            panic!("{error}");
+            panic!("{error:#}");
         }
     }
 

@@ -3,13 +3,11 @@
 //! whatever affects all builds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 
 use quartet_devstack::workspace;
 
-use crate::cargo::{cargo, output};
+use crate::cargo::{SERVICES, cargo, output};
 use crate::git;
 
 /// What affects all builds; a directory ends with a slash.
@@ -35,17 +33,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let affected = since_commit(&workspace::root(), &args.since)?;
     if args.json {
         let names: Vec<&String> = affected.keys().collect();
         println!("{}", serde_json::to_string(&names)?);
-    } else {
-        for (service, cause) in affected {
-            println!("{service}: {cause}");
-        }
+        return Ok(());
     }
-    Ok(ExitCode::SUCCESS)
+    for (service, cause) in affected {
+        println!("{service}: {cause}");
+    }
+    Ok(())
 }
 
 /// The services that differ from where this branch left `since`, uncommitted changes included, each
@@ -54,10 +52,10 @@ fn since_commit(root: &Path, since: &str) -> anyhow::Result<BTreeMap<String, Str
     let services = services(root)?;
     // Forges send zeros for the parent of a first push.
     if !since.is_empty() && since.bytes().all(|byte| byte == b'0') {
-        let all = services.into_keys();
-        return Ok(all
-            .map(|name| (name, "everything is new".to_owned()))
-            .collect());
+        let everything = services
+            .into_keys()
+            .map(|name| (name, "everything is new".to_owned()));
+        return Ok(everything.collect());
     }
     let changed = changed_files(root, since)?;
     let affected = services.into_iter().filter_map(|(service, sources)| {
@@ -75,30 +73,27 @@ fn touches(file: &str, sources: &BTreeSet<String>) -> bool {
 fn changed_files(root: &Path, since: &str) -> anyhow::Result<BTreeSet<String>> {
     let since = git::commit(root, since)?;
     let base = git::output(root, &["merge-base", &since, "HEAD"]).unwrap_or(since);
-    let changed = git::output(root, &["diff", "--name-only", "--no-renames", "-z", &base])?;
-    let new = git::output(root, &["ls-files", "--others", "--exclude-standard", "-z"])?;
-    let files = changed.split('\0').chain(new.split('\0'));
-    Ok(files
-        .filter(|file| !file.is_empty())
-        .map(str::to_owned)
-        .collect())
+    let changed = git::files(root, &["diff", "--name-only", "--no-renames", "-z", &base])?;
+    let new = git::files(root, &["ls-files", "--others", "--exclude-standard", "-z"])?;
+    Ok(changed.into_iter().chain(new).collect())
 }
 
 /// Each service with the paths that it is built from.
 fn services(root: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let mut services = BTreeMap::new();
-    for entry in fs::read_dir(root.join("services"))? {
-        let entry = entry?;
-        if !entry.path().join("Cargo.toml").is_file() {
+    for service in SERVICES {
+        if !root
+            .join(format!("services/{service}/Cargo.toml"))
+            .is_file()
+        {
             continue;
         }
-        let service = entry.file_name().to_string_lossy().into_owned();
         let mut sources = crates(root, &format!("services/{service}"))?;
         let schema = format!("db/schemas/{service}/");
         if root.join(&schema).is_dir() {
             sources.extend([schema, ROLES.to_owned()]);
         }
-        services.insert(service, sources);
+        services.insert(service.to_owned(), sources);
     }
     Ok(services)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Severity, openapi};
+use super::openapi;
 
 fn document() -> Value {
     json!({
@@ -47,10 +47,7 @@ fn rules(change: impl FnOnce(&mut Value)) -> Vec<String> {
     change(&mut new);
     let changes = openapi::compare(&old, &new).into_iter();
     let mut rules: Vec<String> = changes
-        .map(|change| match change.severity {
-            Severity::Breaking => format!("!{}", change.rule),
-            Severity::Compatible => change.rule,
-        })
+        .map(|change| format!("{}{}", if change.breaking { "!" } else { "" }, change.rule))
         .collect();
     rules.sort();
     rules.dedup();

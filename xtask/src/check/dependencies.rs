@@ -3,34 +3,26 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
 use super::tracked;
-use crate::cargo::succeed;
-use crate::signals::Signals;
+use crate::cargo::{command, succeed};
 use crate::tools;
 
-const TOOL: (&str, &str) = ("cargo-machete", "0.9.2");
-
-pub(super) fn check(root: &Path, signals: &Signals) -> anyhow::Result<()> {
-    let (name, version) = TOOL;
-    let program = tools::cargo(name, version, signals)?;
-    let mut search = Command::new(program);
-    search.arg(root);
-    succeed(search, signals).context("some packages declare dependencies that they do not use")?;
+pub(super) fn check(root: &Path) -> anyhow::Result<()> {
+    let search = command(tools::cargo("cargo-machete", "0.9.2")?, [root]);
+    succeed(search).context("some packages declare dependencies that they do not use")?;
     let read = |path: &str| fs::read_to_string(root.join(path)).context(path.to_owned());
     let mut members = String::new();
     for path in tracked(root, &["*/Cargo.toml"])? {
         members += &read(&path)?;
     }
     let workspace = read("Cargo.toml")?;
-    let unused = unused(&workspace, &members);
+    let unused = unused(&workspace, &members).join(", ");
     ensure!(
         unused.is_empty(),
-        "no package uses these entries of [workspace.dependencies]: {}",
-        unused.join(", ")
+        "no package uses these entries of [workspace.dependencies]: {unused}"
     );
     Ok(())
 }

@@ -6,36 +6,15 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use regex::{Regex, RegexBuilder};
 
 use super::tracked;
 
 const GLOSSARY: &str = "docs/glossary.md";
 /// Files with prose or identifiers of our own.
-const CHECKED: [&str; 21] = [
-    "*.cfg",
-    "*.conf",
-    "*.css",
-    "*.ftl",
-    "*.html",
-    "*.js",
-    "*.lua",
-    "*.md",
-    "*.mjs",
-    "*.py",
-    "*.rs",
-    "*.sh",
-    "*.sql",
-    "*.toml",
-    "*.ts",
-    "*.tsx",
-    "*.yaml",
-    "*.yml",
-    ".ci/run",
-    "*/Dockerfile",
-    "*/Caddyfile",
-];
+const CHECKED: &str = "*.cfg *.conf *.css *.ftl *.html *.js *.lua *.md *.mjs *.py *.rs *.sh *.sql \
+    *.toml *.ts *.tsx *.yaml *.yml .ci/run */Dockerfile */Caddyfile";
 /// Parts of paths of generated files, of history, and of the glossary itself.
 const EXEMPT: [&str; 9] = [
     // A user of Unix systems, and a value of CSS.
@@ -49,29 +28,22 @@ const EXEMPT: [&str; 9] = [
     "requirements",
     GLOSSARY,
 ];
-
 /// Names that are stored or published.
 const STABLE: [&str; 1] = ["client_address"];
 
 pub(super) fn check(root: &Path) -> anyhow::Result<()> {
     let glossary = fs::read_to_string(root.join(GLOSSARY)).context(GLOSSARY)?;
     let retired = RetiredWords::parse(&glossary)?;
+    let checked: Vec<&str> = CHECKED.split(' ').filter(|it| !it.is_empty()).collect();
     let mut count = 0;
-    for path in tracked(root, &CHECKED)? {
+    for path in tracked(root, &checked)? {
         if EXEMPT.iter().any(|exempt| path.contains(exempt)) {
             continue;
         }
         // A deleted file is tracked until that is committed.
-        let Ok(text) = fs::read_to_string(root.join(&path)) else {
-            continue;
-        };
-        for finding in retired.find(&text) {
+        let text = fs::read_to_string(root.join(&path)).unwrap_or_default();
+        for (line, word, instead) in retired.find(&text) {
             count += 1;
-            let Finding {
-                line,
-                word,
-                instead,
-            } = finding;
             eprintln!("{path}:{line}: `{word}` is retired; instead: {instead}");
         }
     }
@@ -86,13 +58,6 @@ struct RetiredWords {
     rows: Vec<(Regex, String)>,
 }
 
-#[derive(Debug, PartialEq)]
-struct Finding<'a> {
-    line: usize,
-    word: String,
-    instead: &'a str,
-}
-
 impl RetiredWords {
     fn parse(glossary: &str) -> anyhow::Result<Self> {
         let section = glossary.split("\n## Retired words\n").nth(1);
@@ -101,47 +66,50 @@ impl RetiredWords {
         let mut rows = Vec::new();
         let mut all = Vec::new();
         for line in section.lines().filter(|line| line.starts_with("| `")) {
-            let cells = cells(line);
-            let [expressions, instead] = &cells[..] else {
-                anyhow::bail!("not two columns: {line}");
+            // A bar between backticks belongs to its cell: the cells are separated by ` | `.
+            let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
+            let [expressions, instead] = cells[..] else {
+                bail!("not two columns: {line}");
             };
-            let parts: Vec<&str> = expressions.split('`').collect();
-            let is_advisory = parts
+            let (code, prose) = parts(expressions);
+            // Words outside the expressions leave the decision to reviewers.
+            if prose
                 .iter()
-                .step_by(2)
-                .any(|text| !text.trim_matches([',', ' ']).is_empty());
-            if !is_advisory {
-                for expression in parts.into_iter().skip(1).step_by(2) {
-                    rows.push((regex(expression)?, instead.clone()));
+                .all(|text| text.trim_matches([',', ' ']).is_empty())
+            {
+                for expression in code {
+                    rows.push((regex(expression)?, instead.to_owned()));
                     all.push(format!("(?:{expression})"));
                 }
             }
         }
         ensure!(!rows.is_empty(), "the table \"Retired words\" is empty");
-        Ok(Self {
-            any: regex(&all.join("|"))?,
-            rows,
-        })
+        let any = regex(&all.join("|"))?;
+        Ok(Self { any, rows })
     }
 
-    fn find(&self, text: &str) -> Vec<Finding<'_>> {
+    /// Lines, words, and what replaces them.
+    fn find(&self, text: &str) -> Vec<(usize, String, &str)> {
         let spaced = text.replace('_', " ");
         let finding = |found: regex::Match<'_>| {
-            let row = self
-                .rows
-                .iter()
-                .find(|(word, _)| word.is_match(found.as_str()));
-            Finding {
-                line: spaced[..found.start()].matches('\n').count() + 1,
-                word: text[found.range()].to_owned(),
-                instead: row.map_or("", |(_, instead)| instead),
-            }
+            let mut rows = self.rows.iter();
+            let row = rows.find(|(word, _)| word.is_match(found.as_str()));
+            let line = spaced[..found.start()].matches('\n').count() + 1;
+            let instead = row.map_or("", |(_, instead)| instead);
+            (line, text[found.range()].to_owned(), instead)
         };
         let found = self.any.find_iter(&spaced).map(finding);
         found
-            .filter(|finding| !STABLE.contains(&finding.word.as_str()))
+            .filter(|(_, word, _)| !STABLE.contains(&word.as_str()))
             .collect()
     }
+}
+
+/// What is between backticks, and what is not.
+fn parts(cell: &str) -> (Vec<&str>, Vec<&str>) {
+    let parts: Vec<&str> = cell.split('`').collect();
+    let every_second = |first: usize| parts.iter().skip(first).step_by(2).copied().collect();
+    (every_second(1), every_second(0))
 }
 
 /// What a space of an expression matches: the end of a line, too, with what begins the next line of a
@@ -157,26 +125,9 @@ fn regex(expression: &str) -> anyhow::Result<Regex> {
         .with_context(|| format!("`{expression}` in {GLOSSARY}"))
 }
 
-/// The cells of a row of a Markdown table; a bar between backticks belongs to its cell.
-fn cells(row: &str) -> Vec<String> {
-    let mut cells = vec![String::new()];
-    let mut is_code = false;
-    for character in row.trim_matches(['|', ' ']).chars() {
-        is_code ^= character == '`';
-        match cells.last_mut() {
-            Some(cell) if is_code || character != '|' => cell.push(character),
-            _ => cells.push(String::new()),
-        }
-    }
-    cells
-        .into_iter()
-        .map(|cell| cell.trim().to_owned())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Finding, RetiredWords, STABLE};
+    use super::{RetiredWords, STABLE};
 
     const GLOSSARY: &str = "# Glossary\n\n## Terms\n\n| `a` | no |\n\n## Retired words\n\n\
         | not | but |\n|---|---|\n\
@@ -188,14 +139,9 @@ mod tests {
     fn retired_words_are_found_in_prose_and_identifiers() {
         let retired = RetiredWords::parse(GLOSSARY).unwrap();
         let text = "Froobed at last.\nfn takes_few_gleeps_at_once() {}\n// prefroob, spent, a\n";
-        let finding = |line, word: &str, instead| Finding {
-            line,
-            word: word.to_owned(),
-            instead,
-        };
         let expected = [
-            finding(1, "Froobed", "fix"),
-            finding(2, "few_gleeps", "the number"),
+            (1, "Froobed".to_owned(), "fix"),
+            (2, "few_gleeps".to_owned(), "the number"),
         ];
         assert_eq!(retired.find(text), expected);
         for text in [

@@ -2,66 +2,49 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, bail, ensure};
-use quartet_devstack::workspace;
 use serde_json::Value;
 
 use super::document;
-use crate::cargo::{STACK, remove_cargo_environment, succeed};
+use crate::cargo::{STACK, command, packages, remove_cargo_environment, succeed};
 use crate::git;
-use crate::service::Service;
-use crate::signals::Signals;
-
-/// The package and the test target of the end-to-end tests.
-const TESTS: (&str, &str) = ("quartet-e2e", "it");
+use crate::tools::target_directory;
 
 /// The source of the release. It is kept for the next run, as is everything built from it.
 pub(super) struct PreviousRelease {
     directory: PathBuf,
-    lock: File,
-}
-
-/// The same with its binaries.
-pub(super) struct BuiltRelease {
-    pub(super) previous: PreviousRelease,
-    pub(super) services: Vec<PathBuf>,
-    /// The end-to-end tests.
-    pub(super) tests: PathBuf,
+    /// Held while this value lives. The file itself stays: another run may already wait for it.
+    _lock: File,
 }
 
 impl PreviousRelease {
     /// Checks out a commit inside the target directory.
-    pub(super) fn check_out(
-        root: &Path,
-        reference: &str,
-        signals: &Signals,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn check_out(root: &Path, reference: &str) -> anyhow::Result<Self> {
         let commit = git::commit(root, reference)?;
-        let profile = workspace::profile_dir()?;
-        let directory = profile.parent().unwrap_or(&profile).join("contract");
+        let directory = target_directory()?.join("contract");
         fs::create_dir_all(&directory)?;
         let lock = File::create(directory.join("lock"))?;
         if lock.try_lock().is_err() {
             bail!("another `cargo xtask contract` is running in this source tree");
         }
-        let this = Self { directory, lock };
+        let this = Self {
+            directory,
+            _lock: lock,
+        };
         let source = this.source();
-        let mut command = if source.join(".git").exists() {
-            git::git(
-                &source,
-                ["checkout", "--quiet", "--force", "--detach", &commit],
-            )
+        let mut checkout = if source.join(".git").exists() {
+            git::git(&source, &["checkout", "--quiet", "--force", "--detach"])
         } else {
             // Force: git may know the path from a target directory that was removed.
             let add = ["worktree", "add", "--quiet", "--force", "--detach"];
-            let mut command = git::git(root, add);
-            command.arg(&source).arg(&commit);
+            let mut command = git::git(root, &add);
+            command.arg(&source);
             command
         };
-        command.stdout(Stdio::null());
-        succeed(command, signals).with_context(|| format!("check out {reference}"))?;
+        checkout.arg(commit).stdout(Stdio::null());
+        succeed(checkout).with_context(|| format!("check out {reference}"))?;
         Ok(this)
     }
 
@@ -76,9 +59,9 @@ impl PreviousRelease {
 
     /// Replaces the document of a service by that of another tree, without the operations that the
     /// release does not have; without another tree restores the document of the release.
-    pub(super) fn describe(&self, service: Service, other: Option<&Path>) -> anyhow::Result<()> {
+    pub(super) fn describe(&self, service: &str, other: Option<&Path>) -> anyhow::Result<()> {
         let source = self.source();
-        let document = service.file("openapi.json");
+        let document = format!("services/{service}/openapi.json");
         if git::output(&source, &["ls-files", &document])?.is_empty() {
             return Ok(());
         }
@@ -95,49 +78,40 @@ impl PreviousRelease {
         Ok(())
     }
 
-    /// Builds its services and its end-to-end tests.
-    pub(super) fn build(self, signals: &Signals) -> anyhow::Result<BuiltRelease> {
-        let mut services = vec!["build", "--bins"];
-        services.extend(STACK.into_iter().flat_map(|package| ["--package", package]));
-        let services = self.build_programs(&services, signals)?;
-        let (package, target) = TESTS;
-        let tests = ["test", "--no-run", "--package", package, "--test", target];
-        let tests = self.build_programs(&tests, signals)?;
-        let tests = tests.into_iter().find(|(name, _)| name == target);
-        Ok(BuiltRelease {
-            services: services.into_iter().map(|(_, path)| path).collect(),
-            tests: tests.context("it has no end-to-end tests")?.1,
-            previous: self,
-        })
+    /// Builds its services and its end-to-end tests; returns their programs.
+    pub(super) fn build(&self) -> anyhow::Result<(Vec<PathBuf>, PathBuf)> {
+        let mut words = vec!["build", "--bins"];
+        words.extend(packages(STACK));
+        let services = self.build_programs(&words)?;
+        let words = [
+            "test",
+            "--no-run",
+            "--package",
+            "quartet-e2e",
+            "--test",
+            "it",
+        ];
+        let tests = self.build_programs(&words)?;
+        let mut tests = tests.into_iter().filter(|(name, _)| name == "it");
+        let (_, tests) = tests.next().context("it has no end-to-end tests")?;
+        Ok((services.into_iter().map(|(_, path)| path).collect(), tests))
     }
 
     /// Runs the cargo of the release; returns the name and the path of each program it built.
-    fn build_programs(
-        &self,
-        words: &[&str],
-        signals: &Signals,
-    ) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    fn build_programs(&self, words: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let messages = self.directory.join("messages.json");
         // rustup selects the toolchain by the source tree. The target directory is a separate one,
         // so that today's binaries stay what they are.
-        let mut command = Command::new("cargo");
-        command
-            .args(words)
+        let mut cargo = command("cargo", words);
+        cargo
             .arg("--message-format=json-render-diagnostics")
             .current_dir(self.source())
             .env("CARGO_TARGET_DIR", self.directory.join("target"))
             .env_remove("RUSTUP_TOOLCHAIN")
             .stdout(File::create(&messages)?);
-        remove_cargo_environment(&mut command);
-        succeed(command, signals)?;
+        remove_cargo_environment(&mut cargo);
+        succeed(cargo)?;
         programs(&fs::read_to_string(messages)?)
-    }
-}
-
-impl Drop for PreviousRelease {
-    fn drop(&mut self) {
-        // The file itself stays: another run may already wait for it.
-        let _ = self.lock.unlock();
     }
 }
 

@@ -3,63 +3,51 @@
 use std::path::Path;
 
 use super::documents;
-use super::files::Generated;
 use crate::cargo::{cargo, succeed};
-use crate::signals::Signals;
 use crate::{suites, tools};
 
-/// A package with its lock file, the shell command that writes to `$OUT`, and where that belongs.
-const CLIENTS: [(&str, &str, &str, &str); 2] = [
-    (
+/// A package, its lock file, the shell command that writes to `$OUT`, and where that belongs.
+const CLIENTS: [[&str; 4]; 2] = [
+    [
         "sdk/typescript",
         "package-lock.json",
         "exec node scripts/generate.mjs \"$OUT\"",
         "src/generated",
-    ),
-    (
+    ],
+    [
         "sdk/python",
         "requirements-dev.txt",
         "exec python codegen/generate.py --out \"$OUT\"",
         "src/quartet_client/_generated",
-    ),
+    ],
 ];
 
-/// Generates into `scratch` and collects; the tree itself is not changed. A tree without one of the
-/// clients has nothing to generate for it.
-pub(super) fn generate(
-    root: &Path,
-    scratch: &Path,
-    generated: &mut Generated,
-    signals: &Signals,
-) -> anyhow::Result<()> {
-    for (package, lock, line, target) in CLIENTS {
+/// The tree itself is not changed. A tree without one of the clients has nothing to generate for it.
+/// Returns the directories.
+pub(super) fn generate(root: &Path, scratch: &Path, fresh: &Path) -> anyhow::Result<Vec<String>> {
+    let mut directories = Vec::new();
+    for [package, lock, line, target] in CLIENTS {
         let directory = root.join(package);
         if directory.exists() {
-            let programs = tools::install(&directory.join(lock), signals)?;
-            let fresh = scratch.join(package);
+            let programs = tools::install(&directory.join(lock))?;
+            let target = format!("{package}/{target}");
             let mut command = suites::shell(line, &directory, &programs)?;
-            command.env("OUT", &fresh);
-            succeed(command, signals)?;
-            generated.add_directory(&format!("{package}/{target}"), &fresh)?;
+            command.env("OUT", fresh.join(&target));
+            succeed(command)?;
+            directories.push(target);
         }
     }
     if root.join("sdk/rust").exists() {
         // By a separate program, whose dependencies would slow down every start of xtask.
-        let generator = [
-            "run",
-            "--quiet",
-            "--package",
-            "quartet-client-generator",
-            "--",
-        ];
-        let fresh = scratch.join("sdk/rust");
-        let mut command = cargo(generator);
+        let target = "sdk/rust/src/generated";
+        let mut command = cargo(["run", "--quiet", "--package", "quartet-client-generator"]);
         command
+            .arg("--")
             .arg(documents::write_merged_3_0(root, scratch)?)
             .arg(root.join("services/links/schema.graphql"))
-            .arg(&fresh);
-        succeed(command, signals)?;
-        generated.add_directory("sdk/rust/src/generated", &fresh)?;
+            .arg(fresh.join(target));
+        succeed(command)?;
+        directories.push(target.to_owned());
     }
-    Ok(())
+    Ok(directories)
 }

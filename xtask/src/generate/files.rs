@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+//! Generated files are written beside the tree, in a directory of the same layout, and compared.
+
 use std::fs;
 use std::path::Path;
 
@@ -7,139 +8,109 @@ use anyhow::Context as _;
 /// What Python writes beside the modules that it runs.
 const COMPILED_PYTHON: &str = "__pycache__";
 
-/// Generated files by their path from the root, and directories that contain nothing else.
-#[derive(Default)]
-pub(super) struct Generated {
-    files: BTreeMap<String, Vec<u8>>,
-    directories: Vec<String>,
+/// Adds a file to the fresh ones.
+pub(super) fn add(fresh: &Path, path: &str, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let target = fresh.join(path);
+    fs::create_dir_all(target.parent().unwrap_or(fresh))?;
+    fs::write(target, content).with_context(|| format!("write {path}"))
 }
 
-impl Generated {
-    pub(super) fn add(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>) {
-        self.files.insert(path.into(), content.into());
+/// Paths whose content differs, is missing, or should not be there: `only` are directories that
+/// contain nothing but generated files.
+pub(super) fn stale(fresh: &Path, root: &Path, only: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut paths = names(fresh, "")?;
+    for directory in only {
+        paths.extend(names(root, directory)?);
     }
-
-    /// All files below `from`, as the only ones in `directory`.
-    pub(super) fn add_directory(&mut self, directory: &str, from: &Path) -> anyhow::Result<()> {
-        for name in names(from)? {
-            self.add(format!("{directory}/{name}"), fs::read(from.join(&name))?);
-        }
-        self.directories.push(directory.to_owned());
-        Ok(())
-    }
-
-    /// Paths whose content differs, is missing, or should not be there.
-    pub(super) fn stale(&self, root: &Path) -> anyhow::Result<Vec<String>> {
-        let mut stale: Vec<String> = self
-            .files
-            .iter()
-            .filter(|(path, content)| fs::read(root.join(path)).ok().as_ref() != Some(content))
-            .map(|(path, _)| path.clone())
-            .collect();
-        stale.extend(self.superfluous(root)?);
-        stale.sort();
-        Ok(stale)
-    }
-
-    /// Writes stale files, each atomically.
-    pub(super) fn write(&self, root: &Path) -> anyhow::Result<()> {
-        for path in self.stale(root)? {
-            let target = root.join(&path);
-            match self.files.get(&path) {
-                Some(content) => write_atomically(&target, content),
-                None => fs::remove_file(&target),
-            }
-            .with_context(|| format!("write {path}"))?;
-            println!("  {path}");
-        }
-        Ok(())
-    }
-
-    fn superfluous(&self, root: &Path) -> anyhow::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for directory in &self.directories {
-            for name in names(&root.join(directory))? {
-                let path = format!("{directory}/{name}");
-                if !self.files.contains_key(&path) {
-                    found.push(path);
-                }
-            }
-        }
-        Ok(found)
-    }
+    paths.sort();
+    paths.dedup();
+    paths.retain(|path| fs::read(fresh.join(path)).ok() != fs::read(root.join(path)).ok());
+    Ok(paths)
 }
 
-/// The files below a directory by their path from it; none if it does not exist.
-fn names(directory: &Path) -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
-    if directory.exists() {
-        collect_names(directory, "", &mut names)?;
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn collect_names(directory: &Path, before: &str, names: &mut Vec<String>) -> anyhow::Result<()> {
-    let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !entry.file_type()?.is_dir() {
-            names.push(format!("{before}{name}"));
-        } else if name != COMPILED_PYTHON {
-            collect_names(&entry.path(), &format!("{before}{name}/"), names)?;
-        }
+/// Puts stale files in their place, each atomically.
+pub(super) fn write(fresh: &Path, root: &Path, only: &[String]) -> anyhow::Result<()> {
+    for path in stale(fresh, root, only)? {
+        let (source, target) = (fresh.join(&path), root.join(&path));
+        let outcome = if source.exists() {
+            let partial = root.join(format!("{path}.partial"));
+            fs::create_dir_all(target.parent().unwrap_or(root))
+                .and_then(|()| fs::copy(&source, &partial))
+                .and_then(|_| fs::rename(&partial, &target))
+        } else {
+            fs::remove_file(&target)
+        };
+        outcome.with_context(|| format!("write {path}"))?;
+        println!("  {path}");
     }
     Ok(())
 }
 
-fn write_atomically(target: &Path, content: &[u8]) -> std::io::Result<()> {
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
+/// The files below a directory by their path from `base`; none if it does not exist.
+fn names(base: &Path, directory: &str) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let inner = base.join(&directory);
+        if !inner.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&inner).with_context(|| inner.display().to_string())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = format!("{directory}/{name}");
+            let path = path.trim_start_matches('/').to_owned();
+            if !entry.file_type()?.is_dir() {
+                names.push(path);
+            } else if name != COMPILED_PYTHON {
+                pending.push(path);
+            }
+        }
     }
-    let mut name = target.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = target.with_file_name(name);
-    fs::write(&partial, content)?;
-    fs::rename(&partial, target)
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::Generated;
+    use super::{add, stale, write};
 
     #[test]
     fn stale_files_are_reported_and_rewritten() {
-        let root = std::env::temp_dir().join(format!("quartet-generated-{}", std::process::id()));
-        let from = root.join("from");
-        fs::create_dir_all(from.join("inner")).unwrap();
-        fs::create_dir_all(root.join("queries/inner/__pycache__")).unwrap();
-        fs::write(from.join("a.json"), "a").unwrap();
-        fs::write(from.join("inner/b.json"), "b").unwrap();
-        fs::write(root.join("queries/inner/old.json"), "old").unwrap();
-        fs::write(root.join("queries/inner/__pycache__/b.pyc"), "b").unwrap();
-        fs::write(root.join("same.md"), "same").unwrap();
-
-        let mut generated = Generated::default();
-        generated.add_directory("queries", &from).unwrap();
-        generated.add("same.md", "same");
-        generated.add("docs/new.md", "new");
-        let stale = generated.stale(&root).unwrap();
-        generated.write(&root).unwrap();
-        let left = generated.stale(&root).unwrap();
-        let old_is_gone = !root.join("queries/inner/old.json").exists();
-        fs::remove_dir_all(&root).unwrap();
-
+        let directory = tempfile::tempdir().unwrap();
+        let (root, fresh) = (
+            directory.path().join("root"),
+            directory.path().join("fresh"),
+        );
+        for (path, content) in [
+            ("queries/inner/old.json", "old"),
+            ("queries/inner/__pycache__/b.pyc", "b"),
+            ("same.md", "same"),
+            ("other.md", "other"),
+        ] {
+            add(&root, path, content).unwrap();
+        }
+        for (path, content) in [
+            ("queries/a.json", "a"),
+            ("queries/inner/b.json", "b"),
+            ("same.md", "same"),
+            ("docs/new.md", "new"),
+        ] {
+            add(&fresh, path, content).unwrap();
+        }
+        let only = ["queries".to_owned()];
         let expected = [
             "docs/new.md",
             "queries/a.json",
             "queries/inner/b.json",
             "queries/inner/old.json",
         ];
-        assert_eq!(stale, expected);
-        assert!(left.is_empty(), "{left:?}");
-        assert!(old_is_gone);
+        assert_eq!(stale(&fresh, &root, &only).unwrap(), expected);
+        write(&fresh, &root, &only).unwrap();
+        assert!(stale(&fresh, &root, &only).unwrap().is_empty());
+        assert!(!root.join("queries/inner/old.json").exists());
+        assert_eq!(fs::read_to_string(root.join("docs/new.md")).unwrap(), "new");
+        assert!(root.join("other.md").exists());
     }
 }

@@ -6,54 +6,46 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
+use quartet_devstack::PostgresUrl;
 use quartet_devstack::roles::{self, Passwords};
-use quartet_devstack::{Options, Postgres, PostgresUrl};
 
-use super::files::Generated;
 use crate::cargo::{cargo, succeed};
-use crate::signals::Signals;
+use crate::test::throw_away_postgres;
 
 /// Crate roots: when one is newer, all macros of its crate run again.
 const CRATE_ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "tests/it/main.rs"];
 /// Another build in the same target directory may compile the touched files first.
 const ATTEMPTS: usize = 3;
 
-pub(super) fn generate(
-    root: &Path,
-    scratch: &Path,
-    generated: &mut Generated,
-    signals: &Signals,
-) -> anyhow::Result<()> {
-    let options = Options::throw_away()
-        .saying(|line| println!("{line}"))
-        .cancelled_by(signals.cancel());
-    let postgres = Postgres::find_or_start(&options)?;
+/// Returns the directories.
+pub(super) fn generate(root: &Path, fresh: &Path) -> anyhow::Result<Vec<String>> {
+    let mut directories = Vec::new();
+    let postgres = throw_away_postgres()?;
     let database = postgres.create_database("generate")?;
     let passwords = Passwords::random()?;
     roles::apply(&postgres, &database, &passwords)?;
     for service in roles::SERVICES {
-        let migrations = migrations(&root.join("db/schemas").join(service))?;
-        if migrations.is_empty() {
+        let schema = root.join("db/schemas").join(service);
+        if !schema.exists() {
             continue;
         }
         let owner = roles::owner_url(&database, service, &passwords)?;
-        for file in migrations {
-            migrate(&postgres, &owner, &file)?;
+        // psql runs the migrations, since the binary may not build before this.
+        for file in migrations(&schema)? {
+            let atomic = !fs::read_to_string(&file)?.starts_with("-- no-transaction");
+            postgres.run_file(&owner, &file, atomic, &[])?;
         }
         // As the role that serves, so that a query on what it may not use fails here too.
         let url = roles::url(&database, service, &passwords)?;
-        let fresh = scratch.join(service);
-        check_queries(root, service, &url, &fresh, signals)?;
-        generated.add_directory(&format!("services/{service}/.sqlx"), &fresh)?;
+        let target = format!("services/{service}/.sqlx");
+        check_queries(root, service, &url, &fresh.join(&target))?;
+        directories.push(target);
     }
-    Ok(())
+    Ok(directories)
 }
 
-/// The migrations in order. psql runs them, since the binary may not build before this.
+/// The migrations in order.
 fn migrations(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
     let mut files = fs::read_dir(directory)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()?;
@@ -62,18 +54,12 @@ fn migrations(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn migrate(postgres: &Postgres, url: &PostgresUrl, file: &Path) -> anyhow::Result<()> {
-    let atomic = !fs::read_to_string(file)?.starts_with("-- no-transaction");
-    Ok(postgres.run_file(url, file, atomic, &[])?)
-}
-
 /// Compiles the service with its queries checked against the database, which writes `fresh`.
 fn check_queries(
     root: &Path,
     service: &str,
     url: &PostgresUrl,
     fresh: &Path,
-    signals: &Signals,
 ) -> anyhow::Result<()> {
     fs::create_dir_all(fresh)?;
     let package = format!("quartet-{service}");
@@ -86,7 +72,7 @@ fn check_queries(
             .env("SQLX_OFFLINE", "false")
             .env("SQLX_OFFLINE_DIR", fresh)
             .env("DATABASE_URL", url.reveal());
-        succeed(command, signals)
+        succeed(command)
             .context("the queries of the service do not match its schema; see above")?;
         if fs::read_dir(fresh)?.next().is_some() {
             return Ok(());
@@ -98,10 +84,8 @@ fn check_queries(
 
 fn touch(path: &Path) -> anyhow::Result<()> {
     if path.exists() {
-        fs::File::options()
-            .append(true)
-            .open(path)
-            .and_then(|file| file.set_modified(SystemTime::now()))
+        let file = fs::File::options().append(true).open(path);
+        file.and_then(|file| file.set_modified(SystemTime::now()))
             .with_context(|| format!("touch {}", path.display()))?;
     }
     Ok(())

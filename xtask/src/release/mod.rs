@@ -6,24 +6,20 @@ mod manifest;
 mod notes;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use chrono::{NaiveDate, Utc};
 use quartet_devstack::workspace;
 use semver::Version;
 
-use crate::cargo::{cargo, succeed};
-use crate::contract::exceptions;
-use crate::service::Service;
-use crate::signals::Signals;
-use crate::{api_diff, generate, git};
+use crate::cargo::{SERVICES, cargo, succeed};
+use crate::{api_diff, contract, generate, git};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    service: Service,
+    #[arg(value_parser = SERVICES)]
+    service: String,
     /// Three numbers, such as 0.2.0
     #[arg(value_parser = plain_version)]
     version: Version,
@@ -32,15 +28,15 @@ pub(crate) struct Args {
     check: bool,
 }
 
-pub(crate) fn run(args: Args, signals: &Signals) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let release = Release::new(&workspace::root(), args.service, args.version)?;
     if args.check {
         print!("{}", release.notes()?);
     } else {
-        release.prepare(signals)?;
+        release.prepare()?;
         print!("{}", release.next_steps());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Three numbers: neither candidates nor builds are released.
@@ -53,7 +49,7 @@ fn plain_version(text: &str) -> anyhow::Result<Version> {
 
 struct Release {
     root: PathBuf,
-    service: Service,
+    service: String,
     version: Version,
     /// The version in the manifest, and the tag of the last release.
     current: Version,
@@ -61,12 +57,12 @@ struct Release {
 }
 
 impl Release {
-    fn new(root: &Path, service: Service, version: Version) -> anyhow::Result<Self> {
-        let path = root.join(service.file("Cargo.toml"));
+    fn new(root: &Path, service: String, version: Version) -> anyhow::Result<Self> {
+        let path = root.join(format!("services/{service}/Cargo.toml"));
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(Self {
             current: manifest::version(&text)?,
-            last: git::last_release(root, service)?,
+            last: git::last_release(root, &service)?,
             root: root.to_path_buf(),
             service,
             version,
@@ -74,13 +70,13 @@ impl Release {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.root.join(self.service.file(name))
+        self.root.join("services").join(&self.service).join(name)
     }
 
     /// Writes everything that contains the version.
-    fn prepare(&self, signals: &Signals) -> anyhow::Result<()> {
+    fn prepare(&self) -> anyhow::Result<()> {
         self.require_later()?;
-        self.require_version_for_breaking_changes(signals)?;
+        self.require_version_for_breaking_changes()?;
         let change_notes = self.file("CHANGELOG.md");
         let text = fs::read_to_string(&change_notes)?;
         let dated = notes::dated(&text, &self.version, today())
@@ -90,55 +86,46 @@ impl Release {
         fs::write(&manifest, manifest::with_version(&text, &self.version)?)?;
         fs::write(&change_notes, dated)?;
         // They were about the tests of the release before; this one has tests of its own.
-        match fs::remove_file(self.file(exceptions::FILE)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
+        let exceptions = self.file(contract::EXCEPTIONS);
+        if exceptions.exists() {
+            fs::remove_file(exceptions)?;
         }
-        println!(
-            "{} is now at {}; updating generated files",
-            self.service, self.version
-        );
-        let lock_file = cargo(["update", "--workspace", "--offline", "--quiet"]);
-        succeed(lock_file, signals)?;
+        let (service, version) = (&self.service, &self.version);
+        println!("{service} is now at {version}; updating generated files");
+        succeed(cargo(["update", "--workspace", "--offline", "--quiet"]))?;
         // The documents contain the version.
-        let outcome = generate::write(false, signals)?;
-        ensure!(
-            outcome == ExitCode::SUCCESS,
-            "the generated files could not be written"
-        );
-        Ok(())
+        generate::write(false)
     }
 
     /// A release comes after the last one; the first one may have the current version.
     fn require_later(&self) -> anyhow::Result<()> {
-        let Self {
-            service,
-            version,
-            current,
-            ..
-        } = self;
-        let first = self.last.is_none() && version == current;
+        let (version, current) = (&self.version, &self.current);
+        let is_first = self.last.is_none() && version == current;
         ensure!(
-            first || version > current,
-            "{service} is at {current} already; {version} is not later"
+            is_first || version > current,
+            "{} is at {current} already; {version} is not later",
+            self.service
         );
         Ok(())
     }
 
-    fn require_version_for_breaking_changes(&self, signals: &Signals) -> anyhow::Result<()> {
-        let service = self.service;
+    fn require_version_for_breaking_changes(&self) -> anyhow::Result<()> {
+        let service = &self.service;
         let Some(last) = &self.last else {
             println!("{service} was not released before, so nothing can break");
             return Ok(());
         };
+        if may_break(&self.current, &self.version) {
+            return Ok(());
+        }
         let kind = if self.current.major == 0 {
             "minor"
         } else {
             "major"
         };
+        let changes = api_diff::changes(&self.root, service, last)?;
         ensure!(
-            may_break(&self.current, &self.version)
-                || !api_diff::compare(&self.root, service, last, signals)?.is_breaking(),
+            !changes.iter().any(|change| change.breaking),
             "clients of {last} would break (see `cargo xtask api-diff {service}`), which needs a \
              new {kind} version"
         );
@@ -146,9 +133,7 @@ impl Release {
     }
 
     fn next_steps(&self) -> String {
-        let Self {
-            service, version, ..
-        } = self;
+        let (service, version) = (&self.service, &self.version);
         let tag = format!("{service}-v{version}");
         format!(
             "\nReview the changes, then:\n\
@@ -164,12 +149,7 @@ impl Release {
 
     /// The change notes of the version, if the whole tree is at it.
     fn notes(&self) -> anyhow::Result<String> {
-        let Self {
-            service,
-            version,
-            current,
-            ..
-        } = self;
+        let (service, version, current) = (&self.service, &self.version, &self.current);
         ensure!(
             version == current,
             "services/{service}/Cargo.toml says {current}, not {version}"

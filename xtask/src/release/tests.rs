@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use semver::Version;
 
 use super::{Release, manifest, may_break, notes, plain_version};
-use crate::service::Service;
 
 const MANIFEST: &str = "\
 [package]
@@ -82,7 +81,7 @@ fn only_plain_versions_are_released() {
 fn a_release_is_later_than_the_last_one() {
     let release = |version: &str, last: Option<&str>| Release {
         root: PathBuf::new(),
-        service: Service::Core,
+        service: "core".to_owned(),
         version: version.parse().unwrap(),
         current: Version::new(0, 1, 0),
         last: last.map(str::to_owned),

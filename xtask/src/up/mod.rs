@@ -1,21 +1,22 @@
 //! `cargo xtask up`: the whole stack, from one command, until Ctrl-C.
 
-mod lock;
-pub(crate) mod prepare;
+pub(crate) mod lock;
 mod running;
-mod welcome;
 
+use std::env;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use quartet_devstack::stack::Ports;
-use quartet_devstack::{Options, Postgres, PostgresUrl, port, workspace};
+use anyhow::{Context as _, ensure};
+use quartet_devstack::roles::Passwords;
+use quartet_devstack::stack::{Ports, Stack};
+use quartet_devstack::{Options, Postgres, port, workspace};
 
 use crate::cargo::build_services;
-use crate::signals::Signals;
-pub(crate) use lock::Lock;
+use crate::signals;
+use crate::tools::target_directory;
 pub(crate) use running::RunningStack;
 
 /// Where the development Postgres listens.
@@ -24,6 +25,8 @@ pub(crate) const POSTGRES_PORT: u16 = 5433;
 const MAX_OFFSET: i64 = 50_000;
 /// Seven ports, for the tests of this command; the usual ones are part of the contract.
 const PORTS_VARIABLE: &str = "XTASK_UP_PORTS";
+/// The account is that of the tour in the README, which may be next.
+const WELCOME: &str = include_str!("welcome.txt");
 
 #[derive(clap::Args)]
 #[command(after_help = "DATABASE_URL, if set, names the Postgres to use.")]
@@ -40,44 +43,43 @@ pub(crate) struct Args {
     port_offset: u16,
 }
 
-pub(crate) fn run(args: &Args, signals: &Signals) -> anyhow::Result<ExitCode> {
-    let release = args.release;
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = data_root();
-    let lock = Lock::take(&root, signals)?;
-    let named = named_server()?;
+    let lock = lock::take(&root)?;
     let (ports, postgres_port) = ports(args.port_offset)?;
-    require_ports(&ports, named.is_none().then_some(postgres_port))?;
+    let mut options = kept_postgres(&root, postgres_port, &lock);
+    if let Some(url) = env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        options.named = Some(url.parse().context("DATABASE_URL")?);
+    }
+    require_ports(&ports, options.named.is_none().then_some(postgres_port))?;
     println!(
         "Building the services{}",
-        if release { " (release)" } else { "" }
+        if args.release { " (release)" } else { "" }
     );
-    build_services(if release { "release" } else { "dev" }, signals)?;
+    build_services(if args.release { "release" } else { "dev" })?;
     let begin = Instant::now();
-    let options = Options::kept(&root, postgres_port)
-        .named(named)
-        .saying(|line| println!("{line}"))
-        .cancelled_by(signals.cancel())
-        .holding(lock.file());
     if args.fresh {
-        prepare::wipe(&root, &options)?;
+        wipe(&root, &options)?;
     }
-    match start(&root, &options, ports, release, &lock, signals) {
-        Ok(mut running) => {
-            welcome::print(running.stack(), begin.elapsed());
-            let outcome = running.watch(signals);
-            println!("Stopping (Ctrl-C again to stop immediately)");
-            signals.cancel().clear();
-            running.stop(signals.cancel());
-            outcome?;
-            println!("Stopped; the data is kept in {}", root.display());
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(_) if signals.received() => {
+    let started = Postgres::find_or_start(&options).and_then(|postgres| {
+        let stack = stack(&root, &postgres, ports, args.release)?;
+        RunningStack::start(stack, postgres, lock)
+    });
+    let mut running = match started {
+        Err(_) if signals::received() => {
             println!("Interrupted; everything is stopped");
-            Ok(ExitCode::SUCCESS)
+            return Ok(());
         }
-        Err(error) => Err(error),
-    }
+        started => started?,
+    };
+    print!("\n{}", welcome(&running.stack, begin.elapsed()));
+    let outcome = running.watch();
+    println!("Stopping (Ctrl-C again to stop immediately)");
+    signals::cancel().clear();
+    running.stop(signals::cancel());
+    outcome?;
+    println!("Stopped; the data is kept in {}", root.display());
+    Ok(())
 }
 
 /// The directory of data, secrets and logs.
@@ -85,69 +87,95 @@ pub(crate) fn data_root() -> PathBuf {
     workspace::root().join(".quartet")
 }
 
-/// The server that `DATABASE_URL` names.
-pub(crate) fn named_server() -> anyhow::Result<Option<PostgresUrl>> {
-    match std::env::var("DATABASE_URL") {
-        Ok(text) if !text.is_empty() => Ok(Some(text.parse().context("DATABASE_URL")?)),
-        _ => Ok(None),
+pub(crate) fn kept_postgres(root: &Path, port: u16, lock: &Arc<File>) -> Options {
+    Options {
+        say: |line| println!("{line}"),
+        cancel: signals::cancel().clone(),
+        held: Some(Arc::clone(lock)),
+        ..Options::kept(root, port)
     }
 }
 
 /// Before anything is built or started: a taken port is the most common failure.
 fn require_ports(ports: &Ports, postgres: Option<u16>) -> anyhow::Result<()> {
-    let mut needed = ports.wanted().to_vec();
-    needed.extend(postgres.map(|port| (port, "Postgres")));
-    let taken: Vec<String> = needed
+    let postgres = postgres.map(|port| (port, "Postgres"));
+    let taken: Vec<String> = ports
+        .wanted()
         .into_iter()
+        .chain(postgres)
         .filter_map(|(port, part)| port::require_free(port, part).err())
         .map(|error| error.to_string())
         .collect();
     let other = "hint: `cargo xtask up --port-offset 100` adds 100 to every port";
-    anyhow::ensure!(taken.is_empty(), "{}\n{other}", taken.join("\nerror: "));
+    ensure!(taken.is_empty(), "{}\n{other}", taken.join("\nerror: "));
     Ok(())
 }
 
 fn ports(offset: u16) -> anyhow::Result<(Ports, u16)> {
-    let (ports, postgres) = usual_ports()?;
+    let (ports, postgres) = match env::var(PORTS_VARIABLE) {
+        Err(_) => (Ports::CONTRACT, POSTGRES_PORT),
+        Ok(text) => {
+            let numbers = text
+                .split(',')
+                .map(str::parse::<u16>)
+                .collect::<Result<Vec<_>, _>>();
+            let numbers = numbers.context(PORTS_VARIABLE)?;
+            let (usual, postgres) = numbers.split_first_chunk().context(PORTS_VARIABLE)?;
+            (
+                Ports::new(*usual),
+                *postgres.first().context(PORTS_VARIABLE)?,
+            )
+        }
+    };
     Ok((ports.moved_by(offset), postgres.saturating_add(offset)))
 }
 
-fn usual_ports() -> anyhow::Result<(Ports, u16)> {
-    let Ok(text) = std::env::var(PORTS_VARIABLE) else {
-        return Ok((Ports::CONTRACT, POSTGRES_PORT));
-    };
-    let numbers: Vec<u16> = text
-        .split(',')
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .context(PORTS_VARIABLE)?;
-    let [gateway, admin, core, media, links, store, postgres] = numbers[..] else {
-        anyhow::bail!("{PORTS_VARIABLE} needs seven ports");
-    };
-    let ports = Ports {
-        gateway,
-        admin,
-        core,
-        media,
-        links,
-        store,
-    };
-    Ok((ports, postgres))
+/// Removes all development data, and prints what.
+fn wipe(root: &Path, options: &Options) -> anyhow::Result<()> {
+    for directory in options.data_directories() {
+        println!("Removing {}", directory.display());
+    }
+    options.wipe()?;
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            println!("Removing {}", path.display());
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    if options.named.is_some() {
+        println!("The database of DATABASE_URL is kept");
+    }
+    Ok(())
 }
 
-/// Starts one process after the other; all of them stop when one fails.
-fn start(
+/// Ports, secrets and paths of all processes.
+pub(crate) fn stack(
     root: &Path,
-    options: &Options,
+    postgres: &Postgres,
     ports: Ports,
     release: bool,
-    lock: &Lock,
-    signals: &Signals,
-) -> anyhow::Result<RunningStack> {
-    let postgres = Postgres::find_or_start(options)?;
-    let stack = prepare::stack(root, &postgres, ports, release)?;
-    prepare::roles(&stack, &postgres)?;
-    let mut running = RunningStack::new(stack, postgres, lock);
-    running.start_all(signals)?;
-    Ok(running)
+) -> anyhow::Result<Stack> {
+    // A server that the caller named has a database already.
+    let database = if postgres.is_ours() {
+        postgres.ensure_database("quartet")?
+    } else {
+        postgres.admin_url().clone()
+    };
+    Ok(Stack {
+        programs: target_directory()?.join(if release { "release" } else { "debug" }),
+        root: root.to_path_buf(),
+        ports,
+        database,
+        passwords: Passwords::load_or_create(&root.join("secrets"))?,
+        settings: Vec::new(),
+    })
+}
+
+/// The URL and three things to try.
+fn welcome(stack: &Stack, took: Duration) -> String {
+    WELCOME
+        .replace("{took}", &format!("{:.1}", took.as_secs_f32()))
+        .replace("{url}", &stack.public_url())
+        .replace("{logs}", &stack.root.join("logs").display().to_string())
 }

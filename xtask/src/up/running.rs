@@ -1,15 +1,16 @@
 //! The started processes: watched together, stopped together.
 
-use std::fs;
+use std::fs::{self, File};
 use std::sync::Arc;
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::Duration;
 
+use anyhow::anyhow;
+use quartet_devstack::roles::{self, SERVICES};
 use quartet_devstack::stack::Stack;
-use quartet_devstack::{Cancel, Postgres, Service, ServiceSpec, roles};
+use quartet_devstack::{Cancel, Postgres, Service, ServiceSpec};
 
-use super::lock::Lock;
-use crate::signals::Signals;
+use crate::signals;
 
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longer than the 25 s that services take to drain.
@@ -18,60 +19,56 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// The processes in the order in which they were started.
 pub(crate) struct RunningStack {
-    stack: Stack,
+    pub(crate) stack: Stack,
     services: Vec<Service>,
     postgres: Postgres,
-    lock: Arc<fs::File>,
+    lock: Arc<File>,
 }
 
 impl RunningStack {
-    pub(crate) fn new(stack: Stack, postgres: Postgres, lock: &Lock) -> Self {
-        Self {
+    /// Roles and schemas first, then the object store; then the services and the gateway together,
+    /// which find each other. All of them stop when one fails.
+    pub(crate) fn start(stack: Stack, postgres: Postgres, lock: Arc<File>) -> anyhow::Result<Self> {
+        prepare(&stack, &postgres)?;
+        let mut this = Self {
             stack,
             services: Vec::new(),
             postgres,
-            lock: lock.file(),
+            lock,
+        };
+        this.launch(this.stack.store()?)?;
+        this.wait_ready(0)?;
+        for service in SERVICES {
+            this.launch(this.stack.service(service)?)?;
         }
+        this.launch(this.stack.gateway())?;
+        this.wait_ready(1)?;
+        Ok(this)
     }
 
-    pub(crate) fn stack(&self) -> &Stack {
-        &self.stack
-    }
-
-    /// The object store first; then the services and the gateway together, which find each other.
-    pub(crate) fn start_all(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        self.start(&self.stack.store())?;
-        self.wait_ready(0, signals)?;
-        let waiting_from = self.services.len();
-        for service in roles::SERVICES {
-            self.start(&self.stack.service(service)?)?;
-        }
-        self.start(&self.stack.gateway())?;
-        self.wait_ready(waiting_from, signals)
-    }
-
-    fn start(&mut self, spec: &ServiceSpec) -> anyhow::Result<()> {
+    fn launch(&mut self, mut spec: ServiceSpec) -> anyhow::Result<()> {
         println!("Starting {}", spec.name);
         // A log covers one run; that of the run before is kept.
         let _ = fs::rename(&spec.log, spec.log.with_extension("log.1"));
-        self.services.push(spec.start_holding(Some(&self.lock))?);
+        spec.held = Some(Arc::clone(&self.lock));
+        self.services.push(spec.start()?);
         Ok(())
     }
 
-    fn wait_ready(&mut self, from: usize, signals: &Signals) -> anyhow::Result<()> {
+    fn wait_ready(&mut self, from: usize) -> anyhow::Result<()> {
         for index in from..self.services.len() {
-            if let Err(error) = self.services[index].wait_ready(READY_TIMEOUT, signals.cancel()) {
+            if let Err(error) = self.services[index].wait_ready(READY_TIMEOUT, signals::cancel()) {
                 // The cause may be another process that has crashed in the meantime.
                 self.first_failure()?;
-                return Err(error.into());
+                return Err(error);
             }
         }
         Ok(())
     }
 
     /// Returns on a signal; fails when a process ends by itself.
-    pub(crate) fn watch(&mut self, signals: &Signals) -> anyhow::Result<()> {
-        while !signals.received() {
+    pub(crate) fn watch(&mut self) -> anyhow::Result<()> {
+        while !signals::received() {
             self.first_failure()?;
             sleep(POLL);
         }
@@ -80,11 +77,11 @@ impl RunningStack {
 
     fn first_failure(&mut self) -> anyhow::Result<()> {
         if let Some(error) = self.postgres.failure()? {
-            return Err(error.into());
+            return Err(error);
         }
         for service in &mut self.services {
             if let Some(status) = service.exited()? {
-                return Err(service.exit_error(status).into());
+                return Err(service.exit_error(status));
             }
         }
         Ok(())
@@ -101,11 +98,11 @@ impl RunningStack {
             match service.stop_unless(STOP_GRACE, hurry) {
                 Ok(status) if status.success() => {}
                 Ok(status) => println!("{} ended with {status}", service.name()),
-                Err(error) => println!("{}: {error}", service.name()),
+                Err(error) => println!("{}: {error:#}", service.name()),
             }
         }
         if let Err(error) = self.postgres.stop() {
-            println!("Postgres: {error}");
+            println!("Postgres: {error:#}");
         }
     }
 }
@@ -114,4 +111,20 @@ impl Drop for RunningStack {
     fn drop(&mut self) {
         self.stop(&Cancel::default());
     }
+}
+
+/// Creates the roles and migrates every schema, each as its owner.
+fn prepare(stack: &Stack, postgres: &Postgres) -> anyhow::Result<()> {
+    println!("Roles and schemas: {}", SERVICES.join(", "));
+    roles::apply(postgres, &stack.database, &stack.passwords)?;
+    // Concurrently: each has its own schema.
+    scope(|scope| {
+        let migrate = |service| scope.spawn(move || stack.migration(service)?.run());
+        for migration in SERVICES.map(migrate) {
+            migration
+                .join()
+                .map_err(|_| anyhow!("a migration panicked"))??;
+        }
+        Ok(())
+    })
 }

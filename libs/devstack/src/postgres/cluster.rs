@@ -1,123 +1,144 @@
 //! A database cluster: its files, their initialization, the start of its server.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::pid_file;
-use super::programs::Programs;
+use super::programs::{self, Programs};
 use super::url::PostgresUrl;
+use super::{Options, Say, pid_file, place};
 use crate::cancel::Cancel;
-use crate::command::{remove_settings, stdout_of};
-use crate::error::{Doing as _, Error, Result};
-use crate::lifeline::{Lifeline, Shutdown};
-use crate::process::{POLL, Process, Spawn};
-use crate::progress::Say;
+use crate::service::{POLL, Service, ServiceSpec, Shutdown};
 use crate::user::User;
 use crate::{port, secret};
 
 const SUPERUSER: &str = "postgres";
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Fast, then immediate shutdown. Only the postmaster is signaled: it stops its own children.
-const SHUTDOWN: Shutdown = Shutdown {
+pub(super) const SHUTDOWN: Shutdown = Shutdown {
     first: Signal::INT,
     last: Signal::QUIT,
     grace: Duration::from_secs(20),
     group: false,
 };
-const INITDB_SHUTDOWN: Shutdown = Shutdown {
-    first: Signal::KILL,
-    last: Signal::KILL,
-    grace: Duration::from_secs(1),
-    group: true,
-};
+/// Of a throw-away cluster, whose data need not survive.
+const UNSAFE: [&str; 4] = [
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_connections=300",
+];
 
 /// A cluster that can be started and stopped many times.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) programs: Programs,
-    pub(crate) user: Option<User>,
-    pub(crate) data: PathBuf,
     pub(crate) log: PathBuf,
-    pub(crate) port: u16,
-    pub(crate) password: String,
-    pub(crate) max_connections: u32,
+    user: Option<User>,
+    data: PathBuf,
+    port: u16,
+    password: String,
     /// Set for a throw-away cluster: contains all of its files.
-    pub(crate) scratch: Option<TempDir>,
-    pub(crate) held: Option<Arc<File>>,
+    scratch: Option<TempDir>,
+    held: Option<Arc<File>>,
 }
 
 impl Cluster {
-    pub(crate) fn admin_url(&self) -> PostgresUrl {
-        PostgresUrl::local(SUPERUSER, &self.password, self.port, "postgres")
+    pub(crate) fn new(
+        options: &Options,
+        programs: &[Programs],
+        user: Option<User>,
+    ) -> Result<Self> {
+        let held = options.held.clone();
+        let Some((root, port)) = &options.kept else {
+            let programs = programs.first().context("no programs")?.clone();
+            return Self::throw_away(programs, user, secret::random_hex()?, held);
+        };
+        let data = place::kept(root, user.as_ref(), options.say)?.join("data");
+        Ok(Self {
+            programs: programs::for_data(programs, &data)?,
+            log: root.join("logs/postgres.log"),
+            user,
+            data,
+            port: *port,
+            password: secret::load_or_create(&root.join("secrets"), SUPERUSER)?,
+            scratch: None,
+            held,
+        })
     }
 
-    /// A standby of this running server: a copy of its files that follows it.
-    pub(crate) fn standby(&self, scratch: TempDir) -> Result<Self> {
-        let data = scratch.path().join("data");
-        let mut private = fs::DirBuilder::new();
-        private
-            .mode(0o700)
-            .create(&data)
-            .doing(|| format!("create {}", data.display()))?;
-        if let Some(user) = &self.user {
-            user.own(&data)?;
-        }
-        let mut command = self.command("pg_basebackup");
-        command
-            .env("PGPASSWORD", &self.password)
-            .args(["--host=127.0.0.1", "--username", SUPERUSER, "--no-password"])
-            .arg(format!("--port={}", self.port))
-            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
-            .arg("--pgdata")
-            .arg(&data);
-        let output = command.output();
-        stdout_of(
-            "pg_basebackup",
-            output.doing(|| "start pg_basebackup".to_owned())?,
-        )?;
+    fn throw_away(
+        programs: Programs,
+        user: Option<User>,
+        password: String,
+        held: Option<Arc<File>>,
+    ) -> Result<Self> {
+        let scratch = place::throw_away(user.as_ref())?;
         Ok(Self {
-            programs: self.programs.clone(),
-            user: self.user.clone(),
+            programs,
             log: scratch.path().join("postgres.log"),
-            data,
+            user,
+            data: scratch.path().join("data"),
             port: port::free()?,
-            password: self.password.clone(),
-            max_connections: self.max_connections,
+            password,
             scratch: Some(scratch),
-            held: self.held.clone(),
+            held,
         })
+    }
+
+    pub(crate) fn admin_url(&self) -> Result<PostgresUrl> {
+        let url: PostgresUrl = format!("postgres://127.0.0.1:{}", self.port).parse()?;
+        Ok(url.with_user(SUPERUSER, &self.password))
+    }
+
+    /// A throw-away standby of this running server: a copy of its files that follows it.
+    pub(crate) fn standby(&self) -> Result<Self> {
+        let (user, password) = (self.user.clone(), self.password.clone());
+        let standby = Self::throw_away(self.programs.clone(), user, password, self.held.clone())?;
+        standby.create(&standby.data)?;
+        let mut copy = standby
+            .spec("pg_basebackup")
+            .env("PGPASSWORD", &self.password);
+        copy.args.extend([
+            "--host=127.0.0.1".into(),
+            format!("--port={}", self.port).into(),
+            format!("--username={SUPERUSER}").into(),
+            "--no-password".into(),
+            "--write-recovery-conf".into(),
+            "--checkpoint=fast".into(),
+            "--no-sync".into(),
+            "--pgdata".into(),
+            standby.data.clone().into(),
+        ]);
+        copy.run()?;
+        Ok(standby)
     }
 
     /// Initializes the data if there is none, starts the server and waits until
     /// it accepts connections.
-    pub(crate) fn start(&self, say: Say, cancel: &Cancel) -> Result<Process> {
-        let major = self.programs.major;
+    pub(crate) fn start(&self, say: Say, cancel: &Cancel) -> Result<Service> {
+        let (major, data, port) = (self.programs.major, self.data.display(), self.port);
         if !self.data.join("PG_VERSION").exists() {
-            say(&format!(
-                "Postgres {major}: creating a database in {}",
-                self.data.display()
-            ));
+            say(&format!("Postgres {major}: creating a database in {data}"));
             self.initialize()?;
         }
         pid_file::stop_leftover(&self.data, say)?;
-        port::require_free(self.port, "Postgres")?;
-        say(&format!("Postgres {major}: starting on port {}", self.port));
+        port::require_free(port, "Postgres")?;
+        say(&format!("Postgres {major}: starting on port {port}"));
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.start_once(deadline, cancel) {
                 // Backends of a killed server hold its memory a moment longer.
-                Err(Error::Exited { lines, .. })
-                    if lines.contains("shared memory block") && Instant::now() < deadline =>
+                Err(error)
+                    if error.to_string().contains("shared memory block")
+                        && Instant::now() < deadline =>
                 {
                     sleep(POLL);
                 }
@@ -126,114 +147,90 @@ impl Cluster {
         }
     }
 
-    fn start_once(&self, deadline: Instant, cancel: &Cancel) -> Result<Process> {
-        let spawn = Spawn {
-            name: "Postgres",
-            log: &self.log,
-            shutdown: SHUTDOWN,
-            scratch: self.scratch.as_ref().map(TempDir::path),
-            held: self.held.as_deref(),
-        };
-        let mut server = spawn.spawn(self.server_command())?;
+    fn start_once(&self, deadline: Instant, cancel: &Cancel) -> Result<Service> {
+        let mut server = self.server().start()?;
         let pid = server.pid();
         let timeout = deadline.saturating_duration_since(Instant::now());
-        server.wait_ready(timeout, cancel, || {
-            pid_file::is_ready(&self.data, pid)
+        server.wait_until(timeout, cancel, || {
+            let is_ready = pid_file::is_ready(&self.data, pid);
+            is_ready
                 .then_some(())
                 .ok_or_else(|| "it accepts no connections".to_owned())
         })?;
         Ok(server)
     }
 
-    fn server_command(&self) -> Command {
-        let mut command = self.command("postgres");
-        command.arg("-D").arg(&self.data);
-        let mut set = |name: &str, value: &str| {
-            command.arg("-c").arg(format!("{name}={value}"));
-        };
-        set("port", &self.port.to_string());
-        set("listen_addresses", "127.0.0.1");
-        // Loopback is enough, and socket paths have a limit of about 100 bytes.
-        set("unix_socket_directories", "");
-        set("max_connections", &self.max_connections.to_string());
-        set("timezone", "UTC");
-        set("log_timezone", "UTC");
+    fn server(&self) -> ServiceSpec {
+        let mut settings = vec![
+            format!("port={}", self.port),
+            "listen_addresses=127.0.0.1".to_owned(),
+            // Loopback is enough, and socket paths have a limit of about 100 bytes.
+            "unix_socket_directories=".to_owned(),
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+        ];
         if self.scratch.is_some() {
-            set("fsync", "off");
-            set("synchronous_commit", "off");
-            set("full_page_writes", "off");
+            settings.extend(UNSAFE.map(str::to_owned));
         }
-        command
+        let spec = ServiceSpec {
+            name: "Postgres".to_owned(),
+            shutdown: SHUTDOWN,
+            ..self.spec("postgres").arg("-D").arg(&self.data)
+        };
+        let settings = settings.into_iter();
+        settings.fold(spec, |spec, setting| spec.arg("-c").arg(setting))
     }
 
     /// Fills a directory beside the final one and renames it, so that a cluster
     /// exists completely or not at all.
     fn initialize(&self) -> Result<()> {
-        let parent = self.data.parent().unwrap_or(Path::new("/"));
-        let fresh = parent.join("data.new");
-        remove_if_exists(&fresh)?;
-        remove_if_exists(&self.data)?;
-        fs::create_dir(&fresh).doing(|| format!("create {}", fresh.display()))?;
-        let password_file = parent.join("first-password");
+        let fresh = self.data.with_file_name("data.new");
+        for leftover in [&fresh, &self.data] {
+            if leftover.exists() {
+                fs::remove_dir_all(leftover)
+                    .with_context(|| format!("remove {}", leftover.display()))?;
+            }
+        }
+        self.create(&fresh)?;
+        let password_file = self.data.with_file_name("first-password");
         secret::write(&password_file, &self.password)?;
         if let Some(user) = &self.user {
-            user.own(&fresh)?;
             user.own(&password_file)?;
         }
-        let outcome = self.run_initdb(&fresh, &password_file);
+        let spec = self.spec("initdb").arg("-D").arg(&fresh);
+        let mut spec = spec.arg("--pwfile").arg(&password_file);
+        // A password sent in clear over loopback is enough for tests: with hundreds of short
+        // connections the clients' share of SCRAM would cost more than the tests.
+        let safety: &[&str] = if self.scratch.is_some() {
+            &["--auth=password", "--no-sync"]
+        } else {
+            &["--auth=scram-sha-256"]
+        };
+        let words = ["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"];
+        spec.args.extend(words.iter().chain(safety).map(Into::into));
+        let outcome = spec.run();
         let _ = fs::remove_file(&password_file);
         outcome?;
-        fs::rename(&fresh, &self.data).doing(|| format!("rename {}", fresh.display()))
+        fs::rename(&fresh, &self.data).with_context(|| format!("rename {}", fresh.display()))
     }
 
-    fn run_initdb(&self, data: &Path, password_file: &Path) -> Result<()> {
-        let mut command = self.command("initdb");
-        command
-            .arg("-D")
-            .arg(data)
-            .arg(format!("--pwfile={}", password_file.display()))
-            .args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"]);
-        if self.scratch.is_some() {
-            // Sent in clear over loopback: with hundreds of short connections
-            // the clients' share of SCRAM would cost more than the tests.
-            command.args(["--auth=password", "--no-sync"]);
-        } else {
-            command.arg("--auth=scram-sha-256");
-        }
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .doing(|| "start initdb".to_owned())?;
-        let scratch = self.scratch.as_ref().map(TempDir::path);
-        let lifeline =
-            Lifeline::attach(child.id(), INITDB_SHUTDOWN, scratch, self.held.as_deref())?;
-        let output = child.wait_with_output();
-        lifeline.release();
-        stdout_of("initdb", output.doing(|| "wait for initdb".to_owned())?).map(drop)
+    /// A private directory of the server's user.
+    fn create(&self, directory: &Path) -> Result<()> {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("create {}", directory.display()))?;
+        self.user.iter().try_for_each(|user| user.own(directory))
     }
 
-    /// One of the server's programs, without the caller's settings, as the right user.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.program(program));
-        remove_settings(&mut command, &["PG"]);
-        command
-            .env("LC_ALL", "C")
-            .current_dir("/")
-            .stdin(Stdio::null());
-        if let Some(user) = &self.user {
-            user.apply(&mut command);
+    /// One of the server's programs, as the right user.
+    fn spec(&self, program: &str) -> ServiceSpec {
+        let path = self.programs.bin.join(program);
+        ServiceSpec {
+            user: self.user.clone(),
+            scratch: self.scratch.as_ref().map(|it| it.path().to_path_buf()),
+            held: self.held.clone(),
+            ..ServiceSpec::new(program, path, &self.log).env("LC_ALL", "C")
         }
-        command
-    }
-}
-
-fn remove_if_exists(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).doing(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
     }
 }

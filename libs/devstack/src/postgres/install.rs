@@ -1,151 +1,131 @@
-//! Installs Postgres when it is not on the machine, without user interaction.
+//! Gets Postgres when it is not on the machine, without user interaction: by the package manager
+//! where that needs no password; otherwise by the helper program `quartet-devpostgres`, which is
+//! built only when it is needed, since its dependencies are many.
 
-use std::path::Path;
+use std::env;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::download;
-use super::programs::{self, OLDEST_MAJOR, Programs, on_path};
-use crate::error::{Error, Result};
-use crate::progress::Say;
+use anyhow::{Context as _, Result, bail};
+
+use super::Say;
+use super::programs::{self, OLDEST_MAJOR, Programs};
 use crate::user::User;
+use crate::workspace;
 
-const BREW_FORMULA: &str = "postgresql@17";
+const BY_PACKAGE_MANAGER: &str = include_str!("install.sh");
+const HELPER: &str = "quartet-devpostgres";
+/// What an error shows of the output of a program.
+const LAST_LINES: usize = 5;
 
-/// Debian's package starts a server when it is installed, unless a file forbids
-/// it. The file is removed afterwards, to leave the machine's defaults alone.
-const APT_SCRIPT: &str = r"
-set -e
-export DEBIAN_FRONTEND=noninteractive
-apt-get install -y --no-install-recommends postgresql-common
-conf=/etc/postgresql-common/createcluster.d/quartet.conf
-mkdir -p ${conf%/*}
-trap 'rm -f $conf; rmdir ${conf%/*} 2>/dev/null || true' EXIT
-echo 'create_main_cluster = false' > $conf
-apt-get install -y --no-install-recommends postgresql
-";
+type Attempt = fn(Say) -> Result<()>;
 
-/// Installs by the package manager where that needs no password; otherwise downloads.
 pub(crate) fn install(say: Say, user: Option<&User>) -> Result<Programs> {
     let mut tried = Vec::new();
-    let attempts: [(&str, Attempt); 3] = [
-        ("apt-get", by_apt),
-        ("brew", by_brew),
-        ("download", download::download),
-    ];
-    for (name, attempt) in attempts {
-        match attempt(say) {
+    for attempt in [by_package_manager as Attempt, download] {
+        let reason = match attempt(say) {
             Ok(()) => match programs::find_all(user).into_iter().next() {
                 Some(found) => return Ok(found),
-                None => tried.push(format!(
-                    "  {name}: succeeded, but installed no usable server"
-                )),
+                None => "what was installed is no usable server".to_owned(),
             },
-            Err(reason) => tried.push(format!("  {name}: {reason}")),
-        }
+            Err(error) => format!("{error:#}"),
+        };
+        tried.push(format!("  {reason}\n"));
     }
-    Err(Error::NoPostgres {
-        tried: tried.join("\n"),
-    })
-}
-
-type Attempt = fn(Say) -> std::result::Result<(), String>;
-
-fn by_apt(say: Say) -> std::result::Result<(), String> {
-    require_program("apt-get")?;
-    let shell = root_shell().ok_or("needs root or sudo without a password")?;
-    if apt_candidate().is_none() {
-        say("Postgres: not found; updating the package lists (apt-get update)");
-        run(&shell, "apt-get update")?;
-    }
-    match apt_candidate() {
-        Some(major) if major >= OLDEST_MAJOR => {}
-        Some(major) => return Err(format!("offers version {major}, too old")),
-        None => return Err("offers no package postgresql".to_owned()),
-    }
-    say("Postgres: not found; installing the package postgresql (apt-get install)");
-    run(&shell, APT_SCRIPT).or_else(|_| {
-        // The package lists may be older than the mirror.
-        run(&shell, "apt-get update")?;
-        run(&shell, APT_SCRIPT)
-    })
-}
-
-fn by_brew(say: Say) -> std::result::Result<(), String> {
-    require_program("brew")?;
-    say(&format!("Postgres: not found; brew install {BREW_FORMULA}"));
-    run(
-        &["/bin/sh".to_owned(), "-c".to_owned()],
-        &format!("HOMEBREW_NO_AUTO_UPDATE=1 brew install {BREW_FORMULA}"),
+    let tried = tried.concat();
+    bail!(
+        "no Postgres {OLDEST_MAJOR} or later was found, and none could be installed.\n{tried}\
+         Install one (Debian, Ubuntu: `apt-get install postgresql`; macOS: `brew install postgresql@17`) \
+         or set DATABASE_URL to a server on which you are an administrator."
     )
 }
 
-fn require_program(name: &str) -> std::result::Result<(), String> {
-    let found = on_path()
-        .iter()
-        .any(|directory| directory.join(name).is_file());
-    found.then_some(()).ok_or_else(|| "not found".to_owned())
+fn by_package_manager(say: Say) -> Result<()> {
+    say("Postgres: not found; installing it by the package manager");
+    let mut script = Command::new("sh");
+    script.args(["-c", BY_PACKAGE_MANAGER, "install.sh"]);
+    run("the package manager", script.arg(OLDEST_MAJOR.to_string()))
 }
 
-/// The command that runs a script as root, if that is possible without a password.
-fn root_shell() -> Option<Vec<String>> {
-    let shell = ["/bin/sh", "-c"].map(str::to_owned);
+/// Where downloaded versions are kept, for all source trees of this user.
+pub(crate) fn downloads() -> PathBuf {
     if rustix::process::geteuid().is_root() {
-        return Some(shell.to_vec());
+        // The server runs under another user, which cannot enter /root.
+        return PathBuf::from("/var/cache/quartet/postgres");
     }
-    let without_password = Command::new("sudo")
-        .args(["-n", "true"])
-        .stdin(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.status.success());
-    without_password.then(|| [&["sudo".to_owned(), "-n".to_owned()], &shell[..]].concat())
+    env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(env::temp_dir)
+        .join("quartet/postgres")
 }
 
-/// The major version that apt would install.
-fn apt_candidate() -> Option<u32> {
-    let output = Command::new("apt-cache")
-        .args(["policy", "postgresql"])
-        .env("LC_ALL", "C")
-        .output()
-        .ok()?;
-    candidate_in(&String::from_utf8_lossy(&output.stdout))
+fn download(say: Say) -> Result<()> {
+    say("Postgres: not found; building its download helper (a few minutes, once)");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", HELPER]);
+    run(
+        "the build of the download helper",
+        cargo.current_dir(workspace::root()),
+    )?;
+    let directory = downloads();
+    say(&format!("Postgres: downloading to {}", directory.display()));
+    let mut helper = Command::new(workspace::binary(HELPER)?);
+    run("the download", helper.arg(directory))
 }
 
-fn candidate_in(policy: &str) -> Option<u32> {
-    let version = policy
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate:"))?
-        .trim();
-    version.split(['+', '.', '-']).next()?.parse().ok()
-}
-
-fn run(shell: &[String], script: &str) -> std::result::Result<(), String> {
-    let (program, arguments) = shell.split_first().ok_or("no shell")?;
-    let output = Command::new(program)
-        .args(arguments)
-        .arg(script)
-        .current_dir(Path::new("/"))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+fn run(what: &str, command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{what} could not be started"))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = text.lines().collect();
-    let last = lines[lines.len().saturating_sub(5)..].join("\n    ");
-    Err(format!("failed ({})\n    {last}", output.status))
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n    ");
+    bail!("{what} failed: {last}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::candidate_in;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    use super::BY_PACKAGE_MANAGER;
+
+    /// Runs the script with a fake of apt, and returns what it has been asked to do.
+    fn install(candidate: &str) -> (String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let calls = directory.path().join("calls");
+        let fake = |name: &str, script: String| {
+            let path = directory.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        fake("apt-cache", format!("echo '  Candidate: {candidate}'"));
+        fake("apt-get", format!("echo \"$@\" >> {}", calls.display()));
+        fake("sudo", "shift; exec \"$@\"".to_owned());
+        let path = format!("{}:/usr/bin:/bin", directory.path().display());
+        let script = BY_PACKAGE_MANAGER.replace("/etc/postgresql-common", "$PWD");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, "install.sh", "15"]);
+        shell.env("PATH", path).current_dir(directory.path());
+        let output = shell.output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (fs::read_to_string(calls).unwrap_or_default(), errors)
+    }
 
     #[test]
-    fn reads_what_apt_offers() {
-        let policy = "postgresql:\n  Installed: (none)\n  Candidate: 15+248\n  Version table:\n";
-        assert_eq!(candidate_in(policy), Some(15));
-        assert_eq!(candidate_in("postgresql:\n  Candidate: 16.9-1\n"), Some(16));
-        assert_eq!(candidate_in("postgresql:\n  Candidate: (none)\n"), None);
-        assert_eq!(candidate_in(""), None);
+    fn apt_installs_what_is_new_enough() {
+        let (calls, _) = install("15+248");
+        assert!(calls.ends_with("postgresql\n"), "{calls}");
+        assert!(!calls.contains("update"), "{calls}");
+        let (calls, errors) = install("13.9-1");
+        assert_eq!(calls, "");
+        assert!(errors.contains("Postgres 13, which is too old"), "{errors}");
+        let (calls, errors) = install("(none)");
+        assert_eq!(calls, "update\n");
+        assert!(errors.contains("no package postgresql"), "{errors}");
     }
 }

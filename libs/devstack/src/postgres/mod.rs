@@ -2,7 +2,6 @@
 //! installed or downloaded, in this order.
 
 mod cluster;
-mod download;
 mod install;
 mod options;
 mod pid_file;
@@ -11,38 +10,31 @@ mod programs;
 mod psql;
 mod url;
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Result};
-use crate::process::Process;
-use crate::progress::{Say, silent};
+use crate::service::Service;
 use crate::user::User;
-use crate::{port, secret};
 
 use cluster::Cluster;
-use options::ClusterKind;
 pub use options::Options;
-use programs::{OLDEST_MAJOR, Programs};
-use psql::Psql;
+use programs::OLDEST_MAJOR;
 pub use url::PostgresUrl;
 
-const STOP_GRACE: Duration = Duration::from_secs(20);
+/// Receives one line of progress at a time.
+pub type Say = fn(&str);
 
 /// A usable Postgres server. One that was started here stops when this is dropped.
 #[derive(Debug)]
 pub struct Postgres {
     admin: PostgresUrl,
-    psql: Psql,
-    started: Option<StartedServer>,
-}
-
-#[derive(Debug)]
-struct StartedServer {
+    psql: PathBuf,
     // Dropped first: the cluster removes the files of a throw-away server.
-    server: Option<Process>,
-    cluster: Cluster,
+    server: Option<Service>,
+    /// Set if the server was started here.
+    cluster: Option<Cluster>,
 }
 
 impl Postgres {
@@ -53,55 +45,45 @@ impl Postgres {
             return Self::named(admin.clone(), options.say);
         }
         let user = User::for_postgres()?;
-        let programs = match programs::find_all(user.as_ref()) {
-            found if found.is_empty() => vec![install::install(options.say, user.as_ref())?],
-            found => found,
-        };
-        let cluster = create_cluster(options, programs, user)?;
-        let server = cluster.start(options.say, &options.cancel)?;
-        Ok(Self {
-            admin: cluster.admin_url(),
-            psql: Psql::find(Some(&cluster.programs))?,
-            started: Some(StartedServer {
-                server: Some(server),
-                cluster,
-            }),
-        })
+        let mut programs = programs::find_all(user.as_ref());
+        if programs.is_empty() {
+            programs.push(install::install(options.say, user.as_ref())?);
+        }
+        let cluster = Cluster::new(options, &programs, user)?;
+        Self::of(cluster, options.say, &options.cancel)
     }
 
     /// A throw-away standby of a server that was started here: it replays what this one writes, and
     /// has the same roles and databases.
     pub fn standby(&self) -> Result<Self> {
-        let started = self.started.as_ref();
-        let started = started.ok_or_else(|| Error::other("only a server that was started here"))?;
-        let scratch = place::throw_away(started.cluster.user.as_ref())?;
-        let cluster = started.cluster.standby(scratch)?;
-        let server = cluster.start(silent, &Cancel::default())?;
+        let cluster = self.cluster.as_ref().context("not started here")?;
+        Self::of(cluster.standby()?, |_| {}, &Cancel::default())
+    }
+
+    fn of(cluster: Cluster, say: Say, cancel: &Cancel) -> Result<Self> {
         Ok(Self {
-            admin: cluster.admin_url(),
-            psql: Psql::find(Some(&cluster.programs))?,
-            started: Some(StartedServer {
-                server: Some(server),
-                cluster,
-            }),
+            admin: cluster.admin_url()?,
+            psql: psql::find(Some(&cluster.programs))?,
+            server: Some(cluster.start(say, cancel)?),
+            cluster: Some(cluster),
         })
     }
 
     fn named(admin: PostgresUrl, say: Say) -> Result<Self> {
-        say(&format!("Postgres: using the server at {}", admin.host()));
-        let psql = Psql::find(None)?;
-        let version = psql.query(&admin, "SHOW server_version_num")?;
+        let host = admin.host();
+        say(&format!("Postgres: using the server at {host}"));
+        let psql = psql::find(None)?;
+        let version = psql::query(&psql, &admin, "SHOW server_version_num")?;
         let major = version.trim().parse::<u32>().unwrap_or_default() / 10_000;
-        if major < OLDEST_MAJOR {
-            return Err(Error::other(format!(
-                "the server at {} is Postgres {major}; {OLDEST_MAJOR} or later is needed",
-                admin.host()
-            )));
-        }
+        ensure!(
+            major >= OLDEST_MAJOR,
+            "the server at {host} is Postgres {major}; {OLDEST_MAJOR} or later is needed"
+        );
         Ok(Self {
             admin,
             psql,
-            started: None,
+            server: None,
+            cluster: None,
         })
     }
 
@@ -112,20 +94,17 @@ impl Postgres {
 
     /// Whether the server was started here, and so stops with this value.
     pub fn is_ours(&self) -> bool {
-        self.started.is_some()
+        self.cluster.is_some()
     }
 
     /// The process id of a server that was started here, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        let server = self.started.as_ref()?.server.as_ref();
-        server.map(Process::pid)
+        self.server.as_ref().map(Service::pid)
     }
 
     /// The log of a server that was started here.
     pub fn log(&self) -> Option<&Path> {
-        self.started
-            .as_ref()
-            .map(|started| started.cluster.log.as_path())
+        self.cluster.as_ref().map(|cluster| cluster.log.as_path())
     }
 
     /// Creates a database; fails when it exists.
@@ -147,7 +126,7 @@ impl Postgres {
 
     /// Runs SQL through psql; returns the rows, unaligned, without a header.
     pub fn query(&self, url: &PostgresUrl, sql: &str) -> Result<String> {
-        self.psql.query(url, sql)
+        psql::query(&self.psql, url, sql)
     }
 
     /// Runs a file of psql commands, all in one transaction when `atomic`.
@@ -157,14 +136,14 @@ impl Postgres {
         url: &PostgresUrl,
         file: &Path,
         atomic: bool,
-        environment: &[(&str, &str)],
+        environment: &[(String, &str)],
     ) -> Result<()> {
-        self.psql.run_file(url, file, atomic, environment)
+        psql::run_file(&self.psql, url, file, atomic, environment)
     }
 
     /// The error of a server that was started here and has exited by itself.
-    pub fn failure(&mut self) -> Result<Option<Error>> {
-        let Some(server) = self.started.as_mut().and_then(|it| it.server.as_mut()) else {
+    pub fn failure(&mut self) -> Result<Option<anyhow::Error>> {
+        let Some(server) = &mut self.server else {
             return Ok(None);
         };
         let status = server.exited()?;
@@ -174,36 +153,23 @@ impl Postgres {
     /// Fast shutdown (SIGINT): sessions are cut, everything is written. The
     /// data of a throw-away server is removed only when this value is dropped.
     pub fn stop(&mut self) -> Result<()> {
-        match self.take_server() {
-            Some(mut server) => server.stop(STOP_GRACE, &Cancel::default()).map(drop),
-            None => Ok(()),
-        }
+        let server = self.server.take();
+        server.map_or(Ok(()), |mut it| it.stop(cluster::SHUTDOWN.grace).map(drop))
     }
 
     /// SIGKILL, as in a crash of the server.
     pub fn kill(&mut self) -> Result<()> {
-        match self.take_server() {
-            // Its backends notice and end by themselves.
-            Some(mut server) => server.kill().map(drop),
-            None => Ok(()),
-        }
+        // Its backends notice and end by themselves.
+        let server = self.server.take();
+        server.map_or(Ok(()), |mut it| it.kill().map(drop))
     }
 
     /// Starts a stopped or killed server again: same port, same data.
     pub fn start(&mut self) -> Result<()> {
-        match &mut self.started {
-            Some(started) if started.server.is_none() => {
-                started.server = Some(started.cluster.start(silent, &Cancel::default())?);
-                Ok(())
-            }
-            _ => Err(Error::other(
-                "only a server that was started and stopped here can be started again",
-            )),
-        }
-    }
-
-    fn take_server(&mut self) -> Option<Process> {
-        self.started.as_mut()?.server.take()
+        let cluster = self.cluster.as_ref().context("not started here")?;
+        ensure!(self.server.is_none(), "the server runs already");
+        self.server = Some(cluster.start(|_| {}, &Cancel::default())?);
+        Ok(())
     }
 }
 
@@ -212,42 +178,4 @@ impl Drop for Postgres {
         // A failure can be reported to no one here; the server's log has it.
         let _ = self.stop();
     }
-}
-
-fn create_cluster(
-    options: &Options,
-    programs: Vec<Programs>,
-    user: Option<User>,
-) -> Result<Cluster> {
-    let (base, scratch) = match &options.kind {
-        ClusterKind::Kept { root, .. } => (place::kept(root, user.as_ref(), options.say)?, None),
-        ClusterKind::ThrowAway => {
-            let scratch = place::throw_away(user.as_ref())?;
-            (scratch.path().to_owned(), Some(scratch))
-        }
-    };
-    let (log, password, port) = match &options.kind {
-        ClusterKind::Kept { root, port } => (
-            root.join("logs/postgres.log"),
-            secret::load_or_create(&root.join("secrets"), "postgres")?,
-            *port,
-        ),
-        ClusterKind::ThrowAway => (
-            base.join("postgres.log"),
-            secret::random_hex()?,
-            port::free()?,
-        ),
-    };
-    let data = base.join("data");
-    Ok(Cluster {
-        programs: programs::for_data(programs, &data)?,
-        user,
-        data,
-        log,
-        port,
-        password,
-        max_connections: options.max_connections,
-        scratch,
-        held: options.held.clone(),
-    })
 }

@@ -5,20 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::download;
-use crate::error::{Error, Result};
+use anyhow::{Context as _, Result};
+
+use super::install;
 use crate::user::User;
 
 /// The oldest major version that Quartet runs on.
 pub(crate) const OLDEST_MAJOR: u32 = 15;
 
-/// Directories whose entries each contain one version, with the subdirectory of its programs.
-const VERSIONED: &[(&str, &str)] = &[
-    ("/usr/lib/postgresql", "bin"),
-    ("/opt/homebrew/opt", "bin"),
-    ("/usr/local/opt", "bin"),
-    ("/Applications/Postgres.app/Contents/Versions", "bin"),
-    ("/usr", "bin"),
+/// Directories of Debian, Homebrew, Postgres.app and the packages of postgresql.org for Red Hat;
+/// some of their entries contain one version, its programs in `bin`.
+const PARENTS: [&str; 5] = [
+    "/usr/lib/postgresql",
+    "/opt/homebrew/opt",
+    "/usr/local/opt",
+    "/Applications/Postgres.app/Contents/Versions",
+    "/usr",
 ];
 
 /// One installed version of Postgres.
@@ -29,12 +31,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
-    }
-
     /// The programs in `bin`, if they include a server of a supported version.
-    pub(crate) fn at(bin: &Path) -> Option<Self> {
+    fn at(bin: &Path) -> Option<Self> {
         let initdb = fs::canonicalize(bin.join("initdb")).ok()?;
         // A link on PATH leads to the directory of the other programs.
         let bin = initdb.parent()?.to_path_buf();
@@ -47,10 +45,17 @@ impl Programs {
 
 /// All usable versions, newest first.
 pub(crate) fn find_all(user: Option<&User>) -> Vec<Programs> {
-    let mut found: Vec<Programs> = candidates()
-        .iter()
+    let parents = PARENTS.map(PathBuf::from).into_iter();
+    let versions = parents
+        .chain([install::downloads()])
+        .filter_map(|parent| fs::read_dir(parent).ok())
+        .flat_map(|entries| entries.flatten().map(|version| version.path().join("bin")));
+    let mut found: Vec<Programs> = on_path()
+        .into_iter()
+        .chain(versions)
+        .filter(|bin| bin.join("initdb").exists())
         .filter(|bin| user.is_none_or(|user| user.reaches(bin)))
-        .filter_map(|bin| Programs::at(bin))
+        .filter_map(|bin| Programs::at(&bin))
         .collect();
     found.sort_by(|a, b| b.major.cmp(&a.major).then_with(|| a.bin.cmp(&b.bin)));
     found.dedup_by(|a, b| a.bin == b.bin);
@@ -58,51 +63,27 @@ pub(crate) fn find_all(user: Option<&User>) -> Vec<Programs> {
 }
 
 /// The version that wrote `data`, or the newest if there is no data yet.
-pub(crate) fn for_data(programs: Vec<Programs>, data: &Path) -> Result<Programs> {
-    let written_by = fs::read_to_string(data.join("PG_VERSION"))
-        .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok());
-    let found: Vec<String> = programs.iter().map(|each| each.major.to_string()).collect();
-    let chosen = match written_by {
-        None => programs.into_iter().next(),
-        Some(major) => programs.into_iter().find(|each| each.major == major),
-    };
-    chosen.ok_or_else(|| Error::DataVersion {
-        path: data.to_path_buf(),
-        data: written_by.unwrap_or_default(),
-        found: found.join(", "),
+pub(crate) fn for_data(programs: &[Programs], data: &Path) -> Result<Programs> {
+    let written_by = fs::read_to_string(data.join("PG_VERSION")).ok();
+    let written_by = written_by.and_then(|text| text.trim().parse::<u32>().ok());
+    let mut usable = programs
+        .iter()
+        .filter(|it| written_by.is_none_or(|major| major == it.major));
+    usable.next().cloned().with_context(|| {
+        let found: Vec<String> = programs.iter().map(|it| it.major.to_string()).collect();
+        let (found, needed) = (found.join(", "), written_by.unwrap_or_default());
+        format!(
+            "{} was written by Postgres {needed}, but only {found} is installed. Install Postgres \
+             {needed}, or start with an empty database (`cargo xtask up --fresh`).",
+            data.display()
+        )
     })
 }
 
 /// The directories on PATH.
 pub(crate) fn on_path() -> Vec<PathBuf> {
-    env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default()
-}
-
-fn candidates() -> Vec<PathBuf> {
-    let mut found = on_path();
-    for (parent, bin) in VERSIONED {
-        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        found.extend(
-            entries
-                .filter(|entry| holds_versions(parent, &entry.file_name().to_string_lossy()))
-                .map(|entry| entry.path().join(bin)),
-        );
-    }
-    found.extend(download::installed());
-    found.retain(|bin| bin.join("initdb").exists());
-    found
-}
-
-/// Skips directories that cannot be Postgres where a parent holds other things too.
-fn holds_versions(parent: &str, name: &str) -> bool {
-    match parent {
-        "/opt/homebrew/opt" | "/usr/local/opt" => name.starts_with("postgresql"),
-        "/usr" => name.starts_with("pgsql-"),
-        _ => true,
-    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).collect()
 }
 
 /// The major version in `initdb (PostgreSQL) 17.2 (Debian ...)`.

@@ -1,9 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::{Context as _, Result, ensure};
 use percent_encoding::percent_decode_str;
-
-use crate::error::Error;
 
 /// A `postgres://` URL. `Debug` hides the password; only [`PostgresUrl::reveal`] shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,21 +13,11 @@ pub struct PostgresUrl {
     /// Host and port.
     host: String,
     database: String,
-    /// The query, without the question mark.
-    parameters: Option<String>,
+    /// The query, with the question mark.
+    parameters: String,
 }
 
 impl PostgresUrl {
-    pub(crate) fn local(user: &str, password: &str, port: u16, database: &str) -> Self {
-        Self {
-            user: user.to_owned(),
-            password: Some(password.to_owned()),
-            host: format!("127.0.0.1:{port}"),
-            database: database.to_owned(),
-            parameters: None,
-        }
-    }
-
     /// Host and port, which may be printed.
     pub fn host(&self) -> &str {
         &self.host
@@ -40,8 +29,9 @@ impl PostgresUrl {
 
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
+        let database = database.to_owned();
         Self {
-            database: database.to_owned(),
+            database,
             ..self.clone()
         }
     }
@@ -58,12 +48,13 @@ impl PostgresUrl {
 
     /// The URL with its password. Never print it.
     pub fn reveal(&self) -> String {
-        self.format(self.password.as_deref())
+        let password = self.password.as_ref();
+        self.format(&password.map(|it| format!(":{it}")).unwrap_or_default())
     }
 
     /// The URL without its password.
     pub fn without_password(&self) -> String {
-        self.format(None)
+        self.format("")
     }
 
     pub(crate) fn password(&self) -> Option<String> {
@@ -71,19 +62,12 @@ impl PostgresUrl {
         self.password.as_deref().map(decode)
     }
 
-    fn format(&self, password: Option<&str>) -> String {
-        let secret = password
-            .map(|password| format!(":{password}"))
-            .unwrap_or_default();
+    fn format(&self, password: &str) -> String {
         let at = if self.user.is_empty() { "" } else { "@" };
-        let parameters = self
-            .parameters
-            .as_ref()
-            .map(|parameters| format!("?{parameters}"))
-            .unwrap_or_default();
+        let (user, host, database) = (&self.user, &self.host, &self.database);
         format!(
-            "postgres://{}{secret}{at}{}/{}{parameters}",
-            self.user, self.host, self.database
+            "postgres://{user}{password}{at}{host}/{database}{}",
+            self.parameters
         )
     }
 }
@@ -95,40 +79,32 @@ impl fmt::Debug for PostgresUrl {
 }
 
 impl FromStr for PostgresUrl {
-    type Err = Error;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self> {
         // The text may contain a password, so the message does not repeat it.
-        let refused = || Error::other("a Postgres URL looks like postgres://user@host:5432/name");
-        let rest = text
-            .trim()
-            .strip_prefix("postgres://")
-            .or_else(|| text.trim().strip_prefix("postgresql://"))
-            .ok_or_else(refused)?;
-        let (rest, parameters) = match rest.split_once('?') {
-            Some((rest, parameters)) => (rest, Some(parameters.to_owned())),
-            None => (rest, None),
-        };
+        const FORM: &str = "a Postgres URL looks like postgres://user@host:5432/name";
+        let (scheme, rest) = text.trim().split_once("://").context(FORM)?;
+        ensure!(["postgres", "postgresql"].contains(&scheme), FORM);
+        let (rest, parameters) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = match login.split_once(':') {
             Some((user, password)) => (user, Some(password.to_owned())),
             None => (login, None),
         };
-        if host.is_empty() && parameters.is_none() {
-            return Err(refused());
-        }
+        ensure!(!host.is_empty() || !parameters.is_empty(), FORM);
+        let database = if database.is_empty() {
+            "postgres"
+        } else {
+            database
+        };
         Ok(Self {
             user: user.to_owned(),
             password,
             host: host.to_owned(),
-            database: if database.is_empty() {
-                "postgres"
-            } else {
-                database
-            }
-            .to_owned(),
-            parameters,
+            database: database.to_owned(),
+            parameters: parameters.to_owned(),
         })
     }
 }

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use quartet_devstack::{Options, Postgres, PostgresUrl, port, silent};
+use quartet_devstack::{Options, Postgres, PostgresUrl, port};
 
 use crate::support::{directory, eventually, runs};
 
@@ -134,7 +134,10 @@ fn a_throw_away_server_leaves_no_files() {
 #[test]
 fn a_named_server_is_used_and_not_stopped() {
     let own = Postgres::find_or_start(&Options::throw_away()).unwrap();
-    let options = Options::throw_away().named(Some(own.admin_url().clone()));
+    let options = Options {
+        named: Some(own.admin_url().clone()),
+        ..Options::throw_away()
+    };
     let named = Postgres::find_or_start(&options).unwrap();
     let url = named.ensure_database("some \"name\"").unwrap();
     named.ensure_database("some \"name\"").unwrap();
@@ -151,7 +154,6 @@ fn debug_output_hides_the_password() {
     let password = revealed.split([':', '@']).nth(2).unwrap();
     assert_eq!(password.len(), 64);
     assert!(!format!("{:?}", postgres.admin_url()).contains(password));
-    silent(password);
 }
 
 /// The data directory of the server.

@@ -292,8 +292,8 @@ fn a_missing_password_is_an_error_and_creates_nothing() {
     let postgres = Postgres::find_or_start(&Options::throw_away()).unwrap();
     let file = quartet_devstack::workspace::root().join("db/roles.sql");
     let environment = [
-        ("QUARTET_CORE_PASSWORD", "x"),
-        ("QUARTET_MEDIA_PASSWORD", ""),
+        ("QUARTET_CORE_PASSWORD".to_owned(), "x"),
+        ("QUARTET_MEDIA_PASSWORD".to_owned(), ""),
     ];
     let error = postgres
         .run_file(postgres.admin_url(), &file, true, &environment)

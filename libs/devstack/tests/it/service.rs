@@ -3,7 +3,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use quartet_devstack::{Cancel, Error, Options, Postgres, ServiceSpec, port};
+use quartet_devstack::{Cancel, Options, Postgres, ServiceSpec, port};
 use tempfile::TempDir;
 
 use crate::support::{directory, eventually, runs};
@@ -29,7 +29,6 @@ fn an_early_exit_reports_name_status_and_last_lines() {
         .wait_ready(10 * SECOND, &Cancel::default())
         .unwrap_err();
     let message = error.to_string();
-    assert!(matches!(error, Error::Exited { .. }), "{message}");
     for expected in [
         "example stopped by itself",
         "exit status: 3",
@@ -67,7 +66,7 @@ fn a_canceled_wait_ends_at_once() {
     cancel.set();
     let begin = Instant::now();
     let error = service.wait_ready(60 * SECOND, &cancel).unwrap_err();
-    assert!(matches!(error, Error::Cancelled));
+    assert_eq!(error.to_string(), "interrupted");
     assert!(begin.elapsed() < 10 * SECOND);
 }
 

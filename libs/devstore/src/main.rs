@@ -61,7 +61,7 @@ struct Arguments {
         value_delimiter = ','
     )]
     public_buckets: Vec<String>,
-    /// Origin allowed by CORS for buckets without rules of their own; repeatable.
+    /// Origin allowed by CORS; repeatable.
     #[arg(
         long = "cors-origin",
         env = "QUARTET_DEVSTORE_CORS_ORIGINS",

@@ -13,7 +13,7 @@ pub struct Options {
     pub public_buckets: Vec<String>,
     /// For tests of programs that must bear with other stores.
     pub quirks: Quirks,
-    /// Origins allowed for buckets without CORS rules; `*` allows any.
+    /// Origins allowed by CORS; `*` allows any.
     pub cors_origins: Vec<String>,
 }
 
@@ -42,9 +42,5 @@ impl Options {
             quirks: Quirks::default(),
             cors_origins: vec!["*".to_owned()],
         }
-    }
-
-    pub(crate) fn is_public(&self, bucket: &str) -> bool {
-        self.public_buckets.iter().any(|name| name == bucket)
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -117,22 +117,6 @@ impl App {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let began = Instant::now();
-        let method = request.method().clone();
-        // The path only: a query may contain a signature.
-        let path = request.uri().path().to_owned();
-        let response = self.route(request).await;
-        tracing::debug!(
-            %method,
-            path,
-            status = response.status().as_u16(),
-            duration_ms = began.elapsed().as_secs_f64() * 1000.0,
-            "request"
-        );
-        response
-    }
-
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && request.uri().path() == "/health" {
             return Response::new(Body::from("ok\n".to_owned()));
@@ -166,9 +150,6 @@ impl App {
             CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("script-src 'none'; sandbox"),
         );
-        if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string()) {
-            headers.insert("x-amz-request-id", id);
-        }
         response
     }
 }

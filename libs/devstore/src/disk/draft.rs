@@ -167,14 +167,9 @@ fn named(sums: Checksum) -> Headers {
 fn body_error(error: s3s::StdError) -> S3Error {
     // The types are private to s3s; their texts are not.
     let text = error.to_string();
-    if text.contains("Sha256Mismatch") {
-        let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
-        let mut error = S3Error::with_source(code, error);
-        error.set_status_code(http::StatusCode::BAD_REQUEST);
-        error.set_message("The x-amz-content-sha256 header does not match the content");
-        return error;
-    }
-    let code = if text.contains("SignatureMismatch") {
+    let code = if text.contains("Sha256Mismatch") {
+        S3ErrorCode::BadDigest
+    } else if text.contains("SignatureMismatch") {
         S3ErrorCode::SignatureDoesNotMatch
     } else {
         S3ErrorCode::IncompleteBody

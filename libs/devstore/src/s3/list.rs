@@ -93,9 +93,12 @@ fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
 fn output(input: ListObjectsV2Input, page: Page, limit: usize) -> ListObjectsV2Output {
     let encoding = input.encoding_type.as_ref();
     let is_url = encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
-    let encoded = |text: String| match is_url {
-        true => utf8_percent_encode(&text, PLAIN).to_string(),
-        false => text,
+    let encoded = |text: String| {
+        if is_url {
+            utf8_percent_encode(&text, PLAIN).to_string()
+        } else {
+            text
+        }
     };
     let object = |meta: Metadata| Object {
         e_tag: Some(meta.etag()),
